@@ -1,0 +1,242 @@
+"""The plug-in point: what a producer and a consumer of some kind of system are.
+
+A producer yields batches of changes with a position; a consumer applies a batch and returns what it could not apply
+and why. Neither knows Kafka: the loops in `sorbus.producers.loop` and `sorbus.consumers.loop` own offsets, retries,
+dead letters, metrics and shutdown, once for all kinds. A package adds a kind by naming its class under the entry
+points `sorbus.producers` or `sorbus.consumers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, Protocol, cast
+
+from pydantic import BaseModel, JsonValue
+
+from sorbus.errors import PermanentError, SorbusError
+from sorbus.map.model import DataType, FieldMapping, Flow, System
+from sorbus.schema import Kind, RecordSchema
+
+Position = dict[str, JsonValue]
+Lookups = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSystem:
+    """A system of the map with its connection's secrets filled in (never log it)."""
+
+    name: str
+    system: System
+    connection: BaseModel
+    topic_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSource:
+    """A data type as its owner's producer needs it: where it is kept and how its fields become canonical."""
+
+    name: str
+    data_type: DataType
+    schema: RecordSchema
+    mapping: tuple[FieldMapping, ...]
+    options: BaseModel
+    lookups: Lookups = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFlow:
+    """A flow as its consumer needs it: where the data type goes and how canonical fields become the target's."""
+
+    flow: Flow
+    data_type: DataType
+    schema: RecordSchema
+    mapping: tuple[FieldMapping, ...]
+    options: BaseModel
+    system: BoundSystem
+    lookups: Lookups = field(default_factory=dict)
+
+
+class Change(NamedTuple):
+    """A record's full new state: `data` is the canonical record in Avro binary, None when it was deleted.
+
+    `version` grows with every change of the system; `occurred_at` is in microseconds since 1970 (UTC).
+    """
+
+    data_type: str
+    id: bytes
+    version: int
+    occurred_at: int
+    data: bytes | None
+
+
+class Reject(NamedTuple):
+    """A source row that can't be made canonical: it becomes a dead letter, `raw` being the row as JSON."""
+
+    data_type: str
+    id: bytes
+    version: int
+    occurred_at: int
+    raw: bytes
+    error: PermanentError
+
+
+class Truncation(NamedTuple):
+    """Every record of a data type was deleted at once."""
+
+    data_type: str
+    version: int
+    occurred_at: int
+
+
+class Batch(NamedTuple):
+    """What a producer read next. Truncations happened before the changes. `position` is where to go on after it."""
+
+    changes: Sequence[Change]
+    rejects: Sequence[Reject]
+    truncations: Sequence[Truncation]
+    position: Position
+    caught_up: bool
+    copied: tuple[str, int, int] | None = None
+    """During a first copy: data type, records so far, records expected."""
+
+
+class Producer(Protocol):
+    """Captures the changes of one system."""
+
+    def open(self, position: Position | None) -> None:
+        """Connects and goes on after `position` (None: from the beginning, with a first copy). LostPosition, AuthError."""
+
+    def read(self, wait: float) -> Batch | None:
+        """The next batch; None when nothing came within `wait` seconds. TransientError: close, back off, open again."""
+
+    def confirm(self, position: Position) -> None:
+        """Everything up to `position` is safely on the bus: the source may forget it."""
+
+    def recopy(self, data_types: Sequence[str]) -> None:
+        """Publish every record of these data types again, in the batches to come."""
+
+    def lag(self) -> int | None:
+        """Bytes (or records) the source holds back for us; None if it can't be told."""
+
+    def close(self) -> None: ...
+
+
+class Delivery(NamedTuple):
+    """One change event on its way to a target: the newest of its record in this batch.
+
+    `data` holds the whole frame and `at` where the canonical record begins in it, laid out as `schema` says.
+    """
+
+    id: bytes
+    version: int
+    deleted: bool
+    schema: RecordSchema
+    data: bytes
+    at: int
+
+
+class Refusal(NamedTuple):
+    """A delivery that the target refuses, by its place in the batch, and why."""
+
+    place: int
+    error: PermanentError
+
+
+class Consumer(Protocol):
+    """Delivers one flow to one system."""
+
+    def open(self) -> None:
+        """Connects. TransientError, AuthError, MapError."""
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False) -> list[Refusal]:
+        """Brings the target up to date, all or nothing but for the refused, and returns those.
+
+        An older or equal version changes nothing; with `again` (a replay) an equal version is written once more.
+        TransientError: nothing was applied, try again later.
+        """
+
+    def close(self) -> None: ...
+
+
+class CatalogField(NamedTuple):
+    """A field as the system itself describes it."""
+
+    name: str
+    kind: Kind
+    native: str
+    required: bool
+    item: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A table, sheet or API resource of a system, found by looking."""
+
+    name: str
+    fields: tuple[CatalogField, ...]
+    key: tuple[str, ...]
+    records: int | None = None
+    parents: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Other resources this one refers to: (resource, own fields)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One difference between what the map asks for and what is there. `apply` None: a person has to do it."""
+
+    where: str
+    what: str
+    detail: str = ""
+    apply: Callable[[], None] | None = None
+
+
+class ProducerConnector(Protocol):
+    """A kind of system that can be a system of record."""
+
+    Connection: type[BaseModel]
+    Source: type[BaseModel]
+
+    def __call__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> Producer: ...
+    def plan(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]: ...
+    def discover(self, system: BoundSystem) -> list[Resource]: ...
+    def resources_of(self, options: BaseModel) -> dict[str, str]:
+        """Which resource holds which part of a data type: "" for the record itself, a list field's name for its items."""
+
+
+class ConsumerConnector(Protocol):
+    """A kind of system that can be a target."""
+
+    Connection: type[BaseModel]
+    Target: type[BaseModel]
+
+    def __call__(self, flow: BoundFlow) -> Consumer: ...
+    def plan(self, flow: BoundFlow) -> list[Step]: ...
+    def discover(self, system: BoundSystem) -> list[Resource]: ...
+    def resources_of(self, options: BaseModel) -> dict[str, str]: ...
+    def makes_tables(self, options: BaseModel) -> bool:
+        """Whether Sorbus makes the target's resources itself, from the data type's schema."""
+
+
+def producer_connector(kind: str) -> ProducerConnector:
+    """The connector that captures from systems of `kind`."""
+    return cast("ProducerConnector", _load("sorbus.producers", kind))
+
+
+def consumer_connector(kind: str) -> ConsumerConnector:
+    """The connector that delivers to systems of `kind`."""
+    return cast("ConsumerConnector", _load("sorbus.consumers", kind))
+
+
+def known_kinds(group: str) -> list[str]:
+    """Every kind installed under the entry point group `sorbus.producers` or `sorbus.consumers`."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+@cache
+def _load(group: str, kind: str) -> Any:
+    for entry in entry_points(group=group, name=kind):
+        return entry.load()
+    raise SorbusError(f"no connector for kind {kind!r}; installed: {', '.join(known_kinds(group)) or 'none'}")

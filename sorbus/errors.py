@@ -1,0 +1,105 @@
+"""Every error that Sorbus raises, grouped by what the caller does next.
+
+    SorbusError
+    |-- MapError          fix the map: carries findings, each with file, line and what to write instead
+    |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
+    |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
+    |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, the target's own words
+    |-- AuthError         stop this flow and alert: retrying makes it worse
+    `-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
+
+Each message says what happened, to which record, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What a `sorbus` command's exit status means; a contract, documented in the README."""
+
+    FINE = 0
+    FINDINGS = 1
+    WRONG_USE = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing to mend in what a person wrote: where it is, what is wrong, what to write instead."""
+
+    file: Path
+    line: int
+    message: str
+    cure: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}\n    {self.cure}"
+
+
+class SorbusError(Exception):
+    """The root of all errors that Sorbus raises on purpose."""
+
+    exit_code = ExitCode.FINDINGS
+
+
+class MapError(SorbusError):
+    """The map can't be run as it is written."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("\n".join(str(finding) for finding in findings))
+
+
+class SchemaError(SorbusError):
+    """A schema is unknown, invalid, or not compatible with the one in use."""
+
+
+class TransientError(SorbusError):
+    """The other side can't answer just now; the same call may go through later."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class PermanentError(SorbusError):
+    """This record can't pass as it is, however often it is tried; it becomes a dead letter.
+
+    `reason` is a short stable word for grouping, `words` the target's own message.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        field: str | None = None,
+        value: object = None,
+        rule: str | None = None,
+        words: str | None = None,
+    ) -> None:
+        self.reason = reason
+        self.field = field
+        self.value = value
+        self.rule = rule
+        self.words = words
+        super().__init__(message)
+
+
+class AuthError(SorbusError):
+    """The other side refuses who we are; a person has to act before another try."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class LostPosition(SorbusError):
+    """The source no longer holds the changes after our position (a dropped slot, another server)."""

@@ -1,0 +1,119 @@
+"""The map as data: systems, data types, flows and field mappings, exactly as people write them.
+
+Models say what a well-formed map is; whether a well-formed map makes sense is `sorbus.map.check`'s question.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from sorbus.map.timing import Timing
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Options = dict[str, JsonValue]
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+class System(_Written):
+    """An application or database that the company runs."""
+
+    kind: str = Field(description="How Sorbus talks to it: a connector's name, such as postgres.")
+    connection: Options = Field(default={}, description="The connector's own settings; secrets only as ${NAME}.")
+    owner: str | None = Field(default=None, description="A person or team to ask.")
+    notes: str | None = None
+    shadow: bool = Field(default=False, description="True for a spreadsheet that nobody admits to.")
+    on_lost_slot: Literal["stop", "recopy"] = Field(
+        default="stop", description="What to do when the source no longer holds the changes after our position."
+    )
+    heartbeat: str = Field(default="30s", description="How often an idle source is made to move on; 'off' never.")
+
+class DataType(_Written):
+    """A kind of data, owned by one system and published on one topic."""
+
+    schema_name: str | None = Field(default=None, alias="schema", description="The .avsc name; the data type's own.")
+    system_of_record: Name | list[Name] | None = Field(default=None, description="The one system that owns it.")
+    source: Options = Field(default={}, description="Where the owner keeps it: the connector's own settings.")
+    field_owners: dict[str, Name] = Field(default={}, description="Fields that another system owns (two-way).")
+    required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
+    match: list[str] = Field(default=[], description="Fields that tell that two records are the same.")
+    partitions: int = Field(default=4, ge=1, le=1000)
+    notes: str | None = None
+
+class Manual(_Written):
+    """A flow that people do by hand, and how it is seen to be done."""
+
+    checklist: list[str]
+    schedule: str
+    responsible: str
+    verification: str
+
+class Flow(_Written):
+    """One data type on its way to one target system."""
+
+    name: Name | None = Field(default=None, description="Default: DATA_TYPE-to-TARGET.")
+    data_type: Name
+    source: Name | None = Field(default=None, alias="from", description="Default: the data type's system of record.")
+    to: Name
+    direction: Literal["one-way", "two-way"] = "one-way"
+    timing: str = Field(default="real-time", description="real-time, every 15m, or cron 0 2 * * *.")
+    target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
+    deletes: Literal["hard", "soft", "ignore"] = "hard"
+    on_incomplete: Literal["hold", "default", "pass"] = "pass"
+    on_duplicate: Literal["ask", "link", "create"] = "ask"
+    manual: Manual | None = None
+    none: str | None = Field(default=None, description="Why this is not integrated.")
+    notes: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The name that commands, consumer groups and metrics know this flow by."""
+        return self.name or f"{self.data_type}-to-{self.to}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether a consumer runs for it: not for manual flows, nor for those not integrated."""
+        return self.manual is None and self.none is None
+
+class Map(_Written):
+    """A company's whole map: map.yaml with its mapping sheets."""
+
+    company: str = "company"
+    topic_prefix: str = Field(default="", pattern=r"^[a-z0-9._-]*$", description="Put before every topic and group.")
+    systems: dict[Name, System]
+    data_types: dict[Name, DataType]
+    flows: list[Flow] = []
+    lookups: dict[str, dict[str, str]] = Field(default={}, description="Named value tables for `lookup(...)`.")
+
+    def owner_of(self, data_type: str) -> str:
+        """The system of record of `data_type`; the map has been checked, so there is exactly one."""
+        owner = self.data_types[data_type].system_of_record
+        assert isinstance(owner, str)
+        return owner
+
+    def flow(self, name: str) -> Flow:
+        """The flow called `name`; KeyError if there is none."""
+        for flow in self.flows:
+            if flow.id == name:
+                return flow
+        raise KeyError(name)
+
+    def owned_by(self, system: str) -> list[str]:
+        """The data types whose system of record is `system`, in the map's order."""
+        return [name for name, data_type in self.data_types.items() if data_type.system_of_record == system]
+
+class FieldMapping(_Written):
+    """One row of a mapping sheet. One side is `canonical`; that side's field is DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
+
+    source_system: str
+    source_field: str
+    target_system: str
+    target_field: str
+    rule: str = ""
+    notes: str = ""
+    file: Path = Path()
+    line: int = 0
+
