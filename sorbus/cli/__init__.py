@@ -1,0 +1,1 @@
+"""The command line: the frame that every `sorbus` command hangs in, and the commands that make a first map."""

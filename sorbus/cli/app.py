@@ -1,0 +1,109 @@
+"""The `sorbus` command: global options, every installed sub-command, and errors as a message with an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+import sorbus
+from sorbus.cli.context import Context
+from sorbus.errors import MapError, SorbusError
+
+BROKEN_PIPE = 128 + 13
+"""What a shell reports for a program ended by SIGPIPE: the reader left, nobody's error."""
+
+
+class _Frame(TyperGroup):
+    """The root group: a SorbusError under it becomes a message on stderr and the error's own exit code."""
+
+    def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps its click, and so this type, private
+        try:
+            return super().invoke(ctx)
+        except SorbusError as error:
+            context = ctx.find_object(Context)
+            if context is not None and context.verbose:
+                import traceback
+
+                traceback.print_exception(error)
+            else:
+                typer.echo(_message(error), err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+def _message(error: SorbusError) -> str:
+    if isinstance(error, MapError):
+        count = len(error.findings)
+        return f"{error}\nsorbus: {count} thing{'s' * (count != 1)} to mend in the map before it can run"
+    return f"sorbus: {error}"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sorbus {sorbus.__version__}")
+        raise typer.Exit
+
+
+def _options(
+    ctx: typer.Context,
+    map_path: Annotated[
+        Path, typer.Option("--map", envvar="SORBUS_MAP", metavar="PATH", help="The company's map.")
+    ] = Path("map.yaml"),
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; errors with their traceback.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and results.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    ctx.obj = Context(map_path, verbose, quiet)
+
+
+@cache
+def application() -> typer.Typer:
+    """The whole command line: the frame with every command listed under the entry point group `sorbus.commands`."""
+    root = typer.Typer(
+        name="sorbus",
+        cls=_Frame,
+        callback=_options,
+        no_args_is_help=True,
+        help=f"{sorbus.__doc__}\n\nBegin with `sorbus init`, look with `sorbus map draw`, run with `sorbus up`.",
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_show_locals=False,  # locals hold connections, and so secrets
+    )
+    for entry in sorted(entry_points(group="sorbus.commands")):
+        _hang(root, entry)
+    return root
+
+
+def _hang(root: typer.Typer, entry: EntryPoint) -> None:
+    try:
+        root.add_typer(entry.load())
+    except Exception as error:  # noqa: BLE001  # another package's module may raise anything; the rest must still work
+        if "_SORBUS_COMPLETE" not in os.environ:
+            typer.echo(
+                f"sorbus: the commands of {entry.name!r} ({entry.value}) are missing, they can't be loaded: "
+                f"{type(error).__name__}: {error}; mend or reinstall {entry.dist.name if entry.dist else 'it'}",
+                err=True,
+            )
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    try:
+        try:
+            application()()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered has no reader; without this Python complains about it while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,44 @@
+"""What every command gets from the global options: which map, and how much to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sorbus.errors import MapError
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The global options, as `typer.Context.obj`."""
+
+    map_path: Path = Path("map.yaml")
+    verbose: bool = False
+    quiet: bool = False
+
+    @classmethod
+    def of(cls, ctx: typer.Context) -> Context:
+        """The context of a running command, typed."""
+        found = ctx.find_object(cls)
+        return found if found is not None else cls()
+
+    def load(self) -> LoadedMap:
+        """The map as it is written; MapError when it can't be read at all."""
+        from sorbus.map.load import load_map
+
+        return load_map(self.map_path)
+
+    def load_sound(self) -> LoadedMap:
+        """The map, for commands that act on it; MapError with every finding when it isn't sound."""
+        from sorbus.map.check import check
+
+        loaded = self.load()
+        if findings := check(loaded):
+            raise MapError(findings)
+        return loaded
