@@ -1,0 +1,101 @@
+"""Logs for people at a terminal and for machines elsewhere, with secrets taken out on the way.
+
+Every process calls `configure_logs` once; after it `structlog.get_logger()` and the standard library's loggers write
+the same lines to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+HIDDEN = "***"
+_SECRET_KEY = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|api_?key|credential|authorization|cookie|private_?key", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)(?P<password>[^\s\"'<>]+)(?=@)", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    r"(?P<before>[\"']?\b[\w.-]*(?:password|passwd|secret|token|api_?key|authorization)\b[\"']?\s*[=:]\s*)"
+    r"(?P<value>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|(?:(?:Bearer|Basic)\s+)?[^\s,;&}]+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(?P<before>Bearer|Basic)\s+[A-Za-z0-9+/._~-]{8,}=*", re.IGNORECASE)
+
+
+def configure_logs(
+    process: str, *, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None
+) -> None:
+    """Sends all logs to `stream` (standard error), each line naming `process`, such as `consume order-to-reporting`.
+
+    Lines are JSON unless the stream is a terminal; `json` overrides that. Calling it again replaces what was there.
+    """
+    target = stream if stream is not None else sys.stderr
+    as_json = not target.isatty() if json is None else json
+
+    def name_the_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=as_json),
+        name_the_process,
+    ]
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if as_json:
+        last += [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    else:
+        # A traceback is rendered to text first, so that the redaction sees it too.
+        last += [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    logging.captureWarnings(True)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The structlog processor that hides secrets: by key, and inside texts (connection strings, headers, key=value)."""
+    for key, value in event.items():
+        event[key] = _redacted(key, value)
+    return event
+
+
+def redact_text(text: str) -> str:
+    """`text` without the passwords of URLs and of key=value or key: value pairs, and without bearer tokens."""
+    text = _URL_PASSWORD.sub(rf"\g<before>{HIDDEN}", text)
+    text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
+    return _BEARER.sub(rf"\g<before> {HIDDEN}", text)
+
+
+def _redacted(key: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _redacted(str(name), item) for name, item in value.items()}
+    if value is not None and _SECRET_KEY.search(key):
+        return HIDDEN
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, BaseException):
+        return redact_text(f"{type(value).__name__}: {value}")
+    if isinstance(value, list | tuple):
+        return [_redacted(key, item) for item in value]
+    return value

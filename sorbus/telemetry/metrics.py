@@ -1,0 +1,120 @@
+"""What the loops count, as hooks on named moments; the one place where the names of a process's metrics are written.
+
+A loop makes one `ProducerMetrics` or `ConsumerMetrics` and calls it once per batch with counts, never once per event.
+Labelled children are bound at their first use and kept. A label that doesn't apply is empty, which to Prometheus is the
+same as absent.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import Counter, Gauge, Histogram
+
+UP = Gauge("sorbus_up", "1 while the process runs.", ["process"])
+
+PUBLISHED = Counter("sorbus_events_published", "Change events published.", ["system", "data_type", "op"])
+REJECTS = Counter("sorbus_rejects", "Source rows that could not be made canonical.", ["system", "data_type", "reason"])
+COPIED = Gauge("sorbus_copy_records", "Records read by the first copy so far.", ["system", "data_type"])
+COPY_EXPECTED = Gauge("sorbus_copy_expected_records", "Records the first copy expects.", ["system", "data_type"])
+SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source holds back for the producer.", ["system"])
+LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "When the producer last published.", ["system"])
+LAST_CAUGHT_UP = Gauge("sorbus_last_caught_up_timestamp_seconds", "When the source last had no more.", ["system"])
+
+DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
+DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
+APPLY = Histogram(
+    "sorbus_apply_seconds",
+    "How long the target took for a batch.",
+    ["flow"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+DELAY = Histogram(
+    "sorbus_delivery_delay_seconds",
+    "From the change in the source to the target having it, of each batch's oldest event.",
+    ["flow"],
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
+)
+RETRIES = Counter("sorbus_retries", "Transient faults that were tried again.", ["system", "flow"])
+PAUSED = Gauge("sorbus_paused", "1 while the flow waits for its target to answer again.", ["flow"])
+LAST_DELIVERY = Gauge("sorbus_last_delivery_timestamp_seconds", "When the target last took a batch.", ["flow"])
+
+
+class ProducerMetrics:
+    """The hooks of a producer's loop."""
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._published: dict[tuple[str, str], Counter] = {}
+        self._source_lag = SOURCE_LAG.labels(system)
+        self._last_publish = LAST_PUBLISH.labels(system)
+        self._last_caught_up = LAST_CAUGHT_UP.labels(system)
+        self._retries = RETRIES.labels(system, "")
+
+    def published(self, data_type: str, *, upserts: int = 0, deletes: int = 0) -> None:
+        """The bus has confirmed that many events of one data type."""
+        for op, count in (("upsert", upserts), ("delete", deletes)):
+            if count:
+                key = data_type, op
+                child = self._published.get(key)
+                if child is None:
+                    child = self._published[key] = PUBLISHED.labels(self._system, data_type, op)
+                child.inc(count)
+        self._last_publish.set_to_current_time()
+
+    def rejected(self, data_type: str, reason: str, count: int = 1) -> None:
+        """Rows that could not be made canonical; `reason` is a PermanentError's short word."""
+        REJECTS.labels(self._system, data_type, reason).inc(count)
+
+    def copied(self, data_type: str, records: int, expected: int) -> None:
+        """How far the first copy of a data type is."""
+        COPIED.labels(self._system, data_type).set(records)
+        COPY_EXPECTED.labels(self._system, data_type).set(expected)
+
+    def source_lag(self, size: int | None) -> None:
+        """What the source holds back for us; None (it can't be told) leaves the metric absent or as it was."""
+        if size is not None:
+            self._source_lag.set(size)
+
+    def caught_up(self) -> None:
+        """The source had nothing more to give."""
+        self._last_caught_up.set_to_current_time()
+
+    def retried(self) -> None:
+        """A transient fault: the loop waits and tries again."""
+        self._retries.inc()
+
+
+class ConsumerMetrics:
+    """The hooks of a consumer's loop."""
+
+    def __init__(self, flow: str, data_type: str, target: str) -> None:
+        self._flow, self._data_type, self.target = flow, data_type, target
+        self._delivered = DELIVERED.labels(flow)
+        self._apply = APPLY.labels(flow)
+        self._delay = DELAY.labels(flow)
+        self._retries = RETRIES.labels("", flow)
+        self._paused = PAUSED.labels(flow)
+        self._last_delivery = LAST_DELIVERY.labels(flow)
+
+    def delivered(self, events: int, *, seconds: float, oldest: int | None = None) -> None:
+        """The target took a batch in `seconds`; `oldest` is its earliest occurred_at (microseconds, UTC)."""
+        now = time.time()
+        self._delivered.inc(events)
+        self._apply.observe(seconds)
+        self._last_delivery.set(now)
+        self._paused.set(0)
+        if oldest is not None:
+            self._delay.observe(max(0.0, now - oldest / 1e6))
+
+    def dead_letter(self, reason: str, count: int = 1) -> None:
+        """Events put aside; `reason` is a PermanentError's short word."""
+        DEAD_LETTERS.labels(self._flow, self._data_type, reason).inc(count)
+
+    def retried(self) -> None:
+        """A transient fault: the loop waits and tries again."""
+        self._retries.inc()
+
+    def paused(self, is_paused: bool) -> None:
+        """Whether the flow waits for its target (down, refusing us, over its limit)."""
+        self._paused.set(is_paused)
