@@ -83,8 +83,8 @@ class Reject(NamedTuple):
     error: PermanentError
 
 
-class Truncation(NamedTuple):
-    """Every record of a data type was deleted at once."""
+class Sweep(NamedTuple):
+    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a re-copy."""
 
     data_type: str
     version: int
@@ -92,11 +92,11 @@ class Truncation(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a producer read next. Truncations happened before the changes. `position` is where to go on after it."""
+    """What a producer read next. Sweeps happened before the changes. `position` is where to go on after it."""
 
     changes: Sequence[Change]
     rejects: Sequence[Reject]
-    truncations: Sequence[Truncation]
+    sweeps: Sequence[Sweep]
     position: Position
     caught_up: bool
     copied: tuple[str, int, int] | None = None
@@ -107,7 +107,10 @@ class Producer(Protocol):
     """Captures the changes of one system."""
 
     def open(self, position: Position | None) -> None:
-        """Connects and goes on after `position` (None: from the beginning, with a first copy). LostPosition, AuthError."""
+        """Connects and goes on after `position`; None: from the beginning, with a first copy.
+
+        TransientError, AuthError, LostPosition.
+        """
 
     def read(self, wait: float) -> Batch | None:
         """The next batch; None when nothing came within `wait` seconds. TransientError: close, back off, open again."""
@@ -203,7 +206,7 @@ class ProducerConnector(Protocol):
     def plan(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]: ...
     def discover(self, system: BoundSystem) -> list[Resource]: ...
     def resources_of(self, options: BaseModel) -> dict[str, str]:
-        """Which resource holds which part of a data type: "" for the record itself, a list field's name for its items."""
+        """Which resource holds which part: "" for the record itself, a list field's name for its items."""
 
 
 class ConsumerConnector(Protocol):

@@ -4,7 +4,7 @@
     |-- MapError          fix the map: carries findings, each with file, line and what to write instead
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
-    |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, the target's own words
+    |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |-- AuthError         stop this flow and alert: retrying makes it worse
     `-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
 

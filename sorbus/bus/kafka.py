@@ -1,0 +1,163 @@
+"""librdkafka's settings for each role, and what its errors mean to us."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from sorbus.errors import AuthError, SorbusError, TransientError
+from sorbus.settings import Settings
+
+Config = dict[str, object]
+MAX_MESSAGE_BYTES = 8_000_000
+
+_AUTH = {
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
+}
+_logger = logging.getLogger("sorbus.kafka")
+
+
+def base_config(settings: Settings, role: str) -> Config:
+    """What every client shares; the operator's own settings win."""
+    return {
+        "bootstrap.servers": settings.kafka,
+        "client.id": f"sorbus-{role}",
+        "logger": _logger,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "reconnect.backoff.max.ms": 2_000,
+        **settings.kafka_config,
+    }
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
+    """An idempotent producer in transactions; large batches, since a batch costs one request whatever it holds."""
+    return Producer(
+        {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": 60_000,
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            "batch.size": 1_000_000,
+            "batch.num.messages": 20_000,
+            "queue.buffering.max.messages": 100_000,
+            "queue.buffering.max.kbytes": 48 * 1024,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            **base_config(settings, transactional_id),
+        }
+    )
+
+
+def idempotent_producer(settings: Settings, role: str) -> Producer:
+    """A producer for single messages outside transactions: dead letters and their closing."""
+    return Producer(
+        {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5, "message.max.bytes": MAX_MESSAGE_BYTES}
+        | base_config(settings, role)
+    )
+
+
+def group_consumer(settings: Settings, group: str) -> Consumer:
+    """A member of a flow's consumer group; offsets are committed by hand, after the target's commit."""
+    return Consumer(
+        {
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "queued.min.messages": 50_000,
+            "queued.max.messages.kbytes": 16 * 1024,
+            "fetch.message.max.bytes": 2 * 1024 * 1024,
+            "fetch.wait.max.ms": 100,
+            "fetch.error.backoff.ms": 100,
+            "session.timeout.ms": 15_000,
+            **base_config(settings, group),
+        }
+    )
+
+
+def topic_reader(settings: Settings, role: str, *, committed: bool = True) -> Consumer:
+    """A reader of whole topics, outside any group."""
+    return Consumer(
+        {
+            "group.id": f"sorbus-reader-{role}",
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 16 * 1024,
+            **base_config(settings, role),
+        }
+    )
+
+
+def admin(settings: Settings) -> AdminClient:
+    """An admin client; keep it referenced until its futures are done."""
+    return AdminClient(base_config(settings, "admin"))
+
+
+def as_error(error: KafkaError | None, doing: str) -> SorbusError:
+    """A Kafka error in our terms."""
+    if error is None:
+        return TransientError(f"{doing}: Kafka failed without saying why")
+    if error.code() in _AUTH:
+        return AuthError(f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs")
+    return TransientError(f"{doing}: Kafka: {error.str()}")
+
+
+@contextmanager
+def kafka_errors(doing: str) -> Iterator[None]:
+    """Turns KafkaException within into AuthError or TransientError."""
+    try:
+        yield
+    except KafkaException as error:
+        found = error.args[0] if error.args and isinstance(error.args[0], KafkaError) else None
+        raise as_error(found, doing) from error
+
+
+def read_to_end(
+    consumer: Consumer, partitions: Sequence[TopicPartition], *, patience: float = 30.0
+) -> Iterator[Message]:
+    """Every message from the given offsets to the ends the partitions have now; TransientError without progress."""
+    with kafka_errors("reading a topic"):
+        consumer.assign(list(partitions))
+        left = {(part.topic, part.partition) for part in partitions}
+        while left:
+            messages = consumer.consume(5000, patience if not left else 1.0)
+            if not messages:
+                patience -= 1.0
+                if patience <= 0:
+                    raise TransientError(f"reading {sorted(left)}: Kafka sent nothing for a while")
+                continue
+            for message in messages:
+                failure = message.error()
+                if failure is None:
+                    yield message
+                elif failure.code() == KafkaError._PARTITION_EOF:
+                    left.discard((message.topic(), message.partition()))
+                else:
+                    raise as_error(failure, f"reading {message.topic()}")
+        consumer.unassign()
+
+
+def all_partitions(consumer: Consumer, topic: str, offset: int = OFFSET_BEGINNING) -> list[TopicPartition]:
+    """A topic's partitions at `offset`; empty when there is no such topic. TransientError when Kafka is out of reach."""
+    with kafka_errors(f"looking up topic {topic}"):
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
+    if found.error is not None:
+        if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return []
+        raise as_error(found.error, f"looking up topic {topic}")
+    return [TopicPartition(topic, number, offset) for number in sorted(found.partitions)]

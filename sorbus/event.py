@@ -1,0 +1,179 @@
+"""The change event: the envelope around a canonical record, its frame on the wire, and its CloudEvents headers.
+
+Frames: the Confluent wire format (0x00, schema id as 4 bytes) with a registry, Avro single-object encoding (0xC3 0x01,
+CRC-64-AVRO as 8 bytes) without one; readers accept both. Headers: CloudEvents 1.0, Kafka protocol binding, binary mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
+from sorbus.avro.encode import EPOCH, LENGTHS, encode_bytes, encode_long
+from sorbus.errors import SchemaError
+from sorbus.schema import AvroType, RecordSchema, parse_schema
+
+ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "event_id", "data")
+Headers = list[tuple[str, bytes]]
+VERSION_HEADER = "ce_recordversion"
+_OPS = ("upsert", "delete")
+
+
+def envelope_schema(record: RecordSchema) -> RecordSchema:
+    """The schema of a data type's change event, the record's schema inside."""
+    moment: AvroType = {"type": "long", "logicalType": "timestamp-micros"}
+    op: AvroType = {"type": "enum", "name": "op", "symbols": list(_OPS)}
+    fields: list[AvroType] = [
+        {"name": "id", "type": "string", "doc": "The owner's id of the record."},
+        {"name": "op", "type": op, "doc": "What happened to it."},
+        {"name": "version", "type": "long", "doc": "Grows with every change of the record."},
+        {"name": "source", "type": "string", "doc": "The system of record."},
+        {"name": "occurred_at", "type": moment, "doc": "When it happened there (UTC)."},
+        {"name": "captured_at", "type": moment, "doc": "When the producer saw it (UTC)."},
+        {"name": "event_id", "type": "string", "doc": "DATA_TYPE/ID@VERSION, unique per source."},
+        {"name": "data", "type": ["null", record.json], "doc": "The full new state; null when deleted."},
+    ]
+    name = f"{record.name.rpartition('.')[2]}_event"
+    return parse_schema(
+        {
+            "type": "record",
+            "name": name,
+            "namespace": "sorbus",
+            "doc": f"A change of a {record.name}.",
+            "fields": fields,
+        }
+    )
+
+
+def record_inside(envelope: RecordSchema) -> RecordSchema:
+    """The record's schema out of an envelope's, as a writer registered it; SchemaError if it is no envelope."""
+    if tuple(field.name for field in envelope.fields) != ENVELOPE:
+        raise SchemaError(f"{envelope.name} is not a Sorbus change event: its fields must be {', '.join(ENVELOPE)}")
+    fields = envelope.json["fields"]
+    assert isinstance(fields, list)
+    data = fields[-1]
+    assert isinstance(data, dict)
+    union = data["type"]
+    if not isinstance(union, list) or not isinstance(union[-1], dict):
+        raise SchemaError(f'{envelope.name}: data must be ["null", a record]')
+    return parse_schema(union[-1], where=envelope.name)
+
+
+def confluent_prefix(schema_id: int) -> bytes:
+    """The frame's head in the Confluent wire format."""
+    return b"\0" + schema_id.to_bytes(4, "big")
+
+
+def single_object_prefix(schema: RecordSchema) -> bytes:
+    """The frame's head in Avro single-object encoding."""
+    return b"\xc3\x01" + schema.fingerprint
+
+
+@lru_cache(maxsize=4096)
+def _moment(micros: int) -> tuple[bytes, bytes]:
+    """A point in time as Avro and as RFC 3339; many events share one, hence the cache."""
+    text = (EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
+    return encode_long(micros), text.replace("+00:00", "Z").encode()
+
+
+class Encoded(NamedTuple):
+    """An event ready to be produced."""
+
+    value: bytes
+    headers: Headers
+
+
+def event_encoder(prefix: bytes, source: str, data_type: str) -> Callable[..., Encoded]:
+    """`encode(id, version, occurred_at, captured_at, data)` for one data type: times in microseconds since 1970."""
+    written_source, subject = encode_bytes(source.encode()), data_type.encode()
+    fixed: Headers = [("ce_specversion", b"1.0"), ("content-type", b"application/avro"), ("ce_source", source.encode())]
+    upsert_type, delete_type = (
+        ("ce_type", f"sorbus.{data_type}.upsert".encode()),
+        (
+            "ce_type",
+            f"sorbus.{data_type}.delete".encode(),
+        ),
+    )
+    upserts, deletes = [*fixed, upsert_type], [*fixed, delete_type]
+
+    def encode(id: bytes, version: int, occurred_at: int, captured_at: int, data: bytes | None) -> Encoded:
+        number = b"%d" % version
+        event_id = b"%b/%b@%b" % (subject, id, number)
+        size, event_size = len(id), len(event_id)
+        occurred, occurred_text = _moment(occurred_at)
+        value = b"".join(
+            (
+                prefix,
+                LENGTHS[size] if size < 4096 else encode_long(size),
+                id,
+                b"\0" if data is not None else b"\2",
+                encode_long(version),
+                written_source,
+                occurred,
+                _moment(captured_at)[0],
+                LENGTHS[event_size] if event_size < 4096 else encode_long(event_size),
+                event_id,
+                b"\0" if data is None else b"\2" + data,
+            )
+        )
+        headers = [
+            *(deletes if data is None else upserts),
+            ("ce_id", event_id),
+            ("ce_subject", id),
+            ("ce_time", occurred_text),
+            (VERSION_HEADER, number),
+        ]
+        return Encoded(value, headers)
+
+    return encode
+
+
+class Opened(NamedTuple):
+    """The head of a frame: which schema wrote it, the record's id, op and version; `at` is where `source` begins."""
+
+    prefix: bytes
+    id: bytes
+    deleted: bool
+    version: int
+    at: int
+
+
+def open_frame(frame: bytes) -> Opened:
+    """Reads a frame's head without its schema: the envelope's first fields never change. Undecodable otherwise."""
+    try:
+        first = frame[0]
+        if first == 0:
+            at = 5
+        elif first == 0xC3 and frame[1] == 1:
+            at = 10
+        else:
+            raise Undecodable(f"begins with byte 0x{first:02x}: neither the Confluent format nor Avro single-object")
+        prefix = frame[:at]
+        id, at = read_bytes(frame, at)
+        op = frame[at]
+        if op not in (0, 2):
+            raise Undecodable(f"op number {op}")
+        version, at = read_long(frame, at + 1)
+    except IndexError:
+        raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
+    return Opened(prefix, id, op == 2, version, at)
+
+
+def data_at(frame: bytes, at: int) -> int:
+    """From where `source` begins to where the record's data begin, past the union's branch; Undecodable."""
+    try:
+        size, at = read_long(frame, at)
+        at = skip_long(frame, skip_long(frame, at + size))
+        size, at = read_long(frame, at)
+        return at + size + 1
+    except IndexError:
+        raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
+
+
+def occurred_at(frame: bytes, at: int) -> int:
+    """When it happened in the source, in microseconds since 1970; `at` is where `source` begins."""
+    size, at = read_long(frame, at)
+    return read_long(frame, at + size)[0]
