@@ -10,13 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from sorbus.map.timing import Timing
+from sorbus.map.timing import Timing, parse_timing
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Options = dict[str, JsonValue]
 
+
 class _Written(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
 
 class System(_Written):
     """An application or database that the company runs."""
@@ -31,6 +33,7 @@ class System(_Written):
     )
     heartbeat: str = Field(default="30s", description="How often an idle source is made to move on; 'off' never.")
 
+
 class DataType(_Written):
     """A kind of data, owned by one system and published on one topic."""
 
@@ -43,6 +46,7 @@ class DataType(_Written):
     partitions: int = Field(default=4, ge=1, le=1000)
     notes: str | None = None
 
+
 class Manual(_Written):
     """A flow that people do by hand, and how it is seen to be done."""
 
@@ -50,6 +54,7 @@ class Manual(_Written):
     schedule: str
     responsible: str
     verification: str
+
 
 class Flow(_Written):
     """One data type on its way to one target system."""
@@ -78,6 +83,12 @@ class Flow(_Written):
         """Whether a consumer runs for it: not for manual flows, nor for those not integrated."""
         return self.manual is None and self.none is None
 
+    @property
+    def schedule(self) -> Timing:
+        """When it runs; ValueError with the cure if `timing` can't be read."""
+        return parse_timing(self.timing)
+
+
 class Map(_Written):
     """A company's whole map: map.yaml with its mapping sheets."""
 
@@ -105,8 +116,9 @@ class Map(_Written):
         """The data types whose system of record is `system`, in the map's order."""
         return [name for name, data_type in self.data_types.items() if data_type.system_of_record == system]
 
+
 class FieldMapping(_Written):
-    """One row of a mapping sheet. One side is `canonical`; that side's field is DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
+    """One row of a mapping sheet. One side is `canonical`: its field is DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
 
     source_system: str
     source_field: str
@@ -116,4 +128,3 @@ class FieldMapping(_Written):
     notes: str = ""
     file: Path = Path()
     line: int = 0
-

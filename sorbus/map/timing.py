@@ -1,1 +1,79 @@
-"""When a flow runs: `real-time`, `every 15m` or `cron 0 2 * * *`."""
+"""When a flow runs: `real-time`, `every 15m` or `cron 0 2 * * * Europe/London`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+CURE = "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London"
+
+_EVERY = re.compile(r"every\s+(\d{1,6})\s*(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=366)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A flow's timing, read. With neither `every` nor `cron` it is real-time."""
+
+    text: str
+    every: timedelta | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+
+    @property
+    def is_real_time(self) -> bool:
+        return self.every is None and self.cron is None
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first time to run after `moment` (aware), in UTC; None means at once.
+
+        Intervals are counted from midnight UTC of 1970-01-01, so that a restart does not shift them.
+        """
+        if self.every is not None:
+            return _EPOCH + ((moment - _EPOCH) // self.every + 1) * self.every
+        if self.cron is not None:
+            from croniter import croniter
+
+            local = moment.astimezone(ZoneInfo(self.timezone))
+            return croniter(self.cron, local).get_next(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+        return None
+
+
+def parse_timing(text: str) -> Timing:
+    """Reads a timing as people write it; ValueError says what is wrong and what to write."""
+    written = " ".join(text.split())
+    if written in ("real-time", "realtime"):
+        return Timing(text)
+    if found := _EVERY.fullmatch(written):
+        every = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        if not timedelta(0) < every <= _LONGEST:
+            raise ValueError(f"{text!r}: the interval must be between 1s and 366d; {CURE}")
+        return Timing(text, every=every)
+    if written.startswith("cron "):
+        return _parse_cron(text, written.split(" ")[1:])
+    raise ValueError(f"{text!r} is no timing; {CURE}")
+
+
+def _parse_cron(text: str, words: list[str]) -> Timing:
+    from croniter import CroniterBadDateError, croniter
+
+    expression, zone = " ".join(words[:5]), words[5:]
+    if len(words) < 5 or len(zone) > 1 or not croniter.is_valid(expression):
+        raise ValueError(
+            f"{text!r}: cron takes five fields (minute hour day month weekday) and, if wanted, a time zone; {CURE}"
+        )
+    name = zone[0] if zone else "UTC"
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{text!r}: no time zone is called {name!r}; write one such as Europe/London") from error
+    timing = Timing(text, cron=expression, timezone=name)
+    try:
+        timing.next_after(_EPOCH)
+    except CroniterBadDateError as error:
+        raise ValueError(f"{text!r} never comes (there is no such day); {CURE}") from error
+    return timing
