@@ -1,0 +1,105 @@
+"""The map as a picture's content: which arrows there are and what they say, and the whole of it as Mermaid text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from sorbus.map.model import DataType, Flow, Map, System
+
+
+class Way(Enum):
+    """How a flow is done."""
+
+    LIVE = "runs by itself"
+    MANUAL = "by hand"
+    NONE = "not integrated"
+
+
+class Arrow(NamedTuple):
+    """A flow as it is drawn: from the system that has the data type to the one that gets it."""
+
+    data_type: str
+    source: str
+    target: str
+    way: Way
+    text: str
+    two_way: bool = False
+
+
+def owners(data_type: DataType) -> list[str]:
+    """The systems of record as they are written: one in a sound map, but a flawed map is worth drawing too."""
+    written = data_type.system_of_record
+    return [written] if isinstance(written, str) else list(written or [])
+
+
+def arrows(company: Map) -> list[Arrow]:
+    """Every flow of the map, in its order; one that names no source and has no owner starts at its data type alone."""
+    return [_arrow(company, flow) for flow in company.flows]
+
+
+def _arrow(company: Map, flow: Flow) -> Arrow:
+    data_type = company.data_types.get(flow.data_type)
+    source = flow.source or next(iter(owners(data_type) if data_type else []), "")
+    if flow.none is not None:
+        way, text = Way.NONE, f"not integrated: {flow.none}"
+    elif flow.manual is not None:
+        way, text = Way.MANUAL, f"by hand, {flow.manual.schedule}: {flow.manual.responsible}"
+    else:
+        way, text = Way.LIVE, flow.timing
+    two_way = flow.direction == "two-way" and way is not Way.NONE
+    return Arrow(flow.data_type, source, flow.to, way, f"two-way, {text}" if two_way else text, two_way)
+
+
+def owned(company: Map, system: str) -> list[str]:
+    """The data types that `system` is written to own, in the map's order."""
+    return [name for name, data_type in company.data_types.items() if system in owners(data_type)]
+
+
+def about(system: System | None) -> str:
+    """What a drawing says under a system's name: its kind and whom to ask."""
+    if system is None:
+        return "not in the map's systems"
+    kind = f"{system.kind}, shadow" if system.shadow else system.kind
+    return " · ".join(filter(None, [kind, system.owner]))
+
+
+def mermaid(company: Map) -> str:
+    """The map as a Mermaid flowchart, for a page that renders it (GitHub, GitLab, Notion, a wiki)."""
+    return "\n".join(_mermaid_lines(company)) + "\n"
+
+
+def _mermaid_lines(company: Map) -> Iterator[str]:
+    drawn = [arrow for arrow in arrows(company) if arrow.source]
+    names = list(dict.fromkeys([*company.systems, *(end for arrow in drawn for end in (arrow.source, arrow.target))]))
+    ids = {name: f"s{number}_{name.replace('-', '_')}" for number, name in enumerate(names, 1)}
+    yield "---"
+    yield f"title: {_yaml(company.company)}"
+    yield "---"
+    yield "flowchart LR"
+    for name in names:
+        system = company.systems.get(name)
+        owns = ", ".join(owned(company, name))
+        label = "<br/>".join(_escape(line) for line in (name, about(system), owns and f"owns {owns}") if line)
+        yield f'    {ids[name]}["{label}"]{":::shadow" if system and system.shadow else ""}'
+    for arrow in drawn:
+        line = {Way.LIVE: "-->", Way.MANUAL: "-.->", Way.NONE: "-.-x"}[arrow.way]
+        if arrow.two_way:
+            line = f"<{line}"
+        label = f"{_escape(arrow.data_type)}<br/>{_escape(arrow.text)}"
+        yield f'    {ids[arrow.source]} {line}|"{label}"| {ids[arrow.target]}'
+    yield "    classDef default rx:6,ry:6"
+    yield "    classDef shadow stroke-dasharray:6 4"
+    for way, dashes in ((Way.MANUAL, "8 5"), (Way.NONE, "1 5")):
+        if numbers := [str(number) for number, arrow in enumerate(drawn) if arrow.way is way]:
+            yield f"    linkStyle {','.join(numbers)} stroke-dasharray:{dashes}"
+
+
+def _escape(text: str) -> str:
+    """Mermaid reads #NAME; as a character and HTML as HTML; everything that could be either is written as a number."""
+    return "".join(f"#{ord(sign)};" if sign in '#"<>&`;\\' else sign for sign in " ".join(text.split()))
+
+
+def _yaml(text: str) -> str:
+    return "'" + " ".join(text.split()).replace("'", "''") + "'"
