@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from sorbus.map.model import DataType, Flow, Map, System
 
+NOBODY = "(nobody)"
+"""Stands for the missing owner in a drawing; no system can be called so."""
+
 
 class Way(Enum):
     """How a flow is done."""
@@ -35,13 +38,13 @@ def owners(data_type: DataType) -> list[str]:
 
 
 def arrows(company: Map) -> list[Arrow]:
-    """Every flow of the map, in its order; one that names no source and has no owner starts at its data type alone."""
+    """Every flow of the map, in its order; one that names no source and has no owner comes from NOBODY."""
     return [_arrow(company, flow) for flow in company.flows]
 
 
 def _arrow(company: Map, flow: Flow) -> Arrow:
     data_type = company.data_types.get(flow.data_type)
-    source = flow.source or next(iter(owners(data_type) if data_type else []), "")
+    source = flow.source or next(iter(owners(data_type) if data_type else []), NOBODY)
     if flow.none is not None:
         way, text = Way.NONE, f"not integrated: {flow.none}"
     elif flow.manual is not None:
@@ -57,12 +60,11 @@ def owned(company: Map, system: str) -> list[str]:
     return [name for name, data_type in company.data_types.items() if system in owners(data_type)]
 
 
-def about(system: System | None) -> str:
-    """What a drawing says under a system's name: its kind and whom to ask."""
+def kind_of(system: System | None) -> str:
+    """What a drawing says about how Sorbus talks to a system."""
     if system is None:
-        return "not in the map's systems"
-    kind = f"{system.kind}, shadow" if system.shadow else system.kind
-    return " · ".join(filter(None, [kind, system.owner]))
+        return "not in the map"
+    return f"{system.kind}, shadow" if system.shadow else system.kind
 
 
 def mermaid(company: Map) -> str:
@@ -71,7 +73,7 @@ def mermaid(company: Map) -> str:
 
 
 def _mermaid_lines(company: Map) -> Iterator[str]:
-    drawn = [arrow for arrow in arrows(company) if arrow.source]
+    drawn = arrows(company)
     names = list(dict.fromkeys([*company.systems, *(end for arrow in drawn for end in (arrow.source, arrow.target))]))
     ids = {name: f"s{number}_{name.replace('-', '_')}" for number, name in enumerate(names, 1)}
     yield "---"
@@ -80,8 +82,9 @@ def _mermaid_lines(company: Map) -> Iterator[str]:
     yield "flowchart LR"
     for name in names:
         system = company.systems.get(name)
-        owns = ", ".join(owned(company, name))
-        label = "<br/>".join(_escape(line) for line in (name, about(system), owns and f"owns {owns}") if line)
+        owns, person = ", ".join(owned(company, name)), system.owner if system else None
+        lines = [name, " · ".join(filter(None, [kind_of(system), person])), f"owns {owns}" if owns else ""]
+        label = "<br/>".join(_escape(line) for line in lines if line)
         yield f'    {ids[name]}["{label}"]{":::shadow" if system and system.shadow else ""}'
     for arrow in drawn:
         line = {Way.LIVE: "-->", Way.MANUAL: "-.->", Way.NONE: "-.-x"}[arrow.way]

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from sorbus.map.draw import Arrow, about, arrows, owned
+from sorbus.map.draw import Arrow, arrows, kind_of, owned
 from sorbus.map.model import Map
 
 MARGIN, TOP = 32.0, 132.0
-OWNER_WIDTH, TARGET_WIDTH, PILL_GAP, CHANNEL = 264.0, 340.0, 44.0, 300.0
+OWNER_WIDTH, TARGET_WIDTH, PILL_GAP, CHANNEL = 256.0, 340.0, 44.0, 300.0
 PILL_HEIGHT, PILL_PITCH, BOX_HEIGHT, BOX_GAP, WIDEST_GAP = 26.0, 36.0, 58.0, 22.0, 90.0
 HEADER, ROW, LINE, PADDING = 54.0, 24.0, 16.0, 10.0
 SWAP_LIMIT = 150
@@ -56,7 +56,8 @@ class Box:
     """A system, on the left with its data types or on the right with the arrows that end in it."""
 
     name: str
-    about: str
+    kind: str
+    owner: str
     shadow: bool
     pills: list[Pill] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -127,7 +128,8 @@ def _right(company: Map, drawn: Sequence[Arrow], colors: dict[str, int]) -> list
 
 def _box(company: Map, name: str) -> Box:
     system = company.systems.get(name)
-    return Box(name, about(system) if name else "no system of record", bool(system and system.shadow))
+    owner = (system.owner or "nobody to ask") if system else ""
+    return Box(name, kind_of(system), owner, bool(system and system.shadow))
 
 
 def _stack(column: Sequence[Box], top: float = 0.0, gap: float = BOX_GAP) -> float:

@@ -20,6 +20,7 @@ from sorbus.map.layout import (
     Row,
     lay_out,
     shorten,
+    text_width,
 )
 from sorbus.map.model import Map
 
@@ -111,7 +112,7 @@ def _owner(root: ET.Element, layout: Layout, box: Box) -> None:
         _rect(group, layout.pill_x, pill.y - PILL_HEIGHT / 2, pill.width, PILL_HEIGHT, f"pill d{shade}", 13)
         _text(group, layout.pill_x + pill.width / 2, pill.y + 4.5, pill.data_type, f"type f{shade}", "middle")
     _rect(group, MARGIN, box.y, OWNER_WIDTH, box.height, _box_class(box), 8)
-    _names(group, MARGIN + 16, box.y + (box.height - BOX_HEIGHT) / 2, OWNER_WIDTH - 28, box)
+    _names(group, MARGIN + 16, box.y + (box.height - BOX_HEIGHT) / 2, OWNER_WIDTH - 32, box)
 
 
 def _target(root: ET.Element, layout: Layout, box: Box) -> None:
@@ -132,8 +133,11 @@ def _target(root: ET.Element, layout: Layout, box: Box) -> None:
 
 
 def _names(group: ET.Element, x: float, y: float, room: float, box: Box) -> None:
-    _text(group, x, y + 26, shorten(box.name or "nobody", 15, room), "name ink")
-    _text(group, x, y + 44, shorten(box.about, 12, room), "warn" if box.shadow or not box.name else "soft")
+    tone = "warn" if box.shadow else "soft"
+    kind_width = text_width(box.kind, 12)
+    _text(group, x, y + 26, shorten(box.name, 15, room - kind_width - 12), "name ink")
+    _text(group, x + room, y + 26, box.kind, tone, "end")
+    _text(group, x, y + 44, shorten(box.owner, 12, room), tone)
 
 
 def _arrow(root: ET.Element, layout: Layout, pill: Pill, row: Row) -> None:
