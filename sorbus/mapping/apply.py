@@ -1,0 +1,121 @@
+"""A filter in a rule: its arguments checked against its declaration, its run made as short as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, get_args, get_origin
+
+from sorbus.mapping.failure import RuleError, closest, shown
+from sorbus.mapping.filters import FILTERS, Filter, Table
+from sorbus.mapping.kinds import NUMBER, TEXT, in_words, stands_for
+from sorbus.mapping.part import Part, Run, constant, same_kind, value_itself
+from sorbus.schema import Kind
+
+EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
+_NAMES: Mapping[object, str] = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+
+
+def apply_filter(
+    name: str,
+    inner: Part,
+    args: Sequence[Part],
+    named: Mapping[str, Part],
+    lookups: Mapping[str, Mapping[str, str]],
+) -> Part:
+    """`inner | name(args)`; RuleError for an unknown filter, wrong arguments, or a kind that it doesn't take."""
+    found = FILTERS.get(name)
+    if found is None:
+        raise RuleError(f"there is no filter {name!r}", cure=closest(name, FILTERS))
+    if found.takes and inner.kind is not None and inner.kind not in found.takes:
+        raise RuleError(f"{name} takes {in_words(found.takes)}, not {in_words([inner.kind])}", cure=_cure(found))
+    bound = _bind(found, args, named, lookups)
+    kind: Kind | None
+    if found.gives == "same":
+        kind = inner.kind if name == "nullif" else same_kind([inner, *bound])
+    else:
+        kind = None if found.gives == "any" else found.gives
+    return Part(_run(found, inner.run, bound), kind)
+
+
+def _cure(found: Filter) -> str:
+    if found.takes >= TEXT:
+        return f"make it text first: … | text | {found.name}"
+    if found.takes >= NUMBER:
+        return f"make it a number first: … | decimal | {found.name}"
+    return f"make it {in_words(found.takes)} first"
+
+
+def _bind(
+    found: Filter, args: Sequence[Part], named: Mapping[str, Part], lookups: Mapping[str, Mapping[str, str]]
+) -> list[Part]:
+    """The arguments in the function's order, defaults filled in."""
+    try:
+        bound = found.signature.bind(None, *args, **named)
+    except TypeError as error:
+        raise RuleError(f"{found.name}: {error}", cure=f"write {found.usage}") from error
+    given = dict(bound.arguments)
+    bound.apply_defaults()
+    out = []
+    for name, argument in [*bound.arguments.items()][1:]:
+        if name not in given:
+            out += [] if argument == () else [constant(argument)]
+        elif isinstance(argument, tuple) and not isinstance(argument, Part):
+            out += argument
+        else:
+            assert isinstance(argument, Part)
+            out.append(_checked(found, name, argument, lookups))
+    return out
+
+
+def _checked(found: Filter, name: str, argument: Part, lookups: Mapping[str, Mapping[str, str]]) -> Part:
+    hint = found.hints[name]
+    if hint is object:
+        return argument
+    value = argument.constant
+    kind, checks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    wanted = str if kind is Table else kind
+    if not argument.written or type(value) is not wanted:
+        raise RuleError(
+            f"{found.name}: its argument {name} must be {_NAMES[wanted]}, written out", cure=f"write {found.usage}"
+        )
+    if kind is Table:
+        assert isinstance(value, str)
+        if value not in lookups:
+            raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", cure=closest(value, lookups))
+        return argument._replace(constant=Table(value, lookups[value]))
+    for check in checks:
+        try:
+            check(value)
+        except ValueError as error:
+            raise RuleError(f"{found.name}: {error}", cure=f"write {found.usage}") from error
+    return argument
+
+
+def _run(found: Filter, inner: Run, arguments: Sequence[Part]) -> Run:
+    function, accepts, sees_null = found.run, found.accepts, found.sees_null
+    fixed = [argument.constant for argument in arguments]
+    moving = [] if all(argument.written for argument in arguments) else [argument.run for argument in arguments]
+
+    def call(value: object, record: Mapping[str, object]) -> object:
+        if inner is not value_itself:
+            value = inner(value, record)
+        if value is None and not sees_null:
+            return None
+        if accepts and value.__class__ not in accepts and value is not None and not stands_for(value, accepts):
+            raise _refusal(found, f"it takes {in_words(found.takes)}, not {shown(value)}", value)
+        # Arguments are run outside the try, so that a fault in them is not laid at this filter's door.
+        rest = [run(value, record) for run in moving] if moving else fixed
+        try:
+            return function(value, *rest)
+        except RuleError:
+            raise
+        except ValueError as error:
+            raise _refusal(found, str(error), value) from error
+        except EXPECTED as error:
+            raise _refusal(found, f"it can't take {shown(value)} ({type(error).__name__})", value) from error
+
+    return call
+
+
+def _refusal(found: Filter, why: str, value: object) -> RuleError:
+    return RuleError(f"filter {found.name}: {why}", filter=found.name, value=value)

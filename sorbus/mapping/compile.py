@@ -1,0 +1,311 @@
+"""Jinja's syntax tree into closures, with the kind of each part worked out on the way.
+
+A visitor over a list of allowed nodes: each gives a `Part`, which is a closure over `(value, record)`, the kind it
+gives if known, and its value if it is written out. Nodes that are not listed are refused with the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from jinja2 import nodes
+
+from sorbus.mapping.apply import apply_filter
+from sorbus.mapping.failure import RuleError, closest, shown
+from sorbus.mapping.filters.text import as_text, bounded
+from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT, in_words
+from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, SIGNS, negative
+from sorbus.mapping.part import Part, Run, constant, same_kind, value_itself
+from sorbus.schema import Kind
+
+Node = TypeVar("Node", bound=nodes.Node)
+
+_DEEPEST = 60
+_FORGIVING = frozenset({"default", "coalesce"})
+_CURES: Mapping[type[nodes.Node], str] = {
+    nodes.Call: "rules call nothing; use a filter: value | trim",
+    nodes.FloorDiv: 'write (a / b) | round(0, "floor")',
+    nodes.Mod: "there is no remainder in rules; use a lookup table",
+    nodes.Pow: "write the multiplication out",
+    nodes.Slice: 'write value | truncate(10), or split and take one piece: (value | split(","))[0]',
+    nodes.Dict: 'put value tables into the map\'s `lookups:` and write value | lookup("status")',
+    nodes.TemplateData: "write text in quotes",
+}
+
+
+class Scope(NamedTuple):
+    """What a rule may refer to: value tables, and the kinds of the value and of the record's fields where known."""
+
+    lookups: Mapping[str, Mapping[str, str]]
+    value: Kind | None
+    fields: Mapping[str, Kind | None] | None
+
+
+class Compiler:
+    """Compiles one rule; afterwards `uses` and `uses_value` say what it reads."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.uses: set[str] = set()
+        self.uses_value = False
+        self._depth = 0
+        self._visitors: Mapping[type[nodes.Node], Callable[[nodes.Node], Part]] = {
+            **_visitor(nodes.Const, self._const),
+            **_visitor(nodes.Name, self._name),
+            **_visitor(nodes.Getattr, self._attribute),
+            **_visitor(nodes.Getitem, self._item),
+            **_visitor(nodes.Filter, self._filter),
+            **_visitor(nodes.Test, self._test),
+            **_visitor(nodes.CondExpr, self._conditional),
+            **_visitor(nodes.And, self._and),
+            **_visitor(nodes.Or, self._or),
+            **_visitor(nodes.Not, self._not),
+            **_visitor(nodes.Compare, self._compare),
+            **_visitor(nodes.Concat, self._concat),
+            **_visitor(nodes.List, self._list),
+            **_visitor(nodes.Tuple, self._list),
+            **_visitor(nodes.Neg, self._negative),
+            **_visitor(nodes.Pos, lambda node: self.compile(node.node)),
+            **_visitor(nodes.Add, self._arithmetic),
+            **_visitor(nodes.Sub, self._arithmetic),
+            **_visitor(nodes.Mul, self._arithmetic),
+            **_visitor(nodes.Div, self._arithmetic),
+        }
+
+    def compile(self, node: nodes.Node) -> Part:
+        """The closure and kind of a node and all below it."""
+        visit = self._visitors.get(type(node))
+        if visit is None:
+            name = type(node).__name__.lower()
+            raise RuleError(f"{name} is not allowed in a rule", cure=_CURES.get(type(node), "use a filter instead"))
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise RuleError("the rule is nested too deeply", cure="take it apart, or use a lookup table")
+        made = visit(node)
+        self._depth -= 1
+        return made
+
+    def _const(self, node: nodes.Const) -> Part:
+        return constant(node.value)
+
+    def _name(self, node: nodes.Name) -> Part:
+        if node.name == "value":
+            self.uses_value = True
+            return Part(value_itself, self.scope.value)
+        if node.name == "record":
+            raise RuleError("a rule can't give the whole record", cure="name one of its fields: record.name")
+        raise RuleError(
+            f"{node.name!r} is not known in a rule",
+            cure=f'write value, record.{node.name} for another field, or "{node.name}" in quotes for text',
+        )
+
+    def _attribute(self, node: nodes.Getattr) -> Part:
+        return self._member(node.node, node.attr)
+
+    def _item(self, node: nodes.Getitem) -> Part:
+        key = node.arg.value if isinstance(node.arg, nodes.Const) else None
+        if isinstance(node.arg, nodes.Slice):
+            return self.compile(node.arg)
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            raise RuleError("[…] takes a field's name in quotes or a place", cure='write record["a name"] or value[0]')
+        return self._member(node.node, key)
+
+    def _member(self, owner: nodes.Node, key: str | int) -> Part:
+        """A field of the record, or an entry of a map or list; none where it is missing (see `_filter`) is an error."""
+        if isinstance(owner, nodes.Name) and owner.name == "record":
+            if not isinstance(key, str):
+                raise RuleError(f"record[{key}] names no field", cure="write record.NAME")
+            fields = self.scope.fields
+            if fields is not None and key not in fields:
+                raise RuleError(f"there is no field {key!r} to read as record.{key}", cure=closest(key, fields))
+            self.uses.add(key)
+            return Part(_field(key), fields[key] if fields is not None else None)
+        inner = self.compile(owner)
+        if inner.kind is not None and inner.kind not in ("map", "record", "array"):
+            raise RuleError(f"{in_words([inner.kind])} has nothing inside to take as {key!r}", cure="leave it out")
+        return Part(_entry(inner.run, key), None)
+
+    def _filter(self, node: nodes.Filter) -> Part:
+        if node.node is None or node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise RuleError("* and ** are not allowed in a rule", cure="write the arguments out")
+        args = [self.compile(arg) for arg in node.args]
+        named = {str(pair.key): self.compile(pair.value) for pair in node.kwargs}
+        inner = self.compile(node.node)
+        if node.name in _FORGIVING:
+            inner = _forgiving(inner)
+            args = [_forgiving(arg) for arg in args]
+        return apply_filter(node.name, inner, args, named, self.scope.lookups)
+
+    def _test(self, node: nodes.Test) -> Part:
+        inner = _forgiving(self.compile(node.node)).run
+        if node.args or node.kwargs or node.name not in ("none", "defined"):
+            raise RuleError(f"`is {node.name}` is no test", cure="write `is none`, `is not none`, or compare with ==")
+        if node.name == "none":
+            return Part(lambda value, record: inner(value, record) is None, "boolean")
+        return Part(lambda value, record: inner(value, record) is not None, "boolean")
+
+    def _conditional(self, node: nodes.CondExpr) -> Part:
+        test, then = self.compile(node.test).run, self.compile(node.expr1)
+        other = constant(None) if node.expr2 is None else self.compile(node.expr2)
+        yes, no = then.run, other.run
+        return Part(
+            lambda value, record: yes(value, record) if test(value, record) else no(value, record),
+            same_kind([then, other]),
+        )
+
+    def _and(self, node: nodes.And) -> Part:
+        left, right = self.compile(node.left), self.compile(node.right)
+        first, second = left.run, right.run
+        return Part(lambda value, record: first(value, record) and second(value, record), same_kind([left, right]))
+
+    def _or(self, node: nodes.Or) -> Part:
+        left, right = self.compile(node.left), self.compile(node.right)
+        first, second = left.run, right.run
+        return Part(lambda value, record: first(value, record) or second(value, record), same_kind([left, right]))
+
+    def _not(self, node: nodes.Not) -> Part:
+        inner = self.compile(node.node).run
+        return Part(lambda value, record: not inner(value, record), "boolean")
+
+    def _compare(self, node: nodes.Compare) -> Part:
+        parts = [self.compile(node.expr), *(self.compile(operand.expr) for operand in node.ops)]
+        names = [operand.op for operand in node.ops]
+        for left, name, right in zip(parts, names, parts[1:], strict=False):
+            _comparable(left, name, right)
+        if len(names) == 1:
+            compare, (first, second) = COMPARISONS[names[0]], (parts[0].run, parts[1].run)
+            return Part(lambda value, record: compare(first(value, record), second(value, record)), "boolean")
+        steps = [(COMPARISONS[name], right.run) for name, right in zip(names, parts[1:], strict=True)]
+        return Part(_chain(parts[0].run, steps), "boolean")
+
+    def _concat(self, node: nodes.Concat) -> Part:
+        runs = [self.compile(item).run for item in node.nodes]
+        return Part(
+            lambda value, record: bounded("".join([as_text(run(value, record)) for run in runs])),
+            "string",
+        )
+
+    def _list(self, node: nodes.List | nodes.Tuple) -> Part:
+        items = [self.compile(item) for item in node.items]
+        if all(item.written for item in items):
+            return constant([item.constant for item in items])
+        runs = [item.run for item in items]
+        return Part(lambda value, record: [run(value, record) for run in runs], "array")
+
+    def _negative(self, node: nodes.Neg) -> Part:
+        inner = self.compile(node.node)
+        _exact(inner, "-")
+        if inner.written:
+            return constant(negative(inner.constant))
+        run = inner.run
+        return Part(lambda value, record: negative(run(value, record)), inner.kind)
+
+    def _arithmetic(self, node: nodes.BinExpr) -> Part:
+        name = type(node).__name__.lower()
+        if _filters_a_number(node.right):
+            raise RuleError(
+                "filters bind closer than arithmetic: the last one takes the number before it alone",
+                cure="put brackets around the arithmetic: (value / 3) | round(2)",
+            )
+        left, right = self.compile(node.left), self.compile(node.right)
+        _exact(left, SIGNS[name])
+        _exact(right, SIGNS[name])
+        operate, first, second = ARITHMETIC[name], left.run, right.run
+        kind: Kind | None = None
+        if name == "div" or "decimal" in (left.kind, right.kind):
+            kind = "decimal"
+        elif left.kind is not None and right.kind is not None:
+            kind = "long"
+        return Part(lambda value, record: operate(first(value, record), second(value, record)), kind)
+
+
+def _visitor(kind: type[Node], visit: Callable[[Node], Part]) -> dict[type[nodes.Node], Callable[[nodes.Node], Part]]:
+    def checked(node: nodes.Node) -> Part:
+        assert isinstance(node, kind)
+        return visit(node)
+
+    return {kind: checked}
+
+
+class _MissingField(RuleError):
+    """A field or entry that isn't there: an error, unless `default` or `coalesce` stands right behind it."""
+
+
+def _field(name: str) -> Run:
+    def read(_value: object, record: Mapping[str, object]) -> object:
+        try:
+            return record[name]
+        except KeyError:
+            raise _MissingField(
+                f"the record has no field {name!r}",
+                cure=f"its fields: {', '.join(sorted(map(str, record))[:12])}; or write record.{name} | default(none)",
+            ) from None
+
+    return read
+
+
+def _entry(inner: Run, key: str | int) -> Run:
+    def read(value: object, record: Mapping[str, object]) -> object:
+        owner = inner(value, record)
+        if owner is None:
+            return None
+        try:
+            if isinstance(owner, dict):
+                return owner[key]
+            if isinstance(owner, list | tuple) and isinstance(key, int):
+                return owner[key]
+        except LookupError:
+            raise _MissingField(f"{shown(owner)} has no entry {key!r}", cure="write … | default(none)") from None
+        raise RuleError(f"{shown(owner)} has nothing inside to take as {key!r}", value=owner)
+
+    return read
+
+
+def _forgiving(part: Part) -> Part:
+    inner = part.run
+
+    def run(value: object, record: Mapping[str, object]) -> object:
+        try:
+            return inner(value, record)
+        except _MissingField:
+            return None
+
+    return part if part.written or inner is value_itself else part._replace(run=run)
+
+
+def _chain(first: Run, steps: Sequence[tuple[Callable[[object, object], object], Run]]) -> Run:
+    def run(value: object, record: Mapping[str, object]) -> object:
+        left = first(value, record)
+        for compare, right_run in steps:
+            right = right_run(value, record)
+            if not compare(left, right):
+                return False
+            left = right
+        return True
+
+    return run
+
+
+def _filters_a_number(node: nodes.Node) -> bool:
+    inner: nodes.Node | None = node
+    while isinstance(inner, nodes.Filter):
+        inner = inner.node
+    return inner is not node and isinstance(inner, nodes.Const) and isinstance(inner.value, int | float)
+
+
+def _exact(part: Part, sign: str) -> None:
+    if part.kind is not None and part.kind not in EXACT:
+        cure = "write (… | decimal)" if part.kind in TEXT | FLOAT else "take a number"
+        raise RuleError(f"{sign} takes exact numbers, not {in_words([part.kind])}", cure=cure)
+
+
+def _comparable(left: Part, name: str, right: Part) -> None:
+    if left.kind is None or right.kind is None or name in ("in", "notin"):
+        return
+    families = [next((f for f in (TEXT, NUMBER) if kind in f), frozenset({kind})) for kind in (left.kind, right.kind)]
+    if families[0] != families[1]:
+        raise RuleError(
+            f"{in_words([left.kind])} is never equal to {in_words([right.kind])}",
+            cure="make both the same: … | text, … | decimal, … | date",
+        )

@@ -1,0 +1,255 @@
+"""Which kind turns into which without a rule, and how: exactly, or not at all.
+
+One table for `map check` (`can_convert`) and for values at run time (`convert`). They differ in one point: a text
+column as such does not turn into a number or a date, since nothing says how it is written; but a value that came as
+text because its system has no other way (JSON) does, if it is written in the one plain way: ISO 8601, 1234.50, true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import cache
+from uuid import UUID
+
+from sorbus.avro.encode import unscaled
+from sorbus.mapping.failure import closest, shown
+from sorbus.mapping.filters.moment import placed
+from sorbus.mapping.filters.number import as_decimal, integer
+from sorbus.mapping.filters.text import as_text
+from sorbus.schema import FieldType, Kind
+
+Converter = Callable[[object], object]
+
+_ALLOWED: Mapping[Kind, frozenset[Kind]] = {
+    "string": frozenset({"string", "enum", "uuid"}),
+    "enum": frozenset({"string", "enum"}),
+    "uuid": frozenset({"string", "uuid"}),
+    "int": frozenset({"int", "long", "decimal", "double", "string"}),
+    "long": frozenset({"int", "long", "decimal", "string"}),
+    "decimal": frozenset({"decimal", "string"}),
+    "float": frozenset({"float", "double"}),
+    "double": frozenset({"double"}),
+    "boolean": frozenset({"boolean"}),
+    "bytes": frozenset({"bytes"}),
+    "timestamp": frozenset({"timestamp", "string"}),
+    "date": frozenset({"date", "string"}),
+    "time": frozenset({"time", "string"}),
+    "array": frozenset({"array"}),
+    "map": frozenset({"map", "record"}),
+    "record": frozenset({"record", "map"}),
+}
+_LIMITS: Mapping[Kind, int] = {"int": 1 << 31, "long": 1 << 63}
+
+
+def can_convert(source: Kind, target: Kind) -> bool:
+    """Whether values of `source` become `target` by themselves; if not, `rule_for` says which rule does it."""
+    return target in _ALLOWED[source]
+
+
+def rule_for(source: Kind, target: Kind) -> str:
+    """The rule that makes `target` of `source`, as a person would write it; empty if there is none."""
+    if (source in ("array", "map", "record", "bytes")) or (target in ("array", "map", "record", "bytes", "time")):
+        known = {("array", "string"): 'value | join("; ")', ("string", "array"): 'value | split(";")'}
+        return known.get((source, target), "")
+    moment = source in ("date", "timestamp")
+    rules: Mapping[Kind, str] = {
+        "decimal": "" if moment or source == "boolean" else "value | decimal",
+        "int": "" if moment or source == "boolean" else "value | integer",
+        "long": "" if moment or source == "boolean" else "value | integer",
+        "float": "" if moment or source == "boolean" else "value | float",
+        "double": "" if moment or source == "boolean" else "value | float",
+        "boolean": 'value | boolean("Y", "N")' if source in ("string", "enum", "int", "long") else "",
+        "date": 'value | date(tz="Europe/London")' if moment else 'value | date("%d/%m/%Y")',
+        "timestamp": 'value | datetime(tz="Europe/London")' if moment else 'value | datetime("%d/%m/%Y", tz="UTC")',
+        "enum": 'value | text | lookup("TABLE")',
+        "uuid": "",
+        "string": "value | text",
+    }
+    return "" if target in ("date", "timestamp") and source in ("boolean", "time", "uuid") else rules.get(target, "")
+
+
+def convert(value: object, to: FieldType) -> object:
+    """`value` as a value of `to`, nothing lost; ValueError in plain words otherwise. Nothing stays nothing."""
+    return converter(to)(value)
+
+
+@cache
+def converter(to: FieldType) -> Converter:
+    """The function that `convert` would apply for `to`, for use on many values."""
+    make = _make(to)
+
+    def run(value: object) -> object:
+        if value is None:
+            if not to.nullable:
+                raise ValueError("there is no value, and the field requires one")
+            return None
+        return make(value)
+
+    return run
+
+
+def _make(to: FieldType) -> Converter:
+    match to.kind:
+        case "int" | "long":
+            return _whole(_LIMITS[to.kind])
+        case "decimal":
+            return _decimal(to.precision, to.scale)
+        case "enum":
+            return _enum(to.symbols)
+        case "array":
+            assert to.item is not None
+            return _list(converter(to.item))
+        case "map":
+            assert to.item is not None
+            return _map(converter(to.item))
+        case "record":
+            return _record({field.name: converter(field.type) for field in to.fields})
+        case kind:
+            return _SIMPLE[kind]
+
+
+def _whole(limit: int) -> Converter:
+    def run(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int | Decimal | float | str):
+            raise ValueError(f"{shown(value)} is no whole number")
+        number = integer(value)
+        if not -limit <= number < limit:
+            raise ValueError(f"{shown(value)} is outside {-limit} to {limit - 1}")
+        return number
+
+    return run
+
+
+def _decimal(precision: int, scale: int) -> Converter:
+    def run(value: object) -> object:
+        if isinstance(value, float):
+            raise ValueError(
+                f"{shown(value)} is a binary fraction, not exact; write the rule value | decimal, or round(2)"
+            )
+        number = as_decimal(value)
+        unscaled(number, precision, scale)
+        return number
+
+    return run
+
+
+def _enum(symbols: tuple[str, ...]) -> Converter:
+    known = frozenset(symbols)
+
+    def run(value: object) -> object:
+        if value in known:
+            return value
+        raise ValueError(f"{shown(value)} is none of {', '.join(symbols)}; {closest(str(value), symbols)}")
+
+    return run
+
+
+def _list(item: Converter) -> Converter:
+    def run(value: object) -> object:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{shown(value)} is no list")
+        return [item(inner) for inner in value]
+
+    return run
+
+
+def _map(item: Converter) -> Converter:
+    def run(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{shown(value)} has no named entries")
+        return {as_text(name): item(inner) for name, inner in value.items()}
+
+    return run
+
+
+def _record(fields: Mapping[str, Converter]) -> Converter:
+    def run(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{shown(value)} is no record")
+        if unknown := value.keys() - fields.keys():
+            raise ValueError(f"there is no field {sorted(map(str, unknown))[0]!r} in it; {closest('', fields)}")
+        return {name: make(value.get(name)) for name, make in fields.items()}
+
+    return run
+
+
+def _string(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float | bool | bytes):
+        raise ValueError(f"{shown(value)} becomes text only by a rule: value | text")
+    return as_text(value)
+
+
+def _float(value: object) -> object:
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 1 << 53:
+        return float(value)
+    raise ValueError(f"{shown(value)} becomes a binary fraction only by a rule: value | float")
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f'{shown(value)} is neither true nor false; write a rule: value | boolean("Y", "N")')
+
+
+def _bytes(value: object) -> object:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise ValueError(f"{shown(value)} is not bytes")
+
+
+def _timestamp(value: object) -> object:
+    moment = _iso(datetime, value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{shown(value)} is no point in time; write a rule: {rule_for('date', 'timestamp')}")
+    return placed(moment, "")
+
+
+def _date(value: object) -> object:
+    day = _iso(date, value) if isinstance(value, str) else value
+    if isinstance(day, date) and not isinstance(day, datetime):
+        return day
+    raise ValueError(f"{shown(value)} is no date; write a rule: {rule_for('timestamp', 'date')}")
+
+
+def _time(value: object) -> object:
+    moment = _iso(time, value) if isinstance(value, str) else value
+    if isinstance(moment, time) and moment.tzinfo is None:
+        return moment
+    raise ValueError(f"{shown(value)} is no time of day without an offset")
+
+
+def _uuid(value: object) -> object:
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(as_text(value))
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no UUID") from error
+
+
+def _iso(kind: type[date] | type[time], text: str) -> object:
+    try:
+        return kind.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} is not written in ISO 8601; write a rule that says how it is") from error
+
+
+_SIMPLE: Mapping[Kind, Converter] = {
+    "string": _string,
+    "float": _float,
+    "double": _float,
+    "boolean": _boolean,
+    "bytes": _bytes,
+    "timestamp": _timestamp,
+    "date": _date,
+    "time": _time,
+    "uuid": _uuid,
+}

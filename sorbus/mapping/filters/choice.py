@@ -1,0 +1,71 @@
+"""Filters that choose: defaults, value tables, yes and no."""
+
+from __future__ import annotations
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.registry import Table, rule_filter
+from sorbus.mapping.filters.text import as_text
+from sorbus.mapping.kinds import EXACT, TEXT, WHOLE
+
+_YES = frozenset({"true", "t", "yes", "y", "1", "on"})
+_NO = frozenset({"false", "f", "no", "n", "0", "off"})
+
+
+@rule_filter(gives="same", sees_null=True)
+def default(value: object, instead: object) -> object:
+    """`instead` for a null or blank value: `value | default("UK")`."""
+    return instead if is_blank(value) else value
+
+
+@rule_filter(gives="same", sees_null=True)
+def coalesce(value: object, *more: object) -> object:
+    """The first that is neither null nor blank: `record.mobile | coalesce(record.phone, record.fax)`."""
+    return next((item for item in (value, *more) if not is_blank(item)), None)
+
+
+@rule_filter(gives="same")
+def nullif(value: object, unwanted: object) -> object:
+    """Null in place of a stand-in for it: `value | nullif("n/a")`."""
+    return None if value == unwanted else value
+
+
+@rule_filter(gives="same", sees_null=True)
+def required(value: object) -> object:
+    """Refuses null and blank, so that the record becomes a dead letter: `value | trim | required`."""
+    if is_blank(value):
+        raise ValueError("there is no value, and the rule requires one")
+    return value
+
+
+@rule_filter(takes=TEXT | EXACT | {"boolean"}, gives="string")
+def lookup(value: object, table: Table, unknown: str = "fail") -> object:
+    """The value's entry in a table of the map's `lookups:`: `value | lookup("status")`.
+
+    A value that isn't there is refused; `unknown="pass"` lets it through as it is, any other text is put instead.
+    """
+    key = as_text(value)
+    if (found := table.rows.get(key)) is not None:
+        return found
+    if unknown == "fail":
+        raise ValueError(f"{shown(value)} is not in the lookup table {table.name}; add it to the map's lookups")
+    return key if unknown == "pass" else unknown
+
+
+@rule_filter(takes=TEXT | WHOLE | {"boolean"}, gives="boolean")
+def boolean(value: object, yes: str = "", no: str = "") -> bool:
+    """True or false: true, yes, y, t, 1, on and their opposites, or your words: `value | boolean("Ja", "Nein")`."""
+    if isinstance(value, bool):
+        return value
+    word = as_text(value).strip().lower()
+    if yes and word == yes.lower():
+        return True
+    if no and word == no.lower():
+        return False
+    if not (yes or no) and word in _YES | _NO:
+        return word in _YES
+    raise ValueError(f'{shown(value)} is neither yes nor no; write the words used, as in boolean("Ja", "Nein")')
+
+
+def is_blank(value: object) -> bool:
+    """Null, or text with nothing but white space in it."""
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -1,0 +1,111 @@
+"""Filters over dates and times. An order of day and month is never guessed, a time zone never assumed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.kinds import EXACT, FLOAT, TEXT
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SINCE = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+_NAME_ZONE = 'name the time zone it was written in: datetime(tz="Europe/London")'
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone called `name`; ValueError if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone is called {shown(name)}; write one such as Europe/London") from error
+
+
+def _check_format(format: str) -> None:
+    if format in _SINCE:
+        return
+    try:
+        datetime.strptime(_EPOCH.strftime(format), format)
+    except ValueError as error:
+        raise ValueError(f"{shown(format)} is no way to write a date ({error})") from error
+
+
+Format = Annotated[str, _check_format]
+ZoneName = Annotated[str, zone]
+
+
+@rule_filter(takes=TEXT | {"date", "timestamp"}, gives="date")
+def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
+    """A date, from text written by `format` (ISO 8601 without one): `value | date("%d/%m/%Y")`.
+
+    The day of a point in time needs a time zone: `value | date(tz="Europe/London")`.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.date()
+        if not tz:
+            raise ValueError(f'{shown(value)} falls on different days: say where, as in date(tz="Europe/London")')
+        return value.astimezone(zone(tz)).date()
+    if isinstance(value, date):
+        return value
+    text = str(value).strip()
+    try:
+        if not format:
+            return date.fromisoformat(text)
+        return datetime.strptime(text, format).date()
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no date written as {format or 'YYYY-MM-DD'}") from error
+
+
+@rule_filter(takes=TEXT | EXACT | FLOAT | {"date", "timestamp"}, gives="timestamp")
+def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime:
+    """A point in time: `value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")`; ISO 8601 without a format.
+
+    `tz` says where times without an offset were written; of two readings when clocks go back, the earlier. A date
+    becomes its midnight there. Numbers count from 1970: `value | datetime("epoch")`, "epoch_ms", "epoch_us".
+    """
+    if isinstance(value, int | float | Decimal):
+        return _since_epoch(value, format)
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day)
+    else:
+        text = str(value).strip()
+        try:
+            moment = datetime.strptime(text, format) if format else datetime.fromisoformat(text)
+        except ValueError as error:
+            wanted = format or "YYYY-MM-DDTHH:MM:SS+00:00"
+            raise ValueError(f"{shown(value)} is no point in time written as {wanted}") from error
+    return placed(moment, tz)
+
+
+def placed(moment: datetime, tz: str) -> datetime:
+    """`moment` in UTC, read in `tz` when it has no offset of its own; ValueError for a time that never was."""
+    try:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        if not tz:
+            raise ValueError(f"{shown(moment)} has no time zone; {_NAME_ZONE}")
+        local = moment.replace(tzinfo=zone(tz))
+        there = local.astimezone(UTC)
+        if there.astimezone(local.tzinfo).replace(tzinfo=None) != moment.replace(fold=0):
+            raise ValueError(f"{shown(moment)} never was in {tz}: clocks went forward over it")
+    except OverflowError as error:
+        raise ValueError(f"{shown(moment)} is outside the years 1 to 9999 in UTC") from error
+    return there
+
+
+def _since_epoch(value: float | Decimal, unit: str) -> datetime:
+    if unit not in _SINCE:
+        raise ValueError(f'{shown(value)} is a number: say what it counts since 1970, as in datetime("epoch")')
+    count = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    if not count.is_finite() or count.adjusted() > 20:
+        raise ValueError(f"{shown(value)} is outside the years 1 to 9999")
+    try:
+        return _EPOCH + timedelta(microseconds=int(count * _SINCE[unit]))
+    except OverflowError as error:
+        raise ValueError(f"{shown(value)} is outside the years 1 to 9999") from error

@@ -1,0 +1,113 @@
+"""Filters over numbers, exact throughout: a binary fraction becomes the shortest decimal that stands for it."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
+from typing import Annotated
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT
+
+_ROUNDING = {
+    "half-up": ROUND_HALF_UP,
+    "half-even": ROUND_HALF_EVEN,
+    "up": ROUND_UP,
+    "down": ROUND_DOWN,
+    "ceiling": ROUND_CEILING,
+    "floor": ROUND_FLOOR,
+}
+_WRITTEN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+_WIDE = Context(prec=200)
+_LONGEST = 100
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in _ROUNDING:
+        raise ValueError(f"no mode is called {shown(mode)}; write one of {', '.join(_ROUNDING)}")
+
+
+Mode = Annotated[str, _check_mode]
+
+
+@rule_filter(takes=NUMBER | TEXT, gives="decimal")
+def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
+    """A number, exactly: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`."""
+    if isinstance(value, str) and (point, group) != (".", ""):
+        value = _plain(value, point, group)
+    return as_decimal(value)
+
+
+@rule_filter(takes=NUMBER | TEXT, gives="long")
+def integer(value: object, group: str = "") -> int:
+    """A whole number; one with a fraction is refused: `value | integer`, `value | round | integer`."""
+    if isinstance(value, str) and group:
+        value = _plain(value, ".", group)
+    if isinstance(value, int):
+        return value
+    number = as_decimal(value)
+    if number.adjusted() > _LONGEST:
+        raise ValueError(f"{shown(value)} is too large")
+    if number != number.to_integral_value():
+        raise ValueError(f"{shown(value)} is not whole; write `| round | integer` to round it")
+    return int(number)
+
+
+@rule_filter(takes=NUMBER, gives="decimal")
+def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
+    """To so many decimal places, halves away from zero: `value | round(2)`.
+
+    Other modes: half-even, up, down, ceiling, floor.
+    """
+    if not -_LONGEST <= places <= _LONGEST:
+        raise ValueError(f"{places} decimal places are too many")
+    number = as_decimal(value)
+    if number.adjusted() > _LONGEST:
+        raise ValueError(f"{shown(value)} is too large to round")
+    rounded = number.quantize(Decimal(1).scaleb(-places), _ROUNDING[mode], _WIDE)
+    return rounded if places >= 0 else rounded.quantize(Decimal(1), context=_WIDE)
+
+
+@rule_filter(takes=EXACT | FLOAT | TEXT, gives="double")
+def float_(value: object) -> float:
+    """A binary fraction, for targets that have nothing exact (never for money): `value | float`."""
+    return float(as_decimal(value))
+
+
+def as_decimal(value: object) -> Decimal:
+    """A number or its plain writing as Decimal; ValueError for infinities, for true, and for other writings."""
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is no number")
+    elif isinstance(value, int):
+        return Decimal(value)
+    elif isinstance(value, float):
+        number = Decimal(repr(value))
+    elif isinstance(value, str):
+        written = value.strip()
+        if len(written) > _LONGEST or not _WRITTEN.fullmatch(written):
+            raise ValueError(
+                f"{shown(value)} is no plain number; "
+                'write how it is punctuated, such as decimal(point=",", group=".") for 1.234,50'
+            )
+        number = Decimal(written)
+    else:
+        raise ValueError(f"{shown(value)} is no number")
+    if not number.is_finite():
+        raise ValueError(f"{number} is no finite number")
+    return number
+
+
+def _plain(value: str, point: str, group: str) -> str:
+    written = value.strip()
+    if group:
+        whole, dot, fraction = written.partition(point)
+        blocks = whole.lstrip("+-").split(group)
+        if len(blocks) > 1 and (not 1 <= len(blocks[0]) <= 3 or {len(block) for block in blocks[1:]} - {2, 3}):
+            raise ValueError(f"{shown(value)} is not grouped by {shown(group)} as numbers are")
+        written = whole.replace(group, "") + dot + fraction
+    if point != "." and "." in written:
+        raise ValueError(f"{shown(value)} has a full stop where the decimal point is said to be {shown(point)}")
+    return written.replace(point, ".")

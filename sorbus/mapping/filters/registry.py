@@ -1,0 +1,78 @@
+"""How a filter of the rules is declared: what it takes, what it gives, and its docstring as its reference entry.
+
+A filter is a plain function: the value first, then its arguments. It raises ValueError in plain words when a value
+won't do. Arguments annotated `object` may be any expression; all others must be written out, so that a mistake in
+them is found when the map is read; `Annotated[str, check]` has `check(text)` raise ValueError for a wrong one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar, get_type_hints
+
+from sorbus.mapping.kinds import python_types
+from sorbus.schema import Kind
+
+FilterFunction = TypeVar("FilterFunction", bound=Callable[..., object])
+Gives = Kind | Literal["same", "any"]
+
+
+class Table(NamedTuple):
+    """A value table of the map, as a filter with an argument of this type gets it."""
+
+    name: str
+    rows: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A declared filter. `takes` empty: anything. `gives` "same": the kind it was given, "any": not known."""
+
+    name: str
+    run: Callable[..., object]
+    takes: frozenset[Kind]
+    accepts: frozenset[type]
+    gives: Gives
+    sees_null: bool
+    signature: inspect.Signature
+    hints: Mapping[str, object]
+
+    @property
+    def doc(self) -> str:
+        """The reference entry: what it does, then an example."""
+        return inspect.cleandoc(self.run.__doc__ or "")
+
+    @property
+    def usage(self) -> str:
+        """`date(format="", tz="")`: its name and arguments."""
+        arguments = [*self.signature.parameters.values()][1:]
+        written = ", ".join(str(argument.replace(annotation=inspect.Parameter.empty)) for argument in arguments)
+        return f"{self.name}({written})" if arguments else self.name
+
+
+FILTERS: dict[str, Filter] = {}
+
+
+def rule_filter(
+    *, takes: Collection[Kind] = (), gives: Gives = "any", sees_null: bool = False
+) -> Callable[[FilterFunction], FilterFunction]:
+    """Declares a filter under its function's name. Unless it `sees_null`, a null passes through it untouched."""
+
+    def declare(function: FilterFunction) -> FilterFunction:
+        name = function.__name__.rstrip("_")
+        hints = get_type_hints(function, include_extras=True)
+        FILTERS[name] = Filter(
+            name,
+            function,
+            frozenset(takes),
+            python_types(takes),
+            gives,
+            sees_null,
+            inspect.signature(function),
+            hints,
+        )
+        return function
+
+    return declare

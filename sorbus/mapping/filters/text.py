@@ -1,0 +1,138 @@
+"""Filters over text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date, datetime, time
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.moment import ZoneName
+from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.kinds import LIST, SCALAR, TEXT
+
+_MOST = 1_000_000
+_WORD = re.compile(r"[^\s\-]+")
+
+
+@rule_filter(takes=TEXT, gives="string")
+def trim(value: str) -> str:
+    """Takes away white space at both ends: `value | trim`."""
+    return value.strip()
+
+
+@rule_filter(takes=TEXT, gives="string")
+def upper(value: str) -> str:
+    """In capitals: `value | upper`."""
+    return value.upper()
+
+
+@rule_filter(takes=TEXT, gives="string")
+def lower(value: str) -> str:
+    """In small letters: `value | lower`."""
+    return value.lower()
+
+
+@rule_filter(takes=TEXT, gives="string")
+def title(value: str) -> str:
+    """Each word with a capital, the rest small: `"ANNA-MARIA o'neill" | title` is Anna-Maria O'neill."""
+    return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), value)
+
+
+@rule_filter(takes=TEXT, gives="string")
+def truncate(value: str, length: int, end: str = "") -> str:
+    """At most `length` characters, ending in `end` where cut: `value | truncate(40, "…")`."""
+    if length < len(end):
+        raise ValueError(f"truncate({length}) leaves no room for its end {shown(end)}")
+    return value if len(value) <= length else value[: length - len(end)] + end
+
+
+@rule_filter(takes=TEXT, gives="string")
+def replace(value: str, old: str, new: str) -> str:
+    """Every `old` as `new`: `value | replace("-", "")`."""
+    if not old:
+        raise ValueError("there is nothing to look for: write the text to replace")
+    return bounded(value.replace(old, new))
+
+
+@rule_filter(takes=TEXT, gives="string")
+def slug(value: str) -> str:
+    """Small letters, digits and hyphens only, accents dropped: `"Blauer See Delikatessen" | slug`."""
+    plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+@rule_filter(takes=TEXT, gives="array")
+def split(value: str, separator: str) -> list[str]:
+    """A list of the trimmed pieces between separators, empty ones left out: `value | split(";")`."""
+    if not separator:
+        raise ValueError("the separator is empty: write one")
+    return [piece.strip() for piece in value.split(separator) if piece.strip()]
+
+
+@rule_filter(takes=LIST, gives="string")
+def join(value: list[object], separator: str = ", ") -> str:
+    """A list as one text, nulls left out: `value | join("; ")`."""
+    return bounded(separator.join(as_text(item) for item in value if item is not None))
+
+
+@rule_filter(takes=SCALAR, gives="string", sees_null=True)
+def concat(value: object, *more: object) -> str:
+    """One text of several values, nulls left out: `record.first_name | concat(" ", record.last_name)`."""
+    return bounded("".join([as_text(item) for item in (value, *more)]))
+
+
+@rule_filter(takes=SCALAR, gives="string")
+def text(value: object, format: str = "", tz: ZoneName = "UTC") -> str:
+    """As text; dates and times by `format` if given: `value | text("%d.%m.%Y")`, in the time zone `tz`."""
+    if not format:
+        return as_text(value)
+    if not isinstance(value, date | time):
+        raise ValueError(f"a format is for dates and times, not for {shown(value)}: write text without one")
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(ZoneInfo(tz))
+    return value.strftime(format)
+
+
+@rule_filter(takes=TEXT, gives="string")
+def first_name(value: str) -> str:
+    """The first names of a full name, all but the last word, or what follows "Last,": `value | first_name`."""
+    last, comma, first = value.partition(",")
+    words = value.split()
+    return first.strip() if comma and last.strip() else " ".join(words[:-1] or words)
+
+
+@rule_filter(takes=TEXT, gives="string")
+def last_name(value: str) -> str:
+    """The last word of a full name, or what stands before the comma in "Last, First": `value | last_name`."""
+    last, comma, _ = value.partition(",")
+    words = value.split()
+    return last.strip() if comma and last.strip() else " ".join(words[1:] and words[-1:])
+
+
+def as_text(value: object) -> str:
+    """A value as text: nothing as empty, decimals without exponent, times in ISO 8601; ValueError for other types."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list | tuple | dict):
+        raise ValueError(f"{shown(value)} is no single value; write `| join` for a list")
+    return str(value)
+
+
+def bounded(text: str) -> str:
+    """`text` unless a rule has blown it up beyond reason."""
+    if len(text) > _MOST:
+        raise ValueError(f"the result has {len(text)} characters; a rule may make at most {_MOST}")
+    return text

@@ -1,0 +1,45 @@
+"""A compiled piece of a rule: how to run it and what is known of it beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from sorbus.mapping.failure import RuleError
+from sorbus.schema import Kind
+
+Run = Callable[[object, Mapping[str, object]], object]
+
+_DIGITS = 15
+_KINDS: Mapping[type, Kind] = {str: "string", bool: "boolean", int: "long", Decimal: "decimal", list: "array"}
+
+
+class Part(NamedTuple):
+    """`written` means that the value is a constant of the rule."""
+
+    run: Run
+    kind: Kind | None
+    written: bool = False
+    constant: object = None
+
+
+def constant(value: object) -> Part:
+    """A value written out in the rule; numbers with a point become exact decimals."""
+    if isinstance(value, float):
+        exact = Decimal(repr(value))
+        if not exact.is_finite() or len(exact.as_tuple().digits) > _DIGITS:
+            raise RuleError(f"{value} has more digits than a number in a rule may have", cure='write "…" | decimal')
+        return constant(exact)
+    return Part(lambda _value, _record: value, _KINDS.get(type(value)), True, value)
+
+
+def value_itself(value: object, _record: Mapping[str, object]) -> object:
+    """The run of `value`: known by identity, so that filters right behind it can do without a call."""
+    return value
+
+
+def same_kind(parts: Sequence[Part]) -> Kind | None:
+    """The kind that all parts have, leaving out written nulls; None if they differ or one isn't known."""
+    kinds = {part.kind for part in parts if not (part.written and part.constant is None)}
+    return kinds.pop() if len(kinds) == 1 else None

@@ -1,0 +1,84 @@
+"""A mapping rule: one Jinja expression, made into Python closures once and called per value.
+
+People know Jinja's expressions from Ansible and dbt, so Sorbus has no language of its own. Only the parser is Jinja's:
+the compiler (`sorbus.mapping.compile`) walks its syntax tree over a list of allowed nodes. What it does not know it
+refuses, so there is no way from a rule to Python, and no template engine in the way of a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, TemplateSyntaxError
+from jinja2.nodes import Expr
+from jinja2.parser import Parser
+
+from sorbus.mapping.compile import Compiler, Scope
+from sorbus.mapping.failure import RuleError
+from sorbus.schema import Kind
+
+__all__ = ["Rule", "RuleError", "compile_rule"]
+
+LONGEST = 2000
+_JINJA = Environment(autoescape=False)  # noqa: S701 - parses expressions, renders nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule ready to run: `rule(value, record)` gives the new value or raises RuleError, nothing else.
+
+    `uses` are the fields it reads through `record.NAME`, `uses_value` whether it reads `value`, and `result` the kind
+    it gives where that can be told.
+    """
+
+    text: str
+    uses: frozenset[str]
+    uses_value: bool
+    result: Kind | None
+    run: Callable[[object, Mapping[str, object]], object]
+
+    def __call__(self, value: object, record: Mapping[str, object]) -> object:
+        try:
+            return self.run(value, record)
+        except RuleError:
+            raise
+        except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
+            raise RuleError(f"the rule {self.text!r} can't take the value: {error}", value=value) from error
+
+
+def compile_rule(
+    text: str,
+    *,
+    lookups: Mapping[str, Mapping[str, str]],
+    value_type: Kind | None = None,
+    fields: Mapping[str, Kind | None] | None = None,
+) -> Rule:
+    """Reads a rule; RuleError says what is wrong with it and what to write instead.
+
+    `value_type` and `fields` (the record's fields) are the kinds going in; None where they aren't known.
+    """
+    compiler = Compiler(Scope(lookups, value_type, fields))
+    made = compiler.compile(_parse(text))
+    return Rule(text, frozenset(compiler.uses), compiler.uses_value, made.kind, made.run)
+
+
+def _parse(text: str) -> Expr:
+    if len(text) > LONGEST:
+        raise RuleError(f"the rule is {len(text)} characters long", cure=f"keep it under {LONGEST}; use a lookup table")
+    try:
+        parser = Parser(_JINJA, text, state="variable")
+        parsed = parser.parse_expression()
+        if not parser.stream.eos:
+            raise RuleError(
+                f"the rule {text!r} goes on after its end, at {parser.stream.current.value!r}",
+                cure="a rule is one expression, such as: value | trim",
+            )
+    except TemplateSyntaxError as error:
+        raise RuleError(
+            f"the rule {text!r} can't be read: {error.message}", cure="a rule is one expression, such as: value | trim"
+        ) from error
+    except RecursionError as error:
+        raise RuleError(f"the rule {text[:40]!r}… is nested too deeply", cure="take it apart") from error
+    assert isinstance(parsed, Expr)
+    return parsed
