@@ -1,0 +1,229 @@
+"""One look at everything a map runs, from outside its processes: at Kafka, and in the sources.
+
+`Watch.measure` asks for topics, groups and offsets in a handful of requests, and reads only what has changed since the
+last look, so that it may be called every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
+from sorbus.map.model import Flow, Map
+from sorbus.map.timing import parse_timing
+from sorbus.ops.watch import offsets
+from sorbus.ops.watch.letters import OpenLetters
+from sorbus.ops.watch.offsets import Group, Part
+from sorbus.ops.watch.unread import Span, Unread, UnreadReader
+from sorbus.settings import Settings
+
+GRACE = 300.0
+"""Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
+
+SlotLags = Callable[[], Mapping[str, int | None]]
+_STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
+
+    `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
+    `period` is the longest pause in seconds that its timing allows, 0 for real-time.
+    """
+
+    flow: str
+    data_type: str
+    target: str
+    state: str
+    members: int
+    position: int
+    lag_records: int
+    lag_seconds: float
+    rate: float | None
+    dead_letters: int
+    last_change: float | None
+    period: float
+
+    @property
+    def complaint(self) -> str | None:
+        """Why somebody should look at it, in plain words; None if it is well."""
+        if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
+            return "changes are waiting and no consumer runs"
+        if self.members == 0 and not self.period:
+            return "no consumer runs"
+        if self.lag_seconds > self.period + GRACE:
+            return f"{self.lag_seconds:.0f} s behind"
+        if self.dead_letters:
+            return f"{self.dead_letters} dead letter{'s' * (self.dead_letters != 1)} open"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A data type's topic: when its newest event was written (seconds since 1970), and how long its log is."""
+
+    data_type: str
+    last_event: float | None
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one look saw. Dead letters are counted by (data type, flow), flow "" for rows the producer rejected."""
+
+    at: float
+    flows: tuple[FlowState, ...]
+    topics: tuple[TopicState, ...]
+    dead_letters: Mapping[tuple[str, str], int]
+    slots: Mapping[str, int | None]
+
+    def complaints(self) -> list[str]:
+        """Everything somebody should look at."""
+        found = [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
+        found += [
+            f"{data_type}: {count} source rows could not be made canonical"
+            for (data_type, flow), count in sorted(self.dead_letters.items())
+            if not flow and count
+        ]
+        return found
+
+
+class Watch:
+    """Measures a map's flows again and again; keeps its connections and what it has already counted."""
+
+    def __init__(
+        self, company: Map, settings: Settings, *, slots: SlotLags = dict, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._names = Names(company.topic_prefix)
+        self._flows = [flow for flow in company.flows if flow.runs]
+        self._data_types = tuple(company.data_types)
+        self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
+        self._admin = admin(settings)
+        self._unread = UnreadReader(settings, clock=clock)
+        self._letters = OpenLetters(settings)
+        self._slots, self._clock = slots, clock
+        self._before: dict[str, tuple[float, int]] = {}
+
+    def measure(self) -> Measurement:
+        """Looks once. AuthError, TransientError when Kafka can't be asked."""
+        names = self._names
+        topics = offsets.partitions_of(
+            self._admin,
+            [
+                *(names.topic(data_type) for data_type in self._data_types),
+                *(names.dead_letters(data_type) for data_type in self._data_types),
+                *(names.requeue(flow.id) for flow in self._flows),
+            ],
+        )
+        ends = offsets.ends(self._admin, [part for parts in topics.values() for part in parts])
+        groups = offsets.groups(self._admin, [names.group(flow.id) for flow in self._flows])
+        letters = self._count_letters(topics, ends)
+        written = self._topic_states(topics, ends)
+        last = {topic.data_type: topic.last_event for topic in written}
+        now = self._clock()
+        flows = tuple(
+            self._flow_state(flow, groups[names.group(flow.id)], topics, ends, letters, last, now)
+            for flow in self._flows
+        )
+        return Measurement(now, flows, written, letters, self._slots())
+
+    def close(self) -> None:
+        self._unread.close()
+        self._letters.close()
+
+    def _flow_state(
+        self,
+        flow: Flow,
+        group: Group,
+        topics: Mapping[str, list[Part]],
+        ends: Mapping[Part, int],
+        letters: Mapping[tuple[str, str], int],
+        last: Mapping[str, float | None],
+        now: float,
+    ) -> FlowState:
+        parts = [
+            part
+            for topic in (self._names.topic(flow.data_type), self._names.requeue(flow.id))
+            for part in topics.get(topic, ())
+        ]
+        unread = self._look(self._names.group(flow.id), group, parts, ends)
+        position = sum(group.committed.get(part, 0) for part in parts)
+        oldest = min((item.since for item in unread.values() if item.since is not None), default=now)
+        return FlowState(
+            flow=flow.id,
+            data_type=flow.data_type,
+            target=flow.to,
+            state=_state(flow, group),
+            members=group.members,
+            position=position,
+            lag_records=sum(item.records for item in unread.values()),
+            lag_seconds=max(0.0, now - oldest),
+            rate=self._rate(flow.id, position, now),
+            dead_letters=letters.get((flow.data_type, flow.id), 0),
+            last_change=last.get(flow.data_type),
+            period=self._periods[flow.id],
+        )
+
+    def _look(self, name: str, group: Group, parts: list[Part], ends: Mapping[Part, int]) -> dict[Part, Unread]:
+        fresh = [part for part in parts if part not in group.committed]
+        first = offsets.begins(self._admin, fresh)
+        return self._unread.look(
+            name, {part: Span(group.committed.get(part, first.get(part, 0)), ends[part]) for part in parts}
+        )
+
+    def _rate(self, flow: str, position: int, now: float) -> float | None:
+        before = self._before.get(flow)
+        self._before[flow] = now, position
+        if before is None or now <= before[0] or position < before[1]:
+            return None
+        return (position - before[1]) / (now - before[0])
+
+    def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], int]:
+        by_topic = {self._names.dead_letters(data_type): data_type for data_type in self._data_types}
+        found = self._letters.count({part: ends[part] for topic in by_topic for part in topics.get(topic, ())})
+        counts = Counter({(flow.data_type, flow.id): 0 for flow in self._flows})
+        counts.update({(by_topic[topic], flow): count for (topic, flow), count in found.items()})
+        return dict(counts)
+
+    def _topic_states(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> tuple[TopicState, ...]:
+        parts = {data_type: topics.get(self._names.topic(data_type), []) for data_type in self._data_types}
+        stamps = offsets.newest(self._admin, [part for found in parts.values() for part in found])
+        return tuple(
+            TopicState(
+                data_type,
+                max((stamps[part] for part in found if part in stamps), default=None),
+                sum(ends[part] for part in found),
+            )
+            for data_type, found in parts.items()
+        )
+
+
+def longest_pause(timing: str, *, now: datetime | None = None) -> float:
+    """The longest time between two runs of a flow, in seconds: 0 for real-time, a weekend for a weekday cron."""
+    moment = now if now is not None else datetime.now(UTC)
+    read = parse_timing(timing)
+    if read.every is not None:
+        return read.every.total_seconds()
+    longest = timedelta()
+    before = None
+    # Two months of a daily schedule, and years of a monthly one, hold every irregularity a cron line can have.
+    for _ in range(62):
+        after = read.next_after(moment)
+        if after is None:
+            return 0.0
+        if before is not None:
+            longest = max(longest, after - before)
+        before = moment = after
+    return longest.total_seconds()
+
+
+def _state(flow: Flow, group: Group) -> str:
+    if group.members:
+        return _STATES.get(group.state, group.state)
+    return "down" if parse_timing(flow.timing).is_real_time else "waiting"
