@@ -2,16 +2,170 @@
 
 from __future__ import annotations
 
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from sorbus.cli.context import Context
+from sorbus.errors import ExitCode, Finding, MapError
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
 
 app = typer.Typer(name="map", no_args_is_help=True, help="Check, draw and document the map.")
 
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write to FILE, not to stdout.")
+]
+
+
+class Drawing(StrEnum):
+    """What a map can be drawn as."""
+
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+class Form(StrEnum):
+    """What the data-flow document can be written as."""
+
+    MD = "md"
+    XLSX = "xlsx"
+    CSV = "csv"
+
 
 @app.command("check")
-def check_command(ctx: typer.Context) -> None:
-    """Finds everything to mend in the map."""
+def check_command(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
+) -> None:
+    """Find everything to mend in the map, all at once: FILE:LINE, what is wrong, what to write instead.
+
+    Exit code 0 when there is nothing to mend, 1 when there is.
+
+    Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
+    """
+    from sorbus.map.check import check
+
+    loaded: LoadedMap | None = None
+    try:
+        loaded = Context.of(ctx).load()
+        findings = sorted(check(loaded))
+    except MapError as error:
+        findings = sorted(error.findings)
+    if as_json:
+        typer.echo(json.dumps({"findings": [_as_dict(finding) for finding in findings]}, indent=2, ensure_ascii=False))
+    elif findings:
+        for finding in findings:
+            typer.echo(str(finding))
+        typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
+    elif loaded and not Context.of(ctx).quiet:
+        typer.echo(praise(loaded))
+    if findings:
+        raise typer.Exit(ExitCode.FINDINGS)
 
 
 @app.command("draw")
-def draw_command(ctx: typer.Context) -> None:
-    """Draws the map."""
+def draw_command(
+    ctx: typer.Context,
+    form: Annotated[
+        Drawing | None, typer.Option("--format", help="Default: as FILE's name ends, else mermaid.", show_default=False)
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Draw the map: systems, owners, what goes where and when, what is done by hand or not at all.
+
+    A map with findings is drawn too, as long as it can be read.
+
+    Examples: `sorbus map draw > map.mmd`, `sorbus map draw -o map.svg`
+    """
+    company = Context.of(ctx).load().map
+    if form is Drawing.SVG or (form is None and output is not None and output.suffix.lower() == ".svg"):
+        from sorbus.map.svg import svg
+
+        _write(svg(company), output)
+    else:
+        from sorbus.map.draw import mermaid
+
+        _write(mermaid(company), output)
+
+
+@app.command("doc")
+def doc_command(
+    ctx: typer.Context,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="Default: as FILE's name ends, else md.", show_default=False)
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Write the data-flow document: every field from its source to its targets, and what happens on the way.
+
+    Markdown has the drawing, systems, owners, timings and manual steps too; so has XLSX, on further sheets; CSV has
+    the fields alone.
+
+    Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`
+    """
+    from sorbus.map.doc import document, to_csv
+
+    if form is None:
+        form = next((each for each in Form if output and output.suffix.lower() == f".{each}"), Form.MD)
+    if form is Form.XLSX and output is None:
+        raise typer.BadParameter("a workbook needs a file: sorbus map doc -o data-flows.xlsx")
+    doc = document(Context.of(ctx).load())
+    if form is Form.XLSX and output is not None:
+        from sorbus.map.doc_xlsx import to_xlsx
+
+        output.write_bytes(to_xlsx(doc))
+        typer.echo(f"written: {output}", err=True)
+    elif form is Form.CSV:
+        _write(to_csv(doc), output)
+    else:
+        from sorbus.map.doc_markdown import to_markdown
+
+        _write(to_markdown(doc), output)
+
+
+@app.command("schema")
+def schema_command(output: Output = None) -> None:
+    """Print the JSON Schema of map.yaml, so that an editor completes and checks it.
+
+    Name it on the map's first line: `# yaml-language-server: $schema=map.schema.json`
+
+    Example: `sorbus map schema -o map.schema.json`
+    """
+    from sorbus.map.check import json_schema
+
+    _write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", output)
+
+
+def praise(loaded: LoadedMap) -> str:
+    """One line for a sound map, with what was looked at."""
+    company = loaded.map
+    counts = {
+        "system": len(company.systems),
+        "data type": len(company.data_types),
+        "flow": len(company.flows),
+        "field mapping": len(loaded.mappings),
+    }
+    parts = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+    return f"{company.company}: {parts}; all of it holds together"
+
+
+def _as_dict(finding: Finding) -> dict[str, str | int]:
+    return {
+        "file": str(finding.file),
+        "line": finding.line,
+        "code": finding.code,
+        "message": finding.message,
+        "cure": finding.cure,
+    }
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text, "utf-8")
+        typer.echo(f"written: {output}", err=True)

@@ -1,0 +1,130 @@
+"""The data-flow document: every field from its source to its targets, and what the map says of all else."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sorbus.map.draw import Arrow, Way, arrows, owned, owners
+from sorbus.map.lineage import CANONICAL, FieldPath, paths_of, reads
+from sorbus.map.model import FieldMapping, Flow, Map
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
+
+COLUMNS = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")
+BY_HAND = "By hand"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPaths:
+    """A flow with its fields' ways; manual flows and those not integrated may have none."""
+
+    flow: Flow
+    arrow: Arrow
+    paths: tuple[FieldPath, ...]
+
+
+class Table(NamedTuple):
+    """A part of the document."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What the document says, in the map's order."""
+
+    company: Map
+    file: Path
+    flows: tuple[FlowPaths, ...]
+    idle: tuple[FieldMapping, ...]
+    """Captured, but delivered by no flow."""
+
+    def fields(self) -> Table:
+        """All fields' ways under each other; a flow without fields is one row that says why."""
+        return Table("Fields", COLUMNS, [path.cells for item in self.flows for path in item.paths or [_bare(item)]])
+
+    def tables(self) -> list[Table]:
+        """All the rest that the map says."""
+        return [self._systems(), self._data_types(), self._flows(), self._by_hand(), self._idle()]
+
+    def _systems(self) -> Table:
+        heads = ("System", "Kind", "Shadow", "Whom To Ask", "Owns", "Notes")
+        rows = [
+            (
+                name,
+                each.kind,
+                "yes" * each.shadow,
+                each.owner or "",
+                ", ".join(owned(self.company, name)),
+                each.notes or "",
+            )
+            for name, each in self.company.systems.items()
+        ]
+        return Table("Systems", heads, rows)
+
+    def _data_types(self) -> Table:
+        heads = ("Data Type", "System Of Record", "Required", "Told Apart By", "Notes")
+        rows = [
+            (name, ", ".join(owners(each)), ", ".join(each.required), ", ".join(each.match), each.notes or "")
+            for name, each in self.company.data_types.items()
+        ]
+        return Table("Data types", heads, rows)
+
+    def _flows(self) -> Table:
+        heads = ("Flow", "Data Type", "Source System", "Target System", "When", "Deletes", "Notes")
+        rows = [
+            (flow.id, *arrow[:3], arrow.text, flow.deletes if flow.runs else "", flow.notes or "")
+            for flow, arrow in ((item.flow, item.arrow) for item in self.flows)
+        ]
+        return Table("Flows", heads, rows)
+
+    def _by_hand(self) -> Table:
+        heads = ("Flow", "Step", "To Do", "When", "Responsible", "Verification")
+        rows = [
+            (item.flow.id, str(number), step, manual.schedule, manual.responsible, manual.verification)
+            for item in self.flows
+            if (manual := item.flow.manual)
+            for number, step in enumerate(manual.checklist, 1)
+        ]
+        return Table(BY_HAND, heads, rows)
+
+    def _idle(self) -> Table:
+        heads = ("Source System", "Source Field", "Canonical Field", "Notes")
+        rows = [(row.source_system, reads(row, self.idle), row.target_field, row.notes) for row in self.idle]
+        return Table("Captured but not delivered", heads, rows)
+
+
+def document(loaded: LoadedMap) -> Document:
+    """Joins a map's flows and mapping sheets; a field that nothing fills is shown, and its notes say so."""
+    company = loaded.map
+    drawn = zip(company.flows, arrows(company), strict=True)
+    flows = tuple(FlowPaths(flow, arrow, paths_of(loaded, flow, arrow)) for flow, arrow in drawn)
+    delivered = {(item.arrow.source, path.steps[1]) for item in flows for path in item.paths}
+    idle = (m for m in loaded.mappings if m.target_system == CANONICAL)
+    return Document(
+        company, loaded.file, flows, tuple(m for m in idle if (m.source_system, m.target_field) not in delivered)
+    )
+
+
+def to_csv(doc: Document) -> str:
+    """All fields' ways as CSV; what a spreadsheet would run as a formula is quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        [f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") else cell for cell in row] for row in doc.fields().rows
+    )
+    return text.getvalue()
+
+
+def _bare(item: FlowPaths) -> FieldPath:
+    way = item.arrow
+    why = f"{way.data_type}, every field" if way.way is Way.LIVE else f"{way.data_type}, {way.text}"
+    return FieldPath(way.source, "", way.target, "", ("", why, ""), item.flow.notes or "")

@@ -1,0 +1,137 @@
+"""Lineage: every field's way from its source to its target, with what happens to it.
+
+Both halves of the mapping (owner -> canonical, canonical -> target) are joined through the canonical field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
+
+from sorbus.connector import consumer_connector
+from sorbus.errors import SorbusError
+from sorbus.map.draw import Arrow, Way
+from sorbus.map.model import FieldMapping, Flow
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
+
+CANONICAL = "canonical"
+KEY = "(the record's key)"
+
+
+class FieldPath(NamedTuple):
+    """One field's whole way. `steps` are the owner's rule, the canonical field, the target's rule; "" does nothing."""
+
+    source_system: str
+    source_field: str
+    target_system: str
+    target_field: str
+    steps: tuple[str, str, str]
+    notes: str
+
+    @property
+    def rule(self) -> str:
+        """The steps in a line."""
+        return " → ".join(filter(None, self.steps))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The path under the mapping sheet's own columns."""
+        return (*self[:4], self.rule, self.notes)
+
+
+def paths_of(loaded: LoadedMap, flow: Flow, arrow: Arrow) -> tuple[FieldPath, ...]:
+    """The ways of one flow's fields; a field that nothing fills is there too, and its notes say so."""
+    captured = [m for m in loaded.mappings if m.source_system == arrow.source and m.target_system == CANONICAL]
+    own = [m for m in captured if _data_type(m.target_field) == flow.data_type]
+    rows = _delivered(loaded.mappings, flow)
+    if not rows and arrow.way is Way.LIVE:
+        rows = _as_it_is(loaded, flow, own)
+    return tuple(path for row in rows for path in _joined(row, own, arrow, flow.data_type))
+
+
+def _delivered(mappings: Sequence[FieldMapping], flow: Flow) -> list[FieldMapping]:
+    """The sheet's rows of one flow; a row that reads no field belongs to the flow that fills the same resource."""
+    rows = [m for m in mappings if m.source_system == CANONICAL and m.target_system == flow.to]
+    own = [m for m in rows if _data_type(m.source_field) == flow.data_type]
+    resources = {_resource(m.target_field) for m in own}
+    return [m for m in rows if m in own or (not m.source_field and _resource(m.target_field) in resources)]
+
+
+def _as_it_is(loaded: LoadedMap, flow: Flow, captured: Sequence[FieldMapping]) -> list[FieldMapping]:
+    """The rows of a target without a mapping sheet: each canonical field that the owner fills, under its own name."""
+    filled = {m.target_field for m in captured}
+    resources = _resources(loaded, flow)
+    rows = []
+    for path in ["id", *(path for path, _ in loaded.schema(flow.data_type).leaves())]:
+        name, (part, _, last) = f"{flow.data_type}.{path}", path.rpartition("[].")
+        if name in filled or path == "id":
+            target = f"{resources[part]}.{last}" if part in resources else path
+            rows.append(
+                FieldMapping(source_system=CANONICAL, source_field=name, target_system=flow.to, target_field=target)
+            )
+    return rows
+
+
+def _resources(loaded: LoadedMap, flow: Flow) -> dict[str, str]:
+    """Which of the target's resources get which part of the record; none where its connector can't be asked."""
+    system = loaded.map.systems.get(flow.to)
+    try:
+        connector = consumer_connector(system.kind if system else "")
+        return connector.resources_of(connector.Target.model_validate(flow.target))
+    except (SorbusError, ValidationError):
+        return {}
+
+
+def _joined(row: FieldMapping, captured: Sequence[FieldMapping], arrow: Arrow, data_type: str) -> Iterator[FieldPath]:
+    """One row of the target's sheet with the owner's rows before it: one way for each canonical field it names."""
+    names = [row.source_field] if row.source_field else []
+    base = _resource(row.source_field) or data_type
+    names += [name for used in _uses(row.rule) if (name := f"{base}.{used}") not in names]
+    if not names:
+        yield FieldPath(arrow.source, "", arrow.target, row.target_field, ("", "", row.rule), row.notes)
+    for name in names:
+        found = [m for m in captured if m.target_field == name]
+        for before in found:
+            steps = (before.rule, name, row.rule)
+            notes = "; ".join(filter(None, (before.notes, row.notes)))
+            yield FieldPath(arrow.source, reads(before, captured), arrow.target, row.target_field, steps, notes)
+        if not found:
+            steps = ("", name, row.rule)
+            source = KEY if name == f"{data_type}.id" else ""
+            notes = row.notes if source else "; ".join(filter(None, (f"nothing fills {name}", row.notes)))
+            yield FieldPath(arrow.source, source, arrow.target, row.target_field, steps, notes)
+
+
+def reads(row: FieldMapping, captured: Sequence[FieldMapping]) -> str:
+    """What a row of the owner's sheet reads: its field, and those that its rule takes from the record."""
+    part = _resource(row.target_field)
+    siblings = (_resource(m.source_field) for m in captured if m.source_field and _resource(m.target_field) == part)
+    base = _resource(row.source_field) or next(siblings, "")
+    used = [f"{base}.{name}" if base else name for name in _uses(row.rule)]
+    return ", ".join(dict.fromkeys(filter(None, [row.source_field, *used])))
+
+
+def _uses(rule: str) -> list[str]:
+    """The fields that a rule reads through `record.`; none of a rule that can't be read, which `map check` reports."""
+    if "record" not in rule:
+        return []
+    from jinja2 import Environment, TemplateSyntaxError, nodes
+
+    try:
+        parsed = Environment(autoescape=True).parse("{{" + rule + "}}")
+    except TemplateSyntaxError:
+        return []
+    read = parsed.find_all(nodes.Getattr)
+    return list(dict.fromkeys(n.attr for n in read if isinstance(n.node, nodes.Name) and n.node.name == "record"))
+
+
+def _data_type(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _resource(path: str) -> str:
+    return path.rpartition(".")[0]
