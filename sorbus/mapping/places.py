@@ -1,0 +1,72 @@
+"""Where a row of the mapping sheet points: which part of a record, which field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sorbus.schema import FieldType, RecordSchema
+
+CANONICAL = "canonical"
+RECORD = ""
+ID = "id"
+
+
+class Place(NamedTuple):
+    """A field of one side: its part ("" the record itself, a list field's name its items) and its name."""
+
+    part: str
+    name: str
+
+
+def canonical_fields(schema: RecordSchema) -> dict[str, dict[str, FieldType]]:
+    """Part -> field -> type. A list of records is a part of its own, and also a field of the record."""
+    parts: dict[str, dict[str, FieldType]] = {RECORD: {field.name: field.type for field in schema.fields}}
+    for field in schema.fields:
+        if field.type.kind == "array" and field.type.item is not None and field.type.item.kind == "record":
+            parts[field.name] = {inner.name: inner.type for inner in field.type.item.fields}
+    return parts
+
+
+def canonical_data_type(reference: str) -> str:
+    """The data type that a canonical reference names: `order` of `order.lines[].sku`; empty for an empty one."""
+    return reference.partition(".")[0]
+
+
+def canonical_place(reference: str) -> Place:
+    """`order.lines[].sku` is (lines, sku), `order.number` (record, number), `order` the record without a field."""
+    _, _, rest = reference.partition(".")
+    part, items, name = rest.partition("[].")
+    return Place(part, name) if items else Place(RECORD, rest)
+
+
+def column_places(reference: str, resources: Mapping[str, str]) -> list[Place]:
+    """Every place that RESOURCE.COLUMN can mean among `resources` (part -> name); none: it is of another resource.
+
+    RESOURCE may be shortened to its last parts, and end in `[]`; the longest match counts. A name without a dot is
+    a column of any part.
+    """
+    words = reference.replace("[]", "").split(".")
+    if len(words) == 1:
+        return [Place(part, reference) for part in resources]
+    best = 0
+    found: list[Place] = []
+    for part, resource in resources.items():
+        whole = resource.replace("[]", "").split(".")
+        for length in range(len(whole), max(best, 1) - 1, -1):
+            if words[:length] == whole[-length:] and len(words) > length:
+                place = Place(part, ".".join(words[length:]))
+                found = [*found, place] if length == best else [place]
+                best = length
+                break
+    return found
+
+
+def column_reference(place: Place, resources: Mapping[str, str]) -> str:
+    """A column as people write it: RESOURCE.COLUMN."""
+    return f"{resources.get(place.part, place.part)}.{place.name}"
+
+
+def canonical_reference(place: Place, data_type: str) -> str:
+    """A canonical field as people write it: DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
+    return f"{data_type}.{place.part}[].{place.name}" if place.part else f"{data_type}.{place.name}"
