@@ -1,0 +1,77 @@
+"""Changes a source database at a steady pace, one realistic transaction after the other.
+
+Which change comes as number N depends on the seed and N alone, so a run that goes on at N does what it would have done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import cast
+
+import psycopg
+from psycopg import sql
+
+from sorbus.ops.demo.chance import Chance
+
+Connection = psycopg.Connection[tuple[object, ...]]
+Deed = Callable[[Connection, Chance], str]
+"""What somebody does to the database, within a transaction; gives a sentence for the screen."""
+
+ANY = sql.SQL("true")
+_TRIES = 20
+
+
+class NothingThere(LookupError):
+    """There is no row that the deed could be done to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Deeds with their weights: the higher, the more often."""
+
+    deeds: Sequence[tuple[int, Deed]]
+    seed: int = 1
+
+    def step(self, connection: Connection, number: int) -> str:
+        """Does deed `number` in one transaction; NothingThere if the database is too empty for any."""
+        chance = Chance(self.seed, number)
+        weights, deeds = zip(*self.deeds, strict=True)
+        for _ in range(_TRIES):
+            deed = chance.choices(deeds, weights)[0]
+            try:
+                with connection.transaction():
+                    said: str = deed(connection, chance)
+                    return said
+            except NothingThere:
+                continue
+        raise NothingThere("the database is too empty for the feed; fill it first")
+
+    def run(
+        self, dsn: str, *, rate: float, stop: Event, start: int = 0, seen: Callable[[int, str], None] | None = None
+    ) -> int:
+        """Goes on from deed `start` at `rate` a second until `stop`; returns the next deed's number."""
+        number, began = start, time.monotonic()
+        with psycopg.connect(dsn, autocommit=True, application_name="the demo's staff") as connection:
+            while not stop.wait(max(0.0, began + (number - start) / rate - time.monotonic())):
+                said = self.step(connection, number)
+                number += 1
+                if seen is not None:
+                    seen(number, said)
+        return number
+
+
+def pick(connection: Connection, chance: Chance, table: str, key: str, where: sql.SQL = ANY) -> int:
+    """The key of some row; NothingThere if no row is `where`."""
+    names = {"key": sql.Identifier(key), "table": sql.Identifier(table), "where": where}
+    count = sql.SQL("select count(*) from {table} where {where}").format(**names)
+    found = connection.execute(count).fetchone()
+    if not found or not found[0]:
+        raise NothingThere(f"no row of {table} to choose from")
+    chosen = sql.SQL("select {key} from {table} where {where} order by {key} offset %s limit 1").format(**names)
+    row = connection.execute(chosen, [chance.randrange(cast("int", found[0]))]).fetchone()
+    if row is None:
+        raise NothingThere(f"no row of {table} any more")
+    return cast("int", row[0])
