@@ -17,7 +17,7 @@ from sorbus.errors import TransientError
 from sorbus.ops.watch.offsets import Part
 from sorbus.settings import Settings
 
-FLOW_HEADER = "flow"
+FLOW_HEADER = "sorbus.flow"
 
 
 class OpenLetters:

@@ -190,7 +190,7 @@ def test_dead_letters_are_open_until_a_tombstone_closes_them(
     topic = topics.dead_letters("order")
 
     def letter(key: bytes, value: bytes | None, flow: bytes) -> None:
-        producer.produce(topic, value, key=key, headers=[("flow", flow)])
+        producer.produce(topic, value, key=key, headers=[("sorbus.flow", flow)])
         producer.flush(30)
 
     for key in (b"a", b"b", b"c"):

@@ -1,0 +1,123 @@
+"""`sorbus status` and `sorbus watch`: how every flow is doing, measured from outside its processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+from sorbus.errors import ExitCode
+from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
+
+if TYPE_CHECKING:
+    from sorbus.ops.watch.measure import Watch
+
+app = typer.Typer()
+
+Interval = Annotated[float, typer.Option(min=0.5, help="Seconds between two measurements.")]
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="The measurement as JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table up to date until Ctrl-C.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 1 if any flow needs somebody to look at it.")] = False,
+    interval: Interval = 2.0,
+) -> None:
+    """How every flow is doing: lag in records and seconds, rate, dead letters, last change.
+
+    Measured at Kafka and in the sources, so that a dead consumer shows. The rate needs two measurements: use --watch.
+
+    Examples: `sorbus status`, `sorbus status --watch`, `sorbus status --json | jq '.flows[].lag_records'`,
+    `sorbus status --check` in a script
+    """
+    from rich.console import Console
+    from rich.json import JSON
+
+    from sorbus.ops.watch.status import as_json as to_json
+    from sorbus.ops.watch.status import as_table
+
+    eyes = _open(ctx)
+    try:
+        if watch:
+            _follow(eyes, interval, as_json)
+            return
+        measurement = eyes.measure()
+    finally:
+        eyes.close()
+    console = Console()
+    console.print(JSON.from_data(to_json(measurement)) if as_json else as_table(measurement), soft_wrap=as_json)
+    if check and measurement.complaints():
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@app.command("watch")
+def watch_command(
+    ctx: typer.Context,
+    interval: Interval = 10.0,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
+) -> None:
+    """Measure every flow again and again, and serve the figures to Prometheus.
+
+    One of these per map. A consumer that is dead can't say so itself; this process says it.
+
+    Examples: `sorbus watch --metrics-port 9400`, `SORBUS_METRICS_HOST=0.0.0.0 sorbus watch --interval 5`
+    """
+    import structlog
+    from prometheus_client import REGISTRY
+
+    from sorbus.errors import TransientError
+    from sorbus.ops.watch.exporter import FAILURES, WatchCollector
+    from sorbus.telemetry.process import running
+
+    eyes, collector = _open(ctx), WatchCollector()
+    REGISTRY.register(collector)
+    try:
+        with running("watch", metrics_port, metrics_host, stale_after=max(90.0, 3 * interval)) as process:
+            while not process.stop.is_set():
+                try:
+                    collector.show(eyes.measure())
+                    process.health.ready()
+                except TransientError as error:
+                    FAILURES.inc()
+                    process.health.ready(f"the flows can't be measured: {error}")
+                    structlog.get_logger(__name__).warning("measuring failed", error=error)
+                process.stop.wait(interval)
+    finally:
+        REGISTRY.unregister(collector)
+        eyes.close()
+
+
+def _open(ctx: typer.Context) -> Watch:
+    from sorbus.ops.watch.measure import Watch
+    from sorbus.ops.watch.sources import SourceLags
+    from sorbus.settings import Settings
+
+    loaded = Context.of(ctx).load()
+    return Watch(loaded.map, Settings(), slots=SourceLags(loaded))
+
+
+def _follow(eyes: Watch, interval: float, as_json: bool) -> None:
+    """Shows measurements until Ctrl-C or SIGTERM; as JSON one line each."""
+    import json
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from sorbus.ops.watch.status import as_json as to_json
+    from sorbus.ops.watch.status import as_table
+    from sorbus.telemetry.stop import Stop
+
+    stop = Stop.on_signals()
+    if as_json:
+        while not stop.is_set():
+            typer.echo(json.dumps(to_json(eyes.measure())))
+            stop.wait(interval)
+        return
+    with Live(console=Console(), auto_refresh=False, transient=False) as live:
+        while not stop.is_set():
+            live.update(as_table(eyes.measure()), refresh=True)
+            stop.wait(interval)

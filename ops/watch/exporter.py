@@ -1,0 +1,79 @@
+"""The last measurement as Prometheus metrics; the one place where the names of the watch's metrics are written.
+
+Figures that are too old are left out: an alert on the watch itself says more than a frozen lag.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Counter, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sorbus.ops.watch.measure import FlowState, Measurement
+
+FRESH = 60.0
+"""Seconds after which a measurement no longer says how things are."""
+
+FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
+
+_FLOW = ("flow", "data_type", "target")
+_OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
+    ("sorbus_flow_lag_records", "Events that wait for the flow's target.", lambda flow: flow.lag_records),
+    ("sorbus_flow_lag_seconds", "Age of the first event that waits.", lambda flow: flow.lag_seconds),
+    ("sorbus_flow_members", "Consumers that belong to the flow's group.", lambda flow: flow.members),
+    ("sorbus_flow_position", "Offsets delivered; grows while the flow moves.", lambda flow: flow.position),
+    ("sorbus_flow_period_seconds", "The longest pause its timing allows; 0: real-time.", lambda flow: flow.period),
+)
+
+
+class WatchCollector(Collector):
+    """Shows the newest measurement to Prometheus, while it is fresh."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last: Measurement | None = None
+
+    def show(self, measurement: Measurement) -> None:
+        """From now on this one is exported."""
+        self._last = measurement
+
+    def collect(self) -> Iterator[Metric]:
+        last = self._last
+        success = GaugeMetricFamily(
+            "sorbus_watch_last_success_timestamp_seconds", "When the flows were last measured.", labels=()
+        )
+        if last is not None:
+            success.add_metric((), last.at)
+        yield success
+        if last is not None and self._clock() - last.at <= FRESH:
+            yield from _metrics(last)
+
+
+def _metrics(last: Measurement) -> Iterator[Metric]:
+    for name, doc, value in _OF_FLOWS:
+        family = GaugeMetricFamily(name, doc, labels=_FLOW)
+        for flow in last.flows:
+            family.add_metric((flow.flow, flow.data_type, flow.target), value(flow))
+        yield family
+    letters = GaugeMetricFamily("sorbus_dead_letters_open", "Dead letters that wait.", labels=("data_type", "flow"))
+    for (data_type, flow_name), count in last.dead_letters.items():
+        letters.add_metric((data_type, flow_name), count)
+    yield letters
+    slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
+    for system, size in last.slots.items():
+        if size is not None:
+            slots.add_metric((system,), size)
+    yield slots
+    written = GaugeMetricFamily(
+        "sorbus_topic_last_event_timestamp_seconds", "When the newest event was written.", labels=("data_type",)
+    )
+    size_family = GaugeMetricFamily("sorbus_topic_end_offset", "How long the topic's log is.", labels=("data_type",))
+    for topic in last.topics:
+        if topic.last_event is not None:
+            written.add_metric((topic.data_type,), topic.last_event)
+        size_family.add_metric((topic.data_type,), topic.end)
+    yield written
+    yield size_family

@@ -1,0 +1,80 @@
+"""The live table of `sorbus status`, and the same as JSON."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from sorbus.ops.watch.measure import FlowState, Measurement
+
+_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "down": "bold red"}
+
+
+def as_json(measurement: Measurement) -> dict[str, JsonValue]:
+    """The measurement for machines; times in seconds since 1970."""
+    flows: list[JsonValue] = [{**asdict(flow), "complaint": flow.complaint} for flow in measurement.flows]
+    topics: list[JsonValue] = [asdict(topic) for topic in measurement.topics]
+    letters: list[JsonValue] = [
+        {"data_type": data_type, "flow": flow, "open": count}
+        for (data_type, flow), count in sorted(measurement.dead_letters.items())
+    ]
+    return {
+        "at": measurement.at,
+        "flows": flows,
+        "topics": topics,
+        "dead_letters": letters,
+        "source_lag_bytes": dict(measurement.slots),
+        "complaints": list(measurement.complaints()),
+    }
+
+
+def as_table(measurement: Measurement, *, now: float | None = None) -> Table:
+    """The measurement for people: one row per flow, the source's side below."""
+    moment = time.time() if now is None else now
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+    table.add_column("flow", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("lag", "lag s", "rate/s", "dead letters"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last change", no_wrap=True)
+    for flow in measurement.flows:
+        table.add_row(*_row(flow, moment))
+    table.caption = _caption(measurement)
+    return table
+
+
+def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
+    late = "bold red" if flow.lag_seconds > flow.period + 60 else "yellow" if flow.lag_records else ""
+    return (
+        Text(flow.flow),
+        Text(flow.state, style=_STATE_STYLES.get(flow.state, "")),
+        Text(f"{flow.lag_records:,}", style=late),
+        Text(f"{flow.lag_seconds:,.0f}", style=late),
+        Text("-" if flow.rate is None else f"{flow.rate:,.0f}"),
+        Text(f"{flow.dead_letters:,}", style="bold red" if flow.dead_letters else ""),
+        Text("-" if flow.last_change is None else ago(now - flow.last_change)),
+    )
+
+
+def _caption(measurement: Measurement) -> Text:
+    lines = []
+    for system, size in measurement.slots.items():
+        lines.append(
+            f"{system} holds back {'an unknown amount' if size is None else f'{size:,} bytes'} for its producer"
+        )
+    lines += measurement.complaints()
+    at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S")
+    return Text("\n".join(["", *lines, f"measured at {at}"]))
+
+
+def ago(seconds: float) -> str:
+    """A time span in one unit, as people say it: 12 s ago, 5 min ago."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

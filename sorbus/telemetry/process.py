@@ -1,0 +1,55 @@
+"""What every long-running command does first and last: logs, a gentle stop, /metrics and /healthz.
+
+with running("consume order-to-reporting", port, host) as process:
+    while not process.stop.is_set():
+        ...
+        process.health.beat()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from sorbus.errors import TransientError
+from sorbus.telemetry.health import Health, HealthServer
+from sorbus.telemetry.logs import configure_logs
+from sorbus.telemetry.options import LOOPBACK
+from sorbus.telemetry.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """How a loop hears that it should stop, says how it is, and where that is served."""
+
+    stop: Stop
+    health: Health
+    port: int
+
+
+@contextmanager
+def running(
+    name: str, port: int = 0, host: str = LOOPBACK, *, level: str = "INFO", stale_after: float = 60.0
+) -> Iterator[Process]:
+    """Logs, signals and health while its block lasts; TransientError if the port is taken.
+
+    `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck.
+    """
+    configure_logs(name, level=level)
+    log = structlog.get_logger(__name__)
+    stop, health = Stop.on_signals(), Health(stale_after=stale_after)
+    try:
+        server = HealthServer(health, process=name, port=port, host=host)
+    except OSError as error:
+        raise TransientError(
+            f"{name}: can't serve /metrics on {host}:{port}: {error.strerror}; choose another --metrics-port, or 0"
+        ) from error
+    with server:
+        log.info("started", metrics=f"http://{host}:{server.port}/metrics")
+        try:
+            yield Process(stop, health, server.port)
+        finally:
+            log.info("stopped")
