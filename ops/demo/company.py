@@ -35,6 +35,7 @@ class Company:
     makes its tables and first rows, in one transaction; `feed`: what its people do to database `source` then.
     """
 
+    name: str
     map_file: Path
     source: str
     databases: Mapping[str, str]
@@ -51,6 +52,7 @@ def brightwater() -> Company:
         seed_crm(connection)
 
     return Company(
+        "Brightwater Supplies",
         folder / "map.yaml",
         "crm",
         {"crm": "CRM_DSN", "accounting": "ACCOUNTING_DSN", "reporting": "REPORTING_DSN"},
@@ -69,6 +71,7 @@ def northwind(script: Path) -> Company:
     if "order_details" not in text:
         raise DemoError(f"{script} makes no table order_details; name Northwind's PostgreSQL script (northwind.sql)")
     return Company(
+        "Northwind Traders",
         folder / "map.yaml",
         "northwind",
         {"northwind": "NORTHWIND_DSN", "accounting": "ACCOUNTING_DSN", "reporting": "REPORTING_DSN"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from threading import Event
 from typing import cast
 
@@ -50,24 +51,34 @@ class Feed:
         raise NothingThere("the database is too empty for the feed; fill it first")
 
     def run(
-        self, dsn: str, *, rate: float, stop: Event, start: int = 0, seen: Callable[[int, str], None] | None = None
-    ) -> int:
-        """Goes on from deed `start` at `rate` a second until `stop`; returns the next deed's number."""
-        number, began = start, time.monotonic()
+        self,
+        dsn: str,
+        *,
+        rate: float,
+        stop: Event,
+        start: int = 0,
+        reached: Callable[[int], None],
+        said: Callable[[str], None],
+    ) -> None:
+        """Goes on from deed `start` at `rate` a second until `stop`.
+
+        `reached` hears each deed's number before it is done, so that a killed run never does one twice; `said` hears
+        the sentence after it.
+        """
+        began = time.monotonic()
         with psycopg.connect(dsn, autocommit=True, application_name="the demo's staff") as connection:
-            while not stop.wait(max(0.0, began + (number - start) / rate - time.monotonic())):
-                said = self.step(connection, number)
-                number += 1
-                if seen is not None:
-                    seen(number, said)
-        return number
+            for number in count(start):
+                if stop.wait(max(0.0, began + (number - start) / rate - time.monotonic())):
+                    return
+                reached(number + 1)
+                said(self.step(connection, number))
 
 
 def pick(connection: Connection, chance: Chance, table: str, key: str, where: sql.SQL = ANY) -> int:
     """The key of some row; NothingThere if no row is `where`."""
     names = {"key": sql.Identifier(key), "table": sql.Identifier(table), "where": where}
-    count = sql.SQL("select count(*) from {table} where {where}").format(**names)
-    found = connection.execute(count).fetchone()
+    how_many = sql.SQL("select count(*) from {table} where {where}").format(**names)
+    found = connection.execute(how_many).fetchone()
     if not found or not found[0]:
         raise NothingThere(f"no row of {table} to choose from")
     chosen = sql.SQL("select {key} from {table} where {where} order by {key} offset %s limit 1").format(**names)

@@ -1,0 +1,208 @@
+"""The demo from the first step to the last, as people see it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import psycopg
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from sorbus.errors import SorbusError, TransientError
+from sorbus.map.load import load_map
+from sorbus.ops.demo.stage import Stage, environment
+from sorbus.ops.watch.measure import Measurement, Watch
+from sorbus.ops.watch.status import as_table
+from sorbus.settings import Settings
+from sorbus.telemetry.stop import Stop
+
+if TYPE_CHECKING:
+    from sorbus.ops.demo.feed import Connection
+
+_REFRESH, _REFRESH_PLAIN = 1.0, 5.0
+_SHOWN_DEEDS = 6
+_IN_STEP_WITHIN = 120.0
+
+
+def run(
+    stage: Stage, stop: Stop, console: Console, *, began: float, rate: float, seconds: float | None, once: bool
+) -> None:
+    """Sets the stage, plays until `stop` or for `seconds`, and sums up; `once`: only until all is in step.
+
+    `began` is when the command was given (time.monotonic), `rate` in changes a second.
+    """
+    say = _Steps(console, began)
+    say("Kafka, registry and PostgreSQL are up")
+    filled = stage.make_databases()
+    say(f"databases {', '.join(stage.addresses)}{f' (made and filled: {_list(filled)})' if filled else ''}")
+    before = stage.newest_version()
+    stage.apply()
+    say("sorbus apply: topics, schemas, tables and slots are as the map says")
+    stage.start_work()
+    feed = _Feeding(stage, rate)
+    try:
+        if not once:
+            feed.start()
+        if not stage.wait_for_newer(before, stop) if (not once or before == 0) else stop.is_set():
+            return
+        say("first record of this run is in reporting")
+        with environment(stage.env()):
+            watch = Watch(load_map(stage.company.map_file).map, Settings())
+        try:
+            if not once:
+                _tell(stage, console)
+                _play(stage, watch, feed, stop, console, seconds)
+                feed.end()
+            if not stop.is_set():
+                waited = _wait_in_step(stage, watch, stop)
+                say(f"all flows in step with {stage.company.source}, {waited:.1f} s after the last change")
+                console.print(as_table(watch.measure()))
+        finally:
+            watch.close()
+    finally:
+        feed.end()
+    console.print("Stopping; the next run goes on from here.")
+
+
+class _Steps:
+    """Prints what has been done, with the seconds since the command was given."""
+
+    def __init__(self, console: Console, began: float) -> None:
+        self._console, self._began = console, began
+
+    def __call__(self, done: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {done}", highlight=False)
+
+
+class _Feeding:
+    """The feed in a thread of its own."""
+
+    def __init__(self, stage: Stage, rate: float) -> None:
+        self._stage, self._rate = stage, rate
+        self._stop = Event()
+        self._thread: Thread | None = None
+        self._error: Exception | None = None
+        self.said: deque[str] = deque(maxlen=_SHOWN_DEEDS)
+        self.deeds = 0
+
+    def start(self) -> None:
+        self._thread = Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises what ended the feed, if anything has."""
+        if self._error is not None:
+            raise SorbusError(f"the feed can't go on: {self._error}") from self._error
+
+    def end(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        company = self._stage.company
+        try:
+            company.feed.run(
+                self._stage.addresses[company.source],
+                rate=self._rate,
+                stop=self._stop,
+                start=self._stage.deeds,
+                reached=self._stage.remember,
+                said=self._note,
+            )
+        except (psycopg.Error, LookupError) as error:
+            self._error = error
+
+    def _note(self, words: str) -> None:
+        self.said.append(words)
+        self.deeds += 1
+
+
+def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Console, seconds: float | None) -> None:
+    end = None if seconds is None else time.monotonic() + seconds
+    with _screen(console) as live:
+        every = _REFRESH if live else _REFRESH_PLAIN
+        while not stop.is_set() and (end is None or time.monotonic() < end):
+            stage.check_work()
+            feed.check()
+            measured = watch.measure()
+            if live:
+                live.update(
+                    Group(as_table(measured), Text(), *(Text(f"  {words}") for words in feed.said)), refresh=True
+                )
+            else:
+                console.print(_line(measured, feed))
+            stop.wait(every if end is None else max(0.0, min(every, end - time.monotonic())))
+
+
+def _line(measured: Measurement, feed: _Feeding) -> str:
+    lag = sum(flow.lag_records for flow in measured.flows)
+    said = f"; last: {feed.said[-1]}" if feed.said else ""
+    return f"{feed.deeds} changes made, {lag} events on their way{said}"
+
+
+@contextmanager
+def _screen(console: Console) -> Iterator[Live | None]:
+    if not console.is_terminal:
+        yield None
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield live
+
+
+def _tell(stage: Stage, console: Console) -> None:
+    """What to look at, with commands that can be pasted."""
+    folder, source = stage.folder, stage.company.source
+    lines = [
+        "",
+        "[bold]Look at it from another terminal:[/]",
+        f"  source {folder}/env",
+        "  sorbus status --watch    [dim]every flow: lag, rate, dead letters[/]",
+        "  sorbus map draw          [dim]who owns what, and where it goes[/]",
+        f"  {stage.psql('reporting')} -c 'table customers limit 5'",
+        f"  {stage.psql('accounting')} -c 'table sales_orders limit 5'",
+        f"  {stage.psql(source)}    [dim]change something here, and look there again[/]",
+        f"Metrics: {stage.targets_file} names each process's address, for Prometheus; logs: {folder}/up.log",
+        "[bold]Ctrl-C[/] stops everything; the next run goes on where this one was.",
+        "",
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float:
+    """Seconds until every change of the source is in every target; TransientError if that takes too long."""
+    began = time.monotonic()
+    with psycopg.connect(stage.addresses[stage.company.source], autocommit=True) as source:
+        found = source.execute("select pg_current_wal_lsn()::text").fetchone()
+        assert found is not None
+        while not (_is_published(source, str(found[0])) and _lag(watch) == 0):
+            stage.check_work()
+            if stop.wait(0.2):
+                break
+            if time.monotonic() - began > _IN_STEP_WITHIN:
+                raise TransientError(f"not in step within {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
+    return time.monotonic() - began
+
+
+def _is_published(source: Connection, position: str) -> bool:
+    """Whether the producer has told the source that everything up to a log position is safely on the bus."""
+    slots = source.execute(
+        "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where database = current_database()",
+        [position],
+    ).fetchall()
+    return bool(slots) and all(done for (done,) in slots)
+
+
+def _lag(watch: Watch) -> int:
+    return sum(flow.lag_records for flow in watch.measure().flows)
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

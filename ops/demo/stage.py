@@ -1,0 +1,187 @@
+"""Everything the demo needs to run: the stack, filled databases, the map applied, and `sorbus up` at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from sorbus.errors import SorbusError, TransientError
+from sorbus.ops.demo.company import Company, DemoError, fill_if_new
+from sorbus.ops.embedded import packages
+from sorbus.ops.embedded.stack import Stack
+from sorbus.telemetry.stop import Stop
+
+COMMAND = (sys.executable, "-m", "sorbus.ops.demo.child")
+_STOPPING = 20.0
+_POLL = 0.1
+
+
+class Stage:
+    """The demo's folder, and what runs in it. Use it as a context manager: leaving stops everything it started."""
+
+    def __init__(self, folder: Path, company: Company) -> None:
+        self.folder = folder.absolute()
+        self.company = company
+        self.stack = Stack(self.folder / "stack")
+        self.addresses: dict[str, str] = {}
+        self._up: subprocess.Popen[bytes] | None = None
+        self._state = self.folder / "demo.json"
+
+    def __enter__(self) -> Stage:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._own_folder()
+        self.stack.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop_work()
+        finally:
+            self.stack.stop()
+
+    @property
+    def deeds(self) -> int:
+        """How many deeds the feed has done in this folder, over all runs."""
+        return int(self._read_state().get("deeds", 0))
+
+    def remember(self, deeds: int) -> None:
+        """Notes how far the feed is, so that the next run goes on there."""
+        fresh = self._state.with_suffix(".new")
+        fresh.write_text(json.dumps({"map": str(self.company.map_file), "deeds": deeds}), "utf-8")
+        fresh.replace(self._state)
+
+    def make_databases(self) -> list[str]:
+        """Makes the company's databases and fills those that are new; returns their names."""
+        self.addresses = {name: self.stack.create_database(name) for name in self.company.databases}
+        filled = [name for name, fill in self.company.fill.items() if fill_if_new(self.addresses[name], fill)]
+        (self.folder / "env").write_text(self._exports(), "utf-8")
+        return filled
+
+    def env(self) -> dict[str, str]:
+        """What other Sorbus commands need to find this demo."""
+        systems = {self.company.databases[name]: address for name, address in self.addresses.items()}
+        return {**self.stack.env(), **systems, "SORBUS_MAP": str(self.company.map_file)}
+
+    @property
+    def targets_file(self) -> Path:
+        """Where `sorbus up` lists its processes' metrics ports."""
+        return self.folder / ".sorbus" / "run" / "prometheus.json"
+
+    def psql(self, database: str) -> str:
+        """The start of a psql command line for one of the databases."""
+        program = shutil.which("psql") or str(packages.fetch().postgres / "psql")
+        return f"{program} {self.addresses[database]}"
+
+    def apply(self) -> None:
+        """`sorbus apply`: topics, schemas, tables, slots. SorbusError with its words if it fails."""
+        done = subprocess.run(
+            [*COMMAND, "apply", "--yes"], env=os.environ | self.env(), cwd=self.folder, capture_output=True, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise SorbusError(f"`sorbus apply` failed with status {done.returncode}:\n{said}")
+
+    def start_work(self) -> None:
+        """`sorbus up`: every producer, every consumer and the watch, their words into up.log."""
+        with (self.folder / "up.log").open("ab") as log:
+            self._up = subprocess.Popen(
+                [*COMMAND, "up"],
+                env=os.environ | self.env(),
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C in the terminal is for us alone; we then stop it in order.
+                start_new_session=True,
+            )
+
+    def stop_work(self) -> None:
+        """Stops `sorbus up` gently, or kills it after a limit."""
+        if self._up is None:
+            return
+        if self._up.poll() is None:
+            self._up.send_signal(signal.SIGTERM)
+            try:
+                self._up.wait(_STOPPING)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._up.pid, signal.SIGKILL)
+                self._up.wait()
+        self._up = None
+
+    def check_work(self) -> None:
+        """TransientError with the end of the log if `sorbus up` has ended by itself."""
+        if self._up is not None and (code := self._up.poll()) is not None:
+            lines = (self.folder / "up.log").read_text("utf-8", "replace").splitlines()[-15:]
+            raise TransientError("\n".join([f"`sorbus up` ended with status {code}:", *lines]))
+
+    def newest_version(self) -> int:
+        """The newest version that reporting has of anything, 0 before the first."""
+        with psycopg.connect(self.addresses["reporting"]) as connection:
+            made = connection.execute(
+                "select table_name from information_schema.columns where column_name = 'sorbus_version'"
+            ).fetchall()
+            newest = [
+                connection.execute(
+                    sql.SQL("select max(sorbus_version) from {}").format(sql.Identifier(str(table)))
+                ).fetchone()
+                for (table,) in made
+            ]
+        return max((int(str(row[0])) for row in newest if row and row[0] is not None), default=0)
+
+    def wait_for_newer(self, version: int, stop: Stop, *, deadline: float = 120.0) -> bool:
+        """Until reporting has something newer than `version`; False if asked to stop first."""
+        end = time.monotonic() + deadline
+        while not stop.wait(_POLL):
+            self.check_work()
+            if self.newest_version() > version:
+                return True
+            if time.monotonic() > end:
+                raise TransientError(
+                    f"no record has reached reporting within {deadline:.0f} s; see {self.folder}/up.log"
+                )
+        return False
+
+    def _own_folder(self) -> None:
+        known = self._read_state().get("map")
+        if known is not None and Path(known).parent.name != self.company.map_file.parent.name:
+            raise DemoError(f"{self.folder} holds the demo of {known}; name another --folder, or delete that one")
+
+    def _read_state(self) -> Mapping[str, str]:
+        try:
+            found = json.loads(self._state.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DemoError(f"{self._state} is not what the demo wrote: {error}; delete {self.folder}") from error
+        return {str(key): str(value) for key, value in found.items()}
+
+    def _exports(self) -> str:
+        path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
+        return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env().items())
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Puts variables into this process's environment, where the map's ${NAME} are looked up, for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
