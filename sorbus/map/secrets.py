@@ -1,0 +1,105 @@
+"""Secrets in the map: `${NAME}` from the environment, from the file that NAME_FILE names, or from .env beside the map.
+
+Values are never part of a message. `$${` stands for a plain `${`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import JsonValue
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST = 65_536
+
+Path_ = tuple[str | int, ...]
+
+
+class UnknownSecret(ValueError):
+    """A `${NAME}` without a value. `path` is where in the filled structure it stands, once known."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        self.message = message
+        self.cure = cure
+        self.path: Path_ = ()
+        super().__init__(f"{message}; {cure}")
+
+
+class Secrets:
+    """Where `${NAME}` gets its value from, for one map."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._environment = os.environ if environment is None else environment
+
+    def value(self, name: str) -> str:
+        """The value of `name`; UnknownSecret says what to set."""
+        for variables in (self._environment, self._written):
+            if (found := variables.get(name)) is not None:
+                return found
+            if file := variables.get(f"{name}_FILE"):
+                return _read(name, self._folder / file)
+        cure = f"set the environment variable {name}, or {name}_FILE to a file that holds it, or write it into .env"
+        raise UnknownSecret(f"${{{name}}} has no value", cure)
+
+    def fill(self, text: str) -> str:
+        """`text` with every `${NAME}` replaced."""
+
+        def replace(found: re.Match[str]) -> str:
+            name = found[1]
+            if name is None:
+                return "${"
+            if not _NAME.fullmatch(name):
+                raise UnknownSecret(f"${{{name}}} is no variable's name", "write ${NAME}, or $${ for a plain ${")
+            return self.value(name)
+
+        return _REFERENCE.sub(replace, text)
+
+    def fill_all(self, value: JsonValue, path: Path_ = ()) -> JsonValue:
+        """A structure with every `${NAME}` in its texts replaced; UnknownSecret carries the path."""
+        if isinstance(value, str):
+            try:
+                return self.fill(value)
+            except UnknownSecret as error:
+                error.path = path
+                raise
+        if isinstance(value, dict):
+            return {key: self.fill_all(inner, (*path, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.fill_all(inner, (*path, place)) for place, inner in enumerate(value)]
+        return value
+
+    @cached_property
+    def _written(self) -> Mapping[str, str]:
+        file = self._folder / ".env"
+        if not file.is_file():
+            return {}
+        return {name: value for name, value in dotenv_values(file, interpolate=False).items() if value is not None}
+
+
+def references(value: JsonValue) -> Iterator[str]:
+    """Every NAME that a structure refers to as `${NAME}`."""
+    if isinstance(value, str):
+        yield from (found[1] for found in _REFERENCE.finditer(value) if found[1])
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def _read(name: str, file: Path) -> str:
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise UnknownSecret(f"{name}_FILE names a file of more than {_LARGEST} bytes", "name the secret's own file")
+        return file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UnknownSecret(f"{name}_FILE names {file}, which can't be read: {why}", f"mend {name}_FILE") from error

@@ -1,0 +1,209 @@
+"""The mapping sheets beside the map: mappings/*.csv and *.xlsx, run as people keep them.
+
+Columns: Source System, Source Field, Target System, Target Field, Rule, Notes; in any order and case, others left
+alone. CSV with comma, semicolon or tab, in UTF-8; of a workbook every visible tab that has these columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
+
+from sorbus.errors import Finding
+from sorbus.map.model import FieldMapping
+from sorbus.mapping.places import CANONICAL
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+
+COLUMNS: Mapping[str, str] = {
+    "sourcesystem": "Source System",
+    "sourcefield": "Source Field",
+    "targetsystem": "Target System",
+    "targetfield": "Target Field",
+    "rule": "Rule",
+    "notes": "Notes",
+}
+_NEEDED = ("sourcesystem", "sourcefield", "targetsystem", "targetfield")
+_LARGEST = 20_000_000
+_LARGEST_UNPACKED = 200_000_000
+_MOST_ROWS = 100_000
+_MOST_COLUMNS = 256
+_MOST_BLANK = 1_000
+_LONGEST_CELL = 10_000
+
+Line = tuple[int, Sequence[str]]
+Find = Callable[[int, str, str, str], None]
+
+
+def read_sheets(folder: Path) -> tuple[tuple[FieldMapping, ...], list[Finding]]:
+    """Every row of every sheet in `folder`, in the files' and rows' order, and what is wrong with the sheets."""
+    rows: list[FieldMapping] = []
+    findings: list[Finding] = []
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for file in files:
+        if file.suffix.lower() in (".csv", ".xlsx") and not file.name.startswith((".", "~$")):
+            found, wrong = read_sheet(file)
+            rows += found
+            findings += wrong
+    return tuple(rows), findings
+
+
+def read_sheet(file: Path) -> tuple[list[FieldMapping], list[Finding]]:
+    """One sheet's rows and what is wrong with it; it never raises for what is in the file."""
+    findings: list[Finding] = []
+
+    def find(line: int, code: str, message: str, cure: str) -> None:
+        findings.append(Finding(file, line, message, cure, code))
+
+    try:
+        if file.stat().st_size > _LARGEST:
+            find(1, "too-large", f"the sheet is larger than {_LARGEST // 1_000_000} MB", "split it up")
+            return [], findings
+        if file.suffix.lower() == ".csv":
+            return list(_rows(file, _csv_lines(file.read_bytes(), find), find)), findings
+        rows = [row for name, lines in _tabs(file, find) for row in _rows(name, lines, find)]
+    except OSError as error:
+        find(1, "unreadable", f"can't read the sheet: {error.strerror}", "mend its permissions, or take it away")
+        return [], findings
+    return rows, findings
+
+
+def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMapping]:
+    header: dict[str, int] = {}
+    for count, (number, cells) in enumerate(lines):
+        if count >= _MOST_ROWS:
+            find(number, "too-large", f"the sheet has more than {_MOST_ROWS} rows", "split it up")
+            return
+        texts = [cell.strip() for cell in cells[:_MOST_COLUMNS]]
+        if not any(texts):
+            continue
+        if not header:
+            header = _header(texts, number, find)
+            if not header:
+                return
+            continue
+        cell = {name: texts[place] if place < len(texts) else "" for name, place in header.items()}
+        if any(len(text) > _LONGEST_CELL for text in cell.values()):
+            find(number, "too-large", f"a cell has more than {_LONGEST_CELL} characters", "shorten it")
+            continue
+        systems = cell["sourcesystem"], cell["targetsystem"]
+        if not all(systems):
+            side = COLUMNS["sourcesystem" if not systems[0] else "targetsystem"]
+            find(number, "no-system", f"the row has no {side}", f"write a system of the map, or {CANONICAL}")
+            continue
+        yield FieldMapping(
+            source_system=_system(systems[0]),
+            source_field=cell["sourcefield"],
+            target_system=_system(systems[1]),
+            target_field=cell["targetfield"],
+            rule=cell.get("rule", ""),
+            notes=cell.get("notes", ""),
+            file=file,
+            line=number,
+        )
+
+
+def _header(texts: Sequence[str], number: int, find: Find) -> dict[str, int]:
+    folded = [_folded(text) for text in texts]
+    header = {name: folded.index(name) for name in COLUMNS if name in folded}
+    wrong = False
+    if missing := [COLUMNS[name] for name in _NEEDED if name not in header]:
+        wrong = True
+        cure = f"the first row must hold: {', '.join(COLUMNS.values())}"
+        find(number, "no-column", f"the sheet has no column {', '.join(missing)}", cure)
+    for name in header:
+        if folded.count(name) > 1:
+            wrong = True
+            find(number, "double-column", f"the column {COLUMNS[name]} is there twice", "delete one of them")
+    return {} if wrong else header
+
+
+def _system(name: str) -> str:
+    return CANONICAL if name.lower() == CANONICAL else name
+
+
+def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        find(line, "unreadable", f"the sheet is not UTF-8 (byte {error.start})", "save it as CSV UTF-8")
+        return
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 1
+    try:
+        for cells in reader:
+            yield number, cells
+            number = reader.line_num + 1
+    except csv.Error as error:
+        find(
+            number,
+            "bad-csv",
+            f"the row can't be read: {error}",
+            "mend the quotes: a quote inside quotes is written twice",
+        )
+
+
+def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
+    """The visible tabs of a workbook that have a mapping sheet's columns, each under FILE or FILE#TAB.
+
+    openpyxl streams the rows; calamine is faster but makes room for the whole used range at once, so that one cell in
+    the last corner of a tab (5 kB of file) ends the process.
+    """
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if sum(item.file_size for item in archive.infolist()) > _LARGEST_UNPACKED:
+                find(1, "too-large", "the workbook unpacks to too much", "keep only the mapping in it")
+                return
+        workbook = load_workbook(file, read_only=True, data_only=True)
+        tabs = [tab for tab in workbook.worksheets if tab.sheet_state == "visible"]
+        found = [(tab.title, list(_tab_lines(tab))) for tab in tabs]
+        workbook.close()
+    except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError) as error:
+        find(1, "unreadable", f"not a workbook that can be read: {error}", "open it and save it again as .xlsx")
+        return
+    sheets = [(name, lines) for name, lines in found if lines and _looks_like_mapping(lines[0][1])]
+    if not sheets:
+        header = ", ".join(COLUMNS.values())
+        find(1, "no-column", "no tab of the workbook has a mapping sheet's columns", f"begin a tab with: {header}")
+    for name, lines in sheets:
+        yield (file if len(sheets) == 1 else file.with_name(f"{file.name}#{name}")), lines
+
+
+def _tab_lines(tab: ReadOnlyWorksheet) -> Iterator[Line]:
+    tab.reset_dimensions()
+    blank = 0
+    rows = tab.iter_rows(max_col=_MOST_COLUMNS, values_only=True)  # type: ignore[misc] # the stub asks for a Worksheet
+    for number, cells in enumerate(rows, start=1):
+        if all(cell is None for cell in cells):
+            blank += 1
+            if blank > _MOST_BLANK:
+                return
+            continue
+        blank = 0
+        yield number, [_text(cell) for cell in cells]
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None else str(cell)
+
+
+def _looks_like_mapping(cells: Sequence[str]) -> bool:
+    return sum(_folded(cell) in _NEEDED for cell in cells) >= len(_NEEDED) / 2
+
+
+def _folded(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isalnum())
