@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.map.draw import Arrow, Way, arrows, owned, owners
-from sorbus.map.lineage import CANONICAL, FieldPath, paths_of, reads
+from sorbus.map.lineage import FieldPath, paths_of, reads
 from sorbus.map.model import FieldMapping, Flow, Map
+from sorbus.mapping.places import CANONICAL
 
 if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
@@ -33,7 +35,7 @@ class Table(NamedTuple):
 
     title: str
     heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

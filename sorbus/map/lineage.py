@@ -14,11 +14,11 @@ from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.draw import Arrow, Way
 from sorbus.map.model import FieldMapping, Flow
+from sorbus.mapping.places import CANONICAL, ID, Place, canonical_fields, canonical_reference, column_reference
 
 if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
 
-CANONICAL = "canonical"
 KEY = "(the record's key)"
 
 
@@ -45,20 +45,17 @@ class FieldPath(NamedTuple):
 
 def paths_of(loaded: LoadedMap, flow: Flow, arrow: Arrow) -> tuple[FieldPath, ...]:
     """The ways of one flow's fields; a field that nothing fills is there too, and its notes say so."""
-    captured = [m for m in loaded.mappings if m.source_system == arrow.source and m.target_system == CANONICAL]
-    own = [m for m in captured if _data_type(m.target_field) == flow.data_type]
-    rows = _delivered(loaded.mappings, flow)
+    captured = loaded.source_rows(arrow.source, flow.data_type)
+    rows = _delivered(loaded.target_rows(flow.to, flow.data_type))
     if not rows and arrow.way is Way.LIVE:
-        rows = _as_it_is(loaded, flow, own)
-    return tuple(path for row in rows for path in _joined(row, own, arrow, flow.data_type))
+        rows = _as_it_is(loaded, flow, captured)
+    return tuple(path for row in rows for path in _joined(row, captured, arrow, flow.data_type))
 
 
-def _delivered(mappings: Sequence[FieldMapping], flow: Flow) -> list[FieldMapping]:
+def _delivered(rows: Sequence[FieldMapping]) -> list[FieldMapping]:
     """The sheet's rows of one flow; a row that reads no field belongs to the flow that fills the same resource."""
-    rows = [m for m in mappings if m.source_system == CANONICAL and m.target_system == flow.to]
-    own = [m for m in rows if _data_type(m.source_field) == flow.data_type]
-    resources = {_resource(m.target_field) for m in own}
-    return [m for m in rows if m in own or (not m.source_field and _resource(m.target_field) in resources)]
+    resources = {_resource(m.target_field) for m in rows if m.source_field}
+    return [m for m in rows if m.source_field or _resource(m.target_field) in resources]
 
 
 def _as_it_is(loaded: LoadedMap, flow: Flow, captured: Sequence[FieldMapping]) -> list[FieldMapping]:
@@ -66,13 +63,14 @@ def _as_it_is(loaded: LoadedMap, flow: Flow, captured: Sequence[FieldMapping]) -
     filled = {m.target_field for m in captured}
     resources = _resources(loaded, flow)
     rows = []
-    for path in ["id", *(path for path, _ in loaded.schema(flow.data_type).leaves())]:
-        name, (part, _, last) = f"{flow.data_type}.{path}", path.rpartition("[].")
-        if name in filled or path == "id":
-            target = f"{resources[part]}.{last}" if part in resources else path
-            rows.append(
-                FieldMapping(source_system=CANONICAL, source_field=name, target_system=flow.to, target_field=target)
-            )
+    for part, fields in canonical_fields(loaded.schema(flow.data_type)).items():
+        for field in [*([] if part else [ID]), *fields]:
+            name = canonical_reference(Place(part, field), flow.data_type)
+            target = column_reference(Place(part, field), resources) if part in resources else name
+            if name in filled or (field, part) == (ID, ""):
+                rows.append(
+                    FieldMapping(source_system=CANONICAL, source_field=name, target_system=flow.to, target_field=target)
+                )
     return rows
 
 
@@ -82,7 +80,7 @@ def _resources(loaded: LoadedMap, flow: Flow) -> dict[str, str]:
     try:
         connector = consumer_connector(system.kind if system else "")
         return connector.resources_of(connector.Target.model_validate(flow.target))
-    except (SorbusError, ValidationError):
+    except (SorbusError, ValidationError, ImportError):
         return {}
 
 
@@ -127,10 +125,6 @@ def _uses(rule: str) -> list[str]:
         return []
     read = parsed.find_all(nodes.Getattr)
     return list(dict.fromkeys(n.attr for n in read if isinstance(n.node, nodes.Name) and n.node.name == "record"))
-
-
-def _data_type(path: str) -> str:
-    return path.partition(".")[0]
 
 
 def _resource(path: str) -> str:
