@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 
@@ -98,6 +99,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], health: Health, registry: CollectorRegistry) -> None:
         self.health, self.registry = health, registry
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Binds without asking DNS for our own name, which http.server would do and nobody reads."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ the same lines to standard error.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -33,13 +34,17 @@ def configure_logs(
 ) -> None:
     """Sends all logs to `stream` (standard error), each line naming `process`, such as `consume order-to-reporting`.
 
-    Lines are JSON unless the stream is a terminal; `json` overrides that. Calling it again replaces what was there.
+    Lines are JSON unless the stream is a terminal; `json`, or SORBUS_LOGS=json|console, overrides that. Lines for
+    people don't repeat the process's name. Calling it again replaces what was there.
     """
     target = stream if stream is not None else sys.stderr
-    as_json = not target.isatty() if json is None else json
+    if json is None:
+        json = {"json": True, "console": False}.get(os.environ.get("SORBUS_LOGS", ""), not target.isatty())
+    as_json, has_colours = json, target.isatty() or "FORCE_COLOR" in os.environ
 
     def name_the_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event.setdefault("process", process)
+        if as_json:
+            event.setdefault("process", process)
         return event
 
     shared: list[Processor] = [
@@ -55,7 +60,7 @@ def configure_logs(
         last += [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
     else:
         # A traceback is rendered to text first, so that the redaction sees it too.
-        last += [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        last += [structlog.processors.format_exc_info, redact, structlog.dev.ConsoleRenderer(colors=has_colours)]
 
     handler = logging.StreamHandler(target)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))

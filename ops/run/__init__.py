@@ -1,0 +1,1 @@
+"""Running a whole map on one machine, and bringing Kafka, registry and systems to what the map says."""

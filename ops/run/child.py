@@ -1,0 +1,156 @@
+"""One supervised process: how it is started, how it ends, and when it may start again."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sorbus.errors import ExitCode
+
+HEALTHY_AFTER = 60.0
+"""Seconds after which a process that has not ended counts as healthy, and its next restart is quick again."""
+
+State = Literal["waiting", "starting", "running", "stopped", "given up"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_POINTLESS = {
+    ExitCode.WRONG_USE: "wrong use: starting it again would end the same way",
+    ExitCode.REFUSED: "refused: trying again could lock the account; a person must act first",
+}
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to run: `name` such as "consume order-to-reporting", and its command line."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+class Child:
+    """A program with its process, if one runs, and what is to become of it."""
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.program = program
+        self.state: State = "waiting"
+        self.port = 0
+        self.restarts = 0
+        self.verdict = ""
+        self._clock, self._chance = clock, chance
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due = clock()
+        self._began = 0.0
+        self._failures = 0
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def is_due(self) -> bool:
+        """Whether it should be started now."""
+        return self.state == "waiting" and self._clock() >= self._due
+
+    def uptime(self) -> float:
+        """Seconds since it was started."""
+        return self._clock() - self._began
+
+    def start(self, port: int, env: Mapping[str, str]) -> int:
+        """Starts the process; returns the file descriptor of its output (both streams in one)."""
+        self._process = subprocess.Popen(
+            self.program.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env, "SORBUS_METRICS_PORT": str(port)},
+            # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then stops each child once.
+            process_group=0,
+            preexec_fn=_die_with(os.getpid()),
+        )
+        assert self._process.stdout is not None
+        self.port, self.state, self._began = port, "starting", self._clock()
+        descriptor = self._process.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        return descriptor
+
+    def answered(self) -> None:
+        """Its health server answers: the next one may start."""
+        if self.state == "starting":
+            self.state = "running"
+
+    def ended(self) -> int | None:
+        """Takes note if the process has ended by itself; returns its exit code, negative for a signal."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return None
+        self._close()
+        if reason := _POINTLESS.get(ExitCode(code) if code in list(ExitCode) else ExitCode.FINE):
+            self.state, self.verdict = "given up", reason
+            return code
+        if self.uptime() >= HEALTHY_AFTER:
+            self._failures = 0
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
+        self._failures += 1
+        self.restarts += 1
+        self._due = self._clock() + pause * (0.5 + self._chance() / 2)
+        self.state = "waiting"
+        return code
+
+    def pause(self) -> float:
+        """Seconds until it is started again."""
+        return max(0.0, self._due - self._clock())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, unless it has ended."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def reap(self) -> int | None:
+        """After a stop: the exit code, None if it never ran or is still alive."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return None
+        self._close()
+        self.state = "stopped"
+        return code
+
+    def _close(self) -> None:
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """What a child does before it becomes its program: asks to be stopped when the supervisor is killed (Linux)."""
+    if _LIBC is None:
+        return None
+    libc = _LIBC
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
+
+    return ask
