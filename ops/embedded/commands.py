@@ -6,18 +6,21 @@ import shlex
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sorbus.errors import ExitCode
-from sorbus.ops.embedded import lock, packages, process, training
 from sorbus.ops.embedded.errors import StackError
-from sorbus.ops.embedded.ports import Ports
-from sorbus.ops.embedded.stack import SERVERS, Addresses, Stack, running
+
+# Every `sorbus` command loads this module, so what it takes to run a stack is imported by the commands that do.
+if TYPE_CHECKING:
+    from sorbus.ops.embedded.ports import Ports
+    from sorbus.ops.embedded.stack import Addresses
 
 app = typer.Typer(
+    name="stack",
     help="Run a real Kafka, schema registry and PostgreSQL on this machine, from packages.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -47,22 +50,21 @@ def up(
 
         sorbus stack up --folder /srv/sorbus --ports 9092,9093,8081,5432
     """
+    from sorbus.ops.embedded.stack import Stack
+
     asked = _parse(ports)
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
     stack = Stack(folder, fast=fast, ports=asked)
-    try:
-        with _err.status("Starting Kafka, registry and PostgreSQL"):
-            stack.start(console=_err)
-    except StackError as error:
-        raise _fail(error) from error
+    with _err.status("Starting Kafka, registry and PostgreSQL"):
+        stack.start(console=_err)
     try:
         _print_exports(stack.addresses)
         _err.print("The stack is up; Ctrl-C stops it.")
         while not done.wait(1.0):
             if not stack.is_running():
-                raise _fail(StackError(f"A server of the stack ended by itself; see the logs in {stack.folder}."))
+                raise StackError(f"A server of the stack ended by itself; see the logs in {stack.folder}.")
     finally:
         _err.print("Stopping.")
         stack.stop()
@@ -76,9 +78,11 @@ def env(folder: _Folder = _FOLDER) -> None:
 
         eval "$(sorbus stack env)"
     """
-    addresses = _running(folder)
+    from sorbus.ops.embedded.stack import running
+
+    addresses = running(folder)
     if addresses is None:
-        raise _fail(StackError(f"No stack runs in {folder}; start one with sorbus stack up --folder {folder}."))
+        raise StackError(f"No stack runs in {folder}; start one with sorbus stack up --folder {folder}.")
     _print_exports(addresses)
 
 
@@ -90,7 +94,10 @@ def status(folder: _Folder = _FOLDER) -> None:
 
         sorbus stack status --folder .sorbus/stack
     """
-    addresses = _running(folder)
+    from sorbus.ops.embedded import process
+    from sorbus.ops.embedded.stack import SERVERS, running
+
+    addresses = running(folder)
     where = ("", "", "") if addresses is None else (addresses.kafka, addresses.registry, addresses.database)
     for name, address in zip(SERVERS, where, strict=True):
         state = "up" if process.is_alive(folder, name) else "down"
@@ -107,29 +114,25 @@ def prepare() -> None:
 
         sorbus stack prepare
     """
-    try:
-        fetched = packages.fetch(console=_err)
-        with _err.status("Training Kafka and the registry for quick starts"):
-            written = training.train(fetched)
-    except StackError as error:
-        raise _fail(error) from error
+    from sorbus.ops.embedded import packages, training
+
+    fetched = packages.fetch(console=_err)
+    with _err.status("Training Kafka and the registry for quick starts"):
+        written = training.train(fetched)
     _err.print(f"Ready: {len(written)} caches written." if written else "Ready: nothing to do.")
 
 
 @app.command(name="lock", hidden=True)
 def lock_packages() -> None:
     """Write packages.lock anew from the versions pinned in lock.py (for Sorbus's own developers: `make lock`)."""
+    from sorbus.ops.embedded import lock
+
     lock.write(lock.resolve())
 
 
-def _running(folder: Path) -> Addresses | None:
-    try:
-        return running(folder)
-    except StackError as error:
-        raise _fail(error) from error
-
-
 def _parse(ports: str | None) -> Ports | None:
+    from sorbus.ops.embedded.ports import Ports
+
     if ports is None:
         return None
     try:
@@ -146,8 +149,3 @@ def _parse(ports: str | None) -> Ports | None:
 def _print_exports(addresses: Addresses) -> None:
     for name, value in addresses.env().items():
         _out.print(f"export {name}={shlex.quote(value)}", markup=False)
-
-
-def _fail(error: StackError) -> typer.Exit:
-    _err.print(str(error), markup=False, style="red")
-    return typer.Exit(error.exit_code)
