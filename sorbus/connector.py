@@ -154,10 +154,11 @@ class Consumer(Protocol):
     def open(self) -> None:
         """Connects. TransientError, AuthError, MapError."""
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False) -> list[Refusal]:
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
         """Brings the target up to date, all or nothing but for the refused, and returns those.
 
         An older or equal version changes nothing; with `again` (a replay) an equal version is written once more.
+        `alone`: another process may be delivering the same records at this moment (a replay, a requeue).
         TransientError: nothing was applied, try again later.
         """
 
@@ -221,6 +222,9 @@ class ConsumerConnector(Protocol):
     def resources_of(self, options: BaseModel) -> dict[str, str]: ...
     def makes_tables(self, options: BaseModel) -> bool:
         """Whether Sorbus makes the target's resources itself, from the data type's schema."""
+
+    def fills(self, options: BaseModel) -> dict[str, frozenset[str]]:
+        """Part -> columns that the connector fills by itself: the record's id, an item's parent and place."""
 
 
 def producer_connector(kind: str) -> ProducerConnector:

@@ -7,7 +7,7 @@ question. Connectors' own settings and secrets are filled in when a system, sour
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -29,7 +29,7 @@ from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.document import Document, read_document
 from sorbus.map.explain import explain
 from sorbus.map.model import FieldMapping, Map, System
-from sorbus.map.secrets import Secrets, UnknownSecret
+from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.sheet import read_sheets
 from sorbus.mapping.failure import closest
 from sorbus.mapping.places import CANONICAL, canonical_data_type
@@ -69,6 +69,10 @@ class LoadedMap:
     document: Document = field(repr=False)
     mappings: tuple[FieldMapping, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets(Path()), repr=False, compare=False)
+
+    def for_check(self) -> LoadedMap:
+        """The same map where secrets need not be set; a MapError without findings then means: can't be told."""
+        return replace(self, secrets=self.secrets.unset())
 
     @property
     def folder(self) -> Path:
@@ -197,8 +201,16 @@ class LoadedMap:
                 [
                     self.finding((*path, *found.path), found.code, found.message, found.cure)
                     for found in explain(error, filled, model, path)
+                    if not (self.secrets.need_not_be_set and _is_unset(filled, found.path))
                 ]
             ) from None  # pydantic's own error shows the values
+
+
+def _is_unset(value: JsonValue, path: tuple[str | int, ...]) -> bool:
+    """Whether what stands at `path` still waits for a secret, so that nothing can be said of it."""
+    for step in path:
+        value = value[step]  # type: ignore[index,call-overload]
+    return any(True for _ in references(value))
 
 
 @cache

@@ -32,11 +32,20 @@ class UnknownSecret(ValueError):
 
 
 class Secrets:
-    """Where `${NAME}` gets its value from, for one map."""
+    """Where `${NAME}` gets its value from, for one map. With `need_not_be_set` an unknown one stays as it is written:
+    a map is checked where its secrets are not.
+    """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] | None = None, *, need_not_be_set: bool = False
+    ) -> None:
         self._folder = folder
         self._environment = os.environ if environment is None else environment
+        self.need_not_be_set = need_not_be_set
+
+    def unset(self) -> Secrets:
+        """The same, but for a check."""
+        return Secrets(self._folder, self._environment, need_not_be_set=True)
 
     def value(self, name: str) -> str:
         """The value of `name`; UnknownSecret says what to set."""
@@ -45,6 +54,8 @@ class Secrets:
                 return found
             if file := variables.get(f"{name}_FILE"):
                 return _read(name, self._folder / file)
+        if self.need_not_be_set:
+            return f"${{{name}}}"
         cure = f"set the environment variable {name}, or {name}_FILE to a file that holds it, or write it into .env"
         raise UnknownSecret(f"${{{name}}} has no value", cure)
 
