@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.settings import Settings
 
-Config = dict[str, object]
+Config = dict[str, str | int | float | bool]
 MAX_MESSAGE_BYTES = 8_000_000
 
 _AUTH = {
@@ -23,7 +23,6 @@ _AUTH = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     KafkaError._AUTHENTICATION,
 }
-_logger = logging.getLogger("sorbus.kafka")
 
 
 def base_config(settings: Settings, role: str) -> Config:
@@ -31,7 +30,6 @@ def base_config(settings: Settings, role: str) -> Config:
     return {
         "bootstrap.servers": settings.kafka,
         "client.id": f"sorbus-{role}",
-        "logger": _logger,
         "topic.metadata.refresh.interval.ms": 30_000,
         "reconnect.backoff.max.ms": 2_000,
         **settings.kafka_config,
@@ -130,12 +128,12 @@ def kafka_errors(doing: str) -> Iterator[None]:
 def read_to_end(
     consumer: Consumer, partitions: Sequence[TopicPartition], *, patience: float = 30.0
 ) -> Iterator[Message]:
-    """Every message from the given offsets to the ends the partitions have now; TransientError without progress."""
+    """Every message from the given offsets to the ends the partitions have now; TransientError if nothing comes."""
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
         left = {(part.topic, part.partition) for part in partitions}
         while left:
-            messages = consumer.consume(5000, patience if not left else 1.0)
+            messages = consumer.consume(5000, 1.0)
             if not messages:
                 patience -= 1.0
                 if patience <= 0:
@@ -161,3 +159,23 @@ def all_partitions(consumer: Consumer, topic: str, offset: int = OFFSET_BEGINNIN
             return []
         raise as_error(found.error, f"looking up topic {topic}")
     return [TopicPartition(topic, number, offset) for number in sorted(found.partitions)]
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    """A message's headers; confluent-kafka gives them as a list of text and bytes."""
+    return cast("list[tuple[str, bytes | None]]", message.headers() or [])
+
+
+def spot_of(message: Message) -> tuple[str, int]:
+    """A consumed message's topic and partition."""
+    return cast("str", message.topic()), cast("int", message.partition())
+
+
+def offset_of(message: Message) -> int:
+    """A consumed message's offset."""
+    return cast("int", message.offset())
+
+
+def bytes_of(content: str | bytes | None) -> bytes:
+    """A key or value as bytes; empty for none."""
+    return content.encode() if isinstance(content, str) else content or b""

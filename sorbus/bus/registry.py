@@ -45,7 +45,7 @@ class SchemaBook:
             self._known[single_object_prefix(envelope_schema(schema))] = schema
 
     def prefix(self, data_type: str, schema: RecordSchema) -> bytes:
-        """The frame's head for events of `data_type`, registering the schema when it is new. SchemaError, TransientError."""
+        """The frame's head for events of `data_type`; registers a new schema. SchemaError, TransientError."""
         envelope = envelope_schema(schema)
         if self._client is None:
             return single_object_prefix(envelope)
@@ -68,7 +68,7 @@ class SchemaBook:
     def _ask(self, prefix: bytes) -> RecordSchema:
         if prefix[0] != 0:
             raise PermanentError(
-                f"unknown schema: no schema at hand has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/",
+                f"unknown schema: none at hand has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/",
                 reason="unknown schema",
             )
         number = int.from_bytes(prefix[1:], "big")

@@ -77,3 +77,11 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
     except CroniterBadDateError as error:
         raise ValueError(f"{text!r} never comes (there is no such day); {CURE}") from error
     return timing
+
+
+def parse_duration(text: str) -> float:
+    """`30s`, `5m`, `2h`, `1d` in seconds; ValueError says what to write."""
+    found = _EVERY.fullmatch(f"every {text.strip()}")
+    if not found:
+        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 2h or 1d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()

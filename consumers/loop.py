@@ -1,0 +1,344 @@
+"""The loop that every consumer shares: messages in, one applied batch out, offsets committed after the target's commit.
+
+It owns offsets, retries, dead letters, metrics and shutdown; a connector knows no Kafka. While the target can't be
+reached the partitions are paused and the batch is kept: order holds, the group sees us alive, nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from sorbus.avro.decode import Undecodable
+from sorbus.bus.kafka import (
+    as_error,
+    bytes_of,
+    group_consumer,
+    headers_of,
+    idempotent_producer,
+    kafka_errors,
+    offset_of,
+    spot_of,
+)
+from sorbus.bus.names import Names
+from sorbus.bus.registry import SchemaBook
+from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal
+from sorbus.consumers.letters import Letters
+from sorbus.deadletter import LETTER
+from sorbus.errors import PermanentError, TransientError
+from sorbus.event import VERSION_HEADER, data_at, occurred_at, open_frame
+from sorbus.map.timing import Timing, parse_timing
+from sorbus.schema import RecordSchema
+from sorbus.settings import Settings
+from sorbus.telemetry.health import Health
+from sorbus.telemetry.metrics import ConsumerMetrics
+from sorbus.telemetry.stop import Stop
+
+BATCH = 10_000
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Spot = tuple[str, int]
+_EMPTY = RecordSchema("empty", (), {"type": "record", "name": "empty", "fields": []})
+
+
+class Stopped(Exception):
+    """Asked to stop while a batch could not be delivered; it stays uncommitted and comes again."""
+
+
+class Read(NamedTuple):
+    """A message opened: the newest of its record so far. `at` is where `source` begins (0: a tombstone)."""
+
+    message: Message
+    id: bytes
+    version: int
+    deleted: bool
+    prefix: bytes
+    at: int
+
+
+class ConsumeLoop:
+    """Delivers one flow until asked to stop."""
+
+    def __init__(
+        self,
+        make: Callable[[], Consumer],
+        flow: BoundFlow,
+        settings: Settings,
+        *,
+        health: Health,
+        metrics: ConsumerMetrics,
+        stop: Stop,
+        batch: int = BATCH,
+    ) -> None:
+        self._make, self._flow, self._settings, self._batch = make, flow, settings, batch
+        self._names = Names(flow.system.topic_prefix)
+        self._topic = self._names.topic(flow.flow.data_type)
+        self._requeue = self._names.requeue(flow.flow.id)
+        self._timing: Timing = parse_timing(flow.flow.timing)
+        self._health, self._metrics, self._stop = health, metrics, stop
+        self._book = SchemaBook(settings, self._names, [flow.schema])
+        self._target: Consumer | None = None
+        self._kafka: KafkaConsumer | None = None
+        self._letters = Letters(idempotent_producer(settings, f"letters-{flow.flow.id}"), self._names, flow)
+        self._offsets: dict[Spot, int] = {}
+        self._drained: set[Spot] = set()
+        self._due: datetime | None = None
+
+    def run(self) -> None:
+        """Until stopped. Transient faults are retried for ever; AuthError and MapError end it."""
+        kafka = self._kafka = group_consumer(self._settings, self._names.group(self._flow.flow.id))
+        try:
+            with kafka_errors(f"subscribing flow {self._flow.flow.id}"):
+                kafka.subscribe([self._topic, self._requeue], on_revoke=self._revoked, on_lost=self._lost)
+            self._open_target()
+            while not self._stop.is_set():
+                self._health.beat()
+                self._wait_until_due()
+                messages = self._poll()
+                if messages:
+                    self._deliver(messages)
+                self._commit(wait=False)
+        except Stopped:
+            _log.info("stopped while the target could not be reached; what is left comes again")
+        finally:
+            self._close()
+
+    def _poll(self) -> list[Message]:
+        """What has arrived: wakes at the first message, then takes what is there."""
+        assert self._kafka is not None
+        with kafka_errors("consuming"):
+            first: list[Message] = self._kafka.consume(1, 0.5)
+            if not first:
+                return []
+            return first + self._kafka.consume(self._batch - 1, 0.004)
+
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        newest: dict[bytes, Read] = {}
+        requeued: list[Message] = []
+        offsets: dict[Spot, int] = {}
+        refused: list[tuple[Message, PermanentError]] = []
+        events = 0
+        for message in messages:
+            failure = message.error()
+            spot = spot_of(message)
+            if failure is not None:
+                if failure.code() == KafkaError._PARTITION_EOF:
+                    offsets[spot] = offset_of(message)
+                    self._drained.add(spot)
+                elif not failure.retriable() and failure.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise as_error(failure, "consuming")
+                continue
+            offsets[spot] = offset_of(message) + 1
+            events += 1
+            if spot[0] == self._requeue:
+                requeued.append(message)
+            try:
+                read = open_message(message)
+            except Undecodable as error:
+                refused.append((message, PermanentError(f"undecodable: {error}", reason="undecodable")))
+                continue
+            if read is not None:
+                was = newest.get(read.id)
+                if was is None or was.version <= read.version:
+                    newest[read.id] = read
+        if events:
+            self._apply(list(newest.values()), refused, requeued, events)
+        self._offsets |= offsets
+
+    def _apply(
+        self,
+        reads: Sequence[Read],
+        refused: list[tuple[Message, PermanentError]],
+        requeued: Sequence[Message],
+        events: int,
+    ) -> None:
+        began = time.monotonic()
+        deliveries: list[Delivery] = []
+        sent: list[Message] = []
+        for read in reads:
+            try:
+                deliveries.append(self._persistently(partial(self._delivery, read)))
+                sent.append(read.message)
+            except PermanentError as error:
+                refused.append((read.message, error))
+        refusals = self._persistently(partial(self._apply_once, deliveries, bool(requeued))) if deliveries else []
+        refused += [(sent[refusal.place], refusal.error) for refusal in refusals]
+        self._file(refused, requeued)
+        oldest = _occurred(reads[0]) if reads else None
+        self._metrics.delivered(events - len(refused), seconds=time.monotonic() - began, oldest=oldest)
+
+    def _delivery(self, read: Read) -> Delivery:
+        if read.deleted:
+            return Delivery(read.id, read.version, True, _EMPTY, b"", 0)
+        frame = read.message.value()
+        assert frame is not None
+        schema = self._book.schema(read.prefix)
+        try:
+            return Delivery(read.id, read.version, False, schema, frame, data_at(frame, read.at))
+        except Undecodable as error:
+            raise PermanentError(f"undecodable: {error}", reason="undecodable") from error
+
+    def _apply_once(self, deliveries: Sequence[Delivery], alone: bool) -> list[Refusal]:
+        if self._target is None:
+            self._target = self._make()
+            self._target.open()
+        try:
+            return self._target.apply(deliveries, alone=alone)
+        except TransientError:
+            self._target.close()
+            self._target = None
+            raise
+
+    def _file(self, refused: Sequence[tuple[Message, PermanentError]], requeued: Sequence[Message]) -> None:
+        """Dead letters are on the bus before the offsets move; requeued ones that have landed are closed."""
+        bad = {id(message) for message, _ in refused}
+        for message, error in refused:
+            letter = self._letters.write(message, error)
+            self._metrics.dead_letter(error.reason)
+            _log.warning("%s is a dead letter of flow %s: %s", letter, self._flow.flow.id, error)
+        for message in requeued:
+            if id(message) not in bad:
+                self._letters.close(dict(headers_of(message)).get(LETTER))
+        self._persistently(self._letters.flush)
+
+    def _open_target(self) -> None:
+        def open_once() -> None:
+            target = self._make()
+            try:
+                target.open()
+            except TransientError:
+                target.close()
+                raise
+            self._target = target
+
+        self._persistently(open_once)
+        self._health.ready()
+        _log.info("delivering %s to %s", self._flow.flow.data_type, self._flow.system.name)
+
+    def _persistently(self, attempt: Callable[[], T]) -> T:
+        """Tries until it goes through, with backoff, holding our place in the group. Stopped when asked to stop."""
+        failures = 0
+        while True:
+            try:
+                result = attempt()
+            except TransientError as error:
+                failures += 1
+                delay = error.retry_after or min(15.0, 0.25 * 2 ** min(failures, 8)) * (0.5 + random.random() / 2)  # noqa: S311
+                self._metrics.retried()
+                self._metrics.paused(True)
+                self._health.ready(str(error))
+                _log.warning("%s; trying again in %.1f s", error, delay)
+                self._hold(delay)
+                continue
+            if failures:
+                self._metrics.paused(False)
+                self._health.ready()
+                self._resume()
+                _log.info("flow %s goes on", self._flow.flow.id)
+            return result
+
+    def _hold(self, seconds: float) -> None:
+        """Waits with all partitions paused; polling all the while, or the group would think us dead."""
+        assert self._kafka is not None
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._stop.is_set():
+                raise Stopped
+            self._health.beat()
+            with kafka_errors("waiting"):
+                if assigned := self._kafka.assignment():
+                    self._kafka.pause(assigned)
+                strays = self._kafka.consume(100, min(left, 0.2))
+            self._rewind(strays)
+
+    def _rewind(self, strays: Sequence[Message]) -> None:
+        """Messages that slipped in before the pause took hold are read again later."""
+        assert self._kafka is not None
+        firsts: dict[Spot, int] = {}
+        for message in strays:
+            if message.error() is None:
+                firsts.setdefault(spot_of(message), offset_of(message))
+        for (topic, partition), offset in firsts.items():
+            with kafka_errors("rewinding"):
+                self._kafka.seek(TopicPartition(topic, partition, offset))
+
+    def _resume(self) -> None:
+        assert self._kafka is not None
+        with kafka_errors("resuming"):
+            self._kafka.resume(self._kafka.assignment())
+
+    def _wait_until_due(self) -> None:
+        """For flows that are not real-time: once everything is read, wait for the next time."""
+        if self._timing.is_real_time:
+            return
+        now = datetime.now(UTC)
+        if self._due is None:
+            self._due = self._timing.next_after(now)
+        if self._due is not None and now < self._due:
+            self._commit(wait=False)
+            try:
+                self._hold(min(1.0, (self._due - now).total_seconds()))
+            except Stopped:
+                return
+            return
+        assert self._kafka is not None
+        self._resume()
+        assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
+        if assigned and assigned <= self._drained:
+            self._drained.clear()
+            self._due = self._timing.next_after(now)
+
+    def _commit(self, *, wait: bool) -> None:
+        if not self._offsets or self._kafka is None:
+            return
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._offsets.items()]
+        self._offsets = {}
+        try:
+            if wait:
+                self._kafka.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._kafka.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # Not lost: the same events come again and change nothing.
+            _log.warning("offsets could not be committed: %s", error)
+
+    def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._commit(wait=True)
+        self._drained -= {(part.topic, part.partition) for part in partitions}
+
+    def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        for part in partitions:
+            self._offsets.pop((part.topic, part.partition), None)
+
+    def _close(self) -> None:
+        self._commit(wait=True)
+        if self._target is not None:
+            self._target.close()
+        if self._kafka is not None:
+            self._kafka.close()
+
+
+def open_message(message: Message) -> Read | None:
+    """A message's head; None for a tombstone that isn't ours. Undecodable otherwise."""
+    frame = message.value()
+    if frame is not None:
+        prefix, id, deleted, version, at = open_frame(frame)
+        return Read(message, id, version, deleted, prefix, at)
+    headers = dict(headers_of(message))
+    written, key = headers.get(VERSION_HEADER), bytes_of(message.key())
+    if written is None or not key or not written.isdigit():
+        return None
+    return Read(message, key, int(written), True, b"", 0)
+
+
+def _occurred(read: Read) -> int | None:
+    frame = read.message.value()
+    return None if frame is None else occurred_at(frame, read.at)

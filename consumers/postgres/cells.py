@@ -1,0 +1,214 @@
+"""Avro to PostgreSQL's binary COPY cells, value by value, without Python objects in between where types allow.
+
+A cell is a 4-byte length and the value as the type's binary input takes it (PostgreSQL documentation, COPY, "Binary
+Format"; the types' recv functions). Reading functions are those of `sorbus.avro.decode`: `(data, at) -> (cell, end)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from uuid import UUID
+
+from sorbus.avro.decode import Reader, Undecodable, read_bytes, read_long
+from sorbus.schema import FieldType
+
+Cell = bytes
+CellReader = Reader[bytes]
+
+NULL = b"\xff\xff\xff\xff"
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+_int16, _int32, _int64 = Struct(">h").pack, Struct(">i").pack, Struct(">q").pack
+_float64 = Struct(">d").pack
+_numeric = Struct(">hhHh").pack
+_TWO, _FOUR, _EIGHT, _SIXTEEN = _int32(2), _int32(4), _int32(8), _int32(16)
+_LENGTHS = tuple(_int32(size) for size in range(4096))
+_MICROS_2000 = 946_684_800_000_000
+_DAYS_2000 = 10_957
+
+TEXT_OIDS = frozenset({25, 1042, 1043, 114})
+JSONB_OID = 3802
+
+
+def row_start(cells: int) -> bytes:
+    """What a row of so many cells begins with."""
+    return _int16(cells)
+
+
+def text_cell(value: bytes) -> Cell:
+    """UTF-8 as text, varchar, char, json or an enum's label."""
+    size = len(value)
+    return (_LENGTHS[size] if size < 4096 else _int32(size)) + value
+
+
+def long_cell(value: int) -> Cell:
+    """A bigint."""
+    return _EIGHT + _int64(value)
+
+
+def int_cell(value: int) -> Cell:
+    """An integer."""
+    return _FOUR + _int32(value)
+
+
+def numeric_cell(unscaled: int, scale: int) -> Cell:
+    """A numeric of unscaled x 10^-scale: groups of four decimal digits, most significant first."""
+    sign = 0x4000 if unscaled < 0 else 0
+    rest = abs(unscaled)
+    fill = -scale % 4
+    if fill:
+        rest *= 10**fill
+    groups = []
+    while rest:
+        rest, group = divmod(rest, 10_000)
+        groups.append(group)
+    weight = len(groups) - (scale + fill) // 4 - 1
+    while groups and not groups[0]:
+        del groups[0]
+    body = _numeric(len(groups), weight if groups else 0, sign if groups else 0, scale)
+    body += b"".join([_int16(group) for group in reversed(groups)])
+    return _int32(len(body)) + body
+
+
+def cell_reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
+    """How `kind` is read as a cell of type `oid`; None where there is no direct way.
+
+    `scale`: the decimal places the column keeps (None: all of them).
+    """
+    read = _reader(kind, oid, scale)
+    if read is None or not kind.nullable:
+        return read
+    if read is _text:
+        return _optional_text
+
+    def optional(data: bytes, at: int) -> tuple[bytes, int]:
+        branch = data[at]
+        if branch == 0:
+            return NULL, at + 1
+        if branch != 2:
+            raise Undecodable(f"union branch byte {branch}")
+        return read(data, at + 1)
+
+    return optional
+
+
+def _reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
+    match kind.kind, oid:
+        case "string", _ if oid in TEXT_OIDS:
+            return _text
+        case "enum", _ if oid in TEXT_OIDS:
+            return _enum(kind.symbols)
+        case "uuid", 2950:
+            return _uuid
+        case "uuid", _ if oid in TEXT_OIDS:
+            return _text
+        case (("int" | "long"), 20):
+            return _bigint
+        case "int", 23:
+            return _integer
+        case "double", 701:
+            return _double
+        case "boolean", 16:
+            return _boolean
+        case "bytes", 17:
+            return _text
+        case "decimal", 1700:
+            return _decimal(kind.scale, scale)
+        case "timestamp", 1184:
+            return _timestamp
+        case "date", 1082:
+            return _date
+        case _:
+            return None
+
+
+def _text(data: bytes, at: int) -> tuple[bytes, int]:
+    size = data[at]
+    if size < 128:
+        at += 1
+        size >>= 1
+    else:
+        size, at = read_long(data, at)
+    end = at + size
+    return (_LENGTHS[size] if 0 <= size < 4096 else _int32(size)) + data[at:end], end
+
+
+def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:
+    branch = data[at]
+    if branch == 0:
+        return NULL, at + 1
+    if branch != 2:
+        raise Undecodable(f"union branch byte {branch}")
+    size = data[at + 1]
+    if size < 128:
+        at += 2
+        size >>= 1
+    else:
+        size, at = read_long(data, at + 1)
+    end = at + size
+    return (_LENGTHS[size] if 0 <= size < 4096 else _int32(size)) + data[at:end], end
+
+
+def _enum(symbols: tuple[str, ...]) -> CellReader:
+    cells = [text_cell(symbol.encode()) for symbol in symbols]
+
+    def read(data: bytes, at: int) -> tuple[bytes, int]:
+        place, at = read_long(data, at)
+        if not 0 <= place < len(cells):
+            raise Undecodable(f"enum symbol number {place} of {len(cells)}")
+        return cells[place], at
+
+    return read
+
+
+def _uuid(data: bytes, at: int) -> tuple[bytes, int]:
+    raw, at = read_bytes(data, at)
+    return _SIXTEEN + UUID(raw.decode()).bytes, at
+
+
+def _bigint(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = read_long(data, at)
+    return _EIGHT + _int64(value), at
+
+
+def _integer(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = read_long(data, at)
+    return _FOUR + _int32(value), at
+
+
+def _double(data: bytes, at: int) -> tuple[bytes, int]:
+    end = at + 8
+    if end > len(data):
+        raise Undecodable("a double cut short")
+    return _EIGHT + data[at:end][::-1], end
+
+
+def _boolean(data: bytes, at: int) -> tuple[bytes, int]:
+    if data[at] > 1:
+        raise Undecodable(f"boolean byte {data[at]}")
+    return (b"\0\0\0\1\1" if data[at] else b"\0\0\0\1\0"), at + 1
+
+
+def _timestamp(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = read_long(data, at)
+    return _EIGHT + _int64(value - _MICROS_2000), at
+
+
+def _date(data: bytes, at: int) -> tuple[bytes, int]:
+    value, at = read_long(data, at)
+    return _FOUR + _int32(value - _DAYS_2000), at
+
+
+def _decimal(scale: int, kept: int | None) -> CellReader:
+    lost = 10 ** (scale - kept) if kept is not None and kept < scale else 1
+    make: Callable[[int, int], bytes] = numeric_cell
+
+    def read(data: bytes, at: int) -> tuple[bytes, int]:
+        raw, at = read_bytes(data, at)
+        value = int.from_bytes(raw, "big", signed=True)
+        if lost > 1 and value % lost:
+            raise ValueError(f"has more than the {kept} decimal places that the column keeps")
+        return make(value, scale), at
+
+    return read

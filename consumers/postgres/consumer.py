@@ -1,0 +1,300 @@
+"""The PostgreSQL consumer: one transaction a batch; a refused record is set aside alone, its neighbours land."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+from pydantic import BaseModel
+
+from sorbus.avro.decode import Undecodable
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Refusal, Resource, Step
+from sorbus.consumers.postgres.cells import HEADER, TRAILER, int_cell, long_cell, row_start, text_cell
+from sorbus.consumers.postgres.merge import (
+    GONE,
+    ChildMerge,
+    Merge,
+    create_gone,
+    create_stage,
+    delete,
+    forget_won,
+    upsert,
+)
+from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.shape import StageColumn, TableShape
+from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN, check_columns, plan_target, target_parts
+from sorbus.errors import PermanentError, TransientError
+from sorbus.mapping.assign import Assignment
+from sorbus.postgres.catalog import Table, qualified, read_resources, read_table
+from sorbus.postgres.connection import Connection as Session
+from sorbus.postgres.connection import PostgresConnection, as_error, connect, postgres_errors
+from sorbus.schema import RecordSchema
+
+
+class _Stage(NamedTuple):
+    """What one writer's schema needs: its shape, its stage tables, and the statements, for `again` False and True."""
+
+    shape: TableShape
+    name: str
+    children: dict[str, str]
+    statements: tuple[list[sql.Composed], list[sql.Composed]]
+
+
+class _Packed(NamedTuple):
+    """A delivery made ready: its row (None: deleted) and its items' rows by list field, and its place in the batch."""
+
+    place: int
+    delivery: Delivery
+    row: bytes | None
+    items: dict[str, list[bytes]]
+
+
+class PostgresConsumer:
+    """Delivers one flow into one table (with its list fields' tables) of a PostgreSQL database."""
+
+    Connection: type[BaseModel] = PostgresConnection
+    Target: type[BaseModel] = PostgresTarget
+
+    def __init__(self, flow: BoundFlow) -> None:
+        assert isinstance(flow.options, PostgresTarget)
+        assert isinstance(flow.system.connection, PostgresConnection)
+        self._flow, self._options, self._connection = flow, flow.options, flow.system.connection
+        self._parts = target_parts(flow)
+        self._session: Session | None = None
+        self._stages: dict[str, _Stage] = {}
+        self._deletes: tuple[list[sql.Composed], list[sql.Composed]] = ([], [])
+        self._tables: dict[str, Table] = {}
+        self._defaults = {
+            field.name: field.default
+            for field in flow.schema.fields
+            if field.has_default and isinstance(field.default, str | int | bool | None)
+        }
+
+    @classmethod
+    def plan(cls, flow: BoundFlow) -> list[Step]:
+        """What has to change in the database before the flow's consumer can run."""
+        return plan_target(flow)
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """Every table of the database."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
+            return read_resources(session)
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The record's table and its list fields' tables."""
+        assert isinstance(options, PostgresTarget)
+        return {"": options.table, **{name: child.table for name, child in options.children.items()}}
+
+    @classmethod
+    def makes_tables(cls, options: BaseModel) -> bool:
+        """Whether Sorbus makes the tables itself."""
+        assert isinstance(options, PostgresTarget)
+        return not options.existing
+
+    def open(self) -> None:
+        """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
+        self._stages.clear()
+        session = self._session = connect(self._connection, self._flow.flow.id)
+        with postgres_errors(f"opening flow {self._flow.flow.id}"):
+            names = {"": self._options.table, **{k: c.table for k, c in self._options.children.items()}, "!": APPLIED}
+            for part, name in names.items():
+                table = read_table(session, name)
+                if table is None:
+                    raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")
+                self._tables[part] = table
+            for part, assignments in self._parts.items():
+                if missing := check_columns(self._tables[part], assignments):
+                    table_name = self._tables[part].name
+                    raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
+            for statement in create_gone():
+                session.execute(statement)
+            self._deletes = delete(self._for_deletes(), False), delete(self._for_deletes(), True)
+            session.commit()
+
+    def close(self) -> None:
+        """Leaves the target; what is not committed is undone."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        """One transaction for all that can be delivered; the refused come back, each with the target's own words."""
+        refusals: list[Refusal] = []
+        packed: list[_Packed] = []
+        for place, delivery in enumerate(deliveries):
+            try:
+                packed.append(self._pack(place, delivery))
+            except PermanentError as error:
+                refusals.append(Refusal(place, error))
+        self._deliver(packed, refusals, again, alone)
+        return refusals
+
+    def _pack(self, place: int, delivery: Delivery) -> _Packed:
+        id = text_cell(delivery.id)
+        if delivery.deleted:
+            return _Packed(place, delivery, None, {})
+        stage = self._stage(delivery.schema)
+        try:
+            cells, items, end = stage.shape.row(delivery.data, delivery.at, delivery.id)
+        except Undecodable as error:
+            raise PermanentError(f"the record can't be decoded: {error}", reason="undecodable") from error
+        if end != len(delivery.data):
+            raise PermanentError(
+                f"the record ends at byte {end} of {len(delivery.data)}: not what its schema says", reason="undecodable"
+            )
+        row = b"".join((row_start(len(cells) + 2), id, long_cell(delivery.version), *cells))
+        if not items:
+            return _Packed(place, delivery, row, {})
+        rows = {
+            name: [b"".join((row_start(len(c) + 2), id, int_cell(n), *c)) for n, c in enumerate(found, 1)]
+            for name, found in items.items()
+        }
+        return _Packed(place, delivery, row, rows)
+
+    def _deliver(self, packed: Sequence[_Packed], refusals: list[Refusal], again: bool, alone: bool) -> None:
+        """Halves the batch on a refusal until the refused record stands alone: log2(n) more transactions each."""
+        if not packed:
+            return
+        session = self._session
+        if session is None or session.closed:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        try:
+            with session.transaction():
+                self._write(session, packed, again, alone)
+            return
+        except psycopg.Error as error:
+            found = as_error(error, f"flow {self._flow.flow.id}")
+            if not isinstance(found, PermanentError):
+                raise found from error
+            if len(packed) == 1:
+                refusals.append(Refusal(packed[0].place, _about(found, error)))
+                return
+        middle = len(packed) // 2
+        self._deliver(packed[:middle], refusals, again, alone)
+        self._deliver(packed[middle:], refusals, again, alone)
+
+    def _write(self, session: Session, packed: Sequence[_Packed], again: bool, alone: bool) -> None:
+        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+        session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
+        gone = [item for item in packed if item.row is None]
+        if gone and self._flow.flow.deletes != "ignore":
+            rows = [
+                b"".join((row_start(2), text_cell(item.delivery.id), long_cell(item.delivery.version))) for item in gone
+            ]
+            self._copy(session, GONE, rows)
+            for statement in self._deletes[again]:
+                session.execute(statement)
+            if len(gone) < len(packed):
+                session.execute(forget_won())
+        by_stage: dict[str, list[_Packed]] = {}
+        for item in packed:
+            if item.row is not None:
+                by_stage.setdefault(self._stage(item.delivery.schema).name, []).append(item)
+        for place, items in enumerate(by_stage.values()):
+            stage = self._stage(items[0].delivery.schema)
+            if place:
+                session.execute(forget_won())
+            self._copy(session, stage.name, [item.row for item in items if item.row is not None])
+            for name, table in stage.children.items():
+                self._copy(session, table, [row for item in items for row in item.items.get(name, ())])
+            for statement in stage.statements[again]:
+                session.execute(statement)
+
+    def _copy(self, session: Session, table: str, rows: Sequence[bytes]) -> None:
+        statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(table))
+        with session.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(b"".join((HEADER, *rows, TRAILER)))
+
+    @property
+    def _relation(self) -> str:
+        return qualified(self._options.table)
+
+    def _stage(self, schema: RecordSchema) -> _Stage:
+        found = self._stages.get(schema.text)
+        if found is None:
+            found = self._stages[schema.text] = self._make_stage(schema)
+        return found
+
+    def _make_stage(self, schema: RecordSchema) -> _Stage:
+        """A stage for one writer's schema. It is made outside the batch's transaction, and lives with the session."""
+        session = self._session
+        assert session is not None
+        options, number = self._options, len(self._stages)
+        shapes: dict[str, TableShape] = {}
+        merges: list[ChildMerge] = []
+        names: dict[str, str] = {}
+        statements = []
+        for field, child in options.children.items():
+            writer = schema.by_name.get(field)
+            item = writer.type.item if writer else None
+            if item is None:
+                continue
+            columns = self._tables[field].columns
+            own = {child.parent, child.position}
+            shape = TableShape(
+                [a for a in self._parts[field] if a.into not in own and not self._is_added_id(a)],
+                columns,
+                item.fields,
+                defaults={},
+                children={},
+            )
+            shapes[field], names[field] = shape, f"sorbus_stage{number}_{field}"[:63]
+            statements.append(create_stage(names[field], shape.stage, is_child=True))
+            parent_type = columns[child.parent].native
+            merges.append(
+                ChildMerge(
+                    names[field], self._tables[field].identifier, child.parent, parent_type, child.position, shape.stage
+                )
+            )
+        assignments = [a for a in self._parts[""] if a.into != options.key]
+        shape = TableShape(
+            assignments, self._tables[""].columns, schema.fields, defaults=self._defaults, children=shapes
+        )
+        name = f"sorbus_stage{number}"
+        statements.append(create_stage(name, shape.stage, is_child=False))
+        with postgres_errors(f"preparing flow {self._flow.flow.id}"):
+            for statement in statements:
+                session.execute(statement)
+            session.commit()
+        merge = self._merge(name, shape.stage, merges)
+        return _Stage(shape, name, names, (upsert(merge, False), upsert(merge, True)))
+
+    def _is_added_id(self, assignment: Assignment) -> bool:
+        """The parent's id among same-named fields: the parent column has it already."""
+        return assignment.row is None and assignment.source == "id"
+
+    def _merge(self, stage: str, columns: Sequence[StageColumn], children: Sequence[ChildMerge]) -> Merge:
+        options = self._options
+        table = self._tables[""]
+        return Merge(
+            self._relation,
+            stage,
+            table.identifier,
+            options.key,
+            table.columns[options.key].native,
+            columns,
+            children,
+            VERSION_COLUMN in table.columns,
+            options.deleted_column if self._flow.flow.deletes == "soft" else None,
+        )
+
+    def _for_deletes(self) -> Merge:
+        children = [
+            ChildMerge("", table.identifier, child.parent, table.columns[child.parent].native, child.position, ())
+            for name, child in self._options.children.items()
+            for table in [self._tables[name]]
+        ]
+        return self._merge("", (), children)
+
+
+def _about(found: PermanentError, error: psycopg.Error) -> PermanentError:
+    """Adds the column that a COPY or a cast failed in, which PostgreSQL names in the context only."""
+    context = error.diag.context or ""
+    if found.field is None and ", column " in context:
+        found.field = context.partition(", column ")[2].partition(":")[0]
+    return found

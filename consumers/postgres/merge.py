@@ -1,0 +1,248 @@
+"""The statements of one guarded merge: from the stage into the target, only what is newer than what is there.
+
+With the version in the row itself (tables that Sorbus made) one upsert guards and writes. Where the table isn't ours,
+the side table is upserted first, under the same guard; its row locks order concurrent writers, and only the records
+that won there are written. Deleted records leave their version in the side table, so that an older event that comes
+late doesn't bring them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from psycopg import sql
+
+from sorbus.consumers.postgres.shape import StageColumn
+from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN
+
+ID, VERSION, PLACE = "sorbus_id", "sorbus_v", "sorbus_place"
+"""The stage's own columns: the record's id, its version, and an item's place in its list."""
+GONE, WON = "sorbus_gone", "sorbus_won"
+
+
+class ChildMerge(NamedTuple):
+    """A list field's table."""
+
+    stage: str
+    table: sql.Identifier
+    parent: str
+    parent_type: str
+    position: str | None
+    columns: Sequence[StageColumn]
+
+
+class Merge(NamedTuple):
+    """What the statements are made of. `deleted`: the column that soft deletes set; None for hard ones."""
+
+    relation: str
+    stage: str
+    table: sql.Identifier
+    key: str
+    key_type: str
+    columns: Sequence[StageColumn]
+    children: Sequence[ChildMerge]
+    own_version: bool
+    deleted: str | None
+
+
+def create_stage(name: str, columns: Sequence[StageColumn], *, is_child: bool) -> sql.Composed:
+    """A temporary table as the COPY delivers it."""
+    own = [(ID, "text"), (PLACE, "integer") if is_child else (VERSION, "bigint")]
+    return sql.SQL("create temporary table {} ({}) on commit delete rows").format(
+        sql.Identifier(name),
+        sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(native))
+            for column, native in [*own, *((c.name, c.type) for c in columns)]
+        ),
+    )
+
+
+def create_gone() -> list[sql.SQL]:
+    """The temporary tables of deleted records, and of those that won over what was there."""
+    return [
+        sql.SQL("create temporary table sorbus_gone (sorbus_id text, sorbus_v bigint) on commit delete rows"),
+        sql.SQL("create temporary table sorbus_won (id text primary key) on commit delete rows"),
+    ]
+
+
+def _value(alias: str, column: StageColumn) -> sql.Composed:
+    value = sql.Identifier(alias, column.name)
+    return sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
+
+
+def _newer(again: bool) -> sql.SQL:
+    return sql.SQL("<=" if again else "<")
+
+
+def upsert(merge: Merge, again: bool) -> list[sql.Composed]:
+    """The statements that bring the staged records into the target."""
+    return (_upsert_ours(merge, again) if merge.own_version else _upsert_theirs(merge, again)) + _children(merge)
+
+
+def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
+    names = [merge.key, *(column.name for column in merge.columns), VERSION_COLUMN]
+    values: list[sql.Composable] = [_key(merge), *(_value("s", column) for column in merge.columns)]
+    values.append(sql.Identifier("s", VERSION))
+    sets = [_set(name) for name in names[1:]]
+    if merge.deleted:
+        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
+    statement = sql.SQL(
+        "insert into {table} as t ({names}) select {values} from {stage} s where not exists (select 1 from {applied} a"
+        " where a.relation = {relation} and a.id = s.{id} and a.version {beats} s.{v})"
+        " on conflict ({key}) do update set {sets} where t.{version} {newer} excluded.{version}"
+    ).format(
+        table=merge.table,
+        names=_list(names),
+        values=sql.SQL(", ").join(values),
+        stage=sql.Identifier(merge.stage),
+        applied=sql.Identifier(APPLIED),
+        relation=sql.Literal(merge.relation),
+        id=sql.Identifier(ID),
+        beats=sql.SQL(">" if again else ">="),
+        v=sql.Identifier(VERSION),
+        key=sql.Identifier(merge.key),
+        sets=sql.SQL(", ").join(sets),
+        version=sql.Identifier(VERSION_COLUMN),
+        newer=_newer(again),
+    )
+    if merge.children:
+        statement = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w").format(
+            statement, sql.Identifier("t", merge.key), sql.Identifier(WON)
+        )
+    return [statement]
+
+
+def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
+    names = [merge.key, *(column.name for column in merge.columns)]
+    values: list[sql.Composable] = [_key(merge), *(_value("s", column) for column in merge.columns)]
+    sets = [_set(name) for name in names[1:]] or [_set(merge.key)]
+    if merge.deleted:
+        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
+    write = sql.SQL(
+        "insert into {} as t ({}) select {} from {} s join {} w on w.id = s.{} on conflict ({}) do update set {}"
+    ).format(
+        merge.table,
+        _list(names),
+        sql.SQL(", ").join(values),
+        sql.Identifier(merge.stage),
+        sql.Identifier(WON),
+        sql.Identifier(ID),
+        sql.Identifier(merge.key),
+        sql.SQL(", ").join(sets),
+    )
+    return [_win(merge, merge.stage, again), write]
+
+
+def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
+    """Notes the staged versions in the side table, and which of them were newer."""
+    return sql.SQL(
+        "with w as (insert into {applied} as a (relation, id, version) select {relation}, {id}, {v} from {stage}"
+        " order by 2 on conflict (relation, id) do update set version = excluded.version"
+        " where a.version {newer} excluded.version returning a.id)"
+        " insert into {won} select id from w on conflict do nothing"
+    ).format(
+        applied=sql.Identifier(APPLIED),
+        relation=sql.Literal(merge.relation),
+        id=sql.Identifier(ID),
+        v=sql.Identifier(VERSION),
+        stage=sql.Identifier(stage),
+        newer=_newer(again),
+        won=sql.Identifier(WON),
+    )
+
+
+def _children(merge: Merge) -> list[sql.Composed]:
+    """Replaces the items of the records that won."""
+    statements = []
+    for child in merge.children:
+        statements.append(_clear(child))
+        names = [
+            child.parent,
+            *([child.position] if child.position else []),
+            *(column.name for column in child.columns),
+        ]
+        values: list[sql.Composable] = [sql.SQL("s.{}::{}").format(sql.Identifier(ID), sql.SQL(child.parent_type))]
+        if child.position:
+            values.append(sql.Identifier("s", PLACE))
+        values += [_value("s", column) for column in child.columns]
+        statements.append(
+            sql.SQL("insert into {} ({}) select {} from {} s join {} w on w.id = s.{}").format(
+                child.table,
+                _list(names),
+                sql.SQL(", ").join(values),
+                sql.Identifier(child.stage),
+                sql.Identifier(WON),
+                sql.Identifier(ID),
+            )
+        )
+    return statements
+
+
+def _clear(child: ChildMerge) -> sql.Composed:
+    return sql.SQL("delete from {} c using {} w where c.{} = w.id::{}").format(
+        child.table, sql.Identifier(WON), sql.Identifier(child.parent), sql.SQL(child.parent_type)
+    )
+
+
+def delete(merge: Merge, again: bool) -> list[sql.Composed]:
+    """The statements that take the records in `sorbus_gone` out of the target (or mark them, if deletes are soft)."""
+    gone, key = sql.Identifier(GONE), sql.Identifier("t", merge.key)
+    match = sql.SQL("{} = g.{}::{}").format(key, sql.Identifier(ID), sql.SQL(merge.key_type))
+    if merge.own_version:
+        version = sql.Identifier("t", VERSION_COLUMN)
+        guard = sql.SQL("{} and {} {} g.{}").format(match, version, _newer(again), sql.Identifier(VERSION))
+        if merge.deleted:
+            return [
+                sql.SQL("update {} t set {} = coalesce(t.{}, now()), {} = g.{} from {} g where {}").format(
+                    merge.table,
+                    sql.Identifier(merge.deleted),
+                    sql.Identifier(merge.deleted),
+                    sql.Identifier(VERSION_COLUMN),
+                    sql.Identifier(VERSION),
+                    gone,
+                    guard,
+                ),
+                *([_win(merge, GONE, again)]),
+            ]
+        taken = sql.SQL("with d as (delete from {} t using {} g where {} returning {}::text as id)").format(
+            merge.table, gone, guard, key
+        )
+        statements = [
+            sql.SQL("{} insert into {} select id from d").format(taken, sql.Identifier(WON)),
+            *[_clear(child) for child in merge.children],
+            sql.SQL("delete from {}").format(sql.Identifier(WON)),
+        ]
+        return [*statements, _win(merge, GONE, again)]
+    if merge.deleted:
+        action = sql.SQL("update {} t set {} = coalesce(t.{}, now()) from {} g, {} w where {} and w.id = g.{}").format(
+            merge.table,
+            sql.Identifier(merge.deleted),
+            sql.Identifier(merge.deleted),
+            gone,
+            sql.Identifier(WON),
+            match,
+            sql.Identifier(ID),
+        )
+        return [_win(merge, GONE, again), action]
+    removal = sql.SQL("delete from {} t using {} g, {} w where {} and w.id = g.{}").format(
+        merge.table, gone, sql.Identifier(WON), match, sql.Identifier(ID)
+    )
+    return [_win(merge, GONE, again), *[_clear(child) for child in merge.children], removal]
+
+
+def forget_won() -> sql.Composed:
+    """Empties the list of winners between deletes and upserts."""
+    return sql.SQL("delete from {}").format(sql.Identifier(WON))
+
+
+def _key(merge: Merge) -> sql.Composed:
+    return sql.SQL("s.{}::{}").format(sql.Identifier(ID), sql.SQL(merge.key_type))
+
+
+def _set(name: str) -> sql.Composed:
+    return sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name))
+
+
+def _list(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -1,0 +1,38 @@
+"""A flow's `target:` when the target is a PostgreSQL database."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class ChildTarget(BaseModel):
+    """A table that takes the items of a list field, one row each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str
+    parent: str = Field(default="parent_id", description="The column that takes the record's id.")
+    position: str | None = Field(default="position", description="The column that takes the item's place, from 1.")
+
+
+class PostgresTarget(BaseModel):
+    """Where a data type goes. Sorbus makes the table unless it is `existing`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str = Field(description="SCHEMA.TABLE; the schema is public if left out.")
+    existing: bool = Field(default=False, description="The table is somebody else's: Sorbus only writes rows.")
+    key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
+    children: dict[str, ChildTarget] = Field(default={}, description="List field -> the table of its items.")
+    deleted_column: str = Field(
+        default="sorbus_deleted_at", description="With soft deletes: the timestamptz column that says since when."
+    )
+
+    @model_validator(mode="after")
+    def _own_tables(self) -> Self:
+        names = [self.table, *(child.table for child in self.children.values())]
+        if len(set(names)) != len(names):
+            raise ValueError(f"the tables {', '.join(names)} must differ")
+        return self

@@ -1,0 +1,58 @@
+"""`sorbus produce`: one system's producer as a process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+
+app = typer.Typer()
+
+
+@app.command()
+def produce(
+    ctx: typer.Context,
+    system: Annotated[str, typer.Argument(help="The system of record to capture from.")],
+    metrics_port: Annotated[int, typer.Option(help="Port of /metrics and /healthz; 0: a free one.")] = 0,
+    metrics_host: Annotated[str, typer.Option(help="Address of /metrics and /healthz.")] = "127.0.0.1",
+) -> None:
+    """Capture a system's changes and publish them, until stopped.
+
+    Example: sorbus --map company/map.yaml produce crm --metrics-port 9401
+    """
+    from sorbus.connector import producer_connector
+    from sorbus.errors import MapError, SorbusError
+    from sorbus.producers.loop import ProduceLoop
+    from sorbus.producers.progress import copy_progress
+    from sorbus.settings import Settings
+    from sorbus.telemetry.health import Health, HealthServer
+    from sorbus.telemetry.logs import configure_logs
+    from sorbus.telemetry.metrics import ProducerMetrics
+    from sorbus.telemetry.stop import Stop
+
+    loaded = Context.of(ctx).load_sound()
+    if system not in loaded.map.systems:
+        raise MapError(()) from SorbusError(f"there is no system {system}")
+    configure_logs(f"produce {system}")
+    sources = loaded.sources(system)
+    if not sources:
+        raise SorbusError(f"{system} is the system of record of nothing; name it under `data_types:` in the map")
+    bound = loaded.system(system)
+    connector = producer_connector(bound.system.kind)
+    health, stop = Health(stale_after=120), Stop.on_signals()
+    with (
+        HealthServer(health, process=f"produce {system}", port=metrics_port, host=metrics_host),
+        copy_progress() as progress,
+    ):
+        ProduceLoop(
+            lambda: connector(bound, sources),
+            bound,
+            sources,
+            Settings(),
+            health=health,
+            metrics=ProducerMetrics(system),
+            stop=stop,
+            progress=progress,
+        ).run()

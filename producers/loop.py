@@ -1,0 +1,207 @@
+"""The loop that every producer shares: batches in, transactions on the bus out, the position with them.
+
+It owns retries, dead letters, metrics and shutdown; a connector only reads. Any fault closes both ends and begins again
+at the last committed position, so that there is one way to recover and it is the way a restart takes too.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from sorbus.bus.names import Names
+from sorbus.bus.positions import position_message, read_position
+from sorbus.bus.publisher import Publisher
+from sorbus.bus.registry import SchemaBook
+from sorbus.bus.sweep import records_below
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
+from sorbus.deadletter import DeadLetter
+from sorbus.errors import PermanentError, TransientError
+from sorbus.event import VERSION_HEADER, Encoded, event_encoder
+from sorbus.settings import Settings
+from sorbus.telemetry.health import Health
+from sorbus.telemetry.metrics import ProducerMetrics
+from sorbus.telemetry.stop import Stop
+
+_COMMIT_AFTER = 0.25
+_MEASURE_EVERY = 10.0
+_log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+class ProduceLoop:
+    """Publishes one system's changes until asked to stop."""
+
+    def __init__(
+        self,
+        make: Callable[[], Producer],
+        system: BoundSystem,
+        sources: Sequence[BoundSource],
+        settings: Settings,
+        *,
+        health: Health,
+        metrics: ProducerMetrics,
+        stop: Stop,
+        progress: Progress | None = None,
+    ) -> None:
+        self._make = make
+        self._system = system.name
+        self._sources = sources
+        self._settings = settings
+        self._names = Names(system.topic_prefix)
+        self._health, self._metrics, self._stop, self._progress = health, metrics, stop, progress
+        self._encoders: Mapping[str, Callable[..., Encoded]] = {}
+        self._count: Counter[tuple[str, bool]] = Counter()
+        self._measured_at = 0.0
+        self._position: Position | None = None
+        self.published = 0
+
+    def run(self) -> None:
+        """Until stopped. Transient faults are retried for ever; AuthError, LostPosition and SchemaError end it."""
+        failures = 0
+        while not self._stop.is_set():
+            before = self.published
+            try:
+                self._session()
+            except TransientError as error:
+                failures = 1 if self.published > before else failures + 1
+                delay = error.retry_after or min(30.0, 0.5 * 2**failures) * (0.5 + random.random() / 2)  # noqa: S311
+                self._metrics.retried()
+                self._health.ready(str(error))
+                _log.warning("%s; trying again in %.1f s", error, delay)
+                self._pause(delay)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, 5.0)):
+            self._health.beat()
+
+    def _session(self) -> None:
+        """From connecting to the first fault or the stop."""
+        publisher = Publisher(self._settings, self._names.transactional_id(self._system))
+        producer = self._make()
+        try:
+            self._prepare()
+            producer.open(read_position(self._settings, self._names, self._system))
+            self._health.ready()
+            _log.info("capturing %s from %s", ", ".join(self._encoders), self._system)
+            self._publish_until_stopped(producer, publisher)
+        finally:
+            publisher.close()
+            producer.close()
+
+    def _prepare(self) -> None:
+        if not self._encoders:
+            book = SchemaBook(self._settings, self._names)
+            self._encoders = {
+                source.name: event_encoder(book.prefix(source.name, source.schema), self._system, source.name)
+                for source in self._sources
+            }
+
+    def _publish_until_stopped(self, producer: Producer, publisher: Publisher) -> None:
+        self._position = None
+        while not self._stop.is_set():
+            self._health.beat()
+            open_since = publisher.open_since
+            wait = 1.0 if open_since is None else max(0.0, open_since + _COMMIT_AFTER - time.monotonic())
+            batch = producer.read(wait)
+            if batch is not None:
+                self._publish(batch, producer, publisher)
+            since = publisher.open_since
+            if since is not None and (batch is None or batch.caught_up or time.monotonic() - since >= _COMMIT_AFTER):
+                self._commit(producer, publisher)
+            if batch is None or batch.caught_up:
+                self._metrics.caught_up()
+            self._measure(producer)
+        self._commit(producer, publisher)
+
+    def _commit(self, producer: Producer, publisher: Publisher) -> None:
+        position = self._position
+        if position is None or publisher.open_since is None:
+            return
+        topic, key, value = position_message(self._names, self._system, position)
+        publisher.produce(topic, key, value)
+        publisher.commit()
+        producer.confirm(position)
+        for (data_type, deleted), count in self._count.items():
+            self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
+            self.published += count
+        self._count.clear()
+
+    def _publish(self, batch: Batch, producer: Producer, publisher: Publisher) -> None:
+        for sweep in batch.sweeps:
+            self._commit(producer, publisher)  # the sweep reads the topic: what came before must be on it
+            self._sweep(sweep, publisher)
+        self._position = batch.position
+        self._publish_changes(batch.changes, publisher)
+        for reject in batch.rejects:
+            self._reject(reject, publisher)
+        if publisher.open_since is None:  # nothing but a new position
+            topic, key, value = position_message(self._names, self._system, batch.position)
+            publisher.produce(topic, key, value)
+        if batch.copied:
+            self._metrics.copied(*batch.copied)
+            if self._progress:
+                self._progress(*batch.copied)
+
+    def _publish_changes(self, changes: Sequence[Change], publisher: Publisher) -> None:
+        encoders, names, produce = self._encoders, self._names, publisher.produce
+        topics = {name: names.topic(name) for name in encoders}
+        captured_at = time.time_ns() // 1000
+        for place, change in enumerate(changes):
+            data_type, id, version, occurred_at, data = change
+            value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
+            try:
+                produce(topics[data_type], id, value, headers)
+            except PermanentError as error:
+                self._reject(Reject(data_type, id, version, occurred_at, b"", error), publisher)
+                continue
+            if data is None:
+                produce(topics[data_type], id, None, [item for item in headers if item[0] in _ON_TOMBSTONES])
+            if not place % 1000:
+                publisher.poll()
+        self._count.update((change.data_type, change.data is None) for change in changes)
+
+    def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:
+        """Deletes what is older than the sweep."""
+        topic = self._names.topic(sweep.data_type)
+        gone = 0
+        chunk: list[Change] = []
+        for id in records_below(self._settings, topic, sweep.version):
+            chunk.append(Change(sweep.data_type, id, sweep.version, sweep.occurred_at, None))
+            gone += 1
+            if len(chunk) >= 5000:
+                self._publish_changes(chunk, publisher)
+                self._health.beat()
+                chunk = []
+        self._publish_changes(chunk, publisher)
+        _log.info("%s: %d records of %s are gone (swept)", self._system, gone, sweep.data_type)
+
+    def _reject(self, reject: Reject, publisher: Publisher) -> None:
+        error = reject.error
+        letter = DeadLetter.refused(
+            error,
+            data_type=reject.data_type,
+            system=self._system,
+            origin=(self._names.topic(reject.data_type), -1, -1),
+            record_id=reject.id,
+            value=reject.raw,
+            id=f"{self._system}:{reject.data_type}:{reject.id.decode(errors='replace')}",
+        )
+        publisher.produce(
+            self._names.dead_letters(reject.data_type), letter.id.encode(), letter.value, letter.to_headers()
+        )
+        self._metrics.rejected(reject.data_type, error.reason)
+        _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, reject.id.decode(), self._system, error)
+
+    def _measure(self, producer: Producer) -> None:
+        now = time.monotonic()
+        if now - self._measured_at > _MEASURE_EVERY:
+            self._measured_at = now
+            self._metrics.source_lag(producer.lag())
+
+
+_ON_TOMBSTONES = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", VERSION_HEADER}

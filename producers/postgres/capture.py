@@ -1,0 +1,173 @@
+"""One data type of a captured database: its tables, its key, and how its rows become changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from sorbus.avro.encode import NULL, SOME
+from sorbus.connector import BoundSource, Change, Reject
+from sorbus.errors import MapError, PermanentError
+from sorbus.postgres.catalog import Table, qualified, read_table
+from sorbus.postgres.connection import Connection
+from sorbus.producers.postgres.layout import (
+    Oids,
+    RowLayout,
+    TextRow,
+    encode_items,
+    picker,
+    raw_json,
+    record_id,
+    source_parts,
+)
+from sorbus.producers.postgres.options import Child, PostgresSource
+from sorbus.schema import SchemaField
+
+Key = tuple[bytes | None, ...]
+
+
+class ChildTable(NamedTuple):
+    """The table behind a list field: `order` sorts a record's items."""
+
+    field: SchemaField
+    options: Child
+    table: Table
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(self.options.order) or self.table.key or tuple(self.table.columns)
+
+
+class Capture:
+    """Makes changes of one data type out of rows, whatever columns the rows come with."""
+
+    def __init__(self, source: BoundSource, table: Table, children: Sequence[ChildTable]) -> None:
+        options = source.options
+        assert isinstance(options, PostgresSource)
+        self.name = source.name
+        self.source = source
+        self.table = table
+        self.children = tuple(children)
+        self.key = tuple(options.key) or table.key
+        self.is_aggregate = bool(children)
+        self._parts = source_parts(source)
+        self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], RowLayout] = {}
+
+    def layout(self, part: str, oids: Oids) -> RowLayout:
+        """How rows with these columns are encoded: the record's own (""), or a list field's items."""
+        memo = part, tuple(oids.items())
+        found = self._layouts.get(memo)
+        if found is None:
+            if part:
+                item = self.source.schema.by_name[part].type.item
+                assert item is not None
+                fields: Iterable[SchemaField] = item.fields
+            else:
+                fields = self.source.schema.fields
+            skip = [child.field.name for child in self.children] if not part else []
+            found = self._layouts[memo] = RowLayout(tuple(fields), self._parts.get(part, ()), oids, skip=skip)
+        return found
+
+    def columns(self) -> list[str]:
+        """The record table's columns that are needed, key first."""
+        return self._needed("", self.table, self.key)
+
+    def child_columns(self, child: ChildTable) -> list[str]:
+        """The columns of a list field's table that are needed."""
+        return self._needed(child.field.name, child.table, ())
+
+    def _needed(self, part: str, table: Table, first: Sequence[str]) -> list[str]:
+        wanted = self.layout(part, {name: column.oid for name, column in table.columns.items()}).columns()
+        return [*first, *(name for name in table.columns if name in wanted and name not in first)]
+
+    def make(
+        self,
+        layout: RowLayout,
+        oids: Oids,
+        row: TextRow,
+        id: bytes,
+        version: int,
+        occurred_at: int,
+        items: Mapping[str, Sequence[bytes]] | None = None,
+    ) -> Change | Reject:
+        """A row (with its list fields' encoded items) as a change, or as a reject that says why not."""
+        try:
+            fields = layout.encode(row)
+        except PermanentError as error:
+            return Reject(self.name, id, version, occurred_at, raw_json(oids, row), error)
+        if items is not None:
+            fields = self._with_items(layout, fields, items)
+        return Change(self.name, id, version, occurred_at, b"".join(fields))
+
+    def _with_items(self, layout: RowLayout, fields: list[bytes], items: Mapping[str, Sequence[bytes]]) -> list[bytes]:
+        own = dict(zip((step.field.name for step in layout.steps), fields, strict=True))
+        out = []
+        for field in self.source.schema.fields:
+            if field.name in own:
+                out.append(own[field.name])
+                continue
+            found = items.get(field.name, ())
+            if field.type.nullable:
+                out.append(SOME + encode_items(found) if found else NULL)
+            else:
+                out.append(encode_items(found))
+        return out
+
+
+class RowShape:
+    """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
+
+    __slots__ = ("capture", "key", "layout", "oids")
+
+    def __init__(self, capture: Capture, oids: Oids) -> None:
+        self.capture = capture
+        self.oids = oids
+        names = list(oids)
+        gone = [name for name in capture.key if name not in oids]
+        if gone:
+            raise PermanentError(
+                f"{capture.table.name} has lost its key column {', '.join(gone)}; mend `key:` of {capture.name}",
+                reason="key gone",
+            )
+        self.key = picker([names.index(name) for name in capture.key])
+        self.layout = capture.layout("", oids)
+
+    def id(self, row: Sequence[object]) -> bytes:
+        return record_id(cast("Key", self.key(row)))
+
+
+def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> list[Capture]:
+    """Looks every table up. MapError names all that are missing or have no key."""
+    captures, problems = [], []
+    for source in sources:
+        options = source.options
+        assert isinstance(options, PostgresSource)
+        table = read_table(connection, options.table)
+        if table is None:
+            problems.append(f"data type {source.name}: there is no table {qualified(options.table)}; mend `table:`")
+            continue
+        children = []
+        for name, child in options.children.items():
+            found = read_table(connection, child.table)
+            field = source.schema.by_name.get(name)
+            if found is None or field is None:
+                what = f"no table {qualified(child.table)}" if found is None else f"no list field {name} in its schema"
+                problems.append(f"data type {source.name}: there is {what}; mend `children:`")
+                continue
+            children.append(ChildTable(field, child, found))
+        key = options.key or table.key
+        if not key or any(name not in table.columns for name in key):
+            problems.append(f"data type {source.name}: {table.name} has no such key {list(key)}; name it with `key:`")
+            continue
+        captures.append(Capture(source, table, children))
+    if problems:
+        raise MissingTables(problems)
+    return captures
+
+
+class MissingTables(MapError):
+    """The map names tables or keys that the database doesn't have."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(())
+        self.args = ("\n".join(problems),)

@@ -1,0 +1,252 @@
+"""From replication messages to changes: no I/O of its own, so that any sequence of messages can be tried on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
+
+from sorbus.connector import Change, Reject, Sweep
+from sorbus.producers.postgres.capture import Capture, Key, RowShape
+from sorbus.producers.postgres.fetch import Fetched
+from sorbus.producers.postgres.layout import picker
+from sorbus.producers.postgres.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Commit,
+    Delete,
+    Insert,
+    PartialRow,
+    Relation,
+    Row,
+    Truncate,
+    Update,
+    decode,
+)
+from sorbus.producers.postgres.state import State
+
+Fetch = Callable[[Capture, Sequence[Key], Collection[int]], Iterator[tuple[Key, Fetched]]]
+MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Parent:
+    """A table that holds a list field's items: its rows name the record they belong to."""
+
+    capture: Capture
+    key: Callable[[Sequence[object]], tuple[object, ...]]
+
+
+@dataclass(slots=True)
+class _Readers:
+    """Who reads a table: as the record's own, and as a list field's."""
+
+    name: str
+    roots: list[RowShape] = field(default_factory=list)
+    parents: list[_Parent] = field(default_factory=list)
+
+
+class _Partial(NamedTuple):
+    """A change whose row the stream didn't carry in full: to be fetched by key into its place."""
+
+    place: int
+    capture: Capture
+    key: Key
+    version: int
+    occurred_at: int
+
+
+class Collector:
+    """Collects the changes of the data types in `captures`, going on from `state`."""
+
+    def __init__(self, captures: Sequence[Capture], state: State, fetch: Fetch) -> None:
+        self.state = state
+        self.in_transaction = False
+        self._captures = captures
+        self._fetch = fetch
+        self._readers: dict[int, _Readers] = {}
+        self._changes: list[Change] = []
+        self._rejects: list[Reject] = []
+        self._sweeps: list[Sweep] = []
+        self._partial: list[_Partial] = []
+        self._dirty: dict[str, tuple[Capture, dict[Key, None]]] = {}
+        self._recopy: list[str] = []
+        self._xids: set[int] = set()
+        self._bytes = 0
+        self._version = state.version
+        self._final = 0
+        self._xid = 0
+        self._occurred_at = 0
+        self._row = 0
+        self._skip = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to publish."""
+        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._recopy)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to publish, even in the middle of a transaction."""
+        return len(self._changes) >= MAX_CHANGES or self._bytes >= MAX_BYTES or self._dirty_keys() >= MAX_CHANGES
+
+    def _dirty_keys(self) -> int:
+        return sum(len(keys) for _, keys in self._dirty.values())
+
+    def feed(self, message: bytes) -> bool:
+        """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
+        found = decode(message)
+        if type(found) is Update or type(found) is Insert or type(found) is Delete:
+            self._row += 1
+            if self._row <= self._skip:
+                return True
+            self._bytes += len(message)
+            readers = self._readers.get(found.oid)
+            if readers is not None:
+                self._row_changed(readers, found)
+            return True
+        if type(found) is Truncate:
+            if self.has_work:
+                return False
+            self._row += 1
+            if self._row > self._skip:
+                self._truncated(found.oids)
+        elif type(found) is Begin:
+            self._begin(found)
+        elif type(found) is Commit:
+            self.in_transaction = False
+            self._skip = 0
+            self.state = replace(self.state, lsn=found.end_lsn, transaction=0, done=0)
+        elif type(found) is Relation:
+            self._related(found)
+        return True
+
+    def _begin(self, begin: Begin) -> None:
+        self.in_transaction = True
+        self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
+        self._row = 0
+        self._skip = self.state.done if self.state.transaction == begin.final_lsn else 0
+
+    def _next_version(self) -> int:
+        version = self._version + 1
+        if version < self._final:
+            version = self._final
+        self._version = version
+        return version
+
+    def _row_changed(self, readers: _Readers, message: Insert | Update | Delete) -> None:
+        old = None if type(message) is Insert else cast("Update | Delete", message).old
+        new = None if type(message) is Delete else cast("Insert | Update", message).new
+        for shape in readers.roots:
+            if shape.capture.is_aggregate:
+                self._mark(shape.capture, shape.key, old, new)
+            else:
+                self._simple(shape, old, new, message)
+        for parent in readers.parents:
+            self._mark(parent.capture, parent.key, old, new)
+
+    def _simple(self, shape: RowShape, old: Row | None, new: Row | None, message: Insert | Update | Delete) -> None:
+        capture = shape.capture
+        id = None if new is None else shape.id(new)
+        if old is not None:
+            old_id = shape.id(old)
+            if old_id != id:
+                self._changes.append(Change(capture.name, old_id, self._next_version(), self._occurred_at, None))
+        if new is None or id is None:
+            return
+        version = self._next_version()
+        if type(new) is PartialRow:
+            if type(message) is Update and message.is_full and old is not None:
+                new = [was if now is UNCHANGED else now for was, now in zip(old, new, strict=True)]
+            else:
+                key = cast("Key", shape.key(new))
+                self._xids.add(self._xid)
+                self._partial.append(_Partial(len(self._changes), capture, key, version, self._occurred_at))
+                self._changes.append(Change(capture.name, id, version, self._occurred_at, None))
+                return
+        made = capture.make(shape.layout, shape.oids, cast("list[bytes | None]", new), id, version, self._occurred_at)
+        if type(made) is Change:
+            self._changes.append(made)
+        else:
+            self._rejects.append(cast("Reject", made))
+
+    def _mark(
+        self,
+        capture: Capture,
+        key: Callable[[Sequence[object]], tuple[object, ...]],
+        old: Row | None,
+        new: Row | None,
+    ) -> None:
+        _, keys = self._dirty.setdefault(capture.name, (capture, {}))
+        for row in (old, new):
+            if row is not None:
+                keys[cast("Key", key(row))] = None
+        self._xids.add(self._xid)
+
+    def _truncated(self, oids: Sequence[int]) -> None:
+        readers = [self._readers[oid] for oid in oids if oid in self._readers]
+        swept = set()
+        for reader in readers:
+            for shape in reader.roots:
+                swept.add(shape.capture.name)
+                self._sweeps.append(Sweep(shape.capture.name, self._next_version(), self._occurred_at))
+        for reader in readers:
+            self._recopy += [p.capture.name for p in reader.parents if p.capture.name not in (*swept, *self._recopy)]
+
+    def _related(self, relation: Relation) -> None:
+        name = f"{relation.schema}.{relation.name}"
+        names = [column.name for column in relation.columns]
+        oids = {column.name: column.oid for column in relation.columns}
+        readers = _Readers(name)
+        for capture in self._captures:
+            if capture.table.name == name:
+                shape = RowShape(capture, oids)
+                if shape.layout.missing:
+                    _log.warning(
+                        "%s no longer has the column %s that %s is mapped from: mend the mapping sheet",
+                        name,
+                        ", ".join(shape.layout.missing),
+                        capture.name,
+                    )
+                readers.roots.append(shape)
+            for child in capture.children:
+                if child.table.name == name:
+                    places = [names.index(column) for column in child.options.parent]
+                    readers.parents.append(_Parent(capture, picker(places)))
+        self._readers[relation.oid] = readers
+
+    def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:
+        """What has been collected, in the stream's order, and `state` moved past it."""
+        for partial in self._partial:
+            ((_, found),) = self._fetch(partial.capture, [partial.key], self._xids)
+            made = found.change(partial.key, partial.version, partial.occurred_at)
+            if isinstance(made, Reject):
+                self._rejects.append(made)
+            else:
+                self._changes[partial.place] = made
+        rejected = {(reject.data_type, reject.id, reject.version) for reject in self._rejects} if self._partial else ()
+        changes = (
+            [c for c in self._changes if (c.data_type, c.id, c.version) not in rejected] if rejected else self._changes
+        )
+        for capture, keys in self._dirty.values():
+            for key, found in self._fetch(capture, list(keys), self._xids):
+                made = found.change(key, self._next_version(), self._occurred_at)
+                if isinstance(made, Reject):
+                    self._rejects.append(made)
+                else:
+                    changes.append(made)
+        taken = changes, self._rejects, self._sweeps
+        self.state = replace(
+            self.state,
+            version=self._version,
+            recopy=(*self.state.recopy, *self._recopy),
+            transaction=self._final if self.in_transaction else 0,
+            done=max(self._row, self._skip) if self.in_transaction else 0,
+        )
+        self._changes, self._rejects, self._sweeps = [], [], []
+        self._partial, self._recopy, self._bytes = [], [], 0
+        self._dirty.clear()
+        self._xids.clear()
+        return taken

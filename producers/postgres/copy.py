@@ -1,0 +1,165 @@
+"""The first copy: every record in key order from one snapshot, in constant memory, resumable after any record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from psycopg import sql
+
+from sorbus.connector import Change, Reject
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.producers.postgres.capture import Capture, ChildTable, Key
+from sorbus.producers.postgres.fetch import add_item, child_oids, oids_of
+from sorbus.producers.postgres.layout import TextRow, record_id
+
+_UNESCAPED = {98: b"\b", 102: b"\f", 110: b"\n", 114: b"\r", 116: b"\t", 118: b"\v"}
+
+
+def copy_records(
+    connection: PostgresConnection,
+    snapshot: str,
+    capture: Capture,
+    after: Key | None,
+    version: int,
+    occurred_at: int,
+) -> Iterator[tuple[Key, Change | Reject]]:
+    """Every record whose key comes after `after`, in the key's order, as `snapshot` (exported) sees it."""
+    with postgres_errors(f"copying {capture.name}"):
+        size = len(capture.key)
+        columns = capture.columns()
+        oids = oids_of(capture, columns)
+        layout = capture.layout("", oids)
+        children = [_ChildCursor(connection, snapshot, capture, child, after) for child in capture.children]
+        session = _at_snapshot(connection, snapshot, capture.name)
+        try:
+            for row in _copy(session, _records_query(capture, columns, after)):
+                key = tuple(row[:size])
+                id = record_id(key)
+                if not children:
+                    yield key, capture.make(layout, oids, row, id, version, occurred_at)
+                    continue
+                items: dict[str, list[bytes]] = {}
+                bad: Reject | None = None
+                for child in children:
+                    found = child.take(key)
+                    if isinstance(found, Reject):
+                        bad = found
+                    else:
+                        items[child.name] = found
+                if bad is not None:
+                    yield key, bad._replace(id=id, version=version, occurred_at=occurred_at)
+                else:
+                    yield key, capture.make(layout, oids, row, id, version, occurred_at, items)
+        finally:
+            session.close()
+            for child in children:
+                child.close()
+
+
+class _ChildCursor:
+    """Walks a list field's table beside the record's, in the same key order and snapshot."""
+
+    def __init__(
+        self, connection: PostgresConnection, snapshot: str, capture: Capture, child: ChildTable, after: Key | None
+    ) -> None:
+        self.name = child.field.name
+        self._capture, self._child = capture, child
+        self._size = len(capture.key)
+        names = capture.child_columns(child)
+        self._oids = child_oids(child, names)
+        self._layout = capture.layout(self.name, self._oids)
+        self._session = _at_snapshot(connection, snapshot, f"{capture.name} {self.name}")
+        self._rows = _copy(self._session, _items_query(capture, child, names, after))
+        self._next = next(self._rows, None)
+
+    def take(self, key: Key) -> list[bytes] | Reject:
+        """The encoded items of the record `key`."""
+        found: dict[str, list[bytes] | Reject] = {}
+        while self._next is not None and tuple(self._next[: self._size]) == key:
+            values = self._next[self._size :]
+            item = self._capture.make(self._layout, self._oids, values, b"", 0, 0)
+            add_item(found, self._child, item)
+            self._next = next(self._rows, None)
+        return found.get(self.name, [])
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _at_snapshot(connection: PostgresConnection, snapshot: str, what: str) -> Connection:
+    session = connect(connection, f"copy {what}")
+    session.execute("set transaction isolation level repeatable read read only")
+    session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
+    return session
+
+
+def _copy(session: Connection, query: sql.Composed) -> Iterator[TextRow]:
+    with session.cursor() as cursor, cursor.copy(sql.SQL("copy ({}) to stdout").format(query)) as copy:
+        for line in copy:
+            yield split_line(bytes(line))
+
+
+def split_line(line: bytes) -> list[bytes | None]:
+    """A row of COPY's text format (PostgreSQL documentation, COPY, "Text Format")."""
+    values = line[:-1].split(b"\t")
+    if b"\\" not in line:
+        return list(values)
+    return [None if value == b"\\N" else _unescape(value) if b"\\" in value else value for value in values]
+
+
+def _unescape(value: bytes) -> bytes:
+    head, *rest = value.split(b"\\")
+    out, escaped_backslash = [head], False
+    for part in rest:
+        if escaped_backslash:
+            out.append(part)
+            escaped_backslash = False
+        elif not part:
+            out.append(b"\\")
+            escaped_backslash = True
+        else:
+            out.append(_UNESCAPED.get(part[0], part[:1]) + part[1:])
+    return b"".join(out)
+
+
+def _after(capture: Capture, alias: str, after: Key | None) -> sql.Composable:
+    if after is None:
+        return sql.SQL("true")
+    names = sql.SQL(", ").join(sql.Identifier(alias, name) for name in capture.key)
+    values = sql.SQL(", ").join(
+        sql.SQL("{}::{}").format(
+            sql.Literal(None if part is None else part.decode()), sql.SQL(capture.table.columns[name].native)
+        )
+        for name, part in zip(capture.key, after, strict=True)
+    )
+    return sql.SQL("({}) > ({})").format(names, values)
+
+
+def _key_order(capture: Capture, alias: str) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, name) for name in capture.key)
+
+
+def _records_query(capture: Capture, columns: Sequence[str], after: Key | None) -> sql.Composed:
+    return sql.SQL("select {} from {} t where {} order by {}").format(
+        sql.SQL(", ").join(sql.Identifier("t", name) for name in columns),
+        capture.table.identifier,
+        _after(capture, "t", after),
+        _key_order(capture, "t"),
+    )
+
+
+def _items_query(capture: Capture, child: ChildTable, names: Sequence[str], after: Key | None) -> sql.Composed:
+    on = sql.SQL(" and ").join(
+        sql.SQL("{} = {}").format(sql.Identifier("c", own), sql.Identifier("t", key))
+        for own, key in zip(child.options.parent, capture.key, strict=True)
+    )
+    return sql.SQL("select {}, {} from {} t join {} c on {} where {} order by {}, {}").format(
+        _key_order(capture, "t"),
+        sql.SQL(", ").join(sql.Identifier("c", name) for name in names),
+        capture.table.identifier,
+        child.table.identifier,
+        on,
+        _after(capture, "t", after),
+        _key_order(capture, "t"),
+        sql.SQL(", ").join(sql.Identifier("c", name) for name in child.order),
+    )

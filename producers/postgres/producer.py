@@ -1,0 +1,320 @@
+"""The PostgreSQL producer: a consistent first copy, then the replication stream, from wherever the position says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from pydantic import BaseModel
+
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Reject, Resource, Step, Sweep
+from sorbus.errors import LostPosition, TransientError
+from sorbus.map.timing import parse_duration
+from sorbus.postgres.catalog import read_resources
+from sorbus.postgres.connection import Connection as Session
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.producers.postgres.capture import Capture, Key, open_captures
+from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES, Collector
+from sorbus.producers.postgres.copy import copy_records
+from sorbus.producers.postgres.fetch import Fetched, fetch
+from sorbus.producers.postgres.options import PostgresSource
+from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, lsn_text
+from sorbus.producers.postgres.slot import (
+    Slot,
+    create_slot,
+    drop_slot,
+    plan_source,
+    published_tables,
+    read_slot,
+    slot_name,
+)
+from sorbus.producers.postgres.slot import connect_replication as _connect_replication
+from sorbus.producers.postgres.state import Copying, State
+from sorbus.producers.postgres.stream import ReplicationStream
+
+_IDLE_STORE = 10.0
+
+
+class PostgresProducer:
+    """Captures one database. One slot and one publication, both called sorbus_SYSTEM."""
+
+    Connection: type[BaseModel] = PostgresConnection
+    Source: type[BaseModel] = PostgresSource
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
+        assert isinstance(system.connection, PostgresConnection)
+        self._system, self._sources = system, sources
+        self._connection = system.connection
+        self._name = slot_name(system)
+        beat = system.system.heartbeat
+        self._heartbeat = None if beat == "off" else parse_duration(beat)
+        self._side: Session | None = None
+        self._replication: Session | None = None
+        self._stream: ReplicationStream | None = None
+        self._collector: Collector | None = None
+        self._copy: Iterator[Batch] | None = None
+        self._captures: list[Capture] = []
+        self._held: bytes | None = None
+        self._wal_end = 0
+        self._stored_at = self._beaten_at = time.monotonic()
+
+    @classmethod
+    def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
+        """What has to change in the database before its producer can run."""
+        return plan_source(system, sources)
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """Every table of the database."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
+            return read_resources(session)
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The record's table and its list fields' tables."""
+        assert isinstance(options, PostgresSource)
+        return {"": options.table, **{name: child.table for name, child in options.children.items()}}
+
+    def open(self, position: Position | None) -> None:
+        """Connects and prepares the first copy or the stream. LostPosition says what to do; never skips."""
+        side = self._side = connect(self._connection, "producer", autocommit=True)
+        with postgres_errors(f"opening {self._system.name}"):
+            self._captures = open_captures(side, self._sources)
+            self._check_publication(side)
+            server = self._server(side)
+            slot = read_slot(side, self._name)
+            state = None if position is None else State.from_position(position)
+            if state is not None and (lost := _lost(state, server, slot, self._name)):
+                if self._system.system.on_lost_slot == "stop":
+                    raise LostPosition(_advice(lost, self._system.name, self._name))
+                state = replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy))), copying=None)
+                slot = None
+        if state is None or slot is None:
+            self._begin_anew(side, server, state)
+        else:
+            self._go_on(state)
+
+    def read(self, wait: float) -> Batch | None:
+        """The next batch of the first copy or the stream; None when nothing came within `wait` seconds."""
+        if self._copy is not None:
+            batch = next(self._copy, None)
+            if batch is not None:
+                return batch
+            self._copy = None
+        return self._read_stream(wait)
+
+    def confirm(self, position: Position) -> None:
+        """The slot may forget everything before the position's LSN."""
+        if self._stream is not None:
+            self._stream.confirm(State.from_position(position).lsn)
+
+    def recopy(self, data_types: Sequence[str]) -> None:
+        """Copies these data types again, between this batch and the next."""
+        assert self._collector is not None
+        collector = self._collector
+        collector.state = replace(collector.state, recopy=tuple(dict.fromkeys((*collector.state.recopy, *data_types))))
+
+    def lag(self) -> int | None:
+        """Bytes of write-ahead log that the slot holds back."""
+        if self._side is None:
+            return None
+        with postgres_errors("measuring the slot's lag"):
+            slot = read_slot(self._side, self._name)
+        return None if slot is None else slot.lag
+
+    def close(self) -> None:
+        """Leaves the slot where it is; nothing is confirmed."""
+        self._copy = self._stream = None
+        for session in (self._replication, self._side):
+            if session is not None:
+                session.close()
+        self._replication = self._side = None
+
+    def _server(self, side: Session) -> str:
+        row = side.execute("select system_identifier || '/' || current_database() from pg_control_system()").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def _check_publication(self, side: Session) -> None:
+        have = published_tables(side, self._name)
+        wanted = {capture.table.name for capture in self._captures}
+        wanted |= {child.table.name for capture in self._captures for child in capture.children}
+        if have is None or wanted - have:
+            lacks = f"the publication {self._name}" + (
+                "" if have is None else f" lacks {', '.join(sorted(wanted - have))}"
+            )
+            raise TransientError(f"{lacks if have is not None else lacks + ' is not there'}; run `sorbus apply`")
+
+    def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
+        drop_slot(side, self._name)
+        self._replication, snapshot = create_slot(self._connection, self._name, temporary=False)
+        point = snapshot.consistent_point
+        if state is None:
+            state = State(server, point, point)
+        else:
+            state = replace(state, server=server, lsn=point, version=max(state.version, point), transaction=0, done=0)
+        self._copy = self._copy_batches(state, snapshot.name)
+
+    def _go_on(self, state: State) -> None:
+        names = {capture.name for capture in self._captures}
+        if self._replication is not None:
+            self._replication.close()
+            self._replication = self._stream = None
+        if state.copying or state.recopy or names - set(state.copied):
+            session, snapshot = create_slot(self._connection, f"{self._name[:55]}_copy", temporary=True)
+            self._replication = session
+            self._copy = self._copy_batches(state, snapshot.name)
+        else:
+            self._start_stream(state)
+
+    def _start_stream(self, state: State) -> None:
+        if self._replication is not None:
+            self._replication.close()
+        self._replication = _connect_replication(self._connection, self._name)
+        self._stream = ReplicationStream(self._replication, self._name, self._name, state.lsn)
+        self._collector = Collector(self._captures, state, self._fetch)
+        self._held, self._wal_end = None, 0
+
+    def _fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
+        with connect(self._connection, "fetch") as session:
+            yield from fetch(session, capture, keys, after)
+
+    def _copy_batches(self, state: State, snapshot: str) -> Iterator[Batch]:
+        for capture in self._captures:
+            again = capture.name in state.recopy
+            under_way = state.copying is not None and state.copying.data_type == capture.name
+            if capture.name in state.copied and not again and not under_way:
+                continue
+            if not under_way:
+                state = replace(state, version=state.version + 1)
+                state = replace(state, copying=Copying(capture.name, state.version, sweep=again))
+            for batch, moved in self._copy_one(capture, state, snapshot):
+                state = moved
+                yield batch
+        self._start_stream(state)
+
+    def _copy_one(self, capture: Capture, state: State, snapshot: str) -> Iterator[tuple[Batch, State]]:
+        copying = state.copying
+        assert copying is not None
+        now, expected = time.time_ns() // 1000, self._expected(capture)
+        after = None if copying.after is None else tuple(None if t is None else t.encode() for t in copying.after)
+        changes: list[Change] = []
+        rejects: list[Reject] = []
+        size = 0
+        for key, made in copy_records(self._connection, snapshot, capture, after, copying.version, now):
+            if isinstance(made, Reject):
+                rejects.append(made)
+            else:
+                changes.append(made)
+                size += len(made.data or b"")
+            if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
+                last = tuple(None if part is None else part.decode() for part in key)
+                copying = replace(copying, after=last, records=copying.records + len(changes) + len(rejects))
+                state = replace(state, copying=copying)
+                progress = (capture.name, copying.records, max(expected, copying.records))
+                yield Batch(changes, rejects, (), state.to_position(), False, progress), state
+                changes, rejects, size = [], [], 0
+        records = copying.records + len(changes) + len(rejects)
+        if copying.sweep and (changes or rejects):
+            state = replace(state, copying=replace(copying, after=copying.after))
+            yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records)), state
+            changes, rejects = [], []
+        sweeps = [Sweep(capture.name, copying.version, now)] if copying.sweep else []
+        state = replace(
+            state,
+            copying=None,
+            copied=tuple(dict.fromkeys((*state.copied, capture.name))),
+            recopy=tuple(name for name in state.recopy if name != capture.name),
+        )
+        yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records)), state
+
+    def _expected(self, capture: Capture) -> int:
+        assert self._side is not None
+        row = self._side.execute(
+            "select greatest(reltuples, 0)::bigint from pg_class where oid = %s", (capture.table.oid,)
+        ).fetchone()
+        return int(str(row[0])) if row else 0
+
+    def _read_stream(self, wait: float) -> Batch | None:
+        stream, collector = self._stream, self._collector
+        assert stream is not None
+        assert collector is not None
+        if collector.state.recopy:
+            self._go_on(collector.state)
+            return self.read(wait)
+        deadline = time.monotonic() + wait
+        caught_up = False
+        while not collector.is_full:
+            frame = self._held or stream.next()
+            self._held = None
+            if frame is None:
+                if collector.has_work and not collector.in_transaction:
+                    caught_up = True
+                    break
+                if (left := deadline - time.monotonic()) <= 0 and not collector.in_transaction:
+                    return self._idle(stream, collector)
+                stream.wait(min(max(left, 0.05), 1.0))
+                stream.keep_alive()
+            elif frame[0] == 119 and len(frame) > 25:  # w: XLogData
+                message = frame[25:]
+                if not collector.feed(message):
+                    self._held = frame
+                    break
+            else:
+                self._heard(stream, collector, decode_frame(frame))
+        changes, rejects, sweeps = collector.take()
+        self._stored_at = time.monotonic()
+        return Batch(changes, rejects, sweeps, collector.state.to_position(), caught_up)
+
+    def _heard(self, stream: ReplicationStream, collector: Collector, frame: object) -> None:
+        if isinstance(frame, Keepalive):
+            if not collector.in_transaction:
+                self._wal_end = frame.end
+            if frame.must_reply:
+                stream.keep_alive(at_once=True)
+
+    def _idle(self, stream: ReplicationStream, collector: Collector) -> Batch | None:
+        """Nothing to publish: keep the slot moving, so that an idle or filtered source doesn't hold its log back.
+
+        The position goes to the bus first and only then to the slot; so a slot that is ahead of our position has been
+        moved by somebody else, and changes are missing.
+        """
+        stream.keep_alive()
+        now = time.monotonic()
+        if self._heartbeat is not None and now - self._beaten_at > self._heartbeat:
+            assert self._side is not None
+            self._beaten_at = now
+            with postgres_errors("emitting a heartbeat"):
+                self._side.execute("select pg_logical_emit_message(false, 'sorbus', '')")
+        lsn = max(self._wal_end, collector.state.lsn)
+        if lsn > stream.flushed and now - self._stored_at > _IDLE_STORE:
+            self._stored_at = now
+            collector.state = replace(collector.state, lsn=lsn)
+            return Batch((), (), (), collector.state.to_position(), True)
+        return None
+
+
+def _lost(state: State, server: str, slot: Slot | None, name: str) -> str | None:
+    """Why the stream can't go on at our position; None when it can."""
+    if state.server != server:
+        return f"the database is another one than before (it was {state.server}, it is {server})"
+    if slot is None:
+        return f"its replication slot {name} is gone"
+    if slot.status == "lost":
+        return f"its replication slot {name} has lost the log it needs (max_slot_wal_keep_size)"
+    if slot.confirmed > state.lsn:
+        return (
+            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond our position {lsn_text(state.lsn)}:"
+            " somebody else read from it, or the positions topic was set back"
+        )
+    return None
+
+
+def _advice(lost: str, system: str, slot: str) -> str:
+    return (
+        f"{system}: {lost}. The changes in between are not to be had any more, and Sorbus doesn't skip them. Write"
+        f" `on_lost_slot: recopy` under `systems: {system}:` in the map to copy its data types again (targets keep what"
+        f" is equal, and what was deleted meanwhile is deleted), or bring the slot {slot} back, then start the producer"
+    )

@@ -1,0 +1,86 @@
+"""A PostgreSQL producer's position, as it is stored on the bus together with the events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self, cast
+
+from sorbus.connector import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A first copy under way: the last key that is on the bus, records so far, and the version they all get."""
+
+    data_type: str
+    version: int
+    after: tuple[str | None, ...] | None = None
+    records: int = 0
+    sweep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where to go on. `lsn`: the end of the last whole transaction; `transaction` and `done`: how many of the next
+    one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
+    whose first copy is complete; `server`: the cluster's system identifier and the database.
+    """
+
+    server: str
+    lsn: int
+    version: int
+    transaction: int = 0
+    done: int = 0
+    copied: tuple[str, ...] = ()
+    recopy: tuple[str, ...] = ()
+    copying: Copying | None = None
+
+    def to_position(self) -> Position:
+        """As plain JSON."""
+        copying = self.copying
+        return {
+            "server": self.server,
+            "lsn": self.lsn,
+            "version": self.version,
+            "transaction": self.transaction,
+            "done": self.done,
+            "copied": list(self.copied),
+            "recopy": list(self.recopy),
+            "copying": None
+            if copying is None
+            else {
+                "data_type": copying.data_type,
+                "version": copying.version,
+                "after": None if copying.after is None else list(copying.after),
+                "records": copying.records,
+                "sweep": copying.sweep,
+            },
+        }
+
+    @classmethod
+    def from_position(cls, position: Position) -> Self:
+        """From plain JSON, as `to_position` wrote it."""
+        read = cast("dict[str, object]", position)
+        copying = cast("dict[str, object] | None", read.get("copying"))
+        made = cls(
+            server=str(read["server"]),
+            lsn=int(str(read["lsn"])),
+            version=int(str(read["version"])),
+            transaction=int(str(read.get("transaction", 0))),
+            done=int(str(read.get("done", 0))),
+            copied=tuple(cast("list[str]", read.get("copied", []))),
+            recopy=tuple(cast("list[str]", read.get("recopy", []))),
+        )
+        if copying is None:
+            return made
+        after = cast("list[str | None] | None", copying["after"])
+        return replace(
+            made,
+            copying=Copying(
+                str(copying["data_type"]),
+                int(str(copying["version"])),
+                None if after is None else tuple(after),
+                int(str(copying["records"])),
+                bool(copying["sweep"]),
+            ),
+        )

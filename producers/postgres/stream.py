@@ -1,0 +1,79 @@
+"""The replication connection: frames in, status updates out, with libpq's own calls (psycopg.pq)."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+
+from sorbus.errors import LostPosition, TransientError
+from sorbus.postgres.connection import Connection
+from sorbus.producers.postgres.pgoutput import lsn_text, status_update
+
+_STATUS_EVERY = 10.0
+
+
+class ReplicationStream:
+    """Streams a slot's changes from `start` on."""
+
+    def __init__(self, session: Connection, slot: str, publication: str, start: int) -> None:
+        """Begins to stream. LostPosition when the server no longer has what we need; TransientError otherwise."""
+        self._session = session
+        self._pg: PGconn = session.pgconn
+        self.flushed = 0
+        self._told = time.monotonic()
+        command = sql.SQL(
+            "START_REPLICATION SLOT {} LOGICAL " + lsn_text(start) + " (proto_version '1', publication_names {})"
+        ).format(sql.Identifier(slot), sql.Literal(sql.Identifier(publication).as_string(session)))
+        result = self._pg.exec_(command.as_bytes(session))
+        if result.status != ExecStatus.COPY_BOTH:
+            words = result.error_message.decode(errors="replace").strip()
+            if "can no longer" in words or "has been invalidated" in words or "has already been removed" in words:
+                raise LostPosition(f"slot {slot}: {words}")
+            raise TransientError(f"slot {slot} can't be streamed from: {words}")
+
+    def next(self) -> bytes | None:
+        """The next frame that has arrived, None when none has. TransientError when the server has gone."""
+        try:
+            size, frame = self._pg.get_copy_data(1)
+            if size == 0:
+                self._pg.consume_input()
+                size, frame = self._pg.get_copy_data(1)
+            if size > 0:
+                return bytes(frame)
+            if size == 0:
+                return None
+            words = self._pg.get_result()
+            why = words.error_message.decode(errors="replace").strip() if words else ""
+        except psycopg.OperationalError as error:
+            raise TransientError(f"the replication stream broke: {error}") from error
+        if "publication" in why and "does not exist" in why:
+            raise TransientError(f"{why}; run `sorbus apply` to make it")
+        raise TransientError(f"the server ended the replication stream: {why or 'without saying why'}")
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until something arrives, `seconds` at most."""
+        return bool(select.select([self._pg.socket], [], [], max(0.0, seconds))[0])
+
+    def confirm(self, lsn: int) -> None:
+        """Everything before `lsn` is safe: the server may forget it."""
+        if lsn > self.flushed:
+            self.flushed = lsn
+            self._tell()
+
+    def keep_alive(self, *, at_once: bool = False) -> None:
+        """Tells the server that we are there, when it is time or it asks."""
+        if at_once or time.monotonic() - self._told > _STATUS_EVERY:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        try:
+            self._pg.put_copy_data(status_update(self.flushed, time.time_ns() // 1000))
+            self._pg.flush()
+        except psycopg.OperationalError as error:
+            raise TransientError(f"the replication stream broke: {error}") from error

@@ -1,0 +1,37 @@
+"""Where each producer goes on: stored on the bus, in the same transaction as the events before it."""
+
+from __future__ import annotations
+
+import json
+
+from sorbus.bus.kafka import all_partitions, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.names import Names
+from sorbus.connector import Position
+from sorbus.errors import TransientError
+from sorbus.settings import Settings
+
+
+def read_position(settings: Settings, names: Names, system: str) -> Position | None:
+    """The last committed position of a system's producer; None when it has never published.
+
+    Call it after the producer's `init_transactions`: a predecessor's open transaction is settled then.
+    """
+    consumer = topic_reader(settings, f"positions-{system}")
+    found: Position | None = None
+    try:
+        partitions = all_partitions(consumer, names.positions)
+        if not partitions:
+            raise TransientError(f"there is no topic {names.positions} yet; run `sorbus apply`")
+        for message in read_to_end(consumer, partitions):
+            if message.key() == system.encode():
+                value = message.value()
+                found = None if value is None else json.loads(value)
+    finally:
+        with kafka_errors("closing a reader"):
+            consumer.close()
+    return found
+
+
+def position_message(names: Names, system: str, position: Position) -> tuple[str, bytes, bytes]:
+    """Topic, key and value of a stored position."""
+    return names.positions, system.encode(), json.dumps(position, separators=(",", ":")).encode()

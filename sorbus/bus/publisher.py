@@ -1,0 +1,81 @@
+"""Publishing in transactions: events and the position after them appear together, or not at all.
+
+Kafka's transactions (KIP-98) also fence: a second producer of the same system makes the first one's next call fail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException
+
+from sorbus.bus.kafka import kafka_errors, transactional_producer
+from sorbus.errors import PermanentError, TransientError
+from sorbus.settings import Settings
+
+_PATIENCE = 60.0
+
+
+class Publisher:
+    """One system's producer on the bus. Any error leaves the transaction open: `close` and begin again elsewhere."""
+
+    def __init__(self, settings: Settings, transactional_id: str) -> None:
+        """Takes over from a predecessor: its open transaction is aborted, its further calls fail."""
+        self._id = transactional_id
+        self._producer = transactional_producer(settings, transactional_id)
+        self._begun_at: float | None = None
+        with kafka_errors("taking over the transactions of " + transactional_id):
+            self._producer.init_transactions(30.0)
+
+    @property
+    def open_since(self) -> float | None:
+        """When the transaction in progress began (monotonic seconds); None when there is none."""
+        return self._begun_at
+
+    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """Adds a message to the transaction, beginning one if need be. PermanentError when it is too large."""
+        if self._begun_at is None:
+            with kafka_errors("beginning a transaction"):
+                self._producer.begin_transaction()
+            self._begun_at = time.monotonic()
+        deadline = None
+        while True:
+            try:
+                self._producer.produce(topic, value=value, key=key, headers=list(headers))
+                return
+            except BufferError as error:
+                deadline = deadline or time.monotonic() + _PATIENCE
+                if time.monotonic() > deadline:
+                    raise TransientError(f"Kafka has taken nothing for {_PATIENCE:.0f} s") from error
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise PermanentError(
+                        f"the event has {len(value or b''):,} bytes, more than Kafka takes in one message",
+                        reason="too large",
+                    ) from error
+                raise
+
+    def poll(self) -> None:
+        """Lets librdkafka work through its delivery reports; call it now and then."""
+        self._producer.poll(0)
+
+    def commit(self) -> None:
+        """Makes the transaction's messages appear. TransientError: nothing of it appeared or it can't be told."""
+        if self._begun_at is None:
+            return
+        with kafka_errors("committing a transaction"):
+            self._producer.commit_transaction(_PATIENCE)
+        self._begun_at = None
+
+    def close(self) -> None:
+        """Gives up what is not committed."""
+        if self._begun_at is not None:
+            self._begun_at = None
+            self._producer.purge()
+            try:
+                self._producer.abort_transaction(5.0)
+            except KafkaException:
+                # Kafka is away or we are fenced: the successor's init_transactions aborts it.
+                return

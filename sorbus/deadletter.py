@@ -1,0 +1,160 @@
+"""A dead letter: a record that could not pass, its bytes untouched, and everything a person needs to mend it.
+
+It travels on `<data type>.dlq`, one message per letter: key = the letter's id, so that a redelivery doesn't make a
+second letter; a message without a value closes it. Headers carry the names that Kafka Connect's dead letters have
+(KIP-298), so that existing tools read them, beside our own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sorbus.errors import PermanentError
+
+Headers = list[tuple[str, bytes]]
+
+_OWN = "sorbus."
+_CONNECT = "__connect.errors."
+LETTER = "sorbus.letter"
+"""On a requeued message: the id of the letter that it closes when it lands."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One letter. `flow` is empty when the source's row could not be made canonical; times in microseconds, UTC."""
+
+    id: str
+    data_type: str
+    system: str
+    flow: str
+    reason: str
+    message: str
+    field: str
+    rule: str
+    words: str
+    topic: str
+    partition: int
+    offset: int
+    attempts: int
+    first_at: int
+    last_at: int
+    record_id: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @classmethod
+    def refused(
+        cls,
+        error: PermanentError,
+        *,
+        data_type: str,
+        system: str,
+        flow: str = "",
+        origin: tuple[str, int, int],
+        record_id: bytes,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+        id: str | None = None,
+        before: DeadLetter | None = None,
+    ) -> DeadLetter:
+        """A letter for what `error` says; `before` is the same letter's former life when it was requeued in vain."""
+        now = time.time_ns() // 1000
+        topic, partition, offset = origin
+        made = cls(
+            id or f"{flow or system}:{topic}:{partition}:{offset}",
+            data_type,
+            system,
+            flow,
+            error.reason,
+            str(error),
+            error.field or "",
+            error.rule or "",
+            error.words or "",
+            topic,
+            partition,
+            offset,
+            1,
+            now,
+            now,
+            record_id,
+            value,
+            tuple((name, content or b"") for name, content in headers if not name.startswith((_OWN, _CONNECT))),
+        )
+        if before is None:
+            return made
+        return replace(
+            made,
+            id=before.id,
+            topic=before.topic,
+            partition=before.partition,
+            offset=before.offset,
+            attempts=before.attempts + 1,
+            first_at=before.first_at,
+        )
+
+    def to_headers(self) -> Headers:
+        """The letter's headers: the record's own, then Kafka Connect's, then ours."""
+        connect = {
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "connector.name": self.flow or self.system,
+            "task.id": 0,
+            "stage": "VALUE_CONVERTER" if not self.flow or "schema" in self.reason else "TASK_PUT",
+            "exception.class.name": f"sorbus.errors.PermanentError.{self.reason}",
+            "exception.message": self.message,
+        }
+        own = {
+            "data_type": self.data_type,
+            "system": self.system,
+            "flow": self.flow,
+            "reason": self.reason,
+            "field": self.field,
+            "rule": self.rule,
+            "words": self.words,
+            "attempts": self.attempts,
+            "first_at": self.first_at,
+            "last_at": self.last_at,
+        }
+        return [
+            *self.headers,
+            *((_CONNECT + name, str(value).encode()) for name, value in connect.items()),
+            *((_OWN + name, str(value).encode()) for name, value in own.items()),
+            (f"{_OWN}record_id", self.record_id),
+        ]
+
+    @classmethod
+    def from_message(cls, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Self:
+        """Reads a letter back; what a foreign message lacks stays empty."""
+        found = {name: content or b"" for name, content in headers}
+
+        def text(name: str) -> str:
+            return found.get(name, b"").decode(errors="replace")
+
+        def number(name: str) -> int:
+            written = text(name)
+            return int(written) if written.lstrip("-").isdigit() else 0
+
+        return cls(
+            key.decode(errors="replace"),
+            text(f"{_OWN}data_type"),
+            text(f"{_OWN}system"),
+            text(f"{_OWN}flow"),
+            text(f"{_OWN}reason"),
+            text(f"{_CONNECT}exception.message"),
+            text(f"{_OWN}field"),
+            text(f"{_OWN}rule"),
+            text(f"{_OWN}words"),
+            text(f"{_CONNECT}topic"),
+            number(f"{_CONNECT}partition"),
+            number(f"{_CONNECT}offset"),
+            number(f"{_OWN}attempts"),
+            number(f"{_OWN}first_at"),
+            number(f"{_OWN}last_at"),
+            found.get(f"{_OWN}record_id", b""),
+            value,
+            tuple((name, content or b"") for name, content in headers if not name.startswith((_OWN, _CONNECT))),
+        )

@@ -1,0 +1,1 @@
+"""What producers and consumers both need of PostgreSQL: connecting, its errors in our terms, its catalog."""

@@ -1,0 +1,103 @@
+"""Tables and columns as PostgreSQL's own catalog has them, in the kinds that canonical fields have too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from psycopg import sql
+
+from sorbus.connector import CatalogField, Resource
+from sorbus.postgres.connection import Connection
+from sorbus.schema import Kind
+
+_SQL = files("sorbus.postgres")
+_COLUMNS = (_SQL / "columns.sql").read_text()
+_RELATIONS = (_SQL / "relations.sql").read_text()
+
+KINDS: Mapping[int, Kind] = {
+    16: "boolean", 17: "bytes", 20: "long", 21: "int", 23: "int", 25: "string", 114: "string", 700: "double",
+    701: "double", 790: "decimal", 1042: "string", 1043: "string", 1082: "date", 1083: "time", 1114: "timestamp",
+    1184: "timestamp", 1700: "decimal", 2950: "uuid", 3802: "string",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below a domain."""
+
+    name: str
+    oid: int
+    native: str
+    typtype: str
+    category: str
+    element: int
+    key: int
+    required: bool
+    base: int
+
+    @property
+    def kind(self) -> Kind:
+        """The canonical kind its values have; text for everything that has no nearer one."""
+        if self.category == "A":
+            return "array"
+        return KINDS.get(self.base, "string")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A relation with its columns by name, in order."""
+
+    oid: int
+    name: str
+    columns: dict[str, Column]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns, in its order."""
+        keys = sorted((column.key, column.name) for column in self.columns.values() if column.key)
+        return tuple(name for _, name in keys)
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(*self.name.split("."))
+
+
+def qualified(name: str) -> str:
+    """`customers` as `public.customers`."""
+    return name if "." in name else f"public.{name}"
+
+
+def read_table(connection: Connection, name: str) -> Table | None:
+    """The table called SCHEMA.NAME (or NAME in public); None if there is none."""
+    schema, _, table = qualified(name).partition(".")
+    row = connection.execute(
+        "select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relname = %s",
+        (schema, table),
+    ).fetchone()
+    return _table(connection, int(str(row[0])), qualified(name)) if row else None
+
+
+def read_resources(connection: Connection) -> list[Resource]:
+    """Every table with its columns, for `sorbus discover`."""
+    found = []
+    for name, oid, rows, parents in connection.execute(_RELATIONS).fetchall():
+        table = _table(connection, int(str(oid)), str(name))
+        fields = tuple(
+            CatalogField(c.name, c.kind, c.native, c.required, KINDS.get(c.element, "string") if c.element else None)
+            for c in table.columns.values()
+        )
+        assert isinstance(parents, list)
+        refers = tuple((str(parent), tuple(map(str, columns))) for parent, columns in parents)
+        found.append(Resource(table.name, fields, table.key, int(str(rows)), refers))
+    return found
+
+
+def _table(connection: Connection, oid: int, name: str) -> Table:
+    columns: dict[str, Column] = {}
+    for row in connection.execute(_COLUMNS, (oid,)).fetchall():
+        column = Column(*row)  # type: ignore[arg-type]
+        columns[column.name] = column
+    return Table(oid, name, columns)

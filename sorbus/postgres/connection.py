@@ -1,0 +1,84 @@
+"""Connecting to PostgreSQL, and what its errors mean to us (SQLSTATE: PostgreSQL documentation, appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+class PostgresConnection(BaseModel):
+    """The `connection:` of a system of kind postgres."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dsn: SecretStr = Field(description="A libpq connection string or postgresql:// URL, as ${NAME}.")
+
+
+def full_dsn(connection: PostgresConnection, application: str, **more: str) -> str:
+    """The connection string with our session settings: UTC, ISO dates, keepalives, a name people see in pg_stat."""
+    try:
+        given = conninfo_to_dict(connection.dsn.get_secret_value())
+    except psycopg.ProgrammingError as error:
+        raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from error
+    options = (
+        f"{given.get('options') or ''} -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601"
+        " -c bytea_output=hex -c extra_float_digits=1 -c client_encoding=UTF8"
+    )
+    defaults = {"connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+    merged = {**defaults, **given, "options": options.strip(), "application_name": f"sorbus {application}"[:63], **more}
+    return make_conninfo(**{key: value for key, value in merged.items() if value is not None})
+
+
+def connect(connection: PostgresConnection, application: str, *, autocommit: bool = False) -> Connection:
+    """Connects. TransientError when the server is out of reach, AuthError when it refuses us."""
+    with postgres_errors(f"connecting for {application}"):
+        return psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
+
+
+def is_transient(state: str | None) -> bool:
+    """Whether the same statement may go through later: connection, resources, shutdown, deadlock, lock time-outs."""
+    if state is None:
+        return True
+    return state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "55006", "25006", "XX000", "25P03")
+
+
+def is_auth(state: str | None) -> bool:
+    """Whether a person has to grant something first."""
+    return state is not None and (state[:2] == "28" or state in ("42501", "3D000"))
+
+
+def as_error(error: psycopg.Error, doing: str) -> SorbusError:
+    """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
+    diag = error.diag
+    words = " ".join(part for part in (diag.message_primary, diag.message_detail) if part) or str(error).strip()
+    state = error.sqlstate
+    refused = state is None and any(
+        sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry")
+    )
+    if is_auth(state) or refused:
+        return AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or is_transient(state):
+        return TransientError(f"{doing}: PostgreSQL can't do it now: {words}")
+    return PermanentError(
+        f"{doing}: PostgreSQL refuses it: {words}",
+        reason=type(error).__name__,
+        field=diag.column_name or diag.constraint_name,
+        words=words,
+    )
+
+
+@contextmanager
+def postgres_errors(doing: str) -> Iterator[None]:
+    """Turns psycopg's errors within into TransientError, AuthError or PermanentError."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise as_error(error, doing) from error
