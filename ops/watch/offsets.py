@@ -17,7 +17,7 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported, unmarked
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sorbus.bus.kafka import kafka_errors
 from sorbus.errors import TransientError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # re-exported, unmarked
+from confluent_kafka.admin import NewTopic
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names

@@ -1,0 +1,34 @@
+"""The difference between a map and what is there, in the order in which it is mended: Kafka, registry, systems."""
+
+from __future__ import annotations
+
+from sorbus.bus.kafka import admin
+from sorbus.connector import Step
+from sorbus.map.load import LoadedMap
+from sorbus.ops.run.subjects import plan_subjects
+from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.settings import Settings
+
+
+def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
+    """Everything that has to change before the map can run as it is written; empty when nothing has.
+
+    SchemaError when a schema doesn't fit the one in use, AuthError, TransientError when something can't be asked.
+    """
+    steps = plan_subjects(loaded, settings)
+    steps = plan_topics(admin(settings), topics_of(loaded.map)) + steps
+    for system in producing_systems(loaded):
+        steps += loaded.producer(system).plan(loaded.system(system, "producer"), loaded.sources(system))
+    for flow in running_flows(loaded):
+        steps += loaded.consumer(loaded.map.flow(flow).to).plan(loaded.flow(flow))
+    return steps
+
+
+def producing_systems(loaded: LoadedMap) -> list[str]:
+    """The systems that own data types, each with a producer of its own."""
+    return [system for system in loaded.map.systems if loaded.map.owned_by(system)]
+
+
+def running_flows(loaded: LoadedMap) -> list[str]:
+    """The flows that a consumer delivers."""
+    return [flow.id for flow in loaded.map.flows if flow.runs]

@@ -1,0 +1,146 @@
+"""What topics a map needs, and how those that are there differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
+
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
+from sorbus.bus.names import Names
+from sorbus.connector import Step
+from sorbus.map.model import Map
+
+_DAY = 24 * 3600 * 1000
+_TIMEOUT = 30.0
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
+    # A consumer that was away for less than this still learns of every delete.
+    "delete.retention.ms": str(30 * _DAY),
+    # The active segment is never compacted; a day bounds how long superseded states stay.
+    "segment.ms": str(_DAY),
+}
+# What happened within the last day can still be traced and replayed change by change.
+_EVENTS = {**_COMPACTED, "min.compaction.lag.ms": str(_DAY)}
+_POSITIONS = {**_COMPACTED, "segment.ms": str(_DAY // 24), "min.cleanable.dirty.ratio": "0.1"}
+_REQUEUED = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * _DAY),
+    "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the map needs it; `is_keyed` when partitions decide what is in order with what."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+    is_keyed: bool = True
+
+
+def topics_of(company: Map) -> list[Topic]:
+    """Every topic that a map needs: events and dead letters per data type, requeue per flow, positions."""
+    names = Names(company.topic_prefix)
+    wanted = [Topic(names.positions, 1, _POSITIONS)]
+    for name, data_type in company.data_types.items():
+        wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
+        wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))
+    wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
+    return wanted
+
+
+def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:
+    """What has to change in Kafka. AuthError, TransientError."""
+    with kafka_errors("listing topics"):
+        found = admin.list_topics(timeout=_TIMEOUT).topics
+    there = [topic for topic in wanted if topic.name in found]
+    configs = _configs(admin, [topic.name for topic in there])
+    steps = []
+    for topic in wanted:
+        if topic.name not in found:
+            steps.append(_create(admin, topic))
+            continue
+        if step := _partitions(admin, topic, len(found[topic.name].partitions)):
+            steps.append(step)
+        if step := _config(admin, topic, configs[topic.name]):
+            steps.append(step)
+    return steps
+
+
+def _create(admin: AdminClient, topic: Topic) -> Step:
+    def create() -> None:
+        # -1: as many copies as the cluster makes by default.
+        _done(
+            admin.create_topics([NewTopic(topic.name, topic.partitions, -1, config=dict(topic.config))]).values(),
+            f"making topic {topic.name}",
+        )
+
+    many = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
+    return Step("kafka", f"topic {topic.name}", f"make it: {many}, {topic.config['cleanup.policy']}", create)
+
+
+def _partitions(admin: AdminClient, topic: Topic, have: int) -> Step | None:
+    if have == topic.partitions:
+        return None
+    what, size = f"topic {topic.name}", f"it has {have} partitions, the map says {topic.partitions}"
+    if have > topic.partitions:
+        return Step("kafka", what, f"{size}; Kafka can't take any away: write {have} in the map")
+    if topic.is_keyed:
+        return Step(
+            "kafka",
+            what,
+            f"{size}; with more partitions new events of a record would land beside its old ones, and the old stay for"
+            " ever: keep the number, or give the map a new topic_prefix, `sorbus apply`, and let it copy anew",
+        )
+
+    def add() -> None:
+        _done(
+            admin.create_partitions([NewPartitions(topic.name, topic.partitions)]).values(),
+            f"adding partitions to {topic.name}",
+        )
+
+    return Step("kafka", what, f"{size}: add them", add)
+
+
+def _config(admin: AdminClient, topic: Topic, have: Mapping[str, str]) -> Step | None:
+    changed = {name: value for name, value in topic.config.items() if have.get(name) != value}
+    if not changed:
+        return None
+
+    def alter() -> None:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in changed.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=entries)
+        _done(admin.incremental_alter_configs([resource]).values(), f"setting up topic {topic.name}")
+
+    said = ", ".join(f"{name}: {have.get(name, 'unset')} -> {value}" for name, value in changed.items())
+    return Step("kafka", f"topic {topic.name}", said, alter)
+
+
+def _configs(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    with kafka_errors("reading the topics' settings"):
+        asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in names])
+        return {
+            str(resource.name): {name: str(entry.value) for name, entry in future.result(_TIMEOUT).items()}
+            for resource, future in asked.items()
+        }
+
+
+def _done(futures: Iterable[object], doing: str) -> None:
+    with kafka_errors(doing):
+        for future in futures:
+            future.result(_TIMEOUT)  # type: ignore[attr-defined]  # confluent_kafka leaves its futures untyped
