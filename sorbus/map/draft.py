@@ -1,0 +1,91 @@
+"""From a guess to what people write: the owner of each data type, its `source:`, and a first mapping sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from sorbus.map.propose import Proposal
+from sorbus.mapping.places import CANONICAL
+
+HEADER = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")
+_RESOURCE_KEYS = ("table", "resource", "sheet")
+
+Row = tuple[str, str, str, str, str, str]
+
+
+class ProposedOwner(NamedTuple):
+    """The system that should own a data type, and why."""
+
+    system: str
+    why: str
+
+
+def propose_owners(found: Mapping[str, Sequence[Proposal]]) -> dict[str, ProposedOwner]:
+    """Data type -> owner, by system: the one that knows most about a record, then the one with most records."""
+    held: dict[str, dict[str, Proposal]] = {}
+    for system, proposals in found.items():
+        for proposal in proposals:
+            held.setdefault(proposal.data_type, {})[system] = proposal
+    owners = {}
+    for data_type, systems in held.items():
+        best = max(systems, key=lambda system: _weight(systems[system]))
+        filled = [f"{system} fills {len(each.fields)} fields" for system, each in systems.items()]
+        owners[data_type] = ProposedOwner(
+            best, "; ".join(filled) if len(systems) > 1 else "the only system that has it"
+        )
+    return owners
+
+
+def _weight(proposal: Proposal) -> tuple[int, int]:
+    return len(proposal.fields) - 3 * len(proposal.missing), proposal.resource.records or 0
+
+
+def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, JsonValue] | None:
+    """The data type's `source:` in the words of a connector's own settings; None when they are of another shape."""
+    known = model.model_fields.keys()
+    name = next((key for key in _RESOURCE_KEYS if key in known), None)
+    if name is None:
+        return None
+    options: dict[str, JsonValue] = {name: proposal.resource.name}
+    if proposal.lists and "children" in known:
+        options["children"] = {
+            each.field: {name: each.resource, "parent": list(each.parent)} for each in proposal.lists
+        }
+    try:
+        model.model_validate(options)
+    except ValidationError:
+        return None
+    return options
+
+
+def rows(system: str, proposals: Sequence[Proposal], owned_elsewhere: Sequence[str] = ()) -> list[Row]:
+    """A first mapping sheet: into the canonical fields, or out of them for data types that another system owns.
+
+    A required field that nothing fills is there with nothing in it, so that `sorbus map check` names its line.
+    """
+    return [row for each in proposals for row in _rows(system, each, each.data_type in owned_elsewhere)]
+
+
+def _rows(system: str, proposal: Proposal, is_target: bool) -> Iterator[Row]:
+    for field in proposal.fields:
+        if not is_target:
+            yield system, field.source, CANONICAL, field.canonical, field.rule, field.notes
+        elif field.source:
+            yield CANONICAL, field.canonical, system, field.source, "", field.notes
+    if not is_target:
+        for path in proposal.missing:
+            note = "required, and nothing here seems to hold it: name a field, or write a rule"
+            yield system, "", CANONICAL, f"{proposal.data_type}.{path}", "", note
+
+
+def sheet(lines: Sequence[Row]) -> str:
+    """Rows as the CSV of a mapping sheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([HEADER, *lines])
+    return text.getvalue()
