@@ -20,8 +20,6 @@ from sorbus.settings import Settings
 COMPATIBILITY = "FULL_TRANSITIVE"
 """A topic keeps old events for ever, and readers and writers change at different times: both ways, all versions."""
 
-_NO_SUCH_SUBJECT, _NO_OWN_LEVEL = 40401, 40408
-
 
 def plan_subjects(loaded: LoadedMap, settings: Settings) -> list[Step]:
     """What has to change in the registry; nothing without one. SchemaError shows both schemas if they don't fit."""
@@ -45,12 +43,11 @@ def _plan_subject(client: SchemaRegistryClient, subject: str, schema: RecordSche
     latest = _latest(client, subject)
     if latest is None:
         steps.append(_register(client, subject, wanted, "register its first schema"))
-    else:
+    elif not _is_known(client, subject, wanted):
         number, text = latest
-        if parse_schema(text).json != envelope_schema(schema).json:
-            if not client.test_compatibility(subject, wanted):
-                raise SchemaError(_incompatible(subject, number, text, schema))
-            steps.append(_register(client, subject, wanted, f"register a version after {number}; compatible"))
+        if not client.test_compatibility(subject, wanted):
+            raise SchemaError(_incompatible(subject, number, text, schema))
+        steps.append(_register(client, subject, wanted, f"register a version after {number}; compatible"))
     if latest is None or _level(client, subject) != COMPATIBILITY:
         steps.append(_set_level(client, subject))
     return steps
@@ -76,11 +73,21 @@ def _set_level(client: SchemaRegistryClient, subject: str) -> Step:
     return Step("registry", f"subject {subject}", f"compatibility {COMPATIBILITY}", set_level)
 
 
+def _is_known(client: SchemaRegistryClient, subject: str, schema: Schema) -> bool:
+    try:
+        client.lookup_schema(subject, schema)
+    except SchemaRegistryError as error:
+        if error.http_status_code == httpx.codes.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
 def _latest(client: SchemaRegistryClient, subject: str) -> tuple[int, str] | None:
     try:
         found = client.get_latest_version(subject)
     except SchemaRegistryError as error:
-        if error.error_code == _NO_SUCH_SUBJECT or error.http_status_code == httpx.codes.NOT_FOUND:
+        if error.http_status_code == httpx.codes.NOT_FOUND:
             return None
         raise
     text = found.schema.schema_str if found.schema is not None else None
@@ -91,7 +98,7 @@ def _level(client: SchemaRegistryClient, subject: str) -> str:
     try:
         return str(client.get_compatibility(subject))
     except SchemaRegistryError as error:
-        if error.error_code == _NO_OWN_LEVEL or error.http_status_code == httpx.codes.NOT_FOUND:
+        if error.http_status_code == httpx.codes.NOT_FOUND:
             return ""
         raise
 
