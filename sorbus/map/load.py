@@ -133,6 +133,10 @@ class LoadedMap:
         if place is None:
             cure = closest(name, [flow.id for flow in self.map.flows])
             raise MapError([self.finding(("flows",), "unknown-flow", f"no flow is called {name!r}", cure)])
+        return self.flow_at(place)
+
+    def flow_at(self, place: int) -> BoundFlow:
+        """The flow at a place in the map's list of flows."""
         flow = self.map.flows[place]
         options = self._options(self.consumer(flow.to).Target, flow.target, ("flows", place, "target"))
         return BoundFlow(
@@ -209,7 +213,7 @@ class LoadedMap:
 def _is_unset(value: JsonValue, path: tuple[str | int, ...]) -> bool:
     """Whether what stands at `path` still waits for a secret, so that nothing can be said of it."""
     for step in path:
-        value = value[step]  # type: ignore[index,call-overload]
+        value = value[step]  # type: ignore[index]
     return any(True for _ in references(value))
 
 

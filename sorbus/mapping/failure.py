@@ -37,12 +37,18 @@ def shown(value: object) -> str:
     return f"{text} ({type(value).__name__})"
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """The closest of the known names, whatever the case; empty when none is close."""
+    lower = {known_name.lower(): known_name for known_name in sorted(known, reverse=True)}
+    found = get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else ""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """`did you mean X?` for the closest of the known names, otherwise all of them (or the first dozen)."""
     names = sorted(set(known))
-    lower = {known_name.lower(): known_name for known_name in reversed(names)}
-    if found := get_close_matches(name.lower(), lower, n=1, cutoff=0.6):
-        return f"did you mean {lower[found[0]]}?"
+    if found := near(name, names):
+        return f"did you mean {found}?"
     if not names:
         return "there is none yet"
     return f"known: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"

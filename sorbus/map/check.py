@@ -1,0 +1,32 @@
+"""Whether a map makes sense: every finding at once, each with its file, line, and what to write instead.
+
+The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
+schemas, catalogs), `check_mapping` (the sheets) and `check_secrets`. Nothing outside the map's folder is reached.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sorbus.map.check_bound import bind
+from sorbus.map.check_flows import check_flows
+from sorbus.map.check_mapping import check_mapping
+from sorbus.map.check_owners import check_owners
+from sorbus.map.check_secrets import check_secrets
+
+if TYPE_CHECKING:
+    from sorbus.errors import Finding
+    from sorbus.map.load import LoadedMap
+
+
+def check(loaded: LoadedMap) -> list[Finding]:
+    """Everything to mend in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
+    bound = bind(loaded.for_check())
+    findings = [
+        *bound.findings,
+        *check_owners(bound),
+        *check_flows(bound),
+        *check_mapping(bound),
+        *check_secrets(loaded),
+    ]
+    return sorted(set(findings))

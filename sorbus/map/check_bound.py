@@ -1,0 +1,78 @@
+"""What of a map can be put together for a check: schemas, sources, flows, catalogs; and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sorbus.connector import BoundFlow, BoundSource
+from sorbus.errors import Finding, MapError, SchemaError
+from sorbus.map.catalog import Catalog, read_catalog
+from sorbus.map.load import LoadedMap
+from sorbus.schema import RecordSchema
+
+T = TypeVar("T")
+
+
+@dataclass
+class Bound:
+    """A map taken apart for its check; what could not be put together is missing here and among the findings."""
+
+    loaded: LoadedMap
+    owners: dict[str, str] = field(default_factory=dict)
+    """Data type -> its system of record, where there is exactly one and it is in the map."""
+    schemas: dict[str, RecordSchema] = field(default_factory=dict)
+    sources: dict[str, BoundSource] = field(default_factory=dict)
+    flows: dict[int, BoundFlow] = field(default_factory=dict)
+    """By place in the map's list; only those that run."""
+    catalogs: dict[str, Catalog] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def find(self, path: tuple[str | int, ...], code: str, message: str, cure: str) -> None:
+        """Adds a finding about a part of map.yaml."""
+        self.findings.append(self.loaded.finding(path, code, message, cure))
+
+    def attempt(self, make: Callable[[], T]) -> T | None:
+        """What `make` makes; its findings and None when the map keeps it from it."""
+        try:
+            return make()
+        except MapError as error:
+            self.findings += error.findings
+            return None
+
+
+def bind(loaded: LoadedMap) -> Bound:
+    """Puts together whatever the map lets be put together."""
+    bound = Bound(loaded)
+    written = loaded.map
+    for name in written.systems:
+        catalog = bound.attempt(lambda name=name: read_catalog(loaded.folder, name))  # type: ignore[misc]
+        if catalog is not None:
+            bound.catalogs[name] = catalog
+    for name, data_type in written.data_types.items():
+        try:
+            bound.schemas[name] = loaded.schema(name)
+        except SchemaError as error:
+            path = ("data_types", name, "schema") if data_type.schema_name else ("data_types", name)
+            bound.find(path, "bad-schema", str(error), "mend the schema, or name another with `schema:`")
+        if isinstance(data_type.system_of_record, str) and data_type.system_of_record in written.systems:
+            bound.owners[name] = data_type.system_of_record
+    running = [
+        (place, flow)
+        for place, flow in enumerate(written.flows)
+        if flow.runs and flow.data_type in written.data_types and flow.to in written.systems
+    ]
+    by_hand = {flow.data_type for flow in written.flows} - {flow.data_type for _, flow in running}
+    for name, owner in bound.owners.items():
+        # An owner whose data only people carry needs no connector: the map just says who owns it.
+        if name in bound.schemas and name not in by_hand:
+            bound.attempt(lambda owner=owner: loaded.system(owner, "producer"))  # type: ignore[misc]
+            if source := bound.attempt(lambda name=name: loaded.source(name)):  # type: ignore[misc]
+                bound.sources[name] = source
+    for place, flow in running:
+        if flow.data_type in bound.schemas:
+            found = bound.attempt(lambda place=place: loaded.flow_at(place))  # type: ignore[misc]
+            if found is not None:
+                bound.flows[place] = found
+    return bound

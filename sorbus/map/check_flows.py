@@ -1,0 +1,144 @@
+"""Whether each flow goes from the owner to somewhere else, at a time that can be read, and never in a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sorbus.errors import Finding
+from sorbus.map.check_bound import Bound
+from sorbus.map.model import Flow
+from sorbus.map.timing import CURE, parse_timing
+from sorbus.mapping.failure import closest
+
+
+class _Edge(NamedTuple):
+    """A flow's data on its way from one resource to another, as (system, resource)."""
+
+    place: int
+    start: tuple[str, str]
+    end: tuple[str, str]
+
+
+def check_flows(bound: Bound) -> Iterator[Finding]:
+    """Findings about flows."""
+    for place, flow in enumerate(bound.loaded.map.flows):
+        yield from _ends(bound, place, flow)
+        yield from _running(bound, place, flow)
+    yield from _doubles(bound)
+    yield from _loops(bound)
+
+
+def _ends(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
+    written, owner = bound.loaded.map, bound.owners.get(flow.data_type)
+    path = ("flows", place)
+    if flow.data_type not in written.data_types:
+        message = f"no data type is called {flow.data_type!r}"
+        cure = closest(flow.data_type, written.data_types)
+        yield bound.loaded.finding((*path, "data_type"), "unknown-data-type", message, cure)
+    for key, system in (("to", flow.to), ("from", flow.source)):
+        if system is not None and system not in written.systems:
+            message = f"{flow.id}: no system is called {system!r}"
+            yield bound.loaded.finding((*path, key), "unknown-system", message, closest(system, written.systems))
+    if owner is not None and flow.source is not None and flow.source != owner and flow.source in written.systems:
+        message = f"{flow.id} comes from {flow.source}, but {owner} owns {flow.data_type}"
+        yield bound.loaded.finding((*path, "from"), "not-owner", message, f"write from: {owner}, or leave `from:` out")
+    if flow.to == (flow.source or owner):
+        others = [system for system in written.systems if system != flow.to]
+        message = f"{flow.id} goes from {flow.to} into {flow.to} itself"
+        cure = f"write another target, such as to: {others[0]}" if others else "delete the flow"
+        yield bound.loaded.finding((*path, "to"), "own-source", message, cure)
+
+
+def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
+    path = ("flows", place)
+    try:
+        parse_timing(flow.timing)
+    except ValueError as error:
+        message = f"{flow.id}: {str(error).removesuffix(CURE).rstrip('; ')}"
+        yield bound.loaded.finding((*path, "timing"), "bad-timing", message, CURE)
+    if flow.manual is not None and flow.none is not None:
+        message = f"{flow.id} is both done by hand (manual) and not integrated (none)"
+        yield bound.loaded.finding((*path, "none"), "contradiction", message, "keep the one that is true")
+
+
+def _doubles(bound: Bound) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    going: dict[tuple[str, str, str], int] = {}
+    for place, flow in enumerate(bound.loaded.map.flows):
+        where = tuple(sorted(_resources(bound, place).values()))
+        same = going.setdefault((flow.data_type, flow.to, ",".join(where)), place)
+        first = seen.setdefault(flow.id, place)
+        if same != place:
+            line = bound.loaded.line("flows", same)
+            message = f"{flow.data_type} goes to {flow.to} twice, first in line {line}"
+            yield bound.loaded.finding(("flows", place), "double-flow", message, "delete one of the flows")
+        elif first != place:
+            line = bound.loaded.line("flows", first)
+            message = f"two flows are called {flow.id}, the first in line {line}"
+            cure = f"give this one a name of its own, such as name: {flow.id}-2"
+            yield bound.loaded.finding(("flows", place), "double-name", message, cure)
+
+
+def _resources(bound: Bound, place: int) -> dict[str, str]:
+    found = bound.flows.get(place)
+    return bound.loaded.consumer(found.flow.to).resources_of(found.options) if found is not None else {}
+
+
+def _loops(bound: Bound) -> Iterator[Finding]:
+    """Flows of several data types that feed one another: what leaves a resource comes back to it."""
+    edges = list(_edges(bound))
+    reported: set[frozenset[int]] = set()
+    for edge in edges:
+        circle = _way_back([edge], edges)
+        if circle is None or (places := frozenset(step.place for step in circle)) in reported:
+            continue
+        reported.add(places)
+        flows = bound.loaded.map.flows
+        way = " → ".join(
+            [" ".join(circle[0].start), *(f"{flows[s.place].data_type} {' '.join(s.end)}" for s in circle)]
+        )
+        message = f"a loop: {way}"
+        names = ", ".join(flows[step.place].id for step in circle)
+        cure = f"delete one of these flows: {names}; or let one system own all of it"
+        yield bound.loaded.finding(("flows", max(places)), "loop", message, cure)
+
+
+def _edges(bound: Bound) -> Iterator[_Edge]:
+    for place, flow in bound.flows.items():
+        source = bound.sources.get(flow.flow.data_type)
+        owner = bound.owners.get(flow.flow.data_type)
+        if source is None or owner is None or owner == flow.flow.to:
+            continue
+        held = bound.loaded.producer(owner).resources_of(source.options)
+        given = _resources(bound, place)
+        for part in held.keys() & given.keys():
+            start, end = (owner, _bare(held[part])), (flow.flow.to, _bare(given[part]))
+            yield _Edge(place, start, end)
+            if flow.flow.direction == "two-way":
+                yield _Edge(place, end, start)
+
+
+def _bare(resource: str) -> str:
+    """A resource without its default schema: `customers` and `public.customers` are one."""
+    return resource.removeprefix("public.")
+
+
+def _way_back(way: list[_Edge], edges: Sequence[_Edge]) -> list[_Edge] | None:
+    """The shortest circle that begins with `way`, no flow taken twice (a two-way flow alone is no loop)."""
+    waiting = [way]
+    visited = {way[0].end}
+    while waiting:
+        way = waiting.pop(0)
+        if way[-1].end == way[0].start:
+            return way
+        taken = {step.place for step in way}
+        for edge in edges:
+            if (
+                edge.start == way[-1].end
+                and edge.place not in taken
+                and (edge.end not in visited or edge.end == way[0].start)
+            ):
+                visited.add(edge.end)
+                waiting.append([*way, edge])
+    return None

@@ -1,0 +1,248 @@
+"""Whether the sheets' rows mean something, their rules can run, types fit, and everything required is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sorbus.connector import BoundFlow, BoundSource, CatalogField, Resource
+from sorbus.errors import Finding
+from sorbus.map.check_bound import Bound
+from sorbus.map.check_types import misfits
+from sorbus.map.model import FieldMapping
+from sorbus.mapping.assign import Assignment, read_source, read_target
+from sorbus.mapping.failure import closest, near
+from sorbus.mapping.places import (
+    CANONICAL,
+    ID,
+    Place,
+    canonical_data_type,
+    canonical_fields,
+    canonical_reference,
+    column_reference,
+)
+from sorbus.schema import FieldType, Kind
+
+Columns = Mapping[str, CatalogField]
+
+
+def check_mapping(bound: Bound) -> Iterator[Finding]:
+    """Findings about the mapping sheets, and about fields that nothing fills."""
+    reported: set[FieldMapping] = set()
+    for row in bound.loaded.mappings:
+        if found := _row(bound, row):
+            reported.add(row)
+            yield found
+    used: set[FieldMapping] = set()
+    for source in bound.sources.values():
+        yield from _source(bound, source, used)
+    for place, flow in bound.flows.items():
+        yield from _flow(bound, place, flow, used)
+    for row in bound.loaded.mappings:
+        if row not in used and row not in reported and (found := _unused(bound, row)):
+            yield found
+
+
+def _row(bound: Bound, row: FieldMapping) -> Finding | None:
+    """What is wrong with a row by itself."""
+    systems, data_types = bound.loaded.map.systems, bound.loaded.map.data_types
+    sides = (row.source_system, row.target_system)
+    if sides.count(CANONICAL) != 1:
+        what = "both sides are canonical" if CANONICAL in sides else "neither side is canonical"
+        cure = f"make it two rows: {sides[0]} to {CANONICAL}, and {CANONICAL} to {sides[1]}"
+        if CANONICAL in sides:
+            cure = "write a system of the map on one side"
+        return Finding(row.file, row.line, f"{what}, and one must be", cure, "no-canonical-side")
+    system = sides[0] if sides[1] == CANONICAL else sides[1]
+    if system not in systems:
+        message = f"no system is called {system!r}"
+        return Finding(row.file, row.line, message, closest(system, systems), "unknown-system")
+    reference = row.target_field if sides[1] == CANONICAL else row.source_field
+    name = canonical_data_type(reference)
+    if name not in data_types and (reference or sides[1] == CANONICAL):
+        message = f"no data type is called {name!r}" if name else "the row has no Target Field"
+        return Finding(row.file, row.line, message, closest(name, data_types), "unknown-data-type")
+    if not row.target_field:
+        return Finding(row.file, row.line, "the row has no Target Field", "write RESOURCE.COLUMN", "no-target")
+    return None
+
+
+def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Iterator[Finding]:
+    owner = bound.owners[source.name]
+    resources = bound.loaded.producer(owner).resources_of(source.options)
+    columns = dict(_columns(bound, owner, resources))
+    path = ("data_types", source.name, "source")
+    yield from _resources(bound, owner, resources, path)
+    kinds: dict[str, dict[str, Kind | None]] = {
+        part: {name: _kind(field) for name, field in fields.items()} for part, fields in columns.items()
+    }
+    reading = read_source(
+        bound.loaded.mappings, owner, source.name, source.schema, resources, bound.loaded.map.lookups, kinds
+    )
+    used.update(reading.rows)
+    yield from reading.findings
+    canonical = canonical_fields(source.schema)
+    yield from _unknown_parts(bound, source.name, resources, canonical, path)
+    broken = {row.target_field for row in reading.rows} - {
+        item.row.target_field for items in reading.parts.values() for item in items if item.row
+    }
+    for part, items in reading.parts.items():
+        there = columns.get(part)
+        filled = {item.into for item in items if item.row or there is None or item.source in there}
+        for item in items:
+            given = there.get(item.source or "") if there is not None else None
+            if item.into in canonical.get(part, {}) and item.into in filled:
+                to = canonical[part][item.into]
+                where = canonical_reference(Place(part, item.into), source.name)
+                line = _at(bound, item, path)
+                yield from misfits(item, _described(given), to, where, line)
+        for name in _required(source, part, canonical.get(part, {})):
+            place = Place(part, name)
+            reference = canonical_reference(place, source.name)
+            if name not in filled and name not in resources and reference not in broken:
+                like = near(name, there or ()) or "COLUMN"
+                cure = f"add a row: {owner},{resources.get(part, part)}.{like},{CANONICAL},{reference}"
+                message = f"nothing fills {reference}, and no {source.name} may be without it"
+                yield bound.loaded.finding(("data_types", source.name), "unfilled", message, cure)
+
+
+def _required(source: BoundSource, part: str, fields: Mapping[str, FieldType]) -> list[str]:
+    """The canonical fields of a part that must be filled."""
+    schema_fields = source.schema.fields
+    if part:
+        inner = source.schema.by_name[part].type.item if part in source.schema.by_name else None
+        schema_fields = inner.fields if inner is not None else ()
+    own = [] if part else [name for name in source.data_type.required if name in fields]
+    return list(dict.fromkeys([*(field.name for field in schema_fields if field.required), *own]))
+
+
+def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) -> Iterator[Finding]:
+    name, target = flow.flow.data_type, flow.flow.to
+    connector = bound.loaded.consumer(target)
+    resources = connector.resources_of(flow.options)
+    reading = read_target(bound.loaded.mappings, target, name, flow.schema, resources, bound.loaded.map.lookups)
+    used.update(reading.rows)
+    yield from reading.findings
+    path = ("flows", place, "target")
+    canonical = canonical_fields(flow.schema)
+    yield from _unknown_parts(bound, name, resources, canonical, path)
+    if connector.makes_tables(flow.options):
+        return
+    yield from _resources(bound, target, resources, path)
+    own = connector.fills(flow.options) if hasattr(connector, "fills") else {}
+    for part, columns in _columns(bound, target, resources):
+        filled = {row.target_field.rpartition(".")[2] for row in reading.rows} | set(own.get(part, ()))
+        for item in reading.parts.get(part, ()):
+            filled.add(item.into)
+            reference = column_reference(Place(part, item.into), resources)
+            line = _at(bound, item, path)
+            if item.into in columns:
+                fields: Mapping[str, FieldType] = {**canonical.get(part, {}), ID: FieldType("string")}
+                given = fields.get(item.source or "")
+                yield from misfits(item, given, _described(columns[item.into]), reference, line)
+            elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
+                message, cure = f"there is no column {reference}", closest(item.into, columns)
+                yield Finding(line.file, line.line, message, cure, "unknown-column")
+        for column in columns.values():
+            if column.required and column.name not in filled:
+                reference = column_reference(Place(part, column.name), resources)
+                like = near(column.name, canonical.get(part, {})) or "FIELD"
+                field = canonical_reference(Place(part, like), name)
+                message = f"nothing fills {reference}, which {target} requires"
+                cure = f"add a row: {CANONICAL},{field},{target},{reference}"
+                yield bound.loaded.finding(path, "unfilled", message, cure)
+
+
+def _at(bound: Bound, item: Assignment, path: tuple[str | int, ...]) -> Finding:
+    """Where an assignment is written: its row, or the part of the map that asks for same-named fields."""
+    if item.row is not None:
+        return Finding(item.row.file, item.row.line, "", "")
+    return bound.loaded.finding(path, "", "", "")
+
+
+def _columns(bound: Bound, system: str, resources: Mapping[str, str]) -> Iterator[tuple[str, Columns]]:
+    """Part -> column -> what the catalog says of it, for the resources that it knows."""
+    for part in resources:
+        if (found := _resource(bound, system, resources[part])) is not None:
+            yield part, {field.name: field for field in found.fields}
+
+
+def _resource(bound: Bound, system: str, name: str) -> Resource | None:
+    catalog = bound.catalogs.get(system)
+    return catalog.find(name) if catalog is not None else None
+
+
+def _resources(
+    bound: Bound, system: str, resources: Mapping[str, str], path: tuple[str | int, ...]
+) -> Iterator[Finding]:
+    """Resources that the system's catalog doesn't have."""
+    catalog = bound.catalogs.get(system)
+    for name in resources.values():
+        if catalog is not None and catalog.find(name) is None:
+            cure = f"{closest(name, catalog.resources)} If it is new: sorbus discover {system} --save"
+            yield bound.loaded.finding(
+                path, "unknown-resource", f"{system} has no {name} (see {catalog.file.name})", cure
+            )
+
+
+def _unknown_parts(
+    bound: Bound,
+    data_type: str,
+    resources: Mapping[str, str],
+    canonical: Mapping[str, object],
+    path: tuple[str | int, ...],
+) -> Iterator[Finding]:
+    """Tables for lists that the data type doesn't have."""
+    for part in resources:
+        if part not in canonical:
+            lists = [known for known in canonical if known]
+            cure = closest(part, lists) if lists else f"{data_type} has no list of records: take it out"
+            yield bound.loaded.finding(path, "unknown-field", f"{data_type} has no list called {part!r}", cure)
+
+
+def _described(field: CatalogField | None) -> FieldType | None:
+    """A catalog's field as a type; None where it takes anything, or isn't known."""
+    if field is None or field.native in ("json", "jsonb"):
+        return None
+    item = FieldType(field.item) if field.item is not None else None
+    return FieldType(field.kind, nullable=not field.required, item=item)
+
+
+def _kind(field: CatalogField) -> Kind | None:
+    described = _described(field)
+    return described.kind if described is not None else None
+
+
+def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
+    """Why nothing reads a row, where that can be told."""
+    written = bound.loaded.map
+    if row.target_system == CANONICAL:
+        name = canonical_data_type(row.target_field)
+        source = bound.sources.get(name)
+        if source is None or bound.owners.get(name) != row.source_system:
+            return None
+        resources = bound.loaded.producer(row.source_system).resources_of(source.options)
+        return _elsewhere(row, row.source_field, list(resources.values()))
+    name = canonical_data_type(row.source_field)
+    flows = [
+        (place, flow)
+        for place, flow in enumerate(written.flows)
+        if flow.to == row.target_system and name in (flow.data_type, "")
+    ]
+    if not flows:
+        what = name or "anything"
+        message = f"nothing reads this row: no flow brings {what} to {row.target_system}"
+        cure = f"add a flow (data_type: {what}, to: {row.target_system}), or delete the row"
+        return Finding(row.file, row.line, message, cure, "unused-row")
+    if any(not flow.runs or place not in bound.flows for place, flow in flows):
+        return None
+    connector = bound.loaded.consumer(row.target_system)
+    found = [connector.resources_of(bound.flows[place].options).values() for place, _ in flows]
+    return _elsewhere(row, row.target_field, [name for names in found for name in names])
+
+
+def _elsewhere(row: FieldMapping, reference: str, resources: list[str]) -> Finding:
+    column = reference.rpartition(".")[2]
+    written = reference.rpartition(".")[0].removesuffix("[]")
+    best = near(written, resources) or resources[0]
+    message = f"nothing reads this row: {reference} is in none of {', '.join(resources)}"
+    return Finding(row.file, row.line, message, f"write {best}.{column}, or delete the row", "unused-row")

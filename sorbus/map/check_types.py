@@ -1,0 +1,57 @@
+"""Whether what an assignment gives fits what receives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sorbus.errors import Finding
+from sorbus.mapping.assign import Assignment
+from sorbus.mapping.convert import can_convert, convert, rule_for
+from sorbus.mapping.rule import RuleError
+from sorbus.schema import FieldType, Kind
+
+
+def misfits(
+    item: Assignment, given: FieldType | None, to: FieldType | None, where: str, line: Finding
+) -> Iterator[Finding]:
+    """The finding, if any, that `item` can't become `to`; `given` is its source's type, None where it isn't known.
+
+    `where` names the receiving field, `line` holds the file and line to report.
+    """
+    if to is None:
+        return
+    if item.rule is not None and not item.rule.uses and not item.rule.uses_value:
+        yield from _constant(item, to, where, line)
+        return
+    kind = item.rule.result if item.rule is not None else given.kind if given is not None else None
+    if kind is None or can_convert(kind, to.kind):
+        return
+    what = f"the rule gives {kind}" if item.rule is not None else f"{item.source} is {kind}"
+    message = f"{what}, and {where} is {_plain(to)}"
+    yield Finding(line.file, line.line, message, _cure(item, kind, to.kind), "bad-type")
+
+
+def _constant(item: Assignment, to: FieldType, where: str, line: Finding) -> Iterator[Finding]:
+    """A value written out in the rule can be tried."""
+    assert item.rule is not None
+    try:
+        convert(item.rule(None, {}), to)
+    except RuleError as error:
+        yield Finding(line.file, line.line, f"rule {item.rule.text}: {error.message}", error.cure, "bad-rule")
+    except ValueError as error:
+        what, _, cure = str(error).partition("; ")
+        message = f"rule {item.rule.text}: {where} is {_plain(to)}, and {what}"
+        yield Finding(line.file, line.line, message, cure or "write another value", "bad-value")
+
+
+def _cure(item: Assignment, kind: Kind, to: Kind) -> str:
+    rule = rule_for(kind, to)
+    if not rule:
+        return "take another field"
+    if item.rule is None:
+        return f"write the rule {rule}"
+    return f"write the rule ({item.rule.text}) {rule.removeprefix('value ')}"
+
+
+def _plain(to: FieldType) -> str:
+    return str(to).removesuffix(" or null")
