@@ -1,0 +1,54 @@
+# Everything Sorbus needs goes into .venv; a machine with Python 3.11 or newer and make is enough to begin.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+LOCKED := requirements.lock
+BOOTSTRAP := requirements-bootstrap.lock
+COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Set up .venv as locked (does nothing when it is up to date)
+
+# uv installs in parallel; where it can't reach the package index (only pip knows a mirror), pip does the same, slower.
+$(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Sorbus needs Python 3.11 or newer, $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(BOOTSTRAP)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --require-hashes -r $(LOCKED) \
+	  || $(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKED)
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## Start Kafka, a registry and PostgreSQL here, and run a company on them
+	@$(RUN)/sorbus demo
+
+test: setup  ## Check style and types, then run the tests (in parallel; TESTS="..." passes pytest options)
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
+	@$(RUN)/mypy
+	@$(RUN)/pytest -n 2 $(TESTS)
+
+lint: setup  ## Check style and types only
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+
+bench: setup  ## Measure Sorbus beside its peers (minutes; BENCH="--quick" passes options)
+	@$(RUN)/python -m bench $(BENCH)
+
+lock: setup  ## Write the lock files anew: Python packages, uv itself, the stack's Java packages
+	@$(RUN)/uv $(COMPILE) --quiet --upgrade pyproject.toml --all-extras --group dev -o $(LOCKED)
+	@echo uv | $(RUN)/uv $(COMPILE) --quiet --upgrade - -o $(BOOTSTRAP)
+	@$(RUN)/sorbus stack lock
+
+clean:  ## Remove what was built, cached and run here (.venv, .sorbus); downloads shared by checkouts stay
+	rm -rf $(VENV) .sorbus dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,66 @@
+"""What all tests share: one embedded stack per run, started when the first test asks for it, whatever the workers."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sorbus.ops.embedded import Addresses
+from sorbus.ops.embedded.shared import join, own
+
+_FOLDER = "SORBUS_TEST_STACK"
+_run = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Own the run's stack in the process that outlives all others: pytest itself, or the controller of its workers."""
+    if not hasattr(config, "workerinput"):
+        os.environ[_FOLDER] = str(_run.enter_context(own()))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the stack, if any test had it started."""
+    if not hasattr(config, "workerinput"):
+        _run.close()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Addresses:
+    """A real Kafka, registry and PostgreSQL, shared by the whole run: use `unique` names in it."""
+    return join(Path(os.environ[_FOLDER]))
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for names (topics, groups, subjects, slots) that no other test uses: letters, digits, underscores."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def make_database(stack: Addresses) -> Callable[[str], str]:
+    """Makes an empty database of this test's own, runs `sql` in it, and returns how to connect."""
+
+    def make(script: str = "") -> str:
+        name = f"t{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(stack.database, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        dsn = stack.database.rpartition("/")[0] + f"/{name}"
+        if script:
+            with psycopg.connect(dsn) as connection:
+                connection.execute(script.encode())
+        return dsn
+
+    return make
+
+
+@pytest.fixture
+def database(make_database: Callable[[str], str]) -> str:
+    """An empty database of this test's own."""
+    return make_database("")
