@@ -42,8 +42,8 @@ def run(
     filled = stage.make_databases()
     say(f"databases {', '.join(stage.addresses)}{f' (made and filled: {_list(filled)})' if filled else ''}")
     before = stage.newest_version()
-    stage.apply()
-    say("sorbus apply: topics, schemas, tables and slots are as the map says")
+    steps = stage.apply()
+    say(f"applied the map: {steps} things made (topics, schemas, tables, slots)" if steps else "all is as the map says")
     stage.start_work()
     feed = _Feeding(stage, rate)
     try:
@@ -51,7 +51,7 @@ def run(
             feed.start()
         if not stage.wait_for_newer(before, stop) if (not once or before == 0) else stop.is_set():
             return
-        say("first record of this run is in reporting")
+        say("the first record of this run has arrived")
         with environment(stage.env()):
             watch = Watch(load_map(stage.company.map_file).map, Settings())
         try:
@@ -59,8 +59,7 @@ def run(
                 _tell(stage, console)
                 _play(stage, watch, feed, stop, console, seconds)
                 feed.end()
-            if not stop.is_set():
-                waited = _wait_in_step(stage, watch, stop)
+            if (waited := _wait_in_step(stage, watch, stop)) is not None:
                 say(f"all flows in step with {stage.company.source}, {waited:.1f} s after the last change")
                 console.print(as_table(watch.measure()))
         finally:
@@ -77,7 +76,7 @@ class _Steps:
         self._console, self._began = console, began
 
     def __call__(self, done: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {done}", highlight=False)
+        self._console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {done}", highlight=False, soft_wrap=True)
 
 
 class _Feeding:
@@ -138,7 +137,7 @@ def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Conso
                     Group(as_table(measured), Text(), *(Text(f"  {words}") for words in feed.said)), refresh=True
                 )
             else:
-                console.print(_line(measured, feed))
+                console.print(_line(measured, feed), highlight=False, soft_wrap=True)
             stop.wait(every if end is None else max(0.0, min(every, end - time.monotonic())))
 
 
@@ -176,8 +175,8 @@ def _tell(stage: Stage, console: Console) -> None:
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float:
-    """Seconds until every change of the source is in every target; TransientError if that takes too long."""
+def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float | None:
+    """Seconds until every change of the source is in every target, None if stopped before; TransientError if late."""
     began = time.monotonic()
     with psycopg.connect(stage.addresses[stage.company.source], autocommit=True) as source:
         found = source.execute("select pg_current_wal_lsn()::text").fetchone()
@@ -185,7 +184,7 @@ def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float:
         while not (_is_published(source, str(found[0])) and _lag(watch) == 0):
             stage.check_work()
             if stop.wait(0.2):
-                break
+                return None
             if time.monotonic() - began > _IN_STEP_WITHIN:
                 raise TransientError(f"not in step within {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
     return time.monotonic() - began

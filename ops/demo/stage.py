@@ -18,12 +18,15 @@ import psycopg
 from psycopg import sql
 
 from sorbus.errors import SorbusError, TransientError
+from sorbus.map.load import load_map
 from sorbus.ops.demo.company import Company, DemoError, fill_if_new
 from sorbus.ops.embedded import packages
 from sorbus.ops.embedded.stack import Stack
+from sorbus.ops.run.planning import plan
+from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 
-COMMAND = (sys.executable, "-m", "sorbus.ops.demo.child")
+_COMMAND = (sys.executable, "-m", "sorbus.ops.demo.child")
 _STOPPING = 20.0
 _POLL = 0.1
 
@@ -84,20 +87,21 @@ class Stage:
         program = shutil.which("psql") or str(packages.fetch().postgres / "psql")
         return f"{program} {self.addresses[database]}"
 
-    def apply(self) -> None:
-        """`sorbus apply`: topics, schemas, tables, slots. SorbusError with its words if it fails."""
-        done = subprocess.run(
-            [*COMMAND, "apply", "--yes"], env=os.environ | self.env(), cwd=self.folder, capture_output=True, check=False
-        )
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise SorbusError(f"`sorbus apply` failed with status {done.returncode}:\n{said}")
+    def apply(self) -> int:
+        """What `sorbus apply` does: topics, schemas, tables, slots. How many steps; SorbusError if one is left over."""
+        with environment(self.env()):
+            steps = plan(load_map(self.company.map_file), Settings())
+            for step in steps:
+                if step.apply is None:
+                    raise SorbusError(f"{step.where}: {step.what}\n{step.detail}\nThis is for a person to do.")
+                step.apply()
+        return len(steps)
 
     def start_work(self) -> None:
         """`sorbus up`: every producer, every consumer and the watch, their words into up.log."""
         with (self.folder / "up.log").open("ab") as log:
             self._up = subprocess.Popen(
-                [*COMMAND, "up"],
+                [*_COMMAND, "up"],
                 env=os.environ | self.env(),
                 cwd=self.folder,
                 stdin=subprocess.PIPE,
@@ -127,21 +131,12 @@ class Stage:
             raise TransientError("\n".join([f"`sorbus up` ended with status {code}:", *lines]))
 
     def newest_version(self) -> int:
-        """The newest version that reporting has of anything, 0 before the first."""
-        with psycopg.connect(self.addresses["reporting"]) as connection:
-            made = connection.execute(
-                "select table_name from information_schema.columns where column_name = 'sorbus_version'"
-            ).fetchall()
-            newest = [
-                connection.execute(
-                    sql.SQL("select max(sorbus_version) from {}").format(sql.Identifier(str(table)))
-                ).fetchone()
-                for (table,) in made
-            ]
-        return max((int(str(row[0])) for row in newest if row and row[0] is not None), default=0)
+        """The newest version that a target has of anything, 0 before the first."""
+        targets = [address for name, address in self.addresses.items() if name != self.company.source]
+        return max(_newest_version(address) for address in targets)
 
     def wait_for_newer(self, version: int, stop: Stop, *, deadline: float = 120.0) -> bool:
-        """Until reporting has something newer than `version`; False if asked to stop first."""
+        """Until a target has something newer than `version`; False if asked to stop first."""
         end = time.monotonic() + deadline
         while not stop.wait(_POLL):
             self.check_work()
@@ -149,7 +144,7 @@ class Stage:
                 return True
             if time.monotonic() > end:
                 raise TransientError(
-                    f"no record has reached reporting within {deadline:.0f} s; see {self.folder}/up.log"
+                    f"no record has reached a target within {deadline:.0f} s; see {self.folder}/up.log"
                 )
         return False
 
@@ -170,6 +165,20 @@ class Stage:
     def _exports(self) -> str:
         path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
         return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env().items())
+
+
+def _newest_version(address: str) -> int:
+    with psycopg.connect(address) as connection:
+        made = connection.execute(
+            "select table_name from information_schema.columns where column_name = 'sorbus_version'"
+        ).fetchall()
+        newest = [
+            connection.execute(
+                sql.SQL("select coalesce(max(sorbus_version), 0) from {}").format(sql.Identifier(str(table)))
+            ).fetchone()
+            for (table,) in made
+        ]
+    return max((int(str(row[0])) for row in newest if row), default=0)
 
 
 @contextmanager
