@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from sorbus.map.propose import Proposal
 from sorbus.mapping.places import CANONICAL
+from sorbus.schema import RecordSchema
 
 HEADER = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")
 _RESOURCE_KEYS = ("table", "resource", "sheet")
@@ -63,6 +64,35 @@ def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, Json
     return options
 
 
+def guessed_source(data_type: str, model: type[BaseModel]) -> dict[str, JsonValue]:
+    """A `source:` for a system that could not be looked into: a table named as its data type, to be mended."""
+    name = next((key for key in _RESOURCE_KEYS if key in model.model_fields), None)
+    return {name: plural(data_type)} if name else {}
+
+
+def target_options(schema: RecordSchema, model: type[BaseModel], held: Proposal | None) -> dict[str, JsonValue]:
+    """A flow's `target:`: the table that the target has for it already, else one that Sorbus is to make."""
+    known = model.model_fields.keys()
+    name = next((key for key in _RESOURCE_KEYS if key in known), None)
+    if name is None:
+        return {}
+    if held is not None and {"existing", "key"} <= known and len(held.resource.key) == 1:
+        return {name: held.resource.name, "existing": True, "key": held.resource.key[0]}
+    options: dict[str, JsonValue] = {name: plural(schema.name)}
+    lists = [each.name for each in schema.fields if each.type.item and each.type.item.kind == "record"]
+    if lists and "children" in known:
+        parent = f"{schema.name}_id"
+        options["children"] = {each: {name: f"{schema.name}_{each}", "parent": parent} for each in lists}
+    return options
+
+
+def plural(data_type: str) -> str:
+    """The usual name of a table of it."""
+    if data_type.endswith("y") and data_type[-2:-1] not in "aeiou":
+        return f"{data_type[:-1]}ies"
+    return f"{data_type}s"
+
+
 def rows(system: str, proposals: Sequence[Proposal], owned_elsewhere: Sequence[str] = ()) -> list[Row]:
     """A first mapping sheet: into the canonical fields, or out of them for data types that another system owns.
 
@@ -75,7 +105,7 @@ def _rows(system: str, proposal: Proposal, is_target: bool) -> Iterator[Row]:
     for field in proposal.fields:
         if not is_target:
             yield system, field.source, CANONICAL, field.canonical, field.rule, field.notes
-        elif field.source:
+        elif field.source and field.source.rpartition(".")[2] not in proposal.resource.key:
             yield CANONICAL, field.canonical, system, field.source, "", field.notes
     if not is_target:
         for path in proposal.missing:

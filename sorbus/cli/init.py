@@ -1,0 +1,133 @@
+"""`sorbus init`: a company's first map, by questions or from a file of answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+from sorbus.errors import ExitCode, Finding, MapError
+
+if TYPE_CHECKING:
+    from sorbus.cli.questions import Questions
+    from sorbus.connector import Resource
+    from sorbus.map.begin import Answers, Beginning
+
+app = typer.Typer()
+
+
+@app.command("init")
+def init_command(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Where the map goes.", file_okay=False)] = Path(),
+    answers: Annotated[
+        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; the rest is asked.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what would be offered.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Make a first map by questions: which tools, which data, who owns it, where it goes and when.
+
+    Systems that can be reached (their NAME_DSN is set) are looked into, so that owners, tables and mapping sheets are
+    offered. Nothing that is there is written over without being asked for.
+
+    Examples: `sorbus init`, `CRM_DSN=postgresql://... sorbus init company`, `sorbus init --answers answers.yaml --yes`
+    """
+    from rich.console import Console
+
+    from sorbus.cli.interview import interview
+    from sorbus.cli.questions import Questions
+
+    given = _read_answers(answers)
+    if not yes and not sys.stdin.isatty() and not _complete(given):
+        raise typer.BadParameter("there is no terminal to ask on; use --answers FILE, --yes, or both")
+    ask = Questions(Console(stderr=True), take_defaults=yes or _complete(given))
+    beginning, resources = interview(ask, given, folder)
+    texts = _texts(beginning)
+    _refuse_or_ask(ask, [folder / name for name in texts if (folder / name).exists()], force)
+    for name, text in texts.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+        typer.echo(f"written: {file}", err=True)
+    _save_catalogs(folder, resources)
+    _finish(folder / "map.yaml", Context.of(ctx))
+
+
+def _read_answers(file: Path | None) -> Answers:
+    from pydantic import ValidationError
+
+    from sorbus.map.begin import Answers
+    from sorbus.map.document import read_document
+    from sorbus.map.explain import explain
+
+    if file is None:
+        return Answers()
+    document = read_document(file)
+    findings = list(document.findings)
+    try:
+        if not findings:
+            return Answers.model_validate(document.data)
+    except ValidationError as error:
+        findings += [
+            Finding(file, document.line(*found.path), found.message, found.cure, found.code)
+            for found in explain(error, document.data, Answers)
+        ]
+    raise MapError(sorted(findings))
+
+
+def _complete(given: Answers) -> bool:
+    return None not in (given.systems, given.data_types, given.flows)
+
+
+def _texts(beginning: Beginning) -> dict[Path, str]:
+    import json
+
+    from sorbus.map.begin import SCHEMA_FILE, files
+    from sorbus.map.check import json_schema
+
+    schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return {**files(beginning), Path(SCHEMA_FILE): schema}
+
+
+def _refuse_or_ask(ask: Questions, there: Sequence[Path], force: bool) -> None:
+    if not there or force:
+        return
+    names = ", ".join(str(file) for file in there)
+    if ask.take_defaults or not ask.yes(f"{names}: write over what is there?", False):
+        typer.echo(f"sorbus: {names}: there already, so nothing was written; --force writes over it", err=True)
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _save_catalogs(folder: Path, resources: Mapping[str, Sequence[Resource]]) -> None:
+    from sorbus.map.catalog import write_catalog
+
+    for system, found in resources.items():
+        typer.echo(f"written: {write_catalog(folder, system, found)}", err=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text(".env\n", "utf-8")
+
+
+def _finish(file: Path, context: Context) -> None:
+    """Checks what was written and says what to do next."""
+    from sorbus.cli.map import praise
+    from sorbus.map.check import check
+
+    loaded = replace(context, map_path=file).load()
+    findings = sorted(check(loaded))
+    option = "" if file == Path("map.yaml") else f"--map {file} "
+    for finding in findings:
+        typer.echo(str(finding))
+    if findings:
+        typer.echo(
+            f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend; then: sorbus {option}map check", err=True
+        )
+        raise typer.Exit(ExitCode.FINDINGS)
+    typer.echo(praise(loaded))
+    typer.echo(f"next: sorbus {option}map draw -o map.svg, then sorbus {option}plan", err=True)

@@ -1,0 +1,159 @@
+"""The questions of `sorbus init`, in order: which tools, which data, who owns it, where it goes and when."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from sorbus.cli.questions import Questions, as_name
+from sorbus.connector import Resource, known_kinds
+from sorbus.errors import MapError, SorbusError
+from sorbus.map.begin import Answers, Beginning, FlowAnswer, SystemAnswer, as_map, connection_model
+from sorbus.map.document import Document
+from sorbus.map.draft import propose_owners
+from sorbus.map.load import LoadedMap
+from sorbus.map.look import all_schemas, discover
+from sorbus.map.model import Manual
+from sorbus.map.propose import Proposal, propose
+from sorbus.map.secrets import Secrets
+from sorbus.map.timing import parse_timing
+
+BY_HAND, NOT = "by hand", "not"
+_DSN = re.compile(r"([A-Z][A-Z0-9_]*)_DSN")
+
+Found = Mapping[str, Sequence[Proposal]]
+
+
+def interview(ask: Questions, given: Answers, folder: Path) -> tuple[Beginning, dict[str, Sequence[Resource]]]:
+    """Asks for what isn't given; also gives what was found in the systems that could be looked into."""
+    company = given.company or ask.text("What is the company called?", folder.resolve().name)
+    systems = ask_systems(ask, given)
+    if not systems:
+        raise SorbusError("a map needs at least one system; name one, or set its NAME_DSN, such as CRM_DSN")
+    beginning = Beginning(company, systems, {}, [], {})
+    file = folder / "map.yaml"
+    loaded = LoadedMap(as_map(beginning), file, Document(file), (), Secrets(folder))
+    resources = _look_into(ask.console, loaded)
+    schemas = all_schemas(loaded)
+    found = {name: propose(each, schemas) for name, each in resources.items()}
+    data_types = ask_data_types(ask, given, list(systems), found, list(schemas))
+    flows = ask_flows(ask, given, systems, data_types, found)
+    return replace(beginning, data_types=data_types, flows=flows, schemas=schemas, found=found), resources
+
+
+def _look_into(console: Console, loaded: LoadedMap) -> dict[str, Sequence[Resource]]:
+    found: dict[str, Sequence[Resource]] = {}
+    for name, system in loaded.map.systems.items():
+        if connection_model(system.kind) is None:
+            continue
+        try:
+            with console.status(f"looking into {name}"):
+                found[name] = discover(loaded, name)
+        except SorbusError as error:
+            why = error.findings[0].message if isinstance(error, MapError) else str(error)
+            console.print(f"{name} can't be looked into now, so its tables are guessed: {escape(why)}", highlight=False)
+    return found
+
+
+def ask_systems(ask: Questions, answers: Answers) -> dict[str, SystemAnswer]:
+    """The tools; those whose NAME_DSN is in the environment are offered first."""
+    if answers.systems is not None:
+        return dict(answers.systems)
+    systems: dict[str, SystemAnswer] = {}
+    for variable in sorted(os.environ):
+        matched = _DSN.fullmatch(variable)
+        if matched and not variable.startswith("SORBUS_"):
+            name = as_name(matched[1])
+            if ask.yes(f"{variable} is set. Is [bold]{name}[/] one of the tools?", True):
+                systems[name] = _system(ask, name, SystemAnswer())
+    ask.say("\nWhich tools does the company run? One by one; Enter when that is all. The spreadsheet counts.")
+    while name := as_name(ask.text("Tool")):
+        systems[name] = _system(ask, name, SystemAnswer())
+    return systems
+
+
+def _system(ask: Questions, name: str, offered: SystemAnswer) -> SystemAnswer:
+    kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "spreadsheet", "other"})
+    kind = ask.one("  What is it?", offered.kind, kinds)
+    owner = ask.text(f"  Who knows about {name}? A person or a team") or None
+    shadow = kind == "spreadsheet" and ask.yes("  Is it one that nobody admits to?", False)
+    return SystemAnswer(kind=kind, owner=owner, shadow=shadow)
+
+
+def ask_data_types(
+    ask: Questions, answers: Answers, systems: Sequence[str], found: Found, known: Sequence[str]
+) -> dict[str, str]:
+    """The data types with their owners; those found in the systems are offered, and the one that knows most."""
+    if answers.data_types is not None:
+        return dict(answers.data_types)
+    owners = propose_owners(found)
+    ask.say(f"\nWhich data do they share? Sorbus knows {', '.join(known)}.")
+    chosen = ask.several("Data", [name for name in known if name in owners], known)
+    data_types = {}
+    for name in chosen:
+        offered = owners.get(name)
+        if offered:
+            ask.say(f"  [dim]{name}: {offered.system} ({offered.why})[/]")
+        owner = offered.system if offered else systems[0]
+        data_types[name] = ask.one(f"  Who owns [bold]{name}[/]?", owner, systems)
+    return data_types
+
+
+def ask_flows(
+    ask: Questions, answers: Answers, systems: Mapping[str, SystemAnswer], data_types: Mapping[str, str], found: Found
+) -> list[FlowAnswer]:
+    """Where each data type goes, and when; offered are systems that have it too, and empty ones."""
+    if answers.flows is not None:
+        return list(answers.flows)
+    flows: list[FlowAnswer] = []
+    ask.say("\nWhere does it go, and when?")
+    for name, owner in data_types.items():
+        others = [system for system in systems if system != owner]
+        offered = [system for system in others if _wants(system, name, systems, found)]
+        targets = ask.several(f"[bold]{name}[/] goes from {owner} to", offered, others) if others else []
+        flows += [_flow(ask, name, target, systems[target].kind) for target in targets]
+    return flows
+
+
+def _wants(system: str, data_type: str, systems: Mapping[str, SystemAnswer], found: Found) -> bool:
+    if systems[system].kind not in known_kinds("sorbus.consumers") or system not in found:
+        return False
+    return not found[system] or any(each.data_type == data_type for each in found[system])
+
+
+def _flow(ask: Questions, data_type: str, target: str, kind: str) -> FlowAnswer:
+    offered = "real-time" if kind in known_kinds("sorbus.consumers") else BY_HAND
+    question = f"  When to {target}? real-time, every 15m, cron 0 2 * * *, {BY_HAND}, or {NOT} at all"
+    timing = ask.text(question, offered, check=_wrong_timing)
+    if timing == NOT:
+        return FlowAnswer(data_type=data_type, to=target, none=ask.text("    Why not?", "not decided yet"))
+    if timing != BY_HAND:
+        return FlowAnswer(data_type=data_type, to=target, timing=timing)
+    manual = Manual(
+        checklist=list(_steps(ask)) or [f"Bring the changes of {data_type} into {target}."],
+        schedule=ask.text("    When is it done?", "weekly"),
+        responsible=ask.text("    Who does it?", "nobody yet"),
+        verification=ask.text("    How is it seen to be right?", "ten records picked at random are equal"),
+    )
+    return FlowAnswer(data_type=data_type, to=target, manual=manual)
+
+
+def _steps(ask: Questions) -> Iterator[str]:
+    while step := ask.text("    What is to be done? Step by step; Enter when that is all"):
+        yield step
+
+
+def _wrong_timing(answer: str) -> str | None:
+    if answer in (BY_HAND, NOT):
+        return None
+    try:
+        parse_timing(answer)
+    except ValueError as error:
+        return str(error)
+    return None
