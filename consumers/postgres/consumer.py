@@ -96,6 +96,15 @@ class PostgresConsumer:
         assert isinstance(options, PostgresTarget)
         return not options.existing
 
+    @classmethod
+    def fills(cls, options: BaseModel) -> dict[str, frozenset[str]]:
+        """The record's id, and in list fields' tables the parent's and the item's place."""
+        assert isinstance(options, PostgresTarget)
+        items = {
+            name: frozenset({child.parent, child.position or child.parent}) for name, child in options.children.items()
+        }
+        return {"": frozenset({options.key}), **items}
+
     def open(self) -> None:
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
         self._stages.clear()

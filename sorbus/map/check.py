@@ -13,10 +13,13 @@ from sorbus.map.check_flows import check_flows
 from sorbus.map.check_mapping import check_mapping
 from sorbus.map.check_owners import check_owners
 from sorbus.map.check_secrets import check_secrets
+from sorbus.map.editor import json_schema
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
     from sorbus.map.load import LoadedMap
+
+__all__ = ["check", "json_schema"]
 
 
 def check(loaded: LoadedMap) -> list[Finding]:

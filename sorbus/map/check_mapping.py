@@ -128,7 +128,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
     if connector.makes_tables(flow.options):
         return
     yield from _resources(bound, target, resources, path)
-    own = connector.fills(flow.options) if hasattr(connector, "fills") else {}
+    own = connector.fills(flow.options)
     for part, columns in _columns(bound, target, resources):
         filled = {row.target_field.rpartition(".")[2] for row in reading.rows} | set(own.get(part, ()))
         for item in reading.parts.get(part, ()):
