@@ -44,9 +44,9 @@ lint: setup  ## Check style and types only
 bench: setup  ## Measure Sorbus beside its peers (minutes; BENCH="--quick" passes options)
 	@$(RUN)/python -m bench $(BENCH)
 
-lock: setup  ## Write the lock files anew: Python packages, uv itself, the stack's Java packages
-	@$(RUN)/uv $(COMPILE) --quiet --upgrade pyproject.toml --all-extras --group dev -o $(LOCKED)
-	@echo uv | $(RUN)/uv $(COMPILE) --quiet --upgrade - -o $(BOOTSTRAP)
+lock: setup  ## Write the lock files anew, for Python and Java packages (UPGRADE=--upgrade takes newer versions)
+	@$(RUN)/uv $(COMPILE) --quiet $(UPGRADE) pyproject.toml --all-extras --group dev -o $(LOCKED)
+	@echo uv | $(RUN)/uv $(COMPILE) --quiet $(UPGRADE) - -o $(BOOTSTRAP)
 	@$(RUN)/sorbus stack lock
 
 clean:  ## Remove what was built, cached and run here (.venv, .sorbus); downloads shared by checkouts stay

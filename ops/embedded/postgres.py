@@ -142,6 +142,8 @@ class Postgres:
                 f"PostgreSQL runs as {user.pw_name} here, who can't reach {self._folder} or {self._programs}.\n"
                 "Put the checkout and the stack's folder where everybody may enter, or run this as an ordinary user."
             )
+        # Without the secure bit access(2), by which PostgreSQL looks for its own programs, leaves the capability out.
+        identity.append("--securebits=+no_setuid_fixup")
         return [setpriv, *identity, f"--inh-caps=-all,+{capability}", f"--ambient-caps=-all,+{capability}", "--"]
 
 

@@ -46,6 +46,7 @@ def train(packages: Packages) -> list[Path]:
                 server.stop()
                 draft.replace(target)
                 written.append(target)
+                _prune(target)
             except FileNotFoundError as error:
                 raise StackError(
                     f"Java wrote no cache for {target.name}; the stack runs without, only slower."
@@ -54,6 +55,13 @@ def train(packages: Packages) -> list[Path]:
                 server.stop()
                 draft.unlink(missing_ok=True)
         return written
+
+
+def _prune(newest: Path) -> None:
+    """Remove this program's older caches but two: each is some 100 MB, and each Java of each checkout has its own."""
+    name = newest.name.rpartition("-")[0]
+    for old in sorted(newest.parent.glob(f"{name}-*.aot"), key=lambda file: file.stat().st_mtime)[:-3]:
+        old.unlink(missing_ok=True)
 
 
 def _taste_kafka(address: str) -> None:
