@@ -50,6 +50,7 @@ def up(
 
         sorbus stack up --folder /srv/sorbus --ports 9092,9093,8081,5432
     """
+    from sorbus.ops.embedded import packages
     from sorbus.ops.embedded.stack import Stack
 
     asked = _parse(ports)
@@ -57,8 +58,9 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
     stack = Stack(folder, fast=fast, ports=asked)
+    packages.fetch(console=_err)
     with _err.status("Starting Kafka, registry and PostgreSQL"):
-        stack.start(console=_err)
+        stack.start()
     try:
         _print_exports(stack.addresses)
         _err.print("The stack is up; Ctrl-C stops it.")

@@ -84,7 +84,7 @@ class Kafka:
         )
         self._process.start(command, grace=grace(train_to))
 
-    def wait(self, deadline: float = 60.0) -> None:
+    def wait(self, deadline: float = 120.0) -> None:
         """Return when the broker answers a client, or raise StackError after `deadline` seconds."""
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0, "reconnect.backoff.max.ms": 100})
 

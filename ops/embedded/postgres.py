@@ -76,7 +76,7 @@ class Postgres:
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._process.start([*prefix, str(self._programs / "postgres"), "-D", str(self._data), *settings])
 
-    def wait(self, deadline: float = 60.0) -> None:
+    def wait(self, deadline: float = 120.0) -> None:
         """Return when the database `sorbus` accepts clients (it is created if need be), or raise StackError."""
 
         def is_ready() -> bool:

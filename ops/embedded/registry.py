@@ -64,7 +64,7 @@ class Registry:
         command = self._program.command(self._packages, properties=properties, train_to=train_to)
         self._process.start(command, grace=grace(train_to))
 
-    def wait(self, deadline: float = 90.0) -> None:
+    def wait(self, deadline: float = 180.0) -> None:
         """Return when the registry lists its subjects, or raise StackError after `deadline` seconds."""
         with httpx.Client(trust_env=False, timeout=5.0) as client:
 
