@@ -35,6 +35,9 @@ class _Frame(TyperGroup):
             else:
                 typer.echo(_message(error), err=True)
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError as error:
+            _drop_stdout()
+            raise typer.Exit(BROKEN_PIPE) from error
 
 
 def _message(error: SorbusError) -> str:
@@ -102,8 +105,12 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered has no reader; without this Python complains about it while it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _drop_stdout() -> None:
+    """What is still buffered has no reader; without this Python complains about it while it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -114,11 +114,10 @@ def doc_command(
     if form is Form.XLSX and output is None:
         raise typer.BadParameter("a workbook needs a file: sorbus map doc -o data-flows.xlsx")
     doc = document(Context.of(ctx).load())
-    if form is Form.XLSX and output is not None:
+    if form is Form.XLSX:
         from sorbus.map.doc_xlsx import to_xlsx
 
-        output.write_bytes(to_xlsx(doc))
-        typer.echo(f"written: {output}", err=True)
+        _write(to_xlsx(doc), output)
     elif form is Form.CSV:
         _write(to_csv(doc), output)
     else:
@@ -163,9 +162,12 @@ def _as_dict(finding: Finding) -> dict[str, str | int]:
     }
 
 
-def _write(text: str, output: Path | None) -> None:
+def _write(content: str | bytes, output: Path | None) -> None:
     if output is None:
-        typer.echo(text, nl=False)
-    else:
-        output.write_text(text, "utf-8")
-        typer.echo(f"written: {output}", err=True)
+        typer.echo(content, nl=False)
+        return
+    try:
+        output.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} can't be written: {error.strerror}", param_hint="--output") from error
+    typer.echo(f"written: {output}", err=True)

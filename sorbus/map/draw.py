@@ -101,8 +101,12 @@ def _mermaid_lines(company: Map) -> Iterator[str]:
 
 def _escape(text: str) -> str:
     """Mermaid reads #NAME; as a character and HTML as HTML; everything that could be either is written as a number."""
-    return "".join(f"#{ord(sign)};" if sign in '#"<>&`;\\' else sign for sign in " ".join(text.split()))
+    return "".join(f"#{ord(sign)};" if sign in '#"<>&`;\\' else sign for sign in _line(text))
 
 
 def _yaml(text: str) -> str:
-    return "'" + " ".join(text.split()).replace("'", "''") + "'"
+    return "'" + _line(text).replace("'", "''") + "'"
+
+
+def _line(text: str) -> str:
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())

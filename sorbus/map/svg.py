@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
@@ -32,6 +33,8 @@ DARK = (
     *("#7aa7ff", "#ff9d66", "#69d08a", "#d99bf0", "#55c8dc", "#ff8cb4"),
     *("#e6c34d", "#b0a0ff", "#4fd1a9", "#ff8a8a", "#d9a678", "#aab8cc"),
 )
+_ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document may hold (XML 1.0, 2.2)."""
 DASHES = {Way.LIVE: "", Way.MANUAL: "9 6", Way.NONE: "1 6"}
 
 _STYLE = """
@@ -80,7 +83,7 @@ def svg(company: Map) -> str:
         _target(root, layout, box)
     _legend(root, layout)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode") + "\n"
+    return _ILLEGAL.sub("", ET.tostring(root, encoding="unicode")) + "\n"
 
 
 def _style() -> str:
@@ -197,7 +200,7 @@ def _text(parent: ET.Element, x: float, y: float, text: str, style: str, anchor:
     element = ET.SubElement(parent, "text", {"class": style, "x": _px(x), "y": _px(y)})
     if anchor != "start":
         element.set("text-anchor", anchor)
-    element.text = "".join(sign for sign in text if sign >= " ")
+    element.text = text
 
 
 def _px(value: float) -> str:
