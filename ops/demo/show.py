@@ -49,9 +49,10 @@ def run(
     try:
         if not once:
             feed.start()
-        if not stage.wait_for_newer(before, stop) if (not once or before == 0) else stop.is_set():
-            return
-        say("the first record of this run has arrived")
+        if not once or before == 0:
+            if not stage.wait_for_newer(before, stop):
+                return
+            say("the first record of this run has arrived")
         with environment(stage.env()):
             watch = Watch(load_map(stage.company.map_file).map, Settings())
         try:
