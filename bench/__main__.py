@@ -27,6 +27,7 @@ from bench import ceiling, chain
 from bench.debezium import Debezium, NotHereError
 from bench.figures import Course, Figure, Notebook
 from bench.ours import Sorbus
+from bench.processes import end_in_order
 from bench.report import CEILING, OURS, PEER, Report, machine
 from bench.servers import Servers, UnreachableError, running
 
@@ -104,6 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--no-save", action="store_true", help="don't write to bench/results")
     options = parser.parse_args()
+    end_in_order()
     course = QUICK if options.quick else Course()
     if options.rounds is not None:
         if options.rounds < 1:

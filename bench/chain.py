@@ -80,10 +80,12 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
             look()
 
             for rate in course.rates:
-                reached = latency(servers, chain.table, rate, course.seconds)
-                book.note(f"latency at {rate:,}/s, p50", reached.p50, "ms")
-                book.note(f"latency at {rate:,}/s, p99", reached.p99, "ms")
-                book.note(f"latency at {rate:,}/s, rate reached", reached.rate, "rows/s")
+                stage = f"latency at {rate:,}/s"
+                with book.cpu_per_row(stage, round(rate * course.seconds), servers, pids):
+                    reached = latency(servers, chain.table, rate, course.seconds)
+                book.note(f"{stage}, p50", reached.p50, "ms")
+                book.note(f"{stage}, p99", reached.p99, "ms")
+                book.note(f"{stage}, rate reached", reached.rate / rate, "of the rate")
 
             chain.pause_sink()
             settle()

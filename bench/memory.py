@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.ours import Sorbus
-from bench.processes import ChildFailedError, peak_bytes
+from bench.processes import ChildFailedError, end_in_order, peak_bytes
 from bench.report import machine
 from bench.servers import Servers, UnreachableError, running
 from bench.watch import TooSlowError, checksum, until_visible
@@ -99,6 +99,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     parser.add_argument("--no-save", action="store_true", help="don't write to bench/results")
     options = parser.parse_args()
+    end_in_order()
     if options.rows < 1:
         parser.error("--rows must be 1 or more")
     began = datetime.now(UTC)

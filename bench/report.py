@@ -13,10 +13,12 @@ from bench.figures import Figure, medians
 OURS, PEER, CEILING = "Sorbus", "Debezium", "ceiling"
 # A machine that others used for more than this many cores in a measurement isn't ours alone: said below the table.
 CROWDED = 0.25
+# A latency at a rate that wasn't kept is another rate's latency.
+REACHED = 0.95
 CHAPTERS = {
     "Speed": ("first copy", "end to end", "capture", "sink", "warm-up"),
     "Latency, commit to visible": ("latency",),
-    "CPU": ("cpu end to end", "cpu capture", "cpu sink"),
+    "CPU": ("cpu end to end", "cpu capture", "cpu sink", "cpu latency"),
     "Memory": ("peak memory",),
     "Proof": ("target equals source",),
 }
@@ -64,9 +66,13 @@ class Report:
             f"{figure.contender} round {figure.round + 1}, {figure.measure}: {figure.value:.1f} cores"
             for figure in self.figures
             if figure.measure.startswith("strangers") and figure.value > CROWDED
+        } | {
+            f"{figure.contender} round {figure.round + 1}, {figure.measure}: {figure.value:.0%}"
+            for figure in self.figures
+            if figure.measure.endswith("rate reached") and figure.value < REACHED
         }
         if crowded:
-            lines += ["", "**Others used this machine meanwhile, so don't quote these figures:**", ""]
+            lines += ["", "**Others used this machine meanwhile, or it couldn't keep the pace, so don't quote:**", ""]
             lines += [f"- {line}" for line in sorted(crowded)]
         if self.failures:
             lines += ["", "**Not measured:**", "", *(f"- {failure}" for failure in self.failures)]
