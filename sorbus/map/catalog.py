@@ -5,6 +5,7 @@ With it `sorbus map check` knows the system's tables, columns and types without 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from sorbus.connector import CatalogField, Resource
 from sorbus.errors import Finding, MapError
@@ -22,6 +24,7 @@ from sorbus.schema import Kind
 
 FOLDER = "catalog"
 _HEAD = "What {system} holds. Written by `sorbus discover {system} --save`: run it again after a change there."
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_. ]*[A-Za-z0-9_]", re.ASCII)
 _REWRITE = "write it anew: sorbus discover {system} --save"
 
 
@@ -102,7 +105,7 @@ def write_catalog(folder: Path, system: str, resources: Sequence[Resource]) -> P
     tree = CommentedMap(system=system, resources=CommentedMap())
     tree.yaml_set_start_comment(_HEAD.format(system=system))
     for resource in sorted(resources, key=lambda found: found.name):
-        tree["resources"][resource.name] = _tree(resource)
+        tree["resources"][_name(resource.name)] = _tree(resource)
     yaml = YAML()
     yaml.width = 200
     with file.open("w", encoding="utf-8") as stream:
@@ -122,24 +125,31 @@ def _resource(name: str, written: _Resource) -> Resource:
 def _tree(resource: Resource) -> CommentedMap:
     tree = CommentedMap()
     if resource.key:
-        tree["key"] = CommentedSeq(resource.key)
+        tree["key"] = CommentedSeq(map(_name, resource.key))
         tree["key"].fa.set_flow_style()
     if resource.records is not None:
         tree["records"] = resource.records
-    tree["fields"] = CommentedMap((field.name, _line(dict(_facts(field)))) for field in resource.fields)
+    tree["fields"] = CommentedMap((_name(field.name), _line(dict(_facts(field)))) for field in resource.fields)
     if resource.parents:
-        tree["parents"] = [_line({"resource": parent, "fields": list(own)}) for parent, own in resource.parents]
+        tree["parents"] = [
+            _line({"resource": _name(parent), "fields": list(map(_name, own))}) for parent, own in resource.parents
+        ]
     return tree
 
 
 def _facts(field: CatalogField) -> Iterator[tuple[str, object]]:
     yield "kind", field.kind
     if field.native:
-        yield "native", field.native
+        yield "native", _name(field.native)
     if field.required:
         yield "required", True
     if field.item is not None:
         yield "item", field.item
+
+
+def _name(text: str) -> str:
+    """In quotes unless it is a plain word: YAML has many other ways to read a column's name."""
+    return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
 
 
 def _line(facts: Mapping[str, object]) -> CommentedMap:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sorbus.errors import Finding
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.convert import can_convert, convert, rule_for
+from sorbus.mapping.kinds import in_words
 from sorbus.mapping.rule import RuleError
 from sorbus.schema import FieldType, Kind
 
@@ -26,7 +27,7 @@ def misfits(
     kind = item.rule.result if item.rule is not None else given.kind if given is not None else None
     if kind is None or can_convert(kind, to.kind):
         return
-    what = f"the rule gives {kind}" if item.rule is not None else f"{item.source} is {kind}"
+    what = f"{'the rule gives' if item.rule is not None else f'{item.source} is'} {in_words([kind])}"
     message = f"{what}, and {where} is {_plain(to)}"
     yield Finding(line.file, line.line, message, _cure(item, kind, to.kind), "bad-type")
 

@@ -38,9 +38,11 @@ def shown(value: object) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The closest of the known names, whatever the case; empty when none is close."""
+    """The known name that is closest in spelling, or else contains it; whatever the case; empty when there is none."""
+    wanted = name.lower()
     lower = {known_name.lower(): known_name for known_name in sorted(known, reverse=True)}
-    found = get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    found = get_close_matches(wanted, lower, n=1, cutoff=0.6)
+    found = found or sorted((other for other in lower if len(wanted) > 3 and wanted in other), key=len)
     return lower[found[0]] if found else ""
 
 

@@ -1,0 +1,77 @@
+"""Timings as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.map.timing import CURE, parse_timing
+
+MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+
+
+def test_real_time_runs_at_once() -> None:
+    timing = parse_timing("real-time")
+
+    assert timing.is_real_time
+    assert timing.next_after(datetime(2026, 1, 1, tzinfo=UTC)) is None
+
+
+@given(MOMENTS, st.integers(1, 500), st.sampled_from("smh"))
+def test_an_interval_comes_within_its_length_and_on_its_grid(moment: datetime, count: int, unit: str) -> None:
+    timing = parse_timing(f"every {count}{unit}")
+    assert timing.every is not None
+
+    following = timing.next_after(moment)
+
+    assert following is not None
+    assert timedelta(0) < following - moment <= timing.every
+    assert (following - datetime(1970, 1, 1, tzinfo=UTC)) % timing.every == timedelta(0)
+
+
+def test_a_restart_does_not_shift_an_interval() -> None:
+    timing = parse_timing("every 15m")
+
+    first = timing.next_after(datetime(2026, 5, 1, 10, 1, tzinfo=UTC))
+    second = timing.next_after(datetime(2026, 5, 1, 10, 14, 59, tzinfo=UTC))
+
+    assert first == second == datetime(2026, 5, 1, 10, 15, tzinfo=UTC)
+
+
+def test_cron_follows_the_clocks_of_its_time_zone() -> None:
+    timing = parse_timing("cron 0 2 * * * Europe/Berlin")
+
+    assert timing.next_after(datetime(2026, 1, 10, tzinfo=UTC)) == datetime(2026, 1, 10, 1, tzinfo=UTC)
+    assert timing.next_after(datetime(2026, 7, 10, tzinfo=UTC)) == datetime(2026, 7, 11, 0, tzinfo=UTC)
+
+
+def test_cron_without_a_time_zone_is_utc() -> None:
+    assert parse_timing("cron 30 6 * * 1").next_after(datetime(2026, 11, 24, tzinfo=UTC)) == datetime(
+        2026, 11, 30, 6, 30, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "hourly", "every", "every 0s", "every 5", "every -5m", "every 400d", "cron", "cron 0 2 * *"),
+        *("cron 61 * * * *", "cron 0 2 * * * Europe/Lundon", "cron 0 2 * * * ../../etc/passwd"),
+        *("cron 0 2 * * * UTC now", "cron 0 0 30 2 *"),
+    ],
+)
+def test_what_is_no_timing_is_refused_with_the_cure(text: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_timing(text)
+
+    assert any(word in str(refused.value) for word in (CURE, "write one such as Europe/London"))
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_timing_or_a_value_error(text: str) -> None:
+    try:
+        parse_timing(text).next_after(datetime(2026, 1, 1, tzinfo=UTC))
+    except ValueError:
+        return
