@@ -22,7 +22,6 @@ def consume(
 
     Example: sorbus --map company/map.yaml consume customer-to-accounting --metrics-port 9402
     """
-    from sorbus.connector import consumer_connector
     from sorbus.consumers.loop import ConsumeLoop
     from sorbus.settings import Settings
     from sorbus.telemetry.health import Health, HealthServer
@@ -33,7 +32,7 @@ def consume(
     loaded = Context.of(ctx).load_sound()
     configure_logs(f"consume {flow}")
     bound = loaded.flow(flow)
-    connector = consumer_connector(bound.system.system.kind)
+    connector = loaded.consumer(bound.flow.to)
     health, stop = Health(stale_after=120), Stop.on_signals()
     with HealthServer(health, process=f"consume {flow}", port=metrics_port, host=metrics_host):
         ConsumeLoop(

@@ -12,15 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from sorbus.avro.decode import Undecodable
+from sorbus.bus.intake import occurred, take_in
 from sorbus.bus.kafka import (
     as_error,
-    bytes_of,
     group_consumer,
     headers_of,
     idempotent_producer,
@@ -28,15 +27,13 @@ from sorbus.bus.kafka import (
     offset_of,
     spot_of,
 )
+from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.registry import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal
-from sorbus.consumers.letters import Letters
 from sorbus.deadletter import LETTER
 from sorbus.errors import PermanentError, TransientError
-from sorbus.event import VERSION_HEADER, data_at, occurred_at, open_frame
 from sorbus.map.timing import Timing, parse_timing
-from sorbus.schema import RecordSchema
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
@@ -46,22 +43,10 @@ BATCH = 10_000
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 Spot = tuple[str, int]
-_EMPTY = RecordSchema("empty", (), {"type": "record", "name": "empty", "fields": []})
 
 
 class Stopped(Exception):
     """Asked to stop while a batch could not be delivered; it stays uncommitted and comes again."""
-
-
-class Read(NamedTuple):
-    """A message opened: the newest of its record so far. `at` is where `source` begins (0: a tombstone)."""
-
-    message: Message
-    id: bytes
-    version: int
-    deleted: bool
-    prefix: bytes
-    at: int
 
 
 class ConsumeLoop:
@@ -121,70 +106,35 @@ class ConsumeLoop:
             return first + self._kafka.consume(self._batch - 1, 0.004)
 
     def _deliver(self, messages: Sequence[Message]) -> None:
-        newest: dict[bytes, Read] = {}
-        requeued: list[Message] = []
         offsets: dict[Spot, int] = {}
-        refused: list[tuple[Message, PermanentError]] = []
-        events = 0
+        events: list[Message] = []
         for message in messages:
             failure = message.error()
             spot = spot_of(message)
-            if failure is not None:
-                if failure.code() == KafkaError._PARTITION_EOF:
-                    offsets[spot] = offset_of(message)
-                    self._drained.add(spot)
-                elif not failure.retriable() and failure.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise as_error(failure, "consuming")
-                continue
-            offsets[spot] = offset_of(message) + 1
-            events += 1
-            if spot[0] == self._requeue:
-                requeued.append(message)
-            try:
-                read = open_message(message)
-            except Undecodable as error:
-                refused.append((message, PermanentError(f"undecodable: {error}", reason="undecodable")))
-                continue
-            if read is not None:
-                was = newest.get(read.id)
-                if was is None or was.version <= read.version:
-                    newest[read.id] = read
+            if failure is None:
+                events.append(message)
+                offsets[spot] = offset_of(message) + 1
+            elif failure.code() == KafkaError._PARTITION_EOF:
+                offsets[spot] = offset_of(message)
+                self._drained.add(spot)
+            elif not failure.retriable() and failure.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise as_error(failure, "consuming")
         if events:
-            self._apply(list(newest.values()), refused, requeued, events)
+            self._apply(events)
         self._offsets |= offsets
 
-    def _apply(
-        self,
-        reads: Sequence[Read],
-        refused: list[tuple[Message, PermanentError]],
-        requeued: Sequence[Message],
-        events: int,
-    ) -> None:
+    def _apply(self, events: Sequence[Message]) -> None:
         began = time.monotonic()
-        deliveries: list[Delivery] = []
-        sent: list[Message] = []
-        for read in reads:
-            try:
-                deliveries.append(self._persistently(partial(self._delivery, read)))
-                sent.append(read.message)
-            except PermanentError as error:
-                refused.append((read.message, error))
-        refusals = self._persistently(partial(self._apply_once, deliveries, bool(requeued))) if deliveries else []
-        refused += [(sent[refusal.place], refusal.error) for refusal in refusals]
+        requeued = [message for message in events if message.topic() == self._requeue]
+        taken = self._persistently(partial(take_in, events, self._book))
+        refused = [*taken.refused]
+        if taken.deliveries:
+            refusals = self._persistently(partial(self._apply_once, taken.deliveries, bool(requeued)))
+            refused += [(taken.messages[refusal.place], refusal.error) for refusal in refusals]
         self._file(refused, requeued)
-        oldest = _occurred(reads[0]) if reads else None
-        self._metrics.delivered(events - len(refused), seconds=time.monotonic() - began, oldest=oldest)
-
-    def _delivery(self, read: Read) -> Delivery:
-        if read.deleted:
-            return Delivery(read.id, read.version, True, _EMPTY, b"", 0)
-        frame = read.message.value()
-        assert frame is not None
-        schema = self._book.schema(read.prefix)
-        try:
-            return Delivery(read.id, read.version, False, schema, frame, data_at(frame, read.at))
-        except Undecodable as error:
-            raise PermanentError(f"undecodable: {error}", reason="undecodable") from error
+        self._metrics.delivered(
+            len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
+        )
 
     def _apply_once(self, deliveries: Sequence[Delivery], alone: bool) -> list[Refusal]:
         if self._target is None:
@@ -324,21 +274,3 @@ class ConsumeLoop:
             self._target.close()
         if self._kafka is not None:
             self._kafka.close()
-
-
-def open_message(message: Message) -> Read | None:
-    """A message's head; None for a tombstone that isn't ours. Undecodable otherwise."""
-    frame = message.value()
-    if frame is not None:
-        prefix, id, deleted, version, at = open_frame(frame)
-        return Read(message, id, version, deleted, prefix, at)
-    headers = dict(headers_of(message))
-    written, key = headers.get(VERSION_HEADER), bytes_of(message.key())
-    if written is None or not key or not written.isdigit():
-        return None
-    return Read(message, key, int(written), True, b"", 0)
-
-
-def _occurred(read: Read) -> int | None:
-    frame = read.message.value()
-    return None if frame is None else occurred_at(frame, read.at)

@@ -22,8 +22,7 @@ def produce(
 
     Example: sorbus --map company/map.yaml produce crm --metrics-port 9401
     """
-    from sorbus.connector import producer_connector
-    from sorbus.errors import MapError, SorbusError
+    from sorbus.errors import SorbusError
     from sorbus.producers.loop import ProduceLoop
     from sorbus.producers.progress import copy_progress
     from sorbus.settings import Settings
@@ -33,14 +32,12 @@ def produce(
     from sorbus.telemetry.stop import Stop
 
     loaded = Context.of(ctx).load_sound()
-    if system not in loaded.map.systems:
-        raise MapError(()) from SorbusError(f"there is no system {system}")
+    bound = loaded.system(system, "producer")
     configure_logs(f"produce {system}")
     sources = loaded.sources(system)
     if not sources:
         raise SorbusError(f"{system} is the system of record of nothing; name it under `data_types:` in the map")
-    bound = loaded.system(system)
-    connector = producer_connector(bound.system.kind)
+    connector = loaded.producer(system)
     health, stop = Health(stale_after=120), Stop.on_signals()
     with (
         HealthServer(health, process=f"produce {system}", port=metrics_port, host=metrics_host),

@@ -16,7 +16,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.registry import SchemaBook
-from sorbus.bus.sweep import records_below
+from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import PermanentError, TransientError
@@ -57,6 +57,7 @@ class ProduceLoop:
         self._count: Counter[tuple[str, bool]] = Counter()
         self._measured_at = 0.0
         self._position: Position | None = None
+        self._open_letters: dict[str, set[bytes]] = {}
         self.published = 0
 
     def run(self) -> None:
@@ -85,6 +86,10 @@ class ProduceLoop:
         producer = self._make()
         try:
             self._prepare()
+            self._open_letters = {
+                source.name: open_source_letters(self._settings, self._names.dead_letters(source.name), self._system)
+                for source in self._sources
+            }
             producer.open(read_position(self._settings, self._names, self._system))
             self._health.ready()
             _log.info("capturing %s from %s", ", ".join(self._encoders), self._system)
@@ -151,6 +156,7 @@ class ProduceLoop:
         encoders, names, produce = self._encoders, self._names, publisher.produce
         topics = {name: names.topic(name) for name in encoders}
         captured_at = time.time_ns() // 1000
+        self._close_letters(changes, publisher)
         for place, change in enumerate(changes):
             data_type, id, version, occurred_at, data = change
             value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
@@ -164,6 +170,16 @@ class ProduceLoop:
             if not place % 1000:
                 publisher.poll()
         self._count.update((change.data_type, change.data is None) for change in changes)
+
+    def _close_letters(self, changes: Sequence[Change], publisher: Publisher) -> None:
+        """A record's new state makes its dead letter obsolete: it is closed in the same transaction."""
+        for data_type, ids in self._open_letters.items():
+            if not ids:
+                continue
+            for id in ids.intersection(change.id for change in changes if change.data_type == data_type):
+                key = _letter_id(self._system, data_type, id).encode()
+                publisher.produce(self._names.dead_letters(data_type), key, None, [("sorbus.closed", b"superseded")])
+                ids.discard(id)
 
     def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:
         """Deletes what is older than the sweep."""
@@ -189,8 +205,9 @@ class ProduceLoop:
             origin=(self._names.topic(reject.data_type), -1, -1),
             record_id=reject.id,
             value=reject.raw,
-            id=f"{self._system}:{reject.data_type}:{reject.id.decode(errors='replace')}",
+            id=_letter_id(self._system, reject.data_type, reject.id),
         )
+        self._open_letters.setdefault(reject.data_type, set()).add(reject.id)
         publisher.produce(
             self._names.dead_letters(reject.data_type), letter.id.encode(), letter.value, letter.to_headers()
         )
@@ -202,6 +219,11 @@ class ProduceLoop:
         if now - self._measured_at > _MEASURE_EVERY:
             self._measured_at = now
             self._metrics.source_lag(producer.lag())
+
+
+def _letter_id(system: str, data_type: str, id: bytes) -> str:
+    """One letter per record of a source: a later failure of the same record replaces it."""
+    return f"{system}:{data_type}:{id.decode(errors='replace')}"
 
 
 _ON_TOMBSTONES = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", VERSION_HEADER}

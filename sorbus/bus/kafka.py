@@ -128,7 +128,7 @@ def kafka_errors(doing: str) -> Iterator[None]:
 def read_to_end(
     consumer: Consumer, partitions: Sequence[TopicPartition], *, patience: float = 30.0
 ) -> Iterator[Message]:
-    """Every message from the given offsets to the ends the partitions have now; TransientError if nothing comes."""
+    """Every message from the given offsets to the ends the partitions have now; TransientError when nothing comes."""
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
         left = {(part.topic, part.partition) for part in partitions}

@@ -1,11 +1,12 @@
-"""Which records of a data type are on its topic, and in what version: for a TRUNCATE and at the end of a re-copy."""
+"""What a producer must know of its own topics: which records are there (for a TRUNCATE, a re-copy), which letters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from sorbus.avro.decode import Undecodable
-from sorbus.bus.kafka import all_partitions, read_to_end, topic_reader
+from sorbus.bus.kafka import all_partitions, bytes_of, headers_of, read_to_end, topic_reader
+from sorbus.deadletter import DeadLetter
 from sorbus.event import open_frame
 from sorbus.settings import Settings
 
@@ -17,16 +18,32 @@ def records_below(settings: Settings, topic: str, version: int) -> Iterator[byte
         for partition in all_partitions(consumer, topic):
             live: dict[bytes, None] = {}
             for message in read_to_end(consumer, [partition]):
-                key, value = message.key(), message.value()
-                if key is None:
-                    continue
-                if value is None or _is_gone_or_new(value, version):
+                key, value = bytes_of(message.key()), message.value()
+                if value is None or _is_gone_or_new(bytes_of(value), version):
                     live.pop(key, None)
                 else:
                     live[key] = None
             yield from live
     finally:
         consumer.close()
+
+
+def open_source_letters(settings: Settings, topic: str, system: str) -> set[bytes]:
+    """The ids of the records that have an open dead letter of `system`'s producer on `topic`."""
+    consumer = topic_reader(settings, f"letters-{topic}")
+    found: dict[bytes, bytes] = {}
+    try:
+        for message in read_to_end(consumer, all_partitions(consumer, topic)):
+            key, value = bytes_of(message.key()), message.value()
+            if value is None:
+                found.pop(key, None)
+                continue
+            letter = DeadLetter.from_message(key, bytes_of(value), headers_of(message))
+            if not letter.flow and letter.system == system:
+                found[key] = letter.record_id
+    finally:
+        consumer.close()
+    return set(found.values())
 
 
 def _is_gone_or_new(frame: bytes, version: int) -> bool:

@@ -1,0 +1,183 @@
+"""`sorbus dlq`: list, show and requeue dead letters."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+
+if TYPE_CHECKING:
+    from sorbus.deadletter import DeadLetter
+    from sorbus.map.load import LoadedMap
+
+app = typer.Typer(name="dlq", help="Dead letters: records that could not pass, with the reason, until they do.")
+
+FlowOption = Annotated[str | None, typer.Option("--flow", help="Only this flow's.")]
+TypeOption = Annotated[str | None, typer.Option("--type", help="Only this data type's.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only those with this reason.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@app.command("list")
+def list_letters(
+    ctx: typer.Context,
+    flow: FlowOption = None,
+    data_type: TypeOption = None,
+    reason: ReasonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the open dead letters, oldest first.
+
+    Examples: sorbus dlq list --flow customer-to-accounting; sorbus dlq list --json | jq .reason
+    """
+    letters = _letters(Context.of(ctx).load(), flow, data_type, reason)
+    if as_json:
+        for letter in letters:
+            typer.echo(json.dumps(_as_json(letter), ensure_ascii=False))
+        return
+    if not letters:
+        typer.echo("No dead letters: everything has landed.")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Letter", "Record", "Flow", "Reason", "Field", "What happened", "Since", box=box.SIMPLE)
+    for letter in letters:
+        since = datetime.fromtimestamp(letter.first_at / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+        record = f"{letter.data_type} {letter.record_id.decode(errors='replace')}"
+        words = letter.words or letter.message
+        table.add_row(
+            letter.id, record, letter.flow or f"from {letter.system}", letter.reason, letter.field, words, since
+        )
+    Console().print(table)
+    typer.echo(f"{len(letters)} open. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show one dead letter: why, from where, and what its bytes hold.
+
+    Example: sorbus dlq show customer-to-accounting:customer:2:41
+    """
+    from sorbus.bus.names import Names
+    from sorbus.bus.registry import SchemaBook
+    from sorbus.dlq.review import decode
+    from sorbus.settings import Settings
+
+    loaded = Context.of(ctx).load()
+    found = _one(_letters(loaded, None, None, None), letter)
+    schemas = [loaded.schema(name) for name in loaded.map.data_types]
+    decoded = decode(found, SchemaBook(Settings(), Names(loaded.map.topic_prefix), schemas))
+    shown = _as_json(found) | {
+        "version": decoded.version,
+        "record_data": decoded.record,
+        "cannot_be_read": decoded.problem,
+        "bytes": (found.value or b"").hex(),
+        "headers": {name: content.decode(errors="replace") for name, content in found.headers},
+    }
+    if as_json:
+        typer.echo(json.dumps(shown, default=str, ensure_ascii=False))
+        return
+    for name, value in shown.items():
+        if value not in (None, "", {}):
+            if isinstance(value, dict):
+                typer.echo(f"{name}:")
+                for key, inner in value.items():
+                    typer.echo(f"    {key}: {inner}")
+            else:
+                typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def requeue(
+    ctx: typer.Context,
+    letters: Annotated[list[str] | None, typer.Argument(help="Letters to send back; or use the options.")] = None,
+    flow: FlowOption = None,
+    data_type: TypeOption = None,
+    reason: ReasonOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every open letter that the options leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent back; send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send dead letters back to the flow that refused them; each is closed when it has landed.
+
+    Examples: sorbus dlq requeue customer-to-accounting:customer:2:41; sorbus dlq requeue --all --reason DataError
+    """
+    from sorbus.bus.names import Names
+    from sorbus.dlq.requeue import requeue as send_back
+    from sorbus.settings import Settings
+
+    loaded = Context.of(ctx).load()
+    found = _letters(loaded, flow, data_type, reason)
+    if letters:
+        found = [_one(found, letter) for letter in letters]
+    elif not (everything or flow or data_type or reason):
+        raise typer.BadParameter("name letters, or choose them with --flow, --type, --reason or --all")
+    chosen = [letter for letter in found if letter.flow] if not letters else found
+    if not dry_run and chosen:
+        send_back(Settings(), Names(loaded.map.topic_prefix), chosen)
+    left = len(found) - len(chosen)
+    if as_json:
+        typer.echo(json.dumps({"requeued": [letter.id for letter in chosen], "dry_run": dry_run, "left": left}))
+        return
+    typer.echo(f"{len(chosen)} {'would be' if dry_run else ''} sent back".replace("  ", " "))
+    if left:
+        typer.echo(f"{left} left: rows that a producer could not make canonical; mend them in their source")
+
+
+def _letters(loaded: LoadedMap, flow: str | None, data_type: str | None, reason: str | None) -> list[DeadLetter]:
+    from sorbus.bus.names import Names
+    from sorbus.dlq.review import open_letters
+    from sorbus.errors import SorbusError
+    from sorbus.settings import Settings
+
+    if data_type is not None and data_type not in loaded.map.data_types:
+        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+    if flow is not None and flow not in {each.id for each in loaded.map.flows}:
+        raise SorbusError(f"the map has no flow {flow!r}: {', '.join(each.id for each in loaded.map.flows)}")
+    wanted = [data_type] if data_type else list(loaded.map.data_types)
+    letters = open_letters(Settings(), Names(loaded.map.topic_prefix), wanted)
+    return [
+        letter
+        for letter in letters
+        if (flow is None or letter.flow == flow) and (reason is None or letter.reason == reason)
+    ]
+
+
+def _one(letters: list[DeadLetter], id: str) -> DeadLetter:
+    from sorbus.errors import SorbusError
+
+    for letter in letters:
+        if letter.id == id:
+            return letter
+    raise SorbusError(f"no open dead letter is called {id!r}; see `sorbus dlq list`")
+
+
+def _as_json(letter: DeadLetter) -> dict[str, object]:
+    return {
+        "id": letter.id,
+        "data_type": letter.data_type,
+        "record": letter.record_id.decode(errors="replace"),
+        "flow": letter.flow,
+        "system": letter.system,
+        "reason": letter.reason,
+        "field": letter.field,
+        "rule": letter.rule,
+        "message": letter.message,
+        "words": letter.words,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "attempts": letter.attempts,
+        "first_at": datetime.fromtimestamp(letter.first_at / 1e6, UTC).isoformat(),
+        "last_at": datetime.fromtimestamp(letter.last_at / 1e6, UTC).isoformat(),
+    }

@@ -1,0 +1,1 @@
+"""Replaying a topic into one flow's target."""
