@@ -24,7 +24,7 @@ def requeue(
         if not letter.flow:
             raise SorbusError(
                 f"{letter.id}: {letter.system}'s producer could not make this row canonical, so no flow can take"
-                " it; mend the row in the source or the mapping sheet: its next change publishes it and closes the letter"
+                " it; mend the row in the source or the mapping sheet: its next change closes the letter"
             )
     failed: list[str] = []
 

@@ -142,7 +142,7 @@ class ProduceLoop:
             self._sweep(sweep, publisher)
         self._position = batch.position
         self._publish_changes(batch.changes, publisher)
-        for reject in batch.rejects:
+        for reject in _still_bad(batch):
             self._reject(reject, publisher)
         if publisher.open_since is None:  # nothing but a new position
             topic, key, value = position_message(self._names, self._system, batch.position)
@@ -219,6 +219,14 @@ class ProduceLoop:
         if now - self._measured_at > _MEASURE_EVERY:
             self._measured_at = now
             self._metrics.source_lag(producer.lag())
+
+
+def _still_bad(batch: Batch) -> list[Reject]:
+    """The rejects that no newer good state of the same record in the same batch has made obsolete."""
+    if not batch.rejects:
+        return []
+    newest = {(change.data_type, change.id): change.version for change in batch.changes}
+    return [reject for reject in batch.rejects if newest.get((reject.data_type, reject.id), -1) < reject.version]
 
 
 def _letter_id(system: str, data_type: str, id: bytes) -> str:

@@ -151,7 +151,7 @@ def read_to_end(
 
 
 def all_partitions(consumer: Consumer, topic: str, offset: int = OFFSET_BEGINNING) -> list[TopicPartition]:
-    """A topic's partitions at `offset`; empty when there is no such topic. TransientError when Kafka is out of reach."""
+    """A topic's partitions at `offset`; empty when there is no such topic. TransientError without Kafka."""
     with kafka_errors(f"looking up topic {topic}"):
         found = consumer.list_topics(topic, timeout=10).topics[topic]
     if found.error is not None:
