@@ -22,36 +22,6 @@ systems:
 """
 OWNED = "data_types:\n  customer: {system_of_record: crm, source: {table: customers}}\n"
 INTO_ERP = "flows:\n  - {data_type: customer, to: erp, target: {table: partners}}\n"
-INTO_PARTNERS = (
-    "flows:\n  - {data_type: customer, to: erp, target: {table: partners, existing: true, key: partner_no}}\n"
-)
-CRM = """
-system: crm
-resources:
-  public.customers:
-    key: [id]
-    fields:
-      id: {kind: int}
-      company: {kind: string}
-      since: {kind: string}
-      balance: {kind: double, native: real}
-      extra: {kind: string, native: jsonb}
-  public.lines:
-    fields:
-      order_id: {kind: int}
-      amount: {kind: decimal}
-"""
-ERP = """
-system: erp
-resources:
-  public.partners:
-    key: [partner_no]
-    fields:
-      partner_no: {kind: string, required: true}
-      name: {kind: string, required: true}
-      opened: {kind: date}
-      rating: {kind: double}
-"""
 
 
 def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -117,7 +87,8 @@ def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> N
             "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London",
         ),
         (
-            "{data_type: customer, to: erp, none: no, manual: {checklist: [], schedule: s, responsible: r, verification: v}}",
+            "{data_type: customer, to: erp, none: no, "
+            "manual: {checklist: [], schedule: s, responsible: r, verification: v}}",
             "contradiction",
             "keep the one that is true",
         ),
@@ -178,171 +149,6 @@ def test_a_two_way_flow_alone_is_no_loop_but_with_another_it_is(findings_of: Fin
     assert findings_of(SYSTEMS + OWNED + supplier + two_way + more) == []
     more = "  - {data_type: customer, to: web, target: {table: people}}\n" + more
     assert [finding.code for finding in findings_of(SYSTEMS + OWNED + supplier + two_way + more)] == ["loop"]
-
-
-@pytest.mark.parametrize(
-    ("row", "code", "cure"),
-    [
-        (
-            "crm,customers.a,erp,partners.b,,",
-            "no-canonical-side",
-            "make it two rows: crm to canonical, and canonical to erp",
-        ),
-        (
-            "canonical,customer.id,canonical,customer.name,,",
-            "no-canonical-side",
-            "write a system of the map on one side",
-        ),
-        ("crn,customers.a,canonical,customer.name,,", "unknown-system", "did you mean crm?"),
-        (
-            "erp,partners.a,canonical,customer.name,,",
-            "not-owner",
-            "delete the row, write crm for its Source System, or make it own the field: field_owners",
-        ),
-        ("crm,customers.a,canonical,custmer.name,,", "unknown-data-type", "did you mean customer?"),
-        ("crm,customers.a,canonical,customer.nmae,,", "unknown-field", "did you mean name?"),
-        ("crm,customers.a,canonical,customer.lines[].sku,,", "unknown-field", "customer has no list of records"),
-        (
-            "crm,customers.a,canonical,customer.id,,",
-            "id-mapped",
-            "delete the row; another key is named in the data type's `source:`",
-        ),
-        ("crm,customers.a,canonical,customer.email,value | trmi,", "bad-rule", "did you mean trim?"),
-        ('crm,customers.a,canonical,customer.status,"value | lookup(""stauts"")",', "bad-rule", "did you mean status?"),
-        ('crm,customers.a,canonical,customer.status,"""ACTIV""",', "bad-value", "did you mean ACTIVE?"),
-        (
-            "crm,,canonical,customer.email,,",
-            "no-source",
-            'name the source field, or write a rule such as "GB" or record.NAME',
-        ),
-        ("crm,cutomers.a,canonical,customer.email,,", "unused-row", "write customers.a, or delete the row"),
-        (
-            "canonical,customer.name,web,people.name,,",
-            "unused-row",
-            "add a flow (data_type: customer, to: web), or delete the row",
-        ),
-        ("canonical,customer.name,erp,partner.name,,", "unused-row", "write partners.name, or delete the row"),
-        ("canonical,customer.name,erp,,,", "no-target", "write RESOURCE.COLUMN"),
-    ],
-)
-def test_a_row_that_means_nothing_is_found_with_its_line(findings_of: Findings, row: str, code: str, cure: str) -> None:
-    sound = "crm,customers.company,canonical,customer.name,,\ncanonical,customer.name,erp,partners.n,,\n"
-    lookups = "lookups: {status: {a: ACTIVE}}\n"
-
-    findings = findings_of(SYSTEMS + OWNED + INTO_ERP + lookups, sound + row + "\n")
-
-    assert [(found.line, found.code, found.cure.partition("; ")[0]) for found in findings] == [
-        (4, code, cure.partition("; ")[0])
-    ]
-
-
-def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> None:
-    rows = "canonical,customer.name,erp,partners.n,,\ncanonical,customer.email,erp,public.partners.n,,\n"
-
-    [finding] = findings_of(SYSTEMS + OWNED + INTO_ERP.replace("partners", "public.partners"), rows)
-
-    assert (finding.line, finding.code) == (3, "filled-twice")
-    assert "first at sheet.csv:2" in finding.message
-
-
-@pytest.mark.parametrize(
-    ("row", "cure"),
-    [
-        (
-            "crm,customers.since,canonical,customer.created_at,,",
-            'write the rule value | datetime("%d/%m/%Y", tz="UTC")',
-        ),
-        ("crm,customers.balance,canonical,customer.credit_limit,,", "write the rule value | decimal"),
-        (
-            "crm,customers.company,canonical,customer.credit_limit,value | trim,",
-            "write the rule (value | trim) | decimal",
-        ),
-        ("crm,customers.company,canonical,customer.tags,,", 'write the rule value | split(";")'),
-        ("canonical,customer.credit_limit,erp,partners.rating,,", "write the rule value | float"),
-        ("canonical,customer.created_at,erp,partners.opened,,", 'write the rule value | date(tz="Europe/London")'),
-    ],
-)
-def test_types_that_do_not_convert_show_the_rule_that_does_it(findings_of: Findings, row: str, cure: str) -> None:
-    sound = "crm,customers.company,canonical,customer.name,,\ncanonical,customer.name,erp,partners.name,,\n"
-
-    findings = findings_of(SYSTEMS + OWNED + INTO_PARTNERS, sound + row + "\n", {"crm": CRM, "erp": ERP})
-
-    assert [(found.line, found.code, found.cure) for found in findings] == [(4, "bad-type", cure)]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        'crm,customers.since,canonical,customer.created_at,"value | datetime(""%Y"", tz=""UTC"")",',
-        "crm,customers.balance,canonical,customer.credit_limit,value | decimal,",
-        "crm,customers.extra,canonical,customer.tags,value.tags,",
-        "crm,customers.id,canonical,customer.number,,",
-        "canonical,customer.id,erp,partners.partner_no,,",
-    ],
-)
-def test_types_that_convert_are_no_finding(findings_of: Findings, row: str) -> None:
-    sound = "crm,customers.company,canonical,customer.name,,\ncanonical,customer.name,erp,partners.name,,\n"
-
-    assert findings_of(SYSTEMS + OWNED + INTO_PARTNERS, sound + row + "\n", {"crm": CRM, "erp": ERP}) == []
-
-
-def test_what_a_catalog_does_not_have_is_found(findings_of: Findings) -> None:
-    rows = """crm,customers.compny,canonical,customer.name,,
-crm,customers.company,canonical,customer.legal_name,record.compny | default(value),
-canonical,customer.name,erp,partners.nam,,
-canonical,customer.name,erp,partners.name,,
-"""
-    text = SYSTEMS + OWNED + INTO_PARTNERS
-
-    assert [(found.line, found.code, found.cure) for found in findings_of(text, rows, {"crm": CRM, "erp": ERP})] == [
-        (2, "unknown-column", "did you mean company?"),
-        (3, "bad-rule", "did you mean company?"),
-        (4, "unknown-column", "did you mean name?"),
-    ]
-
-
-def test_a_table_that_a_catalog_does_not_have_is_found(findings_of: Findings) -> None:
-    text = SYSTEMS + OWNED.replace("table: customers", "table: custumers")
-
-    [finding] = findings_of(text, "", {"crm": CRM})
-
-    assert (finding.line, finding.code) == (7, "unknown-resource")
-    assert "did you mean public.customers?" in finding.cure
-
-
-def test_a_required_column_that_nothing_fills_is_found_with_the_row_to_add(findings_of: Findings) -> None:
-    rows = 'canonical,customer.created_at,erp,partners.opened,"value | date(tz=""UTC"")",\n'
-
-    assert _codes(findings_of(SYSTEMS + OWNED + INTO_PARTNERS, rows, {"erp": ERP})) == [
-        ("unfilled", "add a row: canonical,customer.name,erp,partners.name")
-    ]
-
-
-def test_a_required_canonical_field_that_nothing_fills_is_found(findings_of: Findings) -> None:
-    owned = "data_types:\n  customer: {system_of_record: crm, source: {table: customers}, required: [email]}\n"
-    rows = "crm,customers.company,canonical,customer.legal_name,,\n"
-
-    assert _codes(findings_of(SYSTEMS + owned, rows)) == [
-        ("unfilled", "add a row: crm,customers.COLUMN,canonical,customer.email"),
-        ("unfilled", "add a row: crm,customers.COLUMN,canonical,customer.name"),
-    ]
-
-
-def test_a_list_without_its_required_fields_is_found(findings_of: Findings) -> None:
-    text = """
-data_types:
-  order:
-    system_of_record: crm
-    source: {table: orders, children: {lines: {table: lines, parent: [order_id]}}}
-"""
-    rows = """crm,orders.customer_id,canonical,order.customer_id,,
-crm,,canonical,order.currency,\"\"\"EUR\"\"\",
-crm,lines.amount,canonical,order.lines[].net_amount,,
-"""
-
-    assert _codes(findings_of(SYSTEMS + text, rows)) == [
-        ("unfilled", "add a row: crm,lines.COLUMN,canonical,order.lines[].quantity")
-    ]
 
 
 @pytest.mark.parametrize(
