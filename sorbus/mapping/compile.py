@@ -104,9 +104,10 @@ class Compiler:
         return self._member(node.node, node.attr)
 
     def _item(self, node: nodes.Getitem) -> Part:
-        key = node.arg.value if isinstance(node.arg, nodes.Const) else None
         if isinstance(node.arg, nodes.Slice):
             return self.compile(node.arg)
+        place = self.compile(node.arg)
+        key = place.constant if place.written else None
         if not isinstance(key, str | int) or isinstance(key, bool):
             raise RuleError("[…] takes a field's name in quotes or a place", cure='write record["a name"] or value[0]')
         return self._member(node.node, key)

@@ -63,6 +63,8 @@ def python_types(kinds: Iterable[Kind]) -> frozenset[type]:
 def in_words(kinds: Iterable[Kind]) -> str:
     """`text`, `a date or a point in time`: how people say it."""
     wanted = set(kinds)
+    if wanted >= SCALAR:
+        return "a single value"
     wanted -= TEXT - {"string"} if wanted >= TEXT else set()
     names = [words for kind, words in _WORDS.items() if kind in wanted]
     names = list(dict.fromkeys(names))

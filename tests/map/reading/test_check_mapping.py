@@ -1,4 +1,4 @@
-"""What `sorbus map check` finds in the mapping sheets: rows without meaning, types that don't fit, fields left empty."""
+"""What `sorbus map check` finds in the mapping sheets: rows without meaning, types that do not fit, empty fields."""
 
 from __future__ import annotations
 
