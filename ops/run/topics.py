@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import stamina
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -17,6 +18,7 @@ from confluent_kafka.admin import (
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.connector import Step
+from sorbus.errors import TransientError
 from sorbus.map.model import Map
 
 _DAY = 24 * 3600 * 1000
@@ -85,9 +87,19 @@ def _create(admin: AdminClient, topic: Topic) -> Step:
             admin.create_topics([NewTopic(topic.name, topic.partitions, -1, config=dict(topic.config))]).values(),
             f"making topic {topic.name}",
         )
+        _wait_for(admin, topic.name)
 
     many = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
     return Step("kafka", f"topic {topic.name}", f"make it: {many}, {topic.config['cleanup.policy']}", create)
+
+
+@stamina.retry(on=TransientError, attempts=20, wait_initial=0.05, wait_max=1.0, timeout=_TIMEOUT)
+def _wait_for(admin: AdminClient, name: str) -> None:
+    """Returns once the topic's partitions have leaders: brokers learn of a new topic a moment after it is made."""
+    with kafka_errors(f"waiting for topic {name}"):
+        found = admin.list_topics(name, timeout=_TIMEOUT).topics[name]
+    if found.error is not None or any(part.leader < 0 for part in found.partitions.values()):
+        raise TransientError(f"topic {name} is made, but its partitions have no leaders; look at the brokers")
 
 
 def _partitions(admin: AdminClient, topic: Topic, have: int) -> Step | None:

@@ -17,9 +17,10 @@ from sorbus.bus.names import Names
 from sorbus.map.model import Flow, Map
 from sorbus.map.timing import parse_timing
 from sorbus.ops.watch import offsets
+from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.letters import OpenLetters
 from sorbus.ops.watch.offsets import Group, Part
-from sorbus.ops.watch.unread import Span, Unread, UnreadReader
+from sorbus.ops.watch.unread import Span, UnreadReader
 from sorbus.settings import Settings
 
 GRACE = 300.0
@@ -105,6 +106,7 @@ class Watch:
         self._data_types = tuple(company.data_types)
         self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
         self._admin = admin(settings)
+        self._committed = Committed(settings)
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._clock = slots, clock
@@ -123,38 +125,52 @@ class Watch:
         )
         ends = offsets.ends(self._admin, [part for parts in topics.values() for part in parts])
         groups = offsets.groups(self._admin, [names.group(flow.id) for flow in self._flows])
+        parts = {names.group(flow.id): self._read_by(flow, topics) for flow in self._flows}
+        committed = self._committed.ask(parts)
         letters = self._count_letters(topics, ends)
         written = self._topic_states(topics, ends)
         last = {topic.data_type: topic.last_event for topic in written}
         now = self._clock()
         flows = tuple(
-            self._flow_state(flow, groups[names.group(flow.id)], topics, ends, letters, last, now)
+            self._flow_state(
+                flow, groups[names.group(flow.id)], self._spans(flow, topics, ends, committed), letters, last, now
+            )
             for flow in self._flows
         )
         return Measurement(now, flows, written, letters, self._slots())
 
     def close(self) -> None:
+        self._committed.close()
         self._unread.close()
         self._letters.close()
+
+    def _read_by(self, flow: Flow, topics: Mapping[str, list[Part]]) -> list[Part]:
+        names = (self._names.topic(flow.data_type), self._names.requeue(flow.id))
+        return [part for topic in names for part in topics.get(topic, ())]
+
+    def _spans(
+        self,
+        flow: Flow,
+        topics: Mapping[str, list[Part]],
+        ends: Mapping[Part, int],
+        committed: Mapping[str, Mapping[Part, int]],
+    ) -> dict[Part, Span]:
+        parts, own = self._read_by(flow, topics), committed[self._names.group(flow.id)]
+        first = offsets.begins(self._admin, [part for part in parts if part not in own])
+        return {part: Span(own.get(part, first.get(part, 0)), ends[part]) for part in parts}
 
     def _flow_state(
         self,
         flow: Flow,
         group: Group,
-        topics: Mapping[str, list[Part]],
-        ends: Mapping[Part, int],
+        spans: Mapping[Part, Span],
         letters: Mapping[tuple[str, str], int],
         last: Mapping[str, float | None],
         now: float,
     ) -> FlowState:
-        parts = [
-            part
-            for topic in (self._names.topic(flow.data_type), self._names.requeue(flow.id))
-            for part in topics.get(topic, ())
-        ]
-        unread = self._look(self._names.group(flow.id), group, parts, ends)
-        position = sum(group.committed.get(part, 0) for part in parts)
-        oldest = min((item.since for item in unread.values() if item.since is not None), default=now)
+        unread = self._unread.look(self._names.group(flow.id), spans).values()
+        position = sum(span.committed for span in spans.values())
+        oldest = min((item.since for item in unread if item.since is not None), default=now)
         return FlowState(
             flow=flow.id,
             data_type=flow.data_type,
@@ -162,19 +178,12 @@ class Watch:
             state=_state(flow, group),
             members=group.members,
             position=position,
-            lag_records=sum(item.records for item in unread.values()),
+            lag_records=sum(item.records for item in unread),
             lag_seconds=max(0.0, now - oldest),
             rate=self._rate(flow.id, position, now),
             dead_letters=letters.get((flow.data_type, flow.id), 0),
             last_change=last.get(flow.data_type),
             period=self._periods[flow.id],
-        )
-
-    def _look(self, name: str, group: Group, parts: list[Part], ends: Mapping[Part, int]) -> dict[Part, Unread]:
-        fresh = [part for part in parts if part not in group.committed]
-        first = offsets.begins(self._admin, fresh)
-        return self._unread.look(
-            name, {part: Span(group.committed.get(part, first.get(part, 0)), ends[part]) for part in parts}
         )
 
     def _rate(self, flow: str, position: int, now: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as NoAnswer
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import stamina
 from confluent_kafka import (
-    ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -29,17 +27,29 @@ _TIMEOUT = 15.0
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
-_NO_LEADER = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART}
+_SETTLING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 _T = TypeVar("_T")
+
+
+def _is_settling(error: Exception) -> bool:
+    """Whether asking again shortly is all it takes: right after a topic is made, or a broker has come or gone."""
+    cause = error.__cause__
+    return isinstance(cause, KafkaException) and cause.args[0].code() in _SETTLING
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group: its state in Kafka's words (lower case), how many belong to it, and how far it is."""
+    """A consumer group: its state in Kafka's words (lower case), and how many belong to it."""
 
     state: str
     members: int
-    committed: Mapping[Part, int]
 
 
 def partitions_of(admin: AdminClient, topics: Iterable[str]) -> dict[str, list[Part]]:
@@ -69,40 +79,22 @@ def newest(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, float]:
     return {part: stamp / 1000 for part, (_, stamp) in found.items() if stamp > 0}
 
 
+@stamina.retry(on=_is_settling, attempts=10, wait_initial=0.1, wait_max=1.0)
 def groups(admin: AdminClient, names: Sequence[str]) -> dict[str, Group]:
-    """Each group's state and committed offsets; one nobody has ever joined is `dead`, with no offsets."""
+    """Each group's state and size; one that nobody has ever joined is `dead`."""
     if not names:
         return {}
     with kafka_errors("describing consumer groups"):
         described = admin.describe_consumer_groups(list(names), request_timeout=_TIMEOUT)
-        # The API takes one group per request; all are under way before the first answer is waited for.
-        offsets = {
-            name: admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(name)], request_timeout=_TIMEOUT, require_stable=False
-            )[name]
-            for name in names
-        }
-    wait([*described.values(), *offsets.values()], _TIMEOUT)
+    wait(described.values(), _TIMEOUT)
     found = {}
     for name in names:
         answer = _known(described[name], f"describing group {name}")
-        committed = _known(offsets[name], f"reading the offsets of group {name}")
-        state = ConsumerGroupState.DEAD if answer is None else answer.state
-        found[name] = Group(
-            state.name.lower(),
-            0 if answer is None else len(answer.members),
-            {} if committed is None else _by_part(committed.topic_partitions),
-        )
+        found[name] = Group("dead", 0) if answer is None else Group(answer.state.name.lower(), len(answer.members))
     return found
 
 
-def _leader_moves(error: Exception) -> bool:
-    """Whether asking again shortly is all it takes: right after a topic is made, or a broker has gone."""
-    cause = error.__cause__
-    return isinstance(cause, KafkaException) and cause.args[0].code() in _NO_LEADER
-
-
-@stamina.retry(on=_leader_moves, attempts=6, wait_initial=0.1, wait_max=1.0)
+@stamina.retry(on=_is_settling, attempts=10, wait_initial=0.1, wait_max=1.0)
 def _offsets(admin: AdminClient, parts: Sequence[Part], spec: OffsetSpec) -> dict[Part, tuple[int, int]]:
     if not parts:
         return {}
@@ -138,7 +130,3 @@ def _known(future: Future[_T], doing: str) -> _T | None:
         if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return None
         raise
-
-
-def _by_part(partitions: Iterable[TopicPartition]) -> dict[Part, int]:
-    return {(item.topic, item.partition): item.offset for item in partitions if item.offset >= 0}

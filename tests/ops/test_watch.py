@@ -6,23 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic, OffsetSpec
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.map.model import Map
-from sorbus.ops.embedded.stack import Stack
+from sorbus.ops.embedded import Addresses
 from sorbus.ops.watch.measure import FlowState, Watch, longest_pause
 from sorbus.settings import Settings
 
+LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 HOUR, DAY = 3600.0, 86400.0
 Open = Callable[[], Watch]
 
 
 @pytest.fixture
-def settings(stack: Stack) -> Settings:
-    return Settings(kafka=stack.addresses.kafka)
+def settings(stack: Addresses) -> Settings:
+    return Settings(kafka=stack.kafka)
 
 
 @pytest.fixture
@@ -86,8 +87,21 @@ def publish(settings: Settings, topic: str, count: int, *, partition: int = 0, a
     producer.flush(30)
     if abort:
         producer.abort_transaction()
-    else:
-        producer.commit_transaction()
+        return
+    producer.commit_transaction()
+    _wait_until_visible(settings, topic, partition)
+
+
+def _wait_until_visible(settings: Settings, topic: str, partition: int) -> None:
+    """A commit returns before its marker is written; only behind the marker do readers see the messages."""
+    client, part = admin(settings), TopicPartition(topic, partition)
+    deadline = time.monotonic() + 20
+    while True:
+        (written,) = client.list_offsets({part: LATEST}).values()
+        (visible,) = client.list_offsets({part: LATEST}, isolation_level=IsolationLevel.READ_COMMITTED).values()
+        if visible.result(10).offset == written.result(10).offset > 0:
+            return
+        assert time.monotonic() < deadline, f"the transaction on {topic} never ended"
 
 
 def commit(settings: Settings, group: str, topic: str, offset: int, partition: int = 0) -> None:

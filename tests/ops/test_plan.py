@@ -1,0 +1,195 @@
+"""Plan and apply: what differs is shown, done once, and what would lose data is left to a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sorbus.bus.kafka import admin
+from sorbus.connector import Step
+from sorbus.errors import SchemaError
+from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.model import Map
+from sorbus.ops.embedded import Addresses
+from sorbus.ops.run.subjects import plan_subjects
+from sorbus.ops.run.topics import Topic, plan_topics, topics_of
+from sorbus.settings import Settings
+
+NAME = {"name": "name", "type": "string", "doc": "What it is called."}
+NOTE = {"name": "note", "type": ["null", "string"], "default": None, "doc": "A remark."}
+KIND = {
+    "name": "kind",
+    "type": {"type": "enum", "name": "thing_kind", "symbols": ["UNKNOWN", "SMALL"], "default": "UNKNOWN"},
+    "default": "UNKNOWN",
+    "doc": "Its kind.",
+}
+POLICY = {"cleanup.policy": "compact"}
+Write = Callable[..., LoadedMap]
+
+
+@pytest.fixture
+def settings(stack: Addresses) -> Settings:
+    return Settings(kafka=stack.kafka, registry=stack.registry)
+
+
+@pytest.fixture
+def write(tmp_path: Path, unique: str) -> Write:
+    """Writes a map with one data type `thing` of the given fields, and loads it."""
+
+    def write_map(*fields: object, partitions: int = 2) -> LoadedMap:
+        (tmp_path / "schemas").mkdir(exist_ok=True)
+        schema = {"type": "record", "name": "thing", "namespace": "sorbus", "doc": "A thing.", "fields": fields}
+        (tmp_path / "schemas" / "thing.avsc").write_text(json.dumps(schema))
+        (tmp_path / "map.yaml").write_text(
+            f"""
+topic_prefix: {unique}
+systems:
+  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
+  books: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
+data_types:
+  thing: {{system_of_record: crm, source: {{table: public.things}}, partitions: {partitions}}}
+flows:
+  - {{data_type: thing, to: books, target: {{table: copied_things}}}}
+"""
+        )
+        return load_map(tmp_path / "map.yaml")
+
+    return write_map
+
+
+def run(steps: list[Step]) -> None:
+    for step in steps:
+        assert step.apply is not None, step
+        step.apply()
+
+
+def test_topics_are_made_once_with_their_compaction(write: Write, settings: Settings, unique: str) -> None:
+    client, wanted = admin(settings), topics_of(write(NAME).map)
+    steps = plan_topics(client, wanted)
+    assert [step.what for step in steps] == [
+        f"topic {unique}{name}" for name in ("sorbus.positions", "thing", "thing.dlq", "thing-to-books.requeue")
+    ]
+    run(steps)
+    assert plan_topics(client, wanted) == []
+
+
+def test_a_changed_setting_is_put_back(settings: Settings, unique: str) -> None:
+    client = admin(settings)
+    run(plan_topics(client, [Topic(f"{unique}a", 1, {"cleanup.policy": "delete"})]))
+    (step,) = steps = plan_topics(client, [Topic(f"{unique}a", 1, {"cleanup.policy": "compact"})])
+    assert step.detail == "cleanup.policy: delete -> compact"
+    run(steps)
+    deadline = time.monotonic() + 20
+    while left := plan_topics(client, [Topic(f"{unique}a", 1, {"cleanup.policy": "compact"})]):
+        assert time.monotonic() < deadline, f"the brokers never took the setting over: {left}"
+
+
+@pytest.mark.parametrize(("partitions", "words"), [(1, "write 2 in the map"), (4, "keep the number")])
+def test_the_partitions_of_a_keyed_topic_are_never_changed_by_us(
+    settings: Settings, unique: str, partitions: int, words: str
+) -> None:
+    client = admin(settings)
+    run(plan_topics(client, [Topic(f"{unique}a", 2, POLICY)]))
+    (step,) = plan_topics(client, [Topic(f"{unique}a", partitions, POLICY)])
+    assert step.apply is None
+    assert words in step.detail
+
+
+def test_schemas_are_registered_once(write: Write, settings: Settings) -> None:
+    loaded = write(NAME, KIND)
+    steps = plan_subjects(loaded, settings)
+    assert [step.detail for step in steps] == ["register its first schema", "compatibility FULL_TRANSITIVE"]
+    run(steps)
+    assert plan_subjects(loaded, settings) == []
+
+
+def test_an_optional_field_may_come_and_go(write: Write, settings: Settings) -> None:
+    run(plan_subjects(write(NAME), settings))
+    (step,) = steps = plan_subjects(write(NAME, NOTE, KIND), settings)
+    assert step.detail == "register a version after 1; compatible"
+    run(steps)
+    assert plan_subjects(write(NAME), settings) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ({**NAME, "type": "long"},),
+        (NAME, {"name": "size", "type": "long", "doc": "Required, so that old records lack it."}),
+        (NOTE,),
+    ],
+    ids=["another type", "a new required field", "a required field gone"],
+)
+def test_an_incompatible_schema_stops_with_both_side_by_side(
+    write: Write, settings: Settings, fields: tuple[object, ...]
+) -> None:
+    run(plan_subjects(write(NAME), settings))
+    with pytest.raises(SchemaError) as caught:
+        plan_subjects(write(*fields), settings)
+    text = str(caught.value)
+    assert "registered (version 1) | the map's" in text
+    assert "name: string" in text
+    assert "new fields need a default" in text
+
+
+def test_without_a_registry_nothing_is_registered(write: Write, settings: Settings) -> None:
+    assert plan_subjects(write(NAME), Settings(kafka=settings.kafka)) == []
+
+
+def test_the_names_of_topics_follow_the_map() -> None:
+    company = Map.model_validate(
+        {
+            "topic_prefix": "acme.",
+            "systems": {"a": {"kind": "postgres"}, "b": {"kind": "postgres"}},
+            "data_types": {"order": {"system_of_record": "a", "partitions": 6}},
+            "flows": [{"data_type": "order", "to": "b"}, {"data_type": "order", "to": "a", "none": "its own"}],
+        }
+    )
+    assert [(topic.name, topic.partitions) for topic in topics_of(company)] == [
+        ("acme.sorbus.positions", 1),
+        ("acme.order", 6),
+        ("acme.order.dlq", 1),
+        ("acme.order-to-b.requeue", 1),
+    ]
+
+
+def test_apply_leaves_nothing_to_plan_but_the_slot(
+    write: Write, stack: Addresses, make_database: Callable[[str], str]
+) -> None:
+    loaded = write(NAME)
+    dsn = make_database("create table public.things (id int primary key, name text not null)")
+    env = {
+        **os.environ,
+        "CRM_DSN": dsn,
+        "SORBUS_KAFKA": stack.kafka,
+        "SORBUS_REGISTRY": stack.registry,
+    }
+
+    def sorbus(*words: str) -> subprocess.CompletedProcess[str]:
+        command = (str(Path(sys.executable).with_name("sorbus")), "--map", str(loaded.file), *words)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    before = sorbus("plan", "--json")
+    assert before.returncode == 0, before.stderr
+    assert {step["where"] for step in json.loads(before.stdout)["steps"]} == {"kafka", "registry", "crm", "books"}
+    assert sorbus("plan", "--check").returncode == 1
+    applied = sorbus("apply", "--yes")
+    assert applied.returncode == 0, applied.stderr
+    left = json.loads(sorbus("plan", "--json").stdout)["steps"]
+    assert [step["what"].split()[0] for step in left] == ["slot"], left
+
+
+def test_plan_refuses_a_map_with_findings(tmp_path: Path) -> None:
+    file = tmp_path / "map.yaml"
+    file.write_text("systems: {}\ndata_types:\n  order: {system_of_record: nowhere}\n")
+    command = (str(Path(sys.executable).with_name("sorbus")), "--map", str(file), "plan")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"{file}:3" in done.stderr
