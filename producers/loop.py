@@ -20,7 +20,7 @@ from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import PermanentError, TransientError
-from sorbus.event import VERSION_HEADER, Encoded, event_encoder
+from sorbus.event import VERSION_HEADER, EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
@@ -53,7 +53,7 @@ class ProduceLoop:
         self._settings = settings
         self._names = Names(system.topic_prefix)
         self._health, self._metrics, self._stop, self._progress = health, metrics, stop, progress
-        self._encoders: Mapping[str, Callable[..., Encoded]] = {}
+        self._encoders: Mapping[str, EventEncoder] = {}
         self._count: Counter[tuple[str, bool]] = Counter()
         self._measured_at = 0.0
         self._position: Position | None = None

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
+from sorbus.avro.decode import Undecodable, read_bytes, read_long
 from sorbus.avro.encode import EPOCH, LENGTHS, encode_bytes, encode_long
 from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, RecordSchema, parse_schema
@@ -79,54 +79,46 @@ def _moment(micros: int) -> tuple[bytes, bytes]:
     return encode_long(micros), text.replace("+00:00", "Z").encode()
 
 
-class Encoded(NamedTuple):
-    """An event ready to be produced."""
-
-    value: bytes
-    headers: Headers
+Encoded = tuple[bytes, Headers]
+EventEncoder = Callable[[bytes, int, int, int, bytes | None], Encoded]
 
 
-def event_encoder(prefix: bytes, source: str, data_type: str) -> Callable[..., Encoded]:
-    """`encode(id, version, occurred_at, captured_at, data)` for one data type: times in microseconds since 1970."""
+def event_encoder(prefix: bytes, source: str, data_type: str) -> EventEncoder:
+    """`encode(id, version, occurred_at, captured_at, data)` for one data type gives an event's value and headers.
+
+    Times are in microseconds since 1970; `data` None is a delete.
+    """
     written_source, subject = encode_bytes(source.encode()), data_type.encode()
     fixed: Headers = [("ce_specversion", b"1.0"), ("content-type", b"application/avro"), ("ce_source", source.encode())]
-    upsert_type, delete_type = (
-        ("ce_type", f"sorbus.{data_type}.upsert".encode()),
-        (
-            "ce_type",
-            f"sorbus.{data_type}.delete".encode(),
-        ),
-    )
-    upserts, deletes = [*fixed, upsert_type], [*fixed, delete_type]
+    upserts: Headers = [*fixed, ("ce_type", f"sorbus.{data_type}.upsert".encode())]
+    deletes: Headers = [*fixed, ("ce_type", f"sorbus.{data_type}.delete".encode())]
 
     def encode(id: bytes, version: int, occurred_at: int, captured_at: int, data: bytes | None) -> Encoded:
         number = b"%d" % version
         event_id = b"%b/%b@%b" % (subject, id, number)
         size, event_size = len(id), len(event_id)
         occurred, occurred_text = _moment(occurred_at)
-        value = b"".join(
-            (
-                prefix,
-                LENGTHS[size] if size < 4096 else encode_long(size),
-                id,
-                b"\0" if data is not None else b"\2",
-                encode_long(version),
-                written_source,
-                occurred,
-                _moment(captured_at)[0],
-                LENGTHS[event_size] if event_size < 4096 else encode_long(event_size),
-                event_id,
-                b"\0" if data is None else b"\2" + data,
-            )
+        captured, _ = _moment(captured_at)
+        value = (
+            prefix
+            + (LENGTHS[size] if size < 4096 else encode_long(size))
+            + id
+            + (b"\0" if data is not None else b"\2")
+            + encode_long(version)
+            + written_source
+            + occurred
+            + captured
+            + (LENGTHS[event_size] if event_size < 4096 else encode_long(event_size))
+            + event_id
+            + (b"\0" if data is None else b"\2" + data)
         )
-        headers = [
+        return value, [
             *(deletes if data is None else upserts),
             ("ce_id", event_id),
             ("ce_subject", id),
             ("ce_time", occurred_text),
             (VERSION_HEADER, number),
         ]
-        return Encoded(value, headers)
 
     return encode
 
@@ -152,7 +144,13 @@ def open_frame(frame: bytes) -> Opened:
         else:
             raise Undecodable(f"begins with byte 0x{first:02x}: neither the Confluent format nor Avro single-object")
         prefix = frame[:at]
-        id, at = read_bytes(frame, at)
+        size = frame[at]
+        if size < 128:
+            end = at + 1 + (size >> 1)
+            id = frame[at + 1 : end]
+            at = end
+        else:
+            id, at = read_bytes(frame, at)
         op = frame[at]
         if op not in (0, 2):
             raise Undecodable(f"op number {op}")
@@ -165,12 +163,25 @@ def open_frame(frame: bytes) -> Opened:
 def data_at(frame: bytes, at: int) -> int:
     """From where `source` begins to where the record's data begin, past the union's branch; Undecodable."""
     try:
-        size, at = read_long(frame, at)
-        at = skip_long(frame, skip_long(frame, at + size))
-        size, at = read_long(frame, at)
-        return at + size + 1
+        size = frame[at]
+        at = at + 1 + (size >> 1) if size < 128 else _past_bytes(frame, at)
+        while frame[at] > 127:  # occurred_at
+            at += 1
+        at += 1
+        while frame[at] > 127:  # captured_at
+            at += 1
+        at += 1
+        size = frame[at]
+        return at + 2 + (size >> 1) if size < 128 else _past_bytes(frame, at) + 1
     except IndexError:
         raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
+
+
+def _past_bytes(frame: bytes, at: int) -> int:
+    size, at = read_long(frame, at)
+    if size < 0:
+        raise Undecodable("a negative length")
+    return at + size
 
 
 def occurred_at(frame: bytes, at: int) -> int:

@@ -6,7 +6,6 @@ Format"; the types' recv functions). Reading functions are those of `sorbus.avro
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from struct import Struct
 from uuid import UUID
 
@@ -114,7 +113,7 @@ def _reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
         case "bytes", 17:
             return _text
         case "decimal", 1700:
-            return _decimal(kind.scale, scale)
+            return _decimal(kind, scale)
         case "timestamp", 1184:
             return _timestamp
         case "date", 1082:
@@ -200,15 +199,24 @@ def _date(data: bytes, at: int) -> tuple[bytes, int]:
     return _FOUR + _int32(value - _DAYS_2000), at
 
 
-def _decimal(scale: int, kept: int | None) -> CellReader:
+def is_small(kind: FieldType) -> bool:
+    """Whether a decimal's unscaled value fits a bigint: the merge makes a numeric of it, which is cheaper there."""
+    return kind.kind == "decimal" and kind.precision <= 18
+
+
+def _decimal(kind: FieldType, kept: int | None) -> CellReader:
+    scale, small = kind.scale, is_small(kind)
     lost = 10 ** (scale - kept) if kept is not None and kept < scale else 1
-    make: Callable[[int, int], bytes] = numeric_cell
 
     def read(data: bytes, at: int) -> tuple[bytes, int]:
-        raw, at = read_bytes(data, at)
-        value = int.from_bytes(raw, "big", signed=True)
+        size = data[at]
+        if size > 127:
+            raise Undecodable("a decimal of more than 63 bytes")
+        at += 1
+        end = at + (size >> 1)
+        value = int.from_bytes(data[at:end], "big", signed=True)
         if lost > 1 and value % lost:
             raise ValueError(f"has more than the {kept} decimal places that the column keeps")
-        return make(value, scale), at
+        return _EIGHT + _int64(value) if small else numeric_cell(value, scale), end
 
     return read

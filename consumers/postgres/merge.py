@@ -68,6 +68,8 @@ def create_gone() -> list[sql.SQL]:
 
 def _value(alias: str, column: StageColumn) -> sql.Composed:
     value = sql.Identifier(alias, column.name)
+    if column.unit is not None:
+        return sql.SQL("{} * {}::numeric").format(value, sql.Literal(str(column.unit)))
     return sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, cast
 from psycopg.adapt import PyFormat, Transformer
 
 from sorbus.avro.decode import AnyReader, Undecodable, read_long, reader, skip_long
-from sorbus.consumers.postgres.cells import NULL, CellReader, cell_reader, text_cell
+from sorbus.consumers.postgres.cells import NULL, CellReader, cell_reader, is_small, text_cell
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.convert import convert
@@ -24,11 +24,15 @@ Items = dict[str, list[Cells]]
 
 
 class StageColumn(NamedTuple):
-    """A column of the stage: what the COPY delivers (`type`), and the cast that makes the target's value of it."""
+    """A column of the stage: what the COPY delivers (`type`), and what the merge makes the target's value with.
+
+    `cast` to the target's type, or `unit`: a decimal came as a whole number of these (10^-scale).
+    """
 
     name: str
     type: str
     cast: str | None = None
+    unit: Decimal | None = None
 
 
 class Row(NamedTuple):
@@ -80,18 +84,19 @@ class TableShape:
             else:
                 self._reads.append(_Read(field.name, reader(field.type), "value" if uses[field.name] else "skip"))
         self._computed = [item for item in assignments if item not in direct]
-        self.stage = [StageColumn(item.into, columns[item.into].native) for item in direct]
+        types = {field.name: field.type for field in fields}
+        self.stage = [_direct_stage(columns[item.into], types[str(item.source)]) for item in direct]
         self.stage += [StageColumn(item.into, "text", columns[item.into].native) for item in self._computed]
         is_plain = not self._computed and not children and all(read.use == "cell" for read in self._reads)
-        self._plain = [cast("CellReader", read.read) for read in self._reads] if is_plain else None
+        self.plain = [cast("CellReader", read.read) for read in self._reads] if is_plain else None
 
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""
         try:
-            if self._plain is not None:
+            if self.plain is not None:
                 cells: Cells = []
                 append, end = cells.append, at
-                for read in self._plain:
+                for read in self.plain:
                     cell, end = read(data, end)
                     append(cell)
                 return Row(cells, {}, end)
@@ -163,6 +168,12 @@ def _inputs(item: Assignment) -> set[str]:
 
 def _direct(kind: FieldType, column: Column) -> CellReader | None:
     return cell_reader(kind, column.oid, column_scale(column))
+
+
+def _direct_stage(column: Column, kind: FieldType) -> StageColumn:
+    if is_small(kind):
+        return StageColumn(column.name, "bigint", None, Decimal(1).scaleb(-kind.scale))
+    return StageColumn(column.name, column.native)
 
 
 def column_scale(column: Column) -> int | None:

@@ -32,7 +32,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is to run: `name` such as "consume order-to-reporting", and its command line."""
+    """What is to run: `name` such as "consume order-to-reporting", and its command line; {port} in it is filled in."""
 
     name: str
     command: tuple[str, ...]
@@ -78,11 +78,11 @@ class Child:
     def start(self, port: int, env: Mapping[str, str]) -> int:
         """Starts the process; returns the file descriptor of its output (both streams in one)."""
         self._process = subprocess.Popen(
-            self.program.command,
+            [word.replace("{port}", str(port)) for word in self.program.command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **env, "SORBUS_METRICS_PORT": str(port)},
+            env={**os.environ, **env},
             # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then stops each child once.
             process_group=0,
             preexec_fn=_die_with(os.getpid()),

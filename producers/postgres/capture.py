@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 from sorbus.avro.encode import NULL, SOME
@@ -117,7 +118,7 @@ class Capture:
 class RowShape:
     """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
 
-    __slots__ = ("capture", "key", "layout", "oids")
+    __slots__ = ("capture", "id", "key", "layout", "oids", "plan")
 
     def __init__(self, capture: Capture, oids: Oids) -> None:
         self.capture = capture
@@ -129,11 +130,19 @@ class RowShape:
                 f"{capture.table.name} has lost its key column {', '.join(gone)}; mend `key:` of {capture.name}",
                 reason="key gone",
             )
-        self.key = picker([names.index(name) for name in capture.key])
+        places = [names.index(name) for name in capture.key]
+        self.key = picker(places)
         self.layout = capture.layout("", oids)
+        self.plan = self.layout.plan
+        self.id: Callable[[Sequence[object]], bytes] = id_picker(places)
 
-    def id(self, row: Sequence[object]) -> bytes:
-        return record_id(cast("Key", self.key(row)))
+
+def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes]:
+    """Makes a record's id of a row whose key columns are at `places`."""
+    if len(places) == 1:
+        return cast("Callable[[Sequence[object]], bytes]", itemgetter(places[0]))
+    key = picker(places)
+    return lambda row: record_id(cast("Key", key(row)))
 
 
 def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> list[Capture]:

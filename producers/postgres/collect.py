@@ -18,11 +18,13 @@ from sorbus.producers.postgres.pgoutput import (
     Delete,
     Insert,
     PartialRow,
+    ProtocolError,
     Relation,
     Row,
     Truncate,
     Update,
     decode,
+    read_row,
 )
 from sorbus.producers.postgres.state import State
 
@@ -67,6 +69,7 @@ class Collector:
         self._captures = captures
         self._fetch = fetch
         self._readers: dict[int, _Readers] = {}
+        self._direct: dict[bytes, RowShape] = {}
         self._changes: list[Change] = []
         self._rejects: list[Reject] = []
         self._sweeps: list[Sweep] = []
@@ -97,6 +100,15 @@ class Collector:
 
     def feed(self, message: bytes) -> bool:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
+        kind = message[0]
+        if kind == 85 or kind == 73:  # U, I: nearly all there is, so the usual case goes straight through
+            shape = self._direct.get(message[1:5])
+            if shape is not None and message[5] == 78:  # N: the new row alone
+                self._row += 1
+                if self._row > self._skip:
+                    self._bytes += len(message)
+                    self._state_of(shape, message)
+                return True
         found = decode(message)
         if type(found) is Update or type(found) is Insert or type(found) is Delete:
             self._row += 1
@@ -129,6 +141,27 @@ class Collector:
         self._row = 0
         self._skip = self.state.done if self.state.transaction == begin.final_lsn else 0
 
+    def _state_of(self, shape: RowShape, message: bytes) -> None:
+        """A row's new state, of a table that one data type reads as its record's own."""
+        row, end = read_row(message, 6)
+        if end > len(message):
+            raise ProtocolError("a row ends in the middle of a value")
+        version = self._version + 1
+        if version < self._final:
+            version = self._final
+        self._version = version
+        plan = shape.plan
+        if plan is None or type(row) is PartialRow:
+            self._new_state(shape, row, None, shape.id(row), version)
+            return
+        whole = cast("list[bytes | None]", row)
+        try:
+            data = b"".join([encode(whole[column]) for encode, column in plan])
+        except (ValueError, TypeError):
+            self._new_state(shape, row, None, shape.id(row), version)
+            return
+        self._changes.append(Change(shape.capture.name, shape.id(row), version, self._occurred_at, data))
+
     def _next_version(self) -> int:
         version = self._version + 1
         if version < self._final:
@@ -156,10 +189,14 @@ class Collector:
                 self._changes.append(Change(capture.name, old_id, self._next_version(), self._occurred_at, None))
         if new is None or id is None:
             return
-        version = self._next_version()
+        full = old if type(message) is Update and message.is_full else None
+        self._new_state(shape, new, full, id, self._next_version())
+
+    def _new_state(self, shape: RowShape, new: Row, full: Row | None, id: bytes, version: int) -> None:
+        capture = shape.capture
         if type(new) is PartialRow:
-            if type(message) is Update and message.is_full and old is not None:
-                new = [was if now is UNCHANGED else now for was, now in zip(old, new, strict=True)]
+            if full is not None:
+                new = [was if now is UNCHANGED else now for was, now in zip(full, new, strict=True)]
             else:
                 key = cast("Key", shape.key(new))
                 self._xids.add(self._xid)
@@ -216,6 +253,10 @@ class Collector:
                     places = [names.index(column) for column in child.options.parent]
                     readers.parents.append(_Parent(capture, picker(places)))
         self._readers[relation.oid] = readers
+        oid = relation.oid.to_bytes(4, "big")
+        self._direct.pop(oid, None)
+        if len(readers.roots) == 1 and not readers.parents and not readers.roots[0].capture.is_aggregate:
+            self._direct[oid] = readers.roots[0]
 
     def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:
         """What has been collected, in the stream's order, and `state` moved past it."""

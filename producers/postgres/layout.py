@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sorbus.avro.encode import Encoder, encode_long, encoder
+from sorbus.avro.encode import NULL, Encoder, encode_long, encoder
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
@@ -48,7 +48,10 @@ class _Step:
 
 
 class RowLayout:
-    """Encodes the rows of one table as one record (or one list item) of a data type."""
+    """Encodes the rows of one table as one record (or one list item) of a data type.
+
+    `plan`, where no rule is in the way: each field's encoder and the place of its column, in schema order.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class RowLayout:
         self.steps = [self._step(field, by_field.get(field.name)) for field in fields if field.name not in skip]
         self._plan = [(step.encode, step.column) for step in self.steps]
         self._loaders = self._rule_loaders()
+        self.plan = None if any(s.assignment and s.assignment.rule for s in self.steps) else self._plan
         self._encoders: list[tuple[_Step, Encoder | None]] = [
             (step, encoder(step.field.type) if step.assignment and step.assignment.rule else None)
             for step in self.steps
@@ -79,15 +83,11 @@ class RowLayout:
     def encode(self, row: TextRow) -> list[bytes]:
         """Each field's Avro in schema order. PermanentError names field, value and rule."""
         try:
-            if not self._loaders and not self._has_rules:
-                return [encode(row[column] if column >= 0 else None) for encode, column in self._plan]
+            if self.plan is not None:
+                return [encode(row[column]) for encode, column in self._plan]
             return self._encode_with_rules(row)
         except (ValueError, TypeError) as error:
             raise self._explain(row) or PermanentError(str(error), reason="value") from error
-
-    @property
-    def _has_rules(self) -> bool:
-        return any(encode for _, encode in self._encoders)
 
     def _encode_with_rules(self, row: TextRow) -> list[bytes]:
         record = self._record(row)
@@ -157,9 +157,9 @@ class RowLayout:
 
 
 def _constant(field: SchemaField) -> TextEncoder:
-    """The encoder of a field that no column fills: its default, null, or an error for each row."""
+    """The encoder of a field that no column fills: its default, null, or an error, whatever it is given."""
     if field.type.nullable and field.default is None:
-        return text_encoder(25, field.type)
+        return lambda _: NULL
     if field.has_default:
         value = _default(field.default, field.type)
         made = encoder(field.type)(value)

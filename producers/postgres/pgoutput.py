@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from struct import Struct
+from struct import error as struct_error
 from typing import Final, Literal, NamedTuple
 
 from sorbus.errors import SorbusError
@@ -106,12 +107,13 @@ def read_row(data: bytes, at: int) -> tuple[Row, int]:
     """TupleData: the text values of a row that starts at `at`."""
     count, at = data[at] << 8 | data[at + 1], at + 2
     values: Row = []
-    append = values.append
+    append, length = values.append, _uint32
     for _ in range(count):
         kind = data[at]
         if kind == 116:  # t: text
-            end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "big")
-            append(data[at + 5 : end])
+            at += 5
+            end = at + length(data, at - 4)[0]
+            append(data[at:end])
             at = end
         elif kind == 110:  # n: null
             append(None)
@@ -131,7 +133,7 @@ def decode(data: bytes) -> Message:
     """One pgoutput message; ProtocolError when it isn't one."""
     try:
         message, at = _decode(data)
-    except (IndexError, ValueError, UnicodeDecodeError) as error:
+    except (IndexError, ValueError, UnicodeDecodeError, struct_error) as error:
         raise ProtocolError(f"message {data[:1]!r} of {len(data)} bytes can't be read: {error}") from error
     if at > len(data):
         raise ProtocolError(f"message {data[:1]!r} ends in the middle of a value")

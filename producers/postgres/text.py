@@ -126,14 +126,17 @@ def _whole(bits: int) -> Callable[[bytes], bytes]:
 
 
 def _decimal(precision: int, scale: int) -> Callable[[bytes], bytes]:
-    bound = 10**precision
+    bound, point = 10**precision, -scale - 1
 
     def encode(text: bytes) -> bytes:
-        whole, _, fraction = text.partition(b".")
-        if len(fraction) == scale and whole.lstrip(b"-").isdigit():
-            value = int(whole + fraction)
+        if scale and text[point:-scale] == b".":
+            try:
+                value = int(text[:point] + text[-scale:])
+            except ValueError as error:
+                raise ValueError(f"{text.decode()!r} is not a number") from error
             if -bound < value < bound:
-                return encode_unscaled(value)
+                raw = value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
+                return LENGTHS[len(raw)] + raw
         try:
             number = Decimal(text.decode())
         except InvalidOperation as error:

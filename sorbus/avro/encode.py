@@ -34,6 +34,8 @@ def _varint(value: int) -> bytes:
 
 
 LENGTHS = tuple(_varint(size << 1) for size in range(4096))
+_TWO_MORE = tuple(bytes((part & 127 | 128, part >> 7 | 128)) for part in range(1 << 14))
+_LAST = tuple(_varint(part) for part in range(1 << 14))
 SOME_LENGTHS = tuple(SOME + length for length in LENGTHS)
 
 
@@ -44,12 +46,11 @@ def encode_long(value: int) -> bytes:
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"{value} doesn't fit into 64 bits")
     value = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    out = b""
+    while value > 16383:  # two bytes of seven bits at a time, from a table
+        out += _TWO_MORE[value & 16383]
+        value >>= 14
+    return out + _LAST[value]
 
 
 def encode_bytes(value: bytes) -> bytes:

@@ -16,7 +16,6 @@ from sorbus.event import VERSION_HEADER, data_at, occurred_at, open_frame
 from sorbus.schema import RecordSchema
 
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
-_NO_PREFIX = b""
 
 
 class Taken(NamedTuple):
@@ -27,12 +26,8 @@ class Taken(NamedTuple):
     refused: list[tuple[Message, PermanentError]]
 
 
-class _Read(NamedTuple):
-    message: Message
-    version: int
-    deleted: bool
-    prefix: bytes
-    at: int
+_Read = tuple[Message, bytes | None, bytes, int, int]
+"""A message, its frame (None: deleted), the frame's prefix, the version, and where `source` begins."""
 
 
 def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
@@ -40,36 +35,41 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
     newest: dict[bytes, _Read] = {}
     taken = Taken([], [], [])
     for message in messages:
+        frame = message.value()
+        if frame is None:
+            _tombstone(message, newest)
+            continue
         try:
-            frame = bytes_of(message.value()) if message.value() is not None else None
-            if frame is None:
-                _tombstone(message, newest)
-                continue
             prefix, id, deleted, version, at = open_frame(frame)
         except Undecodable as error:
-            taken.refused.append((message, PermanentError(f"undecodable: {error}", reason="undecodable")))
+            taken.refused.append((message, _undecodable(error)))
             continue
         was = newest.get(id)
-        if was is None or was.version <= version:
-            newest[id] = _Read(message, version, deleted, prefix, at)
+        if was is None or was[3] <= version:
+            newest[id] = message, None if deleted else frame, prefix, version, at
     schemas: dict[bytes, RecordSchema] = {}
-    for id, (message, version, deleted, prefix, at) in newest.items():
-        if deleted:
-            taken.deliveries.append(Delivery(id, version, True, _NONE, b"", 0))
-            taken.messages.append(message)
-            continue
+    deliveries, sources = taken.deliveries, taken.messages
+    for id, (message, frame, prefix, version, at) in newest.items():
         try:
-            schema = schemas.get(prefix)
-            if schema is None:
-                schema = schemas[prefix] = book.schema(prefix)
-            frame = bytes_of(message.value())
-            taken.deliveries.append(Delivery(id, version, False, schema, frame, data_at(frame, at)))
-            taken.messages.append(message)
+            if frame is None:
+                delivery = Delivery(id, version, True, _NONE, b"", 0)
+            else:
+                schema = schemas.get(prefix)
+                if schema is None:
+                    schema = schemas[prefix] = book.schema(prefix)
+                delivery = Delivery(id, version, False, schema, frame, data_at(frame, at))
         except Undecodable as error:
-            taken.refused.append((message, PermanentError(f"undecodable: {error}", reason="undecodable")))
+            taken.refused.append((message, _undecodable(error)))
         except PermanentError as error:
             taken.refused.append((message, error))
+        else:
+            deliveries.append(delivery)
+            sources.append(message)
     return taken
+
+
+def _undecodable(error: Undecodable) -> PermanentError:
+    return PermanentError(f"undecodable: {error}", reason="undecodable")
 
 
 def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
@@ -80,8 +80,8 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
         return
     version = int(written)
     was = newest.get(id)
-    if was is None or was.version <= version:
-        newest[id] = _Read(message, version, True, _NO_PREFIX, 0)
+    if was is None or was[3] <= version:
+        newest[id] = message, None, b"", version, 0
 
 
 def occurred(message: Message) -> int | None:

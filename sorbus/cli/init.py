@@ -47,15 +47,16 @@ def init_command(
     if not yes and not sys.stdin.isatty() and not _complete(given):
         raise typer.BadParameter("there is no terminal to ask on; use --answers FILE, --yes, or both")
     ask = Questions(Console(stderr=True), take_defaults=yes or _complete(given))
-    beginning, resources = interview(ask, given, folder)
-    texts = _texts(beginning)
+    told = interview(ask, given, folder)
+    texts = _texts(told.beginning)
     _refuse_or_ask(ask, [folder / name for name in texts if (folder / name).exists()], force)
     for name, text in texts.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
         typer.echo(f"written: {file}", err=True)
-    _save_catalogs(folder, resources)
+    _save_catalogs(folder, told.resources)
+    _save_secrets(folder, told.secrets)
     _finish(folder / "map.yaml", Context.of(ctx))
 
 
@@ -109,9 +110,20 @@ def _save_catalogs(folder: Path, resources: Mapping[str, Sequence[Resource]]) ->
 
     for system, found in resources.items():
         typer.echo(f"written: {write_catalog(folder, system, found)}", err=True)
-    ignore = folder / ".gitignore"
+
+
+def _save_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
+    """Adds what was typed in to .env, which only its owner may read, and keeps .env out of version control."""
+    ignore, file = folder / ".gitignore", folder / ".env"
     if not ignore.exists():
         ignore.write_text(".env\n", "utf-8")
+    if secrets:
+        from dotenv import set_key
+
+        file.touch(mode=0o600)
+        for name, value in secrets.items():
+            set_key(file, name, value, quote_mode="always")
+        typer.echo(f"written: {file}", err=True)
 
 
 def _finish(file: Path, context: Context) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,37 +15,74 @@ from rich.markup import escape
 from sorbus.cli.questions import Questions, as_name
 from sorbus.connector import Resource, known_kinds
 from sorbus.errors import MapError, SorbusError
-from sorbus.map.begin import Answers, Beginning, FlowAnswer, SystemAnswer, as_map, connection_model
+from sorbus.map.begin import (
+    Answers,
+    Beginning,
+    FlowAnswer,
+    SystemAnswer,
+    as_map,
+    connection_model,
+    connection_of,
+    contradictions,
+)
 from sorbus.map.document import Document
 from sorbus.map.draft import propose_owners
 from sorbus.map.load import LoadedMap
 from sorbus.map.look import all_schemas, discover
 from sorbus.map.model import Manual
 from sorbus.map.propose import Proposal, propose
-from sorbus.map.secrets import Secrets
+from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.timing import parse_timing
 
-BY_HAND, NOT = "by hand", "not"
+BY_HAND, NOT = "by hand", "not at all"
 _DSN = re.compile(r"([A-Z][A-Z0-9_]*)_DSN")
 
 Found = Mapping[str, Sequence[Proposal]]
 
 
-def interview(ask: Questions, given: Answers, folder: Path) -> tuple[Beginning, dict[str, Sequence[Resource]]]:
-    """Asks for what isn't given; also gives what was found in the systems that could be looked into."""
+class Told(NamedTuple):
+    """What an interview gave: the map's beginning, what the systems hold, and the secrets that were typed in."""
+
+    beginning: Beginning
+    resources: dict[str, Sequence[Resource]]
+    secrets: dict[str, str]
+
+
+def interview(ask: Questions, given: Answers, folder: Path) -> Told:
+    """Asks for what isn't given, and looks into the systems that can be reached."""
     company = given.company or ask.text("What is the company called?", folder.resolve().name)
     systems = ask_systems(ask, given)
     if not systems:
         raise SorbusError("a map needs at least one system; name one, or set its NAME_DSN, such as CRM_DSN")
     beginning = Beginning(company, systems, {}, [], {})
     file = folder / "map.yaml"
-    loaded = LoadedMap(as_map(beginning), file, Document(file), (), Secrets(folder))
+    secrets = _ask_secrets(ask, systems, Secrets(folder)) if given.systems is None else {}
+    known = Secrets(folder, {**os.environ, **secrets})
+    loaded = LoadedMap(as_map(beginning), file, Document(file), (), known)
     resources = _look_into(ask.console, loaded)
     schemas = all_schemas(loaded)
     found = {name: propose(each, schemas) for name, each in resources.items()}
     data_types = ask_data_types(ask, given, list(systems), found, list(schemas))
     flows = ask_flows(ask, given, systems, data_types, found)
-    return replace(beginning, data_types=data_types, flows=flows, schemas=schemas, found=found), resources
+    whole = replace(beginning, data_types=data_types, flows=flows, schemas=schemas, found=found)
+    if wrong := list(contradictions(whole)):
+        raise SorbusError("the answers don't fit together: " + "\n    ".join(["", *wrong]))
+    return Told(whole, resources, secrets)
+
+
+def _ask_secrets(ask: Questions, systems: Mapping[str, SystemAnswer], known: Secrets) -> dict[str, str]:
+    """The connections' ${NAME}s that have no value yet."""
+    typed: dict[str, str] = {}
+    for name, answer in systems.items():
+        for variable in references(connection_of(name, answer)):
+            try:
+                known.value(variable)
+            except UnknownSecret:
+                like = " (postgresql://USER:PASSWORD@HOST/DATABASE)" if answer.kind == "postgres" else ""
+                question = f"  {variable}{like}, kept in .env; Enter for later"
+                if value := ask.secret(question):
+                    typed[variable] = value
+    return typed
 
 
 def _look_into(console: Console, loaded: LoadedMap) -> dict[str, Sequence[Resource]]:
@@ -57,7 +95,8 @@ def _look_into(console: Console, loaded: LoadedMap) -> dict[str, Sequence[Resour
                 found[name] = discover(loaded, name)
         except SorbusError as error:
             why = error.findings[0].message if isinstance(error, MapError) else str(error)
-            console.print(f"{name} can't be looked into now, so its tables are guessed: {escape(why)}", highlight=False)
+            text = f"{name} can't be looked into now, so its tables are guessed: {escape(why)}"
+            console.print(text, highlight=False, soft_wrap=True)
     return found
 
 
@@ -129,7 +168,7 @@ def _wants(system: str, data_type: str, systems: Mapping[str, SystemAnswer], fou
 
 def _flow(ask: Questions, data_type: str, target: str, kind: str) -> FlowAnswer:
     offered = "real-time" if kind in known_kinds("sorbus.consumers") else BY_HAND
-    question = f"  When to {target}? real-time, every 15m, cron 0 2 * * *, {BY_HAND}, or {NOT} at all"
+    question = f"  When to {target}? real-time, every 15m, cron 0 2 * * *, {BY_HAND}, or {NOT}"
     timing = ask.text(question, offered, check=_wrong_timing)
     if timing == NOT:
         return FlowAnswer(data_type=data_type, to=target, none=ask.text("    Why not?", "not decided yet"))

@@ -35,6 +35,10 @@ class Questions:
                 return answer
             self.console.print(f"[yellow]{wrong}[/]", highlight=False)
 
+    def secret(self, question: str) -> str:
+        """One line that isn't shown while it is typed; "" may be answered."""
+        return "" if self.take_defaults else Prompt.ask(question, console=self.console, password=True).strip()
+
     def several(self, question: str, default: Sequence[str], known: Sequence[str]) -> list[str]:
         """Names from `known`, with commas between; "-" or nothing for none."""
 

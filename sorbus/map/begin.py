@@ -16,6 +16,7 @@ from sorbus.map.draft import Row, guessed_source, rows, sheet, source_options, t
 from sorbus.map.model import Manual, Map, Name, Options
 from sorbus.map.propose import Proposal
 from sorbus.map.secrets import references
+from sorbus.mapping.failure import closest
 from sorbus.schema import RecordSchema
 
 SCHEMA_FILE = "map.schema.json"
@@ -106,6 +107,20 @@ def connection_model(kind: str) -> type[BaseModel] | None:
     if kind in known_kinds("sorbus.producers"):
         return producer_connector(kind).Connection
     return consumer_connector(kind).Connection if kind in known_kinds("sorbus.consumers") else None
+
+
+def contradictions(beginning: Beginning) -> Iterator[str]:
+    """What answers name that isn't there; the rest of what can be wrong with a map is found by `check`."""
+    for name, owner in beginning.data_types.items():
+        if owner not in beginning.systems:
+            yield f"the owner of {name}: no system is called {owner!r}; {closest(owner, beginning.systems)}"
+        if name not in beginning.schemas:
+            yield f"no data type is called {name!r}; {closest(name, beginning.schemas)}, or write schemas/{name}.avsc"
+    for flow in beginning.flows:
+        if flow.to not in beginning.systems:
+            yield f"{flow.data_type} to {flow.to}: no such system; {closest(flow.to, beginning.systems)}"
+        if flow.data_type not in beginning.data_types:
+            yield f"{flow.data_type} to {flow.to}: nobody owns {flow.data_type}; name its owner under data_types"
 
 
 def files(beginning: Beginning) -> dict[Path, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
+from math import isfinite
 from uuid import UUID
 
 from sorbus.avro.encode import unscaled
@@ -18,6 +19,7 @@ from sorbus.mapping.failure import closest, shown
 from sorbus.mapping.filters.moment import placed
 from sorbus.mapping.filters.number import as_decimal, integer
 from sorbus.mapping.filters.text import as_text
+from sorbus.mapping.kinds import EXACT, FLOAT, LIST, SCALAR, TEXT, WHOLE
 from sorbus.schema import FieldType, Kind
 
 Converter = Callable[[object], object]
@@ -40,6 +42,30 @@ _ALLOWED: Mapping[Kind, frozenset[Kind]] = {
     "map": frozenset({"map", "record"}),
     "record": frozenset({"record", "map"}),
 }
+_NUMBERS: Mapping[Kind, str] = {
+    "decimal": "value | decimal",
+    "int": "value | integer",
+    "long": "value | integer",
+    "float": "value | float",
+    "double": "value | float",
+}
+_RULES: tuple[tuple[frozenset[Kind], Mapping[Kind, str]], ...] = (
+    (TEXT, {
+        **_NUMBERS,
+        "boolean": 'value | boolean("Y", "N")',
+        "date": 'value | date("%d/%m/%Y")',
+        "timestamp": 'value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")',
+        "array": 'value | split(";")',
+    }),
+    (FLOAT, {**_NUMBERS, "int": "value | round | integer", "long": "value | round | integer"}),
+    (EXACT, {**_NUMBERS, "date": 'value | text | date("%Y%m%d")', "timestamp": 'value | datetime("epoch")'}),
+    (WHOLE, {"boolean": "value | boolean"}),
+    (frozenset({"timestamp"}), {"date": 'value | date(tz="Europe/London")'}),
+    (frozenset({"date"}), {"timestamp": 'value | datetime(tz="Europe/London")'}),
+    (LIST, {"string": 'value | join("; ")'}),
+    (SCALAR, {"string": "value | text", "enum": 'value | text | lookup("TABLE")'}),
+)  # fmt: skip
+_LARGEST_SINGLE = float.fromhex("0x1.fffffep+127")
 _LIMITS: Mapping[Kind, int] = {"int": 1 << 31, "long": 1 << 63}
 
 
@@ -50,24 +76,10 @@ def can_convert(source: Kind, target: Kind) -> bool:
 
 def rule_for(source: Kind, target: Kind) -> str:
     """The rule that makes `target` of `source`, as a person would write it; empty if there is none."""
-    if (source in ("array", "map", "record", "bytes")) or (target in ("array", "map", "record", "bytes", "time")):
-        known = {("array", "string"): 'value | join("; ")', ("string", "array"): 'value | split(";")'}
-        return known.get((source, target), "")
-    moment = source in ("date", "timestamp")
-    rules: Mapping[Kind, str] = {
-        "decimal": "" if moment or source == "boolean" else "value | decimal",
-        "int": "" if moment or source == "boolean" else "value | integer",
-        "long": "" if moment or source == "boolean" else "value | integer",
-        "float": "" if moment or source == "boolean" else "value | float",
-        "double": "" if moment or source == "boolean" else "value | float",
-        "boolean": 'value | boolean("Y", "N")' if source in ("string", "enum", "int", "long") else "",
-        "date": 'value | date(tz="Europe/London")' if moment else 'value | date("%d/%m/%Y")',
-        "timestamp": 'value | datetime(tz="Europe/London")' if moment else 'value | datetime("%d/%m/%Y", tz="UTC")',
-        "enum": 'value | text | lookup("TABLE")',
-        "uuid": "",
-        "string": "value | text",
-    }
-    return "" if target in ("date", "timestamp") and source in ("boolean", "time", "uuid") else rules.get(target, "")
+    for group, rules in _RULES:
+        if source in group and target in rules:
+            return rules[target]
+    return ""
 
 
 def convert(value: object, to: FieldType) -> object:
@@ -139,7 +151,7 @@ def _enum(symbols: tuple[str, ...]) -> Converter:
     known = frozenset(symbols)
 
     def run(value: object) -> object:
-        if value in known:
+        if isinstance(value, str) and value in known:
             return value
         raise ValueError(f"{shown(value)} is none of {', '.join(symbols)}; {closest(str(value), symbols)}")
 
@@ -189,6 +201,14 @@ def _float(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 1 << 53:
         return float(value)
     raise ValueError(f"{shown(value)} becomes a binary fraction only by a rule: value | float")
+
+
+def _single(value: object) -> object:
+    number = _float(value)
+    assert isinstance(number, float)
+    if isfinite(number) and abs(number) > _LARGEST_SINGLE:
+        raise ValueError(f"{shown(value)} is too large for 32 bits; make the field a double")
+    return number
 
 
 def _boolean(value: object) -> object:
@@ -244,7 +264,7 @@ def _iso(kind: type[date] | type[time], text: str) -> object:
 
 _SIMPLE: Mapping[Kind, Converter] = {
     "string": _string,
-    "float": _float,
+    "float": _single,
     "double": _float,
     "boolean": _boolean,
     "bytes": _bytes,

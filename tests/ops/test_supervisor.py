@@ -22,9 +22,9 @@ from sorbus.ops.run.supervisor import Supervisor
 from sorbus.telemetry.stop import Stop
 
 HEALTHY = """
-import os, sys
+import sys
 from sorbus.telemetry.process import running
-with running("test", int(os.environ["SORBUS_METRICS_PORT"])) as process:
+with running("test", int(sys.argv[1])) as process:
     process.health.ready()
     process.stop.wait()
 """
@@ -32,7 +32,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def python(name: str, code: str) -> Program:
-    return Program(name, (sys.executable, "-c", code))
+    return Program(name, (sys.executable, "-c", code, "{port}"))
 
 
 class Run:
@@ -128,7 +128,7 @@ from sorbus.ops.run.supervisor import Supervisor
 from sorbus.ops.run.output import Output
 from sorbus.ops.run.child import Program
 from sorbus.telemetry.stop import Stop
-program = Program("one", (sys.executable, "-c", {HEALTHY!r}))
+program = Program("one", (sys.executable, "-c", {HEALTHY!r}, "{{port}}"))
 output, folder = Output(sys.stdout, ["one"]), pathlib.Path({str(tmp_path)!r})
 Supervisor([program], output=output, folder=folder, base_port=21950).run(Stop())
 """

@@ -124,7 +124,7 @@ def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> Non
     [
         (
             "crm,customers.since,canonical,customer.created_at,,",
-            'write the rule value | datetime("%d/%m/%Y", tz="UTC")',
+            'write the rule value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")',
         ),
         ("crm,customers.balance,canonical,customer.credit_limit,,", "write the rule value | decimal"),
         (
