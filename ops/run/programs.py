@@ -27,9 +27,10 @@ def programs_of(context: Context, *, only: Collection[str] = (), watch: bool = T
         raise SorbusError(f"nothing of the map runs under the name {', '.join(unknown)}; there are: {', '.join(names)}")
     wanted = [words for name, words in names.items() if not only or name in only]
     options = ["--map", str(context.map_path), *(["--verbose"] if context.verbose else [])]
-    return [
-        Program(words, (_own_command(), *options, *words.split())) for words in [*wanted, *(["watch"] if watch else [])]
-    ]
+    if watch:
+        wanted.append("watch")
+    command = (_own_command(), *options)
+    return [Program(words, (*command, *words.split(), "--metrics-port", "{port}")) for words in wanted]
 
 
 def _own_command() -> str:
