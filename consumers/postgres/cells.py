@@ -124,13 +124,13 @@ def _reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
 
 def _text(data: bytes, at: int) -> tuple[bytes, int]:
     size = data[at]
-    if size < 128:
+    if size < 128 and not size & 1:
         at += 1
         size >>= 1
     else:
-        size, at = read_long(data, at)
+        size, at = _long_size(data, at)
     end = at + size
-    return (_LENGTHS[size] if 0 <= size < 4096 else _int32(size)) + data[at:end], end
+    return (_LENGTHS[size] if size < 4096 else _int32(size)) + data[at:end], end
 
 
 def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:
@@ -140,13 +140,21 @@ def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:
     if branch != 2:
         raise Undecodable(f"union branch byte {branch}")
     size = data[at + 1]
-    if size < 128:
+    if size < 128 and not size & 1:
         at += 2
         size >>= 1
     else:
-        size, at = read_long(data, at + 1)
+        size, at = _long_size(data, at + 1)
     end = at + size
-    return (_LENGTHS[size] if 0 <= size < 4096 else _int32(size)) + data[at:end], end
+    return (_LENGTHS[size] if size < 4096 else _int32(size)) + data[at:end], end
+
+
+def _long_size(data: bytes, at: int) -> tuple[int, int]:
+    """A length of more than one byte. A negative one would send the reader backwards, in a list for ever."""
+    size, at = read_long(data, at)
+    if size < 0:
+        raise Undecodable("a negative length")
+    return size, at
 
 
 def _enum(symbols: tuple[str, ...]) -> CellReader:
