@@ -122,7 +122,7 @@ class Producer(Protocol):
         """Publish every record of these data types again, in the batches to come."""
 
     def lag(self) -> int | None:
-        """Bytes (or records) the source holds back for us; None if it can't be told."""
+        """Bytes (or records) the source holds back for us; None if it can't be told. Needs no `open` before it."""
 
     def close(self) -> None: ...
 

@@ -117,9 +117,9 @@ class PostgresProducer:
         collector.state = replace(collector.state, recopy=tuple(dict.fromkeys((*collector.state.recopy, *data_types))))
 
     def lag(self) -> int | None:
-        """Bytes of write-ahead log that the slot holds back."""
+        """Bytes of write-ahead log that the slot holds back; may be asked without `open`, by whoever watches."""
         if self._side is None:
-            return None
+            self._side = connect(self._connection, "watch", autocommit=True)
         with postgres_errors("measuring the slot's lag"):
             slot = read_slot(self._side, self._name)
         return None if slot is None else slot.lag
