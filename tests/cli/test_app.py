@@ -65,6 +65,17 @@ def test_verbose_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch
     assert "Traceback" in result.stderr
 
 
+def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    assert CliRunner().invoke(hung(entry(wait, monkeypatch)), ["trial"]).exit_code == 130
+
+
+def test_a_fault_of_ours_shows_where_it_is_but_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hung().pretty_exceptions_show_locals is False, "locals hold connections, and so secrets"
+
+
 def test_commands_that_cannot_be_loaded_are_named_and_the_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def fine() -> None:
         typer.echo("fine")
