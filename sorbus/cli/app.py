@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import sorbus
 from sorbus.cli.context import Context
-from sorbus.errors import MapError, SorbusError
+from sorbus.errors import ExitCode, MapError, SorbusError
 
 BROKEN_PIPE = 128 + 13
 """What a shell reports for a program ended by SIGPIPE: the reader left, nobody's error."""
@@ -38,6 +38,26 @@ class _Frame(TyperGroup):
         except BrokenPipeError as error:
             _drop_stdout()
             raise typer.Exit(BROKEN_PIPE) from error
+        except ValueError as error:
+            if not (wrong := _wrong_settings(error)):
+                raise
+            typer.echo("\n".join(wrong), err=True)
+            raise typer.Exit(ExitCode.WRONG_USE) from error
+
+
+def _wrong_settings(error: ValueError) -> list[str]:
+    """What is wrong with which SORBUS_ variable, where that is the error; never the value, which may be a password."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    if isinstance(error, SettingsError):
+        return [f"sorbus: the SORBUS_ variables can't be read: {error}"]
+    if not isinstance(error, ValidationError) or error.title != "Settings":
+        return []
+    return [
+        f"sorbus: SORBUS_{'_'.join(map(str, found['loc'])).upper()} can't be used: {found['msg'].removeprefix('Value error, ')}"
+        for found in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def _message(error: SorbusError) -> str:

@@ -16,6 +16,7 @@ import sorbus
 from sorbus.cli import app as frame
 from sorbus.cli.context import Context
 from sorbus.errors import AuthError, ExitCode, Finding, MapError, SorbusError, TransientError
+from sorbus.settings import Settings
 
 INSTALLED = Path(sys.executable).with_name("sorbus")
 
@@ -63,6 +64,21 @@ def test_verbose_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch
     result = CliRunner().invoke(hung(entry(fail, monkeypatch)), ["--verbose", "trial"])
     assert result.exit_code == ExitCode.UNREACHABLE
     assert "Traceback" in result.stderr
+
+
+def test_a_wrong_setting_names_its_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settle() -> None:
+        Settings()
+
+    for value, words in (
+        ('{"group.id": "hush"}', "sorbus: SORBUS_KAFKA_CONFIG can't be used: group.id"),
+        ('{"hush', 'can\'t be read: error parsing value for field "kafka_config"'),
+    ):
+        monkeypatch.setenv("SORBUS_KAFKA_CONFIG", value)
+        result = CliRunner().invoke(hung(entry(settle, monkeypatch)), ["trial"])
+        assert result.exit_code == ExitCode.WRONG_USE
+        assert words in result.stderr
+        assert "hush" not in result.output
 
 
 def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
