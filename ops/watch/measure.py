@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
@@ -26,8 +27,14 @@ from sorbus.settings import Settings
 GRACE = 300.0
 """Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
 
-SlotLags = Callable[[], Mapping[str, int | None]]
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
+
+
+class SlotLags(Protocol):
+    """Who knows what each source holds back, in bytes; None where it can't be told."""
+
+    def __call__(self) -> Mapping[str, int | None]: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class Watch:
     """Measures a map's flows again and again; keeps its connections and what it has already counted."""
 
     def __init__(
-        self, company: Map, settings: Settings, *, slots: SlotLags = dict, clock: Callable[[], float] = time.time
+        self, company: Map, settings: Settings, *, slots: SlotLags | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._names = Names(company.topic_prefix)
         self._flows = [flow for flow in company.flows if flow.runs]
@@ -137,12 +144,14 @@ class Watch:
             )
             for flow in self._flows
         )
-        return Measurement(now, flows, written, letters, self._slots())
+        return Measurement(now, flows, written, letters, self._slots() if self._slots else {})
 
     def close(self) -> None:
         self._committed.close()
         self._unread.close()
         self._letters.close()
+        if self._slots:
+            self._slots.close()
 
     def _read_by(self, flow: Flow, topics: Mapping[str, list[Part]]) -> list[Part]:
         names = (self._names.topic(flow.data_type), self._names.requeue(flow.id))

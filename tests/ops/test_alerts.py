@@ -1,0 +1,175 @@
+"""Alerts and dashboards: every figure they name is exported, every alert fires when it should and says what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, Metric
+from ruamel.yaml import YAML
+
+import sorbus.telemetry.metrics
+from sorbus.ops.watch.exporter import FAILURES, WatchCollector
+from sorbus.ops.watch.measure import GRACE, FlowState, Measurement, TopicState
+
+ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
+OPS = ROOT / "ops"
+ALERTS, CASES = OPS / "prometheus" / "alerts.yml", Path(__file__).with_name("alerts_cases.yml")
+DASHBOARD = OPS / "grafana" / "dashboards" / "sorbus.json"
+GRAFANA_RULES = OPS / "grafana" / "provisioning" / "alerting" / "rules.yml"
+FROM_ELSEWHERE = {"up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+
+Yaml = dict[str, "Yaml"] | list["Yaml"] | str | int | float | None
+
+FLOW = FlowState("order-to-books", "order", "books", "running", 1, 7, 3, 12.5, None, 2, 1.0, 0.0)
+MEASURED = Measurement(
+    100.0,
+    (FLOW,),
+    (TopicState("order", 99.0, 10), TopicState("customer", None, 0)),
+    {("order", "order-to-books"): 2},
+    {"crm": 4096, "other": None},
+)
+
+
+def test_every_metric_that_a_rule_or_panel_names_is_exported() -> None:
+    known = _exported() | FROM_ELSEWHERE
+    unknown = {
+        (where, name) for where, expression in _expressions() for name in _metrics_in(expression) if name not in known
+    }
+    assert unknown == set()
+
+
+def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None:
+    for rule in _rules():
+        annotations, labels = rule["annotations"], rule["labels"]
+        assert isinstance(labels, dict)
+        assert isinstance(annotations, dict)
+        assert labels["severity"] in ("critical", "warning"), rule["alert"]
+        assert annotations.keys() == {"summary", "action", "runbook_url"}, rule["alert"]
+        assert (ROOT / str(annotations["runbook_url"])).is_file(), rule["alert"]
+
+
+def test_every_alert_is_on_the_runbooks_front_page() -> None:
+    page = (ROOT / "docs" / "runbooks" / "README.md").read_text()
+    assert [rule["alert"] for rule in _rules() if str(rule["alert"]) not in page] == []
+    linked = set(re.findall(r"\((\S+\.md)\)", page)) - {"../../ops/prometheus/alerts.yml"}
+    assert linked == {file.name for file in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README.md"}
+
+
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
+    cases = YAML(typ="safe").load(CASES.read_text())
+    fired = {test["alertname"] for case in cases["tests"] for test in case["alert_rule_test"] if test["exp_alerts"]}
+    assert {rule["alert"] for rule in _rules()} == fired
+
+
+def test_status_and_alerts_agree_on_when_a_flow_is_late() -> None:
+    (behind,) = [rule for rule in _rules() if rule["alert"] == "SorbusFlowBehind"]
+    assert str(behind["expr"]).endswith(f"+ {GRACE:.0f}")
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.yml"
+    cases.write_text(CASES.read_text().replace("{dir}", str(ALERTS.parent)))
+    _run("promtool", "test", "rules", str(cases))
+
+
+def test_the_configurations_are_valid() -> None:
+    _run("promtool", "check", "config", "--syntax-only", str(OPS / "prometheus" / "prometheus.yml"))
+    _run("amtool", "check-config", str(OPS / "alertmanager" / "alertmanager.yml"))
+
+
+def test_every_query_of_the_dashboards_is_valid(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"panel:{number}", "expr": expression.replace("$flow", ".*")}
+        for number, (_, expression) in enumerate(_expressions())
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    _run("promtool", "check", "rules", str(file))
+
+
+def test_grafanas_alerts_show_on_the_panels_of_what_they_watch() -> None:
+    panels = {panel["id"]: panel for panel in json.loads(DASHBOARD.read_text())["panels"]}
+    (group,) = YAML(typ="safe").load(GRAFANA_RULES.read_text())["groups"]
+    for rule in group["rules"]:
+        panel = panels[int(rule["annotations"]["__panelId__"])]
+        watched = _metrics_in(rule["data"][0]["model"]["expr"])[0]
+        assert watched in panel["targets"][0]["expr"], rule["title"]
+        assert {part["refId"] for part in rule["data"]} >= {rule["condition"]}
+
+
+def test_the_panels_do_not_overlap() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        place = panel["gridPos"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+                assert x < 24
+
+
+def test_old_figures_are_not_shown_as_if_they_were_fresh() -> None:
+    now = 130.0
+    collector = WatchCollector(clock=lambda: now)
+    collector.show(MEASURED)
+    assert "sorbus_flow_lag_seconds" in {metric.name for metric in collector.collect()}
+    now = 200.0
+    assert [metric.name for metric in collector.collect()] == ["sorbus_watch_last_success_timestamp_seconds"]
+
+
+def test_the_exporter_shows_what_was_measured() -> None:
+    collector = WatchCollector(clock=lambda: 100.0)
+    collector.show(MEASURED)
+    shown = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in collector.collect()
+        for sample in family.samples
+    }
+    flow = ("order-to-books", "order", "books")
+    assert shown["sorbus_flow_lag_records", *flow] == 3
+    assert shown["sorbus_flow_lag_seconds", *flow] == 12.5
+    assert shown["sorbus_dead_letters_open", "order", "order-to-books"] == 2
+    assert shown["sorbus_slot_lag_bytes", "crm"] == 4096
+    assert ("sorbus_slot_lag_bytes", "other") not in shown
+    assert ("sorbus_topic_last_event_timestamp_seconds", "customer") not in shown
+
+
+def _exported() -> set[str]:
+    collector = WatchCollector(clock=lambda: 100.0)
+    collector.show(MEASURED)
+    families: list[Metric] = [*REGISTRY.collect(), *FAILURES.collect(), *collector.collect()]
+    endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return {family.name + ending for family in families for ending in endings.get(family.type, [""])}
+
+
+def _rules() -> Iterator[dict[str, Yaml]]:
+    for group in YAML(typ="safe").load(ALERTS.read_text())["groups"]:
+        yield from group["rules"]
+
+
+def _expressions() -> Iterator[tuple[str, str]]:
+    for rule in _rules():
+        yield str(rule["alert"]), str(rule["expr"])
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], target["expr"]
+    for group in YAML(typ="safe").load(GRAFANA_RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["title"], rule["data"][0]["model"]["expr"]
+
+
+def _metrics_in(expression: str) -> list[str]:
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on)\s*\([^)]*\)", "", expression)
+    return re.findall(r"\b(?:sorbus|process)_\w+|\bup\b", bare)
+
+
+def _run(program: str, *words: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed (Debian's packages prometheus and prometheus-alertmanager)")
+    done = subprocess.run((program, *words), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
