@@ -54,10 +54,11 @@ def _wrong_settings(error: ValueError) -> list[str]:
         return [f"sorbus: the SORBUS_ variables can't be read: {error}"]
     if not isinstance(error, ValidationError) or error.title != "Settings":
         return []
-    return [
-        f"sorbus: SORBUS_{'_'.join(map(str, found['loc'])).upper()} can't be used: {found['msg'].removeprefix('Value error, ')}"
-        for found in error.errors(include_url=False, include_input=False)
-    ]
+    wrong = []
+    for found in error.errors(include_url=False, include_input=False):
+        name, why = "_".join(map(str, found["loc"])).upper(), found["msg"].removeprefix("Value error, ")
+        wrong.append(f"sorbus: SORBUS_{name} can't be used: {why}")
+    return wrong
 
 
 def _message(error: SorbusError) -> str:
