@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
-from sorbus.bus.publisher import Publisher
+from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.bus.registry import SchemaBook
 from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter
-from sorbus.errors import PermanentError, TransientError
+from sorbus.errors import TransientError
 from sorbus.event import VERSION_HEADER, EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -52,6 +52,7 @@ class ProduceLoop:
         self._sources = sources
         self._settings = settings
         self._names = Names(system.topic_prefix)
+        self._topics = {source.name: self._names.topic(source.name) for source in sources}
         self._health, self._metrics, self._stop, self._progress = health, metrics, stop, progress
         self._encoders: Mapping[str, EventEncoder] = {}
         self._count: Counter[tuple[str, bool]] = Counter()
@@ -153,22 +154,25 @@ class ProduceLoop:
                 self._progress(*batch.copied)
 
     def _publish_changes(self, changes: Sequence[Change], publisher: Publisher) -> None:
-        encoders, names, produce = self._encoders, self._names, publisher.produce
-        topics = {name: names.topic(name) for name in encoders}
+        if not changes:
+            return
+        encoders, topics = self._encoders, self._topics
         captured_at = time.time_ns() // 1000
         self._close_letters(changes, publisher)
-        for place, change in enumerate(changes):
+        messages: list[Outgoing] = []
+        sources: list[Change] = []
+        for change in changes:
             data_type, id, version, occurred_at, data = change
             value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
-            try:
-                produce(topics[data_type], id, value, headers)
-            except PermanentError as error:
-                self._reject(Reject(data_type, id, version, occurred_at, b"", error), publisher)
-                continue
+            messages.append((topics[data_type], id, value, headers))
+            sources.append(change)
             if data is None:
-                produce(topics[data_type], id, None, [item for item in headers if item[0] in _ON_TOMBSTONES])
-            if not place % 1000:
-                publisher.poll()
+                tombstone = [item for item in headers if item[0] in _ON_TOMBSTONES]
+                messages.append((topics[data_type], id, None, tombstone))
+                sources.append(change)
+        for place, error in publisher.produce_all(messages):
+            change = sources[place]
+            self._reject(Reject(change.data_type, change.id, change.version, change.occurred_at, b"", error), publisher)
         self._count.update((change.data_type, change.data is None) for change in changes)
 
     def _close_letters(self, changes: Sequence[Change], publisher: Publisher) -> None:

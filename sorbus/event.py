@@ -17,7 +17,7 @@ from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, RecordSchema, parse_schema
 
 ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "event_id", "data")
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 VERSION_HEADER = "ce_recordversion"
 _OPS = ("upsert", "delete")
 
@@ -145,7 +145,7 @@ def open_frame(frame: bytes) -> Opened:
             raise Undecodable(f"begins with byte 0x{first:02x}: neither the Confluent format nor Avro single-object")
         prefix = frame[:at]
         size = frame[at]
-        if size < 128:
+        if size < 128 and not size & 1:
             end = at + 1 + (size >> 1)
             id = frame[at + 1 : end]
             at = end
@@ -164,15 +164,17 @@ def data_at(frame: bytes, at: int) -> int:
     """From where `source` begins to where the record's data begin, past the union's branch; Undecodable."""
     try:
         size = frame[at]
-        at = at + 1 + (size >> 1) if size < 128 else _past_bytes(frame, at)
+        at = at + 1 + (size >> 1) if size < 128 and not size & 1 else _past_bytes(frame, at)
         while frame[at] > 127:  # occurred_at
             at += 1
         at += 1
         while frame[at] > 127:  # captured_at
             at += 1
         at += 1
-        size = frame[at]
-        return at + 2 + (size >> 1) if size < 128 else _past_bytes(frame, at) + 1
+        at = _past_bytes(frame, at)
+        if frame[at] != 2:
+            raise Undecodable(f"an upsert without a record (branch byte {frame[at]})")
+        return at + 1
     except IndexError:
         raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
 
@@ -185,6 +187,8 @@ def _past_bytes(frame: bytes, at: int) -> int:
 
 
 def occurred_at(frame: bytes, at: int) -> int:
-    """When it happened in the source, in microseconds since 1970; `at` is where `source` begins."""
-    size, at = read_long(frame, at)
-    return read_long(frame, at + size)[0]
+    """When it happened in the source, in microseconds since 1970; `at` is where `source` begins. Undecodable."""
+    try:
+        return read_long(frame, _past_bytes(frame, at))[0]
+    except IndexError:
+        raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None

@@ -18,11 +18,11 @@ CellReader = Reader[bytes]
 NULL = b"\xff\xff\xff\xff"
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
-_int16, _int32, _int64 = Struct(">h").pack, Struct(">i").pack, Struct(">q").pack
+_int16, pack_length, pack_long = Struct(">h").pack, Struct(">i").pack, Struct(">q").pack
 _float64 = Struct(">d").pack
 _numeric = Struct(">hhHh").pack
-_TWO, _FOUR, _EIGHT, _SIXTEEN = _int32(2), _int32(4), _int32(8), _int32(16)
-_LENGTHS = tuple(_int32(size) for size in range(4096))
+_TWO, _FOUR, EIGHT, _SIXTEEN = pack_length(2), pack_length(4), pack_length(8), pack_length(16)
+LENGTHS = tuple(pack_length(size) for size in range(4096))
 _MICROS_2000 = 946_684_800_000_000
 _DAYS_2000 = 10_957
 
@@ -38,17 +38,17 @@ def row_start(cells: int) -> bytes:
 def text_cell(value: bytes) -> Cell:
     """UTF-8 as text, varchar, char, json or an enum's label."""
     size = len(value)
-    return (_LENGTHS[size] if size < 4096 else _int32(size)) + value
+    return (LENGTHS[size] if size < 4096 else pack_length(size)) + value
 
 
 def long_cell(value: int) -> Cell:
     """A bigint."""
-    return _EIGHT + _int64(value)
+    return EIGHT + pack_long(value)
 
 
 def int_cell(value: int) -> Cell:
     """An integer."""
-    return _FOUR + _int32(value)
+    return _FOUR + pack_length(value)
 
 
 def numeric_cell(unscaled: int, scale: int) -> Cell:
@@ -67,7 +67,7 @@ def numeric_cell(unscaled: int, scale: int) -> Cell:
         del groups[0]
     body = _numeric(len(groups), weight if groups else 0, sign if groups else 0, scale)
     body += b"".join([_int16(group) for group in reversed(groups)])
-    return _int32(len(body)) + body
+    return pack_length(len(body)) + body
 
 
 def cell_reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
@@ -130,7 +130,7 @@ def _text(data: bytes, at: int) -> tuple[bytes, int]:
     else:
         size, at = _long_size(data, at)
     end = at + size
-    return (_LENGTHS[size] if size < 4096 else _int32(size)) + data[at:end], end
+    return (LENGTHS[size] if size < 4096 else pack_length(size)) + data[at:end], end
 
 
 def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:
@@ -146,7 +146,7 @@ def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:
     else:
         size, at = _long_size(data, at + 1)
     end = at + size
-    return (_LENGTHS[size] if size < 4096 else _int32(size)) + data[at:end], end
+    return (LENGTHS[size] if size < 4096 else pack_length(size)) + data[at:end], end
 
 
 def _long_size(data: bytes, at: int) -> tuple[int, int]:
@@ -176,19 +176,19 @@ def _uuid(data: bytes, at: int) -> tuple[bytes, int]:
 
 def _bigint(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = read_long(data, at)
-    return _EIGHT + _int64(value), at
+    return EIGHT + pack_long(value), at
 
 
 def _integer(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = read_long(data, at)
-    return _FOUR + _int32(value), at
+    return _FOUR + pack_length(value), at
 
 
 def _double(data: bytes, at: int) -> tuple[bytes, int]:
     end = at + 8
     if end > len(data):
         raise Undecodable("a double cut short")
-    return _EIGHT + data[at:end][::-1], end
+    return EIGHT + data[at:end][::-1], end
 
 
 def _boolean(data: bytes, at: int) -> tuple[bytes, int]:
@@ -199,12 +199,12 @@ def _boolean(data: bytes, at: int) -> tuple[bytes, int]:
 
 def _timestamp(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = read_long(data, at)
-    return _EIGHT + _int64(value - _MICROS_2000), at
+    return EIGHT + pack_long(value - _MICROS_2000), at
 
 
 def _date(data: bytes, at: int) -> tuple[bytes, int]:
     value, at = read_long(data, at)
-    return _FOUR + _int32(value - _DAYS_2000), at
+    return _FOUR + pack_length(value - _DAYS_2000), at
 
 
 def is_small(kind: FieldType) -> bool:
@@ -225,6 +225,6 @@ def _decimal(kind: FieldType, kept: int | None) -> CellReader:
         value = int.from_bytes(data[at:end], "big", signed=True)
         if lost > 1 and value % lost:
             raise ValueError(f"has more than the {kept} decimal places that the column keeps")
-        return _EIGHT + _int64(value) if small else numeric_cell(value, scale), end
+        return EIGHT + pack_long(value) if small else numeric_cell(value, scale), end
 
     return read

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sorbus.avro.decode import Undecodable
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Refusal, Resource, Step
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, int_cell, long_cell, row_start, text_cell
+from sorbus.consumers.postgres.faults import CopyContext, copy_context, try_value
 from sorbus.consumers.postgres.merge import (
     GONE,
     ChildMerge,
@@ -43,11 +44,12 @@ class _Stage(NamedTuple):
 
 
 class _Packed(NamedTuple):
-    """A delivery made ready: its row (None: deleted) and its items' rows by list field, and its place in the batch."""
+    """A delivery made ready: its row for its stage (None: deleted), and its items' rows by list field."""
 
     place: int
     delivery: Delivery
-    row: bytes | None
+    stage: _Stage | None
+    row: bytes
     items: dict[str, list[bytes]]
 
 
@@ -120,6 +122,8 @@ class PostgresConsumer:
                 if missing := check_columns(self._tables[part], assignments):
                     table_name = self._tables[part].name
                     raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
+            # A lock that somebody holds on the target shows as a pause, and doesn't hold up a stop.
+            session.execute("set lock_timeout = '5s'")
             for statement in create_gone():
                 session.execute(statement)
             self._deletes = delete(self._for_deletes(), False), delete(self._for_deletes(), True)
@@ -144,10 +148,17 @@ class PostgresConsumer:
         return refusals
 
     def _pack(self, place: int, delivery: Delivery) -> _Packed:
+        id, version, is_deleted, schema, data, at = delivery
+        if is_deleted:
+            return _Packed(place, delivery, None, b"", {})
+        stage = self._stage(schema)
+        row = stage.shape.packed(id, version, data, at)
+        if row is not None:
+            return _Packed(place, delivery, stage, row, {})
+        return self._pack_with_values(place, delivery, stage)
+
+    def _pack_with_values(self, place: int, delivery: Delivery, stage: _Stage) -> _Packed:
         id = text_cell(delivery.id)
-        if delivery.deleted:
-            return _Packed(place, delivery, None, {})
-        stage = self._stage(delivery.schema)
         try:
             cells, items, end = stage.shape.row(delivery.data, delivery.at, delivery.id)
         except Undecodable as error:
@@ -158,39 +169,79 @@ class PostgresConsumer:
             )
         row = b"".join((row_start(len(cells) + 2), id, long_cell(delivery.version), *cells))
         if not items:
-            return _Packed(place, delivery, row, {})
+            return _Packed(place, delivery, stage, row, {})
         rows = {
             name: [b"".join((row_start(len(c) + 2), id, int_cell(n), *c)) for n, c in enumerate(found, 1)]
             for name, found in items.items()
         }
-        return _Packed(place, delivery, row, rows)
+        return _Packed(place, delivery, stage, row, rows)
 
     def _deliver(self, packed: Sequence[_Packed], refusals: list[Refusal], again: bool, alone: bool) -> None:
-        """Halves the batch on a refusal until the refused record stands alone: log2(n) more transactions each."""
-        if not packed:
-            return
+        """Sets refused records aside: by the line PostgreSQL names, else halving until the refused one stands alone."""
         session = self._session
         if session is None or session.closed:
             raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
-        try:
-            with session.transaction():
-                self._write(session, packed, again, alone)
-            return
-        except psycopg.Error as error:
-            found = as_error(error, f"flow {self._flow.flow.id}")
-            if not isinstance(found, PermanentError):
-                raise found from error
-            if len(packed) == 1:
-                refusals.append(Refusal(packed[0].place, _about(found, error)))
-                return
-        middle = len(packed) // 2
-        self._deliver(packed[:middle], refusals, again, alone)
-        self._deliver(packed[middle:], refusals, again, alone)
+        left = [packed]
+        while left:
+            part = left.pop()
+            if not part:
+                continue
+            try:
+                with session.transaction():
+                    self._write(session, part, again, alone)
+                continue
+            except psycopg.Error as error:
+                found = as_error(error, f"flow {self._flow.flow.id}")
+                if not isinstance(found, PermanentError):
+                    raise found from error
+                context = copy_context(error)
+            at = self._place_of(context, part) if context else None
+            if at is None and len(part) == 1:
+                at = 0
+            if at is None:
+                middle = len(part) // 2
+                left += [part[middle:], part[:middle]]
+                continue
+            if found.field is None:
+                found.field = (context and context.column) or self._uncastable(session, part[at])
+            refusals.append(Refusal(part[at].place, found))
+            left += [part[at + 1 :], part[:at]]
+
+    def _place_of(self, context: CopyContext, part: Sequence[_Packed]) -> int | None:
+        """Which record of a batch the COPY failed in."""
+        line = 0
+        for at, item in enumerate(part):
+            if item.stage is None:
+                line += context.table == GONE
+            else:
+                stage = item.stage
+                line += context.table == stage.name
+                line += sum(
+                    len(item.items.get(name, ())) for name, table in stage.children.items() if table == context.table
+                )
+            if line >= context.line:
+                return at
+        return None
+
+    def _uncastable(self, session: Session, item: _Packed) -> str | None:
+        """The column whose value can't be made the target's, which PostgreSQL doesn't name: each is tried by itself."""
+        stage = item.stage
+        if stage is None:
+            return None
+        for column in stage.shape.stage:
+            try:
+                with session.transaction():
+                    self._copy(session, stage.name, [item.row])
+                    for statement in try_value(stage.name, column, self._tables[""].columns[column.name].native):
+                        session.execute(statement)
+            except psycopg.DataError:
+                return column.name
+        return None
 
     def _write(self, session: Session, packed: Sequence[_Packed], again: bool, alone: bool) -> None:
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
-        gone = [item for item in packed if item.row is None]
+        gone = [item for item in packed if item.stage is None]
         if gone and self._flow.flow.deletes != "ignore":
             rows = [
                 b"".join((row_start(2), text_cell(item.delivery.id), long_cell(item.delivery.version))) for item in gone
@@ -200,15 +251,13 @@ class PostgresConsumer:
                 session.execute(statement)
             if len(gone) < len(packed):
                 session.execute(forget_won())
-        by_stage: dict[str, list[_Packed]] = {}
-        for item in packed:
-            if item.row is not None:
-                by_stage.setdefault(self._stage(item.delivery.schema).name, []).append(item)
-        for place, items in enumerate(by_stage.values()):
-            stage = self._stage(items[0].delivery.schema)
+        for place, stage in enumerate(self._stages.values()):
+            items = [item for item in packed if item.stage is stage]
+            if not items:
+                continue
             if place:
                 session.execute(forget_won())
-            self._copy(session, stage.name, [item.row for item in items if item.row is not None])
+            self._copy(session, stage.name, [item.row for item in items])
             for name, table in stage.children.items():
                 self._copy(session, table, [row for item in items for row in item.items.get(name, ())])
             for statement in stage.statements[again]:
@@ -254,7 +303,7 @@ class PostgresConsumer:
             )
             shapes[field], names[field] = shape, f"sorbus_stage{number}_{field}"[:63]
             statements.append(create_stage(names[field], shape.stage, is_child=True))
-            parent_type = columns[child.parent].native
+            parent_type = columns[child.parent].unbounded
             merges.append(
                 ChildMerge(
                     names[field], self._tables[field].identifier, child.parent, parent_type, child.position, shape.stage
@@ -285,7 +334,7 @@ class PostgresConsumer:
             stage,
             table.identifier,
             options.key,
-            table.columns[options.key].native,
+            table.columns[options.key].unbounded,
             columns,
             children,
             VERSION_COLUMN in table.columns,
@@ -294,16 +343,8 @@ class PostgresConsumer:
 
     def _for_deletes(self) -> Merge:
         children = [
-            ChildMerge("", table.identifier, child.parent, table.columns[child.parent].native, child.position, ())
+            ChildMerge("", table.identifier, child.parent, table.columns[child.parent].unbounded, child.position, ())
             for name, child in self._options.children.items()
             for table in [self._tables[name]]
         ]
         return self._merge("", (), children)
-
-
-def _about(found: PermanentError, error: psycopg.Error) -> PermanentError:
-    """Adds the column that a COPY or a cast failed in, which PostgreSQL names in the context only."""
-    context = error.diag.context or ""
-    if found.field is None and ", column " in context:
-        found.field = context.partition(", column ")[2].partition(":")[0]
-    return found

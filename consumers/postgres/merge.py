@@ -66,7 +66,8 @@ def create_gone() -> list[sql.SQL]:
     ]
 
 
-def _value(alias: str, column: StageColumn) -> sql.Composed:
+def value_of(alias: str, column: StageColumn) -> sql.Composed:
+    """The target's value of a staged one."""
     value = sql.Identifier(alias, column.name)
     if column.unit is not None:
         return sql.SQL("{} * {}::numeric").format(value, sql.Literal(str(column.unit)))
@@ -84,7 +85,7 @@ def upsert(merge: Merge, again: bool) -> list[sql.Composed]:
 
 def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
     names = [merge.key, *(column.name for column in merge.columns), VERSION_COLUMN]
-    values: list[sql.Composable] = [_key(merge), *(_value("s", column) for column in merge.columns)]
+    values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     values.append(sql.Identifier("s", VERSION))
     sets = [_set(name) for name in names[1:]]
     if merge.deleted:
@@ -117,7 +118,7 @@ def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
 
 def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
     names = [merge.key, *(column.name for column in merge.columns)]
-    values: list[sql.Composable] = [_key(merge), *(_value("s", column) for column in merge.columns)]
+    values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     sets = [_set(name) for name in names[1:]] or [_set(merge.key)]
     if merge.deleted:
         sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
@@ -167,7 +168,7 @@ def _children(merge: Merge) -> list[sql.Composed]:
         values: list[sql.Composable] = [sql.SQL("s.{}::{}").format(sql.Identifier(ID), sql.SQL(child.parent_type))]
         if child.position:
             values.append(sql.Identifier("s", PLACE))
-        values += [_value("s", column) for column in child.columns]
+        values += [value_of("s", column) for column in child.columns]
         statements.append(
             sql.SQL("insert into {} ({}) select {} from {} s join {} w on w.id = s.{}").format(
                 child.table,

@@ -12,7 +12,18 @@ from typing import Literal, NamedTuple, cast
 from psycopg.adapt import PyFormat, Transformer
 
 from sorbus.avro.decode import AnyReader, Undecodable, read_long, reader, skip_long
-from sorbus.consumers.postgres.cells import NULL, CellReader, cell_reader, is_small, text_cell
+from sorbus.consumers.postgres.cells import (
+    EIGHT,
+    LENGTHS,
+    NULL,
+    CellReader,
+    cell_reader,
+    is_small,
+    pack_length,
+    pack_long,
+    row_start,
+    text_cell,
+)
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.convert import convert
@@ -86,9 +97,26 @@ class TableShape:
         self._computed = [item for item in assignments if item not in direct]
         types = {field.name: field.type for field in fields}
         self.stage = [_direct_stage(columns[item.into], types[str(item.source)]) for item in direct]
-        self.stage += [StageColumn(item.into, "text", columns[item.into].native) for item in self._computed]
+        self.stage += [StageColumn(item.into, "text", columns[item.into].unbounded) for item in self._computed]
         is_plain = not self._computed and not children and all(read.use == "cell" for read in self._reads)
+        self._start = row_start(len(self.stage) + 2)
         self.plain = [cast("CellReader", read.read) for read in self._reads] if is_plain else None
+
+    def packed(self, id: bytes, version: int, data: bytes, at: int) -> bytes | None:
+        """The whole row for the COPY where no value has to be looked at; None where one has, or where it fails."""
+        plain = self.plain
+        if plain is None:
+            return None
+        size = len(id)
+        row = [self._start, LENGTHS[size] if size < 4096 else pack_length(size), id, EIGHT, pack_long(version)]
+        append = row.append
+        try:
+            for read in plain:
+                cell, at = read(data, at)
+                append(cell)
+        except (IndexError, ValueError, OverflowError, struct.error):
+            return None
+        return b"".join(row) if at == len(data) else None
 
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""

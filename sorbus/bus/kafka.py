@@ -15,6 +15,7 @@ from sorbus.settings import Settings
 Config = dict[str, str | int | float | bool]
 MAX_MESSAGE_BYTES = 8_000_000
 
+_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 _AUTH = {
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -112,6 +113,8 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
         return TransientError(f"{doing}: Kafka failed without saying why")
     if error.code() in _AUTH:
         return AuthError(f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs")
+    if error.code() in _FENCED:
+        return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)
     return TransientError(f"{doing}: Kafka: {error.str()}")
 
 

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException
 
-from sorbus.bus.kafka import kafka_errors, transactional_producer
+from sorbus.bus.kafka import as_error, kafka_errors, transactional_producer
 from sorbus.errors import PermanentError, TransientError
+from sorbus.event import Headers
 from sorbus.settings import Settings
 
 _PATIENCE = 60.0
+Outgoing = tuple[str, bytes, bytes | None, Headers]
+"""A message on its way: topic, key, value, headers."""
 
 
 class Publisher:
@@ -33,12 +36,16 @@ class Publisher:
         """When the transaction in progress began (monotonic seconds); None when there is none."""
         return self._begun_at
 
-    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
-        """Adds a message to the transaction, beginning one if need be. PermanentError when it is too large."""
+    def begin(self) -> None:
+        """Begins a transaction unless one is in progress."""
         if self._begun_at is None:
             with kafka_errors("beginning a transaction"):
                 self._producer.begin_transaction()
             self._begun_at = time.monotonic()
+
+    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, str | bytes | None]] = ()) -> None:
+        """Adds a message to the transaction, beginning one if need be. PermanentError when it is too large."""
+        self.begin()
         deadline = None
         while True:
             try:
@@ -55,11 +62,22 @@ class Publisher:
                         f"the event has {len(value or b''):,} bytes, more than Kafka takes in one message",
                         reason="too large",
                     ) from error
-                raise
+                raise as_error(error.args[0], "publishing") from error
 
-    def poll(self) -> None:
-        """Lets librdkafka work through its delivery reports; call it now and then."""
+    def produce_all(self, messages: Sequence[Outgoing]) -> list[tuple[int, PermanentError]]:
+        """Adds many messages; gives back the places of those that are too large, with the reason."""
+        self.begin()
+        produce, refused = self._producer.produce, []
+        for place, (topic, key, value, headers) in enumerate(messages):
+            try:
+                produce(topic, value, key, headers=headers)
+            except (BufferError, KafkaException):
+                try:
+                    self.produce(topic, key, value, headers)
+                except PermanentError as error:
+                    refused.append((place, error))
         self._producer.poll(0)
+        return refused
 
     def commit(self) -> None:
         """Makes the transaction's messages appear. TransientError: nothing of it appeared or it can't be told."""
