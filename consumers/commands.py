@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
 
 app = typer.Typer()
 
@@ -15,8 +16,8 @@ app = typer.Typer()
 def consume(
     ctx: typer.Context,
     flow: Annotated[str, typer.Argument(help="The flow to deliver, such as customer-to-accounting.")],
-    metrics_port: Annotated[int, typer.Option(help="Port of /metrics and /healthz; 0: a free one.")] = 0,
-    metrics_host: Annotated[str, typer.Option(help="Address of /metrics and /healthz.")] = "127.0.0.1",
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Deliver a flow's changes to its target, until stopped. Several of one flow share its partitions.
 

@@ -45,17 +45,20 @@ def plan(
 def apply(
     ctx: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to wait for Kafka, registry and systems to answer.")
+    ] = 0,
 ) -> None:
     """Do what `sorbus plan` shows. Safe to repeat: what is there already stays as it is.
 
     Exit code 1 when steps are left that only a person can do.
 
-    Examples: `sorbus apply`, `sorbus apply --yes` in a pipeline
+    Examples: `sorbus apply`, `sorbus apply --yes` in a pipeline, `sorbus apply --yes --wait 120` while all is starting
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    steps = _plan(ctx)
+    steps = _plan(ctx, wait)
     ours = [step for step in steps if step.apply is not None]
     _show(steps)
     if ours and not yes:
@@ -106,11 +109,16 @@ def up(
     raise typer.Exit(code)
 
 
-def _plan(ctx: typer.Context) -> list[Step]:
+def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:
+    import stamina
+
+    from sorbus.errors import TransientError
     from sorbus.ops.run.planning import plan
     from sorbus.settings import Settings
 
-    return plan(Context.of(ctx).load_sound(), Settings())
+    loaded, settings = Context.of(ctx).load_sound(), Settings()
+    patient = stamina.RetryingCaller(attempts=None, timeout=wait, wait_initial=0.5, wait_max=3.0).on(TransientError)
+    return patient(plan, loaded, settings) if wait else plan(loaded, settings)
 
 
 def _show(steps: Sequence[Step]) -> None:
