@@ -108,9 +108,11 @@ def parse_schema(source: str | dict[str, AvroType], *, where: str = "schema") ->
     try:
         document = json.loads(source) if isinstance(source, str) else source
         fastavro.parse_schema(document)
-    except (ValueError, SchemaParseException, UnknownType, KeyError) as error:
+        parsed = _type(document, {}, where)
+    except (ValueError, SchemaParseException, UnknownType) as error:
         raise SchemaError(f"{where}: not a valid Avro schema: {error}") from error
-    parsed = _type(document, {}, where)
+    except KeyError as error:  # fastavro lets some through
+        raise SchemaError(f"{where}: not a valid Avro schema: it lacks {error}") from error
     if parsed.kind != "record":
         raise SchemaError(f"{where}: the schema is a {parsed.kind}; a data type's schema must be a record")
     return RecordSchema(str(document["name"]), parsed.fields, document, str(document.get("doc", "")))

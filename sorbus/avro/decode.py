@@ -40,7 +40,9 @@ def read_long(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             break
         shift += 7
-    if shift > 63:
+        if shift > 63:
+            raise Undecodable("a number longer than 64 bits")
+    if value >> 64:
         raise Undecodable("a number longer than 64 bits")
     return (value >> 1) ^ -(value & 1), at
 

@@ -175,6 +175,13 @@ def _whole(low: int, high: int) -> Encoder:
     return encode
 
 
+def _float(value: object) -> bytes:
+    try:
+        return _float32(_is(value, float))
+    except OverflowError as error:
+        raise ValueError(f"{value} doesn't fit into a float of 32 bits") from error
+
+
 def _date(value: object) -> bytes:
     if isinstance(value, datetime):
         raise TypeError(f"{value!r} is a point in time, not a date")
@@ -190,7 +197,7 @@ _SCALARS: Mapping[str, Encoder] = {
     "string": lambda value: encode_bytes(_is(value, str).encode()),
     "int": _whole(-(1 << 31), (1 << 31) - 1),
     "long": _whole(-(1 << 63), (1 << 63) - 1),
-    "float": lambda value: _float32(_is(value, float)),
+    "float": _float,
     "double": lambda value: _float64(_is(value, float)),
     "boolean": lambda value: b"\1" if _is(value, bool) else b"\0",
     "bytes": lambda value: encode_bytes(_is(value, bytes)),
