@@ -140,6 +140,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
                 given = fields.get(item.source or "")
                 yield from misfits(item, given, _described(columns[item.into]), reference, line)
             elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
+                filled.add(near(item.into, columns))  # the slip is one finding, not two
                 message, cure = f"there is no column {reference}", closest(item.into, columns)
                 yield Finding(line.file, line.line, message, cure, "unknown-column")
         for column in columns.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sorbus.errors import Finding
@@ -10,6 +11,9 @@ from sorbus.mapping.convert import can_convert, convert, rule_for
 from sorbus.mapping.kinds import in_words
 from sorbus.mapping.rule import RuleError
 from sorbus.schema import FieldType, Kind
+
+_CHAIN = re.compile(r"[\w.]+(\s*\|\s*\w+(\([^()]*\))?)*")
+"""A name with filters behind it, to which another can be added without brackets."""
 
 
 def misfits(
@@ -51,7 +55,8 @@ def _cure(item: Assignment, kind: Kind, to: Kind) -> str:
         return "take another field"
     if item.rule is None:
         return f"write the rule {rule}"
-    return f"write the rule ({item.rule.text}) {rule.removeprefix('value ')}"
+    before = item.rule.text if _CHAIN.fullmatch(item.rule.text) else f"({item.rule.text})"
+    return f"write the rule {before} {rule.removeprefix('value ')}"
 
 
 def _plain(to: FieldType) -> str:

@@ -81,6 +81,7 @@ def test_a_rule_gives(rule: str, value: object, record: Mapping[str, object], re
         ("value | lookup('stauts')", "did you mean status?"),
         ("value | lookup(record.x)", "argument table must be text"),
         ("value | date('%q')", "is no way to write a date"),
+        ("value | date('%d/%m')", "has no year"),
         ("value | datetime(tz='Europe/Lundon')", "no time zone is called"),
         ("value | round(2, 'sideways')", "no mode is called"),
         ("value | default(*record.x)", "* and ** are not allowed"),

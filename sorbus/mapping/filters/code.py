@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.registry import rule_filter
@@ -39,6 +39,7 @@ _ALSO_COUNTRIES = {
 
 
 @rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=4096)
 def country(value: str) -> str:
     """A country's name or code as ISO 3166-1 alpha-2: `"Germany" | country` is DE, `"UK" | country` is GB."""
     if not value.strip():
@@ -50,6 +51,7 @@ def country(value: str) -> str:
 
 
 @rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=4096)
 def currency(value: str) -> str:
     """A currency's code or English name as ISO 4217 code: `"Euro" | currency` is EUR."""
     try:

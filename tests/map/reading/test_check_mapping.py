@@ -129,7 +129,7 @@ def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> Non
         ("crm,customers.balance,canonical,customer.credit_limit,,", "write the rule value | decimal"),
         (
             "crm,customers.company,canonical,customer.credit_limit,value | trim,",
-            "write the rule (value | trim) | decimal",
+            "write the rule value | trim | decimal",
         ),
         ("crm,customers.company,canonical,customer.tags,,", 'write the rule value | split(";")'),
         ("canonical,customer.credit_limit,erp,partners.rating,,", "write the rule value | float"),
