@@ -239,9 +239,11 @@ class PostgresConsumer:
         return None
 
     def _write(self, session: Session, packed: Sequence[_Packed], again: bool, alone: bool) -> None:
+        gone = [item for item in packed if item.stage is None]
+        # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
+        alone = alone or bool(gone and VERSION_COLUMN in self._tables[""].columns)
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
-        gone = [item for item in packed if item.stage is None]
         if gone and self._flow.flow.deletes != "ignore":
             rows = [
                 b"".join((row_start(2), text_cell(item.delivery.id), long_cell(item.delivery.version))) for item in gone

@@ -25,7 +25,10 @@ KINDS: Mapping[int, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below a domain."""
+    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below a domain.
+
+    `unbounded` is the type without its length or precision: a cast to varchar(5) would cut silently what doesn't fit.
+    """
 
     name: str
     oid: int
@@ -36,6 +39,7 @@ class Column:
     key: int
     required: bool
     base: int
+    unbounded: str
 
     @property
     def kind(self) -> Kind:

@@ -7,7 +7,8 @@ select a.attname,
        t.typelem::bigint,
        coalesce(array_position(i.indkey::smallint[], a.attnum) + 1, 0),
        a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '',
-       coalesce(nullif(t.typbasetype, 0), t.oid)::bigint
+       coalesce(nullif(t.typbasetype, 0), t.oid)::bigint,
+       format_type(a.atttypid, -1)
 from pg_attribute a
 join pg_type t on t.oid = a.atttypid
 left join pg_index i on i.indrelid = a.attrelid and i.indisprimary

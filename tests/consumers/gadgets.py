@@ -14,7 +14,7 @@ from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, BoundSystem, Delivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.event import Encoded, data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
+from sorbus.event import Headers, data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from sorbus.postgres.connection import PostgresConnection
 from sorbus.schema import AvroType, FieldType, RecordSchema, parse_schema
@@ -61,16 +61,18 @@ class Writer:
         head = single_object_prefix(envelope_schema(schema)) if prefix is None else prefix
         self._event = event_encoder(head, "crm", "gadget")
 
-    def event(self, id: str, version: int, record: Record | None) -> Encoded:
+    def event(self, id: str, version: int, record: Record | None) -> tuple[bytes, Headers]:
         """A change event; None: deleted."""
         data = None if record is None else self._record(record)
-        return self._event(id.encode(), version, 1_700_000_000_000_000 + version, 1_700_000_000_000_000, data)
+        value, headers = self._event(id.encode(), version, 1_700_000_000_000_000 + version, 1_700_000_000_000_000, data)
+        return value, headers
 
     def delivery(self, id: str, version: int, record: Record | None) -> Delivery:
         """The event, opened."""
-        frame = self.event(id, version, record).value
+        frame, _ = self.event(id, version, record)
         head = open_frame(frame)
-        return Delivery(head.id, head.version, head.deleted, self.schema, frame, data_at(frame, head.at))
+        at = 0 if head.deleted else data_at(frame, head.at)
+        return Delivery(head.id, head.version, head.deleted, self.schema, frame, at)
 
 
 def gadget(name: str, **more: object) -> dict[str, object]:
