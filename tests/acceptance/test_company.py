@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def test_a_day_at_the_company_ends_with_all_books_equal(company_plant: Plant) -> None:
     plant = company_plant
-    plant.execute("accounting", "insert into debtors (debtor_no, account_code, name, bookkeeper) values ('1', '1', 'x', 'Ann')")
+    plant.execute(
+        "accounting", "insert into debtors (debtor_no, account_code, name, bookkeeper) values ('1', '1', 'x', 'Ann')"
+    )
     with plant.up():
         plant.wait_until(lambda: plant.count("accounting", "debtors") == 400, 90, lambda: "not 400 debtors")
         with psycopg.connect(plant.source, autocommit=True) as connection:
