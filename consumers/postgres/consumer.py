@@ -118,7 +118,8 @@ class PostgresConsumer:
                 if table is None:
                     raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")
                 self._tables[part] = table
-            for part, assignments in self._parts.items():
+            for part, found in self._parts.items():
+                assignments = [item for item in found if not (part and self._is_added_id(item))]
                 if missing := check_columns(self._tables[part], assignments):
                     table_name = self._tables[part].name
                     raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
