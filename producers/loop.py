@@ -83,7 +83,7 @@ class ProduceLoop:
 
     def _session(self) -> None:
         """From connecting to the first fault or the stop."""
-        publisher = Publisher(self._settings, self._names.transactional_id(self._system))
+        publisher = Publisher(self._settings, self._names.transactional_id(self._system), is_stopping=self._stop.is_set)
         producer = self._make()
         try:
             self._prepare()

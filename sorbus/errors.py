@@ -103,3 +103,5 @@ class AuthError(SorbusError):
 
 class LostPosition(SorbusError):
     """The source no longer holds the changes after our position (a dropped slot, another server)."""
+
+    exit_code = ExitCode.REFUSED

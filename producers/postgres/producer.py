@@ -87,14 +87,14 @@ class PostgresProducer:
             slot = read_slot(side, self._name)
             state = None if position is None else State.from_position(position)
             if state is not None and (lost := _lost(state, server, slot, self._name)):
-                if self._system.system.on_lost_slot == "stop":
-                    raise LostPosition(_advice(lost, self._system.name, self._name))
-                state = replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy))), copying=None)
-                slot = None
+                state, slot = self._after_loss(state, lost), None
         if state is None or slot is None:
             self._begin_anew(side, server, state)
-        else:
+            return
+        try:
             self._go_on(state)
+        except LostPosition as error:  # the slot is there, but the server has invalidated it
+            self._begin_anew(side, server, self._after_loss(state, str(error)))
 
     def read(self, wait: float) -> Batch | None:
         """The next batch of the first copy or the stream; None when nothing came within `wait` seconds."""
@@ -146,6 +146,12 @@ class PostgresProducer:
                 "" if have is None else f" lacks {', '.join(sorted(wanted - have))}"
             )
             raise TransientError(f"{lacks if have is not None else lacks + ' is not there'}; run `sorbus apply`")
+
+    def _after_loss(self, state: State, lost: str) -> State:
+        """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
+        if self._system.system.on_lost_slot == "stop":
+            raise LostPosition(_advice(lost, self._system.name, self._name))
+        return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy))), copying=None)
 
     def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
         drop_slot(side, self._name)

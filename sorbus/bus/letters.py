@@ -1,27 +1,81 @@
-"""Writing a flow's dead letters, and closing those that have landed after all."""
+"""Dead letters on the bus: reading the open ones, writing a flow's, closing those that have landed or are obsolete."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from sorbus.bus.kafka import bytes_of, headers_of, kafka_errors, offset_of, spot_of
+from sorbus.bus.kafka import (
+    all_partitions,
+    bytes_of,
+    headers_of,
+    kafka_errors,
+    offset_of,
+    read_to_end,
+    spot_of,
+    topic_reader,
+)
 from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow
 from sorbus.deadletter import LETTER, DeadLetter
 from sorbus.errors import PermanentError, TransientError
+from sorbus.settings import Settings
+
+T = TypeVar("T")
+
+
+def open_letters(
+    settings: Settings, topics: Iterable[str], role: str, keep: Callable[[DeadLetter], T | None]
+) -> dict[bytes, T]:
+    """What `keep` makes of each open letter on dead letter topics, by the letter's id; those it makes None are left out.
+
+    TransientError when Kafka is out of reach.
+    """
+    consumer = topic_reader(settings, role)
+    found: dict[bytes, T] = {}
+    try:
+        partitions = [part for topic in topics for part in all_partitions(consumer, topic)]
+        for message in read_to_end(consumer, partitions) if partitions else ():
+            key, value = bytes_of(message.key()), message.value()
+            found.pop(key, None)
+            if value is not None:
+                kept = keep(DeadLetter.from_message(key, bytes_of(value), headers_of(message)))
+                if kept is not None:
+                    found[key] = kept
+    finally:
+        consumer.close()
+    return found
+
+
+class _Open(NamedTuple):
+    """What a flow remembers of an open letter."""
+
+    record_id: bytes
+    topic: str
+    partition: int
+    offset: int
+    attempts: int
+    first_at: int
 
 
 class Letters:
-    """One flow's way into its data type's dead letter topic."""
+    """One flow's way into its data type's dead letter topic. What is queued is written by `flush`."""
 
     def __init__(self, producer: Producer, names: Names, flow: BoundFlow) -> None:
         self._producer = producer
-        self._names = names
         self._flow = flow
         self._topic = names.dead_letters(flow.flow.data_type)
-        self._failed: str | None = None
+        self._queued: dict[bytes, tuple[bytes | None, Sequence[tuple[str, bytes]]]] = {}
+        self._open: dict[bytes, _Open] = {}
+        self._of_record: dict[bytes, set[bytes]] = {}
+
+    def recall(self, settings: Settings) -> None:
+        """Reads which of the flow's letters are open, at the start and when partitions come from another member."""
+        self._open, self._of_record = {}, {}
+        for key, letter in open_letters(settings, [self._topic], f"letters-{self._flow.flow.id}", self._ours).items():
+            self._remember(key, letter)
 
     def write(self, message: Message, error: PermanentError) -> str:
         """Queues a letter for a message that could not pass; its id. `flush` before offsets move."""
@@ -39,28 +93,75 @@ class Letters:
             headers=headers,
             before=former,
         )
-        self._send(letter.id.encode(), letter.value if letter.value is not None else b"", letter.to_headers())
+        key = letter.id.encode()
+        if former is None and (known := self._open.get(key)):
+            letter = letter.again(known.attempts, known.first_at)  # a replay or a redelivery met it once more
+        self._queued[key] = (letter.value or b"", letter.to_headers())
+        if ours := self._ours(letter):
+            self._remember(key, ours)
         return letter.id
 
     def close(self, letter: bytes | None) -> None:
         """Queues the closing of a letter that has landed."""
         if letter:
-            self._send(letter, None, [("sorbus.closed", b"requeued")])
+            self._close(letter, b"requeued")
+
+    def supersede(self, landed: Iterable[Message]) -> None:
+        """Queues the closing of the letters that a newer state of the same record has made obsolete."""
+        if not self._of_record:
+            return
+        for message in landed:
+            for key in tuple(self._of_record.get(bytes_of(message.key()), ())):
+                letter = self._open[key]
+                if spot_of(message) == (letter.topic, letter.partition) and offset_of(message) > letter.offset:
+                    self._close(key, b"superseded")
 
     def flush(self) -> None:
-        """Waits until Kafka has them all. TransientError when it doesn't take them."""
+        """Waits until Kafka has them all. TransientError when it doesn't take them: call it again."""
+        if not self._queued:
+            return
+        failed: list[str] = []
+        for key, (value, headers) in tuple(self._queued.items()):
+            self._produce(key, value, headers, failed)
         with kafka_errors("writing dead letters"):
             left = self._producer.flush(30.0)
-        failed, self._failed = self._failed, None
+        if left:
+            self._producer.purge()
+            self._producer.flush(1.0)
         if left or failed:
-            raise TransientError(f"Kafka didn't take the dead letters: {failed or f'{left} are still waiting'}")
+            raise TransientError(f"Kafka didn't take the dead letters: {failed[0] if failed else 'no answer'}")
+        self._queued.clear()
 
-    def _send(self, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
-        try:
-            self._producer.produce(self._topic, value, key, headers=list(headers), on_delivery=self._delivered)
-        except (BufferError, KafkaException) as error:
-            raise TransientError(f"a dead letter can't be written: {error}") from error
+    def _produce(
+        self, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes]], failed: list[str]
+    ) -> None:
+        def delivered(error: object, _: Message) -> None:
+            if error is not None:
+                failed.append(str(error))
 
-    def _delivered(self, error: object, _: Message) -> None:
-        if error is not None:
-            self._failed = str(error)
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, headers=list(headers), on_delivery=delivered)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                raise TransientError(f"a dead letter can't be written: {error}") from error
+
+    def _ours(self, letter: DeadLetter) -> _Open | None:
+        if letter.flow != self._flow.flow.id:
+            return None
+        at = letter.topic, letter.partition, letter.offset
+        return _Open(letter.record_id, *at, letter.attempts, letter.first_at)
+
+    def _remember(self, key: bytes, letter: _Open) -> None:
+        self._open[key] = letter
+        self._of_record.setdefault(letter.record_id, set()).add(key)
+
+    def _close(self, key: bytes, why: bytes) -> None:
+        self._queued[key] = (None, [("sorbus.closed", why)])
+        if letter := self._open.pop(key, None):
+            others = self._of_record[letter.record_id]
+            others.discard(key)
+            if not others:
+                del self._of_record[letter.record_id]

@@ -6,7 +6,7 @@ Kafka's transactions (KIP-98) also fence: a second producer of the same system m
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -15,7 +15,7 @@ from sorbus.errors import PermanentError, TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
 
-_PATIENCE = 60.0
+_PATIENCE, _STEP = 60.0, 2.0
 Outgoing = tuple[str, bytes, bytes | None, Headers]
 """A message on its way: topic, key, value, headers."""
 
@@ -23,13 +23,18 @@ Outgoing = tuple[str, bytes, bytes | None, Headers]
 class Publisher:
     """One system's producer on the bus. Any error leaves the transaction open: `close` and begin again elsewhere."""
 
-    def __init__(self, settings: Settings, transactional_id: str) -> None:
-        """Takes over from a predecessor: its open transaction is aborted, its further calls fail."""
+    def __init__(
+        self, settings: Settings, transactional_id: str, *, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Takes over from a predecessor: its open transaction is aborted, its further calls fail.
+
+        `is_stopping` cuts the waiting for a Kafka that is away short: nothing is lost, it is done again by the next.
+        """
+        self._is_stopping = is_stopping
         self._id = transactional_id
         self._producer = transactional_producer(settings, transactional_id)
         self._begun_at: float | None = None
-        with kafka_errors("taking over the transactions of " + transactional_id):
-            self._producer.init_transactions(30.0)
+        self._patiently(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
 
     @property
     def open_since(self) -> float | None:
@@ -43,7 +48,9 @@ class Publisher:
                 self._producer.begin_transaction()
             self._begun_at = time.monotonic()
 
-    def produce(self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, str | bytes | None]] = ()) -> None:
+    def produce(
+        self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, str | bytes | None]] = ()
+    ) -> None:
         """Adds a message to the transaction, beginning one if need be. PermanentError when it is too large."""
         self.begin()
         deadline = None
@@ -83,9 +90,20 @@ class Publisher:
         """Makes the transaction's messages appear. TransientError: nothing of it appeared or it can't be told."""
         if self._begun_at is None:
             return
-        with kafka_errors("committing a transaction"):
-            self._producer.commit_transaction(_PATIENCE)
+        self._patiently(self._producer.commit_transaction, "committing a transaction")
         self._begun_at = None
+
+    def _patiently(self, call: Callable[[float], None], doing: str) -> None:
+        """Waits for a transactional call in short steps, so that signals are heard; librdkafka resumes it each time."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return call(_STEP)
+            except KafkaException as error:
+                failure = error.args[0]
+                late = time.monotonic() > deadline or self._is_stopping()
+                if failure.code() != KafkaError._TIMED_OUT or late:
+                    raise as_error(failure, doing) from error
 
     def close(self) -> None:
         """Gives up what is not committed."""
@@ -93,7 +111,7 @@ class Publisher:
             self._begun_at = None
             self._producer.purge()
             try:
-                self._producer.abort_transaction(5.0)
+                self._producer.abort_transaction(_STEP)
             except KafkaException:
                 # Kafka is away or we are fenced: the successor's init_transactions aborts it.
                 return

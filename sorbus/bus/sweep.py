@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sorbus.avro.decode import Undecodable
-from sorbus.bus.kafka import all_partitions, bytes_of, headers_of, read_to_end, topic_reader
+from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
+from sorbus.bus.letters import open_letters
 from sorbus.deadletter import DeadLetter
 from sorbus.event import open_frame
 from sorbus.settings import Settings
@@ -30,20 +31,11 @@ def records_below(settings: Settings, topic: str, version: int) -> Iterator[byte
 
 def open_source_letters(settings: Settings, topic: str, system: str) -> set[bytes]:
     """The ids of the records that have an open dead letter of `system`'s producer on `topic`."""
-    consumer = topic_reader(settings, f"letters-{topic}")
-    found: dict[bytes, bytes] = {}
-    try:
-        for message in read_to_end(consumer, all_partitions(consumer, topic)):
-            key, value = bytes_of(message.key()), message.value()
-            if value is None:
-                found.pop(key, None)
-                continue
-            letter = DeadLetter.from_message(key, bytes_of(value), headers_of(message))
-            if not letter.flow and letter.system == system:
-                found[key] = letter.record_id
-    finally:
-        consumer.close()
-    return set(found.values())
+
+    def record_of(letter: DeadLetter) -> bytes | None:
+        return letter.record_id if not letter.flow and letter.system == system else None
+
+    return set(open_letters(settings, [topic], f"letters-{topic}", record_of).values())
 
 
 def _is_gone_or_new(frame: bytes, version: int) -> bool:
