@@ -152,13 +152,13 @@ class Collector:
         self._version = version
         plan = shape.plan
         if plan is None or type(row) is PartialRow:
-            self._new_state(shape, row, None, shape.id(row), version)
+            self._new_state(shape, row, shape.id(row), version)
             return
         whole = cast("list[bytes | None]", row)
         try:
             data = b"".join([encode(whole[column]) for encode, column in plan])
         except (ValueError, TypeError):
-            self._new_state(shape, row, None, shape.id(row), version)
+            self._new_state(shape, row, shape.id(row), version)
             return
         self._changes.append(Change(shape.capture.name, shape.id(row), version, self._occurred_at, data))
 
@@ -172,37 +172,34 @@ class Collector:
     def _row_changed(self, readers: _Readers, message: Insert | Update | Delete) -> None:
         old = None if type(message) is Insert else cast("Update | Delete", message).old
         new = None if type(message) is Delete else cast("Insert | Update", message).new
+        if old is not None and type(new) is PartialRow:
+            new = _filled(new, old)
         for shape in readers.roots:
             if shape.capture.is_aggregate:
                 self._mark(shape.capture, shape.key, old, new)
             else:
-                self._simple(shape, old, new, message)
+                self._simple(shape, old, new)
         for parent in readers.parents:
             self._mark(parent.capture, parent.key, old, new)
 
-    def _simple(self, shape: RowShape, old: Row | None, new: Row | None, message: Insert | Update | Delete) -> None:
+    def _simple(self, shape: RowShape, old: Row | None, new: Row | None) -> None:
         capture = shape.capture
         id = None if new is None else shape.id(new)
         if old is not None:
             old_id = shape.id(old)
             if old_id != id:
                 self._changes.append(Change(capture.name, old_id, self._next_version(), self._occurred_at, None))
-        if new is None or id is None:
-            return
-        full = old if type(message) is Update and message.is_full else None
-        self._new_state(shape, new, full, id, self._next_version())
+        if new is not None and id is not None:
+            self._new_state(shape, new, id, self._next_version())
 
-    def _new_state(self, shape: RowShape, new: Row, full: Row | None, id: bytes, version: int) -> None:
+    def _new_state(self, shape: RowShape, new: Row, id: bytes, version: int) -> None:
         capture = shape.capture
         if type(new) is PartialRow:
-            if full is not None:
-                new = [was if now is UNCHANGED else now for was, now in zip(full, new, strict=True)]
-            else:
-                key = cast("Key", shape.key(new))
-                self._xids.add(self._xid)
-                self._partial.append(_Partial(len(self._changes), capture, key, version, self._occurred_at))
-                self._changes.append(Change(capture.name, id, version, self._occurred_at, None))
-                return
+            key = cast("Key", shape.key(new))
+            self._xids.add(self._xid)
+            self._partial.append(_Partial(len(self._changes), capture, key, version, self._occurred_at))
+            self._changes.append(Change(capture.name, id, version, self._occurred_at, None))
+            return
         made = capture.make(shape.layout, shape.oids, cast("list[bytes | None]", new), id, version, self._occurred_at)
         if type(made) is Change:
             self._changes.append(made)
@@ -260,13 +257,15 @@ class Collector:
 
     def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:
         """What has been collected, in the stream's order, and `state` moved past it."""
-        for partial in self._partial:
-            ((_, found),) = self._fetch(partial.capture, [partial.key], self._xids)
-            made = found.change(partial.key, partial.version, partial.occurred_at)
-            if isinstance(made, Reject):
-                self._rejects.append(made)
-            else:
-                self._changes[partial.place] = made
+        for capture in {partial.capture.name: partial.capture for partial in self._partial}.values():
+            partials = [partial for partial in self._partial if partial.capture is capture]
+            fetched = self._fetch(capture, [partial.key for partial in partials], self._xids)
+            for partial, (key, found) in zip(partials, fetched, strict=True):
+                made = found.change(key, partial.version, partial.occurred_at)
+                if isinstance(made, Reject):
+                    self._rejects.append(made)
+                else:
+                    self._changes[partial.place] = made
         rejected = {(reject.data_type, reject.id, reject.version) for reject in self._rejects} if self._partial else ()
         changes = (
             [c for c in self._changes if (c.data_type, c.id, c.version) not in rejected] if rejected else self._changes
@@ -291,3 +290,9 @@ class Collector:
         self._dirty.clear()
         self._xids.clear()
         return taken
+
+
+def _filled(new: PartialRow, old: Row) -> Row:
+    """What an update left as it was, taken from the old row as far as the stream carries that: its key, or all."""
+    values: Row = [was if now is UNCHANGED and was is not None else now for was, now in zip(old, new, strict=True)]
+    return PartialRow(values) if UNCHANGED in values else values
