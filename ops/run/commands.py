@@ -81,7 +81,9 @@ def up(
         list[str] | None, typer.Option(metavar="NAME", help="Only this system's producer or this flow; repeatable.")
     ] = None,
     watch: Annotated[bool, typer.Option(help="Run `sorbus watch` too.")] = True,
-    base_port: Annotated[int, typer.Option(help="The first port for /metrics and /healthz; the others follow.")] = 9400,
+    base_port: Annotated[
+        int, typer.Option(help="First port for /metrics and /healthz, the others follow; 0: free ones.")
+    ] = 9400,
     folder: Annotated[Path, typer.Option(help="Where prometheus.json and processes.json are written.")] = RUN_FOLDER,
 ) -> None:
     """Run every producer and consumer of the map on this machine, and restart what ends.

@@ -77,9 +77,9 @@ class Supervisor:
                 self._write_files()
 
     def _port_for(self, child: Child) -> int:
-        """The port it had, or the one its place gives it; a free one if somebody else has that."""
-        wanted = child.port or self._base_port + self.children.index(child)
-        if all(other.port != wanted for other in self.children if other is not child) and _is_free(wanted):
+        """The port it had, or the one its place gives it; any free one if that is taken, or the base port is 0."""
+        wanted = child.port or (self._base_port and self._base_port + self.children.index(child))
+        if wanted and all(other.port != wanted for other in self.children if other is not child) and _is_free(wanted):
             return wanted
         with socket.create_server((LOOPBACK, 0)) as free:
             port: int = free.getsockname()[1]

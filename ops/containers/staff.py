@@ -1,0 +1,50 @@
+"""The example company's people, in a container: they fill the CRM once, then change it at a steady pace.
+
+`python -m sorbus.ops.containers.staff`, with the CRM's address in CRM_DSN and changes a second in RATE.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Event, Thread
+
+import psycopg
+import structlog
+
+from sorbus.ops.demo.crm_feed import CRM_FEED
+from sorbus.ops.demo.seed import seed_crm
+from sorbus.telemetry.logs import configure_logs
+from sorbus.telemetry.stop import Stop
+
+
+def main() -> None:
+    """Works until stopped."""
+    configure_logs("staff")
+    stop, over = Stop.on_signals(), Event()
+    log, dsn = structlog.get_logger(__name__), os.environ["CRM_DSN"]
+    with psycopg.connect(dsn) as connection:
+        if connection.execute("select from customers limit 1").fetchone() is None:
+            log.info("the CRM is filled", **seed_crm(connection))
+    work = Thread(
+        target=CRM_FEED.run,
+        args=(dsn,),
+        kwargs={
+            "rate": float(os.environ.get("RATE", "5")),
+            "stop": over,
+            # A number that no earlier run has used, so that its changes are new ones.
+            "start": int(time.time()),
+            "reached": lambda _: None,
+            "said": lambda words: log.info(words),
+        },
+        daemon=True,
+    )
+    work.start()
+    while work.is_alive() and not stop.wait(1.0):
+        pass
+    over.set()
+    work.join()
+
+
+if __name__ == "__main__":
+    main()
