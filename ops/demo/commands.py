@@ -45,8 +45,10 @@ def demo(
     from sorbus.ops.demo.company import brightwater
     from sorbus.ops.demo.company import northwind as northwind_company
     from sorbus.ops.demo.stage import Stage
+    from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.stop import Stop
 
+    configure_logs("demo", level="ERROR")
     console = Console()
     company = brightwater() if northwind is None else northwind_company(northwind)
     default = Path(".sorbus") / ("demo" if northwind is None else "northwind")

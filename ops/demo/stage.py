@@ -28,6 +28,10 @@ from sorbus.telemetry.stop import Stop
 
 _COMMAND = (sys.executable, "-m", "sorbus.ops.demo.child")
 _STOPPING = 20.0
+_VERSIONS = (
+    "select column_name, table_name from information_schema.columns"
+    " where column_name = 'sorbus_version' or (table_name, column_name) = ('sorbus_applied', 'version')"
+)
 _POLL = 0.1
 
 
@@ -168,15 +172,14 @@ class Stage:
 
 
 def _newest_version(address: str) -> int:
+    """The newest version in a target: rows of ours say theirs, `sorbus_applied` says that of others' rows."""
     with psycopg.connect(address) as connection:
-        made = connection.execute(
-            "select table_name from information_schema.columns where column_name = 'sorbus_version'"
-        ).fetchall()
+        made = connection.execute(_VERSIONS).fetchall()
         newest = [
             connection.execute(
-                sql.SQL("select coalesce(max(sorbus_version), 0) from {}").format(sql.Identifier(str(table)))
+                sql.SQL("select coalesce(max({}), 0) from {}").format(*map(sql.Identifier, map(str, column)))
             ).fetchone()
-            for (table,) in made
+            for column in made
         ]
     return max((int(str(row[0])) for row in newest if row), default=0)
 
