@@ -84,12 +84,8 @@ def northwind(script: Path) -> Company:
 
 
 def examples() -> Path:
-    """The folder of the examples: beside the package in a checkout, within it when installed."""
-    package = Path(sorbus.__file__).parent
-    for folder in (package / "examples", package.parent / "examples"):
-        if (folder / "company" / "map.yaml").exists():
-            return folder
-    raise DemoError("the example companies aren't installed with this Sorbus; run the demo from a checkout: make demo")
+    """The folder of the example companies, which comes with the package."""
+    return Path(sorbus.__file__).parent / "examples"
 
 
 def fill_if_new(dsn: str, fill: Callable[[Connection], None]) -> bool:
