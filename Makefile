@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: setup  ## Check style and types, then run the tests (in parallel; TESTS=".
 	@$(RUN)/mypy
 	@$(RUN)/pytest -n 2 $(TESTS)
 
+test-containers: setup  ## Build the image and run a company in containers (needs a Docker Engine; minutes)
+	@$(RUN)/pytest -m real tests/acceptance/test_containers.py
+
 lint: setup  ## Check style and types only
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
@@ -46,6 +49,7 @@ bench: setup  ## Measure Sorbus beside its peers (minutes; BENCH="--quick" passe
 
 lock: setup  ## Write the lock files anew, for Python and Java packages (UPGRADE=--upgrade takes newer versions)
 	@$(RUN)/uv $(COMPILE) --quiet $(UPGRADE) pyproject.toml --all-extras --group dev -o $(LOCKED)
+	@$(RUN)/uv $(COMPILE) --quiet --constraint $(LOCKED) pyproject.toml -o ops/containers/$(LOCKED)
 	@echo uv | $(RUN)/uv $(COMPILE) --quiet $(UPGRADE) - -o $(BOOTSTRAP)
 	@$(RUN)/sorbus stack lock
 
