@@ -29,7 +29,7 @@ from sorbus.bus.kafka import (
 )
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
-from sorbus.bus.registry import SchemaBook
+from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal
 from sorbus.deadletter import LETTER
 from sorbus.errors import PermanentError, TransientError
@@ -40,6 +40,8 @@ from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
 
 BATCH = 10_000
+# A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
+_PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 Spot = tuple[str, int]
@@ -73,6 +75,7 @@ class ConsumeLoop:
         self._target: Consumer | None = None
         self._kafka: KafkaConsumer | None = None
         self._letters = Letters(idempotent_producer(settings, f"letters-{flow.flow.id}"), self._names, flow)
+        self._letters_are_known = False
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
@@ -82,7 +85,9 @@ class ConsumeLoop:
         kafka = self._kafka = group_consumer(self._settings, self._names.group(self._flow.flow.id))
         try:
             with kafka_errors(f"subscribing flow {self._flow.flow.id}"):
-                kafka.subscribe([self._topic, self._requeue], on_revoke=self._revoked, on_lost=self._lost)
+                kafka.subscribe(
+                    [self._topic, self._requeue], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+                )
             self._open_target()
             while not self._stop.is_set():
                 self._health.beat()
@@ -117,7 +122,7 @@ class ConsumeLoop:
             elif failure.code() == KafkaError._PARTITION_EOF:
                 offsets[spot] = offset_of(message)
                 self._drained.add(spot)
-            elif not failure.retriable() and failure.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            elif not failure.retriable() and failure.code() not in _PASSING:
                 raise as_error(failure, "consuming")
         if events:
             self._apply(events)
@@ -126,12 +131,15 @@ class ConsumeLoop:
     def _apply(self, events: Sequence[Message]) -> None:
         began = time.monotonic()
         requeued = [message for message in events if message.topic() == self._requeue]
+        if not self._letters_are_known:
+            self._letters_are_known = True
+            self._persistently(partial(self._letters.recall, self._settings))
         taken = self._persistently(partial(take_in, events, self._book))
         refused = [*taken.refused]
         if taken.deliveries:
             refusals = self._persistently(partial(self._apply_once, taken.deliveries, bool(requeued)))
             refused += [(taken.messages[refusal.place], refusal.error) for refusal in refusals]
-        self._file(refused, requeued)
+        self._file(refused, taken.messages, requeued)
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
@@ -147,13 +155,19 @@ class ConsumeLoop:
             self._target = None
             raise
 
-    def _file(self, refused: Sequence[tuple[Message, PermanentError]], requeued: Sequence[Message]) -> None:
-        """Dead letters are on the bus before the offsets move; requeued ones that have landed are closed."""
+    def _file(
+        self,
+        refused: Sequence[tuple[Message, PermanentError]],
+        taken: Sequence[Message],
+        requeued: Sequence[Message],
+    ) -> None:
+        """Dead letters are on the bus before the offsets move; those that have landed or are obsolete are closed."""
         bad = {id(message) for message, _ in refused}
         for message, error in refused:
             letter = self._letters.write(message, error)
             self._metrics.dead_letter(error.reason)
             _log.warning("%s is a dead letter of flow %s: %s", letter, self._flow.flow.id, error)
+        self._letters.supersede(message for message in taken if id(message) not in bad)
         for message in requeued:
             if id(message) not in bad:
                 self._letters.close(dict(headers_of(message)).get(LETTER))
@@ -216,7 +230,10 @@ class ConsumeLoop:
         for message in strays:
             if message.error() is None:
                 firsts.setdefault(spot_of(message), offset_of(message))
+        assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
         for (topic, partition), offset in firsts.items():
+            if (topic, partition) not in assigned:
+                continue  # another member's by now
             with kafka_errors("rewinding"):
                 self._kafka.seek(TopicPartition(topic, partition, offset))
 
@@ -259,6 +276,9 @@ class ConsumeLoop:
         except KafkaException as error:
             # Not lost: the same events come again and change nothing.
             _log.warning("offsets could not be committed: %s", error)
+
+    def _assigned(self, _: KafkaConsumer, _partitions: list[TopicPartition]) -> None:
+        self._letters_are_known = False  # the member that had them may have written some
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._commit(wait=True)

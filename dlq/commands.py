@@ -69,7 +69,7 @@ def show(
     Example: sorbus dlq show customer-to-accounting:customer:2:41
     """
     from sorbus.bus.names import Names
-    from sorbus.bus.registry import SchemaBook
+    from sorbus.bus.schemabook import SchemaBook
     from sorbus.dlq.review import decode
     from sorbus.settings import Settings
 

@@ -40,7 +40,11 @@ def requeue(
         while True:
             try:
                 producer.produce(
-                    names.requeue(letter.flow), letter.value, letter.record_id, headers=headers, on_delivery=delivered
+                    names.requeue(letter.flow),
+                    letter.value or None,
+                    letter.record_id,
+                    headers=headers,
+                    on_delivery=delivered,
                 )
                 break
             except BufferError:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
 from sorbus.avro.decode import Undecodable, read_record
-from sorbus.bus.kafka import all_partitions, bytes_of, headers_of, read_to_end, topic_reader
+from sorbus.bus.letters import open_letters as read_open
 from sorbus.bus.names import Names
-from sorbus.bus.registry import SchemaBook
+from sorbus.bus.schemabook import SchemaBook
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import PermanentError, TransientError
 from sorbus.event import data_at, open_frame
@@ -19,23 +17,7 @@ from sorbus.settings import Settings
 
 def open_letters(settings: Settings, names: Names, data_types: Iterable[str]) -> list[DeadLetter]:
     """Every open letter of `data_types`, oldest first. TransientError when Kafka is out of reach."""
-    consumer = topic_reader(settings, "dlq")
-    found: dict[str, DeadLetter] = {}
-    try:
-        partitions: list[TopicPartition] = []
-        for data_type in data_types:
-            partitions += all_partitions(consumer, names.dead_letters(data_type), OFFSET_BEGINNING)
-        if partitions:
-            for message in read_to_end(consumer, partitions):
-                key = bytes_of(message.key())
-                value = message.value()
-                if value is None:
-                    found.pop(key.decode(errors="replace"), None)
-                else:
-                    letter = DeadLetter.from_message(key, bytes_of(value), headers_of(message))
-                    found[letter.id] = letter
-    finally:
-        consumer.close()
+    found = read_open(settings, map(names.dead_letters, data_types), "dlq", lambda letter: letter)
     return sorted(found.values(), key=lambda letter: (letter.first_at, letter.id))
 
 
@@ -54,6 +36,8 @@ def decode(letter: DeadLetter, book: SchemaBook) -> Decoded:
     if not letter.flow:
         return Decoded({"row": frame.decode(errors="replace")}, None, None)
     version = None
+    if not frame:
+        return Decoded(None, None, "a tombstone: the record was deleted")
     try:
         head = open_frame(frame)
         version = head.version

@@ -85,15 +85,14 @@ class DeadLetter:
         )
         if before is None:
             return made
-        return replace(
-            made,
-            id=before.id,
-            topic=before.topic,
-            partition=before.partition,
-            offset=before.offset,
-            attempts=before.attempts + 1,
-            first_at=before.first_at,
+        origin_before = replace(
+            made, id=before.id, topic=before.topic, partition=before.partition, offset=before.offset
         )
+        return origin_before.again(before.attempts, before.first_at)
+
+    def again(self, attempts: int, first_at: int) -> Self:
+        """The letter after one more attempt: `attempts` before it, the first at `first_at`."""
+        return replace(self, attempts=attempts + 1, first_at=first_at)
 
     def to_headers(self) -> Headers:
         """The letter's headers: the record's own, then Kafka Connect's, then ours."""

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import bytes_of, headers_of
-from sorbus.bus.registry import SchemaBook
+from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
 from sorbus.event import VERSION_HEADER, data_at, occurred_at, open_frame
@@ -80,7 +80,7 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
         return
     version = int(written)
     was = newest.get(id)
-    if was is None or was[3] <= version:
+    if was is None or was[3] < version:  # the delete event before it says more
         newest[id] = message, None, b"", version, 0
 
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 def open_letters(
     settings: Settings, topics: Iterable[str], role: str, keep: Callable[[DeadLetter], T | None]
 ) -> dict[bytes, T]:
-    """What `keep` makes of each open letter on dead letter topics, by the letter's id; those it makes None are left out.
+    """What `keep` makes of each open letter on dead letter topics, by the letter's id, without those it makes None of.
 
     TransientError when Kafka is out of reach.
     """

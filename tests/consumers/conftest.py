@@ -10,6 +10,9 @@ import pytest
 from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
+from tests.consumers.plugin import line, make_line
+
+__all__ = ["line", "make_line", "new_database"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,291 @@
+"""The loop against a real Kafka: offsets after the target's commit, poison alone into dead letters, pauses, stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+from psycopg import sql
+
+from sorbus.bus.kafka import base_config
+from sorbus.connector import Delivery, Refusal
+from sorbus.consumers.postgres.consumer import PostgresConsumer
+from sorbus.deadletter import DeadLetter
+from sorbus.dlq.requeue import requeue
+from sorbus.settings import Settings
+from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
+from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
+from tests.consumers.plugin import MakeLine
+
+LONG = "a name that is too long for it"
+
+
+@contextmanager
+def down(line: Line) -> Iterator[None]:
+    """The target out of reach while the block lasts: its database takes no connections, and loses those it has."""
+    name = line.connection.info.dbname
+    with psycopg.connect(line.dsn.rpartition("/")[0] + "/postgres", autocommit=True) as server:
+        allow = sql.SQL("alter database {} with allow_connections {}")
+        server.execute(allow.format(sql.Identifier(name), sql.Literal(False)))
+        kill = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        server.execute(kill, [name])
+        try:
+            yield
+        finally:
+            server.execute(allow.format(sql.Identifier(name), sql.Literal(True)))
+    line.connection = psycopg.connect(line.dsn, autocommit=True)
+
+
+def test_three_kinds_of_poison_go_alone_into_dead_letters(line: Line) -> None:
+    line.execute(RESTRICTED)
+    unknown = Writer(GADGET_WITH_LINES, b"\0" + (999_999).to_bytes(4, "big")).event("g7", 1, named("unknown"))
+    with line.consuming():
+        line.publish((f"g{n}", 1, named(f"n{n}")) for n in range(5))
+        line.write("g5", b"\x07garbage", [("mine", b"kept")])
+        line.write("g7", *unknown)
+        refused, headers = line.writer.event("g8", 1, named(LONG))
+        line.write("g8", refused, headers)
+        line.publish((f"g{n}", 1, named(f"n{n}")) for n in (6, 9))
+        line.until({f"g{n}": f"n{n}" for n in (0, 1, 2, 3, 4, 6, 9)})
+        letters = {letter.record_id: letter for letter in line.until_letters(3)}
+    garbage, foreign, long = (letters[key] for key in (b"g5", b"g7", b"g8"))
+    assert [letter.reason for letter in (garbage, foreign, long)] == ["undecodable", "unknown schema", "CheckViolation"]
+    assert garbage.value == b"\x07garbage"
+    assert dict(garbage.headers)["mine"] == b"kept"
+    assert foreign.value == unknown[0]
+    assert "999999" in foreign.message
+    assert (long.value, long.field) == (refused, "short_name")
+    assert dict(long.headers) == dict(headers)
+    assert "violates check constraint" in long.words
+    for letter in letters.values():
+        assert (letter.flow, letter.system, letter.data_type) == (FLOW, "books", "gadget")
+        assert (letter.topic, letter.attempts) == (line.topic, 1)
+        assert letter.first_at == letter.last_at > 0
+
+
+def test_a_requeued_letter_lands_after_a_fix_and_is_closed(line: Line) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG)), ("g2", 1, named("fine"))])
+        (first,) = line.until_letters(1)
+        requeue(line.settings, line.names, [first])
+
+        def tried_again() -> DeadLetter | None:
+            return next((letter for letter in line.letters() if letter.attempts == 2), None)
+
+        second = eventually(tried_again, "a second attempt")
+        assert (second.id, second.first_at, second.value) == (first.id, first.first_at, first.value)
+        assert second.last_at > first.last_at
+        assert (second.topic, second.partition, second.offset) == (first.topic, first.partition, first.offset)
+        assert second.headers == first.headers
+        line.execute("alter table gadgets drop constraint short_name")
+        requeue(line.settings, line.names, [second])
+        line.until_letters(0)
+        line.until({"g1": LONG, "g2": "fine"})
+
+
+def test_a_requeued_older_version_changes_nothing_and_is_closed(line: Line) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG))])
+        (letter,) = line.until_letters(1)
+    line.execute("alter table gadgets drop constraint short_name")
+    with line.consuming():
+        line.publish([("g1", 2, named("newer"))])
+        line.until({"g1": "newer"})
+        line.until_letters(0)
+        requeue(line.settings, line.names, [letter])
+        line.publish([("g2", 1, named("after it"))])
+        line.until({"g1": "newer", "g2": "after it"})
+        line.until_letters(0)
+    assert line.rows()["g1"] == "newer"
+
+
+def test_a_newer_state_closes_the_dead_letter_by_itself(line: Line) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG)), ("g2", 1, named(LONG)), ("g3", 1, named("fine"))])
+        line.until_letters(2)
+        line.publish([("g1", 2, named("short"))])
+        (left,) = line.until_letters(1)
+        assert left.record_id == b"g2"
+    with line.consuming():  # another process knows of it too
+        line.publish([("g2", 2, None)])
+        line.until_letters(0)
+
+
+def test_a_delete_that_is_refused_lands_when_requeued(line: Line) -> None:
+    with line.consuming():
+        line.publish([("g1", 1, named("used"))])
+        line.until({"g1": "used"})
+        line.execute("create table uses (gadget text references gadgets); insert into uses values ('g1')")
+        line.publish([("g1", 2, None)])
+        (letter,) = line.until_letters(1)
+        assert letter.field == "uses_gadget_fkey"
+        line.execute("drop table uses")
+        requeue(line.settings, line.names, [letter])
+        line.until({})
+        line.until_letters(0)
+
+
+def test_a_tombstone_alone_deletes(line: Line) -> None:
+    with line.consuming():
+        line.publish([("g1", 1, named("x")), ("g2", 1, named("y"))])
+        line.until({"g1": "x", "g2": "y"})
+        line.write("g1", None, line.writer.event("g1", 2, None)[1])
+        line.write("g2", None)  # says no version: nothing that could be put in order
+        line.publish([("g3", 1, named("z"))])
+        line.until({"g2": "y", "g3": "z"})
+
+
+def test_a_target_that_is_down_pauses_the_flow_which_goes_on_by_itself(line: Line) -> None:
+    with line.consuming() as running:
+        line.publish([("g0", 1, named("before"))])
+        line.until({"g0": "before"})
+        eventually(lambda: running.health.waiting() is None, "readiness")
+        with down(line):
+            line.publish((f"g{n}", 1, named(f"n{n}", "a")) for n in range(1, 300))
+            why = eventually(running.health.waiting, "the reason in health")
+            assert "PostgreSQL" in why
+            assert running.health.stuck() is None
+        line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 300)})
+        eventually(lambda: running.health.waiting() is None, "readiness again")
+    assert line.letters() == []
+
+
+def test_sigterm_stops_within_ten_seconds_while_the_target_is_down(line: Line) -> None:
+    line.publish([("g1", 1, named("x"))])
+    with down(line), line.process() as process:
+        eventually(lambda: "trying again" in process.told, "the first failure to connect")
+        assert process.end() == 0
+    with line.process("again") as process:
+        line.until({"g1": "x"})
+        assert process.end() == 0
+
+
+def test_sigterm_stops_within_ten_seconds_while_the_target_does_not_answer(line: Line) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"postgresql://sorbus@127.0.0.1:{silent.getsockname()[1]}/silent"
+        with line.process(BOOKS_DSN=dsn) as process:
+            silent.settimeout(30)
+            caller, _ = silent.accept()
+            assert process.end() == 0
+            caller.close()
+
+
+def test_kill_nine_between_the_targets_commit_and_ours_loses_and_doubles_nothing(line: Line) -> None:
+    expected = {f"g{n}": f"n{n}" for n in range(2000)}
+    line.execute(
+        "create table writes (id text, version bigint);"
+        "create function note() returns trigger language plpgsql as"
+        " 'begin insert into writes values (new.id, new.sorbus_version); return null; end';"
+        "create trigger note after insert or update on gadgets for each row execute function note()"
+    )
+    line.publish((id, 1, named(name)) for id, name in expected.items())
+    with line.process() as process:
+        eventually(line.rows, "the first rows")
+        process.end(signal.SIGKILL)
+    line.publish([("g0", 2, named("again"))])
+    with line.process("again") as process:
+        line.until(expected | {"g0": "again"})
+        assert process.end() == 0
+    doubled = line.connection.execute("select id, version from writes group by 1, 2 having count(*) > 1").fetchall()
+    assert doubled == []
+
+
+class Unlucky(PostgresConsumer):
+    """Ends the loop right after the target's commit, before any offset is committed."""
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        super().apply(deliveries, again=again, alone=alone)
+        raise SystemExit("killed")
+
+
+def test_what_the_target_has_committed_comes_again_when_its_offsets_were_not(line: Line) -> None:
+    line.publish((f"g{n}", 1, named(f"n{n}", "a", "b")) for n in range(10))
+    with pytest.raises(AssertionError, match="killed"), line.consuming(make=lambda: Unlucky(line.flow)) as running:
+        running.thread.join(40)
+    assert len(line.rows()) == 10
+    before = line.connection.execute("select * from gadget_lines order by 1, 2").fetchall()
+    with line.consuming():
+        line.publish([("last", 1, named("last"))])
+        line.until({f"g{n}": f"n{n}" for n in range(10)} | {"last": "last"})
+    assert line.connection.execute("select * from gadget_lines order by 1, 2").fetchall() == before
+
+
+def test_members_share_partitions_and_take_over_while_running(line: Line) -> None:
+    expected: dict[str, str] = {}
+
+    def more(step: int) -> None:
+        events = {f"g{step}-{n}": f"n{n}" for n in range(100)}
+        expected.update(events)
+        line.publish((id, step, named(name)) for id, name in events.items())
+
+    with line.consuming(batch=50):
+        more(1)
+        with line.consuming(batch=50):
+            more(2)
+            line.until(expected)
+            more(3)
+        more(4)
+        line.until(expected)
+        with line.consuming(batch=50):
+            more(5)
+        line.until(expected)
+    assert line.letters() == []
+
+
+def test_every_two_seconds_is_a_timing_that_holds(make_line: MakeLine) -> None:
+    line = make_line(timing="every 2s")
+    with line.consuming():
+        for version in range(1, 4):
+            line.publish([("g1", version, named(f"v{version}"))])
+            line.until({"g1": f"v{version}"}, seconds=20)
+
+
+def test_an_unreachable_registry_is_waited_for(line: Line) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    away = Settings(kafka=line.settings.kafka, registry=f"http://127.0.0.1:{port}")
+    line.publish([("g1", 1, named("x"))])
+    with line.consuming(settings=away) as running:
+        why = eventually(running.health.waiting, "the reason in health")
+        eventually(lambda: "registry" in (running.health.waiting() or ""), f"the registry in {why!r}")
+    assert line.letters() == []
+    assert line.rows() == {}
+    with line.consuming():
+        line.until({"g1": "x"})
+
+
+def test_without_a_registry_events_are_single_objects(make_line: MakeLine) -> None:
+    line = make_line(registry=False)
+    value, _ = line.writer.event("g1", 1, named("x"))
+    assert value[:2] == b"\xc3\x01"
+    with line.process() as process:
+        line.publish([("g1", 1, named("x", "a")), ("g2", 1, named("y"))])
+        line.until({"g1": "x", "g2": "y"})
+        assert process.end() == 0
+
+
+def test_the_lag_is_zero_when_everything_is_delivered(line: Line) -> None:
+    producer = Producer({**base_config(line.settings, "test"), "transactional.id": line.topic})
+    producer.init_transactions()
+    for n in range(3):
+        producer.begin_transaction()
+        value, headers = line.writer.event(f"g{n}", 1, named("x"))
+        producer.produce(line.topic, value, f"g{n}", headers=headers)
+        producer.commit_transaction()
+    with line.consuming():
+        line.until({f"g{n}": "x" for n in range(3)})
+
+        def caught_up() -> bool:
+            (flow,) = json.loads(line.sorbus("status", "--json"))["flows"]
+            return bool(flow["lag_records"] == 0 and flow["members"] == 1)
+
+        eventually(caught_up, "a lag of 0")
