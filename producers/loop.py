@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
 from sorbus.bus.publisher import Outgoing, Publisher
-from sorbus.bus.registry import SchemaBook
+from sorbus.bus.schemabook import SchemaBook
 from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter

@@ -18,7 +18,7 @@ from sorbus.bus.intake import take_in
 from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
-from sorbus.bus.registry import SchemaBook
+from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer
 from sorbus.errors import TransientError
 from sorbus.settings import Settings

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-import httpx
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-
 from sorbus.bus.names import Names
-from sorbus.bus.registry import registry_client, registry_error
+from sorbus.bus.registry import Registry, open_registry
 from sorbus.connector import Step
 from sorbus.errors import SchemaError
 from sorbus.event import envelope_schema, record_inside
@@ -23,84 +19,44 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 
 def plan_subjects(loaded: LoadedMap, settings: Settings) -> list[Step]:
     """What has to change in the registry; nothing without one. SchemaError shows both schemas if they don't fit."""
-    if not settings.registry:
+    registry = open_registry(settings)
+    if registry is None:
         return []
-    client = registry_client(settings)
     names = Names(loaded.map.topic_prefix)
     steps = []
     for data_type in loaded.map.data_types:
-        subject = names.subject(data_type)
-        try:
-            steps += _plan_subject(client, subject, loaded.schema(data_type))
-        except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
-            raise registry_error(error, f"looking up {subject}") from error
+        steps += _plan_subject(registry, names.subject(data_type), loaded.schema(data_type))
     return steps
 
 
-def _plan_subject(client: SchemaRegistryClient, subject: str, schema: RecordSchema) -> list[Step]:
-    wanted = Schema(envelope_schema(schema).text, "AVRO")
+def _plan_subject(registry: Registry, subject: str, schema: RecordSchema) -> list[Step]:
+    wanted = envelope_schema(schema).text
     steps = []
-    latest = _latest(client, subject)
+    latest = registry.latest(subject)
     if latest is None:
-        steps.append(_register(client, subject, wanted, "register its first schema"))
-    elif not _is_known(client, subject, wanted):
+        steps.append(_register(registry, subject, wanted, "register its first schema"))
+    elif not registry.knows(subject, wanted):
         number, text = latest
-        if not client.test_compatibility(subject, wanted):
+        if not registry.is_compatible(subject, wanted):
             raise SchemaError(_incompatible(subject, number, text, schema))
-        steps.append(_register(client, subject, wanted, f"register a version after {number}; compatible"))
-    if latest is None or _level(client, subject) != COMPATIBILITY:
-        steps.append(_set_level(client, subject))
+        steps.append(_register(registry, subject, wanted, f"register a version after {number}; compatible"))
+    if latest is None or registry.level(subject) != COMPATIBILITY:
+        steps.append(_set_level(registry, subject))
     return steps
 
 
-def _register(client: SchemaRegistryClient, subject: str, schema: Schema, what: str) -> Step:
+def _register(registry: Registry, subject: str, schema: str, what: str) -> Step:
     def register() -> None:
-        try:
-            client.register_schema(subject, schema)
-        except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
-            raise registry_error(error, f"registering {subject}") from error
+        registry.register(subject, schema)
 
     return Step("registry", f"subject {subject}", what, register)
 
 
-def _set_level(client: SchemaRegistryClient, subject: str) -> Step:
+def _set_level(registry: Registry, subject: str) -> Step:
     def set_level() -> None:
-        try:
-            client.set_compatibility(subject_name=subject, level=COMPATIBILITY)
-        except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
-            raise registry_error(error, f"setting the compatibility of {subject}") from error
+        registry.set_level(subject, COMPATIBILITY)
 
     return Step("registry", f"subject {subject}", f"compatibility {COMPATIBILITY}", set_level)
-
-
-def _is_known(client: SchemaRegistryClient, subject: str, schema: Schema) -> bool:
-    try:
-        client.lookup_schema(subject, schema)
-    except SchemaRegistryError as error:
-        if error.http_status_code == httpx.codes.NOT_FOUND:
-            return False
-        raise
-    return True
-
-
-def _latest(client: SchemaRegistryClient, subject: str) -> tuple[int, str] | None:
-    try:
-        found = client.get_latest_version(subject)
-    except SchemaRegistryError as error:
-        if error.http_status_code == httpx.codes.NOT_FOUND:
-            return None
-        raise
-    text = found.schema.schema_str if found.schema is not None else None
-    return found.version or 0, text or ""
-
-
-def _level(client: SchemaRegistryClient, subject: str) -> str:
-    try:
-        return str(client.get_compatibility(subject))
-    except SchemaRegistryError as error:
-        if error.http_status_code == httpx.codes.NOT_FOUND:
-            return ""
-        raise
 
 
 def _incompatible(subject: str, number: int, text: str, schema: RecordSchema) -> str:

@@ -1,91 +1,125 @@
-"""Which schema wrote a frame, and which frame a schema writes: by registry, or by the schemas at hand."""
+"""The schema registry: what Sorbus asks of one, and the one it speaks to (the Confluent API, which Apicurio has too).
+
+A second product is a second class with these methods and a line in `open_registry`. The frame that names a schema on
+the wire is `sorbus.event`'s.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from sorbus.bus.names import Names
-from sorbus.errors import AuthError, PermanentError, SchemaError, SorbusError, TransientError
-from sorbus.event import confluent_prefix, envelope_schema, record_inside, single_object_prefix
-from sorbus.schema import RecordSchema, parse_schema
+from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError
 from sorbus.settings import Settings
 
-_NOT_FOUND = {404, 40401, 40402, 40403}
+
+class Registry(Protocol):
+    """Every call may raise TransientError or AuthError; a schema is Avro JSON as text."""
+
+    def register(self, subject: str, schema: str) -> int:
+        """The schema's id under `subject`, new or as it was. SchemaError when it isn't compatible."""
+
+    def schema(self, number: int) -> str | None:
+        """The schema with that id; None when there is none."""
+
+    def knows(self, subject: str, schema: str) -> bool:
+        """Whether the schema is registered under `subject`."""
+
+    def latest(self, subject: str) -> tuple[int, str] | None:
+        """The newest version's number and schema; None for an unknown subject."""
+
+    def is_compatible(self, subject: str, schema: str) -> bool:
+        """Whether the schema may follow those that are there."""
+
+    def level(self, subject: str) -> str | None:
+        """The subject's own compatibility level; None when it has none."""
+
+    def set_level(self, subject: str, level: str) -> None:
+        """Sets the subject's compatibility level, such as FULL_TRANSITIVE."""
 
 
-def registry_client(settings: Settings) -> SchemaRegistryClient:
-    """A client of the configured registry."""
-    return SchemaRegistryClient({"url": settings.registry, "max.retries": 2})
+def open_registry(settings: Settings) -> Registry | None:
+    """The configured registry; None without one."""
+    return ConfluentRegistry(settings.registry) if settings.registry else None
 
 
-def registry_error(error: Exception, doing: str) -> SorbusError:
-    """A registry's failure in our terms."""
+class ConfluentRegistry:
+    """A registry with the Confluent API, through confluent-kafka's own client."""
+
+    def __init__(self, url: str) -> None:
+        self._client = SchemaRegistryClient({"url": url, "max.retries": 2})
+
+    def register(self, subject: str, schema: str) -> int:
+        with _errors(f"registering {subject}"):
+            return self._client.register_schema(subject, Schema(schema, "AVRO"))
+
+    def schema(self, number: int) -> str | None:
+        with _errors(f"asking for schema id {number}"):
+            try:
+                return self._client.get_schema(number).schema_str
+            except SchemaRegistryError as error:
+                _only_unknown(error)
+                return None
+
+    def knows(self, subject: str, schema: str) -> bool:
+        with _errors(f"looking up {subject}"):
+            try:
+                self._client.lookup_schema(subject, Schema(schema, "AVRO"))
+            except SchemaRegistryError as error:
+                _only_unknown(error)
+                return False
+            return True
+
+    def latest(self, subject: str) -> tuple[int, str] | None:
+        with _errors(f"looking up {subject}"):
+            try:
+                found = self._client.get_latest_version(subject)
+            except SchemaRegistryError as error:
+                _only_unknown(error)
+                return None
+            text = found.schema.schema_str if found.schema is not None else None
+            return found.version or 0, text or ""
+
+    def is_compatible(self, subject: str, schema: str) -> bool:
+        with _errors(f"comparing schemas of {subject}"):
+            return self._client.test_compatibility(subject, Schema(schema, "AVRO"))
+
+    def level(self, subject: str) -> str | None:
+        with _errors(f"looking up {subject}"):
+            try:
+                return str(self._client.get_compatibility(subject))
+            except SchemaRegistryError as error:
+                _only_unknown(error)
+                return None
+
+    def set_level(self, subject: str, level: str) -> None:
+        with _errors(f"setting the compatibility of {subject}"):
+            self._client.set_compatibility(subject_name=subject, level=level)
+
+
+def _only_unknown(error: SchemaRegistryError) -> None:
+    """A 404 is an answer; any other failure goes on."""
+    if error.http_status_code != httpx.codes.NOT_FOUND:
+        raise error
+
+
+@contextmanager
+def _errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
+        raise _as_error(error, doing) from error
+
+
+def _as_error(error: Exception, doing: str) -> SorbusError:
     if isinstance(error, SchemaRegistryError):
-        if error.http_status_code in (401, 403):
+        if error.http_status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             return AuthError(f"{doing}: the schema registry refuses us: {error.error_message}")
-        if error.http_status_code == 409 or error.error_code in (409, 42201):
+        if error.http_status_code in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
             return SchemaError(f"{doing}: {error.error_message}")
-        if error.error_code in _NOT_FOUND or error.http_status_code == 404:
-            return SchemaError(f"{doing}: the schema registry has no such schema: {error.error_message}")
     return TransientError(f"{doing}: the schema registry can't answer: {error}")
-
-
-class SchemaBook:
-    """Frame prefixes to record schemas and back, remembered once seen."""
-
-    def __init__(self, settings: Settings, names: Names, schemas: Iterable[RecordSchema] = ()) -> None:
-        self._names = names
-        self._client = registry_client(settings) if settings.registry else None
-        self._known: dict[bytes, RecordSchema] = {}
-        for schema in schemas:
-            self._known[single_object_prefix(envelope_schema(schema))] = schema
-
-    def prefix(self, data_type: str, schema: RecordSchema) -> bytes:
-        """The frame's head for events of `data_type`; registers a new schema. SchemaError, TransientError."""
-        envelope = envelope_schema(schema)
-        if self._client is None:
-            return single_object_prefix(envelope)
-        subject = self._names.subject(data_type)
-        try:
-            number = self._client.register_schema(subject, Schema(envelope.text, "AVRO"))
-        except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
-            raise registry_error(error, f"registering {subject}") from error
-        prefix = confluent_prefix(number)
-        self._known[prefix] = schema
-        return prefix
-
-    def schema(self, prefix: bytes) -> RecordSchema:
-        """The record schema behind a frame's head. PermanentError when nobody knows it, TransientError to ask again."""
-        found = self._known.get(prefix)
-        if found is None:
-            found = self._known[prefix] = self._ask(prefix)
-        return found
-
-    def _ask(self, prefix: bytes) -> RecordSchema:
-        if prefix[0] != 0:
-            raise PermanentError(
-                f"unknown schema: none at hand has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/",
-                reason="unknown schema",
-            )
-        number = int.from_bytes(prefix[1:], "big")
-        if self._client is None:
-            raise PermanentError(
-                f"schema id {number}, but no registry is set: SORBUS_REGISTRY", reason="unknown schema"
-            )
-        try:
-            text = self._client.get_schema(number).schema_str
-        except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
-            failure = registry_error(error, f"asking for schema id {number}")
-            if isinstance(failure, SchemaError):
-                raise PermanentError(
-                    f"unknown schema: the registry has no id {number}", reason="unknown schema", words=str(error)
-                ) from error
-            raise failure from error
-        try:
-            return record_inside(parse_schema(text or "", where=f"schema id {number}"))
-        except SchemaError as error:
-            raise PermanentError(str(error), reason="unknown schema") from error
