@@ -287,7 +287,14 @@ def exchange_product(connection: Connection, chance: Chance, known: Known) -> No
 def move_line(connection: Connection, chance: Chance, known: Known) -> None:
     """A line goes to another order: two records change by one row."""
     order, product = _any_line(chance, known)
-    other = _any(chance, [one for one in chance.sample(list(known.orders), 20) if product not in known.orders[one]])
+    other = _any(
+        chance,
+        [
+            one
+            for one in chance.sample(list(known.orders), min(20, len(known.orders)))
+            if product not in known.orders[one]
+        ],
+    )
     update(connection, "order_details", {"order_id": order, "product_id": product}, {"order_id": other})
     known.orders[order].remove(product)
     known.orders[other].append(product)
