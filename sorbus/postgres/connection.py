@@ -32,7 +32,7 @@ def full_dsn(connection: PostgresConnection, application: str, **more: str) -> s
         f"{given.get('options') or ''} -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601"
         " -c bytea_output=hex -c extra_float_digits=1 -c client_encoding=UTF8"
     )
-    defaults = {"connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+    defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
     merged = {**defaults, **given, "options": options.strip(), "application_name": f"sorbus {application}"[:63], **more}
     return make_conninfo(**{key: value for key, value in merged.items() if value is not None})
 
