@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-containers lint bench lock clean
+.PHONY: help setup demo test chaos test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: setup  ## Check style and types, then run the tests (in parallel; TESTS=".
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@$(RUN)/mypy
 	@$(RUN)/pytest -n 2 $(TESTS)
+
+chaos: setup  ## Kill, cut off and flood a running company, and compare every row (a quarter of an hour)
+	@$(RUN)/pytest -m slow tests/acceptance $(TESTS)
 
 test-containers: setup  ## Build the image and run a company in containers (needs a Docker Engine; minutes)
 	@$(RUN)/pytest -m real tests/acceptance/test_containers.py

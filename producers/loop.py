@@ -20,7 +20,7 @@ from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import TransientError
-from sorbus.event import VERSION_HEADER, EventEncoder, event_encoder
+from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
@@ -167,7 +167,7 @@ class ProduceLoop:
             messages.append((topics[data_type], id, value, headers))
             sources.append(change)
             if data is None:
-                tombstone = [item for item in headers if item[0] in _ON_TOMBSTONES]
+                tombstone = [item for item in headers if item[0] in ON_TOMBSTONES]
                 messages.append((topics[data_type], id, None, tombstone))
                 sources.append(change)
         for place, error in publisher.produce_all(messages):
@@ -236,6 +236,3 @@ def _still_bad(batch: Batch) -> list[Reject]:
 def _letter_id(system: str, data_type: str, id: bytes) -> str:
     """One letter per record of a source: a later failure of the same record replaces it."""
     return f"{system}:{data_type}:{id.decode(errors='replace')}"
-
-
-_ON_TOMBSTONES = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", VERSION_HEADER}

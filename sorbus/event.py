@@ -19,6 +19,8 @@ from sorbus.schema import AvroType, RecordSchema, parse_schema
 ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "event_id", "data")
 Headers = list[tuple[str, str | bytes | None]]
 VERSION_HEADER = "ce_recordversion"
+ON_TOMBSTONES = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", VERSION_HEADER}
+"""The headers that a delete's tombstone carries too: compaction leaves it alone in the end."""
 _OPS = ("upsert", "delete")
 
 

@@ -139,6 +139,17 @@ def schema_command(output: Output = None) -> None:
     _write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", output)
 
 
+@app.command("rules")
+def rules_command(output: Output = None) -> None:
+    """Print the reference of mapping rules: every filter, what it takes and gives, with an example.
+
+    Example: `sorbus map rules | less`
+    """
+    from sorbus.mapping.reference import reference
+
+    _write(reference(), output)
+
+
 def praise(loaded: LoadedMap) -> str:
     """One line for a sound map, with what was looked at."""
     company = loaded.map

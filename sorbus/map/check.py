@@ -1,7 +1,8 @@
 """Whether a map makes sense: every finding at once, each with its file, line, and what to write instead.
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
-schemas, catalogs), `check_mapping` (the sheets) and `check_secrets`. Nothing outside the map's folder is reached.
+schemas, catalogs), `check_mapping` and `check_types` (the sheets), `check_secrets`.
+Nothing outside the map's folder is reached.
 """
 
 from __future__ import annotations
