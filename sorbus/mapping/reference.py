@@ -10,9 +10,9 @@ _HEAD = """# Mapping rules
 Written by `sorbus map rules -o docs/rules.md` from the filters themselves.
 
 A rule is one Jinja expression over `value`, the source field's value; other fields of the record are `record.NAME`.
-Filters follow each other with `|`; `~` joins texts; `+ - * / %` calculate in exact decimals; `... if ... else ...`,
-comparisons, `and`, `or`, `not`, `in` and lists work as in Jinja.
-A filter binds closer than arithmetic: `(value / 3) | round(2)`. Null passes through every filter but those that say otherwise.
+Filters follow each other with `|`; `~` joins texts; `+ - * / %` calculate in exact decimals; conditions, comparisons,
+`and`, `or`, `not`, `in` and lists work as in Jinja. A filter binds closer than arithmetic: `(value / 3) | round(2)`.
+Null passes through every filter but those that say otherwise.
 """
 
 
