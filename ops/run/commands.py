@@ -117,10 +117,20 @@ def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:
     from sorbus.errors import TransientError
     from sorbus.ops.run.planning import plan
     from sorbus.settings import Settings
+    from sorbus.telemetry.logs import configure_logs
 
+    configure_logs("plan", level="WARNING")
     loaded, settings = Context.of(ctx).load_sound(), Settings()
-    patient = stamina.RetryingCaller(attempts=None, timeout=wait, wait_initial=0.5, wait_max=3.0).on(TransientError)
-    return patient(plan, loaded, settings) if wait else plan(loaded, settings)
+    if not wait:
+        return plan(loaded, settings)
+    for attempt in stamina.retry_context(on=TransientError, attempts=None, timeout=wait, wait_initial=0.5, wait_max=3):
+        with attempt:
+            try:
+                return plan(loaded, settings)
+            except TransientError as error:
+                typer.echo(f"waiting: {error}", err=True)
+                raise
+    raise AssertionError("stamina ends with a return or the last error")
 
 
 def _show(steps: Sequence[Step]) -> None:

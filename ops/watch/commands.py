@@ -38,7 +38,9 @@ def status(
 
     from sorbus.ops.watch.status import as_json as to_json
     from sorbus.ops.watch.status import as_table
+    from sorbus.telemetry.logs import configure_logs
 
+    configure_logs("status", level="WARNING")
     eyes = _open(ctx)
     try:
         if watch:

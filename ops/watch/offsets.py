@@ -23,7 +23,7 @@ from sorbus.errors import TransientError
 Part = tuple[str, int]
 """A topic's partition: (topic, number)."""
 
-_TIMEOUT = 15.0
+_TIMEOUT = 10.0
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _NEWEST: OffsetSpec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
