@@ -1,0 +1,130 @@
+"""`sorbus status`: what it shows of a measurement, and what its exit code says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sorbus.ops.embedded import Addresses
+from sorbus.ops.watch.measure import FlowState, Measurement, TopicState
+from sorbus.ops.watch.status import ago, as_json, as_table
+
+FLOW = FlowState("order-to-books", "order", "books", "running", 1, 7, 0, 0.0, None, 0, 990.0, 0.0)
+LATE = replace(FLOW, flow="order-to-shop", target="shop", lag_records=12345, lag_seconds=700.0, rate=250.4)
+
+
+def measured(*flows: FlowState) -> Measurement:
+    letters = {("order", flow.flow): flow.dead_letters for flow in flows}
+    return Measurement(1000.0, flows, (TopicState("order", 990.0, 10),), letters, {"crm": 4096, "erp": None})
+
+
+def text(measurement: Measurement) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(as_table(measurement, now=1000.0))
+    return stream.getvalue()
+
+
+def test_the_table_shows_each_flow_and_what_is_wrong_below() -> None:
+    shown = [line.split() for line in text(measured(FLOW, LATE)).splitlines()]
+    assert shown[1] == ["order-to-books", "running", "0", "0", "-", "0", "10", "s", "ago"]
+    assert shown[2] == ["order-to-shop", "running", "12,345", "700", "250", "0", "10", "s", "ago"]
+    below = [" ".join(words) for words in shown[3:]]
+    assert "crm holds back 4,096 bytes for its producer" in below
+    assert "erp holds back an unknown amount for its producer" in below
+    assert "order-to-shop: 700 s behind" in below
+
+
+@pytest.mark.parametrize(
+    ("flow", "complaint"),
+    [
+        (FLOW, None),
+        (replace(FLOW, lag_seconds=299.0, lag_records=5), None),
+        (replace(FLOW, lag_seconds=301.0, lag_records=5), "301 s behind"),
+        (replace(FLOW, lag_seconds=301.0, lag_records=5, period=900.0), None),
+        (replace(FLOW, members=0), "no consumer runs"),
+        (replace(FLOW, members=0, period=900.0), None),
+        (
+            replace(FLOW, members=0, lag_records=1, lag_seconds=1000.0, period=900.0),
+            "changes are waiting and no consumer runs",
+        ),
+        (replace(FLOW, dead_letters=1), "1 dead letter open"),
+        (replace(FLOW, dead_letters=3), "3 dead letters open"),
+    ],
+)
+def test_a_flow_complains_when_somebody_should_look(flow: FlowState, complaint: str | None) -> None:
+    assert flow.complaint == complaint
+
+
+def test_json_holds_all_that_the_table_shows() -> None:
+    found = as_json(measured(LATE))
+    json.dumps(found)
+    flows = found["flows"]
+    assert isinstance(flows, list)
+    (flow,) = flows
+    assert isinstance(flow, dict)
+    assert (flow["flow"], flow["lag_records"], flow["complaint"]) == ("order-to-shop", 12345, "700 s behind")
+    assert found["source_lag_bytes"] == {"crm": 4096, "erp": None}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(-3, "0 s ago"), (59, "59 s ago"), (150, "2 min ago"), (7200, "2 h ago"), (9e5, "10 d ago")]
+)
+def test_times_are_said_in_one_unit(seconds: float, words: str) -> None:
+    assert ago(seconds) == words
+
+
+@pytest.fixture
+def sorbus(
+    stack: Addresses, unique: str, make_database: Callable[[str], str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `sorbus` on a small map whose topics are not made yet."""
+    file = tmp_path / "map.yaml"
+    file.write_text(
+        f"""
+topic_prefix: {unique}
+systems:
+  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
+  books: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
+data_types:
+  thing: {{system_of_record: crm, source: {{table: public.things}}}}
+flows:
+  - {{data_type: thing, to: books, target: {{table: copied_things}}}}
+"""
+    )
+    dsn = make_database("")
+
+    def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        command = (str(Path(sys.executable).with_name("sorbus")), "--map", str(file), *words)
+        surroundings = {**os.environ, **stack.env(), "CRM_DSN": dsn, **env}
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=90, check=False)
+
+    return run
+
+
+def test_status_is_fine_to_look_at_and_check_says_that_somebody_should(
+    sorbus: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    looked = sorbus("status", "--json")
+    assert looked.returncode == 0, looked.stderr
+    assert json.loads(looked.stdout)["complaints"] == ["thing-to-books: no consumer runs"]
+    checked = sorbus("status", "--check")
+    assert checked.returncode == 1
+    assert "thing-to-books: no consumer runs" in checked.stdout
+
+
+def test_an_unreachable_kafka_is_said_in_plain_words(
+    sorbus: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = sorbus("status", SORBUS_KAFKA="127.0.0.1:1")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "sorbus: listing topics: Kafka" in done.stderr
