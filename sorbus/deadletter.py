@@ -134,8 +134,10 @@ class DeadLetter:
             return found.get(name, b"").decode(errors="replace")
 
         def number(name: str) -> int:
-            written = text(name)
-            return int(written) if written.lstrip("-").isdigit() else 0
+            try:
+                return int(text(name))
+            except ValueError:
+                return 0
 
         return cls(
             key.decode(errors="replace"),

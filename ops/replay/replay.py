@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
+from confluent_kafka import OFFSET_END, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import Message, TopicPartition
 
 from sorbus.bus.intake import take_in
 from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, read_to_end, topic_reader
@@ -53,6 +53,7 @@ def replay(
         partitions = _start(reader, names.topic(flow.flow.data_type), since)
         total = _expected(reader, partitions)
         target.open()
+        letters.recall(settings)
         batch: list[Message] = []
         for message in read_to_end(reader, partitions):
             batch.append(message)
@@ -101,5 +102,6 @@ def _expected(reader: KafkaConsumer, partitions: list[TopicPartition]) -> int:
     with kafka_errors("measuring the topic"):
         for part in partitions:
             low, high = reader.get_watermark_offsets(part, timeout=15.0)
-            total += max(0, high - max(low, part.offset))
+            begin = high if part.offset == OFFSET_END else max(low, part.offset)
+            total += max(0, high - begin)
     return total
