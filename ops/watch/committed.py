@@ -34,7 +34,12 @@ class Committed:
         """
         for group in wanted.keys() - self._consumers.keys():
             self._consumers[group] = Consumer(
-                {"group.id": group, "enable.auto.commit": False, **base_config(self._settings, "watch-committed")}
+                {
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "log_level": 2,
+                    **base_config(self._settings, "watch-committed"),
+                }
             )
         answers = self._pool.map(self._ask, wanted.keys(), wanted.values())
         return dict(zip(wanted, answers, strict=True))

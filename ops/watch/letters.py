@@ -33,6 +33,7 @@ class OpenLetters:
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 500,
                 "queued.max.messages.kbytes": 4096,
+                "log_level": 2,
                 **base_config(settings, "watch-letters"),
             }
         )

@@ -53,6 +53,7 @@ class UnreadReader:
                 "fetch.message.max.bytes": 64 * 1024,
                 "queued.max.messages.kbytes": 1024,
                 "fetch.wait.max.ms": 100,
+                "log_level": 2,
                 **base_config(settings, "watch"),
             }
         )

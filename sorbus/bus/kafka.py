@@ -104,7 +104,8 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True) -> Co
 
 def admin(settings: Settings) -> AdminClient:
     """An admin client; keep it referenced until its futures are done."""
-    return AdminClient(base_config(settings, "admin"))
+    # What goes wrong comes back as an error; librdkafka would print it as well, twenty times a second.
+    return AdminClient({"log_level": 2, **base_config(settings, "admin")})
 
 
 def as_error(error: KafkaError | None, doing: str) -> SorbusError:
