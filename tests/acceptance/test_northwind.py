@@ -91,6 +91,34 @@ def test_an_emptied_reporting_database_is_rebuilt_by_replay(northwind_plant: Pla
         plant.wait_until_equal()
 
 
+@pytest.mark.slow
+def test_truncated_tables_are_emptied_in_the_targets_too(northwind_plant: Plant) -> None:
+    plant = northwind_plant
+    with plant.up():
+        plant.wait_until_equal()
+        plant.execute("northwind", "truncate order_details")
+        plant.execute("northwind", "insert into order_details values (10248, 11, 14.5, 3, 0.05)")
+        plant.wait_until_equal()
+        assert plant.count("accounting", "sales_order_lines") == 1
+        plant.execute("northwind", "begin; truncate orders cascade; delete from products where product_id > 70; commit")
+        plant.wait_until_equal()
+        assert plant.count("reporting", "orders") == 0
+
+
+@pytest.mark.slow
+def test_columns_that_come_and_go_disturb_nothing(northwind_plant: Plant) -> None:
+    plant = northwind_plant
+    with plant.up():
+        plant.wait_until_equal()
+        plant.execute("northwind", "alter table customers add column loyalty integer default 5")
+        churn(plant.source, 200, seed=17)
+        plant.execute("northwind", "alter table customers drop column fax, alter column company_name type text")
+        plant.execute("northwind", "alter table order_details add column remark text")
+        churn(plant.source, 200, seed=18)
+        plant.execute("northwind", "update order_details set remark = 'fragile' where product_id < 20")
+        plant.wait_until_equal()
+
+
 def _has_moved(plant: Plant, orders: int, work: Future[Counter[str]]) -> bool:
     """Whether the target has followed some of the work, or the work is over."""
     return work.done() or plant.count("reporting", "orders") != orders
