@@ -24,6 +24,7 @@ _AUTH = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     KafkaError._AUTHENTICATION,
 }
+_AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 
 
 def base_config(settings: Settings, role: str) -> Config:
@@ -116,7 +117,8 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
         return AuthError(f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs")
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)
-    return TransientError(f"{doing}: Kafka: {error.str()}")
+    cure = "; see that Kafka runs where SORBUS_KAFKA says" if error.code() in _AWAY else ""
+    return TransientError(f"{doing}: Kafka: {error.str()}{cure}")
 
 
 @contextmanager
