@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
@@ -19,7 +20,7 @@ from sorbus.bus.schemabook import SchemaBook
 from sorbus.bus.sweep import open_source_letters, records_below
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
 from sorbus.deadletter import DeadLetter
-from sorbus.errors import TransientError
+from sorbus.errors import PermanentError, TransientError
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -190,7 +191,10 @@ class ProduceLoop:
         topic = self._names.topic(sweep.data_type)
         gone = 0
         chunk: list[Change] = []
+        spared = self._open_letters.get(sweep.data_type, set()) if sweep.spares_rejected else ()
         for id in records_below(self._settings, topic, sweep.version):
+            if id in spared:
+                continue
             chunk.append(Change(sweep.data_type, id, sweep.version, sweep.occurred_at, None))
             gone += 1
             if len(chunk) >= 5000:
@@ -212,9 +216,12 @@ class ProduceLoop:
             id=_letter_id(self._system, reject.data_type, reject.id),
         )
         self._open_letters.setdefault(reject.data_type, set()).add(reject.id)
-        publisher.produce(
-            self._names.dead_letters(reject.data_type), letter.id.encode(), letter.value, letter.to_headers()
-        )
+        topic, key = self._names.dead_letters(reject.data_type), letter.id.encode()
+        try:
+            publisher.produce(topic, key, letter.value, letter.to_headers())
+        except PermanentError as too_large:
+            letter = replace(letter, value=b"", message=f"{letter.message} (without the raw row: {too_large})")
+            publisher.produce(topic, key, letter.value, letter.to_headers())
         self._metrics.rejected(reject.data_type, error.reason)
         _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, reject.id.decode(), self._system, error)
 

@@ -84,11 +84,15 @@ class Reject(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a re-copy."""
+    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a re-copy.
+
+    `spares_rejected`: but not a record with an open dead letter, since its row may be there and only not canonical.
+    """
 
     data_type: str
     version: int
     occurred_at: int
+    spares_rejected: bool = False
 
 
 class Batch(NamedTuple):

@@ -54,6 +54,13 @@ class Capture:
         self._parts = source_parts(source)
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], RowLayout] = {}
 
+    def refresh(self, connection: Connection) -> None:
+        """Takes the tables' columns as they are now, since rows read by key come with those."""
+        self.table = read_table(connection, self.table.name) or self.table
+        self.children = tuple(
+            child._replace(table=read_table(connection, child.table.name) or child.table) for child in self.children
+        )
+
     def layout(self, part: str, oids: Oids) -> RowLayout:
         """How rows with these columns are encoded: the record's own (""), or a list field's items."""
         memo = part, tuple(oids.items())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 
 from psycopg import sql
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from sorbus.connector import Change, Reject
 from sorbus.errors import TransientError
@@ -32,8 +33,14 @@ def fetch(
     for start in range(0, len(keys), _AT_ONCE):
         chunk = keys[start : start + _AT_ONCE]
         with postgres_errors(f"reading {capture.name} by key"):
+            if not start:
+                capture.refresh(connection)
+                connection.rollback()
             _wait_until_visible(connection, after)
-            rows, items = _read(connection, capture, chunk)
+            try:
+                rows, items = _read(connection, capture, chunk)
+            except (UndefinedColumn, UndefinedTable) as error:
+                raise TransientError(f"the tables of {capture.name} changed while they were read: {error}") from error
             connection.rollback()
         for key in chunk:
             yield key, Fetched(capture, rows.get(key), items.get(key, {}))

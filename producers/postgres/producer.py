@@ -151,7 +151,8 @@ class PostgresProducer:
         """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
         if self._system.system.on_lost_slot == "stop":
             raise LostPosition(_advice(lost, self._system.name, self._name))
-        return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy))), copying=None)
+        begun = () if state.copying is None else (state.copying.data_type,)
+        return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy, *begun))), copying=None)
 
     def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
         drop_slot(side, self._name)
@@ -227,7 +228,7 @@ class PostgresProducer:
             state = replace(state, copying=replace(copying, after=copying.after))
             yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records)), state
             changes, rejects = [], []
-        sweeps = [Sweep(capture.name, copying.version, now)] if copying.sweep else []
+        sweeps = [Sweep(capture.name, copying.version, now, spares_rejected=True)] if copying.sweep else []
         state = replace(
             state,
             copying=None,

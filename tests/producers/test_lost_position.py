@@ -1,0 +1,129 @@
+"""When changes between our position and the source's are gone: told and stopped, or copied again; never skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import psycopg
+import pytest
+
+from sorbus.errors import LostPosition
+from sorbus.producers.postgres import producer as postgres_producer
+from sorbus.schema import AvroType
+from tests.producers.shop import Record, Shop
+
+MakeShop = Callable[..., Shop]
+ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
+ITEMS = (
+    "create table items (id int primary key, name text); insert into items values (1, 'one'), (2, 'two'), (3, 'three')"
+)
+
+
+def item(id: int, name: str) -> Record:
+    return {"id": id, "name": name}
+
+
+def shop_of(make_shop: MakeShop, system: Mapping[str, object]) -> Shop:
+    shop = make_shop(ITEMS)
+    shop.describe({"item": (ITEM, {"table": "items"})}, system)
+    shop.apply()
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+    return shop
+
+
+def drop_slot(shop: Shop) -> None:
+    shop.execute(
+        f"select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = '{shop.slot}'"
+        " and active_pid is not null",
+        f"select pg_drop_replication_slot('{shop.slot}')",
+    )
+
+
+def test_a_missing_slot_stops_the_producer_with_what_to_do(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {})
+    drop_slot(shop)
+    error = shop.start().ended()
+    assert isinstance(error, LostPosition)
+    for word in (f"slot {shop.slot} is gone", "on_lost_slot: recopy", "doesn't skip"):
+        assert word in str(error)
+    with shop.process() as process:
+        assert process.wait(60) == error.exit_code
+    assert "on_lost_slot: recopy" in shop.log.read_text()
+
+
+def test_a_missing_slot_is_followed_by_a_new_copy_where_the_map_says_so(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    drop_slot(shop)
+    shop.execute("delete from items where id = 1", "update items set name = 'zwei' where id = 2")
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for({"2": item(2, "zwei"), "3": item(3, "three")})
+        shop.execute("insert into items values (4, 'four')")
+        tape.wait_for({"2": item(2, "zwei"), "3": item(3, "three"), "4": item(4, "four")})
+    assert tape.tombstones == ["1"]
+
+
+def test_a_new_copy_does_not_delete_a_record_whose_row_is_there_but_not_canonical(make_shop: MakeShop) -> None:
+    shop = make_shop("create table items (id int primary key, name numeric); insert into items values (1, 1), (2, 2)")
+    money: AvroType = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    shop.describe({"item": ([{"name": "name", "type": money}], {"table": "items"})}, {"on_lost_slot": "recopy"})
+    shop.apply()
+    tape, letters = shop.tape("item"), shop.dead_letters("item")
+    with shop.producing():
+        tape.wait(lambda: len(tape.live()) == 2, "the first copy")
+    drop_slot(shop)
+    shop.execute("update items set name = 'NaN' where id = 1", "update items set name = 3 where id = 2")
+    with shop.producing():
+        tape.wait(lambda: len(tape.events) == 3, "the new copy")
+        shop.execute("insert into items values (4, 4)")
+        tape.wait(lambda: "4" in tape.live(), "record 4")
+        letters.wait(lambda: len(letters.letters) == 1, lambda: f"the letter of record 1: {letters.letters}")
+    assert set(tape.live()) == {"1", "2", "4"}
+
+
+def test_a_slot_that_somebody_else_moved_on_is_noticed(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {})
+    shop.execute("update items set name = 'lost'")
+    shop.execute(f"select pg_replication_slot_advance('{shop.slot}', pg_current_wal_lsn())")
+    error = shop.start().ended()
+    assert isinstance(error, LostPosition)
+    assert "beyond our position" in str(error)
+
+
+def test_a_missing_publication_is_told_with_what_to_do_and_waited_for(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {})
+    shop.execute(f"drop publication {shop.slot}")
+    tape = shop.tape("item")
+    with shop.producing() as running:
+        while running.health.waiting() in (None, "starting"):
+            assert not running.stop.wait(0.05)
+            assert running.thread.is_alive()
+        assert "publication" in str(running.health.waiting())
+        assert "sorbus apply" in str(running.health.waiting())
+        shop.apply()
+        shop.execute("update items set name = 'eins' where id = 1")
+        tape.wait(lambda: tape.live().get("1") == item(1, "eins"), "record 1 anew")
+
+
+def test_an_idle_database_does_not_hold_the_log_back(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_producer, "_IDLE_STORE", 0.5)
+    shop = shop_of(make_shop, {"heartbeat": "1s"})
+    with shop.producing() as running:
+        with psycopg.connect(shop.dsn.rpartition("/")[0] + "/postgres", autocommit=True) as other:
+            other.execute("create table if not exists noise (n text)")
+            other.execute("insert into noise select repeat('x', 100) from generate_series(1, 20000)")
+            ((target,),) = other.execute("select pg_current_wal_lsn()::text").fetchall()
+            other.execute("drop table noise")
+        moved = f"select confirmed_flush_lsn >= '{target}'::pg_lsn from pg_replication_slots where slot_name = '{shop.slot}'"
+        tries = 0
+        while shop.rows(moved) != [(True,)]:
+            tries += 1
+            assert tries < 150, f"the slot stays behind {target}"
+            assert not running.stop.wait(0.2)
+            assert running.thread.is_alive(), running.error
+    with shop.producing() as running:  # its own heartbeat is no loss
+        while running.health.waiting() is not None:
+            assert not running.stop.wait(0.05)
+            assert running.thread.is_alive(), running.error
