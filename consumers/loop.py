@@ -266,8 +266,12 @@ class ConsumeLoop:
     def _commit(self, *, wait: bool) -> None:
         if not self._offsets or self._kafka is None:
             return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._offsets.items()]
+        # A batch that waited long may hold partitions that are another member's by now, further on than we were.
+        assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
+        offsets = [TopicPartition(*spot, offset) for spot, offset in self._offsets.items() if spot in assigned]
         self._offsets = {}
+        if not offsets:
+            return
         try:
             if wait:
                 self._kafka.commit(offsets=offsets, asynchronous=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -17,10 +18,10 @@ from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.event import Headers, data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from sorbus.postgres.connection import PostgresConnection
-from sorbus.schema import AvroType, FieldType, RecordSchema, parse_schema
+from sorbus.schema import FieldType, RecordSchema, parse_schema
 
 Record = Mapping[str, object]
-LINES: AvroType = {
+LINES: Record = {
     "name": "lines",
     "type": {
         "type": "array",
@@ -31,7 +32,7 @@ LINES: AvroType = {
         },
     },
 }
-FIELDS: list[AvroType] = [
+FIELDS: list[Record] = [
     {"name": "name", "type": "string"},
     {"name": "note", "type": ["null", "string"], "default": None},
     {
@@ -43,9 +44,9 @@ FIELDS: list[AvroType] = [
 ]
 
 
-def gadget_schema(*more: AvroType) -> RecordSchema:
+def gadget_schema(*more: Record) -> RecordSchema:
     """The gadget's schema with fields added at its end."""
-    return parse_schema({"type": "record", "name": "gadget", "fields": [*FIELDS, *more]})
+    return parse_schema(json.dumps({"type": "record", "name": "gadget", "fields": [*FIELDS, *more]}))
 
 
 GADGET = gadget_schema()

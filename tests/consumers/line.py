@@ -146,7 +146,7 @@ class Line:
                 self.write(id, None, headers)
         self.flush()
 
-    def write(self, key: str, value: bytes | None, headers: Iterable[tuple[str, bytes]] = ()) -> None:
+    def write(self, key: str, value: bytes | None, headers: Iterable[tuple[str, str | bytes | None]] = ()) -> None:
         """Queues one message as it is."""
         self._producer.produce(self.topic, value, key.encode(), headers=list(headers))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from sorbus.connector import Delivery, Refusal
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import requeue
+from sorbus.errors import TransientError
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
 from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
@@ -289,3 +291,33 @@ def test_the_lag_is_zero_when_everything_is_delivered(line: Line) -> None:
             return bool(flow["lag_records"] == 0 and flow["members"] == 1)
 
         eventually(caught_up, "a lag of 0")
+
+
+class Absent(PostgresConsumer):
+    """A target that can't be reached from here until `there` is set."""
+
+    there = threading.Event()
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        if not self.there.is_set():
+            raise TransientError("not from here")
+        return super().apply(deliveries, again=again, alone=alone)
+
+
+def test_a_member_that_was_held_up_does_not_set_anothers_offsets_back(line: Line) -> None:
+    def committed() -> int:
+        (flow,) = json.loads(line.sorbus("status", "--json"))["flows"]
+        return int(flow["lag_records"])
+
+    Absent.there.clear()
+    line.publish((f"g{n}", 1, named("first")) for n in range(40))
+    with line.consuming(make=lambda: Absent(line.flow)) as held_up:
+        eventually(lambda: "not from here" in (held_up.health.waiting() or ""), "the first member's pause")
+        with line.consuming():
+            there = len(eventually(line.rows, "the second member's share"))
+            assert there < 40
+            line.publish((f"g{n}", 2, named("second")) for n in range(40))
+            eventually(lambda: "second" in line.rows().values(), "the second member's further progress")
+            Absent.there.set()
+            line.until({f"g{n}": "second" for n in range(40)})
+            eventually(lambda: committed() == 0, "a lag of 0")

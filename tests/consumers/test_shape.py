@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -15,35 +16,34 @@ from sorbus.avro.encode import encode_long
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import PermanentError
 from sorbus.ops.embedded import Addresses
-from sorbus.schema import AvroType, RecordSchema, parse_schema
+from sorbus.schema import RecordSchema, parse_schema
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer, flow_into, gadget, make_tables, opened
 
 PATIENT = settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
-CENTS: AvroType = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
-EVERYTHING: RecordSchema = parse_schema(
-    {
-        "type": "record",
-        "name": "gadget",
-        "fields": [
-            {"name": "words", "type": "string"},
-            {"name": "whole", "type": ["null", "int"]},
-            {"name": "large", "type": "long"},
-            {"name": "near", "type": "double"},
-            {"name": "is_it", "type": "boolean"},
-            {"name": "raw", "type": "bytes"},
-            {"name": "exact", "type": {"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": 6}},
-            {
-                "name": "cents",
-                "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}],
-            },
-            {"name": "moment", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-            {"name": "day", "type": ["null", {"type": "int", "logicalType": "date"}]},
-            {"name": "which", "type": {"type": "string", "logicalType": "uuid"}},
-            {"name": "state", "type": {"type": "enum", "name": "state", "symbols": ["NEW", "USED"]}},
-        ],
-    }
-)
+CENTS = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+_WRITTEN = {
+    "type": "record",
+    "name": "gadget",
+    "fields": [
+        {"name": "words", "type": "string"},
+        {"name": "whole", "type": ["null", "int"]},
+        {"name": "large", "type": "long"},
+        {"name": "near", "type": "double"},
+        {"name": "is_it", "type": "boolean"},
+        {"name": "raw", "type": "bytes"},
+        {"name": "exact", "type": {"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": 6}},
+        {
+            "name": "cents",
+            "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}],
+        },
+        {"name": "moment", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "day", "type": ["null", {"type": "int", "logicalType": "date"}]},
+        {"name": "which", "type": {"type": "string", "logicalType": "uuid"}},
+        {"name": "state", "type": {"type": "enum", "name": "state", "symbols": ["NEW", "USED"]}},
+    ],
+}
+EVERYTHING: RecordSchema = parse_schema(json.dumps(_WRITTEN))
 TYPES = {
     "id": "text", "words": "text", "whole": "integer", "large": "bigint", "near": "double precision",
     "is_it": "boolean", "raw": "bytea", "exact": "numeric(30,6)", "cents": "numeric(9,2)",
