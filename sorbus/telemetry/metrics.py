@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()
 
 UP = Gauge("sorbus_up", "1 while the process runs.", ["process"])
 
@@ -18,8 +20,10 @@ REJECTS = Counter("sorbus_rejects", "Source rows that could not be made canonica
 COPIED = Gauge("sorbus_copy_records", "Records read by the first copy so far.", ["system", "data_type"])
 COPY_EXPECTED = Gauge("sorbus_copy_expected_records", "Records the first copy expects.", ["system", "data_type"])
 SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source holds back for the producer.", ["system"])
-LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "When the producer last published.", ["system"])
-LAST_CAUGHT_UP = Gauge("sorbus_last_caught_up_timestamp_seconds", "When the source last had no more.", ["system"])
+LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "Last publishing; at first: the start.", ["system"])
+LAST_CAUGHT_UP = Gauge(
+    "sorbus_last_caught_up_timestamp_seconds", "When the source last had no more; at first: the start.", ["system"]
+)
 
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
 DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
@@ -49,6 +53,8 @@ class ProducerMetrics:
         self._source_lag = SOURCE_LAG.labels(system)
         self._last_publish = LAST_PUBLISH.labels(system)
         self._last_caught_up = LAST_CAUGHT_UP.labels(system)
+        self._last_publish.set_to_current_time()
+        self._last_caught_up.set_to_current_time()
         self._retries = RETRIES.labels(system, "")
 
     def published(self, data_type: str, *, upserts: int = 0, deletes: int = 0) -> None:
