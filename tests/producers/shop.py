@@ -96,11 +96,10 @@ class Tape:
             lambda: not differences(), lambda: f"id: (is, should be) {dict(list(differences().items())[:5])}", seconds
         )
 
-    def read(self, wait: float = 0.1) -> None:
-        """Takes in what has arrived."""
-        for message in self._consumer.consume(2000, wait):
-            if message.error() is not None:
-                continue
+    def read(self, wait: float = 0.1) -> int:
+        """Takes in what has arrived; how many messages."""
+        messages = [message for message in self._consumer.consume(2000, wait) if message.error() is None]
+        for message in messages:
             key, value = bytes_of(message.key()).decode(), message.value()
             if self.topic.endswith(".dlq"):
                 if value is None:
@@ -114,6 +113,7 @@ class Tape:
                 self.tombstones.append(key)
             else:
                 self._take(key, bytes_of(value))
+        return len(messages)
 
     def events_of(self, id: str) -> list[Event]:
         """One record's history."""
