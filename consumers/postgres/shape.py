@@ -185,6 +185,8 @@ class TableShape:
             return b"t" if value else b"f"
         if isinstance(value, Decimal):
             return format(value, "f").encode()
+        if isinstance(value, bytes):
+            return b"\\x" + value.hex().encode()  # psycopg's dumper would escape it as in a statement
         made = self._texts.get_dumper(value, PyFormat.TEXT).dump(value)
         return b"" if made is None else bytes(made)
 
