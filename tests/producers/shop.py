@@ -92,9 +92,11 @@ class Tape:
                 if id not in live or id not in expected or expected[id] not in (None, live[id])
             }
 
-        self.wait(
-            lambda: not differences(), lambda: f"id: (is, should be) {dict(list(differences().items())[:5])}", seconds
-        )
+        def told() -> str:
+            return f"id: (is, should be) {dict(list(differences().items())[:5])}"
+
+        # Comparing is dear: only when nothing more comes.
+        self.wait(lambda: not self.read() and not differences(), told, seconds)
 
     def read(self, wait: float = 0.1) -> int:
         """Takes in what has arrived; how many messages."""

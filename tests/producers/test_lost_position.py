@@ -15,8 +15,7 @@ from tests.producers.shop import Record, Shop
 MakeShop = Callable[..., Shop]
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
 ITEMS = (
-    "create table items (id int primary key, name text);"
-ITEMS += "insert into items values (1, 'one'), (2, 'two'), (3, 'three')"
+    "create table items (id int primary key, name text);insert into items values (1, 'one'), (2, 'two'), (3, 'three')"
 )
 
 
