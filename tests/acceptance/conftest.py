@@ -24,6 +24,7 @@ from sorbus.ops.embedded import Addresses
 
 _HERE = Path(__file__).parent
 _SORBUS = str(Path(sys.executable).with_name("sorbus"))
+_NOBODY = 0x7FFF_FFFF
 _NORTHWIND = _HERE.parents[2] / "shared" / "data" / "northwind" / "northwind.sql"
 
 
@@ -95,13 +96,16 @@ class Plant:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def kill(self, name: str) -> None:
-        """kill -9 for one of the processes under `sorbus up`: "produce SYSTEM" or "consume FLOW"."""
+    def kill(self, name: str) -> bool:
+        """kill -9 for a process under `sorbus up` ("produce SYSTEM", "consume FLOW"); False if it is down."""
         file = self.folder / ".sorbus" / "run" / "processes.json"
         found = {entry["name"]: entry for entry in json.loads(file.read_text("utf-8"))}
         pid = found[name]["pid"]
-        assert isinstance(pid, int), f"{name} isn't running: {found[name]}"
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid or _NOBODY, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
 
     def execute(self, database: str, statement: str) -> None:
         """Runs SQL in one of the databases, as its own people would."""

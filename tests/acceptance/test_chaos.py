@@ -35,7 +35,7 @@ ACCIDENTS = 15
 @pytest.mark.parametrize("seed", [1, 2])
 def test_accidents_at_random_moments_lose_and_double_nothing(northwind_plant: Plant, seed: int) -> None:
     plant, chance = northwind_plant, Chance(seed)
-    accidents: list[Callable[[], None]] = [
+    accidents: list[Callable[[], object]] = [
         lambda: plant.kill(chance.choice(PROCESSES)),
         lambda: _hang_up(plant, plant.company.source),
         lambda: _hang_up(plant, chance.choice(["accounting", "reporting"])),

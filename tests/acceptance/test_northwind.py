@@ -60,7 +60,7 @@ def test_killing_producer_and_consumers_in_the_middle_loses_and_doubles_nothing(
                 partial(_has_moved, plant, plant.count("reporting", "orders"), work), 60, lambda: "no order"
             )
             for name in VICTIMS:
-                plant.kill(name)
+                assert plant.kill(name), f"{name} isn't running"
             assert work.result(120).total() == 1_500
             plant.wait_until_equal(180)
 
@@ -70,7 +70,7 @@ def test_a_producer_killed_during_the_first_copy_finishes_it(northwind_plant: Pl
     plant = northwind_plant
     with plant.up():
         plant.wait_until(lambda: plant.count("accounting", "debtors") > 0, 90, lambda: "no debtor in accounting")
-        plant.kill("produce northwind")
+        assert plant.kill("produce northwind")
         churn(plant.source, 500, seed=14)
         plant.wait_until_equal(180)
 
