@@ -11,7 +11,7 @@ import time
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 UP = Gauge("sorbus_up", "1 while the process runs.", ["process"])
 
