@@ -111,19 +111,21 @@ class ConsumeLoop:
             return first + self._kafka.consume(self._batch - 1, 0.004)
 
     def _deliver(self, messages: Sequence[Message]) -> None:
-        offsets: dict[Spot, int] = {}
+        last: dict[object, Message] = {}
         events: list[Message] = []
         for message in messages:
             failure = message.error()
-            spot = spot_of(message)
             if failure is None:
                 events.append(message)
-                offsets[spot] = offset_of(message) + 1
             elif failure.code() == KafkaError._PARTITION_EOF:
-                offsets[spot] = offset_of(message)
-                self._drained.add(spot)
+                self._drained.add(spot_of(message))
             elif not failure.retriable() and failure.code() not in _PASSING:
                 raise as_error(failure, "consuming")
+            else:
+                continue
+            last[message.topic(), message.partition()] = message
+        # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
+        offsets = {spot_of(message): offset_of(message) + (message.error() is None) for message in last.values()}
         if events:
             self._apply(events)
         self._offsets |= offsets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from sorbus.producers.postgres.state import State
 Fetch = Callable[[Capture, Sequence[Key], Collection[int]], Iterator[tuple[Key, Fetched]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
 _log = logging.getLogger(__name__)
+_change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
+"""Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
 
 
 @dataclass(slots=True)
@@ -160,7 +163,7 @@ class Collector:
         except (ValueError, TypeError):
             self._new_state(shape, row, shape.id(row), version)
             return
-        self._changes.append(Change(shape.capture.name, shape.id(row), version, self._occurred_at, data))
+        self._changes.append(_change((shape.capture.name, shape.id(row), version, self._occurred_at, data)))
 
     def _next_version(self) -> int:
         version = self._version + 1

@@ -22,6 +22,10 @@ _float32, _float64 = Struct("<f").unpack_from, Struct("<d").unpack_from
 _EXACT = Context(prec=400)
 
 
+_MORE, _EIGHT_BYTES = 0x8080808080808080, 0x0080808080808080
+"""Of eight bytes, the bits that say that another follows; and how they are set in a varint of just eight bytes."""
+
+
 class Undecodable(ValueError):
     """The bytes are not what the schema says."""
 
@@ -29,22 +33,26 @@ class Undecodable(ValueError):
 def read_long(data: bytes, at: int) -> tuple[int, int]:
     """A zigzag varint; Undecodable when it is longer than 64 bits."""
     byte = data[at]
-    at += 1
     if byte < 128:
-        return (byte >> 1) ^ -(byte & 1), at
+        return (byte >> 1) ^ -(byte & 1), at + 1
+    value = int.from_bytes(data[at : at + 8], "little")
+    if value & _MORE == _EIGHT_BYTES:  # points in time: the seven-bit groups are joined pairwise, three times
+        value &= 0x7F7F7F7F7F7F7F7F
+        value = value & 0x007F007F007F007F | (value & 0x7F007F007F007F00) >> 1
+        value = value & 0x00003FFF00003FFF | (value & 0x3FFF00003FFF0000) >> 2
+        value = value & 0x000000000FFFFFFF | (value & 0x0FFFFFFF00000000) >> 4
+        return (value >> 1) ^ -(value & 1), at + 8
     value, shift = byte & 127, 7
-    while True:
-        byte = data[at]
+    while shift < 70:
         at += 1
+        byte = data[at]
         value |= (byte & 127) << shift
         if byte < 128:
-            break
+            if value >> 64:
+                break
+            return (value >> 1) ^ -(value & 1), at + 1
         shift += 7
-        if shift > 63:
-            raise Undecodable("a number longer than 64 bits")
-    if value >> 64:
-        raise Undecodable("a number longer than 64 bits")
-    return (value >> 1) ^ -(value & 1), at
+    raise Undecodable("a number longer than 64 bits")
 
 
 def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
@@ -58,6 +66,8 @@ def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
 
 def skip_long(data: bytes, at: int) -> int:
     """Where the varint at `at` ends."""
+    if int.from_bytes(data[at : at + 8], "little") & _MORE == _EIGHT_BYTES:  # as every point in time of our days
+        return at + 8
     while data[at] > 127:
         at += 1
     return at + 1

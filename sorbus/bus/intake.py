@@ -12,7 +12,7 @@ from sorbus.bus.kafka import bytes_of, headers_of
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
-from sorbus.event import VERSION_HEADER, data_at, occurred_at, open_frame
+from sorbus.event import EVENT_ID, data_at, occurred_at, open_frame, read_head, version_of
 from sorbus.schema import RecordSchema
 
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
@@ -40,7 +40,7 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
             _tombstone(message, newest)
             continue
         try:
-            prefix, id, deleted, version, at = open_frame(frame)
+            prefix, id, deleted, version, at = read_head(frame)
         except Undecodable as error:
             taken.refused.append((message, _undecodable(error)))
             continue
@@ -75,10 +75,9 @@ def _undecodable(error: Undecodable) -> PermanentError:
 def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
     """A tombstone is a delete when it names its version, as ours do; others say nothing that we could order."""
     headers = dict(headers_of(message))
-    written, id = headers.get(VERSION_HEADER), bytes_of(message.key())
-    if written is None or not id or not written.isdigit():
+    version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
+    if version is None or not id:
         return
-    version = int(written)
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it says more
         newest[id] = message, None, b"", version, 0
