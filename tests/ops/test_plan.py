@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +19,9 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.subjects import plan_subjects
 from sorbus.ops.run.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.ops.conftest import Sorbus
 
 NAME = {"name": "name", "type": "string", "doc": "What it is called."}
 NOTE = {"name": "note", "type": ["null", "string"], "default": None, "doc": "A remark."}
@@ -161,35 +162,26 @@ def test_the_names_of_topics_follow_the_map() -> None:
 
 
 def test_apply_leaves_nothing_to_plan_but_the_slot(
-    write: Write, stack: Addresses, make_database: Callable[[str], str]
+    sorbus: Sorbus, write: Write, stack: Addresses, make_database: Callable[[str], str]
 ) -> None:
-    loaded = write(NAME)
     dsn = make_database("create table public.things (id int primary key, name text not null)")
-    env = {
-        **os.environ,
-        "CRM_DSN": dsn,
-        "SORBUS_KAFKA": stack.kafka,
-        "SORBUS_REGISTRY": stack.registry,
-    }
-
-    def sorbus(*words: str) -> subprocess.CompletedProcess[str]:
-        command = (str(Path(sys.executable).with_name("sorbus")), "--map", str(loaded.file), *words)
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-
-    before = sorbus("plan", "--json")
-    assert before.returncode == 0, before.stderr
+    env = {**stack.env(), "SORBUS_MAP": str(write(NAME).file), "CRM_DSN": dsn}
+    before = sorbus("plan", "--json", **env)
+    assert before.exit_code == 0, before.stderr
     assert {step["where"] for step in json.loads(before.stdout)["steps"]} == {"kafka", "registry", "crm", "books"}
-    assert sorbus("plan", "--check").returncode == 1
-    applied = sorbus("apply", "--yes")
-    assert applied.returncode == 0, applied.stderr
-    left = json.loads(sorbus("plan", "--json").stdout)["steps"]
+    assert sorbus("plan", "--check", **env).exit_code == 1
+    refused = sorbus("apply", **env)
+    assert refused.exit_code == 1
+    assert "Aborted" in refused.stderr
+    applied = sorbus("apply", "--yes", "--wait", "30", **env)
+    assert applied.exit_code == 0, applied.stderr
+    left = json.loads(sorbus("plan", "--json", **env).stdout)["steps"]
     assert [step["what"].split()[0] for step in left] == ["slot"], left
 
 
-def test_plan_refuses_a_map_with_findings(tmp_path: Path) -> None:
+def test_plan_refuses_a_map_with_findings(sorbus: Sorbus, tmp_path: Path) -> None:
     file = tmp_path / "map.yaml"
     file.write_text("systems: {}\ndata_types:\n  order: {system_of_record: nowhere}\n")
-    command = (str(Path(sys.executable).with_name("sorbus")), "--map", str(file), "plan")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    done = sorbus("--map", str(file), "plan")
+    assert done.exit_code == 1
     assert f"{file}:3" in done.stderr
