@@ -12,6 +12,9 @@ from typing import Protocol
 
 import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+# Which HTTP library the client speaks through (httpx or httpx2) is its own choice; the errors are that library's.
+from confluent_kafka.schema_registry._sync import schema_registry_client as client
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError
@@ -112,7 +115,7 @@ def _only_unknown(error: SchemaRegistryError) -> None:
 def _errors(doing: str) -> Iterator[None]:
     try:
         yield
-    except (SchemaRegistryError, httpx.HTTPError, OSError) as error:
+    except (SchemaRegistryError, client.httpx.HTTPError, OSError) as error:
         raise _as_error(error, doing) from error
 
 
