@@ -7,8 +7,7 @@ from typing import Protocol
 
 import pytest
 import structlog
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from sorbus.cli.app import application
 
