@@ -59,6 +59,7 @@ class Tape:
         self._book = book
         self._versions: dict[str, int] = {}
         self._event_ids: set[str] = set()
+        self._gone: set[str] = set()
         self._consumer: Consumer = topic_reader(settings, topic)
         self._consumer.assign(all_partitions(self._consumer, topic))
 
@@ -111,7 +112,7 @@ class Tape:
             elif self.topic.endswith("sorbus.positions"):
                 self.positions.append(cast("Position", json.loads(bytes_of(value))))
             elif value is None:
-                assert self.events_of(key)[-1].record is None, f"a tombstone of {key} without its delete"
+                assert key in self._gone, f"a tombstone of {key} without its delete"
                 self.tombstones.append(key)
             else:
                 self._take(key, bytes_of(value))
@@ -141,6 +142,7 @@ class Tape:
         self._event_ids.add(event_id)
         assert self._versions.get(id, -1) < head.version, f"{id} went back to version {head.version}"
         self._versions[id] = head.version
+        (self._gone.add if head.deleted else self._gone.discard)(id)
         self.events.append(Event(id, head.version, record, event_id))
 
 
