@@ -16,6 +16,7 @@ COPY consumers consumers
 COPY schemas schemas
 COPY dlq dlq
 COPY ops ops
+COPY examples examples
 RUN python -m pip --python /opt/sorbus/bin/python install --quiet --no-cache-dir --no-deps .
 
 FROM python:3.13-slim

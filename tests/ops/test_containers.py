@@ -112,3 +112,5 @@ def test_only_what_the_image_is_made_of_is_sent_to_the_engine() -> None:
         word for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]
     }
     assert {word.split("/")[0] for word in copied} == kept
+    # The package is made of the top-level folders, by links: all of them are needed to build it.
+    assert kept >= {link.readlink().name for link in (ROOT / "sorbus").iterdir() if link.is_symlink()}
