@@ -119,14 +119,18 @@ class Plant:
         assert found is not None
         return int(str(found[0]))
 
-    def differences(self) -> list[Difference]:
-        """What the source and its targets disagree on just now, by SQL that owes nothing to Sorbus."""
-        found = self._sides.execute(self._differences.encode()).fetchall()
-        return [Difference(str(relation), str(side), str(line)) for relation, side, line in found]
+    def differences(self, *relations: str) -> list[Difference]:
+        """What the source and its targets disagree on just now, by SQL that owes nothing to Sorbus.
 
-    def wait_until_equal(self, seconds: float = 90) -> None:
+        `relations`: only in these tables, such as accounting.debtors.
+        """
+        found = self._sides.execute(self._differences.encode()).fetchall()
+        differences = [Difference(str(relation), str(side), str(line)) for relation, side, line in found]
+        return [one for one in differences if not relations or one.relation in relations]
+
+    def wait_until_equal(self, *relations: str, seconds: float = 90) -> None:
         """Until every row of every target is as the source's rows say; fails with the first differences."""
-        self.wait_until(lambda: not self.differences(), seconds, self._tell_differences)
+        self.wait_until(lambda: not self.differences(*relations), seconds, self._tell_differences)
 
     def wait_until(self, is_so: Callable[[], bool], seconds: float, missing: Callable[[], str]) -> None:
         """Until something has come about; fails with what is missing and the processes' last words."""

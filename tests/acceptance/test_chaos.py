@@ -49,7 +49,7 @@ def test_accidents_at_random_moments_lose_and_double_nothing(northwind_plant: Pl
             time.sleep(chance.uniform(0, 1.5))
             chance.choice(accidents)()
             assert work.result(120).total() == 200
-        plant.wait_until_equal(240)
+        plant.wait_until_equal(seconds=240)
 
 
 def _hang_up(plant: Plant, database: str) -> None:

@@ -102,7 +102,7 @@ def test_a_company_in_containers_survives_a_crash_of_one(
         plant.wait_until(
             lambda: plant.count("reporting", "orders") == 1500, 180, lambda: engine.compose("ps", "-a", "--no-trunc")
         )
-        plant.wait_until_equal(120)
+        plant.wait_until_equal(seconds=120)
         assert engine.inspect("apply", "{{.State.ExitCode}}") == "0"
         _wait_until_healthy(plant, engine, services)
 
@@ -116,7 +116,7 @@ def test_a_company_in_containers_survives_a_crash_of_one(
             60,
             lambda: "the container was not brought back: " + engine.inspect(victim, "{{json .State}}"),
         )
-        plant.wait_until_equal(120)
+        plant.wait_until_equal(seconds=120)
 
         report = {
             "image": _OURS,

@@ -12,6 +12,8 @@ from confluent_kafka import Producer
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Plant
 
+FLOWS = ("customer-to-accounting", "customer-to-reporting")
+TABLES = ("accounting.debtors", "reporting.customers")
 NEIGHBOURS = [f"N{number:04}" for number in range(40)]
 UNKNOWN_SCHEMA = b"\0" + struct.pack(">I", 987_654) + b"\2a"
 
@@ -19,8 +21,8 @@ UNKNOWN_SCHEMA = b"\0" + struct.pack(">I", 987_654) + b"\2a"
 def test_four_poisons_become_dead_letters_and_their_neighbours_land(northwind_plant: Plant) -> None:
     plant = northwind_plant
     plant.execute("accounting", "alter table debtors add constraint somewhere check (town <> 'Nowhere')")
-    with plant.up():
-        plant.wait_until_equal()
+    with plant.up("--only", "northwind", "--only", FLOWS[0], "--only", FLOWS[1]):
+        plant.wait_until_equal(*TABLES)
         _poison_topic(plant, {b"GARBLED": b"these bytes are no Avro", b"STRANGE": UNKNOWN_SCHEMA})
         _insert_customers(plant, {"REFUS": ("Nowhere", "Germany"), "ATLAN": ("Poseidonis", "Atlantis")})
 
@@ -56,7 +58,7 @@ def test_four_poisons_become_dead_letters_and_their_neighbours_land(northwind_pl
             60,
             lambda: f"letters still open: {_letters(plant)}",
         )
-        plant.wait_until_equal()
+        plant.wait_until_equal(*TABLES)
 
 
 def _poison_topic(plant: Plant, messages: dict[bytes, bytes]) -> None:

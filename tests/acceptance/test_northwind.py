@@ -46,7 +46,7 @@ def test_ten_thousand_random_changes_end_in_equal_rows(northwind_plant: Plant) -
     with plant.up():
         plant.wait_until_equal()
         assert churn(plant.source, 10_000, seed=12).total() == 10_000
-        plant.wait_until_equal(180)
+        plant.wait_until_equal(seconds=180)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_killing_producer_and_consumers_in_the_middle_loses_and_doubles_nothing(
             for name in VICTIMS:
                 assert plant.kill(name), f"{name} isn't running"
             assert work.result(120).total() == 1_500
-            plant.wait_until_equal(180)
+            plant.wait_until_equal(seconds=180)
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_a_producer_killed_during_the_first_copy_finishes_it(northwind_plant: Pl
         plant.wait_until(lambda: plant.count("accounting", "debtors") > 0, 90, lambda: "no debtor in accounting")
         assert plant.kill("produce northwind")
         churn(plant.source, 500, seed=14)
-        plant.wait_until_equal(180)
+        plant.wait_until_equal(seconds=180)
 
 
 @pytest.mark.slow
