@@ -53,8 +53,6 @@ def demo(
     company = brightwater() if northwind is None else northwind_company(northwind)
     default = Path(".sorbus") / ("demo" if northwind is None else "northwind")
     stop = Stop.on_signals()
-    console.print(
-        f"[bold]{company.name}[/]: starting Kafka, registry and PostgreSQL (the first run fetches them first)"
-    )
+    console.print(f"[bold]{company.name}[/]: starting Kafka, registry and PostgreSQL (fetched once)", soft_wrap=True)
     with Stage(folder or default, company) as stage:
         show.run(stage, stop, console, began=began, rate=rate, seconds=seconds, once=once)

@@ -23,6 +23,8 @@ from sorbus.telemetry.stop import Stop
 
 _REFRESH, _REFRESH_PLAIN = 1.0, 5.0
 _SHOWN_DEEDS = 6
+_ALL_UP_WITHIN = 30.0
+"""Seconds in which a flow without a consumer is no news: they are started one after the other."""
 _IN_STEP_WITHIN = 120.0
 LAST_CHANGE = "update products set product_id = product_id where product_id = (select min(product_id) from products)"
 
@@ -124,6 +126,7 @@ class _Feeding:
 
 def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Console, seconds: float | None) -> None:
     end = None if seconds is None else time.monotonic() + seconds
+    quiet_until = time.monotonic() + _ALL_UP_WITHIN
     with _screen(console) as live:
         every = _REFRESH if live else _REFRESH_PLAIN
         while not stop.is_set() and (end is None or time.monotonic() < end):
@@ -131,9 +134,10 @@ def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Conso
             feed.check()
             measured = watch.measure()
             if live:
-                live.update(
-                    Group(as_table(measured), Text(), *(Text(f"  {words}") for words in feed.said)), refresh=True
-                )
+                table = as_table(measured)
+                if time.monotonic() < quiet_until:
+                    table.caption = None
+                live.update(Group(table, Text(), *(Text(f"  {words}") for words in feed.said)), refresh=True)
             else:
                 console.print(_line(measured, feed), highlight=False, soft_wrap=True)
             stop.wait(every if end is None else max(0.0, min(every, end - time.monotonic())))
