@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, FieldType, RecordSchema, SchemaField, read_schema
-from sorbus.schema_reference import reference
+from sorbus.schemas.reference import reference
 from sorbus.schemas import check_schema, packaged_schema, schema_files
 
 DATA_TYPES = [
@@ -84,7 +84,7 @@ def test_any_value_a_schema_allows_survives_the_wire(name: str, data: st.DataObj
 def test_the_reference_is_as_the_schemas_say() -> None:
     written = (Path(__file__).parents[2] / "docs" / "data-types.md").read_text("utf-8")
     current = reference([read_schema(file) for file in schema_files()])
-    assert written == current, "write it anew: python -m sorbus.schema_reference > docs/data-types.md"
+    assert written == current, "write it anew: python -m sorbus.schemas.reference > docs/data-types.md"
 
 
 @pytest.mark.parametrize(

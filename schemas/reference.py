@@ -1,6 +1,6 @@
 """The reference of the canonical data types (docs/data-types.md), written from the schemas themselves.
 
-python -m sorbus.schema_reference > docs/data-types.md
+python -m sorbus.schemas.reference > docs/data-types.md
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PREFACE = """\
 
 What Sorbus's canonical records look like: one Avro schema per data type, in `schemas/`. A data type's topic carries
 them in an envelope with the record's id, its version, its source and its times, so none of those is a field here. This
-page is written from the schemas by `python -m sorbus.schema_reference`; change those, not this.
+page is written from the schemas by `python -m sorbus.schemas.reference`; change those, not this.
 
 A company's own data types, or its own form of these, go into a folder `schemas` beside its map; a schema there comes
 before the packaged one of the same name.
