@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import psycopg
 import pytest
@@ -57,7 +57,7 @@ RECORDS = st.fixed_dictionaries(
         "near": st.floats(allow_nan=False),
         "is_it": st.booleans(),
         "raw": st.binary(max_size=20) | st.just(b"a'b\\c\0"),
-        "exact": st.integers(-(10**30) + 1, 10**30 - 1).map(lambda n: Decimal(n).scaleb(-6)),
+        "exact": st.integers(-(10**30) + 1, 10**30 - 1).map(lambda n: Decimal(n).scaleb(-6, Context(prec=40))),
         "cents": st.none() | st.integers(-(10**9) + 1, 10**9 - 1).map(lambda n: Decimal(n).scaleb(-2)),
         "moment": st.datetimes(timezones=st.timezones()).filter(lambda moment: 2 < moment.year < 9998),
         "day": st.none() | st.dates(),
