@@ -35,6 +35,14 @@ class Unread(NamedTuple):
     since: float | None
 
 
+class _Look(NamedTuple):
+    """What a look at a span showed; not sure when Kafka was too slow to show all of it."""
+
+    span: Span
+    unread: Unread
+    is_sure: bool
+
+
 _NOTHING = Unread(0, None)
 
 
@@ -58,7 +66,7 @@ class UnreadReader:
             }
         )
         self._patience, self._clock = patience, clock
-        self._seen: dict[tuple[str, Part], tuple[Span, Unread]] = {}
+        self._seen: dict[tuple[str, Part], _Look] = {}
 
     def look(self, group: str, spans: Mapping[Part, Span]) -> dict[Part, Unread]:
         """What waits in each of a group's partitions. AuthError, TransientError."""
@@ -70,10 +78,9 @@ class UnreadReader:
                 to_read[part] = span
             else:
                 found[part] = known
-        if to_read:
-            found.update(self._read(to_read))
-        for part, span in to_read.items():
-            self._seen[group, part] = span, found[part]
+        for part, look in self._read(group, to_read).items() if to_read else ():
+            self._seen[group, part] = look
+            found[part] = look.unread
         return found
 
     def close(self) -> None:
@@ -83,16 +90,15 @@ class UnreadReader:
         if span.end <= span.committed:
             return _NOTHING
         seen = self._seen.get((group, part))
-        if seen is None or seen[0].committed != span.committed:
+        if seen is None or not seen.is_sure or seen.span.committed != span.committed:
             return None
-        before, unread = seen
-        if before.end == span.end:
-            return unread
-        if unread.since is not None and span.end - span.committed > EXACT:
-            return Unread(span.end - span.committed, unread.since)
+        if seen.span.end == span.end:
+            return seen.unread
+        if seen.unread.since is not None and span.end - span.committed > EXACT:
+            return Unread(span.end - span.committed, seen.unread.since)
         return None
 
-    def _read(self, spans: Mapping[Part, Span]) -> dict[Part, Unread]:
+    def _read(self, group: str, spans: Mapping[Part, Span]) -> dict[Part, _Look]:
         counts = dict.fromkeys(spans, 0)
         since: dict[Part, float] = {}
         left = set(spans)
@@ -115,16 +121,27 @@ class UnreadReader:
                         left.discard(part)
                         self._consumer.incremental_unassign([TopicPartition(*part)])
             self._consumer.unassign()
-        return {part: self._conclude(span, counts[part], since.get(part), part in left) for part, span in spans.items()}
+        return {
+            part: self._suspect(group, part, span, since.get(part))
+            if part in left
+            else _Look(span, _conclude(span, counts[part], since.get(part)), is_sure=True)
+            for part, span in spans.items()
+        }
 
-    def _conclude(self, span: Span, count: int, since: float | None, is_unfinished: bool) -> Unread:
-        size = span.end - span.committed
-        if is_unfinished:
-            # Kafka was too slow to show the first message: something may wait, and it has waited from now on at least.
-            return Unread(size, since if since is not None else self._clock())
+    def _suspect(self, group: str, part: Part, span: Span, since: float | None) -> _Look:
+        """Something may wait, since the first message seen or, if none was, since it was first suspected."""
         if since is None:
-            return _NOTHING
-        return Unread(size if size > EXACT else count, since)
+            before = self._seen.get((group, part))
+            is_same = before is not None and before.span.committed == span.committed
+            since = before.unread.since if before is not None and is_same else None
+        return _Look(span, Unread(span.end - span.committed, self._clock() if since is None else since), is_sure=False)
+
+
+def _conclude(span: Span, count: int, since: float | None) -> Unread:
+    if since is None:
+        return _NOTHING
+    size = span.end - span.committed
+    return Unread(size if size > EXACT else count, since)
 
 
 def _part(message: Message) -> Part:

@@ -14,6 +14,7 @@ from sorbus.bus.names import Names
 from sorbus.map.model import Map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.watch.measure import FlowState, Watch, longest_pause
+from sorbus.ops.watch.unread import Span, Unread, UnreadReader
 from sorbus.settings import Settings
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -233,6 +234,21 @@ def test_a_measurement_of_an_idle_map_reads_nothing_again(
 
     monkeypatch.setattr(watch._unread, "_read", refuse)
     assert order_flow(watch).lag_records == 5
+
+
+def test_what_kafka_was_too_slow_to_show_is_looked_at_again(
+    topics: Names, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, now = topics.topic("order"), 1000.0
+    publish(settings, topic, 3)
+    spans = {(topic, 0): Span(3, 4)}
+    reader = UnreadReader(settings, patience=0.0, clock=lambda: now)
+    assert reader.look("group", spans) == {(topic, 0): Unread(1, 1000.0)}
+    now = 1060.0
+    assert reader.look("group", spans) == {(topic, 0): Unread(1, 1000.0)}
+    monkeypatch.setattr(reader, "_patience", 20.0)
+    assert reader.look("group", spans) == {(topic, 0): Unread(0, None)}
+    reader.close()
 
 
 @pytest.mark.parametrize(
