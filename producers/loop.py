@@ -88,10 +88,8 @@ class ProduceLoop:
         producer = self._make()
         try:
             self._prepare()
-            self._open_letters = {
-                source.name: open_source_letters(self._settings, self._names.dead_letters(source.name), self._system)
-                for source in self._sources
-            }
+            topics = [self._names.dead_letters(source.name) for source in self._sources]
+            self._open_letters = open_source_letters(self._settings, topics, self._system)
             producer.open(read_position(self._settings, self._names, self._system))
             self._health.ready()
             _log.info("capturing %s from %s", ", ".join(self._encoders), self._system)

@@ -139,8 +139,10 @@ def read_to_end(
         consumer.assign(list(partitions))
         left = {(part.topic, part.partition) for part in partitions}
         while left:
-            messages = consumer.consume(5000, 1.0)
-            if not messages:
+            messages = consumer.consume(1, 1.0)
+            if messages:  # consume waits for as many as it is asked for: what is there already comes at once
+                messages += consumer.consume(4999, 0.02)
+            else:
                 patience -= 1.0
                 if patience <= 0:
                     raise TransientError(f"reading {sorted(left)}: Kafka sent nothing for a while")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
@@ -29,13 +29,16 @@ def records_below(settings: Settings, topic: str, version: int) -> Iterator[byte
         consumer.close()
 
 
-def open_source_letters(settings: Settings, topic: str, system: str) -> set[bytes]:
-    """The ids of the records that have an open dead letter of `system`'s producer on `topic`."""
+def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> dict[str, set[bytes]]:
+    """The ids of the records that have an open dead letter of `system`'s producer on `topics`, by data type."""
 
-    def record_of(letter: DeadLetter) -> bytes | None:
-        return letter.record_id if not letter.flow and letter.system == system else None
+    def record_of(letter: DeadLetter) -> tuple[str, bytes] | None:
+        return (letter.data_type, letter.record_id) if not letter.flow and letter.system == system else None
 
-    return set(open_letters(settings, [topic], f"letters-{topic}", record_of).values())
+    found: dict[str, set[bytes]] = {}
+    for data_type, record_id in open_letters(settings, topics, f"letters-{system}", record_of).values():
+        found.setdefault(data_type, set()).add(record_id)
+    return found
 
 
 def _is_gone_or_new(frame: bytes, version: int) -> bool:
