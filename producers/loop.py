@@ -25,6 +25,7 @@ from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
+from sorbus.telemetry.process import collect_seldom
 from sorbus.telemetry.stop import Stop
 
 _COMMIT_AFTER = 0.25
@@ -64,6 +65,7 @@ class ProduceLoop:
 
     def run(self) -> None:
         """Until stopped. Transient faults are retried for ever; AuthError, LostPosition and SchemaError end it."""
+        collect_seldom()
         failures = 0
         while not self._stop.is_set():
             before = self.published

@@ -8,6 +8,7 @@ with running("consume order-to-reporting", port, host) as process:
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,3 +54,12 @@ def running(
             yield Process(stop, health, server.port)
         finally:
             log.info("stopped")
+
+
+def collect_seldom() -> None:
+    """Tells Python's garbage collector that a loop makes many objects a second and next to no cycles.
+
+    At its defaults it walks the batch in progress again and again, a fifth of the hot path's time.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
