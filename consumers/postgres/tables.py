@@ -8,10 +8,10 @@ from psycopg import sql
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.errors import AuthError
 from sorbus.mapping.assign import Assignment, Parts, assign_target
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.postgres.statement import statement_step
 from sorbus.schema import FieldType, Kind, SchemaField
 
 VERSION_COLUMN = "sorbus_version"
@@ -103,7 +103,7 @@ def made_tables(flow: BoundFlow) -> list[TargetTable]:
     return tables
 
 
-def applied_statement() -> sql.SQL:
+def appliedstatement_step() -> sql.SQL:
     """The statement that makes the side table."""
     return sql.SQL(
         "create table if not exists sorbus_applied (relation text not null, id text not null, version bigint not null,"
@@ -120,12 +120,12 @@ def plan_target(flow: BoundFlow) -> list[Step]:
         for table in made_tables(flow):
             found = read_table(session, table.name)
             if found is None:
-                steps.append(_statement(connection, where, f"table {table.name}", table.create(), session))
+                steps.append(statement_step(connection, where, f"table {table.name}", table.create(), session))
                 continue
             for name, native, _ in table.columns:
                 if name not in found.columns:
                     what = f"column {table.name}.{name}"
-                    steps.append(_statement(connection, where, what, table.add(name, native), session))
+                    steps.append(statement_step(connection, where, what, table.add(name, native), session))
                 elif found.columns[name].native != _native(session, native):
                     have = found.columns[name].native
                     steps.append(
@@ -138,7 +138,7 @@ def plan_target(flow: BoundFlow) -> list[Step]:
         if options.existing and read_table(session, options.table) is None:
             steps.append(Step(where, f"table {qualified(options.table)} is not there", "the map calls it existing"))
         if read_table(session, APPLIED) is None:
-            steps.append(_statement(connection, where, f"table {APPLIED}", applied_statement(), session))
+            steps.append(statement_step(connection, where, f"table {APPLIED}", appliedstatement_step(), session))
     return steps
 
 
@@ -146,22 +146,6 @@ def _native(session: Connection, native: str) -> str:
     """A type's name as the catalog writes it: timestamptz is `timestamp with time zone`."""
     row = session.execute("select format_type(to_regtype(%s), to_regtypemod(%s))", (native, native)).fetchone()
     return native if row is None else str(row[0])
-
-
-def _statement(
-    connection: PostgresConnection, where: str, what: str, statement: sql.SQL | sql.Composed, session: Connection
-) -> Step:
-    text = statement.as_string(session)
-
-    def run() -> None:
-        with connect(connection, "apply", autocommit=True) as own:
-            try:
-                with postgres_errors(what):
-                    own.execute(statement)
-            except AuthError as error:
-                raise AuthError(f"{error}\n  let the tables' owner run:\n    {text};") from error
-
-    return Step(where, what, text, run)
 
 
 def check_columns(table: Table, parts: Sequence[Assignment]) -> list[str]:

@@ -9,9 +9,10 @@ import psycopg
 from psycopg import sql
 
 from sorbus.connector import BoundSource, BoundSystem, Step
-from sorbus.errors import AuthError, TransientError
+from sorbus.errors import TransientError
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
+from sorbus.postgres.statement import statement_step
 from sorbus.producers.postgres.capture import Capture, open_captures
 from sorbus.producers.postgres.pgoutput import parse_lsn
 
@@ -136,7 +137,7 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         captures = open_captures(session, sources)
         statement = publication_statement(session, name, tables_of(captures))
         if statement is not None:
-            steps.append(_statement(connection, system.name, f"publication {name}", statement, session))
+            steps.append(statement_step(connection, system.name, f"publication {name}", statement, session))
         steps += _identity_steps(connection, system.name, session, captures)
         if read_slot(session, name) is None:
             steps.append(
@@ -178,21 +179,5 @@ def _identity_steps(
             if columns <= {str(item[0]) for item in found}:
                 continue
         statement = sql.SQL("alter table {} replica identity full").format(table.identifier)
-        steps.append(_statement(connection, where, f"replica identity of {name}", statement, session))
+        steps.append(statement_step(connection, where, f"replica identity of {name}", statement, session))
     return steps
-
-
-def _statement(
-    connection: PostgresConnection, where: str, what: str, statement: sql.Composed, session: Connection
-) -> Step:
-    text = statement.as_string(session)
-
-    def run() -> None:
-        with connect(connection, "apply", autocommit=True) as own:
-            try:
-                with postgres_errors(what):
-                    own.execute(statement)
-            except AuthError as error:
-                raise AuthError(f"{error}\n  let the tables' owner run:\n    {text};") from error
-
-    return Step(where, what, text, run)
