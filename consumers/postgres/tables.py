@@ -103,7 +103,7 @@ def made_tables(flow: BoundFlow) -> list[TargetTable]:
     return tables
 
 
-def appliedstatement_step() -> sql.SQL:
+def applied_statement() -> sql.SQL:
     """The statement that makes the side table."""
     return sql.SQL(
         "create table if not exists sorbus_applied (relation text not null, id text not null, version bigint not null,"
@@ -138,7 +138,7 @@ def plan_target(flow: BoundFlow) -> list[Step]:
         if options.existing and read_table(session, options.table) is None:
             steps.append(Step(where, f"table {qualified(options.table)} is not there", "the map calls it existing"))
         if read_table(session, APPLIED) is None:
-            steps.append(statement_step(connection, where, f"table {APPLIED}", appliedstatement_step(), session))
+            steps.append(statement_step(connection, where, f"table {APPLIED}", applied_statement(), session))
     return steps
 
 
