@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, FieldType, RecordSchema, SchemaField, read_schema
-from sorbus.schemas.reference import reference
 from sorbus.schemas import check_schema, packaged_schema, schema_files
+from sorbus.schemas.reference import reference
 
 DATA_TYPES = [
     "customer", "delivery", "employee", "invoice", "order", "payment", "product", "project", "stock_level", "work_item",
