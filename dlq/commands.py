@@ -110,7 +110,7 @@ def requeue(
 ) -> None:
     """Send dead letters back to the flow that refused them; each is closed when it has landed.
 
-    Examples: sorbus dlq requeue customer-to-accounting:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
+    Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
     """
     from sorbus.bus.names import Names
     from sorbus.dlq.requeue import requeue as send_back
