@@ -52,6 +52,8 @@ def run(
             if not stage.wait_for_newer(before, stop):
                 return
             say("the first record of this run has arrived")
+            if not once:
+                stage.prepare_next_start()
         with environment(stage.env()):
             watch = Watch(load_map(stage.company.map_file).map, Settings())
         try:

@@ -35,6 +35,10 @@ _VERSIONS = (
 _POLL = 0.1
 
 
+def _behind_everything_else() -> None:
+    os.nice(19)
+
+
 class Stage:
     """The demo's folder, and what runs in it. Use it as a context manager: leaving stops everything it started."""
 
@@ -44,6 +48,7 @@ class Stage:
         self.stack = Stack(self.folder / "stack")
         self.addresses: dict[str, str] = {}
         self._up: subprocess.Popen[bytes] | None = None
+        self._prepare: subprocess.Popen[bytes] | None = None
         self._state = self.folder / "demo.json"
 
     def __enter__(self) -> Stage:
@@ -56,6 +61,7 @@ class Stage:
         try:
             self.stop_work()
         finally:
+            self._stop_preparing()
             self.stack.stop()
 
     @property
@@ -114,6 +120,28 @@ class Stage:
                 # Ctrl-C in the terminal is for us alone; we then stop it in order.
                 start_new_session=True,
             )
+
+    def prepare_next_start(self) -> None:
+        """`sorbus stack prepare` behind everything else: the next run's servers start in a third of the time."""
+        with (self.folder / "prepare.log").open("ab") as log:
+            self._prepare = subprocess.Popen(
+                [*_COMMAND, "stack", "prepare"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_behind_everything_else,
+            )
+
+    def _stop_preparing(self) -> None:
+        if self._prepare is not None and self._prepare.poll() is None:
+            self._prepare.send_signal(signal.SIGINT)
+            try:
+                self._prepare.wait(_STOPPING)
+            except subprocess.TimeoutExpired:
+                self._prepare.kill()
+                self._prepare.wait()
+        self._prepare = None
 
     def stop_work(self) -> None:
         """Stops `sorbus up` gently, or kills it after a limit."""

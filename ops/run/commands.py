@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorbus.cli.context import Context
+from sorbus.cli.context import CHECKED, Context
 from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def up(
     stop = Stop.on_signals()
     configure_logs("up")
     output = Output(sys.stdout, [program.name for program in programs])
-    env = {"SORBUS_LOGS": os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")}
+    logs = os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")
+    # The children need not check again what has just been checked here.
+    env = {"SORBUS_LOGS": logs, CHECKED: Context.of(ctx).load().digest()}
     code = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env).run(stop)
     raise typer.Exit(code)
 

@@ -6,6 +6,7 @@ question. Connectors' own settings and secrets are filled in when a system, sour
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -77,6 +78,14 @@ class LoadedMap:
     @property
     def folder(self) -> Path:
         return self.file.parent
+
+    def digest(self) -> str:
+        """Tells whether it is still the same map: of map.yaml and every file of mappings/, schemas/ and catalog/."""
+        found = hashlib.sha256(self.file.read_bytes())
+        for folder in ("mappings", "schemas", "catalog"):
+            for file in sorted((self.folder / folder).glob("*")):
+                found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
+        return found.hexdigest()
 
     def line(self, *path: str | int) -> int:
         """The line of a part of map.yaml, such as ("flows", 0, "timing")."""
