@@ -8,11 +8,12 @@ points `sorbus.producers` or `sorbus.consumers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, Protocol, cast
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
@@ -32,6 +33,8 @@ class BoundSystem:
     system: System
     connection: BaseModel
     topic_prefix: str = ""
+    folder: Path = Path()
+    """Where the map is, and the files it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,40 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
+class Published(NamedTuple):
+    """The last state of a record on its topic. `data` is the canonical record in Avro, in the schema of `source`."""
+
+    id: bytes
+    version: int
+    occurred_at: int
+    data: bytes
+
+
+class Notice(NamedTuple):
+    """What a webhook said: this record of this resource has changed, or is gone. Its state is still to be read."""
+
+    resource: str
+    id: str
+    deleted: bool
+    received_at: int
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A producer that compares with what it has published: a poll sees states, not changes."""
+
+    def remember(self, data_type: str, published: Iterable[Published]) -> None:
+        """Called for each data type before `open`: every live record on the topic."""
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A producer that can be told of changes between its polls."""
+
+    def hear(self, notices: Sequence[Notice]) -> None:
+        """The next `read` returns these records' states; notices are told again until it has been published."""
+
+
 class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 
@@ -163,10 +200,27 @@ class Consumer(Protocol):
 
         An older or equal version changes nothing; with `again` (a replay) an equal version is written once more.
         `alone`: another process may be delivering the same records at this moment (a replay, a requeue).
-        TransientError: nothing was applied, try again later.
+        TransientError: nothing was applied, or a part that changes nothing when it comes again; try again later.
+        Unfinished: a part was applied, and the rest needs time; call again with the same deliveries.
         """
 
     def close(self) -> None: ...
+
+
+class Preview(NamedTuple):
+    """What delivering a record would do: `action` in a word, `why` in a sentence, `request` as it would be sent."""
+
+    action: Literal["create", "update", "delete", "link", "ask", "nothing", "refuse"]
+    why: str
+    request: JsonValue = None
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """A consumer that can say what it would do."""
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """What `apply` would do with it just now; changes nothing anywhere."""
 
 
 class CatalogField(NamedTuple):

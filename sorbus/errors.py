@@ -6,7 +6,8 @@
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |-- AuthError         stop this flow and alert: retrying makes it worse
-    `-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
+    |-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
+    `-- Unfinished        a target took a part, the rest has to wait (a rate limit): call again with the same
 
 Each message says what happened, to which record, and what to do.
 """
@@ -105,3 +106,13 @@ class LostPosition(SorbusError):
     """The source no longer holds the changes after our position (a dropped slot, another server)."""
 
     exit_code = ExitCode.REFUSED
+
+
+class Unfinished(SorbusError):
+    """A part of a batch is applied, the rest waits `retry_after` seconds; no fault. Call again with the same batch."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)

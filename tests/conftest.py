@@ -21,7 +21,7 @@ _run = ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Own the run's stack in the process that outlives all others: pytest itself, or the controller of its workers."""
-    if not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and _FOLDER not in os.environ:  # set: somebody keeps a stack for many runs
         os.environ[_FOLDER] = str(_run.enter_context(own()))
 
 

@@ -122,7 +122,7 @@ class LoadedMap:
         model = self.producer(name).Connection if role == "producer" else self.consumer(name).Connection
         system = self._system(name)
         connection = self._options(model, system.connection, ("systems", name, "connection"))
-        return BoundSystem(name, system, connection, self.map.topic_prefix)
+        return BoundSystem(name, system, connection, self.map.topic_prefix, self.folder)
 
     def sources(self, system: str) -> list[BoundSource]:
         """The data types that `system` owns, each as its producer needs it."""

@@ -1,0 +1,1 @@
+"""Applications behind HTTP: how one is described, and how it is talked to."""

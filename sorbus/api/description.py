@@ -1,0 +1,233 @@
+"""What one application behind HTTP is, as data: one YAML file per application, for producers and consumers alike.
+
+Texts in it may hold `{name}` placeholders: the connection's own settings (`settings:`), and in operations
+`{id}`, `{revision}`, `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`, `{cursor}`. Paths into JSON are
+names with dots, `[n]` for a place in a list and `[key=value]` for the item that has it: `Phones[PhoneType=MOBILE].PhoneNumber`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+JsonPath = Annotated[str, StringConstraints(max_length=300)]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Moment = Literal["iso", "iso-seconds", "http-date", "epoch", "epoch-ms", "date", "slash-date", "ms-json"]
+"""How a point in time is written. `slash-date`: 2026-11-24 00:00:00; `ms-json`: /Date(1573755038314+0000)/."""
+FieldKind = Literal[
+    "text",
+    "integer",
+    "decimal",
+    "number",
+    "boolean",
+    "date",
+    "datetime",
+    "epoch",
+    "epoch-ms",
+    "ms-json",
+    "object",
+    "list",
+]
+"""How a value is written in JSON; `decimal` is exact, whether it comes as a number or as text."""
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ApiField(_Written):
+    """One field of a resource, by its path in the record."""
+
+    kind: FieldKind = "text"
+    required: bool = Field(default=False, description="The API refuses to create a record without it.")
+    read_only: bool = False
+    once: bool = Field(default=False, description="May be given at creation and never be changed.")
+    largest: int | None = Field(default=None, description="Most characters.")
+    values: list[str] = Field(default=[], description="The only values it may have.")
+    doc: str = ""
+
+
+class Pagination(_Written):
+    """How a list goes on. `page` counts pages, `offset` records; `cursor` sends a token that the answer held."""
+
+    style: Literal["none", "page", "offset", "cursor", "link-header", "next-url"] = "none"
+    parameter: str = Field(default="", description="The request's parameter for page, offset or cursor.")
+    size_parameter: str = Field(default="", description="The request's parameter for the page's size.")
+    size: int = Field(default=100, ge=1, le=10_000)
+    first: int = Field(default=1, description="The first page's number.")
+    token: JsonPath = Field(default="", description="Where the answer holds the next cursor or URL.")
+    last_id: bool = Field(default=False, description="The cursor is the id of the page's last record (Stripe).")
+    more: JsonPath = Field(default="", description="Where the answer says whether there is more.")
+    done: JsonPath = Field(default="", description="Where the answer says that this was all (Zendesk).")
+    total: JsonPath = Field(default="", description="Where the answer says how many there are in all.")
+    in_body: bool = Field(default=False, description="The parameters travel in the JSON body.")
+
+
+class Operation(_Written):
+    """One request. `fields_at`: where in the body the record's fields go; "" the body itself."""
+
+    method: Method = "GET"
+    path: str
+    parameters: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    body: JsonValue = Field(default=None, description="What the body holds beside the fields.")
+    fields_at: JsonPath = Field(default="", description="Such as project, or Contacts[0].")
+    encoding: Literal["json", "form"] = "json"
+    record: JsonPath = Field(default="", description="Where the answer holds the record; empty: the answer is it.")
+    returns: Literal["record", "id", "nothing"] = "record"
+    returned_id: JsonPath = Field(default="", description="Where the answer holds the new id, if not the record.")
+    partial: bool = Field(default=False, description="Fields that are left out stay as they are (update).")
+
+
+class Listing(_Written):
+    """A request for many records. `refers`: its items only name records; each is read by `get`."""
+
+    method: Method = "GET"
+    path: str
+    parameters: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    body: JsonValue = None
+    records: JsonPath = Field(default="", description="Where the answer holds the list; empty: the answer is it.")
+    pagination: Pagination = Pagination()
+    refers: JsonPath = Field(default="", description="Where an item holds the id of the record it refers to.")
+    since_format: Moment = Field(default="iso", description="How {since} is written (changes).")
+    ascending: bool = Field(
+        default=False,
+        description="Sorted by the update time, oldest first: then each page begins where the last ended.",
+    )
+    inclusive: bool = Field(default=True, description="{since} itself is part of the answer.")
+
+
+class Search(_Written):
+    """How records with one value in one field are found."""
+
+    method: Method = "GET"
+    path: str
+    parameters: dict[str, str] = {}
+    body: JsonValue = None
+    records: JsonPath = ""
+    exact: bool = Field(default=True, description="The answer holds only records that have just this value.")
+    quote: Literal["", "double", "single", "sql"] = Field(
+        default="", description="{value} stands inside quotes of this kind, so those in it are escaped."
+    )
+
+
+class ApiResource(_Written):
+    """One kind of record of the application."""
+
+    id: JsonPath = Field(default="id", description="Where a record holds its id.")
+    updated: JsonPath = Field(default="", description="Where a record holds the time of its last change.")
+    updated_format: Moment = "iso"
+    revision: JsonPath = Field(default="", description="Where a record holds what an update must name (QuickBooks).")
+    etag: bool = Field(default=False, description="GET answers with an ETag, and updates honour If-Match.")
+    overlap: timedelta = Field(default=timedelta(minutes=2), description="How far before the cursor a poll begins.")
+    settle: timedelta = Field(
+        default=timedelta(0), description="How long until a search finds what was just made (search indexes)."
+    )
+    deleted: dict[JsonPath, JsonValue] = Field(default={}, description="A record with one of these counts as deleted.")
+    list: Listing | None = Field(default=None, description="All records.")
+    changes: Listing | None = Field(default=None, description="Those changed since {since}.")
+    get: Operation | None = None
+    create: Operation | None = None
+    update: Operation | None = None
+    delete: Operation | None = None
+    search: dict[str, Search] = Field(default={}, description="Field -> how records with a value in it are found.")
+    fields: dict[JsonPath, ApiField] = {}
+    lists: dict[str, JsonPath] = Field(default={}, description="Lists of records inside: name -> path, for mappings.")
+    marker: JsonPath = Field(
+        default="", description="A field that may hold our own id of the record, so that one we made is known again."
+    )
+
+
+class Limit(_Written):
+    """At most `requests` in any stretch of `per`."""
+
+    requests: int = Field(ge=1)
+    per: timedelta
+    remaining_header: str = Field(default="", description="The answer's header that says how many are left.")
+
+
+class ErrorRule(_Written):
+    """What an answer means: by status, and by a value in its body where one is named."""
+
+    status: list[int] = []
+    where: dict[JsonPath, JsonValue] = {}
+    means: Literal["transient", "permanent", "auth", "gone", "duplicate"]
+
+
+class Errors(_Written):
+    """The application's error answers. What no rule names: 408, 425, 429, 5xx transient; 401 auth; other 4xx permanent."""
+
+    rules: list[ErrorRule] = []
+    message: list[JsonPath] = Field(default=[], description="Where the words are; the first that holds any.")
+    field: list[JsonPath] = Field(default=[], description="Where the field's name is.")
+    by_field: JsonPath = Field(default="", description="An object of field -> messages (HubSpot, Redmine and others).")
+    in_success: JsonPath = Field(default="", description="An answer 200 that holds this is an error all the same.")
+
+
+class Auth(_Written):
+    """How the application knows us. `fields` of the connection are named in `settings:`."""
+
+    kind: Literal["none", "api-key", "basic", "bearer", "oauth2", "session"] = "none"
+    header: str = Field(default="", description="api-key: the header; the connection's `api_key` is its value.")
+    parameter: str = Field(default="", description="api-key: or this query parameter.")
+    prefix: str = Field(default="", description="api-key: put before the key.")
+    token_url: str = ""
+    authorize_url: str = ""
+    scopes: list[str] = []
+    grants: list[Literal["client_credentials", "refresh_token"]] = ["refresh_token"]
+    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+
+
+class Setting(_Written):
+    """Something the connection in the map has to name."""
+
+    doc: str
+    secret: bool = False
+    default: str | None = None
+
+
+class Event(_Written):
+    """What one webhook's event is about: where it names resource and record."""
+
+    type: JsonPath = Field(default="", description="Where the event's type is.")
+    id: JsonPath = Field(description="Where the record's id is.")
+    resources: dict[str, str] = Field(description="Type, or its beginning up to `*`, -> resource.")
+    deleted: list[str] = Field(default=[], description="Types that mean: the record is gone.")
+
+
+class Webhooks(_Written):
+    """What the application posts to us, and how we know that it was the application."""
+
+    signature: Literal["xero", "stripe", "hubspot-v3", "standard-webhooks", "hmac-sha256"]
+    header: str = Field(default="", description="hmac-sha256: the header that holds the signature.")
+    encoding: Literal["hex", "base64"] = "base64"
+    tolerance: timedelta = Field(default=timedelta(minutes=5), description="Older deliveries are refused.")
+    events: JsonPath = Field(default="", description="Where the delivery holds its list of events; empty: it is one.")
+    delivery_id: JsonPath = Field(default="", description="Where an event holds an id of its own.")
+    delivery_header: str = ""
+    event: Event
+
+
+class Description(_Written):
+    """One application."""
+
+    api: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    title: str
+    docs: str = Field(default="", description="The vendor's own documentation.")
+    version: str = Field(default="", description="The version of the vendor's API that this was written for.")
+    base_url: str = Field(description="May hold {settings}; the connection may name another.")
+    headers: dict[str, str] = {}
+    settings: dict[str, Setting] = {}
+    auth: Auth = Auth()
+    limits: list[Limit] = []
+    concurrency: int = Field(default=4, ge=1, le=64, description="Most requests at a time.")
+    timeout: timedelta = timedelta(seconds=30)
+    idempotency_header: str = Field(default="", description="The header for a key that makes a repeated POST harmless.")
+    idempotency_lasts: timedelta = timedelta(hours=24)
+    errors: Errors = Errors()
+    hook: str = Field(default="", description="MODULE:CLASS of a Python class in place of the described calls.")
+    resources: dict[str, ApiResource]
+    webhooks: Webhooks | None = None

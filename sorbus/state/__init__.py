@@ -1,0 +1,1 @@
+"""Sorbus's own PostgreSQL: what has to be remembered beside the topics."""
