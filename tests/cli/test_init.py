@@ -35,9 +35,9 @@ DEADLINE = 60.0
 ANSWERS = """
 company: Brightwater
 systems:
-  crm: {owner: Priya}
-  reporting: {owner: Mette}
-  price_book: {kind: spreadsheet, owner: Colin, shadow: true}
+  crm: {owner: Sales}
+  reporting: {owner: Data team}
+  price_book: {kind: spreadsheet, owner: Field sales, shadow: true}
 data_types: {customer: crm}
 flows:
   - {data_type: customer, to: reporting, timing: every 15m}
@@ -166,14 +166,14 @@ def test_questions_are_asked_again_until_the_answer_makes_sense(
     typist = Typist(
         [
             "Brightwater",
-            *("CRM", "postgres", "Priya"),
-            *("Price Book (old)", "spreadsheet", "Colin", "y"),
+            *("CRM", "postgres", "Sales"),
+            *("Price Book (old)", "spreadsheet", "Field sales", "y"),
             "",  # no more tools
             "",  # no CRM_DSN
             *("customer, unicorn", "customer"),
             "crm",
             "price_book_old",
-            *("sometimes", "by hand", "Export.", "Paste.", "", "Mondays", "Colin", "ten picked"),
+            *("sometimes", "by hand", "Export.", "Paste.", "", "Mondays", "Field sales", "ten picked"),
         ],
         monkeypatch,
     )
@@ -186,7 +186,7 @@ def test_questions_are_asked_again_until_the_answer_makes_sense(
     assert (flow.to, flow.manual.checklist, flow.manual.responsible) == (
         "price_book_old",
         ["Export.", "Paste."],
-        "Colin",
+        "Field sales",
     )
     assert "unicorn: not one of" in typist.asked.getvalue()
     assert "'sometimes' is no timing" in typist.asked.getvalue()
@@ -196,7 +196,7 @@ def test_questions_are_asked_again_until_the_answer_makes_sense(
 def test_a_connection_that_is_typed_in_is_used_but_kept_out_of_the_map(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    typist = Typist(["Brightwater", "crm", "postgres", "Priya", "", database, ""], monkeypatch)
+    typist = Typist(["Brightwater", "crm", "postgres", "Sales", "", database, ""], monkeypatch)
     told = interview(typist.questions(), Answers(), tmp_path)
     assert told.secrets == {"CRM_DSN": database}
     assert told.resources == {"crm": []}
@@ -247,7 +247,7 @@ def test_on_a_terminal_the_installed_command_asks_and_keeps_secrets_to_their_own
             "What is the company called?": "Brightwater",
             "Tool": ["reporting", ""],
             "What is it?": "",
-            "Who knows about reporting?": "Mette",
+            "Who knows about reporting?": "Data team",
             "REPORTING_DSN": database,
             "Data": "customer",
         },

@@ -39,8 +39,8 @@ SORBUS = str(Path(sys.executable).with_name("sorbus"))
 MAP = """
 topic_prefix: {prefix}.
 systems:
-  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}, owner: Ann}}
-  books: {{kind: postgres, connection: {{dsn: "${{BOOKS_DSN}}"}}, owner: Bo}}
+  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}, owner: Sales}}
+  books: {{kind: postgres, connection: {{dsn: "${{BOOKS_DSN}}"}}, owner: Finance}}
 data_types:
   gadget: {{system_of_record: crm, source: {{table: gadgets}}, partitions: 2}}
 flows:

@@ -83,7 +83,7 @@ def test_every_flow_is_in_the_csv_also_one_by_hand_or_not_integrated(doc: Docume
     assert tuple(rows[0]) == COLUMNS
     assert {(row[0], row[2]) for row in rows[1:]} == {(item.arrow.source, item.arrow.target) for item in doc.flows}
     rules = [row[4] for row in rows]
-    assert "price, by hand, first Monday of the month: Marek" in rules
+    assert "price, by hand, first Monday of the month: Field sales" in rules
     assert any(rule.startswith("price, not integrated: prices change") for rule in rules)
 
 

@@ -26,7 +26,7 @@ def small(**more: object) -> Map:
     """Two systems and one flow."""
     return Map.model_validate(
         {
-            "systems": {"crm": {"kind": "postgres", "owner": "Ann"}, "books": {"kind": "http"}},
+            "systems": {"crm": {"kind": "postgres", "owner": "Sales"}, "books": {"kind": "http"}},
             "data_types": {"customer": {"system_of_record": "crm"}},
             "flows": [{"data_type": "customer", "to": "books"}],
             **more,
@@ -51,14 +51,14 @@ def test_a_drawing_shows_who_owns_what_what_goes_where_and_when(larkspur: Path) 
     shown = texts(svg(company))
     assert set(company.systems) <= set(shown)
     assert set(company.data_types) <= set(shown)
-    assert {"Ines Duarte, sales", "real-time", "every 15m", "two-way, real-time", "spreadsheet, shadow"} <= set(shown)
+    assert {"Sales, first desk", "real-time", "every 15m", "two-way, real-time", "spreadsheet, shadow"} <= set(shown)
     assert "10 systems · 11 data types · 33 flows · 2 by hand · 1 not integrated" in shown
-    assert "by hand, first Monday of the month: Marek" in shown
+    assert "by hand, first Monday of the month: Field sales" in shown
     assert "Finance wants to read them off the signed PDF" in " ".join(shown)
 
 
 def test_manual_flows_are_dashed_and_flows_not_integrated_are_dotted() -> None:
-    manual = {"checklist": ["a"], "schedule": "monthly", "responsible": "Ann", "verification": "b"}
+    manual = {"checklist": ["a"], "schedule": "monthly", "responsible": "Sales", "verification": "b"}
     for flow, way, dashes in (
         ({"manual": manual}, Way.MANUAL, "9 6"),
         ({"none": "never changes"}, Way.NONE, "1 6"),

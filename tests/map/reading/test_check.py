@@ -201,7 +201,7 @@ flows:
   - {data_type: customer, to: prices, none: nobody reads it}
   - data_type: employee
     to: prices
-    manual: {checklist: [look], schedule: daily, responsible: Ann, verification: she says so}
+    manual: {checklist: [look], schedule: daily, responsible: Finance, verification: ten looked at}
 """
 
     assert findings_of(text) == []
