@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     NewTopic,
 )
 
+from sorbus.bus.inbox import with_inbox
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.connector import Step
@@ -39,6 +40,8 @@ _REQUEUED = {
     "retention.ms": str(30 * _DAY),
     "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
 }
+# A producer that was away for longer finds by polling what these notices said.
+_INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,14 @@ class Topic:
 
 
 def topics_of(company: Map) -> list[Topic]:
-    """Every topic that a map needs: events and dead letters per data type, requeue per flow, positions."""
+    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, positions."""
     names = Names(company.topic_prefix)
     wanted = [Topic(names.positions, 1, _POSITIONS)]
     for name, data_type in company.data_types.items():
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
         wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
+    wanted += [Topic(names.inbox(system), 1, _INBOX, is_keyed=False) for system in with_inbox(company)]
     return wanted
 
 

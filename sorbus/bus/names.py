@@ -27,6 +27,10 @@ class Names:
         """Dead letters on their way back to one flow alone."""
         return f"{self.prefix}{flow}.requeue"
 
+    def inbox(self, system: str) -> str:
+        """What a system's webhooks said, until its producer has looked it up."""
+        return f"{self.prefix}{system}.inbox"
+
     @property
     def positions(self) -> str:
         """Where each producer goes on; key = system."""

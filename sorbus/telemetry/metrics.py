@@ -25,6 +25,8 @@ LAST_CAUGHT_UP = Gauge(
     "sorbus_last_caught_up_timestamp_seconds", "When the source last had no more; at first: the start.", ["system"]
 )
 
+INBOX_MALFORMED = Counter("sorbus_inbox_malformed", "Messages in an inbox that are no notices, skipped.", ["system"])
+
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
 DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
 APPLY = Histogram(
