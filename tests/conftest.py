@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.embedded.shared import join, own
+from sorbus.state import State, migrate
+from tests.api.faulty import Faulty, serving
 
 _FOLDER = "SORBUS_TEST_STACK"
 _run = ExitStack()
@@ -64,3 +66,19 @@ def make_database(stack: Addresses) -> Callable[[str], str]:
 def database(make_database: Callable[[str], str]) -> str:
     """An empty database of this test's own."""
     return make_database("")
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    """An HTTP application that breaks as it is told to (its docstring says how)."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def state(database: str) -> Iterator[State]:
+    """Sorbus's own state, made, in a database of this test's own."""
+    opened = State(database)
+    migrate(opened)
+    yield opened
+    opened.close()
