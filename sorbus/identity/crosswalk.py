@@ -1,0 +1,173 @@
+"""The crosswalk: which external record of a system is which canonical record, and which are being made just now.
+
+Every external id belongs to at most one canonical id of a system and data type, and the other way round. Around a
+creation the order is: `claim` the ids, `find` them (what was found before the claim may be stale), `intend`, POST,
+`link`. A row that is still `intended` after a crash says: it may have been made; look for it, or try again with the
+same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, NamedTuple, cast
+
+from psycopg.errors import UniqueViolation
+
+from sorbus.api.interface import Json
+from sorbus.errors import PermanentError, TransientError
+from sorbus.identity.sent import from_text, to_text
+from sorbus.identity.statements import statement
+from sorbus.state.database import State
+
+
+class Link(NamedTuple):
+    """What is known of a canonical id in a system.
+
+    `version` is the last one applied; of an intended link, the one that is being applied. `key` is the idempotency
+    key of the creation, `intended_at` when it was first tried. `external_id` of a record that is gone: what it was.
+    """
+
+    external_id: str | None
+    version: int
+    state: Literal["linked", "intended", "gone"]
+    key: str
+    sent: Json | None
+    intended_at: datetime | None
+
+
+class Crosswalk:
+    """The links of one system and data type. TransientError while the state's database is out of reach."""
+
+    def __init__(self, state: State, system: str, data_type: str) -> None:
+        self.system, self.data_type = system, data_type
+        self._state = state
+
+    def find(self, ids: Collection[str]) -> dict[str, Link]:
+        """What is known of these canonical ids; those never seen are left out. One query."""
+        if not ids:
+            return {}
+        found = {}
+        for id, external_id, version, state, key, sent, intended_at in self._rows("find", ids=list(ids)):
+            read = None if sent is None else from_text(cast("str", sent))
+            found[cast("str", id)] = Link(
+                cast("str | None", external_id),
+                cast("int", version),
+                cast("Literal['linked', 'intended', 'gone']", state),
+                cast("str", key),
+                read,
+                cast("datetime | None", intended_at),
+            )
+        return found
+
+    @contextmanager
+    def claim(self, ids: Collection[str]) -> Iterator[frozenset[str]]:
+        """Takes the ids that no other process delivers at this moment, as long as the `with` lasts or we live.
+
+        Holds one of the state's connections all the while. Claims aren't re-entrant between threads.
+        """
+        if not ids:
+            yield frozenset()
+            return
+        with self._state.connection() as connection:
+            connection.execute(statement("no_timeout"))
+            rows = connection.execute(statement("claim"), self._of(ids=sorted(ids))).fetchall()
+            yield frozenset(cast("str", id) for id, is_ours in rows if is_ours)
+
+    def intend(self, id: str, version: int) -> str:
+        """Notes, safely on disk, that `id` is about to be made; returns the key to send, the same until it is linked.
+
+        TransientError if somebody has linked it meanwhile: look again.
+        """
+        rows = self._rows("intend", id=id, version=version)
+        if not rows:
+            raise TransientError(f"{self._record(id)} has been linked meanwhile; it is looked at again")
+        return cast("str", rows[0][0])
+
+    def withdraw(self, id: str) -> None:
+        """The target has refused to make `id` for certain: nothing is there, and the next try gets a new key."""
+        self._run("withdraw", id=id)
+
+    def link(self, id: str, external_id: str, version: int, sent: Json | None) -> None:
+        """`id` is the record `external_id`; `sent` is what it now holds of ours, None if not known.
+
+        Settles a duplicate candidate of `id`. PermanentError "duplicate" if either is linked to another already.
+        """
+        text = None if sent is None else to_text(sent)
+        with self._unless_taken(id, external_id):
+            linked = self._rows("link", id=id, external_id=external_id, version=version, sent=text)
+        if linked:
+            return
+        raise PermanentError(
+            f"{self._record(id)} is linked to {self.external_of([id]).get(id)} already, so it can't be"
+            f" {external_id} too; see which one is right, then `sorbus crosswalk unlink` or merge them there",
+            reason="duplicate",
+            value=external_id,
+        )
+
+    def applied(self, id: str, version: int, sent: Json) -> None:
+        """`version` of a linked record has landed; an older version than the one noted changes nothing."""
+        self._run("applied", id=id, version=version, sent=to_text(sent))
+
+    def gone(self, id: str, version: int) -> None:
+        """The record was deleted, or never made and deleted at its owner; an older event can't bring it back.
+
+        Its external id is free for another. Settles a duplicate candidate of `id`.
+        """
+        self._run("gone", id=id, version=version)
+
+    def rename(self, id: str, external_id: str) -> None:
+        """A person says that linked `id` is another external record: its next event is written there in full.
+
+        PermanentError "duplicate" if that one belongs to another id, "unlinked" if `id` has no link.
+        """
+        with self._unless_taken(id, external_id):
+            changed = self._rows("rename", id=id, external_id=external_id)
+        if not changed:
+            raise PermanentError(f"{self._record(id)} has no link that could be moved", reason="unlinked")
+
+    def unlink(self, id: str) -> str | None:
+        """Forgets everything about `id`: its next event is matched anew. The external id it had."""
+        rows = self._rows("unlink", id=id)
+        return cast("str | None", rows[0][0]) if rows else None
+
+    def external_of(self, ids: Collection[str]) -> dict[str, str]:
+        """Canonical -> external ids, of those linked. One query."""
+        return {id: link.external_id or "" for id, link in self.find(ids).items() if link.state == "linked"}
+
+    def canonical_of(self, external_ids: Collection[str]) -> dict[str, str]:
+        """External -> canonical ids, of those linked. One query."""
+        if not external_ids:
+            return {}
+        rows = self._rows("find_external", ids=list(external_ids))
+        return {cast("str", external_id): cast("str", id) for external_id, id in rows}
+
+    @contextmanager
+    def _unless_taken(self, id: str, external_id: str) -> Iterator[None]:
+        try:
+            yield
+        except PermanentError as error:
+            if error.reason != UniqueViolation.__name__:
+                raise
+            other = self.canonical_of([external_id]).get(external_id, "another record")
+            raise PermanentError(
+                f"{self._record(id)} can't be {external_id}: that is {self.data_type} {other} already;"
+                " if both are the same, merge them at their owner",
+                reason="duplicate",
+                value=external_id,
+            ) from error
+
+    def _record(self, id: str) -> str:
+        return f"{self.data_type} {id} in {self.system}"
+
+    def _of(self, **values: object) -> Mapping[str, object]:
+        return {"system": self.system, "data_type": self.data_type, **values}
+
+    def _rows(self, name: str, **values: object) -> list[tuple[object, ...]]:
+        with self._state.connection() as connection:
+            return connection.execute(statement(name), self._of(**values)).fetchall()
+
+    def _run(self, name: str, **values: object) -> None:
+        with self._state.connection() as connection:
+            connection.execute(statement(name), self._of(**values))

@@ -1,0 +1,36 @@
+"""The target's fields as they were last sent, as JSON text that gives back what went in: exact decimals above all."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from sorbus.api.interface import Json
+
+_DECIMAL = "$decimal"
+
+
+def to_text(value: Json) -> str:
+    """`value` as JSON; a Decimal as {"$decimal": "1.10"}, a name of its own that begins with $ gets another one."""
+    return json.dumps(_tagged(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def from_text(text: str) -> Json:
+    """What `to_text` was given."""
+    return json.loads(text, object_hook=_untagged)
+
+
+def _tagged(value: Json) -> Json:
+    if isinstance(value, Decimal):
+        return {_DECIMAL: str(value)}
+    if isinstance(value, dict):
+        return {f"${name}" if name.startswith("$") else name: _tagged(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(inner) for inner in value]
+    return value
+
+
+def _untagged(found: dict[str, Json]) -> Json:
+    if found.keys() == {_DECIMAL}:
+        return Decimal(found[_DECIMAL])
+    return {name[1:] if name.startswith("$") else name: inner for name, inner in found.items()}

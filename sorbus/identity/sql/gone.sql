@@ -1,0 +1,17 @@
+with gone as (
+    insert into crosswalk as old (system, data_type, id, state, version, key)
+    values (%(system)s, %(data_type)s, %(id)s, 'gone', %(version)s, gen_random_uuid()::text)
+    on conflict (system, data_type, id) do update set
+        state = 'gone',
+        version = case
+            when old.state = 'intended' then excluded.version else greatest(old.version, excluded.version)
+        end,
+        intended_at = null,
+        sent = null,
+        changed_at = now()
+    returning id
+)
+update duplicate_candidates set state = 'done'
+from gone
+where duplicate_candidates.system = %(system)s and duplicate_candidates.data_type = %(data_type)s
+    and duplicate_candidates.id = gone.id and duplicate_candidates.state <> 'done'

@@ -1,0 +1,1 @@
+set local idle_in_transaction_session_timeout = 0

@@ -1,0 +1,3 @@
+delete from crosswalk
+where system = %(system)s and data_type = %(data_type)s and id = %(id)s
+returning external_id
