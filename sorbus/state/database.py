@@ -1,0 +1,208 @@
+"""Sorbus's own PostgreSQL database: what isn't a topic and has to be shared by all processes.
+
+All tables are in one schema per map, `sorbus` and the map's topic prefix, so that maps may share a database. The role
+of SORBUS_DATABASE needs `create` on that database, or an empty schema of that name that it owns; nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from threading import Lock
+from typing import NamedTuple
+
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import SecretStr
+
+from sorbus.connector import Step
+from sorbus.errors import SorbusError, TransientError
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
+from sorbus.settings import Settings
+
+LARGEST = 10
+"""Most connections of one process; they are made when needed and given back when idle for a minute."""
+
+_LIMITS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
+_DOING = "using Sorbus's own state (SORBUS_DATABASE)"
+_HISTORY = sql.SQL(
+    "create table if not exists migration ("
+    " name text primary key, hash text not null, applied_at timestamptz not null default now())"
+)
+_NOT_MADE = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedColumn, errors.InvalidSchemaName)
+
+
+class State:
+    """One process's way to the state, safe for threads. Connects at the first use, and again after `close`."""
+
+    def __init__(self, dsn: str, prefix: str = "") -> None:
+        self._connection = PostgresConnection(dsn=SecretStr(dsn))
+        self.schema = schema_of(prefix)
+        self._pool: ConnectionPool[Connection] | None = None
+        self._lock = Lock()
+
+    @classmethod
+    def of(cls, prefix: str) -> State:
+        """The state that SORBUS_DATABASE names: the same object for all who ask in this process."""
+        return _shared(Settings().database, prefix)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection whose `with` is a transaction: committed at its end, rolled back by an exception.
+
+        TransientError when the database can't be reached, is too slow, or has not been made yet; AuthError when it
+        refuses us; PermanentError when it refuses a value.
+        """
+        with postgres_errors(_DOING):
+            try:
+                with self._opened().connection() as connection:
+                    yield connection
+            except PoolTimeout as error:
+                with connect(self._connection, "state"):  # says why, if it isn't just that all are busy
+                    raise TransientError(f"{_DOING}: all {LARGEST} connections are busy; try again") from error
+            except _NOT_MADE as error:
+                words = error.diag.message_primary
+                raise TransientError(f"{_DOING}: {words}: run `sorbus apply`, which makes the state") from error
+
+    def run(self, statement: bytes, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Runs one statement as a transaction of its own, in a single round trip, and returns its rows."""
+        with self.connection() as connection:
+            connection.autocommit = True
+            try:
+                cursor = connection.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+            finally:
+                if not connection.broken:
+                    connection.autocommit = False
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _opened(self) -> ConnectionPool[Connection]:
+        with self._lock:
+            if self._pool is None:
+                connect(self._connection, "state").close()  # says at once what the pool would only try again
+                dsn = full_dsn(self._connection, "state")
+                options = f"{conninfo_to_dict(dsn)['options']} -c search_path={self.schema} {_LIMITS}"
+                self._pool = ConnectionPool(
+                    make_conninfo(dsn, options=options),
+                    min_size=0,
+                    max_size=LARGEST,
+                    max_idle=60,
+                    timeout=5,
+                    reconnect_timeout=5,
+                    check=ConnectionPool.check_connection,
+                    name=f"state {self.schema}",
+                    open=True,
+                )
+            return self._pool
+
+
+def schema_of(prefix: str) -> str:
+    """The schema that holds the state of the map with this topic prefix."""
+    return f"sorbus_{re.sub(r'[^a-z0-9]', '_', prefix.lower())}" if prefix else "sorbus"
+
+
+@cache
+def _shared(dsn: str, prefix: str) -> State:
+    return State(dsn, prefix)
+
+
+class Migration(NamedTuple):
+    """One file of migrations/."""
+
+    name: str
+    script: str
+
+    @property
+    def hash(self) -> str:
+        """Of what it says, whatever the line ends."""
+        return hashlib.sha256("\n".join(self.script.splitlines()).encode()).hexdigest()
+
+
+def migrate(state: State) -> list[str]:
+    """Brings the state's tables to this version and returns what was applied. Safe to run twice, or at the same time.
+
+    SorbusError when a migration that was applied says something else by now; TransientError, AuthError.
+    """
+    done = []
+    for migration in migrations():
+        with state.connection() as connection, postgres_errors(_DOING):
+            connection.execute("set local statement_timeout = 0")
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended('sorbus migrate ' || %s, 0))", (state.schema,)
+            )
+            if not _has_schema(connection, state.schema):
+                connection.execute(sql.SQL("create schema {}").format(sql.Identifier(state.schema)))
+            connection.execute(_HISTORY)
+            if not _pending(migration, _applied(connection, state.schema)):
+                continue
+            connection.execute(migration.script.encode())
+            connection.execute("insert into migration (name, hash) values (%s, %s)", (migration.name, migration.hash))
+        done.append(migration.name)
+    return done
+
+
+def plan_state(dsn: str, prefix: str) -> list[Step]:
+    """The step that makes the state or brings it to this version; none when it is there. Errors as in `migrate`."""
+    schema = schema_of(prefix)
+    with connect(PostgresConnection(dsn=SecretStr(dsn)), "plan") as connection, postgres_errors(_DOING):
+        applied = _applied(connection, schema)
+    missing = [migration.name for migration in migrations() if _pending(migration, applied)]
+    if not missing:
+        return []
+
+    def run() -> None:
+        state = State(dsn, prefix)
+        try:
+            migrate(state)
+        finally:
+            state.close()
+
+    return [
+        Step(
+            "state database",
+            f"make schema {schema}" if not applied else f"bring schema {schema} up to date",
+            "\n".join(missing),
+            run,
+        )
+    ]
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All there are, in order."""
+    folder = files("sorbus.state") / "migrations"
+    found = [Migration(file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql")]
+    return tuple(sorted(found))
+
+
+def _pending(migration: Migration, applied: dict[str, str]) -> bool:
+    known = applied.get(migration.name)
+    if known is not None and known != migration.hash:
+        raise SorbusError(
+            f"Sorbus's own state: {migration.name} was applied when it said something else; put the file back as it was"
+            " (git log) and write what is new into a file with the next number"
+        )
+    return known is None
+
+
+def _has_schema(connection: Connection, schema: str) -> bool:
+    return connection.execute("select 1 from pg_namespace where nspname = %s", (schema,)).fetchone() is not None
+
+
+def _applied(connection: Connection, schema: str) -> dict[str, str]:
+    """Name -> hash of every migration applied so far."""
+    if connection.execute("select to_regclass(quote_ident(%s) || '.migration')", (schema,)).fetchone() == (None,):
+        return {}
+    history = sql.SQL("select name, hash from {}").format(sql.Identifier(schema, "migration"))
+    return {str(name): str(hash) for name, hash in connection.execute(history).fetchall()}

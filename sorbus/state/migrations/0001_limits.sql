@@ -1,0 +1,1 @@
+-- Rate limits and circuit breakers of the systems behind HTTP.

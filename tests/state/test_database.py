@@ -1,0 +1,106 @@
+"""Sorbus's own state: made once, in order, by a role with few rights; errors say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sorbus.errors import AuthError, SorbusError, TransientError
+from sorbus.ops.embedded import Addresses
+from sorbus.state import State, database, migrate, plan_state
+
+
+def test_plan_shows_one_step_that_makes_it_and_then_none(database: str) -> None:
+    (step,) = plan_state(database, "north.")
+    assert (step.where, step.what) == ("state database", "make schema sorbus_north_")
+    assert "0001_limits.sql" in step.detail
+    assert step.apply is not None
+    step.apply()
+    assert plan_state(database, "north.") == []
+    assert len(plan_state(database, "")) == 1, "another map in the same database has a state of its own"
+
+
+def test_processes_that_migrate_at_once_apply_each_file_once(database: str) -> None:
+    states = [State(database) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = sorted(name for names in pool.map(migrate, states) for name in names)
+    for state in states:
+        state.close()
+    assert done == sorted(set(done))
+    assert done
+
+
+def test_a_changed_migration_is_refused_in_plain_words(state: State) -> None:
+    with state.connection() as connection:
+        connection.execute("update migration set hash = 'another' where name = '0001_limits.sql'")
+    with pytest.raises(SorbusError, match=r"0001_limits\.sql was applied when it said something else"):
+        migrate(state)
+
+
+def test_a_failed_migration_leaves_nothing_behind(database_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = (database.Migration("0001_a.sql", "create table a (); select 1/0"),)
+    monkeypatch.setattr(database, "migrations", lambda: broken)
+    state = State(database_)
+    with pytest.raises(SorbusError, match="division by zero"):
+        migrate(state)
+    with psycopg.connect(database_) as connection:
+        assert connection.execute("select count(*) from pg_namespace where nspname = 'sorbus'").fetchone() == (0,)
+    state.close()
+
+
+def test_a_state_that_was_not_made_says_who_makes_it(database: str) -> None:
+    state = State(database)
+    with pytest.raises(TransientError, match="run `sorbus apply`"), state.connection() as connection:
+        connection.execute("select * from migration")
+    state.close()
+
+
+def test_an_unreachable_database_is_transient_and_a_missing_one_is_refused(stack: Addresses) -> None:
+    nowhere = State("postgresql://127.0.0.1:1/sorbus")
+    with pytest.raises(TransientError, match="connecting for state"), nowhere.connection():
+        pass
+    missing = State(stack.database.rpartition("/")[0] + "/none_of_this_name")
+    with pytest.raises(AuthError, match="none_of_this_name"), missing.connection():
+        pass
+    nowhere.close()
+    missing.close()
+
+
+def test_what_fails_inside_is_rolled_back_and_what_was_closed_opens_again(state: State) -> None:
+    with pytest.raises(SorbusError), state.connection() as connection:
+        connection.execute("create table half (); select 1/0")
+    state.close()
+    assert state.run(b"select to_regclass('half')") == [(None,)]
+
+
+def test_a_connection_that_the_server_ended_is_replaced(state: State, database: str) -> None:
+    ((pid,),) = state.run(b"select pg_backend_pid()")
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", (pid,))
+    assert state.run(b"select 1") == [(1,)]
+
+
+def test_the_role_needs_create_on_its_own_database_and_nothing_else(
+    stack: Addresses, make_database: Callable[[str], str], unique: str
+) -> None:
+    dsn = make_database("")
+    name = dsn.rpartition("/")[2]
+    role = sql.Identifier(unique)
+    with psycopg.connect(stack.database, autocommit=True) as connection:
+        connection.execute(sql.SQL("create role {} login").format(role))
+        connection.execute(sql.SQL("grant create on database {} to {}").format(sql.Identifier(name), role))
+    address = stack.database.partition("://")[2].rpartition("@")[2].partition("/")[0]
+    state = State(f"postgresql://{unique}@{address}/{name}")
+    try:
+        assert migrate(state)
+    finally:
+        state.close()
+
+
+@pytest.fixture
+def database_(make_database: Callable[[str], str]) -> str:
+    return make_database("")
