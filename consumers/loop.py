@@ -1,7 +1,8 @@
 """The loop that every consumer shares: messages in, one applied batch out, offsets committed after the target's commit.
 
 It owns offsets, retries, dead letters, metrics and shutdown; a connector knows no Kafka. While the target can't be
-reached the partitions are paused and the batch is kept: order holds, the group sees us alive, nothing is skipped.
+reached, or has not finished a batch, the partitions are paused and the batch is kept: order holds, the group sees us
+alive, nothing is skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal
 from sorbus.deadletter import LETTER
-from sorbus.errors import PermanentError, TransientError
+from sorbus.errors import PermanentError, TransientError, Unfinished
 from sorbus.map.timing import Timing, parse_timing
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -41,6 +42,7 @@ from sorbus.telemetry.process import collect_seldom
 from sorbus.telemetry.stop import Stop
 
 BATCH = 10_000
+_SOONEST = 0.02
 # A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class ConsumeLoop:
         self._health, self._metrics, self._stop = health, metrics, stop
         self._book = SchemaBook(settings, self._names, [flow.schema])
         self._target: Consumer | None = None
+        self._most = batch
         self._kafka: KafkaConsumer | None = None
         self._letters = Letters(idempotent_producer(settings, f"letters-{flow.flow.id}"), self._names, flow)
         self._letters_are_known = False
@@ -110,7 +113,7 @@ class ConsumeLoop:
             first: list[Message] = self._kafka.consume(1, 0.5)
             if not first:
                 return []
-            return first + self._kafka.consume(self._batch - 1, 0.004)
+            return first + self._kafka.consume(self._most - 1, 0.004) if self._most > 1 else first
 
     def _deliver(self, messages: Sequence[Message]) -> None:
         last: dict[object, Message] = {}
@@ -186,17 +189,29 @@ class ConsumeLoop:
                 target.close()
                 raise
             self._target = target
+            self._most = min(self._batch, getattr(target, "batch", self._batch))
 
         self._persistently(open_once)
         self._health.ready()
         _log.info("delivering %s to %s", self._flow.flow.data_type, self._flow.system.name)
 
     def _persistently(self, attempt: Callable[[], T]) -> T:
-        """Tries until it goes through, with backoff, holding our place in the group. Stopped when asked to stop."""
-        failures = 0
+        """Tries until it goes through, with backoff, holding our place in the group. Stopped when asked to stop.
+
+        What is merely unfinished is called again when it says so: the flow is at work, not in trouble.
+        """
+        failures, is_held = 0, False
         while True:
             try:
                 result = attempt()
+            except Unfinished as error:
+                is_held = True
+                if failures:
+                    self._goes_on()
+                failures = 0
+                _log.debug("%s; going on in %.1f s", error, error.retry_after)
+                self._hold(max(error.retry_after, _SOONEST))
+                continue
             except TransientError as error:
                 failures += 1
                 delay = error.retry_after or min(15.0, 0.25 * 2 ** min(failures, 8)) * (0.5 + random.random() / 2)  # noqa: S311
@@ -207,11 +222,15 @@ class ConsumeLoop:
                 self._hold(delay)
                 continue
             if failures:
-                self._metrics.paused(False)
-                self._health.ready()
+                self._goes_on()
+            if failures or is_held:
                 self._resume()
-                _log.info("flow %s goes on", self._flow.flow.id)
             return result
+
+    def _goes_on(self) -> None:
+        self._metrics.paused(False)
+        self._health.ready()
+        _log.info("flow %s goes on", self._flow.flow.id)
 
     def _hold(self, seconds: float) -> None:
         """Waits with all partitions paused; polling all the while, or the group would think us dead."""

@@ -7,6 +7,7 @@ table), an older one is not.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
@@ -14,13 +15,13 @@ from typing import NamedTuple
 from confluent_kafka import OFFSET_END, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
-from sorbus.bus.intake import take_in
+from sorbus.bus.intake import Taken, take_in
 from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer
-from sorbus.errors import TransientError
+from sorbus.connector import BoundFlow, Consumer, Refusal
+from sorbus.errors import TransientError, Unfinished
 from sorbus.settings import Settings
 
 _BATCH = 5000
@@ -54,11 +55,12 @@ def replay(
         total = _expected(reader, partitions)
         target.open()
         letters.recall(settings)
+        most = min(_BATCH, getattr(target, "batch", _BATCH))
         batch: list[Message] = []
         for message in read_to_end(reader, partitions):
             batch.append(message)
             events += 1
-            if len(batch) >= _BATCH:
+            if len(batch) >= most:
                 done, bad = _apply(batch, book, target, letters)
                 applied, refused, batch = applied + done, refused + bad, []
                 if progress:
@@ -76,13 +78,22 @@ def replay(
 
 def _apply(batch: list[Message], book: SchemaBook, target: Consumer, letters: Letters) -> tuple[int, int]:
     taken = take_in(batch, book)
-    refusals = target.apply(taken.deliveries, again=True, alone=True) if taken.deliveries else []
+    refusals = _finish(target, taken) if taken.deliveries else []
     refused = [*taken.refused, *((taken.messages[refusal.place], refusal.error) for refusal in refusals)]
+    bad = {id(message) for message, _ in refused}
     for message, error in refused:
         letters.write(message, error)
-    if refused:
-        letters.flush()
+    letters.supersede(message for message in taken.messages if id(message) not in bad)
+    letters.flush()
     return len(taken.deliveries) - len(refusals), len(refused)
+
+
+def _finish(target: Consumer, taken: Taken) -> list[Refusal]:
+    while True:
+        try:
+            return target.apply(taken.deliveries, again=True, alone=True)
+        except Unfinished as error:
+            time.sleep(error.retry_after)
 
 
 def _start(reader: KafkaConsumer, topic: str, since: datetime | None) -> list[TopicPartition]:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from confluent_kafka import KafkaException, Message, Producer
 
+from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import (
     all_partitions,
     bytes_of,
@@ -21,6 +22,7 @@ from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow
 from sorbus.deadletter import LETTER, DeadLetter
 from sorbus.errors import PermanentError, TransientError
+from sorbus.event import EVENT_ID, open_frame, version_of
 from sorbus.settings import Settings
 
 T = TypeVar("T")
@@ -49,13 +51,30 @@ def open_letters(
     return found
 
 
-class _Open(NamedTuple):
-    """What a flow remembers of an open letter."""
+class _State(NamedTuple):
+    """Which state of a record an event brought: its version, where it says one, and its place on its topic."""
 
-    record_id: bytes
+    version: int | None
     topic: str
     partition: int
     offset: int
+
+    def is_newer(self, other: _State) -> bool:
+        """By version where both say one: a requeued or replayed event has another place than the one it repeats."""
+        if self.version is not None and other.version is not None:
+            return self.version > other.version
+        return (self.topic, self.partition) == (other.topic, other.partition) and self.offset > other.offset
+
+    def covers(self, other: _State) -> bool:
+        """Whether a target that has taken this event has no use for the other one any more."""
+        return self.is_newer(other) or (self.version is not None and self.version == other.version)
+
+
+class _Open(NamedTuple):
+    """What a flow remembers of an open letter. `state`: of the event as it was first met, also when it was requeued."""
+
+    record_id: bytes
+    state: _State
     attempts: int
     first_at: int
 
@@ -78,7 +97,10 @@ class Letters:
             self._remember(key, letter)
 
     def write(self, message: Message, error: PermanentError) -> str:
-        """Queues a letter for a message that could not pass; its id. `flush` before offsets move."""
+        """Queues a letter for a message that could not pass; its id. `flush` before offsets move.
+
+        It closes the letters of the record's older states. If there is one of a newer state, it is closed itself.
+        """
         headers = headers_of(message)
         before = dict(headers).get(LETTER)
         former = DeadLetter.from_message(before, message.value(), headers) if before else None
@@ -99,7 +121,16 @@ class Letters:
         self._queued[key] = (letter.value or b"", letter.to_headers())
         if ours := self._ours(letter):
             self._remember(key, ours)
+            self._keep_newest(key, ours)
         return letter.id
+
+    def _keep_newest(self, key: bytes, ours: _Open) -> None:
+        for other in tuple(self._of_record[ours.record_id] - {key}):
+            if ours.state.is_newer(self._open[other].state):
+                self._close(other, b"superseded")
+            elif self._open[other].state.is_newer(ours.state):
+                self._close(key, b"superseded")
+                return
 
     def close(self, letter: bytes | None) -> None:
         """Queues the closing of a letter that has landed."""
@@ -107,13 +138,12 @@ class Letters:
             self._close(letter, b"requeued")
 
     def supersede(self, landed: Iterable[Message]) -> None:
-        """Queues the closing of the letters that a newer state of the same record has made obsolete."""
+        """Queues the closing of the letters that a state of the same record that has landed has made obsolete."""
         if not self._of_record:
             return
         for message in landed:
             for key in tuple(self._of_record.get(bytes_of(message.key()), ())):
-                letter = self._open[key]
-                if spot_of(message) == (letter.topic, letter.partition) and offset_of(message) > letter.offset:
+                if _state(message).covers(self._open[key].state):
                     self._close(key, b"superseded")
 
     def flush(self) -> None:
@@ -152,7 +182,8 @@ class Letters:
         if letter.flow != self._flow.flow.id:
             return None
         at = letter.topic, letter.partition, letter.offset
-        return _Open(letter.record_id, *at, letter.attempts, letter.first_at)
+        state = _State(_version(letter.value, letter.headers), *at)
+        return _Open(letter.record_id, state, letter.attempts, letter.first_at)
 
     def _remember(self, key: bytes, letter: _Open) -> None:
         self._open[key] = letter
@@ -165,3 +196,17 @@ class Letters:
             others.discard(key)
             if not others:
                 del self._of_record[letter.record_id]
+
+
+def _state(message: Message) -> _State:
+    return _State(_version(message.value(), headers_of(message)), *spot_of(message), offset_of(message))
+
+
+def _version(frame: str | bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int | None:
+    """The version of an event, or of a tombstone by its headers; None where it says none that can be read."""
+    if frame:
+        try:
+            return open_frame(bytes_of(frame)).version
+        except Undecodable:
+            return None
+    return version_of(dict(headers).get(EVENT_ID) or b"")

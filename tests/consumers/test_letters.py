@@ -11,8 +11,9 @@ from confluent_kafka import Message, Producer
 
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
+from sorbus.deadletter import LETTER
 from sorbus.errors import PermanentError, TransientError
-from tests.consumers.gadgets import flow_into
+from tests.consumers.gadgets import Writer, flow_into, gadget
 
 Report = Callable[[object, object], None]
 ERROR = PermanentError("no", reason="value")
@@ -51,19 +52,20 @@ class Moody:
 
 
 class Told:
-    """A consumed message."""
+    """A consumed message: a gadget's event of a version, or (None) something that can't be read."""
 
-    def __init__(self, key: bytes, offset: int) -> None:
-        self._key, self._offset = key, offset
+    def __init__(self, key: bytes, offset: int, version: int | None, topic: str, letter: bytes | None) -> None:
+        self._key, self._offset, self._topic, self._letter = key, offset, topic, letter
+        self._value = b"\7" if version is None else Writer().event(key.decode(), version, gadget("x"))[0]
 
     def key(self) -> bytes:
         return self._key
 
     def value(self) -> bytes:
-        return b"\7"
+        return self._value
 
     def topic(self) -> str:
-        return "gadget"
+        return self._topic
 
     def partition(self) -> int:
         return 0
@@ -71,12 +73,18 @@ class Told:
     def offset(self) -> int:
         return self._offset
 
-    def headers(self) -> None:
-        return None
+    def headers(self) -> list[tuple[str, bytes]]:
+        return [(LETTER, self._letter)] if self._letter else []
 
 
-def told(key: bytes, offset: int) -> Message:
-    return cast("Message", Told(key, offset))
+def told(
+    key: bytes, offset: int, version: int | None = None, topic: str = "gadget", letter: bytes | None = None
+) -> Message:
+    return cast("Message", Told(key, offset, version, topic, letter))
+
+
+def requeued(key: bytes, version: int, letter: bytes | None = None) -> Message:
+    return told(key, 0, version, "gadget-to-books.requeue", letter)
 
 
 def letters(producer: Moody) -> Letters:
@@ -118,3 +126,46 @@ def test_only_a_later_state_of_the_same_record_closes_a_letter() -> None:
     ours.supersede([told(b"g1", 6)])
     ours.flush()
     assert producer.taken == [(id, b"\7"), (id, None)]
+
+
+def test_a_newer_refused_event_closes_the_older_letter_of_its_record() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    first, other = ours.write(told(b"g1", 4, 1), ERROR).encode(), ours.write(told(b"g2", 5, 1), ERROR).encode()
+    ours.flush()
+    second = ours.write(told(b"g1", 6, 2), ERROR).encode()
+    ours.flush()
+    assert [key for key, _ in producer.taken] == [first, other, second, first]
+    assert producer.taken[-1] == (first, None)
+
+
+def test_unreadable_events_are_ordered_by_their_place() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    first = ours.write(told(b"g1", 4), ERROR).encode()
+    ours.write(told(b"g1", 5), ERROR)
+    ours.write(told(b"g1", 9, topic="another"), ERROR)
+    ours.flush()
+    assert [key for key, value in producer.taken if value is None] == [first]
+
+
+def test_a_requeued_letter_that_is_refused_again_is_closed_by_the_newer_one() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    older = ours.write(told(b"g1", 4, 1), ERROR).encode()
+    ours.close(older)  # it was requeued, and something newer was refused meanwhile
+    newer = ours.write(told(b"g1", 5, 2), ERROR).encode()
+    ours.write(requeued(b"g1", 1, older), ERROR)
+    ours.flush()
+    assert {key: value is None for key, value in producer.taken} == {older: True, newer: False}
+
+
+@pytest.mark.parametrize(("version", "closes"), [(1, False), (2, True), (3, True)])
+def test_what_has_landed_closes_letters_by_its_version_whatever_way_it_came(version: int, closes: bool) -> None:
+    producer = Moody()
+    ours = letters(producer)
+    id = ours.write(told(b"g1", 4, 2), ERROR).encode()
+    ours.flush()
+    ours.supersede([requeued(b"g1", version)])
+    ours.flush()
+    assert ((id, None) in producer.taken) is closes

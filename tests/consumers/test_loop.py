@@ -19,7 +19,7 @@ from sorbus.connector import Delivery, Refusal
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import requeue
-from sorbus.errors import TransientError
+from sorbus.errors import TransientError, Unfinished
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
 from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
@@ -321,3 +321,48 @@ def test_a_member_that_was_held_up_does_not_set_anothers_offsets_back(line: Line
             Absent.there.set()
             line.until({f"g{n}": "second" for n in range(40)})
             eventually(lambda: committed() == 0, "a lag of 0")
+
+
+class Unhurried(PostgresConsumer):
+    """A target that takes one record of a batch at each call, and at most seven in a batch."""
+
+    batch = 7
+    seen: list[tuple[bytes, ...]]
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        ids = tuple(delivery.id for delivery in deliveries)
+        self.seen.append(ids)
+        super().apply(deliveries[: self.seen.count(ids)], again=again, alone=alone)
+        if self.seen.count(ids) < len(ids):
+            raise Unfinished("one a second, please", retry_after=0.0)
+        return []
+
+
+def test_an_unfinished_batch_is_called_again_as_it_was_and_nobody_is_told_of_trouble(line: Line) -> None:
+    Unhurried.seen = []
+    line.publish((f"g{n}", 1, named(f"n{n}")) for n in range(40))
+    troubles: set[str | None] = set()
+    with line.consuming(make=lambda: Unhurried(line.flow)) as running:
+        eventually(lambda: running.health.waiting() is None, "readiness")
+        while len(line.rows()) < 40:
+            troubles.add(running.health.waiting())
+        line.until({f"g{n}": f"n{n}" for n in range(40)})
+    assert troubles <= {None}
+    assert max(len(ids) for ids in Unhurried.seen) == 7
+    batches = list(dict.fromkeys(Unhurried.seen))
+    assert Unhurried.seen == [ids for ids in batches for _ in ids]  # none in between, none left out
+    assert line.letters() == []
+
+
+def test_a_newer_refused_event_leaves_one_letter(line: Line) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        for version in (1, 2, 3):
+            line.publish([("g1", version, named(LONG))])
+            eventually(
+                lambda version=version: (
+                    [b"@%d" % version in dict(found.headers)["ce_id"] for found in line.letters()]  # type: ignore[misc]
+                    == [True]
+                ),
+                f"only the letter of version {version}",
+            )
