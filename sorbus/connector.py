@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.errors import PermanentError, SorbusError
+from sorbus.errors import Finding, PermanentError, SorbusError
+from sorbus.map.document import Document
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import Kind, RecordSchema
 
@@ -35,6 +36,13 @@ class BoundSystem:
     topic_prefix: str = ""
     folder: Path = Path()
     """Where the map is, and the files it names."""
+    document: Document = field(default_factory=lambda: Document(Path("map.yaml")), repr=False, compare=False)
+    """The map as it is written, for findings about the connection."""
+
+    def finding(self, key: str, code: str, message: str, cure: str) -> Finding:
+        """A finding about a key of the connection; "" about the connection itself."""
+        line = self.document.line("systems", self.name, "connection", *([key] if key else []))
+        return Finding(self.document.file, line, f"{self.name}: {message}", cure, code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """What one application behind HTTP is, as data: one YAML file per application, for producers and consumers alike.
 
-Texts in it may hold `{name}` placeholders: the connection's own settings (`settings:`), and in operations
-`{id}`, `{revision}`, `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`, `{cursor}`. Paths into JSON are
-names with dots, `[n]` for a place in a list and `[key=value]` for the item that has it: `Phones[PhoneType=MOBILE].PhoneNumber`.
+Texts in it may hold `{name}` placeholders: the connection's own settings (`settings:`), and in operations `{id}`,
+`{revision}`, `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`, `{cursor}`. Paths into JSON are names
+with dots, `[n]` for a place in a list and `[key=value]` for the item that has it, as in
+`Phones[PhoneType=MOBILE].PhoneNumber`; in `fields` and webhooks' `events`, `[]` stands for every item.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
+from sorbus.map.timing import parse_duration
+
+
+def _duration(written: object) -> object:
+    return timedelta(seconds=parse_duration(written)) if isinstance(written, str) else written
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=str)]
+"""Written as 30s, 5m, 2h or 1d."""
 JsonPath = Annotated[str, StringConstraints(max_length=300)]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Moment = Literal["iso", "iso-seconds", "http-date", "epoch", "epoch-ms", "date", "slash-date", "ms-json"]
@@ -56,7 +66,7 @@ class Pagination(_Written):
     parameter: str = Field(default="", description="The request's parameter for page, offset or cursor.")
     size_parameter: str = Field(default="", description="The request's parameter for the page's size.")
     size: int = Field(default=100, ge=1, le=10_000)
-    first: int = Field(default=1, description="The first page's number.")
+    first: int | None = Field(default=None, description="The first page's number (1) or the first offset (0).")
     token: JsonPath = Field(default="", description="Where the answer holds the next cursor or URL.")
     last_id: bool = Field(default=False, description="The cursor is the id of the page's last record (Stripe).")
     more: JsonPath = Field(default="", description="Where the answer says whether there is more.")
@@ -98,6 +108,7 @@ class Listing(_Written):
         description="Sorted by the update time, oldest first: then each page begins where the last ended.",
     )
     inclusive: bool = Field(default=True, description="{since} itself is part of the answer.")
+    most: int | None = Field(default=None, description="Paging ends after this many; go on from the last update time.")
 
 
 class Search(_Written):
@@ -108,6 +119,7 @@ class Search(_Written):
     parameters: dict[str, str] = {}
     body: JsonValue = None
     records: JsonPath = ""
+    refers: JsonPath = Field(default="", description="Where a found item holds the id by which `get` reads it whole.")
     exact: bool = Field(default=True, description="The answer holds only records that have just this value.")
     quote: Literal["", "double", "single", "sql"] = Field(
         default="", description="{value} stands inside quotes of this kind, so those in it are escaped."
@@ -122,8 +134,8 @@ class ApiResource(_Written):
     updated_format: Moment = "iso"
     revision: JsonPath = Field(default="", description="Where a record holds what an update must name (QuickBooks).")
     etag: bool = Field(default=False, description="GET answers with an ETag, and updates honour If-Match.")
-    overlap: timedelta = Field(default=timedelta(minutes=2), description="How far before the cursor a poll begins.")
-    settle: timedelta = Field(
+    overlap: Duration = Field(default=timedelta(minutes=2), description="How far before the cursor a poll begins.")
+    settle: Duration = Field(
         default=timedelta(0), description="How long until a search finds what was just made (search indexes)."
     )
     deleted: dict[JsonPath, JsonValue] = Field(default={}, description="A record with one of these counts as deleted.")
@@ -145,8 +157,11 @@ class Limit(_Written):
     """At most `requests` in any stretch of `per`."""
 
     requests: int = Field(ge=1)
-    per: timedelta
+    per: Duration
     remaining_header: str = Field(default="", description="The answer's header that says how many are left.")
+    only: list[str] = Field(
+        default=[], description="It counts only requests whose path begins with one of these (HubSpot's searches)."
+    )
 
 
 class ErrorRule(_Written):
@@ -158,7 +173,10 @@ class ErrorRule(_Written):
 
 
 class Errors(_Written):
-    """The application's error answers. What no rule names: 408, 425, 429, 5xx transient; 401 auth; other 4xx permanent."""
+    """The application's error answers.
+
+    What no rule names: 408, 425, 429 and 5xx are transient, 401 is auth, 404 and 410 gone, other 4xx permanent.
+    """
 
     rules: list[ErrorRule] = []
     message: list[JsonPath] = Field(default=[], description="Where the words are; the first that holds any.")
@@ -168,7 +186,11 @@ class Errors(_Written):
 
 
 class Auth(_Written):
-    """How the application knows us. `fields` of the connection are named in `settings:`."""
+    """How the application knows us; the credentials are the connection's.
+
+    api-key: `api_key`; basic and session: `username` and `password`; bearer: `token`; oauth2: `client_id`,
+    `client_secret` and, unless `sorbus api login` has got one, `refresh_token`.
+    """
 
     kind: Literal["none", "api-key", "basic", "bearer", "oauth2", "session"] = "none"
     header: str = Field(default="", description="api-key: the header; the connection's `api_key` is its value.")
@@ -179,6 +201,7 @@ class Auth(_Written):
     scopes: list[str] = []
     grants: list[Literal["client_credentials", "refresh_token"]] = ["refresh_token"]
     client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    doc: str = Field(default="", description="Where a person gets the credentials.")
 
 
 class Setting(_Written):
@@ -187,6 +210,7 @@ class Setting(_Written):
     doc: str
     secret: bool = False
     default: str | None = None
+    pattern: str | None = Field(default=None, description="A regular expression that its value matches as a whole.")
 
 
 class Event(_Written):
@@ -195,7 +219,10 @@ class Event(_Written):
     type: JsonPath = Field(default="", description="Where the event's type is.")
     id: JsonPath = Field(description="Where the record's id is.")
     resources: dict[str, str] = Field(description="Type, or its beginning up to `*`, -> resource.")
-    deleted: list[str] = Field(default=[], description="Types that mean: the record is gone.")
+    deleted: list[str] = Field(default=[], description="Types (or beginnings up to `*`) that mean: it is gone.")
+    where: dict[JsonPath, str] = Field(
+        default={}, description="Events without these values aren't for us: {tenantId: '{tenant_id}'}."
+    )
 
 
 class Webhooks(_Written):
@@ -203,9 +230,16 @@ class Webhooks(_Written):
 
     signature: Literal["xero", "stripe", "hubspot-v3", "standard-webhooks", "hmac-sha256"]
     header: str = Field(default="", description="hmac-sha256: the header that holds the signature.")
+    prefix: str = Field(default="", description="hmac-sha256: what stands before it, such as sha256=.")
+    timestamp_header: str = Field(
+        default="", description="hmac-sha256: the header with the time of sending, signed before the body (Zendesk)."
+    )
+    timestamp_format: Moment = "iso"
     encoding: Literal["hex", "base64"] = "base64"
-    tolerance: timedelta = Field(default=timedelta(minutes=5), description="Older deliveries are refused.")
-    events: JsonPath = Field(default="", description="Where the delivery holds its list of events; empty: it is one.")
+    tolerance: Duration = Field(default=timedelta(minutes=5), description="Older deliveries are refused.")
+    events: JsonPath = Field(
+        default="", description="Where the delivery holds its list of events; empty: it is one, or is the list."
+    )
     delivery_id: JsonPath = Field(default="", description="Where an event holds an id of its own.")
     delivery_header: str = ""
     event: Event
@@ -222,11 +256,15 @@ class Description(_Written):
     headers: dict[str, str] = {}
     settings: dict[str, Setting] = {}
     auth: Auth = Auth()
+    other_auth: list[Auth] = Field(
+        default=[], description="Other ways in; the first for which the connection has the credentials is taken."
+    )
     limits: list[Limit] = []
     concurrency: int = Field(default=4, ge=1, le=64, description="Most requests at a time.")
-    timeout: timedelta = timedelta(seconds=30)
+    timeout: Duration = timedelta(seconds=30)
     idempotency_header: str = Field(default="", description="The header for a key that makes a repeated POST harmless.")
-    idempotency_lasts: timedelta = timedelta(hours=24)
+    idempotency_parameter: str = Field(default="", description="Or the query parameter for it (QuickBooks).")
+    idempotency_lasts: Duration = timedelta(hours=24)
     errors: Errors = Errors()
     hook: str = Field(default="", description="MODULE:CLASS of a Python class in place of the described calls.")
     resources: dict[str, ApiResource]

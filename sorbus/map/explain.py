@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from types import UnionType
+from typing import NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from sorbus.map.model import DataType, Flow, Manual, Map, System
+from sorbus.map.model import Map
 from sorbus.mapping.failure import closest
 
 Path_ = tuple[str | int, ...]
 
-_PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
-    (): Map,
-    ("systems", "*"): System,
-    ("data_types", "*"): DataType,
-    ("flows", "*"): Flow,
-    ("flows", "*", "manual"): Manual,
-}
 _WANTED: Mapping[str, tuple[str, str]] = {
     "string_type": ("text", "write it in quotes"),
     "bool_type": ("true or false", "write true or false"),
@@ -48,18 +42,22 @@ class Explained(NamedTuple):
 
 
 def explain(
-    error: ValidationError, data: JsonValue, model: type[BaseModel] | None = None, within: Path_ = ()
+    error: ValidationError,
+    data: JsonValue,
+    model: type[BaseModel] = Map,
+    within: Path_ = (),
+    whole: str = "the map",
 ) -> Iterator[Explained]:
-    """Every mistake once, its path relative to `data`, which is what was validated and stands at `within` in the map.
+    """Every mistake once, its path relative to `data`, which is what was validated as `model`.
 
-    `model` is what it should be: the whole map unless given.
+    `within` is where it stands in the file, `whole` what people call the file.
     """
     seen: set[Path_] = set()
     for detail in error.errors(include_url=False, include_input=False):
         path = _path(detail["loc"], data)
         if path not in seen or detail["type"] == "missing":
             seen.add(path)
-            yield _explain(detail, path, model, within)
+            yield _explain(detail, path, model, _dotted((*within, *path)) or whole, _dotted((*within, *path[:-1])))
 
 
 def _path(location: tuple[str | int, ...], data: JsonValue) -> Path_:
@@ -78,20 +76,16 @@ def _path(location: tuple[str | int, ...], data: JsonValue) -> Path_:
     return tuple(path)
 
 
-def _explain(detail: ErrorDetails, path: Path_, model: type[BaseModel] | None, within: Path_) -> Explained:
+def _explain(detail: ErrorDetails, path: Path_, model: type[BaseModel], written: str, where: str) -> Explained:
     kind, location = detail["type"], detail["loc"]
-    written = _dotted((*within, *path)) or "the map"
     context: Mapping[str, object] = detail.get("ctx", {})
     if kind == "missing":
-        owner = _model_at(path) if model is None else model
         name = str(location[-1])
-        about = _description(owner, name)
+        about = _description(_model_at(model, path), name)
         return Explained(path, "missing", f"{written} has no {name}{about}", f"write {name}: …")
     if kind == "extra_forbidden":
-        owner = _model_at(path[:-1]) if model is None else model
-        where = _dotted((*within, *path[:-1]))
         message = f"unknown key {path[-1]!r}{f' in {where}' if where else ''}"
-        return Explained(path, "unknown-key", message, closest(str(path[-1]), _keys(owner)))
+        return Explained(path, "unknown-key", message, closest(str(path[-1]), _keys(_model_at(model, path[:-1]))))
     if location and location[-1] == "[key]":
         return Explained(path, "bad-name", f"{written}: {path[-1]!r} can't be a name", _name_cure(str(path[-1])))
     if kind == "string_pattern_mismatch":
@@ -110,11 +104,18 @@ def _name_cure(name: str) -> str:
     return f"write {proposed}: {_NAME_CURE}" if proposed else _NAME_CURE
 
 
-def _model_at(path: Path_) -> type[BaseModel] | None:
-    for pattern, model in _PARTS.items():
-        if len(pattern) == len(path) and all(want in ("*", step) for want, step in zip(pattern, path, strict=True)):
-            return model
-    return None
+def _model_at(model: type[BaseModel], path: Path_) -> type[BaseModel] | None:
+    """The model of what stands at `path`; None where anything may stand."""
+    found: object = model
+    for step in path:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            names = {field.alias or name: field.annotation for name, field in found.model_fields.items()}
+            found = names.get(str(step))
+        else:
+            found = (get_args(found) or (None,))[-1]  # a list's item, a dict's value
+        if get_origin(found) in (Union, UnionType):
+            found = next((each for each in get_args(found) if each is not type(None)), None)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _keys(model: type[BaseModel] | None) -> list[str]:

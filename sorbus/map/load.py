@@ -80,11 +80,15 @@ class LoadedMap:
         return self.file.parent
 
     def digest(self) -> str:
-        """Tells whether it is still the same map: of map.yaml and every file of mappings/, schemas/ and catalog/."""
+        """Tells whether it is still the same map: map.yaml, its mappings/, schemas/ and catalog/, its own .yaml files
+        that connections name (descriptions of applications).
+        """
         found = hashlib.sha256(self.file.read_bytes())
-        for folder in ("mappings", "schemas", "catalog"):
-            for file in sorted((self.folder / folder).glob("*")):
-                found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
+        named = (value for system in self.map.systems.values() for value in system.connection.values())
+        own = sorted({name for name in named if isinstance(name, str) and name.endswith(".yaml")})
+        files = [file for name in ("mappings", "schemas", "catalog") for file in sorted((self.folder / name).glob("*"))]
+        for file in [*files, *(self.folder / name for name in own)]:
+            found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
         return found.hexdigest()
 
     def line(self, *path: str | int) -> int:
@@ -122,7 +126,7 @@ class LoadedMap:
         model = self.producer(name).Connection if role == "producer" else self.consumer(name).Connection
         system = self._system(name)
         connection = self._options(model, system.connection, ("systems", name, "connection"))
-        return BoundSystem(name, system, connection, self.map.topic_prefix, self.folder)
+        return BoundSystem(name, system, connection, self.map.topic_prefix, self.folder, self.document)
 
     def sources(self, system: str) -> list[BoundSource]:
         """The data types that `system` owns, each as its producer needs it."""
