@@ -25,7 +25,7 @@ from sorbus.state.database import State
 class Link(NamedTuple):
     """What is known of a canonical id in a system.
 
-    `version` is the last one applied; of an intended link, the one that is being applied. `key` is the idempotency
+    `version` is the last one applied; of an intended link, the one that is being applied, and `sent` what is sent for it. `key` is the idempotency
     key of the creation, `intended_at` when it was first tried. `external_id` of a record that is gone: what it was.
     """
 
@@ -75,12 +75,14 @@ class Crosswalk:
             rows = connection.execute(statement("claim"), self._of(ids=sorted(ids))).fetchall()
             yield frozenset(cast("str", id) for id, is_ours in rows if is_ours)
 
-    def intend(self, id: str, version: int) -> str:
+    def intend(self, id: str, version: int, sent: Json | None = None) -> str:
         """Notes, safely on disk, that `id` is about to be made; returns the key to send, the same until it is linked.
 
+        `sent` is what is about to be sent: kept from the first try, since a key goes with what it was first sent with.
         TransientError if somebody has linked it meanwhile: look again.
         """
-        rows = self._rows("intend", id=id, version=version)
+        text = None if sent is None else to_text(sent)
+        rows = self._rows("intend", id=id, version=version, sent=text)
         if not rows:
             raise TransientError(f"{self._record(id)} has been linked meanwhile; it is looked at again")
         return cast("str", rows[0][0])
