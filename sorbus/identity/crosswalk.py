@@ -25,8 +25,9 @@ from sorbus.state.database import State
 class Link(NamedTuple):
     """What is known of a canonical id in a system.
 
-    `version` is the last one applied; of an intended link, the one that is being applied, and `sent` what is sent for it. `key` is the idempotency
-    key of the creation, `intended_at` when it was first tried. `external_id` of a record that is gone: what it was.
+    `version` is the last one applied and `sent` what was sent for it; of an intended link, those that are under way.
+    `key` is the idempotency key of the creation, `intended_at` when it was first tried. `external_id` of a record that
+    is gone: what it was.
     """
 
     external_id: str | None
