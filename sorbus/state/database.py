@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -69,7 +69,7 @@ class State:
                 words = error.diag.message_primary
                 raise TransientError(f"{_DOING}: {words}: run `sorbus apply`, which makes the state") from error
 
-    def run(self, statement: bytes, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def run(self, statement: bytes, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[object, ...]]:
         """Runs one statement as a transaction of its own, in a single round trip, and returns its rows."""
         with self.connection() as connection:
             connection.autocommit = True
