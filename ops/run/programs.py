@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from sorbus.bus.inbox import with_inbox
 from sorbus.cli.context import Context
 from sorbus.errors import SorbusError
 from sorbus.ops.run.child import Program
@@ -14,7 +15,9 @@ from sorbus.ops.run.planning import producing_systems, running_flows
 
 
 def programs_of(context: Context, *, only: Collection[str] = (), watch: bool = True) -> list[Program]:
-    """A producer per owner, a consumer per running flow, and the watch; `only` names systems and flows to run.
+    """A producer per owner, a consumer per running flow, webhooks if any are on, and the watch.
+
+    `only` names the systems and flows to run, and "webhooks".
 
     MapError when the map isn't sound, SorbusError when `only` names nothing that runs.
     """
@@ -22,6 +25,7 @@ def programs_of(context: Context, *, only: Collection[str] = (), watch: bool = T
     names = {
         **{system: f"produce {system}" for system in producing_systems(loaded)},
         **{flow: f"consume {flow}" for flow in running_flows(loaded)},
+        **({"webhooks": "webhooks"} if with_inbox(loaded.map) else {}),
     }
     if unknown := sorted(set(only) - names.keys()):
         raise SorbusError(f"nothing of the map runs under the name {', '.join(unknown)}; there are: {', '.join(names)}")

@@ -25,6 +25,14 @@ LAST_CAUGHT_UP = Gauge(
     "sorbus_last_caught_up_timestamp_seconds", "When the source last had no more; at first: the start.", ["system"]
 )
 
+WEBHOOKS = Counter("sorbus_webhooks", "Webhooks, by how they were answered.", ["system", "outcome"])
+WEBHOOK_EVENTS = Counter("sorbus_webhook_events", "Events in webhooks, by what became of them.", ["system", "outcome"])
+WEBHOOK_SECONDS = Histogram(
+    "sorbus_webhook_seconds",
+    "From a webhook's headers to its answer.",
+    ["system"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 INBOX_MALFORMED = Counter("sorbus_inbox_malformed", "Messages in an inbox that are no notices, skipped.", ["system"])
 
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
@@ -91,6 +99,26 @@ class ProducerMetrics:
     def retried(self) -> None:
         """A transient fault: the loop waits and tries again."""
         self._retries.inc()
+
+
+class WebhookMetrics:
+    """The hooks of the webhook service, for one system; "" for what names none of ours."""
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._seconds = WEBHOOK_SECONDS.labels(system)
+        for outcome in ("accepted", "unsigned"):  # from the first scrape on, so that a first refusal is a rise
+            WEBHOOKS.labels(system, outcome)
+
+    def answered(self, outcome: str, seconds: float) -> None:
+        """A delivery was answered; `outcome` is one of a few short words."""
+        WEBHOOKS.labels(self._system, outcome).inc()
+        self._seconds.observe(seconds)
+
+    def events(self, outcome: str, count: int) -> None:
+        """Events of verified deliveries: told, unmapped or malformed."""
+        if count:
+            WEBHOOK_EVENTS.labels(self._system, outcome).inc(count)
 
 
 class ConsumerMetrics:

@@ -1,0 +1,57 @@
+"""`sorbus webhooks`: what the applications post to, as a process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
+
+app = typer.Typer()
+
+
+@app.command()
+def webhooks(
+    ctx: typer.Context,
+    port: Annotated[
+        int, typer.Option(envvar="SORBUS_WEBHOOKS_PORT", help="Where applications post to; 0 takes a free port.")
+    ] = 9480,
+    host: Annotated[
+        str, typer.Option(envvar="SORBUS_WEBHOOKS_HOST", help="The address to listen on; 0.0.0.0 in a container.")
+    ] = LOOPBACK,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = LOOPBACK,
+) -> None:
+    """Receive the webhooks of every system that has a `webhook_secret`, at /webhooks/SYSTEM, until stopped.
+
+    Put it behind a proxy that speaks TLS, and expose nothing but /webhooks/. Polling goes on underneath: a webhook
+    only makes its system's producer look sooner.
+
+    Example: sorbus --map company/map.yaml webhooks --port 9480 --metrics-port 9470
+    """
+    import structlog
+
+    from sorbus.bus.inbox import InboxWriter
+    from sorbus.bus.names import Names
+    from sorbus.errors import SorbusError
+    from sorbus.producers.webhook.hearing import hearings
+    from sorbus.producers.webhook.server import listen, serve
+    from sorbus.producers.webhook.service import Deliveries, application
+    from sorbus.settings import Settings
+    from sorbus.telemetry.process import running
+
+    loaded = Context.of(ctx).load_sound()
+    heard = hearings(loaded)
+    if not heard:
+        raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
+    with running("webhooks", metrics_port, metrics_host) as process, listen(host, port) as listener:
+        writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
+        try:
+            deliveries = Deliveries(heard, writer)
+            address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"
+            structlog.get_logger(__name__).info("receiving webhooks", at=address, systems=sorted(heard))
+            serve(application(deliveries), listener, process.stop, lambda: process.health.ready(deliveries.trouble()))
+        finally:
+            writer.close()

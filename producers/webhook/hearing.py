@@ -1,0 +1,86 @@
+"""Which systems of a map are heard, and with what secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sorbus.api.connection import Application, application
+from sorbus.api.description import JsonPath, Webhooks
+from sorbus.bus.inbox import with_inbox
+from sorbus.errors import Finding, MapError
+from sorbus.map.load import LoadedMap
+
+_UNSET = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """One system as the webhook service needs it.
+
+    `resources`: those that the map reads, all others' events are of no use. `where`: the values that an event for us
+    has. `url`: the address that the application was told.
+    """
+
+    system: str
+    webhooks: Webhooks
+    secrets: tuple[str, ...] = field(repr=False)
+    resources: frozenset[str]
+    where: Mapping[JsonPath, str] = field(default_factory=dict)
+    url: str = ""
+
+
+def hearings(loaded: LoadedMap) -> dict[str, Hearing]:
+    """Every system whose webhooks are switched on, by name; MapError with all that is missing.
+
+    Only what verifying needs has to have a value: no secret with which the systems' records could be read.
+    """
+    quiet = loaded.for_check()
+    found: dict[str, Hearing] = {}
+    findings: list[Finding] = []
+    for system in with_inbox(loaded.map):
+        made = application(quiet.system(system, "producer"))
+        connector = quiet.producer(system)
+        resources = {
+            resource for source in quiet.sources(system) for resource in connector.resources_of(source.options).values()
+        }
+        try:
+            found[system] = _hearing(quiet, made, frozenset(resources))
+        except MapError as error:
+            findings += error.findings
+    if findings:
+        raise MapError(sorted(findings))
+    return found
+
+
+def _hearing(loaded: LoadedMap, made: Application, resources: frozenset[str]) -> Hearing:
+    def finding(key: str, message: str, cure: str) -> Finding:
+        return loaded.finding(("systems", made.system, "connection", key), "webhooks", message, cure)
+
+    webhooks = made.description.webhooks
+    if webhooks is None:
+        cure = "take webhook_secret out, or describe them under `webhooks:`"
+        raise MapError([finding("webhook_secret", f"{made.description.title} is described without webhooks", cure)])
+    secrets = tuple(
+        secret for part in (made.connection.value("webhook_secret") or "").split(",") if (secret := part.strip())
+    )
+    where = {path: made.fill(value) for path, value in webhooks.event.where.items()}
+    findings = [
+        finding(key, f"${{{name}}} has no value", f"set the environment variable {name}, or {name}_FILE")
+        for key, values in (
+            ("webhook_secret", secrets),
+            ("webhook_url", (made.connection.webhook_url,)),
+            ("", where.values()),
+        )
+        for value in values
+        for name in _UNSET.findall(value)
+    ]
+    if not secrets:
+        findings.append(finding("webhook_secret", "it is empty", "write what the application signs its webhooks with"))
+    if webhooks.signature == "hubspot-v3" and not made.connection.webhook_url:
+        cure = "write webhook_url: https://…, as it stands in the application's settings"
+        findings.append(finding("", f"{made.description.title} signs the address that it posts to", cure))
+    if findings:
+        raise MapError(findings)
+    return Hearing(made.system, webhooks, secrets, resources, where, made.connection.webhook_url)

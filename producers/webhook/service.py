@@ -1,0 +1,174 @@
+"""The service that applications post to: it verifies, puts notices into inboxes, and answers once Kafka has them.
+
+Every answer is without a body: what was wrong is nobody's business but ours, and is in the log and the metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sorbus.api.interface import Json
+from sorbus.bus.inbox import InboxWriter
+from sorbus.errors import SorbusError
+from sorbus.producers.webhook.events import Told, read_events
+from sorbus.producers.webhook.hearing import Hearing
+from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, verify
+from sorbus.telemetry.metrics import WebhookMetrics
+
+LARGEST_BODY = 1_000_000
+_MOST_AT_A_TIME = 256
+_BODY_WITHIN, _AGAIN_AFTER = 10.0, 5
+_REMEMBERED = 50_000
+_TROUBLED_FOR = 10.0
+_SAY_AGAIN, _MOST_SAYINGS = 60.0, 1000
+_log = logging.getLogger(__name__)
+
+
+class _Answer(Exception):
+    """How a delivery ends early: the answer's status, and the outcome that is counted."""
+
+    def __init__(self, status: HTTPStatus, outcome: str, *, is_read: bool = True) -> None:
+        self.status, self.outcome, self.is_read = status, outcome, is_read
+        super().__init__(outcome)
+
+
+class Deliveries:
+    """Takes the deliveries of every system that is heard; called in one event loop."""
+
+    def __init__(
+        self,
+        hearings: Mapping[str, Hearing],
+        writer: InboxWriter,
+        *,
+        body_within: float = _BODY_WITHIN,
+        most_at_a_time: int = _MOST_AT_A_TIME,
+    ) -> None:
+        """`body_within`: seconds for a whole body. `most_at_a_time`: requests of one address."""
+        self._hearings, self._writer = hearings, writer
+        self._body_within, self._most_at_a_time = body_within, most_at_a_time
+        self._busy: Counter[str] = Counter()
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._metrics = {system: WebhookMetrics(system) for system in ("", *hearings)}
+        self._trouble, self._troubled_at = "", -_TROUBLED_FOR
+        self._said_at: dict[str, float] = {}
+
+    def trouble(self) -> str | None:
+        """Why deliveries could not be taken a moment ago; None if nothing is known to be wrong."""
+        return self._trouble if time.monotonic() - self._troubled_at < _TROUBLED_FOR else None
+
+    async def take(self, request: Request) -> Response:
+        """Answers one POST: 200 once Kafka has all that it tells; 503 when Kafka is away, so that it is sent again."""
+        begun = time.monotonic()
+        source = request.client.host if request.client else ""
+        hearing = self._hearings.get(request.path_params["system"])
+        metrics = self._metrics[hearing.system if hearing else ""]
+        headers = {}
+        self._busy[source] += 1
+        try:
+            outcome = await self._take(request, hearing, source)
+            status = HTTPStatus.OK
+        except _Answer as early:
+            outcome, status = early.outcome, early.status
+            if not early.is_read:
+                headers["connection"] = "close"  # what is still to come is not worth reading
+            if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+                headers["retry-after"] = str(_AGAIN_AFTER)
+        finally:
+            self._busy[source] -= 1
+            if not self._busy[source]:
+                del self._busy[source]
+        metrics.answered(outcome, time.monotonic() - begun)
+        return Response(status_code=status, headers=headers)
+
+    async def _take(self, request: Request, hearing: Hearing | None, source: str) -> str:
+        """The outcome of a delivery that is answered with 200; _Answer otherwise."""
+        if self._busy[source] > self._most_at_a_time:
+            raise _Answer(HTTPStatus.TOO_MANY_REQUESTS, "busy", is_read=False)
+        if hearing is None:
+            raise _Answer(HTTPStatus.NOT_FOUND, "unknown", is_read=False)
+        received_at = time.time_ns() // 1000
+        raw = await self._read(request)
+        try:
+            verify(
+                hearing.webhooks,
+                hearing.secrets,
+                Delivery(request.method, hearing.url, request.headers, raw),
+                received_at / 1e6,
+            )
+        except RefusedDelivery as error:
+            self._say(f"refused a webhook to {hearing.system} from {source}: {error}")
+            raise _Answer(HTTPStatus.UNAUTHORIZED, error.reason) from error
+        told = read_events(hearing, _parsed(raw), request.headers, received_at)
+        return await self._put(hearing, told)
+
+    async def _read(self, request: Request) -> bytes:
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > LARGEST_BODY:
+            raise _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", is_read=False)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_within):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > LARGEST_BODY:
+                        raise _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", is_read=False)
+        except TimeoutError as error:
+            raise _Answer(HTTPStatus.REQUEST_TIMEOUT, "slow", is_read=False) from error
+        except ClientDisconnect as error:
+            raise _Answer(HTTPStatus.BAD_REQUEST, "broken off", is_read=False) from error
+        return bytes(body)
+
+    async def _put(self, hearing: Hearing, told: list[Told]) -> str:
+        system, metrics = hearing.system, self._metrics[hearing.system]
+        for why in ("unmapped", "malformed"):
+            metrics.events(why, sum(one.why == why for one in told))
+        fresh = [one for one in told if one.notice and not (one.key and (system, one.key) in self._seen)]
+        notices = [one.notice for one in fresh if one.notice]
+        if not notices:
+            return "repeated" if any(one.notice for one in told) else "of no use"
+        delivery_id = fresh[0].key.partition("\0")[0]
+        try:
+            await asyncio.wrap_future(self._writer.put(system, notices, delivery_id))
+        except SorbusError as error:
+            self._trouble, self._troubled_at = str(error), time.monotonic()
+            self._say(f"{error}; {system} is told to send its webhooks again")
+            raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable") from error
+        metrics.events("told", len(notices))
+        for one in fresh:  # only now: had Kafka not taken it, its repetition must not pass for known
+            if one.key:
+                self._seen[system, one.key] = None
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return "accepted"
+
+    def _say(self, words: str) -> None:
+        """Logs a warning, each only now and then: anybody may post here as often as they like."""
+        now = time.monotonic()
+        if now - self._said_at.get(words, -_SAY_AGAIN) >= _SAY_AGAIN:
+            if len(self._said_at) > _MOST_SAYINGS:
+                self._said_at.clear()
+            self._said_at[words] = now
+            _log.warning("%s", words)
+
+
+def application(deliveries: Deliveries) -> Starlette:
+    """POST /webhooks/SYSTEM, and nothing else."""
+    return Starlette(routes=[Route("/webhooks/{system}", deliveries.take, methods=["POST"])])
+
+
+def _parsed(raw: bytes) -> Json:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _Answer(HTTPStatus.BAD_REQUEST, "not JSON") from error

@@ -1,0 +1,153 @@
+"""Whether a delivery was signed by the application itself, and lately; no I/O.
+
+Xero: developer.xero.com, "Configuring your server". Stripe: docs.stripe.com, "Verify webhook signatures manually".
+HubSpot: developers.hubspot.com, "Validate the v3 request signature". Zendesk: developer.zendesk.com, "Verifying
+webhooks". Standard Webhooks: standardwebhooks.com.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal, NamedTuple
+
+from standardwebhooks import Webhook
+
+from sorbus.api.description import Moment, Webhooks
+from sorbus.errors import SorbusError
+
+_DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
+_HUBSPOT_PLAIN = {
+    f"%{ord(character):02X}": character for character in ":/?@!$'()*,;"
+}  # what HubSpot signs as it is, even where the URL has it encoded
+
+
+class Delivery(NamedTuple):
+    """What was posted to us. `url` is the address that the application was told; header names are in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class RefusedDelivery(SorbusError):
+    """Nobody who knows the secret sent this, or not lately; `reason` is `unsigned` or `stale`."""
+
+    def __init__(self, message: str, reason: Literal["unsigned", "stale"] = "unsigned") -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class _Claim(NamedTuple):
+    """What a delivery says about itself: signatures, of which one has to be `sign(secret)`, and when it was sent."""
+
+    signatures: Sequence[str]
+    sign: Callable[[str], str]
+    at: float | None
+
+
+def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: float) -> None:
+    """Returns if one of `secrets` has signed the delivery, within the tolerance of `now` (Unix seconds).
+
+    RefusedDelivery otherwise. Comparisons take the same time wherever the first difference is.
+    """
+    claim = _CLAIMS[webhooks.signature](webhooks, delivery)
+    expected = [claim.sign(secret).encode() for secret in secrets]
+    given = [signature.encode() for signature in claim.signatures]
+    if not any([hmac.compare_digest(one, other) for one in expected for other in given]):  # noqa: C419 (all, always)
+        raise RefusedDelivery("its signature is none of ours")
+    if claim.at is not None and abs(now - claim.at) > webhooks.tolerance.total_seconds():
+        raise RefusedDelivery("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
+
+
+def _xero(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    return _Claim([_header(delivery, "x-xero-signature")], _base64_of(delivery.body), None)
+
+
+def _stripe(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    parts = [part.partition("=") for part in _header(delivery, "stripe-signature").split(",")]
+    sent = [value for name, _, value in parts if name == "t"]
+    if len(sent) != 1:
+        raise RefusedDelivery("its Stripe-Signature names no time")
+    signed = sent[0].encode() + b"." + delivery.body
+    return _Claim([value for name, _, value in parts if name == "v1"], _hex_of(signed), _moment(sent[0], "epoch"))
+
+
+def _hubspot(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    sent = _header(delivery, "x-hubspot-request-timestamp")
+    url = delivery.url
+    for encoded, plain in _HUBSPOT_PLAIN.items():
+        url = url.replace(encoded, plain).replace(encoded.lower(), plain)
+    signed = delivery.method.encode() + url.encode() + delivery.body + sent.encode()
+    return _Claim([_header(delivery, "x-hubspot-signature-v3")], _base64_of(signed), _moment(sent, "epoch-ms"))
+
+
+def _standard(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    id, sent = _header(delivery, "webhook-id"), _header(delivery, "webhook-timestamp")
+    at = _moment(sent, "epoch")
+    if sent != str(int(at)):  # the library signs the number: 007 would pass for 7
+        raise RefusedDelivery("its time of sending can't be read")
+    try:
+        text = delivery.body.decode()
+    except UnicodeDecodeError as error:
+        raise RefusedDelivery("its body is not UTF-8") from error
+
+    def sign(secret: str) -> str:
+        return Webhook(secret).sign(id, datetime.fromtimestamp(at, UTC), text)
+
+    return _Claim(_header(delivery, "webhook-signature").split(" "), sign, at)
+
+
+def _generic(webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    given = _header(delivery, webhooks.header)
+    if not given.startswith(webhooks.prefix):
+        raise RefusedDelivery(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
+    signed, at = delivery.body, None
+    if webhooks.timestamp_header:
+        sent = _header(delivery, webhooks.timestamp_header)
+        signed, at = sent.encode() + signed, _moment(sent, webhooks.timestamp_format)
+    sign = _hex_of(signed) if webhooks.encoding == "hex" else _base64_of(signed)
+    return _Claim([given.removeprefix(webhooks.prefix)], sign, at)
+
+
+_CLAIMS: Mapping[str, Callable[[Webhooks, Delivery], _Claim]] = {
+    "xero": _xero,
+    "stripe": _stripe,
+    "hubspot-v3": _hubspot,
+    "standard-webhooks": _standard,
+    "hmac-sha256": _generic,
+}
+
+
+def _header(delivery: Delivery, name: str) -> str:
+    value = delivery.headers.get(name.lower(), "")
+    if not value:
+        raise RefusedDelivery(f"it has no header {name}")
+    return value
+
+
+def _base64_of(signed: bytes) -> Callable[[str], str]:
+    return lambda secret: base64.b64encode(hmac.digest(secret.encode(), signed, hashlib.sha256)).decode()
+
+
+def _hex_of(signed: bytes) -> Callable[[str], str]:
+    return lambda secret: hmac.digest(secret.encode(), signed, hashlib.sha256).hex()
+
+
+def _moment(text: str, form: Moment) -> float:
+    """A time of sending in Unix seconds; RefusedDelivery if it can't be read."""
+    try:
+        if form in ("epoch", "epoch-ms"):
+            if not _DIGITS.fullmatch(text):
+                raise ValueError(text)
+            return int(text) / (1000 if form == "epoch-ms" else 1)
+        moment = parsedate_to_datetime(text) if form == "http-date" else datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise RefusedDelivery("its time of sending can't be read") from error
