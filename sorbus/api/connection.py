@@ -52,6 +52,7 @@ class HttpConnection(BaseModel):
         default=None, description="Which of the description's OAuth2 grants; default: its first."
     )
     webhook_secret: Secret | None = Field(default=None, description="What webhooks are signed with; turns them on.")
+    webhook_url: str = Field(default="", description="The address the application posts to; HubSpot signs it too.")
     limits: list[Limit] | None = Field(default=None, description="Instead of the description's: a bigger plan.")
 
     def value(self, name: str) -> str | None:
