@@ -140,10 +140,10 @@ def _settings(system: BoundSystem, made: Application) -> Iterator[Finding]:
     description = made.description
     for name, setting in description.settings.items():
         value = made.settings.get(name)
-        if not value:
+        if value is None:
             message = f"{description.title} needs {name} ({setting.doc.rstrip('.')})"
             yield system.finding("", "missing", message, f"write {name}: … into the connection")
-        elif setting.pattern and not _UNSET.search(value) and not re.fullmatch(setting.pattern, value):
+        elif setting.pattern and value and not _UNSET.search(value) and not re.fullmatch(setting.pattern, value):
             yield system.finding(name, "bad-value", f"{name} can't be that", f"write {setting.doc}")
     known = {*description.settings, *HttpConnection.model_fields}
     for name in made.connection.model_extra or {}:

@@ -4,6 +4,7 @@ Texts in it may hold `{name}` placeholders: the connection's own settings (`sett
 `{revision}`, `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`, `{cursor}`. Paths into JSON are names
 with dots, `[n]` for a place in a list and `[key=value]` for the item that has it, as in
 `Phones[PhoneType=MOBILE].PhoneNumber`; in `fields` and webhooks' `events`, `[]` stands for every item.
+`{fields}` becomes the names of the resource's fields, `{fields:NAME}` of those inside NAME, when the file is read.
 """
 
 from __future__ import annotations
@@ -37,10 +38,13 @@ FieldKind = Literal[
     "epoch",
     "epoch-ms",
     "ms-json",
+    "ms-date",
     "object",
     "list",
 ]
-"""How a value is written in JSON; `decimal` is exact, whether it comes as a number or as text."""
+"""How a value is written in JSON. `decimal` is exact, whether it comes as a number or as text; `ms-date` is a day that
+comes as /Date(…)/ or as 2026-11-24, and is sent as 2026-11-24.
+"""
 
 
 class _Written(BaseModel):
@@ -169,6 +173,7 @@ class ErrorRule(_Written):
 
     status: list[int] = []
     where: dict[JsonPath, JsonValue] = {}
+    says: str = Field(default="", description="A regular expression that is found in the application's words.")
     means: Literal["transient", "permanent", "auth", "gone", "duplicate"]
 
 
@@ -199,6 +204,7 @@ class Auth(_Written):
     token_url: str = ""
     authorize_url: str = ""
     scopes: list[str] = []
+    login_scopes: list[str] = Field(default=[], description="Asked for as well when a person logs in: offline_access.")
     grants: list[Literal["client_credentials", "refresh_token"]] = ["refresh_token"]
     client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     doc: str = Field(default="", description="Where a person gets the credentials.")
@@ -221,7 +227,7 @@ class Event(_Written):
     resources: dict[str, str] = Field(description="Type, or its beginning up to `*`, -> resource.")
     deleted: list[str] = Field(default=[], description="Types (or beginnings up to `*`) that mean: it is gone.")
     where: dict[JsonPath, str] = Field(
-        default={}, description="Events without these values aren't for us: {tenantId: '{tenant_id}'}."
+        default={}, description="Other values: not for us, as {tenantId: '{tenant_id}'}; empty settings don't count."
     )
 
 
@@ -249,6 +255,7 @@ class Description(_Written):
     """One application."""
 
     api: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    extends: str = Field(default="", description="A description that comes with Sorbus, to which this one adds.")
     title: str
     docs: str = Field(default="", description="The vendor's own documentation.")
     version: str = Field(default="", description="The version of the vendor's API that this was written for.")
