@@ -1,7 +1,8 @@
 """The loop that every producer shares: batches in, transactions on the bus out, the position with them.
 
 It owns retries, dead letters, metrics and shutdown; a connector only reads. Any fault closes both ends and begins again
-at the last committed position, so that there is one way to recover and it is the way a restart takes too.
+at the last committed position, so that there is one way to recover and it is the way a restart takes too. The one
+exception is a poll: what it remembers of its topics is dear, and it has no stream to lose, so it is just asked again.
 """
 
 from __future__ import annotations
@@ -10,18 +11,33 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from sorbus.bus.inbox import POSITION_KEY
 from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
+from sorbus.bus.published import published_records
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.bus.sweep import open_source_letters, records_below
-from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Producer, Reject, Sweep
+from sorbus.connector import (
+    Batch,
+    BoundSource,
+    BoundSystem,
+    Change,
+    Hears,
+    Position,
+    Producer,
+    Published,
+    Reject,
+    Remembers,
+    Sweep,
+)
 from sorbus.deadletter import DeadLetter
-from sorbus.errors import PermanentError, TransientError
+from sorbus.errors import PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
+from sorbus.producers.ear import Ear
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
@@ -30,6 +46,7 @@ from sorbus.telemetry.stop import Stop
 
 _COMMIT_AFTER = 0.25
 _MEASURE_EVERY = 10.0
+_LONGEST_PAUSE = 60.0
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
@@ -51,6 +68,7 @@ class ProduceLoop:
     ) -> None:
         self._make = make
         self._system = system.name
+        self._has_inbox = bool(getattr(system.connection, "webhook_secret", None))
         self._sources = sources
         self._settings = settings
         self._names = Names(system.topic_prefix)
@@ -60,6 +78,8 @@ class ProduceLoop:
         self._count: Counter[tuple[str, bool]] = Counter()
         self._measured_at = 0.0
         self._position: Position | None = None
+        self._ear: Ear | None = None
+        self._faults = 0
         self._open_letters: dict[str, set[bytes]] = {}
         self.published = 0
 
@@ -73,11 +93,14 @@ class ProduceLoop:
                 self._session()
             except TransientError as error:
                 failures = 1 if self.published > before else failures + 1
-                delay = error.retry_after or min(30.0, 0.5 * 2**failures) * (0.5 + random.random() / 2)  # noqa: S311
-                self._metrics.retried()
-                self._health.ready(str(error))
-                _log.warning("%s; trying again in %.1f s", error, delay)
-                self._pause(delay)
+                self._back_off(error, failures)
+
+    def _back_off(self, error: TransientError, failures: int) -> None:
+        delay = error.retry_after or min(30.0, 0.5 * 2**failures) * (0.5 + random.random() / 2)  # noqa: S311
+        self._metrics.retried()
+        self._health.ready(str(error))
+        _log.warning("%s; trying again in %.1f s", error, delay)
+        self._pause(delay)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -89,47 +112,102 @@ class ProduceLoop:
         publisher = Publisher(self._settings, self._names.transactional_id(self._system), is_stopping=self._stop.is_set)
         producer = self._make()
         try:
-            self._prepare()
+            book = self._prepare()
             topics = [self._names.dead_letters(source.name) for source in self._sources]
             self._open_letters = open_source_letters(self._settings, topics, self._system)
-            producer.open(read_position(self._settings, self._names, self._system))
+            if isinstance(producer, Remembers):
+                self._remind(producer, book)
+            position = self._listen(producer, read_position(self._settings, self._names, self._system))
+            producer.open(position)
             self._health.ready()
             _log.info("capturing %s from %s", ", ".join(self._encoders), self._system)
             self._publish_until_stopped(producer, publisher)
         finally:
             publisher.close()
             producer.close()
+            if self._ear is not None:
+                self._ear.close()
 
-    def _prepare(self) -> None:
+    def _remind(self, producer: Remembers, book: SchemaBook) -> None:
+        """Tells a poll what is on its topics; where a dead letter is open, that it knows nothing for sure."""
+        for source in self._sources:
+            topic, letters = self._topics[source.name], self._open_letters.get(source.name, ())
+            published = published_records(self._settings, topic, book, source.schema, doubtful=letters)
+            producer.remember(source.name, self._beating(published))
+
+    def _beating(self, published: Iterable[Published]) -> Iterator[Published]:
+        for count, record in enumerate(published):
+            if count % 1000 == 0:
+                self._health.beat()
+            yield record
+
+    def _listen(self, producer: Producer, position: Position | None) -> Position | None:
+        """Opens the inbox of a producer that hears webhooks; the position without the inbox's part of it."""
+        stored = None if position is None else position.pop(POSITION_KEY, None)
+        self._ear = None
+        if self._has_inbox and isinstance(producer, Hears):
+            heard = stored if isinstance(stored, dict) else None
+            self._ear = Ear(producer, self._settings, self._names, self._system, heard, position or {})
+        return position
+
+    def _prepare(self) -> SchemaBook:
+        book = SchemaBook(self._settings, self._names)
         if not self._encoders:
-            book = SchemaBook(self._settings, self._names)
             self._encoders = {
                 source.name: event_encoder(book.prefix(source.name, source.schema), self._system, source.name)
                 for source in self._sources
             }
+        return book
 
     def _publish_until_stopped(self, producer: Producer, publisher: Publisher) -> None:
         self._position = None
+        ear, is_poll = self._ear, isinstance(producer, Remembers)
         while not self._stop.is_set():
             self._health.beat()
             open_since = publisher.open_since
             wait = 1.0 if open_since is None else max(0.0, open_since + _COMMIT_AFTER - time.monotonic())
-            batch = producer.read(wait)
+            try:
+                batch = producer.read(wait if ear is None else 0.0)
+            except Unfinished as later:
+                self._commit(producer, publisher)
+                self._pause(min(later.retry_after, _LONGEST_PAUSE))
+                continue
+            except TransientError as error:
+                if not is_poll:
+                    raise
+                self._commit(producer, publisher)
+                self._faults += 1
+                self._back_off(error, self._faults)
+                continue
+            if self._faults:
+                self._faults = 0
+                self._health.ready()
+            if ear is not None:
+                batch = ear.answered(batch)
             if batch is not None:
                 self._publish(batch, producer, publisher)
             since = publisher.open_since
-            if since is not None and (batch is None or batch.caught_up or time.monotonic() - since >= _COMMIT_AFTER):
+            # A poll's next batch is a request away, so what there is goes out now.
+            is_due = batch is None or batch.caught_up or is_poll
+            if since is not None and (is_due or time.monotonic() - since >= _COMMIT_AFTER):
                 self._commit(producer, publisher)
             if batch is None or batch.caught_up:
                 self._metrics.caught_up()
+            if ear is not None:
+                ear.listen(wait if batch is None else 0.0)
             self._measure(producer)
         self._commit(producer, publisher)
+
+    def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
+        """The position as a message, with what of the inbox is done."""
+        stored = position if self._ear is None else {**position, POSITION_KEY: self._ear.done}
+        return position_message(self._names, self._system, stored)
 
     def _commit(self, producer: Producer, publisher: Publisher) -> None:
         position = self._position
         if position is None or publisher.open_since is None:
             return
-        topic, key, value = position_message(self._names, self._system, position)
+        topic, key, value = self._stored(position)
         publisher.produce(topic, key, value)
         publisher.commit()
         producer.confirm(position)
@@ -147,7 +225,7 @@ class ProduceLoop:
         for reject in _still_bad(batch):
             self._reject(reject, publisher)
         if publisher.open_since is None:  # nothing but a new position
-            topic, key, value = position_message(self._names, self._system, batch.position)
+            topic, key, value = self._stored(batch.position)
             publisher.produce(topic, key, value)
         if batch.copied:
             self._metrics.copied(*batch.copied)
