@@ -1,0 +1,26 @@
+"""What every connector must do, as tests that any connector can run on itself; needs pytest (`pip install pytest`).
+
+A package that brings a connector writes one class that knows its system, and inherits the tests:
+
+    from sorbus.conformance import ConsumerConformance, Target
+
+    class Folder(Target): ...           # where to write, how to read everything back, how to break it
+
+    class TestFolder(ConsumerConformance):
+        @pytest.fixture
+        def target(self, tmp_path): return Folder(tmp_path)
+
+`ProducerConformance` and `Source` are the same for what captures. docs/write-a-connector.md has a whole example.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("sorbus.conformance.consumer", "sorbus.conformance.producer", "sorbus.conformance.tape")
+
+from sorbus.conformance.consumer import ConsumerConformance  # noqa: E402 - after the rewriting is switched on
+from sorbus.conformance.producer import ProducerConformance  # noqa: E402
+from sorbus.conformance.source import Source  # noqa: E402
+from sorbus.conformance.target import Target  # noqa: E402
+from sorbus.conformance.thing import FIELDS, Thing, thing  # noqa: E402
+
+__all__ = ["FIELDS", "ConsumerConformance", "ProducerConformance", "Source", "Target", "Thing", "thing"]

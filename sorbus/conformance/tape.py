@@ -1,0 +1,146 @@
+"""A topic and a loop in memory: what a producer's batches come to, by the rules of the real ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
+
+from sorbus.conformance.source import Source
+from sorbus.conformance.thing import NAME, Thing, decode, difference, kept
+from sorbus.connector import Batch, Position, Producer, Published, Remembers
+from sorbus.errors import TransientError
+
+
+class State(NamedTuple):
+    """The last event of a record: `data` None when it was deleted."""
+
+    version: int
+    occurred_at: int
+    data: bytes | None
+
+
+class Tape:
+    """What has been published, and the position that was published with it. Fails when a batch breaks a rule."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.states: dict[str, State] = {}
+        self.rejected: dict[str, str] = {}
+        self.position: Position | None = None
+        self.events: list[tuple[str, State]] = []
+        self._producer: Producer | None = None
+
+    def copy(self) -> Tape:
+        """The same, as it was published up to now, for a producer of its own."""
+        other = Tape(self.source)
+        other.states, other.rejected = dict(self.states), dict(self.rejected)
+        other.position, other.events = self.position, list(self.events)
+        return other
+
+    def producer(self) -> Producer:
+        """The producer at work, begun where the published position says."""
+        if self._producer is None:
+            producer = self.source.producer()
+            if isinstance(producer, Remembers):
+                producer.remember(NAME, self._published())
+            try:
+                producer.open(self.position)
+            except BaseException:
+                producer.close()
+                raise
+            self._producer = producer
+        return self._producer
+
+    def read(self, wait: float = 0.2) -> Batch | None:
+        """The next batch, not published."""
+        return self.producer().read(wait)
+
+    def publish(self, batch: Batch) -> None:
+        """Takes in a batch and its position, together, and tells the producer."""
+        for sweep in batch.sweeps:
+            for id, state in list(self.states.items()):
+                spared = sweep.spares_rejected and id in self.rejected
+                if state.data is not None and state.version < sweep.version and not spared:
+                    self._take(id, State(sweep.version, sweep.occurred_at, None))
+        for change in batch.changes:
+            assert change.data_type == NAME, f"a change of {change.data_type!r}, which this source doesn't own"
+            assert isinstance(change.id, bytes), f"the id {change.id!r} isn't bytes"
+            assert change.id, "a change without an id"
+            assert 946_684_800_000_000 <= change.occurred_at < 4_102_444_800_000_000, (
+                f"occurred_at is {change.occurred_at}: microseconds since 1970 were asked for"
+            )
+            self._take(change.id.decode(), State(change.version, change.occurred_at, change.data))
+        for reject in batch.rejects:
+            if self.states.get(reject.id.decode(), State(-1, 0, None)).version < reject.version:
+                self.rejected[reject.id.decode()] = str(reject.error)
+        text = json.dumps(batch.position)
+        self.position = cast("Position", json.loads(text))
+        if self._producer is not None:
+            self._producer.confirm(self.position)
+
+    def step(self) -> bool:
+        """Reads and publishes once; False when nothing new came. A transient fault: closed, to be begun again."""
+        try:
+            batch = self.read()
+        except TransientError:
+            self.crash()
+            raise
+        if batch is None:
+            return False
+        self.publish(batch)
+        return bool(batch.changes or batch.rejects or batch.sweeps) or not batch.caught_up
+
+    def until(self, is_so: Callable[[], bool], missing: Callable[[], str]) -> None:
+        """Reads and publishes until something has come about; transient faults are tried again, as the loop does."""
+        deadline = time.monotonic() + self.source.patience
+        last: TransientError | None = None
+        while True:
+            try:
+                more = self.step()
+            except TransientError as error:
+                last, more = error, False
+                time.sleep(0.05)
+            if not more and is_so():
+                return
+            assert time.monotonic() < deadline, f"after {self.source.patience:.0f} s: {missing()}" + (
+                f"\nlast fault: {last}" if last else ""
+            )
+
+    def until_live(self, things: Mapping[str, Thing]) -> None:
+        """Until just these things are on the topic."""
+        wanted = kept(things, self.source.fields)
+        self.until(lambda: self.live() == wanted, lambda: difference(self.live(), wanted))
+
+    def live(self) -> dict[str, dict[str, object]]:
+        """The things on the topic now."""
+        found = {id: decode(state.data) for id, state in self.states.items() if state.data is not None}
+        return kept(found, self.source.fields)
+
+    def crash(self) -> None:
+        """The producer is gone, whatever it had read."""
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+
+    close = crash
+
+    def _take(self, id: str, state: State) -> None:
+        before = self.states.get(id)
+        assert before is None or state.version > before.version, (
+            f"{id} went from version {before.version if before else None} to {state.version}: versions only grow"
+        )
+        assert state.version > 0, f"{id} has version {state.version}"
+        if state.data is not None:
+            decode(state.data)
+        self.states[id] = state
+        self.rejected.pop(id, None)
+        self.events.append((id, state))
+
+    def _published(self) -> list[Published]:
+        return [
+            Published(id.encode(), state.version, state.occurred_at, state.data)
+            for id, state in self.states.items()
+            if state.data is not None
+        ]

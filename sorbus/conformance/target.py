@@ -1,0 +1,83 @@
+"""What the suite has to know of a target: a connector's author subclasses this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from sorbus.conformance.thing import FIELDS, NAME, SCHEMA, Thing, rows
+from sorbus.connector import BoundFlow, BoundSystem, Consumer, ConsumerConnector
+from sorbus.map.model import DataType, Flow, System
+
+
+class Target:
+    """An empty target of things. What says "skips" may be left as it is: the tests that need it are skipped."""
+
+    connector: ConsumerConnector
+    """The connector's class."""
+    connection: Mapping[str, object] = {}
+    """The system's `connection:` as a map would have it."""
+    options: Mapping[str, object] = {}
+    """The flow's `target:` likewise."""
+    mapping: Sequence[tuple[str, str, str]] = ()
+    """Rows of a mapping sheet: field of a thing, field of the target, rule. None: same names."""
+    data_type: Mapping[str, object] = {}
+    """The data type's own entries, such as match."""
+    deletes: Literal["hard", "soft", "ignore"] = "hard"
+    folder: Path = Path()
+    """Where the map would be, with files that it names."""
+    fields: frozenset[str] = FIELDS
+    """The fields of a thing that the target keeps; `name` has to be among them."""
+    ids: tuple[str, ...] = ("1", "a-b", "O'Hara/ü 2", "日本", "A", "a", "00012")
+    """Ids that must stay apart."""
+    longest: int = 200_000
+    """Most characters of `name`, or of `note` if it is kept."""
+    many: int = 1_000
+    """How many things the larger tests send."""
+
+    def read(self) -> Mapping[str, Thing]:
+        """Everything that is in the target now: id -> thing, with the suite's Python types. Not through Sorbus."""
+        raise NotImplementedError
+
+    def broken(self) -> AbstractContextManager[None]:
+        """The target can't be reached while the block lasts. Skips."""
+        pytest.skip("this target doesn't say how to break it")
+
+    def refused(self) -> Thing:
+        """A thing that the target refuses for good because of what is in it. Skips."""
+        pytest.skip("this target doesn't say what it refuses")
+
+    def damage(self, id: str) -> None:  # noqa: ARG002 - for those who override it
+        """Somebody changes a field of this record by hand. Skips."""
+        pytest.skip("this target doesn't say how to damage it")
+
+    def writes(self) -> int:
+        """How many writes the target has seen so far. Skips."""
+        pytest.skip("this target doesn't count its writes")
+
+    def flow(self) -> BoundFlow:
+        """The flow into it, as the map would give it."""
+        connector = self.connector
+        name = "target"
+        system = System(kind=name, owner="Operations")
+        bound = BoundSystem(name, system, connector.Connection.model_validate(self.connection), "", self.folder)
+        flow = Flow.model_validate({"data_type": NAME, "from": "suite", "to": name, "deletes": self.deletes})
+        data_type = DataType.model_validate({"system_of_record": "suite", **self.data_type})
+        options = connector.Target.model_validate(self.options)
+        return BoundFlow(flow, data_type, SCHEMA, rows(name, self.mapping, into=True), options, bound)
+
+    def prepare(self) -> list[str]:
+        """What `sorbus apply` does; says what that was."""
+        steps = self.connector.plan(self.flow())
+        for step in steps:
+            if step.apply:
+                step.apply()
+        return [f"{step.where}: {step.what}" for step in steps]
+
+    def consumer(self) -> Consumer:
+        """A new consumer, not opened."""
+        return self.connector(self.flow())
