@@ -220,6 +220,23 @@ ARGUMENTS = {
     "default": ["(record.b)"],
     "coalesce": ["(record.b, 1)"],
     "nullif": ["(record.b)"],
+    "name_part": ['("given")', '("family", "family first")'],
+    "full_name": ["(record.b)", '(record.a, title=record.b, style="family, given")'],
+    "phone": ["", '("GB")'],
+    "phone_text": ["", '("national", "US")'],
+    "phone_extension": ['("DE")'],
+    "tax_number": ["", '("DE")', '("CH")'],
+    "money": ["", '("de_DE")', '("fr_FR")', '("de_CH")'],
+    "money_currency": ["", '("USD")'],
+    "minor_units": ['("EUR")', '("JPY")'],
+    "from_minor_units": ['("KWD")'],
+    "money_text": ['("de_DE")', '("en_IN", "INR")'],
+    "any_date": ["", '("DMY")', '("YMD")', '(language="fr")'],
+    "any_datetime": ['("MDY")', '(tz="Asia/Tokyo")'],
+    "postcode": ['("GB")', "(record.b)"],
+    "address_part": ['("city", "GB")', '("region", "US")'],
+    "address_text": ['(record.a, record.b, "DE")', '(record.b, "x", record.a)'],
+    "country_name": ["", '("fr")'],
 }
 ATOMS = st.sampled_from(
     ["value", "record.a", 'record["b"]', "value.x", "value[0]", '"text"', "1", "2.5", "none", "[1, 2]"]

@@ -1,6 +1,18 @@
-"""The filters that rules may use; importing this package declares them all in FILTERS."""
+"""The filters that rules may use; importing this package declares them all in FILTERS.
 
-from sorbus.mapping.filters import choice, code, moment, number, text
+Another package adds its own by naming a module under the entry point group `sorbus.filters`, in which functions are
+declared by `rule_filter`, as ours are.
+"""
+
+from importlib.metadata import entry_points
+
+from sorbus.mapping.filters import address, choice, code, contact, moment, money, number, person, text, written_date
 from sorbus.mapping.filters.registry import FILTERS, Filter, Table, rule_filter
 
-__all__ = ["FILTERS", "Filter", "Table", "choice", "code", "moment", "number", "rule_filter", "text"]
+for _entry in entry_points(group="sorbus.filters"):
+    _entry.load()
+
+__all__ = [
+    "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "moment", "money", "number", "person",
+    "rule_filter", "text", "written_date",
+]  # fmt: skip

@@ -96,22 +96,6 @@ def text(value: object, format: str = "", tz: ZoneName = "UTC") -> str:
     return value.strftime(format)
 
 
-@rule_filter(takes=TEXT, gives="string")
-def first_name(value: str) -> str:
-    """The first names of a full name, all but the last word, or what follows "Last,": `value | first_name`."""
-    last, comma, first = value.partition(",")
-    words = value.split()
-    return first.strip() if comma and last.strip() else " ".join(words[:-1] or words)
-
-
-@rule_filter(takes=TEXT, gives="string")
-def last_name(value: str) -> str:
-    """The last word of a full name, or what stands before the comma in "Last, First": `value | last_name`."""
-    last, comma, _ = value.partition(",")
-    words = value.split()
-    return last.strip() if comma and last.strip() else " ".join(words[1:] and words[-1:])
-
-
 def as_text(value: object) -> str:
     """A value as text: nothing as empty, decimals without exponent, times in ISO 8601; ValueError for other types."""
     if value is None:

@@ -1,0 +1,208 @@
+"""Filters over amounts of money, exact to the last unit. Locales and symbols by Babel (Unicode CLDR).
+
+How many decimals a currency has is ISO 4217's word, not CLDR's, whose figures are for display.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, Inexact
+from functools import cache, lru_cache
+from typing import Annotated
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.code import currency as currency_code
+from sorbus.mapping.filters.number import as_decimal
+from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.kinds import EXACT, NUMBER, TEXT
+
+_NONE = frozenset({"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV"})
+_NONE_IN_FRANCS = frozenset({"XAF", "XOF", "XPF"})
+_THREE = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+_FOUR = frozenset({"CLF", "UYW"})
+_MINOR_UNITS = {**dict.fromkeys(_NONE | _NONE_IN_FRANCS, 0), **dict.fromkeys(_THREE, 3), **dict.fromkeys(_FOUR, 4)}
+"""ISO 4217, list one: those that have not two."""
+_EXACT = Context(prec=60, traps=[Inexact])
+_CODE = re.compile(r"^[A-Z]{3}\b|\b[A-Z]{3}$")
+_SPACES = "\u00a0\u202f\u2009 "
+_NEGATIVE = re.compile(r"^\((.*)\)$|^(.*)-$")
+
+
+def _check_locale(name: str) -> None:
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        Locale.parse(name.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        raise ValueError(f"{shown(name)} is no locale; write one such as en_GB or de_DE") from None
+
+
+def _check_currency(code: str) -> None:
+    if code and (len(code) != 3 or currency_code(code) != code):
+        raise ValueError(f"{shown(code)} is no ISO 4217 code; write one such as EUR")
+
+
+LocaleName = Annotated[str, _check_locale]
+Code = Annotated[str, _check_currency]
+
+
+@rule_filter(takes=TEXT | NUMBER, gives="decimal")
+def money(value: object, locale: LocaleName = "en_US") -> Decimal:
+    """An amount as people of a locale write it, exactly, its currency left out: `"1.234,50 €" | money("de_DE")`.
+
+    (1,234.50) and 1,234.50- are negative. Marks in wrong places are refused, so that 1.234 is never taken for 1,234.
+    """
+    if not isinstance(value, str):
+        return as_decimal(value)
+    from babel.numbers import NumberFormatError, parse_decimal
+
+    written = _amount_of(value)
+    is_negative = False
+    if found := _NEGATIVE.match(written):
+        written, is_negative = (found[1] or found[2] or "").strip(), True
+    written = written.replace("\u2212", "-").replace("- ", "-")
+    group = _group(locale)
+    if group.isspace():
+        written = "".join(group if letter in _SPACES else letter for letter in written)
+    elif group in "'\u2019":
+        written = written.replace("'", group)
+    try:
+        number = parse_decimal(written, locale=locale.replace("-", "_"), strict=True)
+    except (NumberFormatError, ValueError):
+        raise ValueError(f"{shown(value)} is no amount as {locale} writes it") from None
+    if not number.is_finite():
+        raise ValueError(f"{shown(value)} is no amount")
+    return -number if is_negative else number
+
+
+@rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=4096)
+def money_currency(value: str, default: Code = "") -> str:
+    """The ISO 4217 code of an amount's currency: `"€ 5" | money_currency` is EUR; `default` where none is written.
+
+    A symbol that several currencies have ($, ¥, kr) needs `default` to say which one is meant.
+    """
+    if code := _CODE.search(value.strip()):
+        return currency_code(code[0])
+    symbols = [symbol for symbol in _symbols() if symbol in value]
+    if symbols:
+        codes = _symbols()[max(symbols, key=len)]
+        if len(codes) == 1:
+            return next(iter(codes))
+        if default in codes:
+            return default
+        raise ValueError(
+            f'{shown(value)} may be {", ".join(sorted(codes)[:6])} …: say which, as in money_currency("USD")'
+        )
+    if default:
+        return default
+    raise ValueError(f'{shown(value)} names no currency; say which if there is none, as in money_currency("EUR")')
+
+
+@rule_filter(takes=EXACT, gives="long")
+def minor_units(value: object, currency: Code) -> int:
+    """An amount in the currency's smallest units, as payment systems want it: `value | minor_units("EUR")`.
+
+    A fraction of the smallest unit is refused: write `| round(2)` first if it may be lost.
+    """
+    number = as_decimal(value)
+    units = number.scaleb(places_of(currency), _EXACT)
+    if units != units.to_integral_value():
+        raise ValueError(f"{shown(value)} has more decimals than {currency} has; write `| round(…)` to lose them")
+    return int(units)
+
+
+@rule_filter(takes=EXACT, gives="decimal")
+def from_minor_units(value: object, currency: Code) -> Decimal:
+    """An amount from the currency's smallest units: `1999 | from_minor_units("EUR")` is 19.99."""
+    number = as_decimal(value)
+    if number != number.to_integral_value():
+        raise ValueError(f"{shown(value)} is no whole number of units")
+    return number.scaleb(-places_of(currency), _EXACT)
+
+
+@rule_filter(takes=EXACT, gives="string")
+def money_text(value: object, locale: LocaleName, currency: Code = "") -> str:
+    """An amount as people of a locale write it, every decimal kept: `value | money_text("de_DE", "EUR")`."""
+    from babel.numbers import format_currency, format_decimal
+
+    number, name = as_decimal(value), locale.replace("-", "_")
+    if currency:
+        places = max(places_of(currency), _decimals(number))
+        pattern = _currency_pattern(name, places)
+        return format_currency(
+            number, currency, pattern, locale=name, currency_digits=False, decimal_quantization=False
+        )
+    return format_decimal(number, locale=name, decimal_quantization=False)
+
+
+def places_of(currency: str) -> int:
+    """How many decimals a currency has (ISO 4217)."""
+    return _MINOR_UNITS.get(currency, 2)
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize(_EXACT).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _amount_of(value: str) -> str:
+    """What is left when a code or symbol of a currency is taken away."""
+    written = value.strip()
+    written = _CODE.sub("", written).strip(_SPACES)
+    for symbol in sorted(_symbols(), key=len, reverse=True):
+        if symbol in written:
+            return written.replace(symbol, "", 1).strip(_SPACES)
+    return written
+
+
+@cache
+def _group(locale: str) -> str:
+    from babel.numbers import get_group_symbol
+
+    return get_group_symbol(locale.replace("-", "_"))
+
+
+@cache
+def _currency_pattern(locale: str, places: int) -> str:
+    """The locale's own pattern with so many decimals."""
+    from babel import Locale
+
+    pattern = Locale.parse(locale).currency_formats["standard"].pattern
+    return re.sub(r"0(\.0+)?", "0" + ("." + "0" * places if places else ""), pattern)
+
+
+@cache
+def _symbols() -> dict[str, frozenset[str]]:
+    """Symbol -> the codes it may stand for, over the locales of the countries that use the currency."""
+    found: dict[str, set[str]] = {}
+    for code, symbol in _WRITTEN:
+        found.setdefault(symbol, set()).add(code)
+    return {symbol: frozenset(codes) for symbol, codes in found.items()}
+
+
+_DOLLARS = (
+    *("USD", "AUD", "CAD", "NZD", "SGD", "HKD", "MXN", "CLP", "COP", "ARS", "BSD", "BBD", "BZD", "BMD", "BND", "FJD"),
+    *("GYD", "JMD", "KYD", "LRD", "NAD", "SBD", "SRD", "TTD", "TWD", "XCD"),
+)
+_WRITTEN = [
+    *((code, "$") for code in _DOLLARS),
+    *(("USD", "US$"), ("AUD", "A$"), ("CAD", "C$"), ("CAD", "CA$"), ("NZD", "NZ$"), ("HKD", "HK$"), ("SGD", "S$")),
+    *(("MXN", "MX$"), ("BRL", "R$"), ("TWD", "NT$")),
+    *(("EUR", "€"), ("JPY", "¥"), ("CNY", "¥"), ("JPY", "円"), ("CNY", "元"), ("INR", "₹"), ("KRW", "₩"), ("ILS", "₪")),
+    *((code, "£") for code in ("GBP", "EGP", "FKP", "GIP", "LBP", "SHP", "SSP", "SYP")),
+    *((code, "kr") for code in ("SEK", "NOK", "DKK", "ISK")),
+    *(
+        ("PLN", "zł"),
+        ("CZK", "Kč"),
+        ("HUF", "Ft"),
+        ("RON", "lei"),
+        ("BGN", "лв"),
+        ("UAH", "₴"),
+        ("RUB", "₽"),
+        ("TRY", "₺"),
+    ),
+    *(("VND", "₫"), ("THB", "฿"), ("PHP", "₱"), ("NGN", "₦"), ("GEL", "₾"), ("KZT", "₸"), ("CRC", "₡"), ("PYG", "₲")),
+    ("CHF", "Fr."),
+]
+"""CLDR's symbols, narrow ones included."""
