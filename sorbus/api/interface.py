@@ -53,6 +53,9 @@ class Transport(Protocol):
     """One application's connection: credentials, rate limits, circuit breaker and the meaning of errors."""
 
     description: Description
+    base_url: str
+    settings: Mapping[str, str]
+    """What the placeholders in the description's texts stand for."""
 
     def send(self, call: Call, *, doing: str) -> Answer:
         """The answer. `doing` begins every error's message: "creating contact 4711 in accounting".

@@ -1,0 +1,223 @@
+"""How a list goes on, without I/O: the first request, and from each answer the next.
+
+Where a list stands is an opaque text, so that it can go on later and in another process. It ends where the application
+says so; where it says nothing, with an empty page, never with a short one: an application may give fewer than asked.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
+
+from sorbus.api.description import Pagination
+from sorbus.api.faults import header
+from sorbus.api.interface import Answer, Call, Json, Record
+from sorbus.api.path import read_path, write_path
+from sorbus.api.values import dump_json
+from sorbus.errors import PermanentError, SorbusError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LINK = re.compile(
+    r"<(?P<url>[^<>]*)>(?P<parameters>(?:\s*;\s*[^\s;,=]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)*)"
+)
+_PARAMETER = re.compile(r";\s*([^\s;,=]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list stands: the next page's number, offset, cursor or URL.
+
+    `read` counts the records so far. `mark`, `power` and `steps` find a list that runs in circles in constant space:
+    each page is compared with one earlier page, moved on at every power of two (R. P. Brent, BIT 20, 1980).
+    """
+
+    next: str = ""
+    read: int = 0
+    mark: str = ""
+    power: int = 1
+    steps: int = 0
+
+    @classmethod
+    def from_text(cls, text: str) -> Place:
+        """What `to_text` gave. SorbusError for anything else."""
+        try:
+            next, read, mark, power, steps = json.loads(text)
+            return cls(str(next), int(read), str(mark), int(power), int(steps))
+        except (ValueError, TypeError) as error:
+            raise SorbusError(f"{text[:80]!r} isn't where a list stands; begin it again") from error
+
+    def to_text(self) -> str:
+        return json.dumps([self.next, self.read, self.mark, self.power, self.steps])
+
+
+def values_of(pagination: Pagination, place: Place | None) -> dict[str, str | int]:
+    """What the placeholders {limit}, {offset}, {page} and {cursor} stand for in the request of this page."""
+    number = int(place.next) if place and pagination.style in ("page", "offset") else _first(pagination)
+    return {
+        "limit": pagination.size,
+        "page": number,
+        "offset": number,
+        "cursor": place.next if place and pagination.style == "cursor" else "",
+    }
+
+
+def page_call(call: Call, pagination: Pagination, place: Place | None) -> Call:
+    """The request for the first page (None) or a later one, from the list's own request."""
+    if place and pagination.style in ("link-header", "next-url"):
+        return replace(call, path=place.next, parameters={})
+    values = values_of(pagination, place)
+    added: dict[str, str | int] = {}
+    if pagination.size_parameter:
+        added[pagination.size_parameter] = values["limit"]
+    if pagination.parameter and pagination.style in ("page", "offset"):
+        added[pagination.parameter] = values["page"]
+    if pagination.parameter and pagination.style == "cursor" and values["cursor"]:
+        added[pagination.parameter] = values["cursor"]
+    if not pagination.in_body:
+        return replace(call, parameters={**call.parameters, **{name: str(value) for name, value in added.items()}})
+    body = copy.deepcopy(call.json) if call.json is not None else {}
+    for name, value in added.items():
+        write_path(body, name, value)
+    return replace(call, json=body)
+
+
+def after_page(
+    pagination: Pagination,
+    place: Place | None,
+    answer: Answer,
+    records: Sequence[Record],
+    *,
+    id_path: str,
+    url: str,
+    base_url: str,
+) -> Place | None:
+    """Where the list goes on after this answer; None: this was all.
+
+    `records` are the answer's, `url` is the page's own. PermanentError when the list runs in circles, or its next page
+    would be at another origin than `base_url` (our credentials are for nobody else).
+    """
+    place = place or Place()
+    read = place.read + len(records)
+    following = _following(pagination, place, answer, records, read, id_path)
+    if following is None:
+        return None
+    if pagination.style in ("link-header", "next-url"):
+        following = same_origin(following, url, base_url)
+    mark = dump_json(list(records)) if pagination.style in ("page", "offset") else following
+    digest = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
+    if digest == place.mark:
+        raise PermanentError(
+            f"the list runs in circles: after {read} records it leads to a page that was there before;"
+            " mend the pagination in the API's description",
+            reason="loop",
+        )
+    power, steps = place.power, place.steps + 1
+    if steps == power:
+        return Place(following, read, digest, 2 * power, 0)
+    return Place(following, read, place.mark, power, steps)
+
+
+def same_origin(url: str, page: str, base_url: str) -> str:
+    """The absolute form of a URL on a page. PermanentError if its origin (RFC 6454) isn't that of `base_url`."""
+    try:
+        absolute = urljoin(page, url)
+        strange = origin(absolute) != origin(base_url)
+    except ValueError:
+        strange = True
+    if strange:
+        raise PermanentError(
+            "the application leads to another origin than the base URL's, and our credentials go to no other;"
+            " mend base_url in the map, or the application's own address in its settings",
+            reason="origin",
+            value=re.sub(r"[?#].*", "", url)[:200],
+        )
+    return absolute
+
+
+def join_url(base_url: str, path: str) -> str:
+    """Where a call goes: below the base URL, or at a whole URL of the same origin. PermanentError for any other."""
+    if "://" in path.partition("?")[0]:
+        return same_origin(path, base_url, base_url)
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}" if path else base_url
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL. ValueError for a port that is no number."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def parse_links(text: str) -> dict[str, str]:
+    """A Link header's URLs by their relation (RFC 8288, section 3)."""
+    links: dict[str, str] = {}
+    for link in _LINK.finditer(text):
+        for name, quoted, bare in _PARAMETER.findall(link["parameters"]):
+            if name.lower() == "rel":
+                for relation in re.sub(r"\\(.)", r"\1", quoted or bare).lower().split():
+                    links.setdefault(relation, link["url"])
+                break
+    return links
+
+
+def _following(
+    pagination: Pagination, place: Place, answer: Answer, records: Sequence[Record], read: int, id_path: str
+) -> str | None:
+    """The next page's number, offset, cursor or URL; None when there is none."""
+    style = pagination.style
+    if style == "none" or _says(answer.body, pagination.done) is True:
+        return None
+    more = _says(answer.body, pagination.more)
+    if more is False:
+        return None
+    if style == "link-header":
+        return parse_links(header(answer.headers, "link")).get("next")
+    if style == "next-url" or (style == "cursor" and not pagination.last_id):
+        token = read_path(answer.body, pagination.token)
+        return None if token in (None, "", False) else str(token)
+    if not records and not more:
+        return None
+    if style == "cursor":
+        return _last_id(records, id_path)
+    if more is None and _all_read(answer.body, pagination, read):
+        return None
+    here = int(place.next) if place.next else _first(pagination)
+    return str(here + (1 if style == "page" else len(records)))
+
+
+def _first(pagination: Pagination) -> int:
+    if pagination.first is not None:
+        return pagination.first
+    return 1 if pagination.style == "page" else 0
+
+
+def _last_id(records: Sequence[Record], id_path: str) -> str:
+    last = read_path(records[-1], id_path) if records else None
+    if last is None:
+        raise PermanentError(
+            f"the list can't go on: its last record has no {id_path}; mend the API's description", reason="shape"
+        )
+    return str(last)
+
+
+def _says(body: Json, path: str) -> bool | None:
+    """What the answer says there; None if it doesn't."""
+    found = read_path(body, path) if path else None
+    if found is None:
+        return None
+    return found.lower() not in ("false", "0", "") if isinstance(found, str) else bool(found)
+
+
+def _all_read(body: Json, pagination: Pagination, read: int) -> bool:
+    total = total_of(body, pagination)
+    return total is not None and read >= total
+
+
+def total_of(body: Json, pagination: Pagination) -> int | None:
+    """How many records the answer says there are in all; None if it doesn't."""
+    found = read_path(body, pagination.total) if pagination.total and isinstance(body, Mapping) else None
+    return int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()) else None

@@ -1,0 +1,260 @@
+"""The records of an application, by its description alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+from sorbus.api.conditional import Revalidation
+from sorbus.api.description import ApiResource, Operation
+from sorbus.api.faults import header
+from sorbus.api.interface import Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
+from sorbus.api.pagination import Place, after_page, join_url, page_call, total_of, values_of
+from sorbus.api.path import parse_path, read_path, write_path
+from sorbus.api.placeholders import quoted
+from sorbus.api.requests import if_match, merged, request, request_with, revision_of
+from sorbus.api.values import write_moment
+from sorbus.errors import PermanentError, SorbusError, TransientError
+
+
+def open_api(transport: Transport) -> Api:
+    """An application's records: by its description, or by the hook that it names."""
+    hook = transport.description.hook
+    if not hook:
+        return RecordsApi(transport)
+    module, _, name = hook.partition(":")
+    try:
+        make = cast("MakeApi", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise SorbusError(
+            f"the hook {hook!r} of {transport.description.api} can't be loaded; write MODULE:CLASS"
+        ) from error
+    return make(transport)
+
+
+class RecordsApi:
+    """Meets `sorbus.api.interface.Api`. Safe for threads, as its transport is."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._description = transport.description
+        self._known = Revalidation()
+
+    def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
+        """See `Api`. An item that only refers to a record which is gone by now is left out."""
+        about = self._resource(resource)
+        listing = about.list if since is None else about.changes
+        if listing is None:
+            what = "all" if since is None else "changed"
+            raise SorbusError(f"{self._description.api} has no way to list {what} {resource}; see its description")
+        place = None if after is None else Place.from_text(after)
+        values = self._values() | dict(values_of(listing.pagination, place))
+        if since is not None:
+            values["since"] = write_moment(since, listing.since_format)
+        call = page_call(request(listing, values), listing.pagination, place)
+        doing = f"listing {resource} of {self._description.title}"
+        answer = self._read(call, doing=doing)
+        if answer.status == 304 and since is not None:
+            return Page((), None)
+        records = _records(answer.body, listing.records, doing)
+        following = after_page(
+            listing.pagination,
+            place,
+            answer,
+            records,
+            id_path=about.id,
+            url=join_url(self._transport.base_url, call.path),
+            base_url=self._transport.base_url,
+        )
+        total = total_of(answer.body, listing.pagination)
+        whole = self._referred(resource, records, listing.refers) if listing.refers else records
+        return Page(whole, None if following is None else following.to_text(), total)
+
+    def get(self, resource: str, id: str) -> Found | None:
+        """See `Api`."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.get, "read")
+        doing = f"reading {resource} {id} of {self._description.title}"
+        try:
+            answer = self._read(request(operation, self._values(id=id)), doing=doing)
+        except PermanentError as error:
+            if error.reason == "gone":
+                return None
+            raise
+        record = read_path(answer.body, operation.record)
+        if not isinstance(record, dict):
+            if _is_empty_list(answer.body, operation.record):
+                return None
+            raise TransientError(f"{doing}: the answer holds no record at {operation.record or 'its top'}; {_SHAPE}")
+        if is_deleted(about, record):
+            return None
+        return Found(record, header(answer.headers, "etag") or None if about.etag else None)
+
+    def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
+        """See `Api`. What an inexact search brings beside is left out, but for a record that doesn't show the field."""
+        about = self._resource(resource)
+        search = about.search.get(field)
+        if search is None:
+            return None
+        doing = f"searching {resource} of {self._description.title} by {field}"
+        call = request(search, self._values(value=quoted(value, search.quote)))
+        try:
+            records: Sequence[Record] = _records(self._transport.send(call, doing=doing).body, search.records, doing)
+        except PermanentError as error:
+            if error.reason == "gone":
+                return ()
+            raise
+        if search.refers:
+            records = self._referred(resource, records, search.refers)
+        return [
+            record
+            for record in records
+            if not is_deleted(about, record) and (search.exact or _may_hold(record, field, value))
+        ]
+
+    def create(self, resource: str, fields: Record, *, key: str) -> Record:
+        """See `Api`. TransientError, too, for a good answer without the new id: then a search has to find it."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.create, "create")
+        doing = f"creating {_named(resource)} in {self._description.title}"
+        answer = self._transport.send(self.creating(resource, fields, key=key), doing=doing)
+        if operation.returns == "record":
+            record = read_path(answer.body, operation.record)
+            if isinstance(record, dict) and read_path(record, about.id) is not None:
+                return record
+            id = None
+        else:
+            id = read_path(answer.body, operation.returned_id or about.id)
+        id = id if id is not None else _id_in_location(answer)
+        if id is None:
+            raise TransientError(f"{doing}: the answer names no id, so it may have been made; {_SHAPE}")
+        made: Record = dict(fields)
+        write_path(made, about.id, id)
+        return made
+
+    def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
+        """See `Api`."""
+        call = self.updating(resource, id, fields, current=current)
+        self._transport.send(call, doing=f"updating {_named(resource)} {id} in {self._description.title}")
+
+    def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
+        """See `Api`."""
+        call = self.deleting(resource, id, current=current)
+        self._transport.send(call, doing=f"deleting {_named(resource)} {id} in {self._description.title}")
+
+    def creating(self, resource: str, fields: Record, *, key: str) -> Call:
+        """See `Api`."""
+        description = self._description
+        operation = self._operation(resource, self._resource(resource).create, "create")
+        named = {description.idempotency_header: key} if description.idempotency_header and key else {}
+        call = request_with(operation, self._values(), fields, named)
+        if description.idempotency_parameter and key:
+            call = replace(call, parameters={**call.parameters, description.idempotency_parameter: key})
+        return call
+
+    def updating(self, resource: str, id: str, fields: Record, *, current: Found | None) -> Call:
+        """See `Api`. Reads the record if that is needed and `current` is None."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.update, "update")
+        if current is None and (about.revision or not operation.partial):
+            current = self._current(resource, id)
+        if current is not None and not operation.partial:
+            fields = merged(about, current.record, fields)
+        values = self._values(id=id, **revision_of(about, current))
+        return request_with(operation, values, fields, if_match(about, current))
+
+    def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
+        """See `Api`. Reads the record if that is needed and `current` is None."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.delete, "delete")
+        if current is None and about.revision:
+            current = self._current(resource, id)
+        values = self._values(id=id, **revision_of(about, current))
+        call = request(operation, values)
+        call = replace(call, headers={**call.headers, **if_match(about, current)})
+        if operation.encoding == "form" and call.json is not None:
+            return request_with(operation, values, {}, call.headers)
+        return call
+
+    def _current(self, resource: str, id: str) -> Found:
+        found = self.get(resource, id)
+        if found is None:
+            raise PermanentError(
+                f"{_named(resource)} {id} of {self._description.title} isn't there any more", reason="gone", field="id"
+            )
+        return found
+
+    def _referred(self, resource: str, items: Sequence[Record], path: str) -> list[Record]:
+        """The records that items refer to, each once."""
+        ids = dict.fromkeys(str(id) for item in items if (id := read_path(item, path)) is not None)
+        return [found.record for id in ids if (found := self.get(resource, id)) is not None]
+
+    def _read(self, call: Call, *, doing: str) -> Answer:
+        return self._known.hear(call, self._transport.send(self._known.ask(call), doing=doing))
+
+    def _values(self, **own: str) -> dict[str, str | int]:
+        return {**self._transport.settings, **own}
+
+    def _resource(self, name: str) -> ApiResource:
+        try:
+            return self._description.resources[name]
+        except KeyError:
+            known = ", ".join(self._description.resources)
+            raise SorbusError(f"{self._description.api} has no resource {name!r}; it has {known}") from None
+
+    def _operation(self, resource: str, operation: Operation | None, verb: str) -> Operation:
+        if operation is None:
+            raise PermanentError(
+                f"{self._description.title} has no way to {verb} {resource}; leave it out of the flow", reason="refused"
+            )
+        return operation
+
+
+_SHAPE = "the application may have changed, or another one answers: see its description"
+
+
+def is_deleted(resource: ApiResource, record: Record) -> bool:
+    """Whether one of the resource's marks says that the record counts as deleted."""
+    return any(
+        (found := read_path(record, path)) is not None and (found == value or str(found) == str(value))
+        for path, value in resource.deleted.items()
+    )
+
+
+def _records(body: Json, path: str, doing: str) -> list[Record]:
+    """The answer's list. TransientError where there is none: never an empty list, which would mean that all are gone.
+
+    Some leave an empty list out; that is told by an otherwise empty object around it, or a null.
+    """
+    found = read_path(body, path)
+    if found is None and path:
+        *way, last = parse_path(path)
+        around = read_path(body, path.rpartition(".")[0]) if way else body
+        if isinstance(around, dict) and isinstance(last, str) and (last in around or (way and not around)):
+            return []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise TransientError(f"{doing}: the answer holds no list of records at {path or 'its top'}; {_SHAPE}")
+    return found
+
+
+def _is_empty_list(body: Json, path: str) -> bool:
+    return path.endswith("]") and read_path(body, path.rpartition("[")[0]) == []
+
+
+def _may_hold(record: Record, field: str, value: str) -> bool:
+    found = read_path(record, field)
+    return found is None or str(found).strip().casefold() == value.strip().casefold()
+
+
+def _id_in_location(answer: Answer) -> str | None:
+    """The last segment of Location (RFC 9110, section 10.2.2)."""
+    location = header(answer.headers, "location").partition("?")[0].rstrip("/")
+    return location.rpartition("/")[2] or None if answer.status == 201 else None
+
+
+def _named(resource: str) -> str:
+    """One of a resource's records in a sentence."""
+    return resource.removesuffix("s") if not resource.endswith("ss") else resource

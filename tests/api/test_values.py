@@ -1,0 +1,122 @@
+"""JSON values and moments."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.api.description import ApiField, FieldKind, Moment
+from sorbus.api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
+from sorbus.errors import PermanentError
+
+zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29), timezones=zones)
+decimals = st.decimals(allow_nan=False, allow_infinity=False)
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | decimals,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+RESOLUTION: dict[Moment, timedelta] = {
+    "iso": timedelta(microseconds=1),
+    "epoch-ms": timedelta(milliseconds=1),
+    "ms-json": timedelta(milliseconds=1),
+    "date": timedelta(days=1),
+}
+
+
+@pytest.mark.parametrize("moment", get_args(Moment))
+@given(value=moments)
+def test_a_moment_is_written_and_read_again_never_later_than_it_was(moment: Moment, value: datetime) -> None:
+    again = read_moment(write_moment(value, moment), moment)
+    assert again is not None
+    assert timedelta(0) <= value - again < RESOLUTION.get(moment, timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("moment", "text", "expected"),
+    [
+        ("iso", "2026-11-24T01:02:03.123+02:00", datetime(2026, 11, 23, 23, 2, 3, 123000, UTC)),
+        ("iso", "2026-11-24T01:02:03", datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)),
+        ("http-date", "Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("epoch", 1573755038, datetime(2019, 11, 14, 18, 10, 38, tzinfo=UTC)),
+        ("epoch-ms", "1573755038314", datetime(2019, 11, 14, 18, 10, 38, 314000, UTC)),
+        ("ms-json", "/Date(1573755038314+0000)/", datetime(2019, 11, 14, 18, 10, 38, 314000, UTC)),
+        ("ms-json", "/Date(-1)/", datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)),
+        ("slash-date", "2026-11-24 00:00:00", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("date", "2026-11-24", datetime(2026, 11, 24, tzinfo=UTC)),
+    ],
+)
+def test_the_vendors_moments_are_read(moment: Moment, text: object, expected: datetime) -> None:
+    assert read_moment(text, moment) == expected
+
+
+@given(trees)
+def test_json_keeps_every_digit(tree: object) -> None:
+    text = dump_json(tree)
+    assert json.loads(text, parse_float=Decimal) == load_json(text)
+    assert dump_json(load_json(text)) == text
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "", "[" * 100_000, "<html>", "1" * 5000])
+def test_what_isnt_json_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        load_json(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        ("text", 12, "12"),
+        ("text", "", ""),
+        ("integer", "12", 12),
+        ("integer", Decimal("12.00"), 12),
+        ("decimal", "19.90", Decimal("19.90")),
+        ("decimal", Decimal("0.1"), Decimal("0.1")),
+        ("number", Decimal("1.5"), 1.5),
+        ("boolean", "0", False),
+        ("boolean", True, True),
+        ("date", "2026-11-24T00:00:00", date(2026, 11, 24)),
+        ("epoch", 0, datetime(1970, 1, 1, tzinfo=UTC)),
+        ("decimal", "", None),
+        ("date", None, None),
+    ],
+)
+def test_a_field_becomes_what_its_kind_says(kind: FieldKind, raw: object, value: object) -> None:
+    found = to_value(raw, ApiField(kind=kind))
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(FieldKind) if kind != "text"])
+@given(raw=trees)
+def test_any_value_is_read_or_refused(kind: FieldKind, raw: object) -> None:
+    with suppress(PermanentError):
+        to_value(raw, ApiField(kind=kind))
+
+
+def test_what_python_holds_is_written_as_the_field_wants_it() -> None:
+    at = datetime(2026, 11, 24, 12, tzinfo=timezone(timedelta(hours=2)))
+    written = {kind: to_json(at, ApiField(kind=kind)) for kind in ("datetime", "epoch", "ms-json", "date", "text")}
+    assert written == {
+        "datetime": "2026-11-24T10:00:00Z",
+        "epoch": 1795514400,
+        "ms-json": "/Date(1795514400000+0000)/",
+        "date": "2026-11-24",
+        "text": "2026-11-24T10:00:00Z",
+    }
+    assert dump_json(to_json("19.90", ApiField(kind="decimal"))) == "19.90"
+    assert to_json({"day": date(2026, 1, 2)}, ApiField(kind="object")) == {"day": "2026-01-02"}
+
+
+def test_too_long_and_unknown_values_are_refused_before_they_are_sent() -> None:
+    with pytest.raises(PermanentError, match="has 6 characters and the field takes 5"):
+        to_json("sorbus", ApiField(largest=5))
+    with pytest.raises(PermanentError, match="isn't one of ACTIVE, ARCHIVED"):
+        to_json("GONE", ApiField(values=["ACTIVE", "ARCHIVED"]))
