@@ -1,0 +1,208 @@
+"""The webhook service over real sockets: what it takes, what it refuses, and what it does when Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from sorbus.bus.names import Names
+from sorbus.connector import Notice
+from sorbus.producers.webhook.service import LARGEST_BODY
+from sorbus.settings import Settings
+from tests.producers.webhook.house import House, counted, notices, serving
+from tests.producers.webhook.signed import SCHEMES, SECRET, headers
+
+ANNA = {"type": "contact.created", "id": "anna", "email": "anna@example.com"}
+TOLD = Notice("contacts", "anna", False, 0)
+
+
+@pytest.fixture
+def house(settings: Settings, names: Names, make_inbox: Callable[[str], None]) -> Iterator[House]:
+    make_inbox("standard")
+    with serving(settings, names, body_within=1.0, headers_within=1.5) as running:
+        yield running
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_delivery_of_every_scheme_becomes_a_notice(
+    scheme: str, settings: Settings, names: Names, make_inbox: Callable[[str], None]
+) -> None:
+    make_inbox(scheme)
+    with serving(settings, names) as house:
+        assert house.post(ANNA, scheme=scheme) == 200
+        assert house.post({**ANNA, "type": "contact.deleted"}, scheme=scheme, id="msg_2") == 200
+    assert notices(settings, names, scheme, expected=1) == [TOLD._replace(deleted=True)]
+
+
+def test_several_events_of_one_delivery_become_several_notices_and_those_of_no_use_none(
+    house: House, settings: Settings, names: Names
+) -> None:
+    before = {why: counted("sorbus_webhook_events_total", outcome=why) for why in ("unmapped", "malformed", "told")}
+    firm = {"type": "company.changed", "id": 7}
+    useless = [{"type": "deal.won", "id": 1}, {"type": "secret.made", "id": 2}]
+    broken: list[object] = [
+        {"type": "contact.created", "id": None},
+        "text",
+        {"type": "contact.created", "id": "x" * 2000},
+    ]
+    assert house.post([ANNA, *useless, firm, *broken]) == 200
+    assert notices(settings, names, expected=2) == [TOLD, Notice("companies", "7", False, 0)]
+    after = {why: counted("sorbus_webhook_events_total", outcome=why) - count for why, count in before.items()}
+    assert after == {"unmapped": 2, "malformed": 3, "told": 2}
+    assert house.post([]) == 200
+
+
+def test_the_same_delivery_again_is_acknowledged_and_not_told_twice(
+    house: House, settings: Settings, names: Names
+) -> None:
+    repeated = counted("sorbus_webhooks_total", outcome="repeated")
+    assert [house.post(ANNA) for _ in range(5)] == [200] * 5
+    assert house.post({**ANNA, "id": "ben"}, id="msg_2") == 200
+    assert notices(settings, names, expected=2) == [TOLD, TOLD._replace(id="ben")]
+    assert counted("sorbus_webhooks_total", outcome="repeated") - repeated == 4
+
+
+def test_what_is_not_signed_or_signed_long_ago_is_refused_and_logs_neither_secret_nor_body(
+    house: House, settings: Settings, names: Names, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        assert house.post(ANNA, at=int(time.time()) - 301) == 401
+        assert house.client.post("/webhooks/standard", json=ANNA).status_code == 401
+        assert house.client.post("/webhooks/xero", json=ANNA, headers={"x-xero-signature": "no"}).status_code == 401
+        assert house.post(ANNA, id="msg_2") == 200
+    assert "signed too long ago" in caplog.text
+    for secret in (SECRET, SECRET.removeprefix("whsec_"), "anna@example.com"):
+        assert secret not in caplog.text
+    assert notices(settings, names, expected=1) == [TOLD]
+
+
+def test_xeros_intent_to_receive_is_answered_as_xero_asks(house: House) -> None:
+    intent = {"events": [], "lastEventSequence": 0, "firstEventSequence": 0, "entropy": "S0m3r4Nd0mt3xt"}
+    assert house.post(intent, scheme="xero") == 200
+    wrong = house.client.post("/webhooks/xero", json=intent, headers={"x-xero-signature": "c2lnbmF0dXJl"})
+    assert (wrong.status_code, wrong.content, "set-cookie" in wrong.headers) == (401, b"", False)
+
+
+def test_other_systems_methods_and_bodies_are_refused(house: House) -> None:
+    assert house.client.post("/webhooks/nobody", json=ANNA).status_code == 404
+    assert house.client.post("/", json=ANNA).status_code == 404
+    assert house.client.get("/webhooks/standard").status_code == 405
+    assert house.client.get("/metrics").status_code == 404
+    assert house.post(b"no json") == 400
+    assert house.post(b'{"a":' * 100_000) == 400
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(house: House) -> None:
+    assert house.post(b" " * (LARGEST_BODY + 1)) == 413
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        answer = _pour(connection, b"10000\r\n" + b" " * 0x10000 + b"\r\n", most=64)
+    assert answer.startswith(b"HTTP/1.1 413")
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+    padded = {**ANNA, "note": "x" * (LARGEST_BODY - 200)}
+    assert house.post(padded) == 200
+
+
+def test_slow_bodies_and_slow_headers_are_given_up(house: House) -> None:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        begun = time.monotonic()
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\n")
+        assert _trickle(connection, begun + 10), "the connection was still open after 10 s"
+        assert time.monotonic() - begun > 1
+    assert house.post(ANNA) == 200
+
+
+def test_one_address_can_only_have_so_many_requests_at_a_time(house: House) -> None:
+    house.deliveries._most_at_a_time = 3
+    held = [socket.create_connection(("127.0.0.1", house.port), timeout=20) for _ in range(3)]
+    try:
+        for connection in held:
+            connection.sendall(
+                b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+            )
+            assert connection.recv(100).startswith(b"HTTP/1.1 100"), "it is not waiting for the body"
+        refused = house.client.post("/webhooks/standard", json=ANNA)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    finally:
+        for connection in held:
+            connection.close()
+    assert _until(lambda: house.post(ANNA) == 200)
+
+
+def test_200_deliveries_at_once_are_all_taken(house: House, settings: Settings, names: Names) -> None:
+    async def post(client: httpx.AsyncClient, number: int) -> int:
+        raw = json.dumps({**ANNA, "id": f"c{number}"}).encode()
+        signed = headers("standard", raw, int(time.time()), id=f"msg_{number}")
+        return (await client.post("/webhooks/standard", content=raw, headers=signed)).status_code
+
+    async def post_all() -> list[int]:
+        async with httpx.AsyncClient(
+            base_url=house.client.base_url, timeout=20, limits=httpx.Limits(max_connections=200)
+        ) as client:
+            return await asyncio.gather(*(post(client, number) for number in range(200)))
+
+    assert set(asyncio.run(post_all())) == {200}
+    assert {notice.id for notice in notices(settings, names, expected=200)} == {f"c{number}" for number in range(200)}
+
+
+def test_without_kafka_the_sender_is_told_to_try_again(names: Names, free_port: int) -> None:
+    with serving(Settings(kafka=f"127.0.0.1:{free_port}"), names, patience=1.0) as house:
+        raw = b'{"type":"contact.created","id":"anna"}'
+        begun = time.monotonic()
+        answer = house.client.post(
+            "/webhooks/standard", content=raw, headers=headers("standard", raw, int(time.time()))
+        )
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert time.monotonic() - begun < 4.5, "vendors wait 5 s"
+        assert "inbox" in (house.deliveries.trouble() or "")
+        assert house.post(ANNA) == 503, "what Kafka has not taken passed for known"
+        assert house.client.post("/webhooks/standard", json=ANNA).status_code == 401
+
+
+def _pour(connection: socket.socket, chunk: bytes, *, most: int) -> bytes:
+    """Sends chunks until there is an answer, at most so many."""
+    connection.settimeout(0.05)
+    for _ in range(most):
+        try:
+            connection.sendall(chunk)
+            return connection.recv(100)
+        except TimeoutError:
+            continue
+    connection.settimeout(20)
+    return connection.recv(100)
+
+
+def _trickle(connection: socket.socket, deadline: float) -> bool:
+    """Sends a header a character at a time; whether the other side has closed before `deadline`."""
+    connection.settimeout(0.1)
+    while time.monotonic() < deadline:
+        try:
+            connection.sendall(b"x")
+            if connection.recv(100) == b"":
+                return True
+        except TimeoutError:
+            continue
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+    return False
+
+
+def _until(is_true: Callable[[], bool]) -> bool:
+    """Whether it became true within 10 s."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if is_true():
+            return True
+    return False
