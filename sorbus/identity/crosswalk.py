@@ -50,7 +50,7 @@ class Crosswalk:
         if not ids:
             return {}
         found = {}
-        for id, external_id, version, state, key, sent, intended_at in self._rows("find", ids=list(ids)):
+        for id, external_id, version, state, key, sent, intended_at in self._run("find", ids=list(ids)):
             read = None if sent is None else from_text(cast("str", sent))
             found[cast("str", id)] = Link(
                 cast("str | None", external_id),
@@ -83,7 +83,7 @@ class Crosswalk:
         TransientError if somebody has linked it meanwhile: look again.
         """
         text = None if sent is None else to_text(sent)
-        rows = self._rows("intend", id=id, version=version, sent=text)
+        rows = self._run("intend", id=id, version=version, sent=text)
         if not rows:
             raise TransientError(f"{self._record(id)} has been linked meanwhile; it is looked at again")
         return cast("str", rows[0][0])
@@ -99,7 +99,7 @@ class Crosswalk:
         """
         text = None if sent is None else to_text(sent)
         with self._unless_taken(id, external_id):
-            linked = self._rows("link", id=id, external_id=external_id, version=version, sent=text)
+            linked = self._run("link", id=id, external_id=external_id, version=version, sent=text)
         if linked:
             return
         raise PermanentError(
@@ -126,13 +126,13 @@ class Crosswalk:
         PermanentError "duplicate" if that one belongs to another id, "unlinked" if `id` has no link.
         """
         with self._unless_taken(id, external_id):
-            changed = self._rows("rename", id=id, external_id=external_id)
+            changed = self._run("rename", id=id, external_id=external_id)
         if not changed:
             raise PermanentError(f"{self._record(id)} has no link that could be moved", reason="unlinked")
 
     def unlink(self, id: str) -> str | None:
         """Forgets everything about `id`: its next event is matched anew. The external id it had."""
-        rows = self._rows("unlink", id=id)
+        rows = self._run("unlink", id=id)
         return cast("str | None", rows[0][0]) if rows else None
 
     def external_of(self, ids: Collection[str]) -> dict[str, str]:
@@ -143,7 +143,7 @@ class Crosswalk:
         """External -> canonical ids, of those linked. One query."""
         if not external_ids:
             return {}
-        rows = self._rows("find_external", ids=list(external_ids))
+        rows = self._run("find_external", ids=list(external_ids))
         return {cast("str", external_id): cast("str", id) for external_id, id in rows}
 
     @contextmanager
@@ -167,10 +167,5 @@ class Crosswalk:
     def _of(self, **values: object) -> Mapping[str, object]:
         return {"system": self.system, "data_type": self.data_type, **values}
 
-    def _rows(self, name: str, **values: object) -> list[tuple[object, ...]]:
-        with self._state.connection() as connection:
-            return connection.execute(statement(name), self._of(**values)).fetchall()
-
-    def _run(self, name: str, **values: object) -> None:
-        with self._state.connection() as connection:
-            connection.execute(statement(name), self._of(**values))
+    def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
+        return self._state.run(statement(name), self._of(**values))

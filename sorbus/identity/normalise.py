@@ -1,0 +1,128 @@
+"""How values of match keys compare: two records have the same e-mail address when the forms made here are equal.
+
+Nobody is shown these forms. They never guess: no provider's rules for addresses (dots, +tags), no country for a
+national telephone number. What people write where they have nothing to write ("n/a", "-", "000") is no value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+from unicodedata import normalize
+
+from sorbus.schema import Kind, SchemaField
+
+Form = Literal["email", "phone", "code", "web", "name", "number", "text"]
+
+_BY_WORD: Mapping[Form, frozenset[str]] = {
+    "email": frozenset({"email", "mail"}),
+    "phone": frozenset({"phone", "mobile", "telephone", "fax", "cell"}),
+    "web": frozenset({"website", "url", "domain", "homepage"}),
+    "code": frozenset({"number", "sku", "gtin", "ean", "isbn", "code", "barcode", "iban", "vat", "id", "account"}),
+    "name": frozenset({"name", "title"}),
+}
+_NUMBERS: frozenset[Kind] = frozenset({"int", "long", "float", "double", "decimal"})
+_NOTHING = frozenset({"n/a", "na", "none", "null", "nil", "unknown", "tbd", "tba", "-", "--", ".", "?", "x", "xxx"})
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad]")
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_PHONE_END = re.compile(r"[^\W\d_]|[;,/]")
+
+
+def form_of(field: SchemaField) -> Form:
+    """How a canonical field compares: by a tag that names a form, else by its type, else by the words in its name."""
+    for form in (*_BY_WORD, "number", "text"):
+        if form in field.tags:
+            return form
+    if field.type.kind in _NUMBERS:
+        return "number"
+    if field.type.kind == "uuid":
+        return "code"
+    words = set(field.name.casefold().split("_"))
+    return next((form for form, known in _BY_WORD.items() if words & known), "text")
+
+
+def normalise(form: Form, value: object) -> str | None:
+    """The form of `value` that is equal for equal things; None if it holds nothing that could match.
+
+    Idempotent: what comes out comes out unchanged.
+    """
+    written = _written(value)
+    if written is None or folded(written) in _NOTHING:
+        return None
+    while (again := _FORMS[form](written)) != written:
+        written = again
+    return written if written and written not in _NOTHING else None
+
+
+def folded(text: str) -> str:
+    """Unicode's compatibility form without case, unseen characters and more than one space at a time (UAX 15)."""
+    return " ".join(normalize("NFKC", _UNSEEN.sub("", text).casefold()).split())
+
+
+def _written(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(Decimal(repr(value)))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).isoformat()
+    if value is None or isinstance(value, list | tuple | dict | bytes | bytearray):
+        return None
+    return str(value)
+
+
+def _email(text: str) -> str:
+    address = folded(text).replace(" ", "")
+    local, _, domain = address.rpartition("@")
+    return address if local and domain else ""
+
+
+def _phone(text: str) -> str:
+    number = folded(text).replace("(0)", "")
+    if end := _PHONE_END.search(number):
+        number = number[: end.start()]
+    digits = "".join(letter for letter in number if letter.isdecimal())
+    digits = re.sub(r"^(?:00)+", "", digits)
+    return digits if len(digits) >= 5 else ""
+
+
+def _code(text: str) -> str:
+    letters = "".join(letter for letter in folded(text) if letter.isalnum()).upper()
+    nothing = not letters.strip("0") or letters.casefold() in _NOTHING
+    return "" if nothing else letters
+
+
+def _web(text: str) -> str:
+    address = _SCHEME.sub("", folded(text).replace(" ", ""))
+    address = re.split(r"[?#]", address, maxsplit=1)[0]
+    host, slash, path = address.partition("/")
+    host = re.sub(r":(?:80|443)$", "", host.rpartition("@")[2]).removeprefix("www.").rstrip(".")
+    return f"{host}{slash}{path}".rstrip("/") if host else ""
+
+
+def _name(text: str) -> str:
+    return " ".join("".join(letter if letter.isalnum() else " " for letter in folded(text)).split())
+
+
+def _number(text: str) -> str:
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return folded(text)
+    if not number.is_finite() or abs(number.adjusted()) > 40:
+        return folded(text)
+    return f"{number.normalize():f}" if number else "0"
+
+
+_FORMS: Mapping[Form, Callable[[str], str]] = {
+    "email": _email,
+    "phone": _phone,
+    "code": _code,
+    "web": _web,
+    "name": _name,
+    "number": _number,
+    "text": folded,
+}

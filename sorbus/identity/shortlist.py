@@ -1,0 +1,49 @@
+"""A target's records by what lets them be compared, for systems that can be listed but not searched."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from sorbus.identity.match import Candidate, Fields, Matcher
+
+
+class Shortlist:
+    """All records of a target in memory; `near` gives the few that a record has to be judged against."""
+
+    def __init__(self, matcher: Matcher, candidates: Iterable[Candidate] = ()) -> None:
+        self._matcher = matcher
+        self._records: dict[str, Candidate] = {}
+        self._by_sign: defaultdict[str, set[str]] = defaultdict(set)
+        for candidate in candidates:
+            self.add(candidate)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, candidate: Candidate) -> None:
+        """Takes a record in, in place of its former state."""
+        self.discard(candidate.external_id)
+        self._records[candidate.external_id] = candidate
+        for sign in self._signs(candidate.fields):
+            self._by_sign[sign].add(candidate.external_id)
+
+    def discard(self, external_id: str) -> None:
+        """Forgets a record, if it was there."""
+        if former := self._records.pop(external_id, None):
+            for sign in self._signs(former.fields):
+                self._by_sign[sign].discard(external_id)
+
+    def near(self, record: Fields) -> list[Candidate]:
+        """The records that share a key, or anything else by which `Matcher.judge` compares, in order of their ids."""
+        found: set[str] = set()
+        for sign in self._signs(record):
+            found |= self._by_sign.get(sign, frozenset())
+        return [self._records[id] for id in sorted(found)]
+
+    def _signs(self, record: Fields) -> Iterator[str]:
+        traits = self._matcher.traits(record)
+        yield from traits.blocks
+        for key in self._matcher.keys:
+            if (form := traits.form(key)) is not None:
+                yield f"key {key} {form}"
