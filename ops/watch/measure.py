@@ -10,13 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.map.model import Flow, Map
-from sorbus.map.timing import parse_timing
+from sorbus.map.timing import longest_pause, parse_timing
 from sorbus.ops.watch import offsets
 from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.letters import OpenLetters
@@ -220,25 +219,6 @@ class Watch:
             )
             for data_type, found in parts.items()
         )
-
-
-def longest_pause(timing: str, *, now: datetime | None = None) -> float:
-    """The longest time between two runs of a flow, in seconds: 0 for real-time, a weekend for a weekday cron."""
-    moment = now if now is not None else datetime.now(UTC)
-    read = parse_timing(timing)
-    if read.every is not None:
-        return read.every.total_seconds()
-    longest = timedelta()
-    before = None
-    # Two months of a daily schedule, and years of a monthly one, hold every irregularity a cron line can have.
-    for _ in range(62):
-        after = read.next_after(moment)
-        if after is None:
-            return 0.0
-        if before is not None:
-            longest = max(longest, after - before)
-        before = moment = after
-    return longest.total_seconds()
 
 
 def _state(flow: Flow, group: Group) -> str:

@@ -79,6 +79,25 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
     return timing
 
 
+def longest_pause(timing: str, *, now: datetime | None = None) -> float:
+    """The longest time between two runs of a schedule, in seconds: 0 for real-time, a weekend for a weekday cron."""
+    moment = now if now is not None else datetime.now(UTC)
+    read = parse_timing(timing)
+    if read.every is not None:
+        return read.every.total_seconds()
+    longest = timedelta()
+    before = None
+    # Two months of a daily schedule, and years of a monthly one, hold every irregularity a cron line can have.
+    for _ in range(62):
+        after = read.next_after(moment)
+        if after is None:
+            return 0.0
+        if before is not None:
+            longest = max(longest, after - before)
+        before = moment = after
+    return longest.total_seconds()
+
+
 def parse_duration(text: str) -> float:
     """`30s`, `5m`, `2h`, `1d` in seconds; ValueError says what to write."""
     found = _EVERY.fullmatch(f"every {text.strip()}")

@@ -12,8 +12,9 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.map.model import Map
+from sorbus.map.timing import longest_pause
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.measure import FlowState, Watch, longest_pause
+from sorbus.ops.watch.measure import FlowState, Watch
 from sorbus.ops.watch.unread import Span, Unread, UnreadReader
 from sorbus.settings import Settings
 
