@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sorbus.avro.encode import NULL, Encoder, encode_long, encoder
+from sorbus.avro.encode import Encoder, encode_long, encoder
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.convert import convert
+from sorbus.mapping.default import encoded_default
 from sorbus.mapping.rule import RuleError
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.text import Loader, TextEncoder, loader, text_encoder
-from sorbus.schema import FieldType, SchemaField
+from sorbus.schema import SchemaField
 
 T = TypeVar("T")
 TextRow = Sequence[bytes | None]
@@ -158,24 +159,14 @@ class RowLayout:
 
 def _constant(field: SchemaField) -> TextEncoder:
     """The encoder of a field that no column fills: its default, null, or an error, whatever it is given."""
-    if field.type.nullable and field.default is None:
-        return lambda _: NULL
-    if field.has_default:
-        value = _default(field.default, field.type)
-        made = encoder(field.type)(value)
+    made = encoded_default(field)
+    if made is not None:
         return lambda _: made
 
     def refuse(_: bytes | None) -> bytes:
         raise ValueError("nothing fills it, and it must have a value")
 
     return refuse
-
-
-def _default(value: object, kind: FieldType) -> object:
-    if kind.kind in ("bytes", "decimal") and isinstance(value, str):
-        raw = value.encode("latin-1")
-        return raw if kind.kind == "bytes" else convert(int.from_bytes(raw, "big", signed=True), kind)
-    return value
 
 
 def encode_items(items: Sequence[bytes]) -> bytes:
