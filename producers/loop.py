@@ -96,7 +96,8 @@ class ProduceLoop:
                 self._back_off(error, failures)
 
     def _back_off(self, error: TransientError, failures: int) -> None:
-        delay = error.retry_after or min(30.0, 0.5 * 2**failures) * (0.5 + random.random() / 2)  # noqa: S311
+        growing = min(30.0, 0.5 * 2 ** min(failures, 6)) * (0.5 + random.random() / 2)  # noqa: S311
+        delay = min(error.retry_after or growing, _LONGEST_PAUSE)
         self._metrics.retried()
         self._health.ready(str(error))
         _log.warning("%s; trying again in %.1f s", error, delay)
