@@ -1,0 +1,185 @@
+"""Duplicate candidates: records that may be in a system already, until a person has said link or create.
+
+One row per record of a system and data type. A new verdict on it replaces an open one; a decision stands until the
+crosswalk links the record (or knows that it is gone), and every decision stays in the audit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, cast
+
+from sorbus.api.interface import Json
+from sorbus.errors import SorbusError
+from sorbus.identity.match import Candidate, Fields, Matcher, Verdict
+from sorbus.identity.statements import statement
+from sorbus.state.database import State
+
+Choice = Literal["link", "create"]
+Shown = Mapping[str, str]
+
+
+class Decision(NamedTuple):
+    """What a person said, to be obeyed before anything is matched again; `external_id` for link."""
+
+    choice: Choice
+    external_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One external record that may be the same: how sure, why, and its fields as people see them."""
+
+    external_id: str
+    score: int
+    reasons: tuple[str, ...]
+    fields: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateCandidate:
+    """A record in doubt. `number` is what people call it by."""
+
+    number: int
+    system: str
+    data_type: str
+    id: str
+    version: int
+    why: str
+    fields: Shown
+    doubts: tuple[Doubt, ...]
+    state: Literal["open", "decided", "done"]
+    found_at: datetime
+    decision: Decision | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+
+
+class Audit(NamedTuple):
+    """One decision on a candidate, or its reopening."""
+
+    at: datetime
+    who: str
+    what: str
+    external_id: str | None
+    reason: str
+
+
+class Candidates:
+    """The duplicate candidates of a map, or of one system and data type."""
+
+    def __init__(self, state: State, system: str | None = None, data_type: str | None = None) -> None:
+        self._state, self.system, self.data_type = state, system, data_type
+
+    def put(
+        self, id: str, version: int, verdict: Verdict, matcher: Matcher, record: Fields, there: Sequence[Candidate]
+    ) -> int:
+        """Notes that a person must decide on `id`, with the fields that tell records apart; its number.
+
+        Of a decision that could not be obeyed the audit keeps what it was; the question is open again.
+        """
+        by_id = {each.external_id: each.fields for each in there}
+        doubts = [
+            {
+                "external_id": alike.external_id,
+                "score": alike.score,
+                "reasons": alike.reasons,
+                "fields": _shown(matcher, by_id.get(alike.external_id, {})),
+            }
+            for alike in verdict.candidates
+        ]
+        rows = self._run(
+            "put",
+            id=id,
+            version=version,
+            why=verdict.why,
+            record=json.dumps(_shown(matcher, record)),
+            candidates=json.dumps(doubts),
+        )
+        return cast("int", rows[0][0])
+
+    def decision_for(self, ids: Collection[str]) -> dict[str, Decision]:
+        """The decisions on these ids that have yet to be carried out. One query."""
+        if not ids:
+            return {}
+        return {
+            cast("str", id): Decision(cast("Choice", choice), cast("str | None", external_id))
+            for id, choice, external_id in self._run("decisions", ids=list(ids))
+        }
+
+    def open(self) -> list[DuplicateCandidate]:
+        """Those that wait for a person, the oldest first."""
+        return [_read(row) for row in self._run("open")]
+
+    def get(self, number: int) -> DuplicateCandidate | None:
+        """The candidate of this number, in whatever state."""
+        rows = self._run("get", number=number)
+        return _read(rows[0]) if rows else None
+
+    def audit(self, number: int) -> list[Audit]:
+        """Everything decided on it, the oldest first."""
+        return [
+            Audit(*cast("tuple[datetime, str, str, str | None, str]", row)) for row in self._run("audit", number=number)
+        ]
+
+    def decide(self, number: int, decision: Decision, *, who: str, reason: str) -> DuplicateCandidate:
+        """Writes down what a person decided, and that they did. It may be changed until it has been carried out.
+
+        SorbusError if there is no such candidate, or it is done.
+        """
+        values = {"choice": decision.choice, "external_id": decision.external_id, "who": who, "reason": reason}
+        rows = self._run("decide", number=number, **values)
+        if rows:
+            return _read(rows[0])
+        known = self.get(number)
+        if known is None:
+            raise SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
+        raise SorbusError(
+            f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.system}, or gone;"
+            f" see `sorbus crosswalk show {known.system} {known.data_type} {known.id}`"
+        )
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many are open, by system and data type."""
+        return {
+            (cast("str", system), cast("str", data_type)): cast("int", count)
+            for system, data_type, count in self._run("count")
+        }
+
+    def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
+        return self._state.run(
+            statement(f"duplicates_{name}"), {"system": self.system, "data_type": self.data_type, **values}
+        )
+
+
+def _shown(matcher: Matcher, fields: Fields) -> dict[str, str]:
+    traits = matcher.traits(fields)
+    return {field: text for field in matcher.shown if (text := traits.text(field))}
+
+
+def _read(row: tuple[object, ...]) -> DuplicateCandidate:
+    number, system, data_type, id, version, why, record, doubts, state, found_at, *rest = row
+    choice, external_id, who, at, reason = rest
+    return DuplicateCandidate(
+        number=cast("int", number),
+        system=cast("str", system),
+        data_type=cast("str", data_type),
+        id=cast("str", id),
+        version=cast("int", version),
+        why=cast("str", why),
+        fields=cast("dict[str, str]", record),
+        doubts=tuple(
+            Doubt(each["external_id"], each["score"], tuple(each["reasons"]), each["fields"])
+            for each in cast("list[dict[str, Json]]", doubts)
+        ),
+        state=cast("Literal['open', 'decided', 'done']", state),
+        found_at=cast("datetime", found_at),
+        decision=Decision(cast("Choice", choice), cast("str | None", external_id)) if choice else None,
+        decided_by=cast("str | None", who),
+        decided_at=cast("datetime | None", at),
+        reason=cast("str | None", reason),
+    )

@@ -1,0 +1,3 @@
+select id, decision, external_id
+from duplicate_candidates
+where system = %(system)s and data_type = %(data_type)s and id = any (%(ids)s) and state = 'decided'
