@@ -42,7 +42,7 @@ class Limiter:
         if status in (429, 503) and retry_after is not None:
             wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
         elif status == 429:
-            wait = -min(max(min(self._seconds, default=1.0), 0.5), 5.0)
+            wait = -min(max(min(self._seconds, default=1.0) / 10, 0.1), 5.0)
         left = self._remaining(headers)
         if wait is None and not left:
             return

@@ -22,7 +22,9 @@ create table rate_window (
     requests integer not null,
     slot bigint not null,
     counts integer[] not null default array_fill(0, array[103]),
-    -- what the system said is left, where it says so; others may spend from the same limit
+    -- when the next is due while more than half is used: a steady stream is refused less often than bursts are
+    due double precision not null default 0,
+    -- what the system said is left, where it says so: others may spend from the same limit; -1: one looks again
     heard_left integer,
     heard_at double precision not null default 0,
     primary key (system, seconds)
@@ -48,21 +50,30 @@ return case
     else counts[at_slot - slot + 1:103] || array_fill(0, array[(at_slot - slot - 1)::integer]) || more
 end;
 
--- Seconds until a window has room for one more; 0 if it has.
-create function rate_room(counts integer[], slot bigint, requests integer, seconds double precision, at double precision)
-returns double precision
-language sql immutable
-return (
-    select case
-        when coalesce(sum(c), 0) < requests then 0
-        else (
-            select (slot + min(place)) * seconds / 100 - at
-            from (select place, sum(d) over (order by place desc) - d as kept from unnest(counts) with ordinality as o(d, place)) as k
-            where kept < requests
-        )
-    end
-    from unnest(counts) as u(c)
-);
+-- Seconds until a window (its counts brought to now) has room for one more, or one is due; not above 0 if it has.
+create function rate_room(
+    counts integer[], slot bigint, requests integer, seconds double precision, due double precision, at double precision
+) returns double precision
+language plpgsql immutable as $$
+declare
+    one integer;
+    used integer := 0;
+    gone integer := 0;
+begin
+    foreach one in array counts loop
+        used := used + one;
+    end loop;
+    if used < requests then
+        return case when used * 2 < requests then 0 else due - at end;
+    end if;
+    foreach one in array counts loop
+        used := used - one;
+        gone := gone + 1;
+        exit when used < requests;
+    end loop;
+    return (slot + gone) * seconds / 100 - at;
+end
+$$;
 
 
 -- Takes a request from all windows and returns 0, or returns the seconds until it is worth asking again. A caller that
@@ -102,10 +113,10 @@ begin
 
     select greatest(wait, max(rate_room(
                 rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 0),
-                greatest(w.slot, floor(at / w.seconds * 100)::bigint), l.requests, w.seconds, at)),
+                greatest(w.slot, floor(at / w.seconds * 100)::bigint), l.requests, w.seconds, w.due, at)),
             max(w.heard_at + w.seconds / 24 - at) filter (where w.heard_left <= 0)),
-        least(1, max(l.seconds / l.requests)),
-        greatest(2, ceil(min(l.requests) * 0.1)),
+        coalesce(max(l.seconds / l.requests) filter (where l.seconds <= 60), 1),
+        greatest(2, ceil(min(l.requests) * 0.05)),
         greatest(2, max(l.seconds) filter (where l.seconds <= 60))
     into wait, gap, lead, horizon
     from unnest(of_requests, of_seconds) as l(requests, seconds)
@@ -128,11 +139,14 @@ begin
             set counts = rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 1),
                 slot = greatest(w.slot, floor(at / w.seconds * 100)::bigint),
                 requests = l.requests,
+                due = case when w.seconds <= 60 then greatest(w.due, at - w.seconds / 20) + w.seconds / l.requests
+                    else 0 end,
                 heard_at = case when w.heard_left <= 0 then at else w.heard_at end,
-                heard_left = case when w.heard_at + w.seconds > at then greatest(0, w.heard_left - 1) end
+                heard_left = case when w.heard_at + w.seconds > at then greatest(-1, w.heard_left - 1) end
             from unnest(of_requests, of_seconds) as l(requests, seconds)
             where w.system = for_system and w.seconds = l.seconds;
-        update rate_flow set taken = me.taken + 1, active_until = at + horizon
+        update rate_flow
+            set taken = me.taken + 1, active_until = at + horizon, wake_at = case when wake_at > at then wake_at else 0 end
             where system = for_system and flow = for_flow;
         return 0;
     end if;
@@ -159,18 +173,19 @@ begin
     if wait >= 0 then
         update rate_system set blocked_until = greatest(blocked_until, at + wait) where system = for_system;
     elsif wait < 0 then
-        -- Those that were on their way when the first was refused don't count as refused again.
+        -- Longer only if it is refused again soon. Those on their way when the first was refused don't count again.
         update rate_system
-            set refusals = case when at - refused_at < 120 then refusals + 1 else 1 end,
-                refused_at = at,
-                blocked_until = at + least(60, -wait * 2 ^ (case when at - refused_at < 120 then refusals else 0 end))
-                    * (1 + random() / 4)
+            set refusals = case when at < refused_at + 1 - 3 * wait * 2 ^ refusals then least(refusals + 1, 10) else 0 end,
+                refused_at = at
             where system = for_system and blocked_until <= at;
+        update rate_system set blocked_until = at + least(60, -wait * 2 ^ refusals) * (1 + random() / 4)
+            where system = for_system and refused_at = at;
     end if;
     -- For a second it only goes down: an answer knows nothing of the requests that were on their way.
     update rate_window w
-        set heard_left = case when w.heard_at > at - 1 then least(w.heard_left, l.remaining) else l.remaining end,
-            heard_at = case when w.heard_at > at - 1 then w.heard_at else at end
+        set heard_left = case when w.heard_at > at - 1 and w.heard_left >= 0 then least(w.heard_left, l.remaining)
+                else l.remaining end,
+            heard_at = case when w.heard_at > at - 1 and w.heard_left >= 0 then w.heard_at else at end
         from unnest(of_seconds, of_left) as l(seconds, remaining)
         where w.system = for_system and w.seconds = l.seconds;
 end
