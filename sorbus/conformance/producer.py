@@ -197,6 +197,11 @@ class ProducerConformance:
         tape.source.spoil(bad)
         tape.until(lambda: bad in tape.rejected, lambda: f"a reject of {bad}: {tape.rejected}")
         tape.until_live(things)
+        tape.source.put({bad: things[bad]})
+        tape.until(
+            lambda: bad not in tape.rejected,
+            lambda: f"{bad} is mended, as it was before, and not published: its dead letter stays open for ever",
+        )
         mended = {**things[bad], "name": "mended"}
         tape.source.put({bad: mended})
         tape.until_live({**things, bad: mended})
