@@ -168,6 +168,9 @@ def _credentials(system: BoundSystem, made: Application) -> Iterator[Finding]:
 
 def _address(system: BoundSystem, connection: HttpConnection, name: str, url: str) -> Iterator[Finding]:
     """What keeps us from sending credentials to an address."""
+    if not url and name == "base_url":
+        message = "nothing says where the application is"
+        yield system.finding("", "missing", message, "write base_url: https://… into the connection")
     if not url or _UNSET.search(url) or _PLACEHOLDER.search(url):
         return
     key = name if name in connection.model_fields_set else ""

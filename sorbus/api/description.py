@@ -58,6 +58,7 @@ class ApiField(_Written):
     required: bool = Field(default=False, description="The API refuses to create a record without it.")
     read_only: bool = False
     once: bool = Field(default=False, description="May be given at creation and never be changed.")
+    sent_as: JsonPath = Field(default="", description="Where it goes in what is sent, if elsewhere: project_id.")
     largest: int | None = Field(default=None, description="Most characters.")
     values: list[str] = Field(default=[], description="The only values it may have.")
     doc: str = ""
@@ -90,7 +91,9 @@ class Operation(_Written):
     fields_at: JsonPath = Field(default="", description="Such as project, or Contacts[0].")
     encoding: Literal["json", "form"] = "json"
     record: JsonPath = Field(default="", description="Where the answer holds the record; empty: the answer is it.")
-    returns: Literal["record", "id", "nothing"] = "record"
+    returns: Literal["record", "id", "reference", "nothing"] = Field(
+        default="record", description="reference: not its id, but what `get` reads it by, where its id is seen."
+    )
     returned_id: JsonPath = Field(default="", description="Where the answer holds the new id, if not the record.")
     partial: bool = Field(default=False, description="Fields that are left out stay as they are (update).")
 
@@ -187,6 +190,9 @@ class Errors(_Written):
     message: list[JsonPath] = Field(default=[], description="Where the words are; the first that holds any.")
     field: list[JsonPath] = Field(default=[], description="Where the field's name is.")
     by_field: JsonPath = Field(default="", description="An object of field -> messages (HubSpot, Redmine and others).")
+    success_says: str = Field(
+        default="", description="An answer 200 that is a list of sentences, one of which has this pattern, is one, too."
+    )
     in_success: JsonPath = Field(default="", description="An answer 200 that holds this is an error all the same.")
 
 
@@ -259,7 +265,7 @@ class Description(_Written):
     title: str
     docs: str = Field(default="", description="The vendor's own documentation.")
     version: str = Field(default="", description="The version of the vendor's API that this was written for.")
-    base_url: str = Field(description="May hold {settings}; the connection may name another.")
+    base_url: str = Field(default="", description="May hold {settings}; empty where the connection has to name it.")
     headers: dict[str, str] = {}
     settings: dict[str, Setting] = {}
     auth: Auth = Auth()

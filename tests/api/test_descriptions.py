@@ -1,0 +1,137 @@
+"""Descriptions: the shipped ones are sound, a user's own may add to them, and what is wrong is said with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sorbus.api.load import load_description, shipped
+from sorbus.errors import MapError
+
+Write = Callable[[str], Path]
+
+SOUND = """\
+api: shop
+title: Shop
+base_url: https://{name}.shop.test/api
+settings:
+  name: {doc: your name there}
+auth: {kind: bearer}
+resources:
+  orders:
+    updated: changed
+    list: {path: /orders, parameters: {fields: "{fields}"}, records: orders}
+    changes: {path: /orders, parameters: {since: "{since}"}, records: orders}
+    get: {path: "/orders/{id}"}
+    create: {method: POST, path: /orders}
+    search:
+      number: {path: /orders, parameters: {number: "{value}"}}
+    fields:
+      number: {required: true}
+      buyer.name: {}
+      buyer.email: {}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        file = tmp_path / "shop.yaml"
+        file.write_text(text, "utf-8")
+        return file
+
+    return write
+
+
+def test_eight_descriptions_come_with_sorbus() -> None:
+    assert shipped() == [
+        "hubspot",
+        "quickbooks",
+        "redmine",
+        "request-tracker",
+        "stripe",
+        "tryton",
+        "xero",
+        "zendesk",
+    ]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_description_says_where_it_comes_from_and_how_to_write(name: str) -> None:
+    description = load_description(name)
+    assert description.api == name
+    assert description.docs.startswith("https://")
+    assert description.version
+    assert description.auth.doc
+    for resource in description.resources.values():
+        assert resource.list
+        assert resource.get
+        assert resource.create
+        assert resource.fields[resource.id].read_only or resource.fields[resource.id].once
+        assert resource.search, "without a search, nothing is matched before it is created"
+
+
+def test_the_names_of_a_resources_fields_are_filled_in(write: Write) -> None:
+    orders = load_description(str(write(SOUND))).resources["orders"]
+    assert orders.list is not None
+    assert orders.list.parameters == {"fields": "number,buyer"}
+    contacts = load_description("hubspot").resources["contacts"]
+    assert contacts.changes is not None
+    assert isinstance(contacts.changes.body, dict)
+    assert isinstance(asked := contacts.changes.body["properties"], list)
+    assert {"email", "firstname"} < set(map(str, asked))
+    assert "id" not in asked
+
+
+def test_a_description_of_ones_own_adds_to_a_shipped_one(write: Write) -> None:
+    file = write(
+        "extends: hubspot\nresources:\n  contacts:\n    marker: properties.our_id\n"
+        "    search: {properties.our_id: {path: /x, parameters: {q: '{value}'}}}\n"
+        "    fields: {properties.our_id: {largest: 40}}\n"
+    )
+    own, theirs = load_description(str(file)), load_description("hubspot")
+    assert own.resources["companies"] == theirs.resources["companies"]
+    contacts = own.resources["contacts"]
+    assert contacts.marker == "properties.our_id"
+    assert set(contacts.fields) == {*theirs.resources["contacts"].fields, "properties.our_id"}
+    assert contacts.get is not None
+    assert contacts.get.parameters["properties"].endswith(",our_id")
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "line", "says"),
+    [
+        ("title: Shop", "titel: Shop", 1, "the description has no title"),
+        ("get: {path", "gett: {path", 12, "did you mean get?"),
+        ("{kind: bearer}", "{kind: bear}", 6, "auth.kind can't be that"),
+        ("{kind: bearer}", "{kind: oauth2}", 6, "where tokens come from"),
+        ("{name}.shop", "{nam}.shop", 3, "did you mean name?"),
+        ('since: "{since}"', "since: now", 11, "since when"),
+        ('"/orders/{id}"', "/orders/1", 12, "which record"),
+        ("      number: {path", "      nummer: {path", 15, "did you mean number?"),
+        ("buyer.name", '"buyer[.name"', 18, "is no path"),
+        ("updated: changed\n", "marker: number2\n", 9, "nothing finds them by it"),
+        (
+            "records: orders}\n    changes",
+            "records: orders, pagination: {style: cursor}}\n    changes",
+            10,
+            "add token:",
+        ),
+        ("auth:", "hook: nothing\nauth:", 6, "write MODULE:CLASS"),
+        ("api: shop", "extends: shoop", 1, "no description is called 'shoop'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(write: Write, written: str, instead: str, line: int, says: str) -> None:
+    assert written in SOUND
+    with pytest.raises(MapError) as caught:
+        load_description(str(write(SOUND.replace(written, instead))))
+    assert any(found.line == line and says in str(found) for found in caught.value.findings), str(caught.value)
+
+
+def test_a_description_that_is_not_there_is_told_from_one_of_a_near_name(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="did you mean xero"):
+        load_description("xerro", tmp_path)
+    with pytest.raises(MapError, match=r"there is no file .*apis/mine\.yaml"):
+        load_description("apis/mine.yaml", tmp_path)
