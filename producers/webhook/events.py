@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from typing import NamedTuple
 
 from sorbus.api.description import JsonPath, Webhooks
@@ -15,7 +17,7 @@ _LONGEST_ID = 1000
 
 
 class Told(NamedTuple):
-    """One event: its notice with a key that its repetitions share ("" if it names none), or why there is no notice."""
+    """One event: its notice with a key that its repetitions share ("" if it has no id), or why there is no notice."""
 
     notice: Notice | None
     key: str = ""
@@ -71,8 +73,7 @@ def _read(hearing: Hearing, event: Json, delivery: str, received_at: int) -> Tol
         return Told(None, why="malformed")
     is_gone = _longest(dict.fromkeys(said.deleted, ""), kind) is not None
     own = _text(read_path(event, webhooks.delivery_id)) if webhooks.delivery_id else delivery
-    key = "\0".join((own, kind, resource, id)) if own else ""
-    return Told(Notice(resource, id, is_gone, received_at), key)
+    return Told(Notice(resource, id, is_gone, received_at), f"{own}\0{_digest(event)}" if own else "")
 
 
 def _longest(types: Mapping[str, str], kind: str) -> str | None:
@@ -83,6 +84,12 @@ def _longest(types: Mapping[str, str], kind: str) -> str | None:
     return types[max(fitting, key=len)] if fitting else None
 
 
+def _digest(event: Json) -> str:
+    """Not every vendor's ids are as unique as they look: what says something else is no repetition."""
+    return blake2b(json.dumps(event, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _text(value: Json) -> str:
-    """An id or type as text; empty for what is neither text nor a whole number."""
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    """An id or type as text; empty for what is neither printable text nor a whole number."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if text.isprintable() else ""

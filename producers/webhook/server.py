@@ -60,13 +60,18 @@ class _Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """The socket to serve on, 0 taking a free port; TransientError if it is taken."""
+    # Named TCP, or asyncio leaves Nagle's delay on.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=socket.IPPROTO_TCP)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
     except OSError as error:
+        listener.close()
         raise TransientError(
             f"can't receive webhooks on {host}:{port}: {error.strerror}; choose another --port"
         ) from error
+    return listener
 
 
 def serve(

@@ -118,9 +118,10 @@ class InboxWriter:
 
     def __init__(self, settings: Settings, names: Names, *, patience: float = 3.0) -> None:
         """`patience`: seconds until a message that Kafka has not confirmed counts as failed."""
+        # Not idempotent: a notice twice is harmless, and such a producer can end in a state that only a restart mends.
         self._names = names
         config = {
-            "enable.idempotence": True,
+            "acks": "all",
             "compression.type": "lz4",
             "linger.ms": 1,
             "queue.buffering.max.messages": 10_000,

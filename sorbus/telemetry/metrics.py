@@ -35,6 +35,15 @@ WEBHOOK_SECONDS = Histogram(
 )
 INBOX_MALFORMED = Counter("sorbus_inbox_malformed", "Messages in an inbox that are no notices, skipped.", ["system"])
 
+LAST_POLL = Gauge(
+    "sorbus_last_poll_timestamp_seconds", "Last complete poll; at first: the start.", ["system", "data_type"]
+)
+POLL_PERIOD = Gauge(
+    "sorbus_poll_period_seconds", "The longest pause between polls by their schedule.", ["system", "data_type"]
+)
+POLL_SECONDS = Gauge("sorbus_poll_seconds", "How long the last complete poll took.", ["system", "data_type"])
+POLL_READ = Counter("sorbus_poll_records", "Records that polls have read.", ["system", "data_type"])
+
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
 DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
 APPLY = Histogram(
@@ -52,6 +61,19 @@ DELAY = Histogram(
 RETRIES = Counter("sorbus_retries", "Transient faults that were tried again.", ["system", "flow"])
 PAUSED = Gauge("sorbus_paused", "1 while the flow waits for its target to answer again.", ["flow"])
 LAST_DELIVERY = Gauge("sorbus_last_delivery_timestamp_seconds", "When the target last took a batch.", ["flow"])
+
+
+API_REQUESTS = Counter(
+    "sorbus_api_requests",
+    "Requests to a system behind HTTP, by the answer's class (2xx); none: it never came.",
+    ["system", "method", "status"],
+)
+API_SECONDS = Histogram(
+    "sorbus_api_seconds",
+    "How long a system behind HTTP took to answer.",
+    ["system"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
 
 
 class ProducerMetrics:
@@ -101,14 +123,28 @@ class ProducerMetrics:
         self._retries.inc()
 
 
+class ApiMetrics:
+    """The hooks of a transport, for one system behind HTTP."""
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._seconds = API_SECONDS.labels(system)
+
+    def answered(self, method: str, status: int | None, seconds: float) -> None:
+        """A request had its answer, or none (None: the connection failed, or it took too long)."""
+        API_REQUESTS.labels(self._system, method, "none" if status is None else f"{status // 100}xx").inc()
+        self._seconds.observe(seconds)
+
+
 class WebhookMetrics:
     """The hooks of the webhook service, for one system; "" for what names none of ours."""
 
     def __init__(self, system: str) -> None:
         self._system = system
         self._seconds = WEBHOOK_SECONDS.labels(system)
-        for outcome in ("accepted", "unsigned"):  # from the first scrape on, so that a first refusal is a rise
-            WEBHOOKS.labels(system, outcome)
+        if system:  # there from the first scrape on, so that a first refusal is a rise
+            WEBHOOKS.labels(system, "unsigned")
+            WEBHOOKS.labels(system, "accepted")
 
     def answered(self, outcome: str, seconds: float) -> None:
         """A delivery was answered; `outcome` is one of a few short words."""
@@ -119,6 +155,23 @@ class WebhookMetrics:
         """Events of verified deliveries: told, unmapped or malformed."""
         if count:
             WEBHOOK_EVENTS.labels(self._system, outcome).inc(count)
+
+
+class PollMetrics:
+    """The hooks of one data type's polls; `period` is the longest pause between two, in seconds."""
+
+    def __init__(self, system: str, data_type: str, *, period: float) -> None:
+        self._last = LAST_POLL.labels(system, data_type)
+        self._seconds = POLL_SECONDS.labels(system, data_type)
+        self._read = POLL_READ.labels(system, data_type)
+        self._last.set_to_current_time()
+        POLL_PERIOD.labels(system, data_type).set(period)
+
+    def polled(self, read: int, seconds: float) -> None:
+        """The application has been asked for all that is new, or for everything."""
+        self._read.inc(read)
+        self._seconds.set(seconds)
+        self._last.set_to_current_time()
 
 
 class ConsumerMetrics:

@@ -42,12 +42,18 @@ class House:
 
 @contextmanager
 def serving(
-    settings: Settings, names: Names, *, patience: float = 3.0, body_within: float = 10.0, headers_within: float = 10.0
+    settings: Settings,
+    names: Names,
+    *,
+    patience: float = 3.0,
+    body_within: float = 10.0,
+    headers_within: float = 10.0,
+    most_at_a_time: int = 256,
 ) -> Iterator[House]:
     """Runs the service in a thread for every scheme of `signed`."""
     heard = {scheme: Hearing(scheme, said, (SECRET,), RESOURCES, {}, URL) for scheme, said in SCHEMES.items()}
     stop, writer, listener = Stop(), InboxWriter(settings, names, patience=patience), listen("127.0.0.1", 0)
-    deliveries = Deliveries(heard, writer, body_within=body_within)
+    deliveries = Deliveries(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time)
     thread = threading.Thread(
         target=serve,
         args=(application(deliveries), listener, stop, lambda: None),

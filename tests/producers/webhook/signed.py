@@ -20,7 +20,7 @@ EVENT = Event(
 
 
 def webhooks(signature: str, **more: object) -> Webhooks:
-    return Webhooks.model_validate({"signature": signature, "event": EVENT, **more})
+    return Webhooks.model_validate({"signature": signature, "event": EVENT} | more)
 
 
 ZENDESK = {

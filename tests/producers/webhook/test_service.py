@@ -8,6 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -50,12 +51,13 @@ def test_several_events_of_one_delivery_become_several_notices_and_those_of_no_u
     broken: list[object] = [
         {"type": "contact.created", "id": None},
         "text",
+        {"type": "contact.created", "id": "\ud800"},
         {"type": "contact.created", "id": "x" * 2000},
     ]
     assert house.post([ANNA, *useless, firm, *broken]) == 200
     assert notices(settings, names, expected=2) == [TOLD, Notice("companies", "7", False, 0)]
     after = {why: counted("sorbus_webhook_events_total", outcome=why) - count for why, count in before.items()}
-    assert after == {"unmapped": 2, "malformed": 3, "told": 2}
+    assert after == {"unmapped": 2, "malformed": 4, "told": 2}
     assert house.post([]) == 200
 
 
@@ -124,21 +126,21 @@ def test_slow_bodies_and_slow_headers_are_given_up(house: House) -> None:
     assert house.post(ANNA) == 200
 
 
-def test_one_address_can_only_have_so_many_requests_at_a_time(house: House) -> None:
-    house.deliveries._most_at_a_time = 3
-    held = [socket.create_connection(("127.0.0.1", house.port), timeout=20) for _ in range(3)]
-    try:
-        for connection in held:
+def test_one_address_can_only_have_so_many_requests_at_a_time(
+    settings: Settings, names: Names, make_inbox: Callable[[str], None]
+) -> None:
+    make_inbox("standard")
+    with serving(settings, names, most_at_a_time=3) as house, ExitStack() as held:
+        for _ in range(3):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=20))
             connection.sendall(
                 b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
             )
             assert connection.recv(100).startswith(b"HTTP/1.1 100"), "it is not waiting for the body"
         refused = house.client.post("/webhooks/standard", json=ANNA)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-    finally:
-        for connection in held:
-            connection.close()
-    assert _until(lambda: house.post(ANNA) == 200)
+        held.close()
+        assert _until(lambda: house.post(ANNA) == 200)
 
 
 def test_200_deliveries_at_once_are_all_taken(house: House, settings: Settings, names: Names) -> None:
