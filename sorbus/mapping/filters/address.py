@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PARTS = ("street", "postcode", "city", "region", "country")
 _NUMBER_LAST = re.compile(r"^(?P<street>.*\D)[\s,]+(?P<number>\d+\s?[a-zA-Z]?([-/]\d*\s?[a-zA-Z]?)?)$")
+_WITH_COUNTRY = re.compile(r"^[A-Z]{1,2}-(?=\d)")
+"""D-12209, S-958 22: the way of the CEPT, still common."""
 _NUMBER_FIRST = re.compile(r"^(?P<number>\d+[a-zA-Z]?([-/]\d+[a-zA-Z]?)?)[\s,]+(?P<street>.*\D.*)$")
 
 
@@ -55,10 +57,11 @@ def postcode(value: str, country: object) -> str:
     if code is None:
         raise ValueError(f"the country {shown(country)} is no text")
     rules = _rules(code)
-    plain = "".join(value.upper().split())
+    value = _WITH_COUNTRY.sub("", value.strip().upper())
+    plain = "".join(value.split())
     if not plain:
         raise ValueError("the postal code is blank")
-    for written in (" ".join(value.upper().split()), plain, *_spaced(plain, rules)):
+    for written in (" ".join(value.split()), plain, *_spaced(plain, rules)):
         if all(pattern.fullmatch(written) for pattern in rules.postal_code_matchers):
             return next((form for form in _spaced(plain, rules) if _like_example(form, rules)), written)
     examples = ", ".join(str(example) for example in rules.postal_code_examples[:2])
@@ -141,10 +144,10 @@ def _code_in(line: str, rules: ValidationRules) -> re.Match[str] | None:
     spans = [(a, b) for a in range(len(words)) for b in (a + 2, a + 1) if b <= len(words)]
     for first, behind in spans:
         start, end = words[first].start(), words[behind - 1].end()
-        text = re.sub(r"^[A-Z]{1,2}-(?=\d)", "", line[start:end].upper())
+        text = _WITH_COUNTRY.sub("", line[start:end].upper())
         has_form = all(pattern.fullmatch(text) for pattern in rules.postal_code_matchers)
         if has_form and rules.postal_code_matchers and any(c.isdigit() for c in text):
-            return re.compile(re.escape(text), re.IGNORECASE).search(line, start)
+            return re.compile("([A-Z]{1,2}-)?" + re.escape(text), re.IGNORECASE).search(line, start)
     return None
 
 

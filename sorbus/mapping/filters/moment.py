@@ -9,6 +9,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.number import as_decimal
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.kinds import EXACT, FLOAT, TEXT
 
@@ -76,6 +77,8 @@ def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime
     `tz` says where times without an offset were written; of two readings when clocks go back, the earlier. A date
     becomes its midnight there. Numbers count from 1970: `value | datetime("epoch")`, "epoch_ms", "epoch_us".
     """
+    if format in _SINCE and isinstance(value, str):
+        value = as_decimal(value)
     if isinstance(value, int | float | Decimal):
         return _since_epoch(value, format)
     if isinstance(value, datetime):

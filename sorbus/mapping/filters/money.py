@@ -23,7 +23,7 @@ _FOUR = frozenset({"CLF", "UYW"})
 _MINOR_UNITS = {**dict.fromkeys(_NONE | _NONE_IN_FRANCS, 0), **dict.fromkeys(_THREE, 3), **dict.fromkeys(_FOUR, 4)}
 """ISO 4217, list one: those that have not two."""
 _EXACT = Context(prec=60, traps=[Inexact])
-_CODE = re.compile(r"^[A-Z]{3}\b|\b[A-Z]{3}$")
+_CODE = re.compile(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])")
 _SPACES = "\u00a0\u202f\u2009 "
 _NEGATIVE = re.compile(r"^\((.*)\)$|^(.*)-$")
 
@@ -56,7 +56,7 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
         return as_decimal(value)
     from babel.numbers import NumberFormatError, parse_decimal
 
-    written = _amount_of(value)
+    written = _amount_of(value, locale)
     is_negative = False
     if found := _NEGATIVE.match(written):
         written, is_negative = (found[1] or found[2] or "").strip(), True
@@ -146,14 +146,22 @@ def _decimals(number: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def _amount_of(value: str) -> str:
+def _amount_of(value: str, locale: str) -> str:
     """What is left when a code or symbol of a currency is taken away."""
-    written = value.strip()
-    written = _CODE.sub("", written).strip(_SPACES)
-    for symbol in sorted(_symbols(), key=len, reverse=True):
+    written = _CODE.sub("", value.strip(), count=1).strip(_SPACES)
+    for symbol in _symbols_in(locale):
         if symbol in written:
             return written.replace(symbol, "", 1).strip(_SPACES)
     return written
+
+
+@cache
+def _symbols_in(locale: str) -> tuple[str, ...]:
+    """Every symbol that people of a locale may write, the longest first."""
+    from babel import Locale
+
+    own = Locale.parse(locale.replace("-", "_")).currency_symbols.values()
+    return tuple(sorted({*_symbols(), *own} - {""}, key=len, reverse=True))
 
 
 @cache
@@ -204,5 +212,6 @@ _WRITTEN = [
     ),
     *(("VND", "₫"), ("THB", "฿"), ("PHP", "₱"), ("NGN", "₦"), ("GEL", "₾"), ("KZT", "₸"), ("CRC", "₡"), ("PYG", "₲")),
     ("CHF", "Fr."),
+    ("DKK", "kr."),
 ]
 """CLDR's symbols, narrow ones included."""

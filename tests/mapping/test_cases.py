@@ -1,0 +1,112 @@
+"""Hundreds of values as people write them, from many countries: tests/mapping/cases/*.csv.
+
+Columns: country; rule; value (or a record as JSON); what comes out, or `!` and words of the refusal (any of those
+between `|`); the standard, library or sample data that says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sorbus.mapping.rule import RuleError, compile_rule
+
+CASES = [
+    pytest.param(*row, id=f"{file.stem}-{number}")
+    for file in sorted((Path(__file__).parent / "cases").glob("*.csv"))
+    for number, row in enumerate([*csv.reader(file.open(encoding="utf-8", newline=""))][1:], 2)
+]
+AMOUNTS = st.decimals(-(10**12), 10**12, places=2)
+LOCALES = st.sampled_from(["en_US", "de_DE", "fr_FR", "de_CH", "en_IN", "nb_NO", "pt_BR", "ja_JP", "pl_PL", "he_IL"])
+CURRENCIES = st.sampled_from(["EUR", "USD", "JPY", "KWD", "CLF", "HUF"])
+
+
+def run(rule: str, value: object, record: Mapping[str, object] | None = None) -> object:
+    return compile_rule(rule, lookups={})(value, record or {})
+
+
+def plain(value: object) -> str:
+    """As the table writes it; the spaces of CLDR's formats are of many kinds."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value).replace("\u00a0", " ").replace("\u202f", " ")
+
+
+@pytest.mark.parametrize(("country", "rule", "value", "expected", "source"), CASES)
+def test_a_value_as_people_write_it(country: str, rule: str, value: str, expected: str, source: str) -> None:
+    record: dict[str, object] = json.loads(value) if value.startswith("{") else {}
+    if expected.startswith("!"):
+        with pytest.raises(RuleError) as refused:
+            run(rule, record.get("value", value), record)
+        assert any(words in str(refused.value) for words in expected[1:].split("|"))
+    else:
+        found = run(rule, record.get("value", value), record)
+        assert Decimal(expected) == found if isinstance(found, Decimal) else plain(found) == expected
+
+
+def test_the_table_is_as_large_and_as_wide_as_was_asked() -> None:
+    countries = {str(case.values[0]) for case in CASES}
+
+    assert len(CASES) >= 300
+    assert len(countries) >= 25
+
+
+@given(amount=AMOUNTS, locale=LOCALES)
+def test_money_written_for_people_is_read_back_to_the_last_unit(amount: Decimal, locale: str) -> None:
+    assert run(f'value | money_text("{locale}") | money("{locale}")', amount) == amount
+
+
+@given(amount=AMOUNTS, locale=LOCALES, currency=CURRENCIES)
+def test_money_with_its_currency_is_read_back_to_the_last_unit(amount: Decimal, locale: str, currency: str) -> None:
+    written = str(run(f'value | money_text("{locale}", "{currency}")', amount))
+    written = "".join(mark for mark in written if mark.isprintable())  # marks of writing direction
+
+    assert run(f'value | money("{locale}")', written.replace("\u200f", "").replace("\u200e", "")) == amount
+
+
+@given(units=st.integers(-(10**15), 10**15), currency=CURRENCIES)
+def test_minor_units_there_and_back_are_the_same(units: int, currency: str) -> None:
+    assert run(f'value | from_minor_units("{currency}") | minor_units("{currency}")', units) == units
+
+
+@given(number=st.integers(10**6, 10**11), region=st.sampled_from(["GB", "US", "DE", "FR", "IT", "BR", "JP", "AU"]))
+def test_a_phone_number_made_plain_stays_as_it_is_and_is_read_back_from_its_display(number: int, region: str) -> None:
+    try:
+        made = run(f'value | phone("{region}")', str(number))
+    except RuleError:
+        assume(False)
+    assert run("value | phone", made) == made
+    assert run("value | phone_text | phone", made) == made
+    assert run("value | phone_text | phone_text", made) == run("value | phone_text", made)
+
+
+@given(
+    day=st.dates(date(1000, 1, 1)),
+    order=st.sampled_from([("DMY", "%d/%m/%Y"), ("MDY", "%m-%d-%Y"), ("YMD", "%Y.%m.%d")]),
+)
+def test_a_date_written_in_a_said_order_is_read_back(day: date, order: tuple[str, str]) -> None:
+    name, format = order
+
+    assert run(f'value | any_date("{name}")', day.strftime(format).rjust(10, "0")) == day
+
+
+@given(name=st.text(st.characters(categories=["L", "Zs", "P"]), max_size=30))
+def test_names_made_tidy_twice_are_as_made_tidy_once(name: str) -> None:
+    once = run("value | name_case", name)
+
+    assert run("value | name_case", once) == once
+
+
+def test_a_postal_code_made_plain_stays_as_it_is() -> None:
+    for case in CASES:
+        country, rule, _, expected, _ = map(str, case.values)
+        if "| postcode(" in rule and not expected.startswith("!"):
+            assert run(f'value | postcode("{country}")', expected) == expected
