@@ -96,6 +96,7 @@ class Records:
     def create(self, fields: Record, by: str) -> Record:
         """A new record. Refused, if a field is wrong."""
         with self.lock:
+            fields = _as_kept(fields)
             self._check(fields, None)
             if not fields.get("name"):
                 raise Refused("name", "can't be blank")
@@ -109,6 +110,7 @@ class Records:
             before = self.get(id)
             if before is None:
                 return None
+            fields = _as_kept(fields)
             self._check(fields, id)
             kept = {"id": id, "archived": before["archived"]} if whole else before
             blank = dict.fromkeys(sorted(FIELDS)) | {"lines": []} if whole else {}
@@ -171,6 +173,12 @@ class Records:
         if self.heard:
             self.heard(write)
         return after or {}
+
+
+def _as_kept(fields: Record) -> Record:
+    """An amount may come as a number, and is given back as text in the application's own way."""
+    amount = fields.get("amount")
+    return {**fields, "amount": f"{amount:.4f}"} if isinstance(amount, int | float) else fields
 
 
 def moment(record: Record) -> datetime:
