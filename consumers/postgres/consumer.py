@@ -10,7 +10,7 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from sorbus.avro.decode import Undecodable
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Refusal, Resource, Step
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, int_cell, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.faults import CopyContext, copy_context, try_value
 from sorbus.consumers.postgres.merge import (
@@ -24,6 +24,7 @@ from sorbus.consumers.postgres.merge import (
     upsert,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.preview import preview_write
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN, check_columns, plan_target, target_parts
 from sorbus.errors import PermanentError, TransientError
@@ -147,6 +148,26 @@ class PostgresConsumer:
                 refusals.append(Refusal(place, error))
         self._deliver(packed, refusals, again, alone)
         return refusals
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """The row that would be written, or go. TransientError, AuthError."""
+        session = self._session
+        if session is None or session.closed:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        children = {name: (self._tables[name], child.parent) for name, child in self._options.children.items()}
+        try:
+            packed = self._pack(0, delivery)
+            with postgres_errors(f"flow {self._flow.flow.id}"):
+                return preview_write(
+                    session,
+                    delivery.id.decode(errors="replace"),
+                    (self._tables[""], self._options.key),
+                    children,
+                    lambda: self._write(session, [packed], again=False, alone=False),
+                    unshown=frozenset({VERSION_COLUMN}),
+                )
+        except PermanentError as error:
+            return Preview("refuse", str(error))
 
     def _pack(self, place: int, delivery: Delivery) -> _Packed:
         id, version, is_deleted, schema, data, at = delivery

@@ -1,0 +1,86 @@
+"""What can be done about one record in the application: decided first, then carried out, or only shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sorbus.api.interface import Found
+from sorbus.consumers.http.compare import Fields
+from sorbus.identity.match import Alike, Candidate
+
+
+class Note(NamedTuple):
+    """Nothing to send; `fields` is what the application has of ours (None: the version needs no noting)."""
+
+    why: str
+    fields: Fields | None = None
+
+
+class Forget(NamedTuple):
+    """Nothing to send, and the record is gone."""
+
+    why: str
+
+
+class Create(NamedTuple):
+    """Make it: whatever the crosswalk says of it, it isn't there."""
+
+    why: str
+    fields: Fields
+
+
+class Again(NamedTuple):
+    """Send once more the very request that may have made it, so that the application says which one it made."""
+
+    why: str
+    fields: Fields
+    key: str
+
+
+class LinkTo(NamedTuple):
+    """It is there already; what differs is decided once it is linked."""
+
+    why: str
+    external_id: str
+
+
+class Update(NamedTuple):
+    """Send `changes`, and note that the application has `fields`. `current` None: it can't be read."""
+
+    why: str
+    external_id: str
+    changes: Fields
+    fields: Fields
+    current: Found | None
+
+
+class Remove(NamedTuple):
+    """Delete it, or set `changes` where deletes are soft."""
+
+    why: str
+    external_id: str
+    current: Found | None
+    changes: Fields | None = None
+
+
+class Ask(NamedTuple):
+    """A person has to say which of `candidates` it is, or that it is none; `there` are those records as they are.
+
+    `reason`: duplicate, or uncertain of one that may have been made by us.
+    """
+
+    why: str
+    reason: str
+    candidates: tuple[Alike, ...] = ()
+    there: Sequence[Candidate] = ()
+
+
+class Wait(NamedTuple):
+    """It can be told only in so many seconds."""
+
+    why: str
+    seconds: float
+
+
+Action = Note | Forget | Create | Again | LinkTo | Update | Remove | Ask | Wait

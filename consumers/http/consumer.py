@@ -1,0 +1,235 @@
+"""The HTTP consumer: the records of a batch side by side, each in its own order, each made once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from threading import Lock
+from typing import NamedTuple
+
+import stamina
+from pydantic import BaseModel
+
+from sorbus.api.connection import HttpConnection, application
+from sorbus.api.interface import Transport
+from sorbus.api.records import open_api
+from sorbus.api.transport import open_transport
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
+from sorbus.consumers.http.decide import Decider, is_settled
+from sorbus.consumers.http.deliver import Deliverer
+from sorbus.consumers.http.finder import Finder
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.plan import discover_resources, plan_flow
+from sorbus.consumers.http.preview import Previewer
+from sorbus.consumers.http.shape import Shape, resource_names
+from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.identity.candidates import Candidates
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.match import Matcher
+from sorbus.state.database import State
+
+_BEGIN = 8.0
+_RETURN = 18.0
+"""Seconds in which records of a batch are begun, and in which `apply` answers, whatever is still under way."""
+_TRIES = 3
+_SOON = 2.0
+"""A wait that an application asks for and that is no longer than this many seconds is waited for where it is."""
+
+
+class _Later(NamedTuple):
+    """A record that was not begun."""
+
+
+_Outcome = _Later | SorbusError | None
+
+
+class HttpConsumer:
+    """Delivers one flow into one resource of an application behind HTTP."""
+
+    Connection: type[BaseModel] = HttpConnection
+    Target: type[BaseModel] = HttpTarget
+    batch = 200
+
+    def __init__(self, flow: BoundFlow, state: State | None = None) -> None:
+        assert isinstance(flow.options, HttpTarget)
+        self._flow, self._options = flow, flow.options
+        self._state = state or State.of(flow.system.topic_prefix)
+        self._crosswalk = Crosswalk(self._state, flow.system.name, flow.flow.data_type)
+        self._transport: Transport | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._done: dict[tuple[bytes, int], PermanentError | None] = {}
+
+    @classmethod
+    def plan(cls, flow: BoundFlow) -> list[Step]:
+        """What has to be made in Sorbus's own state; MapError for what the application's description doesn't have."""
+        return plan_flow(flow)
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """The resources that the application's description names."""
+        return discover_resources(system)
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The resource, and RESOURCE.LIST for each list field."""
+        assert isinstance(options, HttpTarget)
+        return resource_names(options)
+
+    @classmethod
+    def makes_tables(cls, options: BaseModel) -> bool:  # noqa: ARG003
+        """Never: the application's resources are its own."""
+        return False
+
+    @classmethod
+    def fills(cls, options: BaseModel) -> dict[str, frozenset[str]]:
+        """The field that holds our id, where the flow names one."""
+        assert isinstance(options, HttpTarget)
+        return {"": frozenset({options.marker} if options.marker else ())}
+
+    def open(self) -> None:
+        """Gets ready; asks nothing yet. TransientError without the state's tables, MapError."""
+        flow = self._flow
+        made = application(flow.system)
+        shape = Shape(flow, made)
+        self._crosswalk.find(["-"])
+        transport = self._transport = open_transport(made, self._state, flow=flow.flow.id)
+        api = open_api(transport)
+        candidates = Candidates(self._state, flow.system.name, flow.flow.data_type)
+        matcher = Matcher(flow.data_type, flow.schema)
+        finder = Finder(api, self._options, shape, matcher, self._crosswalk)
+        decider = Decider(flow, made.description, api, shape, finder, matcher, self._crosswalk, candidates)
+        self._deliverer = Deliverer(flow, api, shape, finder, decider, matcher, self._crosswalk, candidates)
+        self._previewer = Previewer(self._options.resource, api, shape, decider, self._crosswalk)
+        self._pool = ThreadPoolExecutor(made.description.concurrency, thread_name_prefix=f"deliver {flow.flow.id}")
+
+    def close(self) -> None:
+        """Leaves. Requests under way end by themselves; what they did is looked up when their records come again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._transport is not None:
+            self._transport.close()
+        self._pool = self._transport = None
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """What `apply` would do with it now. TransientError, AuthError."""
+        return self._previewer.preview(delivery)
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:  # noqa: ARG002 - every record is claimed
+        """Delivers what it can in some seconds; see `sorbus.connector.Consumer`."""
+        if self._pool is None:
+            raise TransientError(f"flow {self._flow.flow.id} is not open")
+        left = [one for one in deliveries if (one.id, one.version) not in self._done]
+        if left:
+            self._apply(left, self._pool, again)
+        refusals = [
+            Refusal(place, error)
+            for place, one in enumerate(deliveries)
+            if (error := self._done[one.id, one.version]) is not None
+        ]
+        self._done.clear()
+        return refusals
+
+    def _apply(self, deliveries: Sequence[Delivery], pool: ThreadPoolExecutor, again: bool) -> None:
+        ids = {one.id.decode(errors="replace"): one for one in deliveries}
+        with ExitStack() as claim:
+            ours = claim.enter_context(self._crosswalk.claim(list(ids)))
+            links = self._crosswalk.find(list(ours))
+            round = _Round(self._deliverer, again, pool._max_workers)
+            futures: dict[Future[_Outcome], Delivery] = {}
+            for id, one in ids.items():
+                if id not in ours:
+                    continue
+                if is_settled(one, links.get(id), again=again):
+                    self._done[one.id, one.version] = None
+                else:
+                    futures[pool.submit(round.run, one)] = one
+            wait(futures, timeout=_RETURN)
+            for future in futures:
+                future.cancel()
+            running = [future for future in futures if not future.done()]
+            if running:
+                # Their records stay claimed until they are through: nobody begins them a second time meanwhile.
+                _close_when_done(claim.pop_all(), running)
+        others = len(ids) - len(ours)
+        self._conclude(futures, others)
+
+    def _conclude(self, futures: dict[Future[_Outcome], Delivery], others: int) -> None:
+        """Notes what was finished and raises what keeps the rest: the worst first."""
+        faults: list[SorbusError] = []
+        begun_later = len(futures)
+        for future, one in futures.items():
+            if not future.done() or future.cancelled():
+                continue
+            outcome = future.result()
+            if isinstance(outcome, PermanentError | None):
+                self._done[one.id, one.version] = outcome
+                begun_later -= 1
+            elif isinstance(outcome, SorbusError):
+                faults.append(outcome)
+        transient = [fault for fault in faults if isinstance(fault, TransientError)]
+        unfinished = [fault for fault in faults if isinstance(fault, Unfinished)]
+        for fault in faults:
+            if not isinstance(fault, TransientError | Unfinished):
+                raise fault
+        if transient:
+            raise transient[0]
+        if unfinished:
+            raise min(unfinished, key=lambda fault: fault.retry_after)
+        what = f"{len(self._done)} records of flow {self._flow.flow.id} are delivered, {begun_later + others} are left"
+        if others:
+            raise Unfinished(f"{what}, of which {others} are in another process's hands", retry_after=1.0)
+        if begun_later:
+            raise Unfinished(what, retry_after=0.0 if all(future.done() for future in futures) else 1.0)
+
+
+class _Round:
+    """One call of `apply`: ends early when time is up or the application is out of order."""
+
+    def __init__(self, deliverer: Deliverer, again: bool, side_by_side: int) -> None:
+        self._deliverer, self._again, self._most = deliverer, again, side_by_side
+        self._until = time.monotonic() + _BEGIN
+        self._failures = 0
+        self._lock = Lock()
+
+    def run(self, delivery: Delivery) -> _Outcome:
+        """Delivers one record, with a few tries. Errors come back: they concern the batch, not this thread."""
+        if time.monotonic() >= self._until or self._failures >= self._most:
+            return _Later()
+        try:
+            for attempt in stamina.retry_context(
+                on=_wait, attempts=_TRIES, timeout=_BEGIN, wait_initial=0.2, wait_max=2.0, wait_jitter=0.3
+            ):
+                with attempt:
+                    self._deliverer.deliver(delivery, again=self._again)
+        except PermanentError as error:
+            return error
+        except SorbusError as error:
+            with self._lock:
+                self._failures += 1 if isinstance(error, TransientError) else self._most
+            return error
+        return None
+
+
+def _wait(error: Exception) -> bool | float:
+    """Whether a record is tried once more at once, and after how many seconds."""
+    if not isinstance(error, TransientError):
+        return False
+    if error.retry_after is None:
+        return True
+    return error.retry_after if error.retry_after <= _SOON else False
+
+
+def _close_when_done(claim: ExitStack, running: Sequence[Future[_Outcome]]) -> None:
+    left, lock = set(running), Lock()
+
+    def ended(future: Future[_Outcome]) -> None:
+        with lock:
+            left.discard(future)
+            is_last = not left
+        if is_last:
+            claim.close()
+
+    for future in running:
+        future.add_done_callback(ended)

@@ -1,0 +1,246 @@
+"""What is to be done about one record: from what we know of it, what the application has, and what a person said.
+
+It only reads, so that a preview is the same decision, not carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from sorbus.api.description import Description
+from sorbus.api.interface import Api, Found
+from sorbus.api.path import read_path
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.compare import Fields, differing
+from sorbus.consumers.http.finder import Finder
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.errors import PermanentError
+from sorbus.identity.candidates import Candidates, Decision
+from sorbus.identity.crosswalk import Crosswalk, Link
+from sorbus.identity.match import Alike, Candidate, Matcher, Verdict
+
+_GRACE = timedelta(seconds=2)
+"""How long a request of which nothing more is heard may still be on its way to being carried out."""
+_PATIENCE = timedelta(minutes=2)
+"""How long a creation is repeated with its key before we look for what it made."""
+
+
+class Decider:
+    """Decides for the records of one flow."""
+
+    def __init__(
+        self,
+        flow: BoundFlow,
+        description: Description,
+        api: Api,
+        shape: Shape,
+        finder: Finder,
+        matcher: Matcher,
+        crosswalk: Crosswalk,
+        candidates: Candidates,
+    ) -> None:
+        assert isinstance(flow.options, HttpTarget)
+        self._flow, self._options, self._description = flow.flow, flow.options, description
+        self._api, self._shape, self._finder, self._matcher = api, shape, finder, matcher
+        self._crosswalk, self._candidates = crosswalk, candidates
+        self._reads = bool(shape.resource.get or description.hook)
+
+    def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
+        """The next step. `wanted` None: the record was deleted. PermanentError when it can't be made or found."""
+        id = delivery.id.decode(errors="replace")
+        if is_settled(delivery, link, again=again):
+            return Note("the application has this state of it already, or a newer one")
+        if wanted is None:
+            return self._delete(id, link)
+        if link is None:
+            return self._unlinked(id, wanted)
+        if link.state == "intended":
+            return self._intended(id, wanted, link)
+        if link.state == "gone":
+            return self._returned(id, wanted, link)
+        return self._linked(id, wanted, link, again=again)
+
+    def linked_to(self, id: str, wanted: Wanted, external_id: str) -> Action:
+        """What is to be done when the record is linked to an external one that was found."""
+        return self._linked(id, wanted, Link(external_id, 0, "linked", "", None, None), again=True)
+
+    def _linked(self, id: str, wanted: Wanted, link: Link, *, again: bool) -> Action:
+        assert link.external_id is not None
+        if not again and link.sent == wanted.fields:
+            return Note("its fields are what was sent last", wanted.fields)
+        if not self._reads:
+            was = link.sent if isinstance(link.sent, dict) else {}
+            changes = {path: value for path, value in wanted.fields.items() if path not in was or was[path] != value}
+            return Update("the application can't be asked what it has", link.external_id, changes, wanted.fields, None)
+        current = self._api.get(self._options.resource, link.external_id)
+        if current is None:
+            if self._options.on_missing == "refuse":
+                raise PermanentError(
+                    f"{self._options.resource} {link.external_id} was deleted in {self._flow.to}, and the flow's target"
+                    " says on_missing: refuse; delete the record at its owner, or `sorbus crosswalk unlink` it to have"
+                    " it made again",
+                    reason="missing",
+                    value=link.external_id,
+                )
+            found = self._unlinked(id, wanted)
+            return found._replace(why=f"{link.external_id} was deleted there by hand; {found.why}")
+        changes = self._changes(id, wanted.fields, current)
+        if not changes:
+            return Note("the application has these values already", wanted.fields)
+        return Update("it differs from its owner's", link.external_id, changes, wanted.fields, current)
+
+    def _changes(self, id: str, fields: Fields, current: Found) -> Fields:
+        """The fields to send. A record without our mark gets it, unless people use that field."""
+        changes = differing(fields, current.record, self._shape.resource.fields, self._shape.items)
+        marker = self._shape.marker
+        if marker and marker not in fields and not self._is_fixed(marker) and not read_path(current.record, marker):
+            changes = {**changes, marker: id}
+        return changes
+
+    def _is_fixed(self, path: str) -> bool:
+        field = self._shape.resource.fields.get(path)
+        return field is not None and (field.once or field.read_only)
+
+    def _unlinked(self, id: str, wanted: Wanted) -> Action:
+        decision = self._candidates.decision_for([id]).get(id)
+        if decision is not None and decision.external_id is not None:
+            return self._decided(decision, wanted)
+        marked = self._finder.marked(id)
+        if marked:
+            return self._one_of(marked, "it carries our id", "duplicate")
+        if decision is not None:
+            return self._decided(decision, wanted)
+        if self._flow.on_duplicate == "create" or not self._finder.keys:
+            return Create("it is not linked yet, and the flow matches by nothing", wanted.fields)
+        return self._matched(id, wanted)
+
+    def _decided(self, decision: Decision, wanted: Wanted) -> Action:
+        if decision.external_id is None:
+            return Create("a person decided that it is a new one", wanted.fields)
+        if self._reads and self._api.get(self._options.resource, decision.external_id) is None:
+            return Ask(f"{decision.external_id}, which a person chose, is not there any more", "duplicate")
+        return LinkTo("a person decided so", decision.external_id)
+
+    def _matched(self, id: str, wanted: Wanted) -> Action:
+        found = self._finder.candidates(wanted)
+        if found is None:
+            raise PermanentError(
+                f"{self._flow.to} can't be searched by {', '.join(self._finder.keys)}, nor listed; write on_duplicate:"
+                " create to make the record all the same",
+                reason="unmatched",
+            )
+        verdict = self._judge(id, wanted, found).under(self._flow.on_duplicate)
+        if verdict.action == "create":
+            return Create(verdict.why, wanted.fields)
+        if verdict.external_id is None or verdict.action == "ask":
+            return Ask(verdict.why, "duplicate", verdict.candidates, found)
+        return LinkTo(verdict.why, verdict.external_id)
+
+    def _judge(self, id: str, wanted: Wanted, found: Sequence[Candidate]) -> Verdict:
+        """The matcher's verdict; what we only remember must still be there to count."""
+        ours = self._finder.wanted_view(wanted)
+        taken = {external_id: other for external_id, other in self._finder.taken(found).items() if other != id}
+        while True:
+            verdict = self._matcher.judge(ours, found, taken)
+            named = [one.external_id for one in verdict.candidates] + [verdict.external_id or ""]
+            lost = {external_id for external_id in named if self._reads and self._finder.is_lost(external_id)}
+            if not lost:
+                return verdict
+            found = [one for one in found if one.external_id not in lost]
+
+    def _one_of(self, external_ids: list[str], why: str, reason: str) -> Action:
+        if len(external_ids) == 1:
+            return LinkTo(why, external_ids[0])
+        found = tuple(Alike(external_id, 99, (why,)) for external_id in external_ids[:10])
+        return Ask(f"{len(external_ids)} records could be it: {', '.join(external_ids[:10])}", reason, found)
+
+    def _intended(self, id: str, wanted: Wanted | None, link: Link) -> Action:
+        """It was being made when we heard no more of it: never a second time without knowing."""
+        assert link.intended_at is not None
+        decision = self._candidates.decision_for([id]).get(id)
+        if decision is not None and wanted is not None:
+            return self._decided(decision, wanted)
+        age = datetime.now(UTC) - link.intended_at
+        description = self._description
+        has_key = bool(description.idempotency_header or description.idempotency_parameter)
+        has_key = has_key and age < description.idempotency_lasts * 0.9 and link.sent is not None
+        fields: Fields = link.sent if isinstance(link.sent, dict) else wanted.fields if wanted else {}
+        if has_key and age < _PATIENCE:
+            return Again("it was being made: the same request with the same key says what came of it", fields, link.key)
+        found = self._made_before(id, wanted, fields)
+        if found:
+            return self._one_of(found, "it was being made, and is there", "uncertain")
+        if found is None and has_key:
+            return Again("it was being made: the same request with the same key says what came of it", fields, link.key)
+        if found is None:
+            return Ask("it was being made, and whether it was can't be asked", "uncertain")
+        left = link.intended_at + self._shape.resource.settle + _GRACE - datetime.now(UTC)
+        if left > timedelta(0):
+            return Wait("it was being made, and may still appear", left.total_seconds())
+        if wanted is None:
+            return Forget("it was being made, and is not there")
+        return Create("it was being made, and is not there", wanted.fields)
+
+    def _made_before(self, id: str, wanted: Wanted | None, sent: Fields) -> list[str] | None:
+        """What the creation under way may have made; None if that can't be told."""
+        marked = self._finder.marked(id)
+        if marked is not None:
+            return marked
+        if self._flow.on_duplicate != "create" and wanted is not None and self._finder.keys:
+            found = self._finder.candidates(wanted)
+            if found:
+                taken = self._finder.taken(found)
+                verdict = self._judge(id, wanted, [one for one in found if one.external_id not in taken])
+                if verdict.external_id is not None:
+                    return [verdict.external_id]
+                if verdict.action == "ask":
+                    return [one.external_id for one in verdict.candidates]
+            if found is not None:
+                return []
+        return self._finder.alike(sent)
+
+    def _returned(self, id: str, wanted: Wanted, link: Link) -> Action:
+        """Its owner has it again; the application may have it still (a soft delete, or deletes that are ignored)."""
+        if link.external_id is not None and self._reads and self._is_free(id, link.external_id):
+            current = self._api.get(self._options.resource, link.external_id)
+            if current is not None:
+                return LinkTo("its owner has it again", link.external_id)
+        return self._unlinked(id, wanted)
+
+    def _is_free(self, id: str, external_id: str) -> bool:
+        return self._crosswalk.canonical_of([external_id]).get(external_id, id) == id
+
+    def _delete(self, id: str, link: Link | None) -> Action:
+        if self._flow.deletes == "ignore":
+            return Forget("the flow says deletes: ignore")
+        if link is None or link.state == "gone":
+            return Forget("the application has no record of it")
+        if link.state == "intended":
+            return self._intended(id, None, link)
+        assert link.external_id is not None
+        if self._flow.deletes == "soft":
+            changes: Fields = dict(self._options.deleted)
+            current = self._api.get(self._options.resource, link.external_id) if self._reads else None
+            if self._reads and current is None:
+                return Forget("it is gone there already")
+            left = (
+                differing(dict(changes), current.record, self._shape.resource.fields, {}) if current else dict(changes)
+            )
+            return Remove("its owner has deleted it", link.external_id, current, left)
+        needs = self._shape.resource.revision or self._shape.resource.etag
+        current = self._api.get(self._options.resource, link.external_id) if needs and self._reads else None
+        if needs and self._reads and current is None:
+            return Forget("it is gone there already")
+        return Remove("its owner has deleted it", link.external_id, current)
+
+
+def is_settled(delivery: Delivery, link: Link | None, *, again: bool) -> bool:
+    """Whether the application has this version or a newer one; an intent has only been begun."""
+    if link is None or link.version < delivery.version:
+        return False
+    if link.version > delivery.version:
+        return True
+    return link.state != "intended" and not again

@@ -1,0 +1,180 @@
+"""Delivering one record: deciding and doing, step by step, until the application has it and the crosswalk says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from sorbus.api.interface import Api, Record
+from sorbus.api.path import read_path
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.compare import Fields, body
+from sorbus.consumers.http.decide import Decider
+from sorbus.consumers.http.finder import Finder
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.identity.candidates import Candidates
+from sorbus.identity.crosswalk import Crosswalk, Link
+from sorbus.identity.match import Matcher, Verdict
+
+_STEPS = 10
+_SHORT = 2.5
+"""Seconds that a record waits where it is; more than that the whole batch waits for, with health and group at ease."""
+
+
+class Deliverer:
+    """Delivers the records of one flow, one at a time per record; the caller has claimed it."""
+
+    def __init__(
+        self,
+        flow: BoundFlow,
+        api: Api,
+        shape: Shape,
+        finder: Finder,
+        decider: Decider,
+        matcher: Matcher,
+        crosswalk: Crosswalk,
+        candidates: Candidates,
+    ) -> None:
+        assert isinstance(flow.options, HttpTarget)
+        self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
+        self._api, self._shape, self._finder, self._decider = api, shape, finder, decider
+        self._matcher, self._crosswalk, self._candidates = matcher, crosswalk, candidates
+
+    def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
+        """Brings the record up to date there. All errors of the interface; what was done so far is noted."""
+        wanted = None if delivery.deleted else self._shape(delivery)
+        id = delivery.id.decode(errors="replace")
+        link = self._crosswalk.find([id]).get(id)
+        is_new = wanted is not None and (link is None or link.state != "linked")
+        alone: AbstractContextManager[None] = self._finder.alone(wanted) if is_new and wanted else nullcontext()
+        with alone:
+            for _ in range(_STEPS):
+                action = self._decider.decide(delivery, wanted, link, again=again)
+                if self._do(action, id, delivery.version, wanted, link):
+                    return
+                link = self._crosswalk.find([id]).get(id)
+        raise TransientError(
+            f"{self._said(id)} changes in {self._system} as fast as it is read; it is tried again later"
+        )
+
+    def _do(self, action: Action, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
+        """Carries it out; False: there is more to decide."""
+        match action:
+            case Note(fields=fields):
+                if fields is not None:
+                    self._crosswalk.applied(id, version, fields)
+            case Forget():
+                self._crosswalk.gone(id, version)
+            case Wait(seconds=seconds):
+                if seconds > _SHORT:
+                    raise Unfinished(f"{self._said(id)}: {action.why}", retry_after=seconds)
+                time.sleep(seconds)
+                return False
+            case LinkTo(external_id=external_id):
+                self._clear(id, link)
+                # Not yet this version: what differs is still to be sent.
+                self._crosswalk.link(id, external_id, version - 1, None)
+                return False
+            case Create(fields=fields):
+                self._create(id, version, fields, wanted, link)
+            case Again(fields=fields, key=key):
+                try:
+                    self._crosswalk.link(id, self._post(id, fields, key), version - 1, fields)
+                except PermanentError:
+                    self._crosswalk.withdraw(id)  # what it says of itself now decides
+                return False
+            case Update():
+                return self._update(action, id, version)
+            case Remove():
+                self._remove(action)
+                self._crosswalk.gone(id, version)
+            case Ask():
+                self._ask(action, id, version, wanted)
+        return True
+
+    def _clear(self, id: str, link: Link | None) -> None:
+        """What the crosswalk said of it is void."""
+        if link is not None and link.state == "linked":
+            self._crosswalk.unlink(id)
+        elif link is not None and link.state == "intended":
+            self._crosswalk.withdraw(id)
+
+    def _create(self, id: str, version: int, fields: Fields, wanted: Wanted | None, link: Link | None) -> None:
+        self._clear(id, link)
+        key = self._crosswalk.intend(id, version, fields)
+        try:
+            made = self._post(id, fields, key)
+        except (PermanentError, AuthError, Unfinished) as error:
+            if not (isinstance(error, PermanentError) and error.reason == "too large"):
+                self._crosswalk.withdraw(id)  # refused, or not even sent: nothing was made
+            raise
+        try:
+            self._crosswalk.link(id, made, version, fields)
+        except PermanentError:
+            self._crosswalk.withdraw(id)  # the application gave us what belongs to another record
+            raise
+        if wanted is not None:
+            self._finder.made(made, wanted)
+
+    def _post(self, id: str, fields: Fields, key: str) -> str:
+        """Makes it, its intent noted before; the new external id."""
+        made = self._api.create(self._resource, creation(self._shape, id, fields), key=key)
+        external_id = read_path(made, self._shape.resource.id)
+        if external_id is None or external_id == "":
+            raise TransientError(
+                f"{self._system} made {self._said(id)} without saying as what: its answer holds no"
+                f" {self._shape.resource.id}; it is looked for"
+            )
+        return str(external_id)
+
+    def _update(self, action: Update, id: str, version: int) -> bool:
+        current = action.current
+        changes = body(action.changes, current.record if current else None)
+        if changes and not self._unless_gone(
+            lambda: self._api.update(self._resource, action.external_id, changes, current=current)
+        ):
+            return False
+        self._crosswalk.applied(id, version, action.fields)
+        return True
+
+    def _remove(self, action: Remove) -> None:
+        current, changes = action.current, action.changes
+        if changes is None:
+            self._unless_gone(lambda: self._api.delete(self._resource, action.external_id, current=current))
+        elif changes:
+            fields = body(changes, current.record if current else None)
+            self._unless_gone(lambda: self._api.update(self._resource, action.external_id, fields, current=current))
+
+    def _unless_gone(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except PermanentError as error:
+            if error.reason != "gone":
+                raise
+            return False
+        return True
+
+    def _ask(self, action: Ask, id: str, version: int, wanted: Wanted | None) -> None:
+        record = self._finder.wanted_view(wanted) if wanted else {}
+        verdict = Verdict("ask", action.why, candidates=action.candidates)
+        self._candidates.put(id, version, verdict, self._matcher, record, action.there)
+        raise PermanentError(
+            f"{self._said(id)} may be in {self._system} already: {action.why}; see `sorbus duplicates list` and decide",
+            reason=action.reason,
+            value=id,
+        )
+
+    def _said(self, id: str) -> str:
+        return f"{self._flow.flow.data_type} {id}"
+
+
+def creation(shape: Shape, id: str, fields: Fields) -> Record:
+    """The record to make: what has a value, and our mark."""
+    given = {path: value for path, value in fields.items() if value is not None}
+    if shape.marker and shape.marker not in given:
+        given[shape.marker] = id
+    return body(given)

@@ -1,0 +1,141 @@
+"""Finding a record that the application has already, before making another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import Lock
+
+from sorbus.api.interface import Api, Record
+from sorbus.api.path import read_path
+from sorbus.consumers.http.compare import Fields, differing
+from sorbus.consumers.http.listed import Listed
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.match import Candidate, Matcher
+from sorbus.identity.shortlist import Shortlist
+
+_RECENT = 10_000
+_STRIPES = 512
+
+
+class Finder:
+    """What of one resource could be a record of ours. Safe for threads."""
+
+    def __init__(self, api: Api, options: HttpTarget, shape: Shape, matcher: Matcher, crosswalk: Crosswalk) -> None:
+        self._api, self._resource, self._shape = api, options.resource, shape
+        self._matcher, self._crosswalk = matcher, crosswalk
+        self.keys = [key for key in matcher.keys if key in shape.into]
+        """The match keys that the application has a field for."""
+        self._recent = Shortlist(matcher)
+        self._order: dict[str, None] = {}
+        self._recent_lock = Lock()
+        self._listed = Listed(api, options, shape, matcher, self.view)
+        self._locks = [Lock() for _ in range(_STRIPES)]
+        self._unsearchable: set[str] = set()
+
+    def marked(self, id: str) -> list[str] | None:
+        """The external ids of records that carry our id, as the application has them now; None if it can't be asked."""
+        marker = self._shape.marker
+        found = self._search(marker, id) if marker else None
+        return None if found is None else [self._id(one) for one in found if str(read_path(one, marker)) == id]
+
+    def candidates(self, wanted: Wanted) -> list[Candidate] | None:
+        """Records that may be this one; None if the application can be asked for none of its match keys."""
+        ours = self.wanted_view(wanted)
+        found: dict[str, Candidate] = {}
+        asked: set[tuple[str, str]] = set()
+        listed = False
+        for field, value in self._matcher.queries(ours):
+            into = self._shape.into.get(field)
+            if into is None or (into, value.casefold()) in asked:
+                continue
+            asked.add((into, value.casefold()))
+            records = self._search(into, value)
+            if records is not None:
+                found |= {self._id(one): self._candidate(one) for one in records}
+            elif field in self.keys:
+                listed = True
+        if listed:
+            more = self._listed.like(ours)
+            if more is None:
+                return None
+            found |= {one.external_id: one for one in more}
+        with self._recent_lock:
+            recent = self._recent.near(ours)
+        for one in recent:
+            found.setdefault(one.external_id, one)
+        return list(found.values())
+
+    def alike(self, sent: Fields) -> list[str] | None:
+        """The external ids of those that have all of `sent` and are nobody's yet; None if all can't be read."""
+        if self._shape.resource.list is None:
+            return None
+        given = {path: value for path, value in sent.items() if value not in (None, "", [], {})}
+        found = [
+            self._id(record)
+            for record in self._listed.all()
+            if not differing(given, record, self._shape.resource.fields, self._shape.items)
+        ]
+        taken = self._crosswalk.canonical_of(found)
+        return [external_id for external_id in found if external_id not in taken]
+
+    def made(self, external_id: str, wanted: Wanted) -> None:
+        """We have just made it: a search may not know it yet."""
+        with self._recent_lock:
+            self._recent.add(Candidate(external_id, self.wanted_view(wanted)))
+            self._order[external_id] = None
+            if len(self._order) > _RECENT:
+                oldest = next(iter(self._order))
+                del self._order[oldest]
+                self._recent.discard(oldest)
+
+    def is_lost(self, external_id: str) -> bool:
+        """Whether a record that we only remember is there no more; it is forgotten then."""
+        with self._recent_lock:
+            is_remembered = external_id in self._order or external_id in self._listed
+        if not is_remembered or self._api.get(self._resource, external_id) is not None:
+            return False
+        with self._recent_lock:
+            self._order.pop(external_id, None)
+            self._recent.discard(external_id)
+        self._listed.discard(external_id)
+        return True
+
+    @contextmanager
+    def alone(self, wanted: Wanted) -> Iterator[None]:
+        """Keeps two records with a match key in common from being looked for, and made, at the same time."""
+        traits = self._matcher.traits(self.wanted_view(wanted))
+        forms = {(key, form) for key in self.keys if (form := traits.form(key)) is not None}
+        with ExitStack() as held:
+            for stripe in sorted({hash(form) % _STRIPES for form in forms}):
+                held.enter_context(self._locks[stripe])
+            yield
+
+    def taken(self, candidates: Collection[Candidate]) -> dict[str, str]:
+        """Those that are linked: external -> canonical id."""
+        return self._crosswalk.canonical_of([one.external_id for one in candidates])
+
+    def wanted_view(self, wanted: Wanted) -> Mapping[str, object]:
+        """Our record by canonical names, its values as the application would hold them."""
+        mapped = {field: wanted.fields[into] for field, into in self._shape.into.items() if into in wanted.fields}
+        return {**wanted.record, **mapped}
+
+    def view(self, record: Record) -> Mapping[str, object]:
+        """The application's record by canonical names."""
+        return {field: read_path(record, into) for field, into in self._shape.into.items()}
+
+    def _search(self, into: str, value: str) -> list[Record] | None:
+        if into in self._unsearchable:
+            return None
+        found = self._api.search(self._resource, into, value)
+        if found is None:
+            self._unsearchable.add(into)
+        return None if found is None else list(found)
+
+    def _candidate(self, record: Record) -> Candidate:
+        return Candidate(self._id(record), self.view(record))
+
+    def _id(self, record: Record) -> str:
+        return str(read_path(record, self._shape.resource.id))

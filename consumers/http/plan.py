@@ -1,0 +1,55 @@
+"""What `sorbus plan` says of a flow into an application behind HTTP, and `sorbus discover` of the application."""
+
+from __future__ import annotations
+
+from sorbus.api.connection import application
+from sorbus.connector import BoundFlow, BoundSystem, Resource, Step
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.shape import Shape, target_finding
+from sorbus.errors import Finding, MapError
+from sorbus.mapping.failure import closest
+from sorbus.settings import Settings
+from sorbus.state.database import plan_state
+
+
+def plan_flow(flow: BoundFlow) -> list[Step]:
+    """The state's step; MapError with all that the description says against the flow."""
+    check_flow(flow)
+    return plan_state(Settings().database, flow.system.topic_prefix)
+
+
+def check_flow(flow: BoundFlow) -> None:
+    """MapError with all that can't work, found without asking the application."""
+    made = application(flow.system)
+    options = flow.options
+    assert isinstance(options, HttpTarget)
+    shape = Shape(flow, made)
+    resource, name, findings = shape.resource, options.resource, list[Finding]()
+    if not made.description.hook:
+        wanted = {"create": resource.create, "update": resource.update}
+        if flow.flow.deletes == "hard":
+            wanted["delete"] = resource.delete
+        for what, operation in wanted.items():
+            if operation is None:
+                cure = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
+                findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", cure))
+    for path in (*options.deleted, *([options.marker] if options.marker else [])):
+        if path not in resource.fields:
+            message = f"{name} has no field {path!r}"
+            findings.append(target_finding(flow, "unknown-field", message, closest(path, resource.fields)))
+    if flow.flow.deletes == "soft" and not options.deleted:
+        message = "deletes are soft, and nothing says how a deleted record looks there"
+        cure = "write target: {deleted: {FIELD: VALUE}}, or deletes: hard"
+        findings.append(target_finding(flow, "no-soft-delete", message, cure))
+    for missing in shape.missing():
+        message = f"nothing fills {name}.{missing}, which the application requires"
+        findings.append(target_finding(flow, "unfilled", message, "add a row for it to the mapping sheet"))
+    if findings:
+        raise MapError(findings)
+
+
+def discover_resources(system: BoundSystem) -> list[Resource]:
+    """The application's resources, as its description has them."""
+    from sorbus.api.catalog import resources_of_description
+
+    return resources_of_description(application(system).description)

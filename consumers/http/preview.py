@@ -1,0 +1,99 @@
+"""What would be sent for a record, and why; nothing but reads."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from sorbus.api.interface import Api, Call, Found, Json
+from sorbus.api.path import read_path
+from sorbus.api.values import dump_json, load_json
+from sorbus.connector import Delivery, Preview
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.compare import Fields, body
+from sorbus.consumers.http.decide import Decider
+from sorbus.consumers.http.deliver import creation
+from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.errors import PermanentError
+from sorbus.identity.crosswalk import Crosswalk
+
+_KEY = "(made when it is sent)"
+
+
+class Previewer:
+    """Shows decisions in place of carrying them out."""
+
+    def __init__(self, resource: str, api: Api, shape: Shape, decider: Decider, crosswalk: Crosswalk) -> None:
+        self._resource, self._api, self._shape = resource, api, shape
+        self._decider, self._crosswalk = decider, crosswalk
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """See `sorbus.connector.Previews`."""
+        id = delivery.id.decode(errors="replace")
+        try:
+            wanted = None if delivery.deleted else self._shape(delivery)
+            link = self._crosswalk.find([id]).get(id)
+            return self._shown(id, wanted, self._decider.decide(delivery, wanted, link))
+        except PermanentError as error:
+            return Preview("refuse", str(error))
+
+    def _shown(self, id: str, wanted: Wanted | None, action: Action) -> Preview:
+        resource, api = self._resource, self._api
+        match action:
+            case Note() | Forget() | Wait():
+                return Preview("nothing", action.why)
+            case Create(fields=fields):
+                return Preview(
+                    "create", action.why, _request(api.creating(resource, creation(self._shape, id, fields), key=_KEY))
+                )
+            case Again(fields=fields, key=key):
+                return Preview(
+                    "create", action.why, _request(api.creating(resource, creation(self._shape, id, fields), key=key))
+                )
+            case Update(external_id=external_id, changes=changes, current=current):
+                sent = body(changes, current.record if current else None)
+                call = api.updating(resource, external_id, sent, current=current)
+                return Preview("update", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
+            case Remove(external_id=external_id, changes=None, current=current):
+                call = api.deleting(resource, external_id, current=current)
+                return Preview("delete", f"{resource} {external_id}: {action.why}", _request(call))
+            case Remove(external_id=external_id, changes=changes, current=current):
+                assert changes is not None
+                call = api.updating(resource, external_id, body(changes), current=current)
+                return Preview("delete", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
+            case LinkTo(external_id=external_id):
+                assert wanted is not None
+                then = self._shown(id, wanted, self._decider.linked_to(id, wanted, external_id))
+                return Preview("link", f"to {resource} {external_id}: {action.why}; then {then.action}", then.request)
+            case Ask():
+                found: list[JsonValue] = [
+                    {"external_id": one.external_id, "score": one.score, "reasons": list(one.reasons)}
+                    for one in action.candidates
+                ]
+                return Preview("ask", action.why, {"candidates": found} if found else None)
+
+
+def _request(call: Call, changes: Fields | None = None, current: Found | None = None) -> JsonValue:
+    """The call as JSON, decimals as they are written; with each changed field's old and new value."""
+    shown: Json = {"method": call.method, "path": call.path}
+    if call.parameters:
+        shown["parameters"] = dict(call.parameters)
+    if call.headers:
+        shown["headers"] = dict(call.headers)
+    if call.json is not None:
+        shown["json"] = call.json
+    if call.form is not None:
+        shown["form"] = dict(call.form)
+    if changes is not None:
+        shown["changes"] = {
+            path: [read_path(current.record, path) if current else None, value] for path, value in changes.items()
+        }
+    made: JsonValue = _plain(load_json(dump_json(shown)))
+    return made
+
+
+def _plain(value: Json) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,0 +1,171 @@
+"""How a canonical record becomes the fields of an application's resource: made once for a flow, then only called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sorbus.api.connection import Application
+from sorbus.api.description import ApiField, ApiResource
+from sorbus.api.interface import Json, Record
+from sorbus.api.path import write_path
+from sorbus.api.values import to_json
+from sorbus.avro.decode import Undecodable, read_record
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.http.compare import Fields
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.errors import Finding, MapError, PermanentError
+from sorbus.mapping.assign import Assignment, assign_target
+from sorbus.mapping.failure import closest
+
+
+class Wanted(NamedTuple):
+    """A record as its owner has it (`record`, canonical) and what the application is to have of it (`fields`)."""
+
+    record: Mapping[str, object]
+    fields: Fields
+
+
+class _List(NamedTuple):
+    path: str
+    assignments: Sequence[Assignment]
+    fields: Mapping[str, ApiField]
+
+
+def resource_names(options: HttpTarget) -> dict[str, str]:
+    """Part -> name: the resource for the record itself, RESOURCE.LIST for a list field's items."""
+    return {"": options.resource, **{name: f"{options.resource}.{into}" for name, into in options.lists.items()}}
+
+
+class Shape:
+    """A flow's fields in one resource. MapError when the sheet names what the resource doesn't have."""
+
+    def __init__(self, flow: BoundFlow, application: Application) -> None:
+        options = flow.options
+        assert isinstance(options, HttpTarget)
+        self.resource = _resource(flow, options, application)
+        self.marker = self.resource.marker if options.marker is None else options.marker
+        parts = assign_target(
+            flow.mapping,
+            flow.system.name,
+            flow.flow.data_type,
+            flow.schema,
+            resource_names(options),
+            flow.lookups,
+        )
+        findings: list[Finding] = []
+        self._rows = list(_known(flow, self.resource.fields, parts.get("", ()), findings))
+        self._lists: dict[str, _List] = {}
+        for name in options.lists:
+            path = self.resource.lists[options.lists[name]]
+            start = f"{path}[]."
+            inner = {key[len(start) :]: found for key, found in self.resource.fields.items() if key.startswith(start)}
+            rows = list(_known(flow, inner, parts.get(name, ()), findings))
+            self._lists[name] = _List(path, rows, {row.into: inner[row.into] for row in rows})
+        if findings:
+            raise MapError(findings)
+        self.into = {row.source: row.into for row in self._rows if row.source is not None}
+        """Canonical field -> the resource's field that it fills."""
+        self.items = {found.path: found.fields for found in self._lists.values()}
+        """A list's path -> its items' fields."""
+        self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+
+    def missing(self) -> list[str]:
+        """The fields without which the application makes no record, and that nothing fills."""
+        filled = {row.into for row in self._rows} | set(self.items) | {self.marker}
+        roots = {into.partition(".")[0].partition("[")[0] for into in filled}
+        return [
+            name
+            for name, field in self.resource.fields.items()
+            if field.required and not field.read_only and name not in filled and name not in roots and "[]" not in name
+        ]
+
+    def __call__(self, delivery: Delivery) -> Wanted:
+        """What the application is to have. PermanentError that names the field, where a value can't be made."""
+        record = self._decoded(delivery)
+        fields: Fields = {}
+        for row in self._rows:
+            fields[row.into] = _made(row, record, self.resource.fields[row.into])
+        for name, into in self._lists.items():
+            items = record.get(name)
+            fields[into.path] = [_item(into, item, record["id"]) for item in items] if isinstance(items, list) else []
+        return Wanted(record, fields)
+
+    def _decoded(self, delivery: Delivery) -> dict[str, object]:
+        try:
+            found, end = read_record(delivery.schema, delivery.data, delivery.at)
+        except Undecodable as error:
+            raise PermanentError(f"the record can't be decoded: {error}", reason="undecodable") from error
+        if end != len(delivery.data):
+            raise PermanentError(
+                f"the record ends at byte {end} of {len(delivery.data)}: not what its schema says", reason="undecodable"
+            )
+        return {**self._defaults, "id": delivery.id.decode(errors="replace"), **found}
+
+
+def _resource(flow: BoundFlow, options: HttpTarget, application: Application) -> ApiResource:
+    description = application.description
+    found = description.resources.get(options.resource)
+    if found is None:
+        message = f"{description.title} has no resource {options.resource!r}"
+        raise MapError(
+            [target_finding(flow, "unknown-resource", message, closest(options.resource, description.resources))]
+        )
+    findings = []
+    for name, into in options.lists.items():
+        field = flow.schema.by_name.get(name)
+        if field is None or field.type.item is None or field.type.item.kind != "record":
+            message = f"{flow.flow.data_type} has no list of records {name!r}"
+            findings.append(target_finding(flow, "unknown-field", message, closest(name, flow.schema.by_name)))
+        elif into not in found.lists:
+            message = f"{options.resource} has no list {into!r}"
+            findings.append(target_finding(flow, "unknown-list", message, closest(into, found.lists)))
+    if findings:
+        raise MapError(findings)
+    return found
+
+
+def target_finding(flow: BoundFlow, code: str, message: str, cure: str) -> Finding:
+    """Something to mend in a flow's `target:`."""
+    document = flow.system.document
+    return Finding(document.file, document.line("flows"), f"{flow.flow.id}: {message}", cure, code)
+
+
+def _known(
+    flow: BoundFlow, fields: Mapping[str, ApiField], rows: Sequence[Assignment], findings: list[Finding]
+) -> Iterator[Assignment]:
+    """The assignments whose field is there and can be written; same-named ones are only tried."""
+    for row in rows:
+        field = fields.get(row.into)
+        if field is not None and not field.read_only:
+            yield row
+        elif row.row is not None and field is None:
+            cure = f"{closest(row.into, fields)}, or add it to `fields:` in a description of your own"
+            message = f"{flow.system.name}: {row.row.target_field} is no field of the resource"
+            findings.append(Finding(row.row.file, row.row.line, message, cure, "unknown-field"))
+        elif row.row is not None:
+            message = f"{flow.system.name}: {row.row.target_field} is set by the application itself"
+            findings.append(Finding(row.row.file, row.row.line, message, "delete the row", "read-only"))
+
+
+def _made(row: Assignment, record: Mapping[str, object], field: ApiField) -> Json:
+    value = record.get(row.source) if row.source else None
+    rule = row.rule.text if row.rule else None
+    try:
+        return to_json(row.rule(value, record) if row.rule else value, field)
+    except PermanentError as error:
+        error.field, error.rule = row.into, rule
+        raise
+    except (ValueError, TypeError, ArithmeticError) as error:
+        message = f"{row.into} from {str(value)[:80]!r}: {error}"
+        raise PermanentError(message, reason="mapping", field=row.into, value=value, rule=rule) from error
+
+
+def _item(into: _List, item: object, parent: object) -> Record:
+    made: Record = {}
+    for row in into.assignments:
+        assert isinstance(item, dict)
+        value = _made(row, {**item, "id": parent}, into.fields[row.into])
+        if value is not None:
+            write_path(made, row.into, value)
+    return made

@@ -1,0 +1,84 @@
+"""`sorbus preview`: what a flow would send for a record, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+
+app = typer.Typer()
+
+
+@app.command()
+def preview(
+    ctx: typer.Context,
+    flow: Annotated[str, typer.Argument(help="The flow, such as customer-to-accounting.")],
+    id: Annotated[str, typer.Argument(help="The record's id at its owner: the event's key.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what delivering a record's newest event would send to the target, and send nothing.
+
+    Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --json
+    """
+    from sorbus.connector import Preview, Previews
+    from sorbus.consumers.newest import newest
+    from sorbus.errors import ExitCode, PermanentError, SorbusError
+    from sorbus.settings import Settings
+
+    loaded = Context.of(ctx).load_sound()
+    bound = loaded.flow(flow)
+    target = loaded.consumer(bound.flow.to)(bound)
+    if not isinstance(target, Previews):
+        raise SorbusError(f"systems of kind {bound.system.system.kind} can't show what they would do")
+    try:
+        delivery = newest(Settings(), bound, id)
+    except PermanentError as error:
+        shown = Preview("refuse", str(error))
+    else:
+        if delivery is None:
+            typer.echo(f"{bound.flow.data_type} {id}: its topic has no event of it; see the id at its owner", err=True)
+            raise typer.Exit(ExitCode.FINDINGS)
+        try:
+            target.open()
+            shown = target.preview(delivery)
+        finally:
+            target.close()
+    if as_json:
+        typer.echo(json.dumps({"flow": flow, "id": id, **shown._asdict()}, ensure_ascii=False))
+    else:
+        _print(f"{bound.flow.data_type} {id} to {bound.system.name}", shown.action, shown.why, shown.request)
+    raise typer.Exit(ExitCode.FINDINGS if shown.action in ("ask", "refuse") else ExitCode.FINE)
+
+
+def _print(what: str, action: str, why: str, request: object) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    colours = {
+        "create": "green",
+        "update": "yellow",
+        "link": "cyan",
+        "delete": "red",
+        "ask": "magenta",
+        "refuse": "red",
+    }
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{escape(what)}: [{colours.get(action, 'dim')}]{action}[/]: {escape(why)}")
+    if not isinstance(request, dict):
+        return
+    shown = dict(request)
+    changes = shown.pop("changes", None)
+    if "method" in shown:
+        console.print(f"  {shown.pop('method')} {escape(str(shown.pop('path')))}")
+    if isinstance(changes, dict):
+        for field, (old, new) in changes.items():
+            console.print(f"  {escape(field)}: {escape(_text(old))} -> {escape(_text(new))}")
+    for name, value in shown.items():
+        console.print(f"  {name}: {escape(_text(value))}")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,27 @@
+"""A house for each test: a faulty application of its own, on one state for the whole run of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sorbus.state.database import State, migrate
+from tests.api.faulty import Faulty
+from tests.consumers.http.house import House
+
+
+@pytest.fixture(scope="session")
+def state(new_database: Callable[[], str]) -> Iterator[State]:
+    made = State(new_database())
+    migrate(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def house(faulty: Faulty, state: State, tmp_path: Path, unique: str) -> Iterator[House]:
+    made = House(faulty, state, tmp_path, unique)
+    yield made
+    made.close()
