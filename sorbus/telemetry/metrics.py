@@ -74,6 +74,9 @@ API_SECONDS = Histogram(
     ["system"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+API_WAIT = Counter(
+    "sorbus_api_wait_seconds", "Seconds that requests were held back by a system's rate limit.", ["system", "flow"]
+)
 
 
 class ProducerMetrics:

@@ -15,7 +15,7 @@ from sorbus.errors import PermanentError
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,6}", fullmatch=True)
 selectors = st.one_of(
     st.integers(0, 4).map(lambda place: f"[{place}]"),
-    st.builds("[{}={}]".format, names, st.from_regex(r"[A-Za-z0-9 ._-]{1,6}", fullmatch=True)),
+    st.builds("[key {}={}]".format, names, st.from_regex(r"[A-Za-z0-9 ._-]{1,6}", fullmatch=True)),
 )
 paths = st.builds(
     lambda steps, last: ".".join([*("".join(step) for step in steps), last]),

@@ -17,7 +17,7 @@ from sorbus.api.values import dump_json, load_json, read_moment, to_json, to_val
 from sorbus.errors import PermanentError
 
 zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-moments = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29), timezones=zones)
+moments = st.datetimes(min_value=datetime(1000, 1, 3), max_value=datetime(9999, 12, 29), timezones=zones)
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | decimals,

@@ -1,0 +1,209 @@
+"""The way to one application: credentials, rate limits, circuit breaker, time-outs, and what each answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from time import monotonic
+
+import httpx
+
+from sorbus import __version__
+from sorbus.api.auth import Credentials, Session, Signature, credentials
+from sorbus.api.connection import Application
+from sorbus.api.faults import clean, fault, retry_after
+from sorbus.api.interface import Answer, Call, Json
+from sorbus.api.limits.breaker import Breaker
+from sorbus.api.limits.limiter import Limiter
+from sorbus.api.pagination import join_url, same_origin
+from sorbus.api.values import dump_json, load_json
+from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.state import State
+from sorbus.telemetry.metrics import ApiMetrics
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes, decompressed."""
+PATIENCE = 10.0
+"""Seconds that `send` waits for the rate limit before it says `Unfinished`."""
+_REDIRECTS = 3
+_MAY_HAVE_HAPPENED = "it may have been carried out all the same"
+
+
+def open_transport(application: Application, state: State, *, flow: str = "") -> HttpTransport:
+    """The way to an application, for one flow or producer. AuthError where the connection lacks credentials."""
+    return HttpTransport(application, state, flow=flow)
+
+
+class HttpTransport:
+    """Meets `sorbus.api.interface.Transport`. Safe for threads. Besides its errors: Unfinished (the rate limit)."""
+
+    def __init__(self, application: Application, state: State, *, flow: str = "", patience: float = PATIENCE) -> None:
+        self.application = application
+        self.description = application.description
+        self.base_url = application.base_url
+        self.settings = application.settings
+        self._credentials: Credentials = credentials(application, state)
+        self._limiter = Limiter(state, application.system, application.limits, flow=flow)
+        self._breaker = Breaker(state, application.system)
+        self._metrics = ApiMetrics(application.system)
+        self._patience = patience
+        self._closed = Event()
+        self._longest = 4 * self.description.timeout.total_seconds()
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(self.description.timeout.total_seconds(), connect=10.0, pool=self._longest),
+            limits=httpx.Limits(max_connections=self.description.concurrency),
+            headers={
+                "User-Agent": f"Sorbus/{__version__}",
+                "Accept": "application/json",
+                **{name: application.fill(text) for name, text in self.description.headers.items()},
+            },
+            follow_redirects=False,
+        )
+
+    def log_in_by(self, login: Callable[[], Signature]) -> None:
+        """For hooks: sign requests with what `login` gets, and call it again when that is refused."""
+        self._credentials = Session(login)
+
+    def send(self, call: Call, *, doing: str) -> Answer:
+        """See `Transport`. Tried again by itself only once, after a 401, with fresh credentials."""
+        signature = self._credentials.signature()
+        answer = self._asked(call, signature, doing)
+        if answer.status == 401 and self._credentials.refresh_after_401(signature):
+            answer = self._asked(call, self._credentials.signature(), doing)
+        return self._good(call, answer, doing)
+
+    def send_unsigned(self, call: Call, *, doing: str) -> Answer:
+        """For a hook's login: without credentials. Errors as in `send`."""
+        return self._good(call, self._asked(call, Signature(), doing), doing)
+
+    def close(self) -> None:
+        """Ends waiting and connections."""
+        self._closed.set()
+        self._client.close()
+
+    def _good(self, call: Call, answer: Answer, doing: str) -> Answer:
+        sent = call.json if call.form is None else call.form
+        error = fault(answer, self.description.errors, system=self.application.system, doing=doing, sent=sent)
+        if error is not None:
+            raise error
+        return answer
+
+    def _asked(self, call: Call, signature: Signature, doing: str) -> Answer:
+        """One request's answer, whatever its status, when breaker and rate limit let it go."""
+        closed_for = self._breaker.allow()
+        if closed_for > 0:
+            raise TransientError(
+                f"{doing}: {self.application.system} has failed too often, so it is left alone for now",
+                retry_after=closed_for,
+            )
+        self._wait_for_limit(doing)
+        request = self._request(call, signature)
+        began = monotonic()
+        try:
+            with self._connection_errors(doing):
+                answer = self._exchange(request, doing)
+        except TransientError:
+            self._metrics.answered(call.method, None, monotonic() - began)
+            self._breaker.failed()
+            raise
+        self._metrics.answered(call.method, answer.status, monotonic() - began)
+        self._limiter.heard(answer.status, answer.headers, retry_after(answer.headers))
+        if answer.status >= 500 and answer.status != 501:
+            self._breaker.failed()
+        else:
+            self._breaker.succeeded()
+        return answer
+
+    def _wait_for_limit(self, doing: str) -> None:
+        deadline = monotonic() + self._patience
+        while True:
+            left = max(0.0, deadline - monotonic())
+            wait = self._limiter.take(patience=left)
+            if wait <= 0:
+                return
+            if wait > left or self._closed.wait(wait):
+                system = self.application.system
+                raise Unfinished(f"{doing}: the rate limit of {system} is used up, so it has to wait", retry_after=wait)
+
+    def _request(self, call: Call, signature: Signature) -> httpx.Request:
+        parameters = {**call.parameters, **signature.parameters}
+        headers = {**signature.headers, **call.headers}
+        content: bytes | None = None
+        if call.form is not None:
+            content = str(httpx.QueryParams(dict(call.form))).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif call.json is not None:
+            content = dump_json(call.json).encode()
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            url = httpx.URL(join_url(self.base_url, call.path))
+            if parameters:
+                url = url.copy_merge_params(parameters)
+            return self._client.build_request(call.method, url, headers=headers, content=content)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise PermanentError(
+                f"{call.method} {clean(call.path)[:100]} can't be sent: a value doesn't fit an address or header",
+                reason="value",
+            ) from error
+
+    def _exchange(self, request: httpx.Request, doing: str) -> Answer:
+        """The answer, after redirects within the same origin (of GET: another method's could be carried out twice)."""
+        for _ in range(_REDIRECTS):
+            answer = self._read(request, doing)
+            location = answer.headers.get("location", "")
+            if request.method != "GET" or answer.status not in (301, 302, 303, 307, 308) or not location:
+                return answer
+            url = same_origin(location, str(request.url), self.base_url)
+            headers = {name: value for name, value in request.headers.items() if name != "host"}
+            request = self._client.build_request("GET", url, headers=headers)
+        raise PermanentError(f"{doing}: {self.application.system} redirects in circles; mend base_url", reason="loop")
+
+    def _read(self, request: httpx.Request, doing: str) -> Answer:
+        deadline = monotonic() + self._longest
+        response = self._client.send(request, stream=True)
+        try:
+            chunks, size = [], 0
+            for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size > LARGEST_ANSWER:
+                    raise PermanentError(
+                        f"{doing}: the answer of {self.application.system} is larger than"
+                        f" {LARGEST_ANSWER // 1024 // 1024} MB; ask for smaller pages in the API's description",
+                        reason="too large",
+                    )
+                if monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer goes on for too long", request=request)
+                chunks.append(chunk)
+        finally:
+            response.close()
+        return Answer(response.status_code, response.headers, self._body(response, b"".join(chunks), doing))
+
+    def _body(self, response: httpx.Response, content: bytes, doing: str) -> Json:
+        """The JSON, or text where none is needed. TransientError for a web page in place of JSON."""
+        if not content.strip():
+            return None
+        try:
+            return load_json(content)
+        except ValueError as error:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.is_success and ("json" in kind or kind == "text/html"):
+                raise TransientError(
+                    f"{doing}: {self.application.system} answers {response.status_code} with {kind} that isn't JSON;"
+                    f" it may be under maintenance, or base_url is another's; {_MAY_HAVE_HAPPENED}"
+                ) from error
+            return content[:20_000].decode("utf-8", "replace")
+
+    @contextmanager
+    def _connection_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            words = clean(error)  # such as "certificate verify failed"; the address in it is the map's
+            raise TransientError(f"{doing}: {self.application.system} can't be reached: {words}") from error
+        except httpx.UnsupportedProtocol as error:
+            raise PermanentError(f"{doing}: base_url is no http(s) address", reason="value") from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise TransientError(
+                f"{doing}: no answer from {self.application.system} ({type(error).__name__}); {_MAY_HAVE_HAPPENED}"
+            ) from error

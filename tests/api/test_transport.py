@@ -1,0 +1,177 @@
+"""The way to an application, against real servers on loopback."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+
+import pytest
+from prometheus_client import REGISTRY
+
+from sorbus.api import transport as transport_module
+from sorbus.api.interface import Call
+from sorbus.api.transport import HttpTransport
+from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.state import State
+from tests.api.applications import Asked, Reply, answering, application, as_json
+from tests.api.faulty import Faulty
+
+Open = Callable[..., HttpTransport]
+
+
+@pytest.fixture
+def open_to(state: State) -> Iterator[Open]:
+    """Makes a transport to a base URL; closed after the test."""
+    with ExitStack() as stack:
+
+        def make(base_url: str, patience: float = 5.0, **more: object) -> HttpTransport:
+            made = HttpTransport(application(base_url, **{"api_key": "the-key", **more}), state, patience=patience)  # type: ignore[arg-type]
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+def count(method: str, status: str) -> float:
+    return (
+        REGISTRY.get_sample_value("sorbus_api_requests_total", {"system": "crm", "method": method, "status": status})
+        or 0
+    )
+
+
+def test_an_answer_comes_back_with_its_numbers_exact_and_is_counted(open_to: Open) -> None:
+    before = count("GET", "2xx")
+    with answering(lambda asked: (200, {"X-Left": "7"}, b'{"amount": 0.10}')) as (url, seen):
+        answer = open_to(url).send(Call("GET", "/contacts", {"q": "a&b=c"}), doing="reading")
+    assert answer.body == {"amount": Decimal("0.10")}
+    assert answer.headers["x-left"] == "7"
+    assert seen[0].path == "/contacts?q=a%26b%3Dc"
+    assert seen[0].headers["X-Api-Key"] == "the-key"
+    assert seen[0].headers["User-Agent"].startswith("Sorbus/")
+    assert count("GET", "2xx") == before + 1
+
+
+def test_bodies_go_as_json_or_as_a_form(open_to: Open) -> None:
+    with answering(lambda asked: (204, {}, b"")) as (url, seen):
+        opened = open_to(url)
+        opened.send(Call("POST", "/a", json={"name": "Zoë", "n": Decimal("1.50")}), doing="x")
+        opened.send(Call("POST", "/b", form={"address[city]": "Zürich & more"}), doing="x")
+    assert seen[0].body == '{"name":"Zoë","n":1.50}'.encode()
+    assert seen[0].headers["Content-Type"] == "application/json"
+    assert seen[1].body == b"address%5Bcity%5D=Z%C3%BCrich+%26+more"
+    assert seen[1].headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+def test_a_redirect_stays_within_the_origin(open_to: Open) -> None:
+    with answering(lambda asked: as_json(200, {"secret": 1})) as (stranger, seen_there):
+
+        def answer(asked: Asked) -> Reply:
+            if asked.path == "/old":
+                return 302, {"Location": "/new"}, b""
+            return as_json(200, {"at": asked.path}) if asked.path == "/new" else (302, {"Location": stranger}, b"")
+
+        with answering(answer) as (url, _):
+            opened = open_to(url)
+            assert opened.send(Call("GET", "/old"), doing="x").body == {"at": "/new"}
+            with pytest.raises(PermanentError, match="another origin") as caught:
+                opened.send(Call("GET", "/away"), doing="x")
+            with pytest.raises(PermanentError, match="another origin"):
+                opened.send(Call("GET", f"{stranger}/contacts"), doing="x")
+            with pytest.raises(PermanentError, match="answers 302"):
+                opened.send(Call("POST", "/old", json={}), doing="x")
+    assert caught.value.reason == "origin"
+    assert seen_there == []
+
+
+def test_an_answer_over_the_limit_is_refused_before_it_fills_memory(
+    open_to: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "LARGEST_ANSWER", 1024 * 1024)
+    with (
+        answering(lambda asked: (200, {}, b" " * (1024 * 1024 + 1))) as (url, _),
+        pytest.raises(PermanentError, match="larger than 1 MB") as caught,
+    ):
+        open_to(url).send(Call("GET", "/"), doing="x")
+    assert caught.value.reason == "too large"
+
+
+@pytest.mark.parametrize("fault", ["429", "502", "timeout-after", "reset-after", "cut"])
+def test_what_may_pass_is_transient(fault: str, faulty: Faulty, open_to: Open) -> None:
+    faulty.script("GET", "/contacts", fault)
+    opened = open_to(faulty.base_url, description={"timeout": 0.3})
+    with pytest.raises(TransientError, match="listing"):
+        opened.send(Call("GET", "/contacts"), doing="listing")
+    assert opened.send(Call("GET", "/contacts"), doing="listing").status == 200
+
+
+def test_nobody_there_is_transient(open_to: Open) -> None:
+    with answering(lambda asked: (200, {}, b"")) as (url, _):
+        pass
+    with pytest.raises(TransientError, match="can't be reached"):
+        open_to(url).send(Call("GET", "/"), doing="x")
+
+
+def test_a_web_page_in_place_of_json_is_no_answer(open_to: Open) -> None:
+    page = (200, {"Content-Type": "text/html"}, b"<html>Back soon</html>")
+    with answering(lambda asked: page) as (url, _), pytest.raises(TransientError, match="text/html that isn't JSON"):
+        open_to(url).send(Call("GET", "/"), doing="x")
+
+
+def test_a_wrong_key_needs_a_person_and_is_never_shown(
+    faulty: Faulty, open_to: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    faulty.auth = "key"
+    opened = open_to(faulty.base_url, api_key="wrong-and-secret")
+    with caplog.at_level(logging.WARNING), pytest.raises(AuthError, match="credentials of crm") as caught:
+        opened.send(Call("GET", "/contacts"), doing="listing")
+    assert "wrong-and-secret" not in str(caught.value) + caplog.text + repr(opened.application)
+
+
+def test_a_key_in_the_query_goes_with_the_calls_own_parameters(open_to: Open) -> None:
+    auth = {"kind": "api-key", "parameter": "key"}
+    with answering(lambda asked: (204, {}, b"")) as (url, seen):
+        open_to(url, description={"auth": auth}).send(Call("GET", "/a?x=1", {"y": "2"}), doing="x")
+    assert seen[0].path == "/a?x=1&y=2&key=the-key"
+
+
+def test_the_rate_limit_is_waited_for_and_then_put_off(faulty: Faulty, open_to: Open) -> None:
+    limits = [{"requests": 2, "per": "1h"}]
+    opened = open_to(faulty.base_url, patience=0.2, description={"limits": limits})
+    opened.send(Call("GET", "/contacts"), doing="x")
+    opened.send(Call("GET", "/contacts"), doing="x")
+    with pytest.raises(Unfinished, match="rate limit of crm") as caught:
+        opened.send(Call("GET", "/contacts"), doing="x")
+    assert caught.value.retry_after > 1
+    assert faulty.count("GET") == 2
+
+
+def test_a_system_that_is_down_is_left_alone(faulty: Faulty, open_to: Open) -> None:
+    faulty.faults = {"500": 1.0}
+    opened = open_to(faulty.base_url)
+    for _ in range(50):
+        with pytest.raises(TransientError) as caught:
+            opened.send(Call("GET", "/contacts"), doing="x")
+        if "left alone" in str(caught.value):
+            break
+    assert "left alone" in str(caught.value)
+    assert caught.value.retry_after
+
+
+def test_threads_share_a_transport(faulty: Faulty, open_to: Open) -> None:
+    for number in range(20):
+        faulty.add(name=f"Contact {number}")
+    opened = open_to(faulty.base_url)
+    seen: list[object] = []
+
+    def read(number: int) -> None:
+        seen.append(opened.send(Call("GET", f"/contacts/{number}"), doing="x").body["contact"]["id"])
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(map(int, map(str, seen))) == list(range(1, 21))
