@@ -1,0 +1,1 @@
+"""Looking into the crosswalk, and bringing in pairs that people know."""

@@ -1,0 +1,110 @@
+"""Pairs from a CSV file, with a finding for every line that can't be brought in."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from sorbus.errors import Finding, SorbusError
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.pairs import Pair
+from sorbus.map.model import Map
+from sorbus.state.database import State
+
+COLUMNS = Pair._fields
+_AT_ONCE = 5000
+
+
+class Sheet(NamedTuple):
+    """A file as it was read: the pairs that are new, how many are known already, and what has to be mended first."""
+
+    pairs: list[Pair]
+    known: int
+    findings: list[Finding]
+
+
+def read_sheet(file: Path, company: Map, state: State) -> Sheet:
+    """Reads a CSV file with the columns system, data_type, id, external_id; nothing is written.
+
+    SorbusError when it isn't such a file at all; TransientError when the crosswalk can't be asked.
+    """
+    findings: list[Finding] = []
+    lines: dict[Pair, int] = {}
+    sides: dict[tuple[str, ...], int] = {}
+    for line, pair in _rows(file):
+        problem = _problem(pair, company)
+        ours, theirs = ("id", *pair[:3]), ("external id", *pair[:2], pair.external_id)
+        first = min((sides[side] for side in (ours, theirs) if side in sides), default=None)
+        if problem is None and pair not in lines and first is not None:
+            problem = f"its id or external id is in line {first} too", "keep the line that is right"
+        if problem:
+            findings.append(Finding(file, line, *problem, "crosswalk"))
+            continue
+        lines.setdefault(pair, line)
+        sides |= {ours: lines[pair], theirs: lines[pair]}
+    new, known = [], 0
+    for pair, is_known, other in _compared(state, list(lines)):
+        if other:
+            cure = "see which one is right, then `sorbus crosswalk unlink` or mend the line"
+            findings.append(Finding(file, lines[pair], other, cure, "crosswalk"))
+        elif is_known:
+            known += 1
+        else:
+            new.append(pair)
+    return Sheet(new, known, sorted(findings))
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Pair]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            found = [(name or "").strip().casefold() for name in reader.fieldnames or ()]
+            if missing := [name for name in COLUMNS if name not in found]:
+                raise SorbusError(
+                    f"{file} has no column {', '.join(missing)}; write {','.join(COLUMNS)} into its first line"
+                    " (`sorbus crosswalk export` shows how)"
+                )
+            reader.fieldnames = found
+            for row in reader:
+                yield reader.line_num, Pair(*((row[name] or "").strip() for name in COLUMNS))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SorbusError(f"{file} can't be read as CSV in UTF-8: {error}") from error
+
+
+def _problem(pair: Pair, company: Map) -> tuple[str, str] | None:
+    """What is wrong with a line by itself, and what to write instead."""
+    if empty := [name for name, value in pair._asdict().items() if not value]:
+        return f"{', '.join(empty)} is empty", "fill it in, or take the line out"
+    if pair.system not in company.systems:
+        return f"the map has no system {pair.system!r}", f"write one of: {', '.join(company.systems)}"
+    if pair.data_type not in company.data_types:
+        return f"the map has no data type {pair.data_type!r}", f"write one of: {', '.join(company.data_types)}"
+    if "\0" in "".join(pair):
+        return "an id holds a NUL character", "take it out"
+    return None
+
+
+def _compared(state: State, pairs: list[Pair]) -> Iterator[tuple[Pair, bool, str]]:
+    """Each pair, whether the crosswalk has it already, and what in the crosswalk speaks against it."""
+    groups: defaultdict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair[:2]].append(pair)
+    for (system, data_type), group in groups.items():
+        crosswalk = Crosswalk(state, system, data_type)
+        for start in range(0, len(group), _AT_ONCE):
+            part = group[start : start + _AT_ONCE]
+            external = crosswalk.external_of([pair.id for pair in part])
+            canonical = crosswalk.canonical_of([pair.external_id for pair in part])
+            for pair in part:
+                yield pair, external.get(pair.id) == pair.external_id, _against(pair, external, canonical)
+
+
+def _against(pair: Pair, external: Mapping[str, str], canonical: Mapping[str, str]) -> str:
+    if external.get(pair.id, pair.external_id) != pair.external_id:
+        return f"{pair.data_type} {pair.id} is linked to {external[pair.id]} in {pair.system} already"
+    if canonical.get(pair.external_id, pair.id) != pair.id:
+        return f"{pair.external_id} in {pair.system} is {pair.data_type} {canonical[pair.external_id]} already"
+    return ""

@@ -1,0 +1,214 @@
+"""`sorbus duplicates`: records that may be in a system already; a person says link or create, and they go on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+from sorbus.errors import ExitCode
+
+if TYPE_CHECKING:
+    from sorbus.identity.candidates import Decision, DuplicateCandidate
+    from sorbus.map.load import LoadedMap
+    from sorbus.ops.duplicates.decide import Desk
+
+app = typer.Typer(name="duplicates", help="Records that may be in a system already, until a person says what they are.")
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="The candidate's number in `sorbus duplicates list`.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
+Who = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who decides; else who is logged in.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
+
+
+@app.command("list")
+def list_candidates(
+    ctx: typer.Context,
+    system: Annotated[str | None, typer.Option("--system", help="Only this system's.")] = None,
+    data_type: Annotated[str | None, typer.Option("--data-type", help="Only this data type's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the records that wait for a decision, oldest first.
+
+    Examples: sorbus duplicates list; sorbus duplicates list --system accounting --json | jq .number
+    """
+    from sorbus.identity.candidates import Candidates
+    from sorbus.state.database import State
+
+    loaded = Context.of(ctx).load()
+    _check(loaded, system, data_type)
+    found = Candidates(State.of(loaded.map.topic_prefix), system, data_type).open()
+    if as_json:
+        for candidate in found:
+            typer.echo(json.dumps(_as_json(candidate), ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("Nothing is in doubt.")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("ID", "Record", "In", "Name", "May be", "Score", "Why", "Since", box=box.SIMPLE)
+    for candidate in found:
+        doubt = candidate.doubts[0] if candidate.doubts else None
+        table.add_row(
+            str(candidate.number),
+            f"{candidate.data_type} {candidate.id}",
+            candidate.system,
+            next(iter(candidate.fields.values()), ""),
+            f"{doubt.external_id}{f' and {more} more' if (more := len(candidate.doubts) - 1) else ''}" if doubt else "",
+            str(doubt.score) if doubt else "",
+            "; ".join((candidate.why, *(doubt.reasons if doubt else ()))),
+            candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+        )
+    Console().print(table)
+    typer.echo(f"{len(found)} wait. Side by side: sorbus duplicates show ID; then: link ID EXTERNAL_ID, or create ID")
+
+
+@app.command()
+def show(ctx: typer.Context, number: Number, as_json: Json = False) -> None:
+    """Show one record beside those that it may be, with the reasons, and what was decided.
+
+    Example: sorbus duplicates show 12
+    """
+    from sorbus.identity.candidates import Candidates
+    from sorbus.state.database import State
+
+    loaded = Context.of(ctx).load()
+    candidate = _desk(loaded).candidate(number)
+    audit = Candidates(State.of(loaded.map.topic_prefix)).audit(number)
+    if as_json:
+        entries = [{**entry._asdict(), "at": entry.at.isoformat()} for entry in audit]
+        typer.echo(json.dumps({**_as_json(candidate), "decisions": entries}, ensure_ascii=False))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = [f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts]
+    table = Table("", f"{candidate.data_type} {candidate.id}", *columns, box=box.SIMPLE)
+    names = dict.fromkeys([*candidate.fields, *(name for doubt in candidate.doubts for name in doubt.fields)])
+    for name in names:
+        values = [candidate.fields.get(name, ""), *(doubt.fields.get(name, "") for doubt in candidate.doubts)]
+        table.add_row(name.replace("_", " "), *values)
+    typer.echo(f"{candidate.number}: {candidate.data_type} {candidate.id} in {candidate.system}: {candidate.why}")
+    Console().print(table)
+    for doubt in candidate.doubts:
+        typer.echo(f"{doubt.external_id}: {'; '.join(doubt.reasons)}")
+    for entry in audit:
+        what = f"{entry.what} {entry.external_id or ''}".strip()
+        typer.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M} {entry.who}: {what}{entry.reason and f' ({entry.reason})'}")
+    if candidate.state == "done":
+        typer.echo("Done: the crosswalk knows the record.")
+
+
+@app.command()
+def link(
+    ctx: typer.Context,
+    number: Number,
+    external_id: Annotated[str, typer.Argument(help="The record in the system that it is.")],
+    reason: Reason = "",
+    who: Who = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Say that it is this record of the system; its delivery goes on at once, as an update of that record.
+
+    Example: sorbus duplicates link 12 0d3f-88 --reason "same person, new address"
+    """
+    from sorbus.identity.candidates import Decision
+
+    _decide(ctx, number, Decision("link", external_id), reason=reason, who=who, yes=yes, as_json=as_json)
+
+
+@app.command()
+def create(
+    ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
+) -> None:
+    """Say that it is none of them: a new record is made in the system at once.
+
+    Example: sorbus duplicates create 12 --reason "the brother" --yes
+    """
+    from sorbus.identity.candidates import Decision
+
+    _decide(ctx, number, Decision("create", None), reason=reason, who=who, yes=yes, as_json=as_json)
+
+
+def _decide(
+    ctx: typer.Context, number: int, decision: Decision, *, reason: str, who: str, yes: bool, as_json: bool
+) -> None:
+    from getpass import getuser
+
+    desk = _desk(Context.of(ctx).load())
+    candidate = desk.candidate(number)
+    record = f"{candidate.data_type} {candidate.id}"
+    will = (
+        f"be linked to {decision.external_id} in {candidate.system}, and update it"
+        if decision.external_id is not None
+        else f"be made anew in {candidate.system}"
+    )
+    if warning := desk.warning(candidate, decision):
+        typer.echo(f"Careful: {warning}.", err=True)
+    if not yes and not typer.confirm(f"{record} will {will}. Go on?", err=True):
+        typer.echo("nothing was decided")
+        raise typer.Exit(ExitCode.REFUSED)
+    letters = desk.decide(number, decision, who=who or getuser(), reason=reason)
+    if as_json:
+        decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
+        typer.echo(json.dumps({**decided, "requeued": [letter.id for letter in letters]}, ensure_ascii=False))
+        return
+    flows = ", ".join(sorted({letter.flow for letter in letters}))
+    typer.echo(
+        f"{record} will {will}. "
+        + (f"Its dead letter was sent back to {flows}, which goes on with it now." if letters else "")
+        + ("No dead letter of it is open: it happens with its next change." if not letters else "")
+    )
+
+
+def _desk(loaded: LoadedMap) -> Desk:
+    from sorbus.ops.duplicates.decide import Desk
+    from sorbus.settings import Settings
+    from sorbus.state.database import State
+
+    return Desk(loaded.map, Settings(), State.of(loaded.map.topic_prefix))
+
+
+def _check(loaded: LoadedMap, system: str | None, data_type: str | None) -> None:
+    from sorbus.errors import SorbusError
+
+    if system is not None and system not in loaded.map.systems:
+        raise SorbusError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
+    if data_type is not None and data_type not in loaded.map.data_types:
+        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+
+
+def _as_json(candidate: DuplicateCandidate) -> dict[str, object]:
+    decision = candidate.decision
+    return {
+        "number": candidate.number,
+        "system": candidate.system,
+        "data_type": candidate.data_type,
+        "id": candidate.id,
+        "version": candidate.version,
+        "why": candidate.why,
+        "fields": dict(candidate.fields),
+        "candidates": [
+            {
+                "external_id": doubt.external_id,
+                "score": doubt.score,
+                "reasons": list(doubt.reasons),
+                "fields": dict(doubt.fields),
+            }
+            for doubt in candidate.doubts
+        ],
+        "state": candidate.state,
+        "decision": decision.choice if decision else None,
+        "decided_for": decision.external_id if decision else None,
+        "decided_by": candidate.decided_by,
+        "reason": candidate.reason,
+        "found_at": candidate.found_at.isoformat(),
+    }

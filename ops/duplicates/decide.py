@@ -1,0 +1,74 @@
+"""Carrying a person's decision out: it is written down, and the record's dead letters go back to their flows."""
+
+from __future__ import annotations
+
+from sorbus.bus.names import Names
+from sorbus.deadletter import DeadLetter
+from sorbus.dlq.requeue import requeue
+from sorbus.dlq.review import open_letters
+from sorbus.errors import SorbusError, TransientError
+from sorbus.identity.candidates import Candidates, Decision, DuplicateCandidate
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.map.model import Map
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+
+class Desk:
+    """Where duplicate candidates of a map are decided."""
+
+    def __init__(self, company: Map, settings: Settings, state: State) -> None:
+        self._map, self._settings, self._state = company, settings, state
+        self._names = Names(company.topic_prefix)
+        self._candidates = Candidates(state)
+
+    def candidate(self, number: int) -> DuplicateCandidate:
+        """The candidate of this number; SorbusError if there is none."""
+        found = self._candidates.get(number)
+        if found is None:
+            raise SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
+        return found
+
+    def warning(self, candidate: DuplicateCandidate, decision: Decision) -> str:
+        """What a person should know before: "" if nothing. SorbusError if the decision can't be carried out."""
+        external_id = decision.external_id
+        if external_id is None:
+            return ""
+        crosswalk = Crosswalk(self._state, candidate.system, candidate.data_type)
+        other = crosswalk.canonical_of([external_id]).get(external_id, candidate.id)
+        if other != candidate.id:
+            raise SorbusError(
+                f"{external_id} in {candidate.system} is {candidate.data_type} {other} already, and can't be"
+                f" {candidate.id} too; if both are the same, merge them at their owner"
+            )
+        if external_id not in {doubt.external_id for doubt in candidate.doubts}:
+            return f"{external_id} is not one of those that were found"
+        return ""
+
+    def decide(self, number: int, decision: Decision, *, who: str, reason: str) -> list[DeadLetter]:
+        """Writes the decision down and sends the record's dead letters back; those letters.
+
+        TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
+        """
+        letters = self._letters(self.candidate(number))
+        self._candidates.decide(number, decision, who=who, reason=reason)
+        try:
+            requeue(self._settings, self._names, letters)
+        except TransientError as error:
+            ids = " ".join(letter.id for letter in letters)
+            raise TransientError(
+                f"the decision is written down, but {error}; later: sorbus dlq requeue {ids}"
+            ) from error
+        return letters
+
+    def _letters(self, candidate: DuplicateCandidate) -> list[DeadLetter]:
+        flows = {
+            flow.id
+            for flow in self._map.flows
+            if flow.runs and (flow.data_type, flow.to) == (candidate.data_type, candidate.system)
+        }
+        return [
+            letter
+            for letter in open_letters(self._settings, self._names, [candidate.data_type] if flows else [])
+            if letter.flow in flows and letter.record_id.decode(errors="replace") == candidate.id
+        ]
