@@ -21,7 +21,8 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
         steps += loaded.producer(system).plan(loaded.system(system, "producer"), loaded.sources(system))
     for flow in running_flows(loaded):
         steps += loaded.consumer(loaded.map.flow(flow).to).plan(loaded.flow(flow))
-    return steps
+    # Several systems and flows may need the same thing, such as the state database.
+    return list({(step.where, step.what, step.detail): step for step in steps}.values())
 
 
 def producing_systems(loaded: LoadedMap) -> list[str]:

@@ -28,7 +28,8 @@ def status(
 ) -> None:
     """How every flow is doing: lag in records and seconds, rate, dead letters, last change.
 
-    Measured at Kafka and in the sources, so that a dead consumer shows. The rate needs two measurements: use --watch.
+    Measured at Kafka, in the sources and in the state, so that a dead consumer shows. Below the table: what is left of
+    the rate limits of systems behind HTTP, and which of them are down. The rate needs two measurements: use --watch.
 
     Examples: `sorbus status`, `sorbus status --watch`, `sorbus status --json | jq '.flows[].lag_records'`,
     `sorbus status --check` in a script
@@ -94,12 +95,13 @@ def watch_command(
 
 
 def _open(ctx: typer.Context) -> Watch:
+    from sorbus.ops.watch.budgets import Budgets
     from sorbus.ops.watch.measure import Watch
     from sorbus.ops.watch.sources import SourceLags
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load()
-    return Watch(loaded.map, Settings(), slots=SourceLags(loaded))
+    return Watch(loaded.map, Settings(), slots=SourceLags(loaded), budgets=Budgets(loaded.map))
 
 
 def _follow(eyes: Watch, interval: float, as_json: bool) -> None:

@@ -77,3 +77,22 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         size_family.add_metric((topic.data_type,), topic.end)
     yield written
     yield size_family
+    yield from _system_metrics(last)
+
+
+def _system_metrics(last: Measurement) -> Iterator[Metric]:
+    left = GaugeMetricFamily(
+        "sorbus_system_requests_left", "Requests left of a rate limit.", labels=("system", "window")
+    )
+    allowed = GaugeMetricFamily("sorbus_system_requests_allowed", "The rate limit.", labels=("system", "window"))
+    is_open = GaugeMetricFamily("sorbus_system_breaker_open", "1 while the system counts as down.", labels=("system",))
+    blocked = GaugeMetricFamily(
+        "sorbus_system_blocked_seconds", "How long the system told us to wait.", labels=("system",)
+    )
+    for budget in last.budgets:
+        for window in budget.windows:
+            left.add_metric((budget.system, window.name), window.left)
+            allowed.add_metric((budget.system, window.name), window.requests)
+        is_open.add_metric((budget.system,), budget.down > 0)
+        blocked.add_metric((budget.system,), budget.blocked)
+    yield from (left, allowed, is_open, blocked)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sorbus.api.limits.budgets import Budget
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.map.model import Flow, Map
@@ -89,6 +90,7 @@ class Measurement:
     topics: tuple[TopicState, ...]
     dead_letters: Mapping[tuple[str, str], int]
     slots: Mapping[str, int | None]
+    budgets: tuple[Budget, ...] = ()
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
@@ -98,14 +100,20 @@ class Measurement:
             for (data_type, flow), count in sorted(self.dead_letters.items())
             if not flow and count
         ]
-        return found
+        return found + [words for budget in self.budgets for words in budget.complaints()]
 
 
 class Watch:
     """Measures a map's flows again and again; keeps its connections and what it has already counted."""
 
     def __init__(
-        self, company: Map, settings: Settings, *, slots: SlotLags | None = None, clock: Callable[[], float] = time.time
+        self,
+        company: Map,
+        settings: Settings,
+        *,
+        slots: SlotLags | None = None,
+        budgets: Callable[[], tuple[Budget, ...]] = tuple,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
         self._flows = [flow for flow in company.flows if flow.runs]
@@ -115,7 +123,7 @@ class Watch:
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
-        self._slots, self._clock = slots, clock
+        self._slots, self._budgets, self._clock = slots, budgets, clock
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -143,7 +151,7 @@ class Watch:
             )
             for flow in self._flows
         )
-        return Measurement(now, flows, written, letters, self._slots() if self._slots else {})
+        return Measurement(now, flows, written, letters, self._slots() if self._slots else {}, self._budgets())
 
     def close(self) -> None:
         self._committed.close()

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
+from sorbus.api.limits.budgets import Budget
 from sorbus.ops.watch.measure import FlowState, Measurement
 
 _STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "down": "bold red"}
@@ -29,6 +30,7 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "topics": topics,
         "dead_letters": letters,
         "source_lag_bytes": dict(measurement.slots),
+        "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),
     }
 
@@ -67,9 +69,25 @@ def _caption(measurement: Measurement) -> Text:
         lines.append(
             f"{system} holds back {'an unknown amount' if size is None else f'{size:,} bytes'} for its producer"
         )
+    lines += map(str, measurement.budgets)
     lines += measurement.complaints()
     at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S")
     return Text("\n".join(["", *lines, f"measured at {at}"]))
+
+
+def _budget(budget: Budget) -> dict[str, JsonValue]:
+    windows: list[JsonValue] = [
+        {"window": one.name, "seconds": one.seconds, "requests": one.requests, "left": one.left}
+        for one in budget.windows
+    ]
+    circuit = "closed" if not budget.down else "probing" if budget.probing else "open"
+    return {
+        "system": budget.system,
+        "windows": windows,
+        "told_to_wait_seconds": budget.blocked,
+        "circuit": circuit,
+        "down_seconds": budget.down,
+    }
 
 
 def ago(seconds: float) -> str:

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, Metric
 from ruamel.yaml import YAML
 
 import sorbus.telemetry.metrics
+from sorbus.api.limits.budgets import Budget, Window
 from sorbus.ops.watch.exporter import FAILURES, WatchCollector
 from sorbus.ops.watch.measure import GRACE, FlowState, Measurement, TopicState
 
@@ -33,6 +34,7 @@ MEASURED = Measurement(
     (TopicState("order", 99.0, 10), TopicState("customer", None, 0)),
     {("order", "order-to-books"): 2},
     {"crm": 4096, "other": None},
+    (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
 )
 
 
@@ -136,6 +138,9 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_dead_letters_open", "order", "order-to-books"] == 2
     assert shown["sorbus_slot_lag_bytes", "crm"] == 4096
     assert ("sorbus_slot_lag_bytes", "other") not in shown
+    assert shown["sorbus_system_requests_left", "accounting", "day"] == 4812
+    assert shown["sorbus_system_requests_allowed", "accounting", "minute"] == 60
+    assert shown["sorbus_system_breaker_open", "accounting"] == 1
     assert ("sorbus_topic_last_event_timestamp_seconds", "customer") not in shown
 
 

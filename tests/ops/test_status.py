@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from sorbus.api.limits.budgets import Budget, Window
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.watch.measure import FlowState, Measurement, TopicState
 from sorbus.ops.watch.status import ago, as_json, as_table
@@ -74,6 +75,36 @@ def test_json_holds_all_that_the_table_shows() -> None:
     assert isinstance(flow, dict)
     assert (flow["flow"], flow["lag_records"], flow["complaint"]) == ("order-to-shop", 12345, "700 s behind")
     assert found["source_lag_bytes"] == {"crm": 4096, "erp": None}
+
+
+XERO = Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 0.0, probing=False)
+
+
+def test_what_is_left_of_a_systems_budget_is_below_the_table_and_in_json() -> None:
+    seen = replace(measured(FLOW), budgets=(XERO,))
+    assert "accounting: 4,812 of 5,000 requests left today, 60/min; circuit closed" in text(seen)
+    assert seen.complaints() == []
+    assert as_json(seen)["systems"] == [
+        {
+            "system": "accounting",
+            "windows": [
+                {"window": "minute", "seconds": 60.0, "requests": 60, "left": 58},
+                {"window": "day", "seconds": 86_400.0, "requests": 5000, "left": 4812},
+            ],
+            "told_to_wait_seconds": 0.0,
+            "circuit": "closed",
+            "down_seconds": 0.0,
+        }
+    ]
+
+
+def test_a_system_that_is_down_or_has_spent_its_day_is_a_complaint() -> None:
+    down = replace(XERO, windows=(Window(86_400.0, 5000, 499),), blocked=12.0, down=700.0)
+    assert str(down) == "accounting: 499 of 5,000 requests left today; told to wait 12 s; circuit open for 700 s"
+    assert down.complaints() == [
+        "accounting: is down, its circuit has been open for 700 s",
+        "accounting: only 499 of 5,000 requests left today",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from time import monotonic
 
 from sorbus.api.description import Limit
 from sorbus.state import State
+from sorbus.telemetry.metrics import API_WAIT
 
 LONGEST_BLOCK = 86_400.0
 """Seconds; a longer Retry-After is taken for this one."""
@@ -25,6 +26,7 @@ class Limiter:
         self._requests = [limit.requests for limit in limits]
         self._seconds = [limit.per.total_seconds() for limit in limits]
         self._told: dict[str, float] = {}
+        self._waited = API_WAIT.labels(system, flow)
 
     def take(self, *, patience: float) -> float:
         """0.0: taken, go. Else the seconds until it is worth asking again, which may be more than `patience`.
@@ -34,6 +36,8 @@ class Limiter:
         values = (self._system, self._flow, self._requests, self._seconds, patience)
         ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s)", values)
         assert isinstance(wait, float)
+        if 0 < wait <= patience:
+            self._waited.inc(wait)
         return wait
 
     def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:
