@@ -239,6 +239,7 @@ class CatalogField(NamedTuple):
     native: str
     required: bool
     item: Kind | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,14 @@ class ProducerConnector(Protocol):
     def discover(self, system: BoundSystem) -> list[Resource]: ...
     def resources_of(self, options: BaseModel) -> dict[str, str]:
         """Which resource holds which part: "" for the record itself, a list field's name for its items."""
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A connector that knows a system's resources without reaching it, from a description."""
+
+    def describe(self, system: BoundSystem) -> list[Resource]:
+        """What the system holds, for the map's check. MapError."""
 
 
 class ConsumerConnector(Protocol):

@@ -37,6 +37,7 @@ class _Field(_Written):
     native: Annotated[str, BeforeValidator(str)] = ""
     required: bool = False
     item: Kind | None = None
+    read_only: bool = False
 
 
 class _Parent(_Written):
@@ -58,9 +59,9 @@ class _Catalog(_Written):
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A system's resources by name, and the file they are written in."""
+    """A system's resources by name, and the file they are written in (None: its connector describes them)."""
 
-    file: Path
+    file: Path | None
     resources: Mapping[str, Resource]
 
     def find(self, name: str) -> Resource | None:
@@ -115,7 +116,7 @@ def write_catalog(folder: Path, system: str, resources: Sequence[Resource]) -> P
 
 def _resource(name: str, written: _Resource) -> Resource:
     fields = tuple(
-        CatalogField(field, found.kind, found.native, found.required, found.item)
+        CatalogField(field, found.kind, found.native, found.required, found.item, found.read_only)
         for field, found in written.fields.items()
     )
     parents = tuple((parent.resource, tuple(parent.fields)) for parent in written.parents)
@@ -145,6 +146,8 @@ def _facts(field: CatalogField) -> Iterator[tuple[str, object]]:
         yield "required", True
     if field.item is not None:
         yield "item", field.item
+    if field.read_only:
+        yield "read_only", True
 
 
 def _name(text: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sorbus.connector import BoundFlow, BoundSource
+from sorbus.connector import BoundFlow, BoundSource, Describes
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.catalog import Catalog, read_catalog
-from sorbus.map.load import LoadedMap
+from sorbus.map.load import LoadedMap, Role
 from sorbus.schema import RecordSchema
 
 T = TypeVar("T")
@@ -41,6 +41,18 @@ class Bound:
             self.findings += error.findings
             return None
 
+    def describe(self, name: str, role: Role) -> None:
+        """Finds out whether a system's connection is sound, and what its connector says that it holds."""
+        loaded = self.loaded
+        system = self.attempt(lambda: loaded.system(name, role))
+        if system is None or name in self.catalogs:
+            return
+        connector: object = loaded.producer(name) if role == "producer" else loaded.consumer(name)
+        if isinstance(connector, Describes):
+            found = self.attempt(lambda: connector.describe(system))
+            if found is not None:
+                self.catalogs[name] = Catalog(None, {resource.name: resource for resource in found})
+
 
 def bind(loaded: LoadedMap) -> Bound:
     """Puts together whatever the map lets be put together."""
@@ -67,7 +79,7 @@ def bind(loaded: LoadedMap) -> Bound:
     for name, owner in bound.owners.items():
         # An owner whose data only people carry needs no connector: the map just says who owns it.
         if name in bound.schemas and name not in by_hand:
-            bound.attempt(lambda owner=owner: loaded.system(owner, "producer"))  # type: ignore[misc]
+            bound.describe(owner, "producer")
             if source := bound.attempt(lambda name=name: loaded.source(name)):  # type: ignore[misc]
                 bound.sources[name] = source
     for place, flow in running:
@@ -75,4 +87,5 @@ def bind(loaded: LoadedMap) -> Bound:
             found = bound.attempt(lambda place=place: loaded.flow_at(place))  # type: ignore[misc]
             if found is not None:
                 bound.flows[place] = found
+                bound.describe(flow.to, "consumer")
     return bound

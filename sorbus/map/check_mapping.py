@@ -18,6 +18,7 @@ from sorbus.mapping.places import (
     canonical_data_type,
     canonical_fields,
     canonical_reference,
+    column_places,
     column_reference,
 )
 from sorbus.schema import FieldType, Kind
@@ -130,7 +131,8 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
     yield from _resources(bound, target, resources, path)
     own = connector.fills(flow.options)
     for part, columns in _columns(bound, target, resources):
-        filled = {row.target_field.rpartition(".")[2] for row in reading.rows} | set(own.get(part, ()))
+        named = (place for row in reading.rows for place in column_places(row.target_field, resources))
+        filled = {place.name for place in named if place.part == part} | set(own.get(part, ()))
         for item in reading.parts.get(part, ()):
             filled.add(item.into)
             reference = column_reference(Place(part, item.into), resources)
@@ -138,6 +140,10 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
             if item.into in columns:
                 fields: Mapping[str, FieldType] = {**canonical.get(part, {}), ID: FieldType("string")}
                 given = fields.get(item.source or "")
+                if columns[item.into].read_only and item.row is not None:
+                    message = f"{reference} is set by {target} itself"
+                    yield Finding(line.file, line.line, message, "delete the row", "read-only")
+                    continue
                 yield from misfits(item, given, _described(columns[item.into]), reference, line)
             elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
                 filled.add(near(item.into, columns))  # the slip is one finding, not two
@@ -179,10 +185,10 @@ def _resources(
     catalog = bound.catalogs.get(system)
     for name in resources.values():
         if catalog is not None and catalog.find(name) is None:
-            cure = f"{closest(name, catalog.resources)} If it is new: sorbus discover {system} --save"
-            yield bound.loaded.finding(
-                path, "unknown-resource", f"{system} has no {name} (see {catalog.file.name})", cure
-            )
+            new = f"sorbus discover {system} --save" if catalog.file else "add it in a description of your own"
+            see = f" (see {catalog.file.name})" if catalog.file else ""
+            cure = f"{closest(name, catalog.resources)} If it is new: {new}"
+            yield bound.loaded.finding(path, "unknown-resource", f"{system} has no {name}{see}", cure)
 
 
 def _unknown_parts(
@@ -242,8 +248,8 @@ def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
 
 
 def _elsewhere(row: FieldMapping, reference: str, resources: list[str]) -> Finding:
-    column = reference.rpartition(".")[2]
-    written = reference.rpartition(".")[0].removesuffix("[]")
-    best = near(written, resources) or resources[0]
+    written, _, column = reference.rpartition(".")
+    best = near(written.removesuffix("[]"), resources)
+    whole = f"{best}.{column}" if best else f"{resources[0]}.{reference}"
     message = f"nothing reads this row: {reference} is in none of {', '.join(resources)}"
-    return Finding(row.file, row.line, message, f"write {best}.{column}, or delete the row", "unused-row")
+    return Finding(row.file, row.line, message, f"write {whole}, or delete the row", "unused-row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from sorbus.schema import FieldType, RecordSchema
 CANONICAL = "canonical"
 RECORD = ""
 ID = "id"
+_DOT = re.compile(r"\.(?![^\[\]]*\])")
+"""A dot between names, not one inside `[key=value]`."""
 
 
 class Place(NamedTuple):
@@ -43,10 +46,10 @@ def canonical_place(reference: str) -> Place:
 def column_places(reference: str, resources: Mapping[str, str]) -> list[Place]:
     """Every place that RESOURCE.COLUMN can mean among `resources` (part -> name); none: it is of another resource.
 
-    RESOURCE may be shortened to its last parts, and end in `[]`; the longest match counts. A name without a dot is
-    a column of any part.
+    RESOURCE may be shortened to its last parts, and end in `[]`; the longest match counts. COLUMN may be a path into
+    JSON (`Phones[PhoneType=MOBILE].PhoneNumber`). A name without a dot is a column of any part.
     """
-    words = reference.replace("[]", "").split(".")
+    words = _DOT.split(reference.replace("[]", ""))
     if len(words) == 1:
         return [Place(part, reference) for part in resources]
     best = 0

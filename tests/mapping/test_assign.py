@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sorbus.errors import MapError
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Parts, assign_source, assign_target
-from sorbus.mapping.places import Place, canonical_place, canonical_reference, column_places
+from sorbus.mapping.places import Place, canonical_place, canonical_reference, column_places, column_reference
 from sorbus.schema import RecordSchema, parse_schema
 
 ORDER: RecordSchema = parse_schema("""
@@ -186,6 +186,11 @@ def test_the_longest_match_counts() -> None:
     resources = {"": "orders", "items": "archive.orders"}
 
     assert column_places("archive.orders.no", resources) == [Place("items", "no")]
+    held = {"": "contacts", "lines": "contacts.LineItems"}
+    for name in ("SalesDetails.UnitPrice", "Phones[PhoneType=MOBILE].PhoneNumber", "fields[name=a.b].value"):
+        assert column_places(f"contacts.{name}", held) == [Place("", name)]
+    assert column_places("contacts.LineItems[].Item.Code", held) == [Place("lines", "Item.Code")]
+    assert column_reference(Place("lines", "Item.Code"), held) == "contacts.LineItems.Item.Code"
     assert column_places("orders.address.city", resources) == [
         Place("", "address.city"),
         Place("items", "address.city"),
