@@ -50,7 +50,9 @@ class Ear:
         return batch
 
     def listen(self, wait: float) -> None:
-        """Takes in what came within `wait` seconds, and tells the producer some of it."""
+        """Takes in what came within `wait` seconds, and tells the producer some of it, if it has looked up the last."""
+        if self._is_asked:
+            return
         if not self._waiting:
             self._waiting.extend(self._inbox.read(wait))
         if self._waiting:

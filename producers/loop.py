@@ -169,16 +169,8 @@ class ProduceLoop:
             wait = 1.0 if open_since is None else max(0.0, open_since + _COMMIT_AFTER - time.monotonic())
             try:
                 batch = producer.read(wait if ear is None else 0.0)
-            except Unfinished as later:
-                self._commit(producer, publisher)
-                self._pause(min(later.retry_after, _LONGEST_PAUSE))
-                continue
-            except TransientError as error:
-                if not is_poll:
-                    raise
-                self._commit(producer, publisher)
-                self._faults += 1
-                self._back_off(error, self._faults)
+            except (Unfinished, TransientError) as error:
+                self._wait_for(error, producer, publisher)
                 continue
             if self._faults:
                 self._faults = 0
@@ -198,6 +190,19 @@ class ProduceLoop:
                 ear.listen(wait if batch is None else 0.0)
             self._measure(producer)
         self._commit(producer, publisher)
+
+    def _wait_for(self, error: Unfinished | TransientError, producer: Producer, publisher: Publisher) -> None:
+        """What has been read goes out; then it waits. Faults of a source that isn't a poll are the session's end."""
+        if isinstance(error, TransientError) and not isinstance(producer, Remembers):
+            raise error
+        self._commit(producer, publisher)
+        if isinstance(error, TransientError):
+            self._faults += 1
+            self._back_off(error, self._faults)
+        else:
+            self._pause(min(error.retry_after, _LONGEST_PAUSE))
+        if self._ear is not None:
+            self._ear.listen(0.0)
 
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
         """The position as a message, with what of the inbox is done."""

@@ -1,0 +1,1 @@
+"""Applications behind HTTP as systems of record: polled, and told by webhooks what to look at first."""

@@ -1,0 +1,159 @@
+"""What is published of one data type, and what a record that was just read means against it; no I/O.
+
+Kept per record: a digest of the canonical bytes, the version, and the record's own update time. 40 bytes, and the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from hashlib import blake2b
+from struct import Struct
+
+from sorbus.api.interface import Json, Record
+from sorbus.api.values import dump_json
+from sorbus.connector import Change, Published, Reject
+from sorbus.errors import PermanentError
+
+_KNOWN = Struct(">16sqq")
+_UNSURE = bytes(16)
+_MOST_BURIED = 10_000
+_LOOK_AGAIN = 600_000_000
+"""Microseconds until old news that was found wrong once is looked at again."""
+
+
+class Verdict(Enum):
+    """What is not to be published."""
+
+    UNCHANGED = "as it was published, or as it was refused"
+    DOUBTFUL = "older than what was published, or deleted before: an index that lags, or a state that was restored"
+
+
+Judged = Change | Reject | Verdict
+
+
+class Memory:
+    """The published state of one data type. What it returns is taken as published: the caller publishes it all."""
+
+    def __init__(
+        self,
+        data_type: str,
+        encode: Callable[[Record], bytes],
+        updated: Callable[[Record], int | None],
+        *,
+        can_look: bool,
+    ) -> None:
+        """`updated` is a record's own update time in microseconds since 1970; `can_look`: records have an address."""
+        self.data_type = data_type
+        self.deleted_version = 0
+        """The highest version of any delete: a deleted record's own is forgotten in the end."""
+        self._can_look = can_look
+        self._encode, self._updated = encode, updated
+        self._known: dict[bytes, bytes] = {}
+        self._refused: dict[bytes, bytes] = {}
+        self._buried: dict[bytes, int] = {}
+        self._looked_at: dict[bytes, tuple[bytes, int]] = {}
+
+    def __contains__(self, id: bytes) -> bool:
+        return id in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def ids(self) -> set[bytes]:
+        """Every record that is published, or was refused and so may be an open dead letter."""
+        return set(self._known)
+
+    def remember(self, published: Iterable[Published]) -> None:
+        """What the topic holds; a record without data equals nothing."""
+        for record in published:
+            digest = _digest(record.data) if record.data else _UNSURE
+            self._known[record.id] = _KNOWN.pack(digest, record.version, record.occurred_at)
+
+    def doubt_all(self) -> None:
+        """Every record is published again when it is read next."""
+        for id, known in self._known.items():
+            _, version, updated = _KNOWN.unpack(known)
+            self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
+
+    def judge(self, id: bytes, record: Record, now: int, *, trusted: bool = False) -> Judged:
+        """What a record that was read at `now` (microseconds, our clock) means.
+
+        `trusted`: it was read by its own address, so that it is no index's old news.
+        """
+        try:
+            updated = self._updated(record)
+            data = self._encode(record)
+        except PermanentError as error:
+            return self._refuse(id, record, now, error)
+        digest = _digest(data)
+        before, version, last = self._state(id)
+        if before == digest:
+            if updated is not None and updated > last:
+                self._known[id] = _KNOWN.pack(digest, version, updated)
+            return Verdict.UNCHANGED
+        if not trusted and self._is_old_news(id, updated, last):
+            seen, at = self._looked_at.get(id, (_UNSURE, 0))
+            return Verdict.UNCHANGED if seen == digest and now < at + _LOOK_AGAIN else Verdict.DOUBTFUL
+        version = max(version + 1, now if updated is None else updated)
+        occurred_at = now if updated is None else updated
+        self._known[id] = _KNOWN.pack(digest, version, occurred_at)
+        for forgotten in (self._refused, self._buried, self._looked_at):
+            forgotten.pop(id, None)
+        return Change(self.data_type, id, version, occurred_at, data)
+
+    def looked_at(self, id: bytes, record: Record, now: int) -> None:
+        """The record's own address has been asked about this old news of it: not worth a second look for a while."""
+        try:
+            digest = _digest(self._encode(record))
+        except PermanentError:
+            return
+        if len(self._looked_at) >= _MOST_BURIED:
+            self._looked_at.clear()
+        self._looked_at[id] = digest, now
+
+    def gone(self, id: bytes, now: int, updated: int | None = None) -> Change | None:
+        """A record that is no longer there; None if nobody was ever told of it."""
+        known = self._known.pop(id, None)
+        self._refused.pop(id, None)
+        if known is None:
+            return None
+        _, version, last = _KNOWN.unpack(known)
+        at = now if updated is None else updated
+        version = max(version + 1, at)
+        self.deleted_version = max(self.deleted_version, version)
+        if len(self._buried) >= _MOST_BURIED:
+            del self._buried[next(iter(self._buried))]
+        self._buried[id] = max(last, updated or 0)
+        return Change(self.data_type, id, version, at, None)
+
+    def _state(self, id: bytes) -> tuple[bytes, int, int]:
+        """Digest, version and update time of what was published last."""
+        known = self._known.get(id)
+        return (_UNSURE, self.deleted_version, 0) if known is None else _KNOWN.unpack(known)
+
+    def _is_old_news(self, id: bytes, updated: int | None, last: int) -> bool:
+        buried = self._buried.get(id)
+        if buried is not None:
+            return self._can_look or updated is None or updated <= buried
+        return updated is not None and updated < last
+
+    def _refuse(self, id: bytes, record: Record, now: int, error: PermanentError) -> Judged:
+        raw = raw_json(record)
+        digest = _digest(raw)
+        if self._refused.get(id) == digest:
+            return Verdict.UNCHANGED
+        self._refused[id] = digest
+        _, version, last = self._state(id)
+        version = max(version + 1, now)
+        self._known[id] = _KNOWN.pack(_UNSURE, version, last)  # equals nothing: good again, it closes its letter
+        return Reject(self.data_type, id, version, now, raw, error)
+
+
+def raw_json(record: Json) -> bytes:
+    """A record as the application gave it, for a dead letter."""
+    return dump_json(record).encode()
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()

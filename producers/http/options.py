@@ -1,0 +1,57 @@
+"""A data type's `source:` when its system of record is an application behind HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sorbus.map.timing import Timing, parse_timing
+
+_CURE = "write every 30s (s, m, h or d), or cron 0 2 * * * Europe/London"
+
+
+def _schedule(text: str) -> str:
+    if text != "never" and parse_timing(text).is_real_time:
+        raise ValueError(f"{text!r}: an application can only be asked now and then; {_CURE}")
+    return text
+
+
+def _recurring(text: str) -> str:
+    if text == "never":
+        raise ValueError(f"'never': who is never asked tells nothing; {_CURE}")
+    return _schedule(text)
+
+
+class HttpSource(BaseModel):
+    """Where in the application a data type's records are, and how often to look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resource: str = Field(description="A resource of the application's description, such as contacts.")
+    every: Annotated[str, AfterValidator(_recurring)] = Field(
+        default="every 1m", description="How often it is asked what has changed: every 30s, or cron 0 2 * * *."
+    )
+    compare: Annotated[str, AfterValidator(_schedule)] = Field(
+        default="every 1d",
+        description="How often all records are listed, to find deletes and what was missed; or never.",
+    )
+    lists: dict[str, str] = Field(default={}, description="List field -> the list inside the record: lines: LineItems.")
+    may_vanish: bool = Field(
+        default=False, description="Believe a list that suddenly lacks most of the records; otherwise it is refused."
+    )
+
+    @property
+    def polls(self) -> Timing:
+        """When to ask for changes."""
+        return parse_timing(self.every)
+
+    @property
+    def compares(self) -> Timing | None:
+        """When to list all records; None: never, but for the first time."""
+        return None if self.compare == "never" else parse_timing(self.compare)
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """Which resource holds which part, as mapping sheets name them: `invoices`, `invoices.LineItems`."""
+        return {"": self.resource, **{name: f"{self.resource}.{inside}" for name, inside in self.lists.items()}}

@@ -1,0 +1,183 @@
+"""The producer of an application behind HTTP: polls its data types in turn, and looks at what webhooks name first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel
+
+from sorbus.api.connection import HttpConnection, application
+from sorbus.api.description import ApiResource, Description
+from sorbus.api.interface import Api, Transport
+from sorbus.api.records import open_api
+from sorbus.api.transport import open_transport
+from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
+from sorbus.errors import Finding, MapError, Unfinished
+from sorbus.mapping.failure import closest
+from sorbus.producers.http.options import HttpSource
+from sorbus.producers.http.poll import Found
+from sorbus.producers.http.track import Track
+from sorbus.settings import Settings
+from sorbus.state import State, plan_state
+
+_SHOW_LIFE = 0.5
+"""Seconds of reading without a result after which the loop gets its turn: to commit, to hear, to be seen alive."""
+
+
+class HttpProducer:
+    """Captures one application. What it has published it is reminded of, so that only what differs is an event."""
+
+    Connection: type[BaseModel] = HttpConnection
+    Source: type[BaseModel] = HttpSource
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
+        """MapError where a data type's resource or mapping doesn't fit the description."""
+        self._system = system
+        self._application = application(system)
+        resources = _resources(system, sources, self._application.description)
+        self._tracks = [
+            Track(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
+        ]
+        self._transport: Transport | None = None
+        self._api: Api | None = None
+        self._stored: Position = {}
+        self._found: list[Found] = []
+        self._turn = 0
+
+    @classmethod
+    def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
+        """The state database, where rate limits and tokens are kept. MapError as in the constructor."""
+        _resources(system, sources, application(system).description)
+        return plan_state(Settings().database, system.topic_prefix)
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """The resources that the application's description knows."""
+        from sorbus.api.catalog import describe
+
+        found: list[Resource] = describe(system)
+        return found
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The record's resource, and the lists inside it."""
+        assert isinstance(options, HttpSource)
+        return options.resources
+
+    def remember(self, data_type: str, published: Iterable[Published]) -> None:
+        """What is on the data type's topic."""
+        for track in self._tracks:
+            if track.name == data_type:
+                track.remember(published)
+
+    def open(self, position: Position | None) -> None:
+        """Prepares to go on; the first request is the first `read`'s."""
+        for track in self._tracks:
+            track.restore((position or {}).get(track.name))
+        self._stored = dict(position or {})
+        self._transport = open_transport(self._application, State.of(self._system.topic_prefix))
+        self._api = open_api(self._transport)
+
+    def hear(self, notices: Sequence[Notice]) -> None:
+        """The next `read` looks at these records."""
+        for notice in notices:
+            for track in self._tracks:
+                if track.resource == notice.resource:
+                    track.hear(notice.id, deleted=notice.deleted)
+
+    def read(self, wait: float) -> Batch | None:
+        """What a page or a look brought; None when nothing is due within `wait` seconds.
+
+        TransientError and Unfinished leave it where it is: read again.
+        """
+        assert self._api is not None
+        if (batch := self._looked(self._api)) is not None:
+            return batch
+        began = time.monotonic()
+        while True:
+            track = self._due()
+            left = began + wait - time.monotonic()
+            if track is None:
+                soonest = min(track.due_at() for track in self._tracks) - time.time()
+                if left <= 0:
+                    return None
+                time.sleep(max(0.0, min(left, soonest)))
+                continue
+            self._turn += 1
+            found = track.step(self._api)
+            if (batch := self._batch([found] if found else [], track.name)) is not None:
+                return batch
+            if time.monotonic() - began > _SHOW_LIFE and self._due() is not None:
+                raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
+
+    def confirm(self, position: Position) -> None:
+        """The application needs not to know."""
+
+    def recopy(self, data_types: Sequence[str]) -> None:
+        """Publishes every record of these data types again, with their next list."""
+        for track in self._tracks:
+            if track.name in data_types:
+                track.recopy()
+
+    def lag(self) -> int | None:
+        """An application holds nothing back."""
+        return None
+
+    def close(self) -> None:
+        """Ends its connections."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _looked(self, api: Api) -> Batch | None:
+        """What the records are that we were told of: all of them, or an error and what there is so far is kept."""
+        if not any(track.is_told for track in self._tracks) and not self._found:
+            return None
+        for track in self._tracks:
+            while track.is_told:
+                found = track.look(api)
+                if found is None:
+                    raise Unfinished(f"records of {self._system.name} are being looked at", retry_after=0.0)
+                self._found.append(found)
+        found_all, self._found = self._found, []
+        return self._batch(found_all, "")
+
+    def _due(self) -> Track | None:
+        """A data type that has something to do; each in its turn."""
+        now, count = time.time(), len(self._tracks)
+        order = [self._tracks[(self._turn + place) % count] for place in range(count)]
+        return next((track for track in order if track.due_at() <= now), None)
+
+    def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
+        """What was found, with the position after it; None when neither is new."""
+        position: Position = {track.name: track.position() for track in self._tracks}
+        changes = [change for one in found for change in one.changes]
+        rejects = [reject for one in found for reject in one.rejects]
+        copied = next(((data_type, *one.copied) for one in found if one.copied), None)
+        if not changes and not rejects and copied is None and position == self._stored:
+            return None
+        self._stored = position
+        return Batch(changes, rejects, (), position, self._due() is None, copied)
+
+
+def _resources(system: BoundSystem, sources: Sequence[BoundSource], description: Description) -> list[ApiResource]:
+    """Each data type's resource; MapError for those that the application has not, or can't list."""
+    found, wrong = [], []
+    for source in sources:
+        options = source.options
+        assert isinstance(options, HttpSource)
+        resource = description.resources.get(options.resource)
+        if resource is None:
+            message = f"{system.name} has no resource {options.resource!r}"
+            cure = closest(options.resource, description.resources)
+        elif resource.list is None and (resource.changes is None or not resource.updated):
+            message = f"{options.resource} of {system.name} can't be listed, so it can't be polled"
+            cure = "describe its `list:` in the API's description"
+        else:
+            found.append(resource)
+            continue
+        line = system.document.line("data_types", source.name, "source", "resource")
+        wrong.append(Finding(system.document.file, line, f"{source.name}: {message}", cure, "unknown-resource"))
+    if wrong:
+        raise MapError(wrong)
+    return found

@@ -1,0 +1,101 @@
+"""What a poll takes from an application's description, ready to be called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import blake2b
+
+from sorbus.api.description import ApiResource, Moment
+from sorbus.api.interface import Record
+from sorbus.api.path import read_path
+from sorbus.api.records import is_deleted
+from sorbus.api.values import read_moment
+from sorbus.avro.encode import micros
+from sorbus.connector import BoundSource
+from sorbus.errors import PermanentError, TransientError
+from sorbus.mapping.failure import shown
+from sorbus.producers.http.options import HttpSource
+from sorbus.producers.http.poll import Rules
+
+_SECOND = 1_000_000
+_GRAINS: dict[Moment, int] = {
+    "iso": 1,
+    "iso-seconds": _SECOND,
+    "http-date": _SECOND,
+    "epoch": _SECOND,
+    "epoch-ms": 1000,
+    "date": 86_400 * _SECOND,
+    "slash-date": _SECOND,
+    "ms-json": 1000,
+}
+
+
+def rules_of(options: HttpSource, resource: ApiResource, what: str) -> Rules:
+    """How a resource is polled; `what` names it in messages."""
+    changes = resource.changes or resource.list
+    updated = updated_of(resource)
+
+    def lenient(record: Record) -> int | None:
+        try:
+            return updated(record)
+        except PermanentError:
+            return None  # it becomes a dead letter when it is judged
+
+    return Rules(
+        name=what,
+        id_of=_id_of(resource, what),
+        updated=lenient,
+        is_deleted=lambda record: is_deleted(resource, record),
+        has_changes=resource.changes is not None and bool(resource.updated),
+        can_look=resource.get is not None,
+        ascending=changes is not None and changes.ascending,
+        inclusive=changes is None or changes.inclusive,
+        grain=1 if changes is None else _GRAINS[changes.since_format],
+        overlap=int(resource.overlap.total_seconds() * _SECOND),
+        page_size=1 if changes is None else changes.pagination.size,
+        may_vanish=options.may_vanish,
+    )
+
+
+def updated_of(resource: ApiResource) -> Callable[[Record], int | None]:
+    """A record's own update time in microseconds since 1970. PermanentError where it can't be read."""
+
+    def updated(record: Record) -> int | None:
+        written = read_path(record, resource.updated) if resource.updated else None
+        try:
+            moment = read_moment(written, resource.updated_format)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise PermanentError(
+                f"its update time {shown(written)} ({resource.updated}) is not {resource.updated_format}:"
+                " mend `updated_format:` in the API's description",
+                reason="not canonical",
+                field=resource.updated,
+                value=written,
+            ) from error
+        return None if moment is None else micros(moment)
+
+    return updated
+
+
+def fingerprint(source: BoundSource, resource: ApiResource) -> str:
+    """Changes with everything that makes a canonical record out of one of the application's."""
+    options = source.options
+    assert isinstance(options, HttpSource)
+    rows = [(row.source_field, row.target_field, row.rule) for row in source.mapping]
+    kinds = {path: field.kind for path, field in resource.fields.items()}
+    parts = [source.schema.text, rows, source.lookups, options.lists, options.resource, resource.lists, kinds]
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _id_of(resource: ApiResource, what: str) -> Callable[[Record], bytes]:
+    def id_of(record: Record) -> bytes:
+        found = read_path(record, resource.id)
+        if found is None or found == "" or isinstance(found, dict | list | bool):
+            raise TransientError(
+                f"a record among {what} has no id at {resource.id}: the application may have changed, or another one"
+                " answers; see its description. Nothing was taken from that answer"
+            )
+        return str(found).encode()
+
+    return id_of

@@ -1,0 +1,407 @@
+"""However an application changes between two questions of a poll, its topic ends on the application's own state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from sorbus.api.interface import Page, Record
+from sorbus.connector import Change, Published
+from sorbus.errors import PermanentError, TransientError
+from sorbus.producers.http.memory import Memory
+from sorbus.producers.http.poll import AskPage, AskRecord, Found, PollState, Reader, Rules, Steps
+
+SECOND = 1_000_000
+NOON = 1_800_000_000 * SECOND
+
+
+class State(NamedTuple):
+    """A record as it was from `seen_at` on (the application's clock); no record: deleted."""
+
+    seen_at: int
+    record: Record | None
+
+
+@dataclass
+class Application:
+    """Records in memory, listed as the rules say; `lag`: how old its lists are (records by id are not)."""
+
+    size: int = 2
+    ascending: bool = True
+    lag: int = 0
+    now: int = NOON
+    inclusive: bool = True
+    grain: int = 1
+    states: dict[str, list[State]] = field(default_factory=dict)
+
+    def write(self, id: str, name: str | None) -> None:
+        stamp = self.now - self.now % self.grain
+        record = None if name is None else {"id": id, "name": name, "updated": stamp}
+        self.states.setdefault(id, []).append(State(self.now, record))
+
+    def at(self, id: str, moment: int) -> Record | None:
+        return next((s.record for s in reversed(self.states.get(id, [])) if s.seen_at <= moment), None)
+
+    def live(self) -> dict[str, str]:
+        found = {id: self.at(id, self.now) for id in self.states}
+        return {id: str(record["name"]) for id, record in found.items() if record}
+
+    def page(self, asked: AskPage) -> Page:
+        found = [record for id in self.states if (record := self.at(id, self.now - self.lag))]
+        if asked.since is not None:
+            since = asked.since
+            found = [one for one in found if one["updated"] > since or (self.inclusive and one["updated"] == since)]
+        if asked.since is not None and self.ascending:
+            found.sort(key=lambda one: (one["updated"], one["id"]))
+        begin = int(asked.after or 0)
+        more = begin + self.size < len(found)
+        return Page(found[begin : begin + self.size], str(begin + self.size) if more else None, len(found))
+
+    def answer(self, asked: AskPage | AskRecord) -> Page | Record | None:
+        return self.page(asked) if isinstance(asked, AskPage) else self.at(asked.id, self.now)
+
+
+class Bus:
+    """What a reader publishes, with the rules of all topics checked; and what a restart would be told."""
+
+    def __init__(self) -> None:
+        self.events: list[Change] = []
+        self.last: dict[bytes, Change] = {}
+        self.letters: set[bytes] = set()
+        self.position = PollState()
+        self.deleted_version = 0
+        self._may_repeat: set[bytes] = set()
+
+    def publish(self, found: Found, reader: Reader) -> None:
+        for change in found.changes:
+            before = self.last.get(change.id)
+            assert before is None or before.version < change.version, f"{change} after {before}"
+            if change.id not in self._may_repeat:
+                assert (before.data if before else None) != change.data, f"{change} twice"
+            self._may_repeat.discard(change.id)
+            self.letters.discard(change.id)
+            self.last[change.id] = change
+            self.events.append(change)
+        for reject in found.rejects:
+            self.letters.add(reject.id)
+            self._may_repeat.add(reject.id)
+        self.position = replace(reader.state)
+        self.deleted_version = reader.memory.deleted_version
+
+    def live(self) -> dict[str, str]:
+        return {id.decode(): change.data.decode() for id, change in self.last.items() if change.data is not None}
+
+    def remembered(self) -> list[Published]:
+        told = [
+            Published(c.id, c.version, c.occurred_at, b"" if c.id in self.letters else c.data)
+            for c in self.last.values()
+            if c.data is not None
+        ]
+        known = {one.id for one in told}
+        return told + [Published(id, 0, 0, b"") for id in sorted(self.letters - known)]
+
+
+def encoded(record: Record) -> bytes:
+    if str(record["name"]).startswith("bad"):
+        raise PermanentError("it is bad", reason="not canonical")
+    return str(record["name"]).encode()
+
+
+def open_reader(app: Application, rules: Rules, bus: Bus, clock: Callable[[], int]) -> Reader:
+    memory = Memory("contact", encoded, rules.updated, can_look=rules.can_look)
+    memory.deleted_version = bus.deleted_version
+    memory.remember(bus.remembered())
+    return Reader(rules, memory, replace(bus.position), clock)
+
+
+def rules_for(app: Application, *, has_changes: bool = True, can_look: bool = True, overlap: int = 0) -> Rules:
+    return Rules(
+        "contacts",
+        lambda record: str(record["id"]).encode(),
+        lambda record: record["updated"],
+        lambda record: False,
+        has_changes=has_changes,
+        can_look=can_look,
+        ascending=app.ascending,
+        inclusive=app.inclusive,
+        overlap=overlap,
+        page_size=app.size,
+    )
+
+
+class Session:
+    """A reader that goes on by one question at a time."""
+
+    def __init__(self, app: Application, rules: Rules, bus: Bus, skew: int = 0) -> None:
+        self.app, self.bus = app, bus
+        self.reader = open_reader(app, rules, bus, lambda: app.now + skew)
+        self._steps: Steps | None = None
+        self._question: AskPage | AskRecord | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._steps is not None
+
+    def begin(self, steps: Steps) -> None:
+        self._steps, self._question = steps, None
+        self._go_on(None)
+
+    def answer_one(self) -> None:
+        """The application answers what it is asked, now."""
+        assert self._question is not None
+        self._go_on(self.app.answer(self._question))
+
+    def finish(self) -> None:
+        while self.is_busy:
+            self.answer_one()
+
+    def run(self, steps: Steps) -> None:
+        self.begin(steps)
+        self.finish()
+
+    def list_all(self) -> None:
+        """Lists until no list wants to be repeated."""
+        for _ in range(10):
+            self.run(self.reader.everything())
+            if self.reader.again is None:
+                return
+        pytest.fail("the list wants to be read again and again")
+
+    def _go_on(self, answer: Page | Record | None) -> None:
+        assert self._steps is not None
+        try:
+            said = self._steps.send(answer)
+            while isinstance(said, Found):
+                self.bus.publish(said, self.reader)
+                said = self._steps.send(None)
+            self._question = said
+        except StopIteration:
+            self._steps = None
+            self.bus.publish(Found(), self.reader)
+
+
+class AnyApplication(RuleBasedStateMachine):
+    """Writes, questions and restarts in any order."""
+
+    @initialize(
+        ascending=st.booleans(),
+        size=st.integers(1, 3),
+        grain=st.sampled_from([1, SECOND, 60 * SECOND]),
+        inclusive=st.booleans(),
+        has_changes=st.booleans(),
+        can_look=st.booleans(),
+        lag=st.sampled_from([0, 3 * SECOND]),
+        skew=st.sampled_from([0, 3600 * SECOND, -3600 * SECOND]),
+    )
+    def start(
+        self,
+        ascending: bool,
+        size: int,
+        grain: int,
+        inclusive: bool,
+        has_changes: bool,
+        can_look: bool,
+        lag: int,
+        skew: int,
+    ) -> None:
+        self.app = Application(size, ascending, lag, inclusive=inclusive, grain=grain)
+        self.rules = rules_for(self.app, has_changes=has_changes, can_look=can_look, overlap=10 * SECOND)
+        self.bus, self.skew, self.names = Bus(), skew, 0
+        self.session = Session(self.app, self.rules, self.bus, skew)
+
+    @rule(id=st.integers(1, 6), is_bad=st.sampled_from([False] * 5 + [True]))
+    def write(self, id: int, is_bad: bool) -> None:
+        self.names += 1
+        self.app.write(str(id), f"bad {self.names}" if is_bad else f"name {self.names}")
+
+    @rule(id=st.integers(1, 6))
+    def delete(self, id: int) -> None:
+        if self.app.at(str(id), self.app.now):
+            self.app.write(str(id), None)
+
+    @rule(seconds=st.sampled_from([0.2, 1, 5]))
+    def pass_time(self, seconds: float) -> None:
+        self.app.now += int(seconds * SECOND)
+
+    @rule()
+    def answer(self) -> None:
+        if self.session.is_busy:
+            self.session.answer_one()
+        elif self.rules.has_changes and self.session.reader.state.cursor is not None:
+            self.session.begin(self.session.reader.changes())
+        else:
+            self.session.begin(self.session.reader.everything())
+
+    @precondition(lambda self: not self.session.is_busy)
+    @rule()
+    def compare(self) -> None:
+        self.session.begin(self.session.reader.everything())
+
+    @precondition(lambda self: not self.session.is_busy)
+    @rule(id=st.integers(1, 6), deleted=st.booleans())
+    def hear(self, id: int, deleted: bool) -> None:
+        gone = deleted and not self.app.at(str(id), self.app.now)
+        self.session.begin(self.session.reader.records([(str(id), gone)]))
+
+    @rule()
+    def kill(self) -> None:
+        self.session = Session(self.app, self.rules, self.bus, self.skew)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "session"):
+            return
+        self.session.finish()
+        self.app.now += 3600 * SECOND  # all that lags has caught up
+        if self.rules.has_changes and self.session.reader.state.cursor is not None:
+            self.session.run(self.session.reader.changes())
+        self.session.list_all()
+        there = self.app.live()
+        good = {id: name for id, name in there.items() if not name.startswith("bad")}
+        assert {id: name for id, name in self.bus.live().items() if id in good or id not in there} == good
+        assert {id.decode() for id in self.bus.letters} == there.keys() - good.keys()
+        count = len(self.bus.events)
+        self.session.list_all()
+        assert self.bus.events[count:] == [], "a poll of what is published already publishes again"
+
+
+AnyApplication.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+test_whatever_happens_between_two_questions_the_topic_ends_on_the_applications_state = AnyApplication.TestCase
+
+
+def polled(app: Application, *, overlap: int = 0, can_look: bool = True) -> tuple[Session, Bus]:
+    """A session whose first list is done."""
+    bus = Bus()
+    session = Session(app, rules_for(app, can_look=can_look, overlap=overlap), bus)
+    session.list_all()
+    return session, bus
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+def test_a_thousand_records_of_one_moment_all_come(ascending: bool) -> None:
+    app = Application(100, ascending, grain=SECOND)
+    app.write("first", "1")
+    session, bus = polled(app)
+    app.now += 60 * SECOND
+    for number in range(1000):
+        app.write(f"{number:04}", "1")
+    session.run(session.reader.changes())
+    assert bus.live() == app.live()
+    asked = len(bus.events)
+    session.run(session.reader.changes())
+    assert len(bus.events) == asked
+
+
+def test_pages_that_shift_skip_no_change_of_an_ordered_list() -> None:
+    app = Application(10)
+    for number in range(200):
+        app.now += SECOND
+        app.write(f"{number:04}", "old")
+    session, bus = polled(app)
+    for number in range(200):
+        app.now += SECOND
+        app.write(f"{number:04}", "new")
+    session.begin(session.reader.changes())
+    changed = 0
+    while session.is_busy:  # what was read moves to the end, so that all behind it moves up
+        session.answer_one()
+        if changed < 60:
+            app.now += SECOND
+            app.write(f"{changed:04}", "newer")
+            changed += 3
+    assert bus.live() == app.live()
+
+
+def test_an_application_that_sorts_otherwise_than_described_is_read_all_the_same() -> None:
+    app = Application(5, ascending=False)
+    app.write("0", "old")
+    bus = Bus()
+    session = Session(app, replace(rules_for(app), ascending=True), bus)
+    session.list_all()
+    for number in (5, 3, 9, 1, 7, 2, 8, 4, 6):
+        app.now += SECOND
+        app.write(str(number), "new")
+    app.states = dict(sorted(app.states.items()))
+    session.run(session.reader.changes())
+    assert bus.live() == app.live()
+
+
+@pytest.mark.parametrize("can_look", [True, False])
+def test_a_list_that_suddenly_lacks_most_records_deletes_nothing(can_look: bool) -> None:
+    app = Application(10)
+    for number in range(30):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app, can_look=can_look)
+    app.now += 86_400 * SECOND
+    lists, app.states = app.states, {}
+    answer = app.answer
+    app.answer = lambda asked: answer(asked) if isinstance(asked, AskPage) else lists[asked.id][-1].record  # type: ignore[method-assign]
+    with pytest.raises(TransientError, match="lacks 30 of 30 records"):
+        session.run(session.reader.everything())
+    assert len(bus.live()) == 30
+
+
+def test_a_list_that_is_really_empty_is_believed_when_each_record_says_so() -> None:
+    app = Application(10)
+    for number in range(30):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app)
+    app.now += 86_400 * SECOND
+    for number in range(30):
+        app.write(f"{number:04}", None)
+    session.list_all()
+    assert bus.live() == {}
+
+
+def test_without_an_address_of_its_own_a_record_is_deleted_when_two_lists_lack_it() -> None:
+    app = Application(10)
+    for id in "abc":
+        app.write(id, "x")
+    session, bus = polled(app, can_look=False)
+    app.now += SECOND
+    app.write("b", None)
+    session.run(session.reader.everything())
+    assert session.reader.again is False
+    assert set(bus.live()) == {"a", "b", "c"}
+    session.run(session.reader.everything())
+    assert session.reader.again is None
+    assert set(bus.live()) == {"a", "c"}
+
+
+def test_a_record_from_the_far_future_does_not_hide_what_comes_before_it() -> None:
+    app = Application(10)
+    app.write("a", "x")
+    session, bus = polled(app)
+    soon = app.now + 60 * SECOND
+    app.now += 10**9 * SECOND
+    app.write("slip", "x")
+    app.states["slip"][0] = app.states["slip"][0]._replace(seen_at=soon)
+    app.now = soon
+    session.run(session.reader.changes())
+    app.now += 60 * SECOND
+    app.write("b", "x")
+    session.run(session.reader.changes())
+    assert set(bus.live()) == {"a", "b", "slip"}
+
+
+def test_what_is_deleted_and_made_again_goes_on_from_the_deletes_version() -> None:
+    app = Application(10)
+    app.write("a", "x")
+    session, bus = polled(app)
+    session.reader.memory.gone(b"a", app.now + 3600 * SECOND)
+    gone = session.reader.memory.deleted_version
+    bus.last[b"a"] = Change("contact", b"a", gone, gone, None)
+    bus.deleted_version = gone
+    again = Session(app, session.reader.rules, bus)  # the delete's tombstone is compacted away
+    app.now += SECOND
+    app.write("a", "y")
+    again.list_all()
+    assert bus.last[b"a"].version > gone
+    assert bus.live() == {"a": "y"}
