@@ -152,7 +152,7 @@ class ProduceLoop:
         return position
 
     def _prepare(self) -> SchemaBook:
-        book = SchemaBook(self._settings, self._names)
+        book = SchemaBook(self._settings, self._names, [source.schema for source in self._sources])
         if not self._encoders:
             self._encoders = {
                 source.name: event_encoder(book.prefix(source.name, source.schema), self._system, source.name)
