@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 
+from sorbus.api.catalog import resources_of_description
 from sorbus.api.connection import HttpConnection, application
 from sorbus.api.description import ApiResource, Description
 from sorbus.api.interface import Api, Transport
@@ -52,12 +53,14 @@ class HttpProducer:
         return plan_state(Settings().database, system.topic_prefix)
 
     @classmethod
-    def discover(cls, system: BoundSystem) -> list[Resource]:
-        """The resources that the application's description knows."""
-        from sorbus.api.catalog import describe
+    def describe(cls, system: BoundSystem) -> list[Resource]:
+        """What the application's description says it holds. MapError."""
+        return resources_of_description(application(system).description)
 
-        found: list[Resource] = describe(system)
-        return found
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """The same: an application isn't asked for what it could hold."""
+        return cls.describe(system)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
