@@ -175,9 +175,8 @@ def unlink(
         " next event is matched anew; if no key finds the record there, it is made a second time.",
         err=True,
     )
-    if not yes and not typer.confirm("Unlink it?", err=True):
-        typer.echo("left as it was")
-        raise typer.Exit(ExitCode.REFUSED)
+    if not yes:
+        typer.confirm("Unlink it?", abort=True, err=True)
     crosswalk.unlink(id)
     typer.echo(f"{data_type} {id} is no longer linked in {system}")
 

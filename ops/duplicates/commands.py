@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
-from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
     from sorbus.identity.candidates import Decision, DuplicateCandidate
@@ -52,17 +51,14 @@ def list_candidates(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("ID", "Record", "In", "Name", "May be", "Score", "Why", "Since", box=box.SIMPLE)
+    table = Table("ID", "Record", "In", "May be", "Why", "Since", box=box.SIMPLE)
     for candidate in found:
-        doubt = candidate.doubts[0] if candidate.doubts else None
         table.add_row(
             str(candidate.number),
             f"{candidate.data_type} {candidate.id}",
             candidate.system,
-            next(iter(candidate.fields.values()), ""),
-            f"{doubt.external_id}{f' and {more} more' if (more := len(candidate.doubts) - 1) else ''}" if doubt else "",
-            str(doubt.score) if doubt else "",
-            "; ".join((candidate.why, *(doubt.reasons if doubt else ()))),
+            ", ".join(f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts[:3]),
+            "; ".join((candidate.why, *(reason for doubt in candidate.doubts[:1] for reason in doubt.reasons))),
             candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M"),
         )
     Console().print(table)
@@ -153,20 +149,17 @@ def _decide(
     )
     if warning := desk.warning(candidate, decision):
         typer.echo(f"Careful: {warning}.", err=True)
-    if not yes and not typer.confirm(f"{record} will {will}. Go on?", err=True):
-        typer.echo("nothing was decided")
-        raise typer.Exit(ExitCode.REFUSED)
+    if not yes:
+        typer.confirm(f"{record} will {will}. Go on?", abort=True, err=True)
     letters = desk.decide(number, decision, who=who or getuser(), reason=reason)
     if as_json:
         decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
         typer.echo(json.dumps({**decided, "requeued": [letter.id for letter in letters]}, ensure_ascii=False))
         return
     flows = ", ".join(sorted({letter.flow for letter in letters}))
-    typer.echo(
-        f"{record} will {will}. "
-        + (f"Its dead letter was sent back to {flows}, which goes on with it now." if letters else "")
-        + ("No dead letter of it is open: it happens with its next change." if not letters else "")
-    )
+    when = f"Its dead letter was sent back to {flows}, which goes on with it now."
+    never = "No dead letter of it is open: it happens with its next change."
+    typer.echo(f"{record} will {will}. {when if letters else never}")
 
 
 def _desk(loaded: LoadedMap) -> Desk:
