@@ -31,7 +31,7 @@ _MOST_AT_A_TIME = 256
 _BODY_WITHIN, _AGAIN_AFTER = 10.0, 5
 _REMEMBERED = 50_000
 _TROUBLED_FOR = 10.0
-_SAY_AGAIN, _MOST_SAYINGS = 60.0, 1000
+_SAY_AGAIN = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -107,7 +107,7 @@ class Deliveries:
                 received_at / 1e6,
             )
         except RefusedDelivery as error:
-            self._say(f"refused a webhook to {hearing.system} from {source}: {error}")
+            self._say(f"{hearing.system} {error}", f"refused a webhook to {hearing.system} from {source}: {error}")
             raise _Answer(HTTPStatus.UNAUTHORIZED, error.reason) from error
         told = read_events(hearing, _parsed(raw), request.headers, received_at)
         return await self._put(hearing, told)
@@ -142,7 +142,7 @@ class Deliveries:
             await asyncio.wrap_future(self._writer.put(system, notices, delivery_id))
         except SorbusError as error:
             self._trouble, self._troubled_at = str(error), time.monotonic()
-            self._say(f"{error}; {system} is told to send its webhooks again")
+            self._say(system, f"{error}; {system} is told to send its webhooks again")
             raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable") from error
         metrics.events("told", len(notices))
         for one in fresh:  # only now: had Kafka not taken it, its repetition must not pass for known
@@ -152,13 +152,11 @@ class Deliveries:
             self._seen.popitem(last=False)
         return "accepted"
 
-    def _say(self, words: str) -> None:
-        """Logs a warning, each only now and then: anybody may post here as often as they like."""
+    def _say(self, about: str, words: str) -> None:
+        """Logs a warning, but about the same thing only once a minute: anybody may post here as often as they like."""
         now = time.monotonic()
-        if now - self._said_at.get(words, -_SAY_AGAIN) >= _SAY_AGAIN:
-            if len(self._said_at) > _MOST_SAYINGS:
-                self._said_at.clear()
-            self._said_at[words] = now
+        if now - self._said_at.get(about, -_SAY_AGAIN) >= _SAY_AGAIN:
+            self._said_at[about] = now
             _log.warning("%s", words)
 
 

@@ -32,7 +32,7 @@ def company(faulty: Faulty, tmp_path: Path, unique: str, database: str, monkeypa
     monkeypatch.setenv("SORBUS_DATABASE", database)
     monkeypatch.setenv("KEY", faulty.api_key)
     monkeypatch.setenv("HOOK", SECRET)
-    connection = {
+    connection: dict[str, object] = {
         "api": faulty.describe(tmp_path),
         "base_url": faulty.base_url,
         "api_key": "${KEY}",

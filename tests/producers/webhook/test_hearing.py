@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sorbus.cli.context import Context
 from sorbus.errors import MapError
+from sorbus.ops.run.programs import programs_of
 from sorbus.producers.webhook.hearing import hearings
 from tests.producers.webhook.company import write_map
 
@@ -19,6 +21,15 @@ def test_the_service_needs_the_signatures_secret_and_no_other(tmp_path: Path, mo
     assert heard["crm"].secrets == ("whsec_new", "whsec_old")
     assert heard["crm"].resources == {"customers"}
     assert "whsec" not in repr(heard)
+
+
+def test_sorbus_up_runs_the_service_where_a_system_has_webhooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", "whsec_new")
+    monkeypatch.setenv("KEY_THAT_IS_NOT_HERE", "rk_1")
+    context = Context(write_map(tmp_path, STRIPE, resource="customers").file)
+    assert [program.name for program in programs_of(context)] == ["produce crm", "webhooks", "watch"]
 
 
 def test_a_system_without_a_webhook_secret_is_not_heard(tmp_path: Path) -> None:

@@ -76,10 +76,12 @@ def test_what_is_not_signed_or_signed_long_ago_is_refused_and_logs_neither_secre
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         assert house.post(ANNA, at=int(time.time()) - 301) == 401
-        assert house.client.post("/webhooks/standard", json=ANNA).status_code == 401
+        behind_a_proxy = {"X-Forwarded-For": "203.0.113.9"}
+        assert house.client.post("/webhooks/standard", json=ANNA, headers=behind_a_proxy).status_code == 401
         assert house.client.post("/webhooks/xero", json=ANNA, headers={"x-xero-signature": "no"}).status_code == 401
         assert house.post(ANNA, id="msg_2") == 200
     assert "signed too long ago" in caplog.text
+    assert "from 203.0.113.9: it has no header" in caplog.text
     for secret in (SECRET, SECRET.removeprefix("whsec_"), "anna@example.com"):
         assert secret not in caplog.text
     assert notices(settings, names, expected=1) == [TOLD]
