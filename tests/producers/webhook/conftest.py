@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.topics import Topic, plan_topics
 from sorbus.settings import Settings
+from tests.producers.webhook.house import make_topic
 
 
 @pytest.fixture
@@ -28,13 +28,7 @@ def names(unique: str) -> Names:
 def make_inbox(settings: Settings, names: Names) -> Callable[[str], None]:
     """Makes a system's inbox topic."""
 
-    def make(system: str) -> None:
-        topic = Topic(names.inbox(system), 1, {"cleanup.policy": "delete"}, is_keyed=False)
-        for step in plan_topics(admin(settings), [topic]):
-            assert step.apply is not None
-            step.apply()
-
-    return make
+    return partial(make_topic, settings, names)
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import httpx
 from prometheus_client import REGISTRY
 
 from sorbus.bus.inbox import Inbox, InboxWriter
+from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
+from sorbus.ops.run.topics import Topic, plan_topics
 from sorbus.producers.webhook.hearing import Hearing
 from sorbus.producers.webhook.server import listen, serve
 from sorbus.producers.webhook.service import Deliveries, application
@@ -69,6 +71,14 @@ def serving(
         thread.join(20)
         writer.close()
         assert not thread.is_alive(), "the service did not stop within 20 s"
+
+
+def make_topic(settings: Settings, names: Names, system: str) -> None:
+    """Makes a system's inbox."""
+    topic = Topic(names.inbox(system), 1, {"cleanup.policy": "delete"}, is_keyed=False)
+    for step in plan_topics(admin(settings), [topic]):
+        assert step.apply is not None
+        step.apply()
 
 
 def notices(settings: Settings, names: Names, system: str = "standard", *, expected: int) -> list[Notice]:

@@ -9,15 +9,19 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
+from sorbus.ops.embedded.kafka import Kafka
+from sorbus.ops.embedded.packages import fetch
+from sorbus.ops.embedded.ports import Ports
 from sorbus.producers.webhook.service import LARGEST_BODY
 from sorbus.settings import Settings
-from tests.producers.webhook.house import House, counted, notices, serving
+from tests.producers.webhook.house import House, counted, make_topic, notices, serving
 from tests.producers.webhook.signed import SCHEMES, SECRET, headers
 
 ANNA = {"type": "contact.created", "id": "anna", "email": "anna@example.com"}
@@ -173,6 +177,26 @@ def test_without_kafka_the_sender_is_told_to_try_again(names: Names, free_port: 
         assert "inbox" in (house.deliveries.trouble() or "")
         assert house.post(ANNA) == 503, "what Kafka has not taken passed for known"
         assert house.client.post("/webhooks/standard", json=ANNA).status_code == 401
+
+
+@pytest.mark.slow
+def test_when_kafka_comes_back_deliveries_are_taken_again_without_a_restart(tmp_path: Path, names: Names) -> None:
+    ports = Ports.free()
+    kafka = Kafka(tmp_path, fetch(), port=ports.kafka, controller=ports.controller)
+    with ExitStack() as stack:
+        stack.callback(kafka.stop)
+        kafka.start()
+        kafka.wait()
+        settings = Settings(kafka=kafka.address)
+        make_topic(settings, names, "standard")
+        house = stack.enter_context(serving(settings, names))
+        assert house.post(ANNA) == 200
+        kafka.stop()
+        assert {house.post({**ANNA, "id": str(number)}, id=f"gone_{number}") for number in range(2)} == {503}
+        kafka.start()
+        kafka.wait()
+        assert _until(lambda: house.post({**ANNA, "id": "ben"}, id="msg_2") == 200), "it still refuses"
+        assert TOLD._replace(id="ben") in notices(settings, names, expected=2)
 
 
 def _pour(connection: socket.socket, chunk: bytes, *, most: int) -> bytes:
