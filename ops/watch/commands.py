@@ -96,12 +96,19 @@ def watch_command(
 
 def _open(ctx: typer.Context) -> Watch:
     from sorbus.ops.watch.budgets import Budgets
+    from sorbus.ops.watch.duplicates import Duplicates
     from sorbus.ops.watch.measure import Watch
     from sorbus.ops.watch.sources import SourceLags
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load()
-    return Watch(loaded.map, Settings(), slots=SourceLags(loaded), budgets=Budgets(loaded.map))
+    return Watch(
+        loaded.map,
+        Settings(),
+        slots=SourceLags(loaded),
+        budgets=Budgets(loaded.map),
+        duplicates=Duplicates(loaded.map),
+    )
 
 
 def _follow(eyes: Watch, interval: float, as_json: bool) -> None:

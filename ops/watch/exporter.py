@@ -62,6 +62,13 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
     for (data_type, flow_name), count in last.dead_letters.items():
         letters.add_metric((data_type, flow_name), count)
     yield letters
+    duplicates = GaugeMetricFamily(
+        "sorbus_duplicates_open", "Records that wait for a person to say whether the target has them.", labels=_FLOW
+    )
+    for flow in last.flows:
+        if flow.flow in last.duplicates:
+            duplicates.add_metric((flow.flow, flow.data_type, flow.target), last.duplicates[flow.flow])
+    yield duplicates
     slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
     for system, size in last.slots.items():
         if size is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sorbus.api.limits.budgets import Budget
@@ -91,6 +91,8 @@ class Measurement:
     dead_letters: Mapping[tuple[str, str], int]
     slots: Mapping[str, int | None]
     budgets: tuple[Budget, ...] = ()
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    """Flow -> records that wait for a person to say whether the target has them."""
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
@@ -113,6 +115,7 @@ class Watch:
         *,
         slots: SlotLags | None = None,
         budgets: Callable[[], tuple[Budget, ...]] = tuple,
+        duplicates: Callable[[], Mapping[str, int]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
@@ -123,7 +126,7 @@ class Watch:
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
-        self._slots, self._budgets, self._clock = slots, budgets, clock
+        self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -151,7 +154,8 @@ class Watch:
             )
             for flow in self._flows
         )
-        return Measurement(now, flows, written, letters, self._slots() if self._slots else {}, self._budgets())
+        held_back = self._slots() if self._slots else {}
+        return Measurement(now, flows, written, letters, held_back, self._budgets(), self._duplicates())
 
     def close(self) -> None:
         self._committed.close()

@@ -29,6 +29,7 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "flows": flows,
         "topics": topics,
         "dead_letters": letters,
+        "duplicates": dict(measurement.duplicates),
         "source_lag_bytes": dict(measurement.slots),
         "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),
@@ -69,6 +70,9 @@ def _caption(measurement: Measurement) -> Text:
         lines.append(
             f"{system} holds back {'an unknown amount' if size is None else f'{size:,} bytes'} for its producer"
         )
+    for flow, count in measurement.duplicates.items():
+        if count:
+            lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
     at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S")

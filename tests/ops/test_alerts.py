@@ -35,6 +35,7 @@ MEASURED = Measurement(
     {("order", "order-to-books"): 2},
     {"crm": 4096, "other": None},
     (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
+    {"order-to-books": 4},
 )
 
 
@@ -51,7 +52,7 @@ def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None
         annotations, labels = rule["annotations"], rule["labels"]
         assert isinstance(labels, dict)
         assert isinstance(annotations, dict)
-        assert labels["severity"] in ("critical", "warning"), rule["alert"]
+        assert labels["severity"] in ("critical", "warning", "info"), rule["alert"]
         assert annotations.keys() == {"summary", "action", "runbook_url"}, rule["alert"]
         assert (ROOT / str(annotations["runbook_url"])).is_file(), rule["alert"]
 
@@ -136,6 +137,7 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_flow_lag_records", *flow] == 3
     assert shown["sorbus_flow_lag_seconds", *flow] == 12.5
     assert shown["sorbus_dead_letters_open", "order", "order-to-books"] == 2
+    assert shown["sorbus_duplicates_open", *flow] == 4
     assert shown["sorbus_slot_lag_bytes", "crm"] == 4096
     assert ("sorbus_slot_lag_bytes", "other") not in shown
     assert shown["sorbus_system_requests_left", "accounting", "day"] == 4812

@@ -98,6 +98,13 @@ def test_what_is_left_of_a_systems_budget_is_below_the_table_and_in_json() -> No
     ]
 
 
+def test_records_that_may_be_there_already_are_said_below_the_table() -> None:
+    seen = replace(measured(FLOW), duplicates={"order-to-books": 3, "order-to-crm": 0})
+    assert "order-to-books: 3 may be there already: sorbus duplicates list" in text(seen)
+    assert "order-to-crm" not in text(seen)
+    assert as_json(seen)["duplicates"] == {"order-to-books": 3, "order-to-crm": 0}
+
+
 def test_a_system_that_is_down_or_has_spent_its_day_is_a_complaint() -> None:
     down = replace(XERO, windows=(Window(86_400.0, 5000, 499),), blocked=12.0, down=700.0)
     assert str(down) == "accounting: 499 of 5,000 requests left today; told to wait 12 s; circuit open for 700 s"
