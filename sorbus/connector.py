@@ -285,6 +285,14 @@ class Describes(Protocol):
         """What the system holds, for the map's check. MapError."""
 
 
+@runtime_checkable
+class Canonicalises(Protocol):
+    """A connector that can show what it makes of one raw record."""
+
+    def canonical(self, system: BoundSystem, source: BoundSource, record: dict[str, Any]) -> dict[str, object]:
+        """The canonical record, field by field. PermanentError that names field, value and rule."""
+
+
 class ConsumerConnector(Protocol):
     """A kind of system that can be a target."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sorbus.api.catalog import resources_of_description
 from sorbus.api.connection import application
 from sorbus.connector import BoundFlow, BoundSystem, Resource, Step
 from sorbus.consumers.http.options import HttpTarget
@@ -50,6 +51,5 @@ def check_flow(flow: BoundFlow) -> None:
 
 def discover_resources(system: BoundSystem) -> list[Resource]:
     """The application's resources, as its description has them."""
-    from sorbus.api.catalog import resources_of_description
 
     return resources_of_description(application(system).description)

@@ -10,14 +10,16 @@ from pydantic import BaseModel
 from sorbus.api.catalog import resources_of_description
 from sorbus.api.connection import HttpConnection, application
 from sorbus.api.description import ApiResource, Description
-from sorbus.api.interface import Api, Transport
+from sorbus.api.interface import Api, Record, Transport
 from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
+from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
 from sorbus.errors import Finding, MapError, Unfinished
 from sorbus.mapping.failure import closest
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Found
+from sorbus.producers.http.shape import RecordShape
 from sorbus.producers.http.track import Track
 from sorbus.settings import Settings
 from sorbus.state import State, plan_state
@@ -61,6 +63,13 @@ class HttpProducer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """The same: an application isn't asked for what it could hold."""
         return cls.describe(system)
+
+    @classmethod
+    def canonical(cls, system: BoundSystem, source: BoundSource, record: Record) -> dict[str, object]:
+        """One record as it would be published. PermanentError, MapError."""
+        [resource] = _resources(system, [source], application(system).description)
+        data = RecordShape(source, system.name, resource).encode(record)
+        return read_record(source.schema, data, 0)[0]
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

@@ -42,7 +42,7 @@ def read_description(name_or_path: str, folder: Path = Path()) -> tuple[Descript
     if not file.is_file():
         if file.parent == _SYSTEMS:
             message = f"no description is called {name_or_path!r}"
-            cure = f"{closest(name_or_path, shipped())} Or name your own file, such as apis/mine.yaml"
+            cure = f"{closest(name_or_path, shipped())} (or name your own file, such as apis/mine.yaml)"
         else:
             message, cure = f"there is no file {file}", "mend the path: it begins at the map's folder"
         raise MapError([Finding(file, 1, message, cure, "unknown-api")])

@@ -1,0 +1,1 @@
+"""Looking at descriptions of applications, and at an application through one."""

@@ -1,0 +1,161 @@
+"""`sorbus api`: the applications that Sorbus knows, checking a description, and trying one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+from sorbus.errors import ExitCode, MapError
+from sorbus.ops.api.login import login_command
+
+if TYPE_CHECKING:
+    from sorbus.errors import Finding
+
+app = typer.Typer(name="api", no_args_is_help=True, help="Applications behind HTTP: look, check, try.")
+
+app.command("login")(login_command)
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Named = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="A shipped description, or a file.", show_default=False)
+]
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """The applications whose descriptions come with Sorbus, and their resources.
+
+    Examples: `sorbus api list`, `sorbus api list --json | jq -r '.[].api'`
+    """
+    from sorbus.api.load import load_description, shipped
+
+    found = [load_description(name) for name in shipped()]
+    if as_json:
+        rows = [
+            {"api": each.api, "title": each.title, "version": each.version, "resources": list(each.resources)}
+            for each in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from sorbus.ops.api.shown import show_list
+
+    show_list(found)
+
+
+@app.command("show")
+def show_command(name: Named, as_json: AsJson = False) -> None:
+    """What a description says: credentials, limits, and each resource with its fields.
+
+    Examples: `sorbus api show xero`, `sorbus api show apis/ours.yaml`, `sorbus api show stripe --json`
+    """
+    from sorbus.api.load import load_description
+
+    description = load_description(name)
+    if as_json:
+        typer.echo(description.model_dump_json(by_alias=True, exclude_defaults=True, indent=2))
+        return
+    from sorbus.ops.api.shown import show_description
+
+    show_description(description)
+
+
+@app.command("schema")
+def schema_command(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write to FILE, not to stdout."),
+    ] = None,
+) -> None:
+    """The JSON Schema of a description, with which an editor completes it.
+
+    Name it in your file's first line: `# yaml-language-server: $schema=api.schema.json`
+
+    Examples: `sorbus api schema -o api.schema.json`
+    """
+    from sorbus.api.editor import json_schema
+
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text, "utf-8")
+
+
+@app.command("check")
+def check_command(
+    name: Named,
+    spec: Annotated[
+        Path | None,
+        typer.Option(metavar="OPENAPI", exists=True, dir_okay=False, help="The vendor's OpenAPI file, JSON or YAML."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find everything to mend in a description, and with --spec all in which it differs from the vendor's own file.
+
+    Compared are each request's method, path and parameters, each field's place, type, length and values in what is
+    sent and in what is answered, and what the vendor requires. Exit code 0 when all agrees, 1 when not.
+
+    Examples: `sorbus api check apis/ours.yaml`, `sorbus api check xero --spec xero_accounting.yaml`
+    """
+    from sorbus.api.load import read_description
+
+    findings: list[Finding] = []
+    said = ""
+    try:
+        description, document = read_description(name)
+        said = f"{description.title}: {len(description.resources)} resources, nothing to mend"
+        if spec is not None:
+            from sorbus.api.agree import compare
+            from sorbus.api.spec import read_spec
+
+            if description.hook:
+                typer.echo(f"sorbus: {name} is carried out by {description.hook}, not by requests to compare", err=True)
+                raise typer.Exit(ExitCode.WRONG_USE)
+            made = compare(description, document, read_spec(spec))
+            findings = made.findings
+            said = f"{description.title}: {made.requests} requests and {made.fields} fields agree with {spec.name}"
+    except MapError as error:
+        findings = sorted(error.findings)
+    if as_json:
+        rows = [{**vars_of(found), "file": str(found.file)} for found in findings]
+        typer.echo(json.dumps({"findings": rows}, indent=2, ensure_ascii=False))
+    elif findings:
+        typer.echo("\n".join(str(found) for found in findings))
+        typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
+    else:
+        typer.echo(said)
+    if findings:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@app.command("try")
+def try_command(
+    ctx: typer.Context,
+    system: Annotated[str, typer.Argument(help="A system of the map.", show_default=False)],
+    resource: Annotated[str, typer.Argument(help="One of its resources.", show_default=False)],
+    id: Annotated[str, typer.Option("--id", help="This record; default: the first of the list.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Read one record of an application, and show it raw and as the map makes it canonical. Changes nothing.
+
+    Examples: `sorbus api try projects projects`, `sorbus api try accounting contacts --id 4711 --json`
+    """
+    from sorbus.api.values import dump_json
+    from sorbus.ops.api.sample import take
+
+    sample = take(Context.of(ctx).load(), system, resource, id)
+    if as_json:
+        typer.echo(dump_json({"raw": sample.raw, "data_type": sample.data_type, "canonical": sample.shown()}))
+        return
+    from sorbus.ops.api.shown import show_sample
+
+    show_sample(sample)
+
+
+def vars_of(found: Finding) -> dict[str, object]:
+    """A finding's parts by name."""
+    return {"line": found.line, "code": found.code, "message": found.message, "cure": found.cure}

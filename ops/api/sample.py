@@ -1,0 +1,87 @@
+"""One record of an application, raw and canonical."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from sorbus.api.connection import application
+from sorbus.api.records import open_api
+from sorbus.api.transport import open_transport
+from sorbus.connector import BoundSource, BoundSystem, Canonicalises
+from sorbus.errors import MapError, PermanentError, SorbusError
+from sorbus.mapping.failure import closest
+from sorbus.state import State
+
+if TYPE_CHECKING:
+    from sorbus.api.interface import Api, Json, Record
+    from sorbus.map.load import LoadedMap
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record as it was read. `why_not` instead of `canonical` when it can't be made."""
+
+    raw: Record
+    data_type: str = ""
+    canonical: dict[str, object] | None = None
+    why_not: str = ""
+
+    def shown(self) -> Json:
+        """The canonical record as JSON, None when there is none."""
+        return None if self.canonical is None else _plain(self.canonical)
+
+
+def take(loaded: LoadedMap, system: str, resource: str, id: str = "") -> Sample:
+    """Reads a record (the first of the list without an id). MapError, PermanentError, TransientError, AuthError."""
+    bound = loaded.system(system)
+    made = application(bound)
+    if resource not in made.description.resources:
+        message = f"{made.description.title} has no resource {resource!r}"
+        cure = closest(resource, made.description.resources)
+        raise MapError([bound.finding("api", "unknown-resource", message, cure)])
+    transport = open_transport(made, State.of(bound.topic_prefix))
+    try:
+        raw = _read(open_api(transport), resource, id)
+    finally:
+        transport.close()
+    connector: object = loaded.producer(system)
+    for name in loaded.map.owned_by(system):
+        source = loaded.source(name)
+        if getattr(source.options, "resource", None) == resource and isinstance(connector, Canonicalises):
+            return _canonical(connector, bound, source, raw)
+    return Sample(raw, why_not=f"no data type of the map has {system} as owner and {resource} as its source")
+
+
+def _read(api: Api, resource: str, id: str) -> Record:
+    if id:
+        found = api.get(resource, id)
+        if found is None:
+            raise PermanentError(f"{resource} has no record {id}; name another, or leave --id out", reason="gone")
+        return found.record
+    after = None
+    while True:
+        page = api.page(resource, after=after)
+        if page.records:
+            return page.records[0]
+        if (after := page.after) is None:
+            raise SorbusError(f"{resource} holds no records that these credentials may see")
+
+
+def _canonical(connector: Canonicalises, system: BoundSystem, source: BoundSource, raw: Record) -> Sample:
+    try:
+        return Sample(raw, source.name, connector.canonical(system, source, raw))
+    except PermanentError as error:
+        return Sample(raw, source.name, why_not=str(error))
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return value if isinstance(value, str | int | float | bool | Decimal | None) else str(value)
