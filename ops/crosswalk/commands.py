@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
     from sorbus.state.database import State
 
-app = typer.Typer(name="crosswalk", help="Which record is which in another system: look, import, export, unlink.")
+app = typer.Typer(name="crosswalk", help="Which record is which in another system: look, link, import, export.")
 
 SystemArgument = Annotated[str, typer.Argument(help="The system, by its name in the map.")]
 TypeArgument = Annotated[str, typer.Argument(help="The data type.")]
@@ -146,6 +146,35 @@ def export(
         lines.writerow(Pair._fields)
         count = sum(bool(lines.writerow(pair)) for pair in pairs)
     typer.echo(f"{count} pairs written to {output}")
+
+
+@app.command()
+def link(
+    ctx: typer.Context,
+    system: SystemArgument,
+    data_type: TypeArgument,
+    id: IdArgument,
+    external_id: Annotated[str, typer.Argument(help="The record in the system that it is.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before a link is moved.")] = False,
+) -> None:
+    """Say which record in a system this one is, also if it was linked to another, as after a merge there.
+
+    Its next event is compared with that record, and written where they differ.
+
+    Example: sorbus crosswalk link accounting customer 4711 0d3f-88
+    """
+    from sorbus.identity.crosswalk import Crosswalk
+
+    _, state = _open(ctx, system, data_type)
+    crosswalk = Crosswalk(state, system, data_type)
+    before = crosswalk.external_of([id]).get(id)
+    if before is None:
+        crosswalk.link(id, external_id, 0, None)
+    elif before != external_id:
+        if not yes:
+            typer.confirm(f"{data_type} {id} is {before} in {system}. Move it?", abort=True, err=True)
+        crosswalk.rename(id, external_id)
+    typer.echo(f"{data_type} {id} is {external_id} in {system}")
 
 
 @app.command()

@@ -156,11 +156,15 @@ def test_the_crosswalk_says_what_it_knows_and_forgets_when_told(state: State, ty
     shown = typed("crosswalk", "show", "books", "gadget", "g1")
     assert "is X1 there; version 5 has been delivered" in shown
     assert '"name": "n"' in shown
-    assert "nothing is known" in typed("crosswalk", "show", "books", "gadget", "g2", status=1)
+    assert "nothing is known" in typed("crosswalk", "show", "books", "gadget", "g3", status=1)
     assert typed("crosswalk", "find", "--external", "X1") == "X1 in books is gadget g1\n"
     assert "no record is linked" in typed("crosswalk", "find", "--external", "X1", "--system", "crm", status=1)
+    assert "Move it?" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", status=1)
+    assert "g1 is X2 in books" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", "--yes")
+    assert "g1 already" in typed("crosswalk", "link", "books", "gadget", "g2", "X2", status=1)
+    assert "g2 is X1 in books" in typed("crosswalk", "link", "books", "gadget", "g2", "X1")
     assert "a second time" in typed("crosswalk", "unlink", "books", "gadget", "g1", status=1)
-    assert crosswalk.external_of(["g1"]) == {"g1": "X1"}
+    assert crosswalk.external_of(["g1"]) == {"g1": "X2"}
     assert "no longer linked" in typed("crosswalk", "unlink", "books", "gadget", "g1", "--yes")
     assert crosswalk.find(["g1"]) == {}
     assert "nothing to unlink" in typed("crosswalk", "unlink", "books", "gadget", "g1", "--yes", status=1)
