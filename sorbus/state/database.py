@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import select
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -100,11 +101,19 @@ class State:
                     max_idle=60,
                     timeout=5,
                     reconnect_timeout=5,
-                    check=ConnectionPool.check_connection,
+                    check=_check,
                     name=f"state {self.schema}",
                     open=True,
                 )
             return self._pool
+
+
+def _check(connection: Connection) -> None:
+    """Raises if an idle connection has ended: only then it has something to read. Costs no round trip."""
+    idle = select.poll()
+    idle.register(connection.fileno(), select.POLLIN)
+    if idle.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def schema_of(prefix: str) -> str:

@@ -106,10 +106,13 @@ begin
     if cardinality(of_requests) = 0 then
         return wait;
     end if;
-    insert into rate_window (system, seconds, requests, slot)
-        select for_system, seconds, requests, floor(at / seconds * 100)
-        from unnest(of_requests, of_seconds) as l(requests, seconds)
-        where not exists (select from rate_window w where w.system = for_system and w.seconds = l.seconds);
+    if (select count(*) from rate_window w where w.system = for_system and w.seconds = any (of_seconds))
+            < cardinality(of_seconds) then
+        insert into rate_window (system, seconds, requests, slot)
+            select for_system, seconds, requests, floor(at / seconds * 100)
+            from unnest(of_requests, of_seconds) as l(requests, seconds)
+            on conflict do nothing;
+    end if;
 
     select greatest(wait, max(rate_room(
                 rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 0),
