@@ -1,0 +1,178 @@
+"""Real applications, and vendors' mock servers, started on free ports by the scripts beside the checkout.
+
+What their first start makes is kept in ~/.cache/sorbus-tests, so that later ones take seconds; each run begins with the
+application as it was after that first start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+BESIDE = Path(__file__).parents[3] / "shared"
+SCRIPTS, SPECS = BESIDE / "real", BESIDE / "specs"
+CACHE = Path.home() / ".cache" / "sorbus-tests"
+_FIRST_START = 900.0
+
+
+class Running(NamedTuple):
+    """An application that answers: where, and what its script printed last (an API key)."""
+
+    url: str
+    said: str
+    folder: Path
+
+
+@contextmanager
+def redmine() -> Iterator[Running]:
+    """Redmine on SQLite; `said` is the administrator's API key."""
+    with _kept("redmine", "redmine.sqlite3") as folder, _started("redmine.sh", folder, folder / "pid") as running:
+        yield running
+
+
+@contextmanager
+def tryton() -> Iterator[Running]:
+    """Tryton on SQLite, its database called erp; admin / adminpw."""
+    with _kept("tryton", "db/erp.sqlite") as folder, _started("tryton.sh", folder, folder / "pid") as running:
+        yield running
+
+
+@contextmanager
+def request_tracker(folder: Path) -> Iterator[Running]:
+    """Request Tracker; root / password. Its database is the machine's: use names of your own in it."""
+    with _started("request-tracker.sh", folder, folder / "pid", by_pid_file=True) as running:
+        yield running
+
+
+@contextmanager
+def stripe_mock(folder: Path) -> Iterator[Running]:
+    """Stripe's mock server: checks requests by Stripe's OpenAPI description, keeps nothing."""
+    with _started("stripe-mock.sh", folder, folder / "pid", by_pid_file=True) as running:
+        yield running
+
+
+@contextmanager
+def prism(folder: Path, spec: Path) -> Iterator[Running]:
+    """Stoplight Prism by a vendor's OpenAPI file: an answer 4xx to whatever breaks it. `folder` gets its log."""
+    if not spec.is_file():
+        pytest.skip(f"{spec} is not there: the vendors' OpenAPI files lie beside the checkout")
+    home = CACHE / "prism"
+    program = home / "node_modules" / ".bin" / "prism"
+    with _locked("prism"):
+        if not program.is_file():
+            if shutil.which("npm") is None:
+                pytest.skip("npm is not there: Prism comes from it")
+            command = ["npm", "install", "--no-fund", "--no-audit", "--silent", "--prefix", str(home)]
+            subprocess.run([*command, "@stoplight/prism-cli"], check=True, timeout=_FIRST_START)
+    port = free_port()
+    with (folder / "prism.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(program), "mock", "-h", "127.0.0.1", "-p", str(port), "--errors", str(spec)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield _answering(f"http://127.0.0.1:{port}", "", folder, folder / "prism.log")
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _started(script: str, folder: Path, pid: Path, *, by_pid_file: bool = False) -> Iterator[Running]:
+    path = SCRIPTS / script
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: the scripts that start real applications lie beside the checkout")
+    port = free_port()
+    arguments = [str(port), str(pid)] if by_pid_file else [str(folder), str(port)]
+    folder.mkdir(parents=True, exist_ok=True)
+    pid.unlink(missing_ok=True)
+    said, told = folder / "script.out", folder / "script.err"
+    with said.open("wb") as out, told.open("wb") as error:
+        # The server lives on in the background and keeps what it inherits, so nothing is read through pipes.
+        done = subprocess.run(
+            ["bash", str(path), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=error, timeout=_FIRST_START
+        )
+    try:
+        assert done.returncode == 0, (
+            f"{script} ended with {done.returncode}:\n{told.read_text('utf-8', 'replace')[-2000:]}"
+        )
+        words = said.read_text("utf-8", "replace").split()
+        yield _answering(f"http://127.0.0.1:{port}", words[-1] if words else "", folder, told)
+    finally:
+        if pid.is_file():
+            _end(int(pid.read_text()))
+
+
+def _end(pid: int) -> None:
+    """Ends a server that one of our scripts started, and waits until it is gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + 15
+        try:
+            os.kill(pid, number)
+            while time.monotonic() < deadline:
+                os.kill(pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return
+
+
+def _answering(url: str, said: str, folder: Path, log: Path) -> Running:
+    deadline = time.monotonic() + 240
+    while True:
+        try:
+            httpx.get(url, timeout=20)
+            return Running(url, said, folder)
+        except httpx.TransportError as error:
+            words = re.sub(r"\S*key\S*", "...", log.read_text("utf-8", "replace")[-2000:])
+            if time.monotonic() > deadline:
+                pytest.fail(f"{url} doesn't answer after 240 s: {error}\n{words}", pytrace=False)
+            time.sleep(0.1)
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """One run at a time uses what is kept under this name."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _kept(name: str, database: str) -> Iterator[Path]:
+    """The application's folder, its database as it was after the first start."""
+    folder = CACHE / "real" / name
+    pristine = folder / f"{Path(database).name}.pristine"
+    with _locked(name):
+        if pristine.is_file():
+            for stale in (folder / database).parent.glob(f"{Path(database).name}-*"):
+                stale.unlink()
+            shutil.copyfile(pristine, folder / database)
+        elif (SCRIPTS / f"{name}.sh").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            with _started(f"{name}.sh", folder, folder / "pid"):
+                pass
+            shutil.copyfile(folder / database, pristine)
+        yield folder
