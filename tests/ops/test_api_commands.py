@@ -1,0 +1,66 @@
+"""`sorbus api`: what there is, whether a description agrees with the vendor's file, one record raw and canonical."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from sorbus.api.editor import json_schema
+from sorbus.cli.app import application
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "api.schema.json"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(application(), ["api", *arguments])
+    return result.exit_code, result.output
+
+
+def test_the_schema_in_docs_is_the_models_own() -> None:
+    assert json.loads(SCHEMA.read_text("utf-8")) == json_schema(), "run: sorbus api schema -o docs/api.schema.json"
+
+
+def test_the_shipped_descriptions_are_listed_with_their_resources() -> None:
+    code, output = run("list", "--json")
+    assert code == 0
+    assert {each["api"]: each["resources"] for each in json.loads(output)}["zendesk"] == [
+        "users",
+        "organizations",
+        "tickets",
+    ]
+    assert "HubSpot" in run("list")[1]
+
+
+def test_a_description_is_shown_with_its_credentials_and_fields() -> None:
+    code, output = run("show", "zendesk")
+    assert code == 0
+    for part in ("EMAIL/token", "200 in 60 s", "organizations: list", "external_id", "at most 255"):
+        assert part in output
+    assert json.loads(run("show", "zendesk", "--json")[1])["api"] == "zendesk"
+
+
+def test_a_check_says_what_agrees_and_fails_with_what_does_not(tmp_path: Path) -> None:
+    answers = {"200": {"content": {"application/json": {"schema": {"properties": {"id": {"type": "string"}}}}}}}
+    spec = tmp_path / "openapi.json"
+    spec.write_text(json.dumps({"openapi": "3.0.0", "paths": {"/orders/{id}": {"get": {"responses": answers}}}}))
+    own = tmp_path / "own.yaml"
+    text = "api: own\ntitle: Own\nresources:\n  orders:\n    get: {path: '/orders/{id}'}\n    fields:\n      id: {}\n"
+    own.write_text(text, "utf-8")
+    assert run("check", str(own)) == (0, "Own: 1 resources, nothing to mend\n")
+    assert run("check", str(own), "--spec", str(spec)) == (0, "Own: 1 requests and 1 fields agree with openapi.json\n")
+    own.write_text(text + "      name: {}\n", "utf-8")
+    code, output = run("check", str(own), "--spec", str(spec))
+    assert code == 1
+    assert f"{own}:8: /orders/{{id}} answers no name" in output
+    [found] = json.loads(run("check", str(own), "--spec", str(spec), "--json")[1])["findings"]
+    assert (found["line"], found["code"]) == (8, "unknown-field")
+
+
+def test_an_application_with_a_hook_has_no_requests_to_compare(tmp_path: Path) -> None:
+    spec = tmp_path / "openapi.json"
+    spec.write_text('{"paths": {}}', "utf-8")
+    code, output = run("check", "tryton", "--spec", str(spec))
+    assert code == 2
+    assert "TrytonApi" in output
