@@ -13,8 +13,14 @@ from tests.consumers.http.house import House
 
 
 @pytest.fixture(scope="session")
-def state(new_database: Callable[[], str]) -> Iterator[State]:
-    made = State(new_database())
+def state_dsn(new_database: Callable[[], str]) -> str:
+    """A database that holds nothing but the state."""
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def state(state_dsn: str) -> Iterator[State]:
+    made = State(state_dsn)
     migrate(made)
     yield made
     made.close()

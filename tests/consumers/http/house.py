@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,29 +15,23 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import PermanentError, Unfinished
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.map.model import DataType, FieldMapping, Flow, System
-from sorbus.schema import RecordSchema, parse_schema
+from sorbus.schema import parse_schema
 from sorbus.state.database import State
 from tests.api.faulty import Faulty
 from tests.consumers.gadgets import Writer
 
-_TEXT: list[object] = ["null", "string"]
-CONTACT: RecordSchema = parse_schema(
+_FIELDS: list[Mapping[str, object]] = [
+    {"name": "name", "type": "string"},
+    {"name": "email", "type": ["null", "string"], "default": None},
+    {"name": "tax_number", "type": ["null", "string"], "default": None},
     {
-        "type": "record",
-        "name": "contact",
-        "fields": [
-            {"name": "name", "type": "string"},
-            {"name": "email", "type": ["null", "string"], "default": None},  # type: ignore[dict-item]
-            {"name": "tax_number", "type": ["null", "string"], "default": None},  # type: ignore[dict-item]
-            {
-                "name": "amount",
-                "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}],
-                "default": None,  # type: ignore[dict-item]
-            },
-            {"name": "city", "type": ["null", "string"], "default": None},  # type: ignore[dict-item]
-        ],
-    }
-)
+        "name": "amount",
+        "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}],
+        "default": None,
+    },
+    {"name": "city", "type": ["null", "string"], "default": None},
+]
+CONTACT = parse_schema(json.dumps({"type": "record", "name": "contact", "fields": _FIELDS}))
 ROWS = [
     ("name", "contacts.name", ""),
     ("email", "contacts.email", ""),

@@ -1,0 +1,129 @@
+"""A creation that was cut short is finished, never repeated blindly: with a key, by a search, by the whole list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sorbus.connector import Delivery
+from sorbus.consumers.http.consumer import HttpConsumer
+from sorbus.errors import TransientError, Unfinished
+from tests.api.faulty_http import Fault
+from tests.consumers.http.house import House, contact, event
+
+AFTER: list[Fault] = ["timeout-after", "reset-after", "cut", "renamed", "retyped", "empty"]
+BEFORE: list[Fault] = ["timeout-before", "reset", "500", "502", "503", "429", "429-bare", "html"]
+WAYS = ["key", "marker", "match", "list"]
+
+
+def consumer_of(house: House, way: str) -> HttpConsumer:
+    """A flow whose application can say by this way only whether a record was made."""
+    description: dict[str, Any] = {} if way == "key" else {"idempotency_header": ""}
+    house.faulty.idempotent = way == "key"
+    if way == "list":
+        return house.opened(resource="unsearchable", on_duplicate="create", **description)
+    return house.opened(target={} if way in ("key", "marker") else {"marker": ""}, **description)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_happens_to_a_post_its_record_is_made_once(house: House, way: str) -> None:
+    consumer = consumer_of(house, way)
+    faults = AFTER + BEFORE
+    house.faulty.script("POST", "/contacts", *faults)
+    events = [event(f"c{n}", 1, contact(f"P {n}")) for n in range(len(faults))]
+    settle(house, consumer, events)
+    assert {one["name"]: id for id, one in house.faulty.contacts().items()} == {
+        f"P {n}": house.linked(f"c{n}") for n in range(len(faults))
+    }
+    assert len([write for write in house.faulty.writes if write.did == "create"]) == len(faults)
+
+
+def settle(house: House, consumer: HttpConsumer, events: Sequence[Delivery]) -> None:
+    """Applies until everything has landed, waiting as long as the application or its breaker asks for."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert house.deliver(consumer, *events).refused == {}
+            return
+        except TransientError as error:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(min(error.retry_after or 0.1, 2.0))
+
+
+@pytest.mark.parametrize("way", ["marker", "match"])
+def test_a_search_that_lags_is_waited_for(house: House, way: str) -> None:
+    consumer = consumer_of(house, way)
+    house.faulty.settle = 1.0
+    house.faulty.script("POST", "/contacts", "reset-after")
+    house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert house.faulty.count("POST") == 1
+    assert len(house.there()) == 1
+
+
+def test_what_was_sent_first_is_sent_again_and_then_what_is_newer(house: House) -> None:
+    """A key goes with its first body; applications refuse another one under the same key."""
+    consumer = consumer_of(house, "key")
+    key = house.crosswalk.intend("c1", 1, {"name": "First", "email": None})
+    house.deliver(consumer, event("c1", 2, contact("Second")))
+    posts = [one for one in house.faulty.asked if one.method == "POST"]
+    assert [(one.key, one.body) for one in posts] == [(key, {"contact": {"name": "First", "our_id": "c1"}})]
+    assert list(house.there()) == ["Second"]
+    link = house.link("c1")
+    assert link is not None
+    assert (link.state, link.version) == ("linked", 2)
+
+
+def test_a_record_deleted_while_it_was_being_made_does_not_stay(house: House) -> None:
+    for way in ("key", "marker"):
+        consumer = consumer_of(house, way)
+        id = f"c-{way}"
+        house.crosswalk.intend(id, 1, {"name": "Ada"})
+        if way == "marker":
+            house.faulty.add(name="Ada", our_id=id)
+        house.deliver(consumer, event(id, 2, None))
+        assert house.there() == {}
+        link = house.link(id)
+        assert link is not None
+        assert link.state == "gone"
+
+
+def test_when_nothing_can_tell_a_person_is_asked(house: House) -> None:
+    consumer = consumer_of(house, "list")
+    sent = {"name": "Ada", "email": "ada@example.test"}
+    house.faulty.add_many([sent, sent])
+    house.crosswalk.intend("c1", 1, sent)
+    done = house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert done.reasons == {0: "uncertain"}
+    assert len(house.there()) == 1  # two of the same name
+    assert house.faulty.count("POST") == 0
+
+
+def test_a_record_in_another_process_s_hands_waits(house: House) -> None:
+    consumer = house.opened()
+    with house.crosswalk.claim(["c1"]) as ours:
+        assert ours == {"c1"}
+        with pytest.raises(Unfinished, match="another process"):
+            consumer.apply([event("c1", 1, contact("Ada")), event("c2", 1, contact("Bo"))])
+        assert list(house.there()) == ["Bo"]
+    assert consumer.apply([event("c1", 1, contact("Ada")), event("c2", 1, contact("Bo"))]) == []
+    assert sorted(house.there()) == ["Ada", "Bo"]
+
+
+def test_an_application_that_is_down_ends_the_call_soon_and_what_landed_is_kept(house: House) -> None:
+    consumer = house.opened()
+    events = [event(f"c{n}", 1, contact(f"P {n}")) for n in range(60)]
+    house.deliver(consumer, *events[:5])
+    house.faulty.faults = {"503": 1.0}
+    began = time.monotonic()
+    with pytest.raises(TransientError):
+        consumer.apply(events)
+    assert time.monotonic() - began < 20
+    assert house.faulty.count("", "/", 503) < 60
+    house.faulty.faults = {}
+    settle(house, consumer, events)
+    assert len(house.there()) == 60
+    assert house.faulty.doubles("our_id") == {}
