@@ -114,9 +114,8 @@ class Matcher:
         free = {id: other for id, other in others.items() if id not in taken}
         asked = [alike for id, other in free.items() if (alike := self.compare(ours, other, id)).score >= ASK_FROM]
         if not asked:
-            return Verdict(
-                "create", "no record there has the same " + (" or ".join(self.keys) or "key, or a like name")
-            )
+            same = f"the same {' or '.join(map(_said, self.keys))}, or " if self.keys else ""
+            return Verdict("create", f"no record there has {same}a like name")
         return Verdict("ask", "no key is the same, but the records are alike", candidates=_likeliest(asked))
 
     def _by_keys(
