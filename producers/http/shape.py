@@ -131,7 +131,7 @@ def _refusal(
 ) -> PermanentError:
     value = read_path(record, source.path) if source else None
     where = f" ({source.path})" if source else ""
-    of = "" if value is None else f" from {shown(value)}"
+    of = "" if value is None or isinstance(error, PermanentError) else f" from {shown(value)}"
     return PermanentError(
         f"field {field.name}{where}{of}: {error}", reason="not canonical", field=field.name, value=value, rule=rule
     )

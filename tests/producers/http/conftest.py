@@ -19,6 +19,8 @@ def desk(
 ) -> Iterator[Desk]:
     """A map without a registry, whose state is in a database of the test's own."""
     monkeypatch.setenv("SORBUS_DATABASE", database)
+    monkeypatch.setenv("DESK_API_KEY", faulty.api_key)
+    monkeypatch.setenv("DESK_WEBHOOK_SECRET", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0")
     settings = Settings(kafka=stack.kafka, registry="", database=database)
     made = Desk(tmp_path, database, f"{unique}.", settings, faulty)
     yield made

@@ -56,7 +56,7 @@ class Desk(Shop):
                     "connection": {
                         "api": "./faulty.yaml",
                         "base_url": self.faulty.base_url,
-                        "api_key": self.faulty.api_key,
+                        "api_key": "${DESK_API_KEY}",
                         **(connection or {}),
                     },
                 }
