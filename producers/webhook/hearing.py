@@ -11,6 +11,7 @@ from sorbus.api.description import JsonPath, Webhooks
 from sorbus.bus.inbox import with_inbox
 from sorbus.errors import Finding, MapError
 from sorbus.map.load import LoadedMap
+from sorbus.producers.webhook.signatures import is_key
 
 _UNSET = re.compile(r"\$\{([^}]*)\}")
 
@@ -78,6 +79,8 @@ def _hearing(loaded: LoadedMap, made: Application, resources: frozenset[str]) ->
     ]
     if not secrets:
         findings.append(finding("webhook_secret", "it is empty", "write what the application signs its webhooks with"))
+    elif webhooks.signature == "standard-webhooks" and not all(is_key(secret) for secret in secrets):
+        findings.append(finding("webhook_secret", "it is not base64", "copy it whole, as it is shown: whsec_..."))
     if webhooks.signature == "hubspot-v3" and not made.connection.webhook_url:
         cure = "write webhook_url: https://…, as it stands in the application's settings"
         findings.append(finding("", f"{made.description.title} signs the address that it posts to", cure))

@@ -1,6 +1,6 @@
 """The service that applications post to: it verifies, puts notices into inboxes, and answers once Kafka has them.
 
-Every answer is without a body: what was wrong is nobody's business but ours, and is in the log and the metrics.
+Its answers have no bodies: what was wrong is nobody's business but ours, and is in the log and the metrics.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Deliveries:
         for why in ("unmapped", "malformed"):
             metrics.events(why, sum(one.why == why for one in told))
         fresh = [one for one in told if one.notice and not (one.key and (system, one.key) in self._seen)]
-        notices = [one.notice for one in fresh if one.notice]
+        notices = list({one.notice[:2]: one.notice for one in fresh if one.notice}.values())
         if not notices:
             return "repeated" if any(one.notice for one in told) else "of no use"
         delivery_id = fresh[0].key.partition("\0")[0]
@@ -144,7 +144,7 @@ class Deliveries:
             self._trouble, self._troubled_at = str(error), time.monotonic()
             self._say(system, f"{error}; {system} is told to send its webhooks again")
             raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable") from error
-        metrics.events("told", len(notices))
+        metrics.events("told", len(fresh))
         for one in fresh:  # only now: had Kafka not taken it, its repetition must not pass for known
             if one.key:
                 self._seen[system, one.key] = None

@@ -66,6 +66,15 @@ def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: 
         raise RefusedDelivery("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
 
 
+def is_key(secret: str) -> bool:
+    """Whether it can be a secret of Standard Webhooks: base64, with or without whsec_ before it."""
+    text = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:
+        return False
+
+
 def _xero(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
     return _Claim([_header(delivery, "x-xero-signature")], _base64_of(delivery.body), None)
 

@@ -124,7 +124,7 @@ class InboxWriter:
             "acks": "all",
             "compression.type": "lz4",
             "linger.ms": 1,
-            "queue.buffering.max.messages": 10_000,
+            "queue.buffering.max.messages": 100_000,
             "message.timeout.ms": int(patience * 1000),
             **base_config(settings, "webhooks"),
             "log_level": 2,  # what goes wrong comes back as an error

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sorbus.api.description import Webhooks
-from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, verify
+from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, is_key, verify
 from tests.producers.webhook.signed import SCHEMES, SECRET, TIMED, URL, sign, webhooks
 
 NOW = 1_732_413_600
@@ -133,6 +133,11 @@ def test_while_secrets_rotate_the_old_and_the_new_one_pass_and_no_other(scheme: 
         verify(SCHEMES[scheme], [new, old], sign(scheme, BODY, NOW, secret=secret), NOW)
     refused(scheme, sign(scheme, BODY, NOW, secret=other), secrets=(new, old))
     refused(scheme, sign(scheme, BODY, NOW), secrets=())
+
+
+def test_only_base64_can_be_a_secret_of_standard_webhooks() -> None:
+    assert all(is_key(secret) for secret in (SECRET, SECRET.removeprefix("whsec_"), "YWJjZA", "YWJjZA=="))
+    assert not any(is_key(secret) for secret in ("", "whsec_", "whsec_!!!!", "a secret", "whsec_é"))
 
 
 def test_one_good_signature_among_several_is_enough() -> None:
