@@ -67,8 +67,13 @@ class HttpConsumer:
         return plan_flow(flow)
 
     @classmethod
+    def describe(cls, system: BoundSystem) -> list[Resource]:
+        """What the application's description says it holds. MapError."""
+        return discover_resources(system)
+
+    @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:
-        """The resources that the application's description names."""
+        """The same: an application isn't asked for what it could hold."""
         return discover_resources(system)
 
     @classmethod
