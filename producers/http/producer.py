@@ -15,15 +15,17 @@ from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
 from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
-from sorbus.errors import Finding, MapError, Unfinished
+from sorbus.errors import Finding, LostPosition, MapError, Unfinished
 from sorbus.mapping.failure import closest
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Found
+from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.producers.http.track import Track
 from sorbus.settings import Settings
 from sorbus.state import State, plan_state
 
+_APPLICATION = "sorbus.application"
 _SHOW_LIFE = 0.5
 """Seconds of reading without a result after which the loop gets its turn: to commit, to hear, to be seen alive."""
 
@@ -38,6 +40,7 @@ class HttpProducer:
         """MapError where a data type's resource or mapping doesn't fit the description."""
         self._system = system
         self._application = application(system)
+        self._identity = identity_of(self._application)
         resources = _resources(system, sources, self._application.description)
         self._tracks = [
             Track(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
@@ -84,10 +87,11 @@ class HttpProducer:
                 track.remember(published)
 
     def open(self, position: Position | None) -> None:
-        """Prepares to go on; the first request is the first `read`'s."""
+        """Prepares to go on; the first request is the first `read`'s. LostPosition for another application."""
+        position = self._same_application(position)
         for track in self._tracks:
-            track.restore((position or {}).get(track.name))
-        self._stored = dict(position or {})
+            track.restore(position.get(track.name))
+        self._stored = position
         self._transport = open_transport(self._application, State.of(self._system.topic_prefix))
         self._api = open_api(self._transport)
 
@@ -120,7 +124,9 @@ class HttpProducer:
             found = track.step(self._api)
             if (batch := self._batch([found] if found else [], track.name)) is not None:
                 return batch
-            if time.monotonic() - began > _SHOW_LIFE and self._due() is not None:
+            if track.is_done:  # up to date with this one, whatever the others still have to do
+                return None
+            if time.monotonic() - began > _SHOW_LIFE:
                 raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
 
     def confirm(self, position: Position) -> None:
@@ -140,6 +146,20 @@ class HttpProducer:
         """Ends its connections."""
         if self._transport is not None:
             self._transport.close()
+
+    def _same_application(self, position: Position | None) -> Position:
+        """The position, if it is one in this application: compared with another's, every record would be gone."""
+        before = (position or {}).get(_APPLICATION)
+        if before is None or before == self._identity:
+            return dict(position or {})
+        if self._system.system.on_lost_slot == "recopy":
+            return {}
+        name = self._system.name
+        raise LostPosition(
+            f"what is published of {name} came from another address or account ({before}), the map now says"
+            f" {self._identity}: put that back, or, if it holds the same records and what it lacks is to be deleted,"
+            f" write `on_lost_slot: recopy` under {name} in the map and start it once"
+        )
 
     def _looked(self, api: Api) -> Batch | None:
         """What the records are that we were told of: all of them, or an error and what there is so far is kept."""
@@ -162,7 +182,8 @@ class HttpProducer:
 
     def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
-        position: Position = {track.name: track.position() for track in self._tracks}
+        position: Position = {_APPLICATION: self._identity}
+        position |= {track.name: track.position() for track in self._tracks}
         changes = [change for one in found for change in one.changes]
         rejects = [reject for one in found for reject in one.rejects]
         copied = next(((data_type, *one.copied) for one in found if one.copied), None)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from hashlib import blake2b
 
+from sorbus.api.connection import Application
 from sorbus.api.description import ApiResource, Moment
 from sorbus.api.interface import Record
 from sorbus.api.path import read_path
@@ -52,7 +53,7 @@ def rules_of(options: HttpSource, resource: ApiResource, what: str) -> Rules:
         ascending=changes is not None and changes.ascending,
         inclusive=changes is None or changes.inclusive,
         grain=1 if changes is None else _GRAINS[changes.since_format],
-        overlap=int(resource.overlap.total_seconds() * _SECOND),
+        overlap=int(max(resource.overlap, resource.settle).total_seconds() * _SECOND),
         page_size=1 if changes is None else changes.pagination.size,
         may_vanish=options.may_vanish,
     )
@@ -86,6 +87,14 @@ def fingerprint(source: BoundSource, resource: ApiResource) -> str:
     kinds = {path: field.kind for path, field in resource.fields.items()}
     parts = [source.schema.text, rows, source.lookups, options.lists, options.resource, resource.lists, kinds]
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def identity_of(application: Application) -> str:
+    """Which application, and whose account in it: the address, and a digest of the settings that aren't secret."""
+    known = application.description.settings
+    settings = {name: value for name, value in application.settings.items() if not known[name].secret}
+    digest = blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{application.base_url}#{digest}" if settings else application.base_url
 
 
 def _id_of(resource: ApiResource, what: str) -> Callable[[Record], bytes]:

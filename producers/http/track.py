@@ -19,7 +19,8 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.map.timing import longest_pause
 from sorbus.producers.http.memory import Memory
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Reader, Steps
+from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Steps
+from sorbus.producers.http.reader import Reader
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.telemetry.metrics import PollMetrics
@@ -76,6 +77,7 @@ class Track:
         self._lists_by_changes = resource.list is None
         rules = rules_of(options, resource, self._what)
         encode = RecordShape(source, system, resource).encode
+        self.is_done = False
         self._memory = Memory(source.name, encode, updated_of(resource), can_look=rules.can_look)
         self._reader = Reader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
         self._shape, self._listed_shape = fingerprint(source, resource), ""
@@ -161,7 +163,7 @@ class Track:
         return found
 
     def step(self, api: Api) -> Found | None:
-        """Reads on until something is found; None when a poll is done, or when it takes long.
+        """Reads on until something is found; None when it takes long, or a poll is done: `is_done` says which.
 
         TransientError, Unfinished (both go on from there when it is called again), AuthError.
         """
@@ -177,6 +179,7 @@ class Track:
                 self._next[job] = self._next_poll()
             raise
         self._faults = 0
+        self.is_done = run.is_over
         if run.is_over:
             self._done(job, run)
         return found

@@ -40,6 +40,7 @@ class Desk(Shop):
         sheet: str = "",
         description: Mapping[str, object] | None = None,
         connection: Mapping[str, object] | None = None,
+        system: Mapping[str, object] | None = None,
         **source: object,
     ) -> None:
         """Writes the map, contacts being polled every second, and makes topics and state."""
@@ -59,6 +60,7 @@ class Desk(Shop):
                         "api_key": "${DESK_API_KEY}",
                         **(connection or {}),
                     },
+                    **(system or {}),
                 }
             },
             "data_types": {

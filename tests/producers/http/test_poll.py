@@ -15,7 +15,8 @@ from sorbus.api.interface import Page, Record
 from sorbus.connector import Change, Published
 from sorbus.errors import PermanentError, TransientError
 from sorbus.producers.http.memory import Memory
-from sorbus.producers.http.poll import AskPage, AskRecord, Found, PollState, Reader, Rules, Steps
+from sorbus.producers.http.poll import AskPage, AskRecord, Found, PollState, Rules, Steps
+from sorbus.producers.http.reader import Reader
 
 SECOND = 1_000_000
 NOON = 1_800_000_000 * SECOND

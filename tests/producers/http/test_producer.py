@@ -154,10 +154,10 @@ def test_a_new_rule_is_applied_to_every_record_at_the_next_start(desk: Desk) -> 
     assert len(tape.events) == 10
 
 
-@pytest.mark.parametrize("resource", ["ascending", "contacts"])
+@pytest.mark.parametrize("resource", ["ascending", pytest.param("contacts", marks=pytest.mark.slow)])
 def test_killed_in_the_first_copy_and_in_a_poll_it_goes_on(desk: Desk, resource: str) -> None:
     faulty = desk.faulty
-    faulty.add_many(contacts(1500))
+    faulty.add_many(contacts(1000))
     faulty.slow = 0.05
     desk.poll(resource)
     tape, positions = desk.tape("contact"), desk.positions()
@@ -172,7 +172,7 @@ def test_killed_in_the_first_copy_and_in_a_poll_it_goes_on(desk: Desk, resource:
     with desk.process():
         tape.wait_for(desk.there(), 90)
         assert faulty.asked[listed].parameters["page"] != "1", "the copy began anew"
-        for id in range(1, 1200):
+        for id in range(1, 800):
             faulty.change(str(id), city="Vaasa")
         count = len(tape.events)
         tape.wait(lambda: len(tape.events) >= count + 150, lambda: desk.log.read_text()[-2000:], 90)
@@ -219,3 +219,23 @@ def test_what_the_description_does_not_know_is_told_before_anything_starts(desk:
 def test_a_schedule_that_is_none_is_told_with_the_cure(desk: Desk, every: str) -> None:
     with pytest.raises(MapError, match="write "):
         desk.poll(every=every)
+
+
+def test_another_application_is_not_taken_for_one_whose_records_are_gone(desk: Desk) -> None:
+    desk.faulty.add_many(contacts(3))
+    desk.poll()
+    tape = desk.tape("contact")
+    with desk.producing():
+        tape.wait_for(desk.there())
+    desk.poll(connection={"base_url": desk.faulty.base_url.replace("127.0.0.1", "localhost")})
+    running = desk.start()
+    assert "came from another address" in str(running.ended())
+    desk.poll(
+        connection={"base_url": desk.faulty.base_url.replace("127.0.0.1", "localhost")},
+        system={"on_lost_slot": "recopy"},
+        every="every 1s",
+    )
+    desk.faulty.change("2", city="Pori")
+    with desk.producing():
+        tape.wait_for(desk.there())
+    assert len(tape.events) == 4
