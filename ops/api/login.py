@@ -128,7 +128,7 @@ class _Listener(HTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = 5
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         assert isinstance(self.server, _Listener)
         ours = self.server.take(self.path)
         words = "Thank you. You can close this window: Sorbus goes on." if ours else "This isn't what Sorbus waits for."

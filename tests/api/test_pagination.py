@@ -1,0 +1,147 @@
+"""How lists go on: whatever the sizes and styles, every record comes exactly once."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.api.description import Pagination
+from sorbus.api.interface import Answer, Call, Json, Record
+from sorbus.api.pagination import Place, after_page, join_url, page_call, parse_links
+from sorbus.errors import PermanentError, SorbusError
+
+BASE = "https://crm.example.test/api"
+STYLES: dict[str, Pagination] = {
+    "page": Pagination(style="page", parameter="page", size_parameter="limit"),
+    "page from 0 with total": Pagination(style="page", parameter="page", first=0, total="total"),
+    "page with more": Pagination(style="page", parameter="page", size_parameter="limit", more="more"),
+    "offset": Pagination(style="offset", parameter="offset", size_parameter="limit"),
+    "offset from 1 with total": Pagination(style="offset", parameter="offset", first=1, total="total"),
+    "offset in the body": Pagination(style="offset", parameter="paging.offset", in_body=True),
+    "cursor": Pagination(style="cursor", parameter="cursor", token="next"),
+    "cursor with done": Pagination(style="cursor", parameter="cursor", token="always", done="done"),
+    "cursor in the body": Pagination(style="cursor", parameter="paging.after", token="next", in_body=True),
+    "last id": Pagination(style="cursor", parameter="after_id", last_id=True),
+    "last id with more": Pagination(style="cursor", parameter="after_id", last_id=True, more="more"),
+    "link": Pagination(style="link-header"),
+    "next URL": Pagination(style="next-url", token="url"),
+    "relative next URL": Pagination(style="next-url", token="relative"),
+}
+
+
+def serve(call: Call, pagination: Pagination, count: int, sizes: list[int]) -> Answer:
+    """The application: it gives as many as it likes of what it has, and says how to go on in every style."""
+    url = urlsplit(join_url(BASE, call.path))
+    asked: dict[str, Json] = {
+        **dict(parse_qsl(url.query)),
+        **call.parameters,
+        **((call.json or {}).get("paging") or {}),
+    }
+    if "at" in asked:
+        start = int(asked["at"])
+    elif pagination.style == "page":
+        number = int(asked["page"]) - (1 if pagination.first is None else pagination.first)
+        start = sum(sizes[n % len(sizes)] for n in range(number))
+    elif pagination.style == "offset":
+        start = int(asked["offset"]) - (pagination.first or 0)
+    else:
+        start = int(
+            asked.get("cursor") or asked.get("after") or (int(asked["after_id"]) + 1 if "after_id" in asked else 0)
+        )
+    n, walked = 0, 0
+    while walked < start:
+        walked, n = walked + sizes[n % len(sizes)], n + 1
+    end = min(start + sizes[n % len(sizes)], count)
+    is_last = end >= count
+    relative = f"?{urlencode({'at': end, 'sig': 'a b&c'})}"
+    absolute = f"{BASE}/contacts{relative}"
+    body = {"records": [{"id": id} for id in range(start, end)], "total": count, "more": not is_last, "done": is_last,
+            "next": None if is_last else str(end), "always": str(end), "url": None if is_last else absolute,
+            "relative": "" if is_last else relative}  # fmt: skip
+    return Answer(200, {} if is_last else {"Link": f'<{BASE}>; rel="first", <{absolute}>; rel="next"'}, body)
+
+
+def walk(pagination: Pagination, count: int, sizes: list[int]) -> list[int]:
+    ids: list[int] = []
+    after: str | None = None
+    for _ in range(count + 3):
+        place = None if after is None else Place.from_text(after)
+        call = page_call(Call("GET", "/contacts"), pagination, place)
+        answer = serve(call, pagination, count, sizes)
+        records: list[Record] = answer.body["records"]
+        ids += [record["id"] for record in records]
+        url = join_url(BASE, call.path)
+        following = after_page(pagination, place, answer, records, id_path="id", url=url, base_url=BASE)
+        if following is None:
+            return ids
+        after = following.to_text()
+    pytest.fail(f"it didn't end after {count + 3} pages")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@given(count=st.integers(0, 60), sizes=st.lists(st.integers(1, 25), min_size=1, max_size=4))
+def test_every_record_comes_exactly_once_in_pages_of_any_size(style: str, count: int, sizes: list[int]) -> None:
+    assert walk(STYLES[style], count, sizes) == list(range(count))
+
+
+def test_an_unpaged_list_is_one_request() -> None:
+    answer = Answer(200, {}, {"records": [{"id": 1}]})
+    assert after_page(Pagination(), None, answer, [{"id": 1}], id_path="id", url=BASE, base_url=BASE) is None
+
+
+@pytest.mark.parametrize("cycle", [1, 2, 3, 7])
+@pytest.mark.parametrize("style", ["cursor", "page", "offset", "link"])
+def test_a_list_that_runs_in_circles_is_noticed(style: str, cycle: int) -> None:
+    place: Place | None = None
+    pages = 0
+    with pytest.raises(PermanentError, match="runs in circles") as caught:  # noqa: PT012 - one walk
+        for pages in range(100):
+            at = pages % cycle
+            records = [{"id": at}]
+            answer = Answer(200, {"link": f"<{BASE}/c?at={at}>; rel=next"}, {"next": f"c{at}"})
+            place = after_page(STYLES[style], place, answer, records, id_path="id", url=BASE, base_url=BASE)
+    assert caught.value.reason == "loop"
+    assert pages <= 4 * cycle + 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example.test/x", "http://crm.example.test/api/x", "https://crm.example.test:8443/x",
+     "//evil.example.test/x", "https://crm.example.test@evil.example.test/x", "https://crm.example.test:x/", "file:///etc/x"],
+)  # fmt: skip
+def test_credentials_go_to_no_other_origin(url: str) -> None:
+    answer = Answer(200, {}, {"url": url})
+    with pytest.raises(PermanentError, match="another origin") as caught:
+        after_page(STYLES["next URL"], None, answer, [{}], id_path="id", url=f"{BASE}/contacts", base_url=BASE)
+    assert caught.value.reason == "origin"
+
+
+@given(st.text(max_size=60))
+def test_a_made_up_place_is_refused(text: str) -> None:
+    try:
+        Place.from_text(text)
+    except SorbusError as error:
+        assert "begin it again" in str(error)  # noqa: PT017 - most texts
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ('<https://a/1>; rel="next"', {"next": "https://a/1"}),
+        ("<https://a/1>;rel=next", {"next": "https://a/1"}),
+        ('<a?x=1,2;3>; title="a, <b>; rel=x"; REL="Next last"', {"next": "a?x=1,2;3", "last": "a?x=1,2;3"}),
+        ('<a>; rel="prev", <b>; foo; rel="next"; rel="first" , <c>;rel="next"', {"prev": "a", "next": "b"}),
+        ("", {}),
+        ("nonsense", {}),
+    ],
+)
+def test_link_headers_are_read_by_their_rfc(text: str, links: dict[str, str]) -> None:
+    assert parse_links(text) == links
+
+
+@given(st.text(alphabet='<>;,="\\ relnext/a', max_size=300))
+def test_any_link_header_is_read_quickly(text: str) -> None:
+    parse_links(text)
