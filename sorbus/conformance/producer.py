@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -11,7 +12,7 @@ from sorbus.conformance.source import Source
 from sorbus.conformance.tape import Tape
 from sorbus.conformance.thing import NAME, UNICODE, Thing, secrets_of, thing
 from sorbus.connector import Batch
-from sorbus.errors import LostPosition, TransientError
+from sorbus.errors import LostPosition, TransientError, Unfinished
 
 
 class ProducerConformance:
@@ -231,7 +232,8 @@ class ProducerConformance:
     def test_reading_returns_in_time_when_nothing_happens(self, tape: Tape) -> None:
         self._copied(tape, 3)
         began = time.monotonic()
-        tape.read(0.2)
+        with suppress(Unfinished):
+            tape.read(0.2)
         assert time.monotonic() - began < 5.0, "read(0.2) took 5 s: the loop can't stop, nor commit, meanwhile"
 
     def test_lag_needs_no_open_producer(self, source: Source) -> None:
@@ -257,7 +259,10 @@ class ProducerConformance:
 
     def _read_and_lose(self, tape: Tape) -> Batch | None:
         """A batch is read, and the process dies before it is published."""
-        batch = tape.read()
+        try:
+            batch = tape.read()
+        except Unfinished:
+            batch = None
         tape.crash()
         return batch
 

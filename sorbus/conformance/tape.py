@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 from sorbus.conformance.source import Source
 from sorbus.conformance.thing import NAME, Thing, decode, difference, kept
 from sorbus.connector import Batch, Position, Producer, Published, Remembers
-from sorbus.errors import TransientError
+from sorbus.errors import TransientError, Unfinished
 
 
 class State(NamedTuple):
@@ -84,8 +84,12 @@ class Tape:
         """Reads and publishes once; False when nothing new came. A transient fault: closed, to be begun again."""
         try:
             batch = self.read()
+        except Unfinished as error:
+            time.sleep(max(0.0, min(error.retry_after, 0.2)))
+            return True
         except TransientError:
-            self.crash()
+            if not isinstance(self._producer, Remembers):  # a poll is asked again, as it is
+                self.crash()
             raise
         if batch is None:
             return False
@@ -140,7 +144,7 @@ class Tape:
 
     def _published(self) -> list[Published]:
         return [
-            Published(id.encode(), state.version, state.occurred_at, state.data)
+            Published(id.encode(), state.version, state.occurred_at, b"" if id in self.rejected else state.data)
             for id, state in self.states.items()
             if state.data is not None
         ]

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -134,9 +134,9 @@ class Records:
                 self.update(id, {"amount": f"{self._random.randint(0, 10**7) / 100:.2f}"}, by)
             return chosen
 
-    def history(self, id: int) -> Iterator[Record | None]:
-        """Every state that a record has had."""
-        return (state for _, state in self._states[id])
+    def history_of(self, id: str) -> list[Record | None]:
+        """Every state that a record has had; none of one that never was."""
+        return [state for _, state in self._states.get(int(id), ())]
 
     def _check(self, fields: Record, id: int | None) -> None:
         for name, value in fields.items():

@@ -41,12 +41,13 @@ class SqliteProducer:
             time.sleep(min(pause, wait))
             if pause > wait:
                 return None
+        with session(self._file) as connection:
+            rows = connection.execute("select resource, id, record from records where record is not null").fetchall()
         changes: list[Change] = []
         rejects: list[Reject] = []
-        with session(self._file) as connection:
-            for name, resource in self._resources.items():
-                rows = connection.execute("select id, record from records where resource = ?", [resource]).fetchall()
-                self._compare(name, {id.encode(): record for id, record in rows if record}, changes, rejects)
+        # Only now, since what a read that fails has noted would never be published.
+        for name, resource in self._resources.items():
+            self._compare(name, {id.encode(): text for of, id, text in rows if of == resource}, changes, rejects)
         self._due = time.monotonic() + self._every
         return Batch(changes, rejects, (), {}, caught_up=True)
 
