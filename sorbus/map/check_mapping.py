@@ -248,8 +248,9 @@ def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
 
 
 def _elsewhere(row: FieldMapping, reference: str, resources: list[str]) -> Finding:
-    written, _, column = reference.rpartition(".")
-    best = near(written.removesuffix("[]"), resources)
-    whole = f"{best}.{column}" if best else f"{resources[0]}.{reference}"
+    words = reference.split(".")
+    best = near(".".join(words[:-1]).removesuffix("[]"), resources) or near(words[0], resources)
+    column = words[min(best.count(".") + 1, len(words) - 1) :] if best else words
+    whole = ".".join([best or resources[0], *column])
     message = f"nothing reads this row: {reference} is in none of {', '.join(resources)}"
     return Finding(row.file, row.line, message, f"write {whole}, or delete the row", "unused-row")

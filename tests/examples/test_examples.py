@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from sorbus.api.load import shipped
 from sorbus.map.check import check
 from sorbus.map.load import load_map
 from sorbus.ops.demo.chance import Chance
@@ -16,7 +17,7 @@ from sorbus.ops.demo.company import brightwater, examples, fill_if_new
 from sorbus.ops.demo.crm_feed import CRM_FEED
 from sorbus.ops.demo.feed import Connection
 
-EXAMPLES = ["company", "northwind"]
+EXAMPLES = {"company": 8, "northwind": 8, "saas": 16}
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]
 
@@ -25,7 +26,7 @@ MakeDatabase = Callable[[str], str]
 def test_an_example_map_has_nothing_to_mend(name: str) -> None:
     loaded = load_map(examples() / name / "map.yaml")
     assert check(loaded) == []
-    assert len([flow for flow in loaded.map.flows if flow.runs]) == 8
+    assert len([flow for flow in loaded.map.flows if flow.runs]) == EXAMPLES[name]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -33,6 +34,11 @@ def test_an_example_names_every_secret_that_its_map_asks_for(name: str) -> None:
     asked = set(re.findall(r"\$\{(\w+)\}", (examples() / name / "map.yaml").read_text("utf-8")))
     offered = re.findall(r"^(\w+)=", (examples() / name / ".env.example").read_text("utf-8"), re.MULTILINE)
     assert set(offered) == asked
+
+
+def test_the_saas_map_uses_every_description_that_comes_with_sorbus() -> None:
+    systems = load_map(examples() / "saas" / "map.yaml").map.systems.values()
+    assert sorted(str(each.connection["api"]) for each in systems if each.kind == "http") == shipped()
 
 
 def test_the_company_shows_the_words_of_a_map() -> None:
