@@ -6,6 +6,7 @@ Similarities of letters are rapidfuzz's: indel similarity over the longer text's
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from unicodedata import combining, normalize
 
 from rapidfuzz import fuzz
@@ -25,6 +26,7 @@ _TITLES = frozenset(
 )
 
 
+@lru_cache(1 << 16)
 def core(name: str) -> str:
     """An organisation's name without accents, punctuation and legal form: what people call it."""
     words = _words(name)
@@ -58,9 +60,9 @@ def organisations(one: str, other: str) -> float:
 
 def people(one: str, other: str) -> float:
     """How alike two persons' names are: an initial stands for a name, and a family name alone is not enough."""
-    if (joined := "".join(_words(one))) and joined == "".join(_words(other)):
-        return 100.0
     (given_a, family_a), (given_b, family_b) = _person(one), _person(other)
+    if (joined := "".join(given_a) + family_a) and joined == "".join(given_b) + family_b:
+        return 100.0
     if not family_a or not family_b:
         return 0.0
     family = fuzz.ratio(family_a, family_b)
@@ -73,6 +75,7 @@ def people(one: str, other: str) -> float:
     return min(given, family) * 0.6 + max(given, family) * 0.4
 
 
+@lru_cache(1 << 16)
 def _person(name: str) -> tuple[list[str], str]:
     family, comma, given = name.partition(",")
     words = _words(f"{given} {family}" if comma else name)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Literal
 from unicodedata import normalize
 
@@ -50,7 +51,12 @@ def normalise(form: Form, value: object) -> str | None:
     Idempotent: what comes out comes out unchanged.
     """
     written = _written(value)
-    if written is None or folded(written) in _NOTHING:
+    return None if written is None else _form(form, written)
+
+
+@lru_cache(1 << 16)
+def _form(form: Form, written: str) -> str | None:
+    if folded(written) in _NOTHING:
         return None
     while (again := _FORMS[form](written)) != written:
         written = again

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from sorbus.identity.match import Candidate, Fields, Matcher
 
+COMMON = 100
+"""What more records than this have in common tells nobody apart: a word, a beginning, a place."""
+
+_WEAK = ("word ", "begins ", "place ", "company ")
+
 
 class Shortlist:
     """All records of a target in memory; `near` gives the few that a record has to be judged against."""
@@ -38,7 +43,9 @@ class Shortlist:
         """The records that share a key, or anything else by which `Matcher.judge` compares, in order of their ids."""
         found: set[str] = set()
         for sign in self._signs(record):
-            found |= self._by_sign.get(sign, frozenset())
+            there = self._by_sign.get(sign, set[str]())
+            if len(there) <= COMMON or not sign.startswith(_WEAK):
+                found |= there
         return [self._records[id] for id in sorted(found)]
 
     def _signs(self, record: Fields) -> Iterator[str]:
