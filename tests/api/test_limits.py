@@ -228,6 +228,26 @@ def test_what_the_system_says_is_left_is_obeyed_by_all_and_looked_at_again_now_a
     assert one.take(patience=0) == 0.0
 
 
+@pytest.mark.parametrize("others", [0, 20])
+def test_a_limit_shared_with_others_is_used_up_and_not_over(
+    limiter: Callable[..., Limiter], clock: Clock, others: int
+) -> None:
+    asking = limiter(limit(60, 1, "X-Left"))
+    begin, times, refused = clock.at, list[float](), 0
+    while clock.at < begin + 6:
+        if wait := asking.take(patience=10):
+            clock.go(wait)
+            continue
+        used = sum(at > clock.at - 1 for at in times[-60:]) + others  # the system's own count
+        if used < 60:
+            times.append(clock.at)
+        else:
+            refused += 1
+        asking.heard(200, {"X-Left": str(max(0, 59 - used))}, None)
+    assert len(times) >= 0.95 * 6 * (60 - others)
+    assert refused <= (2 if others else 0)
+
+
 def test_without_limits_everything_goes_but_retry_after_holds(limiter: Callable[..., Limiter]) -> None:
     asking = limiter()
     assert {asking.take(patience=0) for _ in range(50)} == {0.0}

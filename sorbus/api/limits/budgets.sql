@@ -4,12 +4,11 @@ with moment as (
     select clock() as at
 ), counted as (
     select w.system, w.seconds, w.requests,
-        greatest(0, least(
-            w.requests - (
+        greatest(0,
+            w.requests - case when w.heard_at + w.seconds > m.at then w.spent_elsewhere else 0 end - (
                 select sum(c) from unnest(rate_counts(w.counts, w.slot, floor(m.at / w.seconds * 100)::bigint, 0)) as u(c)
-            ),
-            case when w.heard_at + w.seconds > m.at then w.heard_left end
-        )) as remaining,
+            )
+        ) as remaining,
         (w.slot + 1) * w.seconds / 100 >= max(w.slot * w.seconds / 100) over (partition by w.system) as is_current
     from rate_window w, moment m
 )

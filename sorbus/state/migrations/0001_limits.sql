@@ -24,9 +24,10 @@ create table rate_window (
     counts integer[] not null default array_fill(0, array[103]),
     -- when the next is due while more than half is used: a steady stream is refused less often than bursts are
     due double precision not null default 0,
-    -- what the system said is left, where it says so: others may spend from the same limit; -1: one looks again
-    heard_left integer,
+    -- how many others have spent of the same limit, where the system says what is left, and when somebody last looked
+    spent_elsewhere integer not null default 0,
     heard_at double precision not null default 0,
+    looked_at double precision not null default 0,
     primary key (system, seconds)
 ) with (fillfactor = 50);
 
@@ -76,6 +77,12 @@ end
 $$;
 
 
+-- Seconds after which one request finds out whether others still have spent what is missing: an hour for a day's limit.
+create function rate_look(seconds double precision) returns double precision
+language sql immutable
+return greatest(seconds / 24, least(seconds, 10));
+
+
 -- Takes a request from all windows and returns 0, or returns the seconds until it is worth asking again. A caller that
 -- won't wait longer than patience is not waited for.
 create function rate_take(
@@ -114,16 +121,21 @@ begin
             on conflict do nothing;
     end if;
 
-    select greatest(wait, max(rate_room(
-                rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 0),
-                greatest(w.slot, floor(at / w.seconds * 100)::bigint), l.requests, w.seconds, w.due, at)),
-            max(w.heard_at + w.seconds / 24 - at) filter (where w.heard_left <= 0)),
+    -- What others spent counts too; but now and then one request finds out whether that is still so.
+    select greatest(wait,
+            max(rate_room(now.counts, now.slot, l.requests, w.seconds, w.due, at)),
+            max(least(rate_room(now.counts, now.slot, l.requests - w.spent_elsewhere, w.seconds, w.due, at),
+                w.looked_at + rate_look(w.seconds) - at)) filter (where w.spent_elsewhere > 0 and w.heard_at + w.seconds > at)),
         coalesce(max(l.seconds / l.requests) filter (where l.seconds <= 60), 1),
         greatest(2, ceil(min(l.requests) * 0.05)),
         greatest(2, max(l.seconds) filter (where l.seconds <= 60))
     into wait, gap, lead, horizon
     from unnest(of_requests, of_seconds) as l(requests, seconds)
-    join rate_window w on w.system = for_system and w.seconds = l.seconds;
+    join rate_window w on w.system = for_system and w.seconds = l.seconds
+    cross join lateral (
+        select rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 0) as counts,
+            greatest(w.slot, floor(at / w.seconds * 100)::bigint) as slot
+    ) as now;
     if wait > patience then
         return wait;
     end if;
@@ -144,8 +156,7 @@ begin
                 requests = l.requests,
                 due = case when w.seconds <= 60 then greatest(w.due, at - w.seconds / 20) + w.seconds / l.requests
                     else 0 end,
-                heard_at = case when w.heard_left <= 0 then at else w.heard_at end,
-                heard_left = case when w.heard_at + w.seconds > at then greatest(-1, w.heard_left - 1) end
+                looked_at = greatest(w.looked_at, case when at >= w.looked_at + rate_look(w.seconds) then at end)
             from unnest(of_requests, of_seconds) as l(requests, seconds)
             where w.system = for_system and w.seconds = l.seconds;
         update rate_flow
@@ -184,11 +195,13 @@ begin
         update rate_system set blocked_until = at + least(60, -wait * 2 ^ refusals) * (1 + random() / 4)
             where system = for_system and refused_at = at;
     end if;
-    -- For a second it only goes down: an answer knows nothing of the requests that were on their way.
+    -- Those on their way make it less than it is by as many, and so do those refused: 0 left is no news if we knew more.
     update rate_window w
-        set heard_left = case when w.heard_at > at - 1 and w.heard_left >= 0 then least(w.heard_left, l.remaining)
-                else l.remaining end,
-            heard_at = case when w.heard_at > at - 1 and w.heard_left >= 0 then w.heard_at else at end
+        set spent_elsewhere = greatest(0, w.requests - l.remaining - (
+                select sum(c) from unnest(rate_counts(w.counts, w.slot, floor(at / w.seconds * 100)::bigint, 0)) as u(c)
+            ), case when l.remaining = 0 and w.heard_at + w.seconds > at then w.spent_elsewhere end),
+            heard_at = at,
+            looked_at = at
         from unnest(of_seconds, of_left) as l(seconds, remaining)
         where w.system = for_system and w.seconds = l.seconds;
 end
