@@ -114,7 +114,7 @@ class Line:
         self, folder: Path, dsn: str, stack_env: Mapping[str, str], prefix: str, *, registry: bool, timing: str
     ) -> None:
         self.folder, self.dsn = folder, dsn
-        (folder / "map.yaml").write_text(MAP.format(prefix=prefix, timing=timing))
+        self.write_map(MAP.format(prefix=prefix, timing=timing), prefix)
         (folder / "schemas").mkdir()
         (folder / "schemas" / "gadget.avsc").write_text(GADGET_WITH_LINES.text)
         env = {**stack_env, "BOOKS_DSN": dsn, "CRM_DSN": dsn, "SORBUS_MAP": str(folder / "map.yaml")}
@@ -131,11 +131,19 @@ class Line:
             assert step.apply is not None
             step.apply()
         self.flow = self.loaded.flow(FLOW)
-        make_tables(self.flow)
+        self.make_target()
         book = SchemaBook(self.settings, self.names)
         self.writer = Writer(GADGET_WITH_LINES, book.prefix("gadget", GADGET_WITH_LINES))
         self._producer = Producer(base_config(self.settings, "test"))
         self.connection = psycopg.connect(dsn, autocommit=True)
+
+    def write_map(self, text: str, prefix: str) -> None:
+        """Writes the map, and what belongs to it, into the folder."""
+        (self.folder / "map.yaml").write_text(text)
+
+    def make_target(self) -> None:
+        """What `sorbus apply` does for the flow."""
+        make_tables(self.flow)
 
     def publish(self, events: Iterable[tuple[str, int, Record | None]], *, tombstones: bool = True) -> None:
         """Writes events, a tombstone behind each delete."""
