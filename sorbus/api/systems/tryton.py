@@ -230,9 +230,9 @@ def _refuse(error: Json, doing: str) -> NoReturn:
     if name == "LoginException":
         raise AuthError(f"{doing}: Tryton asks for another way to log in; a person has to mend the user in Tryton")
     if name == "UserError":
-        words = clean(". ".join(str(part) for part in parts[:2] if part))
+        words = clean(" ".join(str(part) for part in parts[:2] if part))
     elif name == "UserWarning":
-        words = clean(". ".join(str(part) for part in parts[1:3] if part)) + " (confirm it in Tryton)"
+        words = clean(" ".join(str(part) for part in parts[1:3] if part)) + " (confirm it in Tryton)"
     elif _LATER.search(name):
         raise TransientError(f"{doing}: Tryton's database can't do it now: {clean(name)}")
     else:
