@@ -80,7 +80,7 @@ def test_what_fails_inside_is_rolled_back_and_what_was_closed_opens_again(state:
 def test_a_connection_that_the_server_ended_is_replaced(state: State, database: str) -> None:
     ((pid,),) = state.run(b"select pg_backend_pid()")
     with psycopg.connect(database, autocommit=True) as other:
-        other.execute("select pg_terminate_backend(%s)", (pid,))
+        other.execute("select pg_terminate_backend(%s, 10_000)", (pid,))
     assert state.run(b"select 1") == [(1,)]
 
 
