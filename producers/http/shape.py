@@ -13,7 +13,7 @@ from sorbus.avro.encode import NULL, SOME, encode_long, encoder
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
-from sorbus.mapping.convert import convert
+from sorbus.mapping.convert import converter
 from sorbus.mapping.default import encoded_default
 from sorbus.mapping.failure import shown
 from sorbus.mapping.rule import RuleError
@@ -69,7 +69,7 @@ class _Part:
         if assignment is None:
             return _unfilled(field)
         source = _Column(assignment.source, self._kinds.get(assignment.source)) if assignment.source else None
-        rule, kind, avro = assignment.rule, field.type, encoder(field.type)
+        rule, canonical, avro = assignment.rule, converter(field.type), encoder(field.type)
         others = [_Column(name, self._kinds.get(name)) for name in sorted(rule.uses)] if rule else []
 
         def encode(record: Record) -> bytes:
@@ -77,7 +77,7 @@ class _Part:
                 value = source.read(record) if source else None
                 if rule is not None:
                     value = rule(value, {other.path: other.read(record) for other in others})
-                return avro(convert(value, kind))
+                return avro(canonical(value))
             except (ValueError, TypeError, RuleError, PermanentError) as error:
                 raise _refusal(field, source, rule.text if rule else None, record, error) from error
 

@@ -11,7 +11,7 @@ from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import Published
 from sorbus.errors import PermanentError
 from sorbus.event import data_at, occurred_at, open_frame
-from sorbus.mapping.convert import convert
+from sorbus.mapping.convert import converter
 from sorbus.schema import RecordSchema
 from sorbus.settings import Settings
 
@@ -60,7 +60,7 @@ class _Decoder:
     def __init__(self, book: SchemaBook, schema: RecordSchema) -> None:
         self._book, self._schema = book, schema
         self._writers: dict[bytes, RecordSchema | None] = {}
-        self._fields = [(field, encoder(field.type)) for field in schema.fields]
+        self._fields = [(field.name, converter(field.type), encoder(field.type)) for field in schema.fields]
 
     def __call__(self, prefix: bytes, data: bytes) -> bytes:
         if prefix not in self._writers:
@@ -72,7 +72,7 @@ class _Decoder:
             return data
         try:
             record, _ = read_record(writer, data)
-            return b"".join([encode(convert(record.get(field.name), field.type)) for field, encode in self._fields])
+            return b"".join([encode(convert(record.get(name))) for name, convert, encode in self._fields])
         except (ValueError, TypeError):  # Undecodable is one
             return b""
 
