@@ -1,0 +1,170 @@
+"""Fields by paths and lists, compared by meaning; and what a plan says against a flow that can't work."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.api.connection import HttpConnection, application
+from sorbus.api.description import ApiField
+from sorbus.api.interface import Json
+from sorbus.connector import BoundFlow, BoundSystem
+from sorbus.consumers.http.compare import body, differing, same
+from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.plan import check_flow
+from sorbus.consumers.http.shape import Shape
+from sorbus.errors import MapError, PermanentError
+from sorbus.map.model import DataType, FieldMapping, Flow, System
+from tests.consumers.gadgets import GADGET_WITH_LINES, PRICE, TODAY, Writer, gadget
+
+DESCRIPTION: dict[str, Any] = {
+    "api": "books",
+    "title": "Books",
+    "base_url": "http://127.0.0.1:1",
+    "resources": {
+        "invoices": {
+            "id": "InvoiceID",
+            "marker": "Reference",
+            "lists": {"lines": "LineItems"},
+            "search": {"Reference": {"path": "/search", "parameters": {"q": "{value}"}}},
+            "get": {"path": "/invoices/{id}"},
+            "create": {"method": "POST", "path": "/invoices"},
+            "update": {"method": "POST", "path": "/invoices/{id}", "partial": True},
+            "fields": {
+                "InvoiceID": {"read_only": True},
+                "Reference": {},
+                "Contact.Name": {"required": True},
+                "Phones[PhoneType=MOBILE].PhoneNumber": {},
+                "Total": {"kind": "decimal"},
+                "Date": {"kind": "date"},
+                "Type": {"once": True},
+                "LineItems": {"kind": "list"},
+                "LineItems[].ItemCode": {},
+                "LineItems[].Quantity": {"kind": "number"},
+            },
+        }
+    },
+}
+ROWS = [
+    ("gadget.name", "invoices.Contact.Name", ""),
+    ("gadget.note", "invoices.Phones[PhoneType=MOBILE].PhoneNumber", ""),
+    ("gadget.price", "invoices.Total", ""),
+    ("gadget.made_on", "invoices.Date", ""),
+    ("", "invoices.Type", '"ACCREC"'),
+    ("gadget.lines[].sku", "invoices.lines[].ItemCode", "value | upper"),
+    ("gadget.lines[].quantity", "invoices.lines[].Quantity", ""),
+]
+
+
+def flow_of(
+    tmp_path: Path, rows: list[tuple[str, str, str]] = ROWS, deletes: str = "ignore", **target: object
+) -> BoundFlow:
+
+    (tmp_path / "books.yaml").write_text(json.dumps(DESCRIPTION))
+    mapping = tuple(
+        FieldMapping(
+            source_system="canonical",
+            source_field=source,
+            target_system="books",
+            target_field=into,
+            rule=rule,
+            file=tmp_path / "books.csv",
+            line=line,
+        )
+        for line, (source, into, rule) in enumerate(rows, 2)
+    )
+    options = HttpTarget.model_validate({"resource": "invoices", "lists": {"lines": "lines"}, **target})
+    system = BoundSystem(
+        "books", System(kind="http"), HttpConnection.model_validate({"api": "books.yaml"}), folder=tmp_path
+    )
+    flow = Flow.model_validate({"data_type": "gadget", "to": "books", "deletes": deletes})
+    return BoundFlow(flow, DataType(), GADGET_WITH_LINES, mapping, options, system)
+
+
+def shape_of(flow: BoundFlow) -> Shape:
+    return Shape(flow, application(flow.system))
+
+
+WHOLE = gadget("Ada", note="123", price=PRICE, made_on=TODAY, lines=[{"sku": "a", "quantity": 2}])
+
+
+def test_paths_lists_and_rules_make_one_record(tmp_path: Path) -> None:
+    wanted = shape_of(flow_of(tmp_path))(Writer(GADGET_WITH_LINES).delivery("g1", 1, WHOLE))
+    assert body(wanted.fields) == {
+        "Contact": {"Name": "Ada"},
+        "Phones": [{"PhoneType": "MOBILE", "PhoneNumber": "123"}],
+        "Total": Decimal("12.50"),
+        "Date": "2026-11-23",
+        "Type": "ACCREC",
+        "LineItems": [{"ItemCode": "A", "Quantity": 2}],
+    }
+
+
+def test_what_the_application_gives_back_in_its_own_way_does_not_differ(tmp_path: Path) -> None:
+    shape = shape_of(flow_of(tmp_path))
+    wanted = shape(Writer(GADGET_WITH_LINES).delivery("g1", 1, WHOLE))
+    current: Json = {
+        "InvoiceID": "x",
+        "Contact": {"Name": "Ada ", "ContactID": "c"},
+        "Phones": [{"PhoneType": "FAX", "PhoneNumber": "9"}, {"PhoneType": "MOBILE", "PhoneNumber": "123"}],
+        "Total": "12.5000",
+        "Date": "2026-11-23T00:00:00",
+        "Type": "ACCPAY",
+        "LineItems": [{"LineItemID": "l", "ItemCode": "A", "Quantity": Decimal("2.0")}],
+    }
+    assert differing(wanted.fields, current, shape.resource.fields, shape.items) == {}
+    current["Phones"][1]["PhoneNumber"] = "124"
+    current["LineItems"][0]["Quantity"] = 3
+    changes = differing(wanted.fields, current, shape.resource.fields, shape.items)
+    assert body(changes, current) == {
+        "Phones": [{"PhoneType": "FAX", "PhoneNumber": "9"}, {"PhoneType": "MOBILE", "PhoneNumber": "123"}],
+        "LineItems": [{"ItemCode": "A", "Quantity": 2}],
+    }
+    assert current["Phones"][1]["PhoneNumber"] == "124"
+
+
+def test_a_wrong_value_names_field_and_rule(tmp_path: Path) -> None:
+    rows = [*ROWS[:2], ("gadget.name", "invoices.Total", "value ~ '!'")]
+    with pytest.raises(PermanentError) as caught:
+        shape_of(flow_of(tmp_path, rows))(Writer(GADGET_WITH_LINES).delivery("g1", 1, WHOLE))
+    assert (caught.value.field, caught.value.rule) == ("Total", "value ~ '!'")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))
+def test_a_decimal_is_the_same_however_it_is_written(number: Decimal) -> None:
+    field = ApiField(kind="decimal")
+    for written in (str(number), f"{number:.8f}", number.normalize(), f" {number} "):
+        assert same(number, written, field)
+    assert not same(number, number + Decimal("0.0001"), field)
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "deletes", "says"),
+    [
+        ([("gadget.name", "invoices.Contact.Nam", "")], {}, "ignore", "no field of the resource"),
+        ([*ROWS, ("gadget.note", "invoices.InvoiceID", "")], {}, "ignore", "set by the application itself"),
+        (ROWS[1:], {}, "ignore", "nothing fills invoices.Contact.Name"),
+        (ROWS, {}, "hard", "can't delete records"),
+        (ROWS, {}, "soft", "nothing says how a deleted record looks"),
+        (ROWS, {"marker": "Mark"}, "ignore", "has no field 'Mark'"),
+        (ROWS, {"resource": "invoice"}, "ignore", "has no resource 'invoice'"),
+        (ROWS, {"lists": {"lines": "line"}}, "ignore", "has no list 'line'"),
+    ],
+)
+def test_a_plan_says_what_can_not_work(
+    tmp_path: Path, rows: list[tuple[str, str, str]], target: dict[str, Any], deletes: str, says: str
+) -> None:
+    with pytest.raises(MapError) as caught:
+        check_flow(flow_of(tmp_path, rows, deletes, **target))
+    assert says in str(caught.value)
+    assert all(found.cure for found in caught.value.findings)
+
+
+def test_a_sound_flow_passes(tmp_path: Path) -> None:
+    check_flow(flow_of(tmp_path, deletes="soft", deleted={"Type": "VOID"}))
