@@ -115,7 +115,6 @@ class Listing(_Written):
         description="Sorted by the update time, oldest first: then each page begins where the last ended.",
     )
     inclusive: bool = Field(default=True, description="{since} itself is part of the answer.")
-    most: int | None = Field(default=None, description="Paging ends after this many; go on from the last update time.")
 
 
 class Search(_Written):

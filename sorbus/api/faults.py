@@ -85,6 +85,9 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
         if all(_is(read_path(answer.body, path), value) for path, value in rule.where.items()):
             return rule.means
     if is_good:
+        if errors.success_says and isinstance(answer.body, list):
+            said = (sentence for sentence in answer.body if isinstance(sentence, str))
+            return "permanent" if any(re.search(errors.success_says, each) for each in said) else None
         return "permanent" if errors.in_success and read_path(answer.body, errors.in_success) else None
     if answer.status in _TRANSIENT or answer.status >= 500:
         return "transient"

@@ -15,7 +15,7 @@ from sorbus.api.interface import Answer, Api, Call, Found, Json, MakeApi, Page, 
 from sorbus.api.pagination import Place, after_page, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
-from sorbus.api.requests import if_match, merged, request, request_with, revision_of
+from sorbus.api.requests import if_match, merged, placed, request, request_with, revision_of
 from sorbus.api.values import write_moment
 from sorbus.errors import PermanentError, SorbusError, TransientError
 
@@ -131,6 +131,11 @@ class RecordsApi:
         id = id if id is not None else _id_in_location(answer)
         if id is None:
             raise TransientError(f"{doing}: the answer names no id, so it may have been made; {_SHAPE}")
+        if operation.returns == "reference":
+            found = self.get(resource, str(id))
+            if found is None:
+                raise TransientError(f"{doing}: {id} was made and can't be read; {_SHAPE}")
+            return found.record
         made: Record = dict(fields)
         write_path(made, about.id, id)
         return made
@@ -150,7 +155,7 @@ class RecordsApi:
         description = self._description
         operation = self._operation(resource, self._resource(resource).create, "create")
         named = {description.idempotency_header: key} if description.idempotency_header and key else {}
-        call = request_with(operation, self._values(), fields, named)
+        call = request_with(operation, self._values(), placed(self._resource(resource), fields), named)
         if description.idempotency_parameter and key:
             call = replace(call, parameters={**call.parameters, description.idempotency_parameter: key})
         return call
@@ -164,7 +169,7 @@ class RecordsApi:
         if current is not None and not operation.partial:
             fields = merged(about, current.record, fields)
         values = self._values(id=id, **revision_of(about, current))
-        return request_with(operation, values, fields, if_match(about, current))
+        return request_with(operation, values, placed(about, fields), if_match(about, current))
 
     def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
         """See `Api`. Reads the record if that is needed and `current` is None."""

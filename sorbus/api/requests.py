@@ -40,6 +40,22 @@ def request_with(operation: Operation, values: Values, fields: Record, headers: 
     )
 
 
+def placed(resource: ApiResource, fields: Record) -> Record:
+    """The fields where they go in what is sent: those with `sent_as` are moved there."""
+    moved = {path: field.sent_as for path, field in resource.fields.items() if field.sent_as and "[" not in path}
+    out = copy.deepcopy(fields) if moved else fields
+    for path, into in moved.items():
+        around, _, name = path.rpartition(".")
+        holder = read_path(out, around)
+        if not isinstance(holder, dict) or name not in holder:
+            continue
+        value = holder.pop(name)
+        if around and not holder:
+            drop_path(out, around)
+        write_path(out, into, value)
+    return out
+
+
 def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
     """A whole record for an update that takes nothing less: what is there, our fields over it, nothing read-only."""
     whole = copy.deepcopy(current)

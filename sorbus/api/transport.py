@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from time import monotonic
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -44,7 +45,14 @@ class HttpTransport:
         self.base_url = application.base_url
         self.settings = application.settings
         self._credentials: Credentials = credentials(application, state)
-        self._limiter = Limiter(state, application.system, application.limits, flow=flow)
+        limits = application.limits
+        self._limiter = Limiter(state, application.system, [each for each in limits if not each.only], flow=flow)
+        self._narrow = {
+            tuple(each.only): Limiter(state, f"{application.system} {each.only[0]}", [each], flow=flow)
+            for each in limits
+            if each.only
+        }
+        """Limits that count only requests whose path begins so."""
         self._breaker = Breaker(state, application.system)
         self._metrics = ApiMetrics(application.system)
         self._patience = patience
@@ -97,7 +105,10 @@ class HttpTransport:
                 f"{doing}: {self.application.system} has failed too often, so it is left alone for now",
                 retry_after=closed_for,
             )
-        self._wait_for_limit(doing)
+        for begins, limiter in self._narrow.items():
+            if urlsplit(call.path).path.startswith(begins):
+                self._wait_for_limit(limiter, doing)
+        self._wait_for_limit(self._limiter, doing)
         request = self._request(call, signature)
         began = monotonic()
         try:
@@ -115,11 +126,11 @@ class HttpTransport:
             self._breaker.succeeded()
         return answer
 
-    def _wait_for_limit(self, doing: str) -> None:
+    def _wait_for_limit(self, limiter: Limiter, doing: str) -> None:
         deadline = monotonic() + self._patience
         while True:
             left = max(0.0, deadline - monotonic())
-            wait = self._limiter.take(patience=left)
+            wait = limiter.take(patience=left)
             if wait <= 0:
                 return
             if wait > left or self._closed.wait(wait):

@@ -71,6 +71,15 @@ def test_an_answer_200_with_an_error_in_it_is_refused() -> None:
     assert str(error) == "creating contact 7 in crm: crm answers 200: no"
 
 
+def test_a_good_answers_sentence_may_say_that_it_was_refused() -> None:
+    errors = Errors(success_says="in use|not a valid", message=["message", ""])
+    refused = meaning(Answer(200, {}, ["RealName changed from 'a' to 'b'", "Email address in use"]), errors)
+    assert isinstance(refused, PermanentError)
+    assert "Email address in use" in str(refused.words)
+    assert meaning(Answer(200, {}, ["RealName changed from 'a' to 'b'"]), errors) is None
+    assert meaning(Answer(200, {}, {"Comments": "this number is not a valid one"}), errors) is None
+
+
 def test_messages_by_field_name_the_field() -> None:
     error = meaning(Answer(422, {}, {"errors": {"email": ["is taken", "is odd"]}}), Errors(by_field="errors"))
     assert isinstance(error, PermanentError)

@@ -189,6 +189,31 @@ def test_keys_revisions_settings_and_bodies_go_where_the_description_says() -> N
         api.page("things")
 
 
+def test_a_field_that_is_sent_elsewhere_is_moved_there() -> None:
+    fields = {"project.id": {"sent_as": "project_id"}, "status.id": {"sent_as": "status_id"}, "subject": {}}
+    resource = {
+        "create": {"method": "POST", "path": "/c", "fields_at": "issue"},
+        "update": {"method": "PUT", "path": "/c/{id}", "partial": True},
+        "fields": fields,
+    }
+    api = RecordsApi(Told(Answer(200, {}, {}), resource))
+    given = {"project": {"id": 7, "name": "p"}, "status": {"id": None}, "subject": "s"}
+    made = api.creating("contacts", given, key="")
+    assert made.json == {"issue": {"project": {"name": "p"}, "project_id": 7, "status_id": None, "subject": "s"}}
+    assert api.updating("contacts", "1", {"subject": "t"}, current=None).json == {"subject": "t"}
+    assert given["status"] == {"id": None}
+
+
+def test_a_reference_to_a_new_record_is_read_for_its_id() -> None:
+    resource = {
+        "create": {"method": "POST", "path": "/c", "returns": "reference", "returned_id": "id"},
+        "get": {"path": "/c/{id}"},
+    }
+    told = Told(Answer(201, {}, {"id": "by-name", "Name": "by-name"}), resource)
+    assert RecordsApi(told).create("contacts", {"Name": "by-name"}, key="")["Name"] == "by-name"
+    assert [call.path for call in told.calls] == ["/c", "/c/by-name"]
+
+
 def test_a_whole_record_is_merged_without_what_can_only_be_read() -> None:
     fields = {"id": {"read_only": True}, "meta.made": {"read_only": True}, "currency": {"once": True}, "name": {}}
     resource = ApiResource.model_validate({"fields": fields})

@@ -42,6 +42,17 @@ def count(method: str, status: str) -> float:
     )
 
 
+def test_a_limit_for_some_paths_holds_for_those_alone(open_to: Open) -> None:
+    limits = [{"requests": 2, "per": "1h", "only": ["/search"]}]
+    with answering(lambda asked: as_json(200, {})) as (url, seen):
+        way = open_to(url, patience=0.0, limits=limits)
+        for path in ("/search?q=1", "/search", *["/contacts"] * 5):
+            way.send(Call("GET", path), doing="reading")
+        with pytest.raises(Unfinished):
+            way.send(Call("GET", "/search/more"), doing="reading")
+    assert len(seen) == 7
+
+
 def test_an_answer_comes_back_with_its_numbers_exact_and_is_counted(open_to: Open) -> None:
     before = count("GET", "2xx")
     with answering(lambda asked: (200, {"X-Left": "7"}, b'{"amount": 0.10}')) as (url, seen):
