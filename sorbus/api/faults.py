@@ -108,7 +108,7 @@ def _words(body: Json, errors: Errors, by_field: Mapping[str, Json]) -> str:
         return clean("; ".join(f"{name} {' '.join(_leaves(said))}" for name, said in by_field.items()))
     if isinstance(body, str):
         return clean(body)
-    if isinstance(body, Mapping) and not errors.message:
+    if isinstance(body, Mapping):
         return clean("; ".join(_leaves(body)))
     return ""
 

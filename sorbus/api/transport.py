@@ -159,15 +159,16 @@ class HttpTransport:
             ) from error
 
     def _exchange(self, request: httpx.Request, doing: str) -> Answer:
-        """The answer, after redirects within the same origin (of GET: another method's could be carried out twice)."""
+        """The answer, after redirects within the same origin, unless they would make a read out of a write."""
         for _ in range(_REDIRECTS):
             answer = self._read(request, doing)
             location = answer.headers.get("location", "")
-            if request.method != "GET" or answer.status not in (301, 302, 303, 307, 308) or not location:
+            followed = (301, 302, 303, 307, 308) if request.method == "GET" else (307, 308)
+            if answer.status not in followed or not location:
                 return answer
             url = same_origin(location, str(request.url), self.base_url)
             headers = {name: value for name, value in request.headers.items() if name != "host"}
-            request = self._client.build_request("GET", url, headers=headers)
+            request = self._client.build_request(request.method, url, headers=headers, content=request.content)
         raise PermanentError(f"{doing}: {self.application.system} redirects in circles; mend base_url", reason="loop")
 
     def _read(self, request: httpx.Request, doing: str) -> Answer:

@@ -82,15 +82,19 @@ def test_a_redirect_stays_within_the_origin(open_to: Open) -> None:
         def answer(asked: Asked) -> Reply:
             if asked.path == "/old":
                 return 302, {"Location": "/new"}, b""
+            if asked.path == "/moved":
+                return 308, {"Location": "/new"}, b""
             return as_json(200, {"at": asked.path}) if asked.path == "/new" else (302, {"Location": stranger}, b"")
 
-        with answering(answer) as (url, _):
+        with answering(answer) as (url, seen):
             opened = open_to(url)
             assert opened.send(Call("GET", "/old"), doing="x").body == {"at": "/new"}
             with pytest.raises(PermanentError, match="another origin") as caught:
                 opened.send(Call("GET", "/away"), doing="x")
             with pytest.raises(PermanentError, match="another origin"):
                 opened.send(Call("GET", f"{stranger}/contacts"), doing="x")
+            opened.send(Call("POST", "/moved", json={"a": 1}), doing="x")
+            assert (seen[-1].method, seen[-1].path, seen[-1].body) == ("POST", "/new", b'{"a":1}')
             with pytest.raises(PermanentError, match="answers 302"):
                 opened.send(Call("POST", "/old", json={}), doing="x")
     assert caught.value.reason == "origin"
