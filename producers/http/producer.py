@@ -124,8 +124,8 @@ class HttpProducer:
             found = track.step(self._api)
             if (batch := self._batch([found] if found else [], track.name)) is not None:
                 return batch
-            if track.is_done:  # up to date with this one, whatever the others still have to do
-                return None
+            if track.is_done:  # up to date with this one, whatever there still is to list
+                return None if self._due() is None else Batch((), (), (), self._stored, True)
             if time.monotonic() - began > _SHOW_LIFE:
                 raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
 

@@ -76,10 +76,11 @@ class Reader:
             pages.add(page)
             count += len(ids)
             records = zip(ids, page.records, strict=True)
-            missed = missed or any(id not in self.memory and self._is_late(record) for id, record in records)
+            late = [id for id, record in records if id not in self.memory and self._is_late(record)]
             unseen.difference_update(ids)
             newest = self._newest(page.records, newest)
             found = yield from self._take(page.records, older)
+            missed = missed or any(id in self.memory for id in late)
             after = page.after
             if first:
                 found.copied = count, max(count, page.total or len(known))
@@ -123,7 +124,7 @@ class Reader:
         Within one moment that fills a page, page by page, again and again until a pass brings nothing unseen.
         """
         state, rules = self.state, self.rules
-        since = self._begin()
+        since, cursor = self._begin(), self.state.cursor
         seen: set[tuple[bytes, int | None]] = set()
         while True:
             after: str | None = None
@@ -134,7 +135,7 @@ class Reader:
                 times = [rules.updated(record) for record in page.records]
                 known = [time for time in times if time is not None]
                 if known != sorted(known):
-                    self._ascends = False  # it isn't what its description says: read it the other way
+                    self._ascends, state.cursor = False, cursor  # not as described: read it all the other way
                     return
                 last = known[-1] if known else since
                 begins = max(since, self._written(last))

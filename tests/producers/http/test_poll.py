@@ -41,9 +41,9 @@ class Application:
     grain: int = 1
     states: dict[str, list[State]] = field(default_factory=dict)
 
-    def write(self, id: str, name: str | None) -> None:
+    def write(self, id: str, name: str | None, *, archived: bool = False) -> None:
         stamp = self.now - self.now % self.grain
-        record = None if name is None else {"id": id, "name": name, "updated": stamp}
+        record = None if name is None else {"id": id, "name": name, "updated": stamp, "archived": archived}
         self.states.setdefault(id, []).append(State(self.now, record))
 
     def at(self, id: str, moment: int) -> Record | None:
@@ -51,7 +51,7 @@ class Application:
 
     def live(self) -> dict[str, str]:
         found = {id: self.at(id, self.now) for id in self.states}
-        return {id: str(record["name"]) for id, record in found.items() if record}
+        return {id: str(record["name"]) for id, record in found.items() if record and not record["archived"]}
 
     def page(self, asked: AskPage) -> Page:
         found = [record for id in self.states if (record := self.at(id, self.now - self.lag))]
@@ -126,7 +126,7 @@ def rules_for(app: Application, *, has_changes: bool = True, can_look: bool = Tr
         "contacts",
         lambda record: str(record["id"]).encode(),
         lambda record: record["updated"],
-        lambda record: False,
+        lambda record: bool(record["archived"]),
         has_changes=has_changes,
         can_look=can_look,
         ascending=app.ascending,
@@ -168,7 +168,7 @@ class Session:
 
     def list_all(self) -> None:
         """Lists until no list wants to be repeated."""
-        for _ in range(10):
+        for _ in range(5):
             self.run(self.reader.everything())
             if self.reader.again is None:
                 return
@@ -225,6 +225,11 @@ class AnyApplication(RuleBasedStateMachine):
     def delete(self, id: int) -> None:
         if self.app.at(str(id), self.app.now):
             self.app.write(str(id), None)
+
+    @rule(id=st.integers(1, 6))
+    def archive(self, id: int) -> None:
+        if there := self.app.at(str(id), self.app.now):
+            self.app.write(str(id), there["name"], archived=True)
 
     @rule(seconds=st.sampled_from([0.2, 1, 5]))
     def pass_time(self, seconds: float) -> None:
