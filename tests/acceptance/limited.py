@@ -19,7 +19,7 @@ from sorbus.api.description import Limit
 from sorbus.api.limits import Limiter
 from sorbus.state import State
 
-LIMITS = (Limit(requests=120, per=timedelta(seconds=2)), Limit(requests=60, per=timedelta(seconds=1)))
+LIMITS = (Limit(requests=90, per=timedelta(seconds=3)), Limit(requests=60, per=timedelta(seconds=2)))
 
 
 class Server:
@@ -34,11 +34,11 @@ class Server:
         self.over = asyncio.Event()
 
     def answer(self, flow: str) -> int:
-        """The status for a request that arrives now; a second after the last flow joined, counting begins."""
+        """The status for a request that arrives now; two seconds after the last flow joined, counting begins."""
         now = time.monotonic()
         self.missing.discard(flow)
         if not self.missing and self.begin == float("inf"):
-            self.begin = now + 1
+            self.begin = now + 2
         if now > self.begin + self.seconds:
             self.over.set()
             return 410
