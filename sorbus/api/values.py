@@ -79,11 +79,12 @@ def write_moment(value: datetime, moment: Moment) -> str:
 
 
 def to_value(value: Json, field: ApiField) -> object:
-    """A field of an answer as Python has it: Decimal, date, aware datetime; None for null and empty numbers.
+    """A field of an answer as Python has it: Decimal, date, aware datetime; None for null and for an empty text, which
+    applications write for nothing, sometimes in a list alone.
 
     PermanentError for a value that is not of the described kind.
     """
-    if value is None or (value == "" and field.kind != "text"):
+    if value is None or value == "":
         return None
     try:
         return _READ[field.kind](value)

@@ -75,7 +75,7 @@ def test_what_isnt_json_is_a_value_error(text: str) -> None:
     ("kind", "raw", "value"),
     [
         ("text", 12, "12"),
-        ("text", "", ""),
+        ("text", "", None),
         ("integer", "12", 12),
         ("integer", Decimal("12.00"), 12),
         ("decimal", "19.90", Decimal("19.90")),
