@@ -75,9 +75,11 @@ class Deliverer:
                 time.sleep(seconds)
                 return False
             case LinkTo(external_id=external_id):
-                self._clear(id, link)
-                # Not yet this version: what differs is still to be sent.
-                self._crosswalk.link(id, external_id, version - 1, None)
+                # In one statement, or a crash would forget the intent; not this version yet: it is still to be sent.
+                if link is not None and link.state == "linked":
+                    self._crosswalk.rename(id, external_id)
+                else:
+                    self._crosswalk.link(id, external_id, version - 1, None)
                 return False
             case Create(fields=fields):
                 self._create(id, version, fields, wanted, link)
