@@ -93,6 +93,14 @@ def test_a_rotated_token_is_used_by_the_next_process_and_the_seed_no_more(faulty
     assert (faulty.tokens.issued, faulty.tokens.refused) == (2, 0)
 
 
+def test_a_seed_taken_out_of_the_map_is_not_missed(faulty: Faulty, open_as: Open) -> None:
+    seeded = connection(faulty)
+    for given in (seeded, {**seeded, "refresh_token": None}, seeded):
+        assert open_as(**given).send(LIST, doing="x").status == 200
+        faulty.tokens.expire()
+    assert (faulty.tokens.issued, faulty.tokens.refused) == (3, 0)
+
+
 def test_another_seed_in_the_map_begins_anew(faulty: Faulty, open_as: Open) -> None:
     assert open_as(**connection(faulty)).send(LIST, doing="x").status == 200
     faulty.tokens.refresh_token = "pasted-by-a-person"

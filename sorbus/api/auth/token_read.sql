@@ -4,4 +4,4 @@ select access_token,
        extract(epoch from expires_at - clock_timestamp())::float8,
        extract(epoch from expires_at - obtained_at)::float8
 from token
-where system = %(system)s and seed = %(seed)s
+where system = %(system)s and starts_with(seed, %(seed)s)

@@ -84,10 +84,18 @@ class Renewal:
 
 
 def _seed(application: Application) -> str:
-    """A hash of what the map says: another client or another first refresh token begins anew."""
+    """Hashes of what the map says: another client or another first refresh token begins anew.
+
+    Without a refresh token it is the client's alone, with which the stored one begins.
+    """
     connection = application.connection
-    parts = (application.grant, connection.client_id or "", connection.value("refresh_token") or "")
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    client = _hash(f"{application.grant}\0{connection.client_id or ''}")
+    refresh = connection.value("refresh_token")
+    return f"{client}.{_hash(refresh)}" if refresh else f"{client}."
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sql(name: str) -> bytes:
