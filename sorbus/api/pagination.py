@@ -18,7 +18,6 @@ from sorbus.api.description import Pagination
 from sorbus.api.faults import header
 from sorbus.api.interface import Answer, Call, Json, Record
 from sorbus.api.path import read_path, write_path
-from sorbus.api.values import dump_json
 from sorbus.errors import PermanentError, SorbusError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -108,7 +107,7 @@ def after_page(
         return None
     if pagination.style in ("link-header", "next-url"):
         following = same_origin(following, url, base_url)
-    mark = dump_json(list(records)) if pagination.style in ("page", "offset") else following
+    mark = json.dumps(records, default=str) if pagination.style in ("page", "offset") else following
     digest = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
     if digest == place.mark:
         raise PermanentError(
