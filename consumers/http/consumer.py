@@ -13,9 +13,8 @@ import stamina
 from pydantic import BaseModel
 
 from sorbus.api.connection import HttpConnection, application
-from sorbus.api.interface import Transport
 from sorbus.api.records import open_api
-from sorbus.api.transport import open_transport
+from sorbus.api.transport import HttpTransport
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
@@ -30,9 +29,11 @@ from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 
-_BEGIN = 8.0
+_BEGIN = 5.0
 _RETURN = 18.0
 """Seconds in which records of a batch are begun, and in which `apply` answers, whatever is still under way."""
+_PATIENCE = 4.0
+"""Seconds that a record waits for the rate limit where it is; longer waits are the whole batch's."""
 _TRIES = 3
 _SOON = 2.0
 """A wait that an application asks for and that is no longer than this many seconds is waited for where it is."""
@@ -57,7 +58,7 @@ class HttpConsumer:
         self._flow, self._options = flow, flow.options
         self._state = state or State.of(flow.system.topic_prefix)
         self._crosswalk = Crosswalk(self._state, flow.system.name, flow.flow.data_type)
-        self._transport: Transport | None = None
+        self._transport: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
 
@@ -99,7 +100,7 @@ class HttpConsumer:
         made = application(flow.system)
         shape = Shape(flow, made)
         self._crosswalk.find(["-"])
-        transport = self._transport = open_transport(made, self._state, flow=flow.flow.id)
+        transport = self._transport = HttpTransport(made, self._state, flow=flow.flow.id, patience=_PATIENCE)
         api = open_api(transport)
         candidates = Candidates(self._state, flow.system.name, flow.flow.data_type)
         matcher = Matcher(flow.data_type, flow.schema)
@@ -107,7 +108,8 @@ class HttpConsumer:
         decider = Decider(flow, made.description, api, shape, finder, matcher, self._crosswalk, candidates)
         self._deliverer = Deliverer(flow, api, shape, finder, decider, matcher, self._crosswalk, candidates)
         self._previewer = Previewer(self._options.resource, api, shape, decider, self._crosswalk)
-        self._pool = ThreadPoolExecutor(made.description.concurrency, thread_name_prefix=f"deliver {flow.flow.id}")
+        self._side_by_side = made.description.concurrency
+        self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {flow.flow.id}")
 
     def close(self) -> None:
         """Leaves. Requests under way end by themselves; what they did is looked up when their records come again."""
@@ -141,7 +143,7 @@ class HttpConsumer:
         with ExitStack() as claim:
             ours = claim.enter_context(self._crosswalk.claim(list(ids)))
             links = self._crosswalk.find(list(ours))
-            round = _Round(self._deliverer, again, pool._max_workers)
+            round = _Round(self._deliverer, again, self._side_by_side)
             futures: dict[Future[_Outcome], Delivery] = {}
             for id, one in ids.items():
                 if id not in ours:

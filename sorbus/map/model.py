@@ -68,7 +68,11 @@ class Flow(_Written):
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
     deletes: Literal["hard", "soft", "ignore"] = "hard"
     on_incomplete: Literal["hold", "default", "pass"] = "pass"
-    on_duplicate: Literal["ask", "link", "create"] = "ask"
+    on_duplicate: Literal["ask", "link", "create"] = Field(
+        default="ask",
+        description="A record that the target may have already: ask links one sure match and leaves doubt to a person,"
+        " link takes the likeliest where there is just one, create makes a new one without looking.",
+    )
     manual: Manual | None = None
     none: str | None = Field(default=None, description="Why this is not integrated.")
     notes: str | None = None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sorbus.api.interface import Answer, Call
 from sorbus.connector import Delivery
 from sorbus.consumers.http import decide
 from sorbus.consumers.http.consumer import HttpConsumer
@@ -20,6 +19,7 @@ from tests.consumers.http.house import House, contact, event
 
 IDS = 3
 _examples = count()
+T = TypeVar("T")
 
 
 class Cut(BaseException):
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     back: tuple[int | None, ...]
     again: bool
     cut_at: int | None
-    is_sent: bool
+    is_done: bool
 
 
 BATCHES = st.lists(
@@ -44,7 +44,7 @@ BATCHES = st.lists(
         st.tuples(*[st.booleans()] * IDS),
         st.tuples(*[st.none() | st.integers(0, 4)] * IDS),
         st.booleans(),
-        st.none() | st.integers(0, 8),
+        st.none() | st.integers(0, 25),
         st.booleans(),
     ),
     min_size=1,
@@ -53,27 +53,25 @@ BATCHES = st.lists(
 
 
 @contextmanager
-def cutting(consumer: HttpConsumer, at: int | None, is_sent: bool) -> Iterator[None]:
-    """Ends at the nth request: before it is sent, or after it was carried out."""
-    transport = consumer._transport
+def cutting(house: House, consumer: HttpConsumer, at: int | None, is_done: bool) -> Iterator[None]:
+    """Ends at the nth request or statement: before it is sent, or after it was carried out."""
+    transport, state, calls = consumer._transport, house.state, count()
     assert transport is not None
-    send, calls = transport.send, count()
+    send, run = transport.send, state.run
 
-    def cut(call: Call, *, doing: str) -> Answer:
+    def step(do: Callable[[], T]) -> T:
         number = next(calls)
         if at is None or number < at:
-            return send(call, doing=doing)
-        if is_sent and number == at:
-            send(call, doing=doing)
+            return do()
+        if is_done and number == at:
+            do()
         raise Cut
 
-    transport.send = cut  # type: ignore[method-assign]
-    try:
-        yield
-    except Cut:
-        pass
-    finally:
-        transport.send = send  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "send", lambda call, *, doing: step(lambda: send(call, doing=doing)))
+        patch.setattr(state, "run", lambda *arguments: step(lambda: run(*arguments)))
+        with suppress(Cut):
+            yield
 
 
 @pytest.mark.parametrize("examples", [6, pytest.param(300, marks=pytest.mark.slow)])
@@ -115,7 +113,7 @@ def test_the_target_ends_on_the_newest_state_with_each_record_once(
             if batch.cut_at is not None:
                 consumer.close()
                 consumer = house.opened(flow)
-            with cutting(consumer, batch.cut_at, batch.is_sent):
+            with cutting(house, consumer, batch.cut_at, batch.is_done):
                 assert house.deliver(consumer, *chosen, again=batch.again).refused == {}
         assert house.deliver(consumer, *(events[-1] for events in log.values() if events)).refused == {}
         consumer.close()
