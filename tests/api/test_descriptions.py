@@ -100,6 +100,14 @@ def test_a_description_of_ones_own_adds_to_a_shipped_one(write: Write) -> None:
     assert contacts.get.parameters["properties"].endswith(",our_id")
 
 
+@pytest.mark.parametrize("beginning", ["# yaml-language-server", "extends: hubspot"])
+def test_the_descriptions_in_the_guide_are_sound(write: Write, beginning: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
+    blocks = [block.partition("```")[0] for block in guide.split("```yaml\n")[1:]]
+    [text] = [block for block in blocks if block.startswith(beginning)]
+    assert load_description(str(write(text))).resources
+
+
 @pytest.mark.parametrize(
     ("written", "instead", "line", "says"),
     [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from sorbus.api.editor import json_schema
 from sorbus.cli.app import application
+from sorbus.state import State, migrate
+from tests.api.applications import Asked, Reply, answering, as_json
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "api.schema.json"
 
@@ -64,3 +67,50 @@ def test_an_application_with_a_hook_has_no_requests_to_compare(tmp_path: Path) -
     code, output = run("check", "tryton", "--spec", str(spec))
     assert code == 2
     assert "TrytonApi" in output
+
+
+PROJECT = {"id": 7, "name": "Roof", "identifier": "roof", "status": 5, "created_on": "2026-11-24T02:00:00Z"}
+MAP = """\
+systems:
+  desk: {kind: http, connection: {api: redmine, base_url: URL, api_key: k-secret}}
+data_types:
+  project: {system_of_record: desk, source: {resource: projects}}
+lookups:
+  state: {"1": ACTIVE, "5": COMPLETED}
+"""
+SHEET = """\
+Source System,Source Field,Target System,Target Field,Rule
+desk,projects.name,canonical,project.name,
+desk,projects.status,canonical,project.status,"value | text | lookup(""state"")"
+"""
+
+
+def test_a_record_is_shown_raw_and_canonical(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def redmine(asked: Asked) -> Reply:
+        if asked.path.startswith("/projects.json"):
+            return as_json(200, {"projects": [PROJECT], "total_count": 1})
+        return as_json(200, {"project": PROJECT}) if asked.path == "/projects/7.json" else as_json(404, {})
+
+    monkeypatch.setenv("SORBUS_DATABASE", database)
+    state = State(database)
+    migrate(state)
+    state.close()
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "desk.csv").write_text(SHEET, "utf-8")
+    with answering(redmine) as (url, asked):
+        (tmp_path / "map.yaml").write_text(MAP.replace("URL", url), "utf-8")
+
+        def tried(*more: str) -> tuple[int, str]:
+            arguments = ["--map", str(tmp_path / "map.yaml"), "api", "try", "desk", "projects", *more]
+            result = CliRunner().invoke(application(), arguments)
+            return result.exit_code, result.output
+
+        code, output = tried("--id", "7", "--json")
+        assert code == 0, output
+        shown = json.loads(output)
+        assert shown["raw"] == PROJECT
+        assert (shown["data_type"], shown["canonical"]["status"]) == ("project", "COMPLETED")
+        assert "COMPLETED" in tried()[1]
+        code, output = tried("--id", "8")
+        assert (code, "has no record 8" in output) == (1, True)
+    assert {each.method for each in asked} == {"GET"}
