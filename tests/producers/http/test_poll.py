@@ -325,6 +325,43 @@ def test_pages_that_shift_skip_no_change_of_an_ordered_list() -> None:
     assert bus.live() == app.live()
 
 
+def test_records_that_leave_a_moment_while_it_is_read_hide_none_that_stay() -> None:
+    app = Application(5, grain=3600 * SECOND)
+    app.write("first", "old")
+    session, bus = polled(app)
+    app.now += 3600 * SECOND
+    for number in range(40):
+        app.write(f"{number:04}", "new")
+    session.begin(session.reader.changes())
+    for _ in range(4):
+        session.answer_one()
+    app.now += 3600 * SECOND
+    for number in range(3):  # three places before the next page are free now
+        app.write(f"{number:04}", "newer")
+    session.finish()
+    assert bus.live() == app.live()
+
+
+@pytest.mark.parametrize("can_look", [True, False])
+def test_a_list_that_lags_brings_back_neither_an_older_state_nor_what_was_deleted(can_look: bool) -> None:
+    app = Application(5)
+    app.write("a", "1")
+    app.write("b", "1")
+    session, bus = polled(app, overlap=60 * SECOND, can_look=can_look)
+    app.now += 10 * SECOND
+    app.write("a", "2")
+    app.write("b", None)
+    session.run(session.reader.changes())
+    session.begin(session.reader.records([("a", False), ("b", True)]))
+    session.finish()
+    count = len(bus.events)
+    app.lag = 20 * SECOND
+    for _ in range(3):
+        session.run(session.reader.changes())
+    assert bus.events[count:] == []
+    assert bus.live() == {"a": "2"}
+
+
 def test_an_application_that_sorts_otherwise_than_described_is_read_all_the_same() -> None:
     app = Application(5, ascending=False)
     app.write("0", "old")
