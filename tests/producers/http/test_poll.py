@@ -355,7 +355,7 @@ def test_a_list_that_lags_brings_back_neither_an_older_state_nor_what_was_delete
     session.begin(session.reader.records([("a", False), ("b", True)]))
     session.finish()
     count = len(bus.events)
-    app.lag = 20 * SECOND
+    app.now, app.lag = app.now + 15 * SECOND, 20 * SECOND  # lists are of before the second states
     for _ in range(3):
         session.run(session.reader.changes())
     assert bus.events[count:] == []
