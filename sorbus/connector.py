@@ -143,7 +143,10 @@ class Producer(Protocol):
 
 
 class Published(NamedTuple):
-    """The last state of a record on its topic. `data` is the canonical record in Avro, in the schema of `source`."""
+    """The last state of a record on its topic. `data` is the canonical record in Avro, in the schema of `source`.
+
+    It is empty where that can't be told, or where the record has an open dead letter: publish it when it is read next.
+    """
 
     id: bytes
     version: int
@@ -162,7 +165,10 @@ class Notice(NamedTuple):
 
 @runtime_checkable
 class Remembers(Protocol):
-    """A producer that compares with what it has published: a poll sees states, not changes."""
+    """A producer that compares with what it has published: a poll sees states, not changes.
+
+    A TransientError of its `read` doesn't close it: it is called again, and goes on where it was.
+    """
 
     def remember(self, data_type: str, published: Iterable[Published]) -> None:
         """Called for each data type before `open`: every live record on the topic."""
