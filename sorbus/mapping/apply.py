@@ -34,7 +34,7 @@ def apply_filter(
         kind = inner.kind if name == "nullif" else same_kind([inner, *bound])
     else:
         kind = None if found.gives == "any" else found.gives
-    return Part(_run(found, inner.run, bound), kind)
+    return Part(_run(found, inner.run, bound), kind, form="filter", name=name, parts=(inner, *bound))
 
 
 def _cure(found: Filter) -> str:
@@ -96,15 +96,14 @@ def _run(found: Filter, inner: Run, arguments: Sequence[Part]) -> Run:
     fixed = [argument.constant for argument in arguments]
     moving = [] if all(argument.written for argument in arguments) else [argument.run for argument in arguments]
 
-    def call(value: object, record: Mapping[str, object]) -> object:
-        if inner is not value_itself:
-            value = inner(value, record)
+    def call(source: object, record: Mapping[str, object]) -> object:
+        value = source if inner is value_itself else inner(source, record)
         if value is None and not sees_null:
             return None
         if accepts and value.__class__ not in accepts and value is not None and not stands_for(value, accepts):
             raise _refusal(found, f"it takes {in_words(found.takes)}, not {shown(value)}", value)
         # Arguments are run outside the try, so that a fault in them is not laid at this filter's door.
-        rest = [run(value, record) for run in moving] if moving else fixed
+        rest = [run(source, record) for run in moving] if moving else fixed
         try:
             return function(value, *rest)
         except RuleError:

@@ -13,6 +13,7 @@ from jinja2 import nodes
 
 from sorbus.mapping.apply import apply_filter
 from sorbus.mapping.failure import RuleError, closest, shown
+from sorbus.mapping.filters import FILTERS
 from sorbus.mapping.filters.text import as_text, bounded
 from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT, in_words
 from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, SIGNS, negative
@@ -43,12 +44,13 @@ class Scope(NamedTuple):
 
 
 class Compiler:
-    """Compiles one rule; afterwards `uses` and `uses_value` say what it reads."""
+    """Compiles one rule; afterwards `uses` and `uses_value` say what it reads, `is_pure` that it reads nothing else."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.uses: set[str] = set()
         self.uses_value = False
+        self.is_pure = True
         self._depth = 0
         self._visitors: Mapping[type[nodes.Node], Callable[[nodes.Node], Part]] = {
             **_visitor(nodes.Const, self._const),
@@ -92,7 +94,7 @@ class Compiler:
     def _name(self, node: nodes.Name) -> Part:
         if node.name == "value":
             self.uses_value = True
-            return Part(value_itself, self.scope.value)
+            return Part(value_itself, self.scope.value, form="value")
         if node.name == "record":
             raise RuleError("a rule can't give the whole record", cure="name one of its fields: record.name")
         raise RuleError(
@@ -121,11 +123,11 @@ class Compiler:
             if fields is not None and key not in fields:
                 raise RuleError(f"there is no field {key!r} to read as record.{key}", cure=closest(key, fields))
             self.uses.add(key)
-            return Part(_field(key), fields[key] if fields is not None else None)
+            return Part(_field(key), fields[key] if fields is not None else None, form="field", name=key)
         inner = self.compile(owner)
         if inner.kind is not None and inner.kind not in ("map", "record", "array"):
             raise RuleError(f"{in_words([inner.kind])} has nothing inside to take as {key!r}", cure="leave it out")
-        return Part(_entry(inner.run, key), None)
+        return Part(_entry(inner.run, key), None, form="entry", name=str(key), parts=(inner,))
 
     def _filter(self, node: nodes.Filter) -> Part:
         if node.node is None or node.dyn_args is not None or node.dyn_kwargs is not None:
@@ -136,38 +138,48 @@ class Compiler:
         if node.name in _FORGIVING:
             inner = _forgiving(inner)
             args = [_forgiving(arg) for arg in args]
-        return apply_filter(node.name, inner, args, named, self.scope.lookups)
+        made = apply_filter(node.name, inner, args, named, self.scope.lookups)
+        self.is_pure = self.is_pure and FILTERS[node.name].is_pure
+        return made
 
     def _test(self, node: nodes.Test) -> Part:
-        inner = _forgiving(self.compile(node.node)).run
+        part = _forgiving(self.compile(node.node))
+        inner = part.run
         if node.args or node.kwargs or node.name not in ("none", "defined"):
             raise RuleError(f"`is {node.name}` is no test", cure="write `is none`, `is not none`, or compare with ==")
         if node.name == "none":
-            return Part(lambda value, record: inner(value, record) is None, "boolean")
+            return Part(lambda value, record: inner(value, record) is None, "boolean", form="none", parts=(part,))
         return Part(lambda value, record: inner(value, record) is not None, "boolean")
 
     def _conditional(self, node: nodes.CondExpr) -> Part:
-        test, then = self.compile(node.test).run, self.compile(node.expr1)
+        condition, then = self.compile(node.test), self.compile(node.expr1)
         other = constant(None) if node.expr2 is None else self.compile(node.expr2)
-        yes, no = then.run, other.run
+        test, yes, no = condition.run, then.run, other.run
         return Part(
             lambda value, record: yes(value, record) if test(value, record) else no(value, record),
             same_kind([then, other]),
+            form="if",
+            parts=(condition, then, other),
         )
 
     def _and(self, node: nodes.And) -> Part:
         left, right = self.compile(node.left), self.compile(node.right)
         first, second = left.run, right.run
-        return Part(lambda value, record: first(value, record) and second(value, record), same_kind([left, right]))
+        kind = same_kind([left, right])
+        run: Run = lambda value, record: first(value, record) and second(value, record)  # noqa: E731
+        return Part(run, kind, form="and", parts=(left, right))
 
     def _or(self, node: nodes.Or) -> Part:
         left, right = self.compile(node.left), self.compile(node.right)
         first, second = left.run, right.run
-        return Part(lambda value, record: first(value, record) or second(value, record), same_kind([left, right]))
+        kind = same_kind([left, right])
+        run: Run = lambda value, record: first(value, record) or second(value, record)  # noqa: E731
+        return Part(run, kind, form="or", parts=(left, right))
 
     def _not(self, node: nodes.Not) -> Part:
-        inner = self.compile(node.node).run
-        return Part(lambda value, record: not inner(value, record), "boolean")
+        part = self.compile(node.node)
+        inner = part.run
+        return Part(lambda value, record: not inner(value, record), "boolean", form="not", parts=(part,))
 
     def _compare(self, node: nodes.Compare) -> Part:
         parts = [self.compile(node.expr), *(self.compile(operand.expr) for operand in node.ops)]
@@ -176,15 +188,19 @@ class Compiler:
             _comparable(left, name, right)
         if len(names) == 1:
             compare, (first, second) = COMPARISONS[names[0]], (parts[0].run, parts[1].run)
-            return Part(lambda value, record: compare(first(value, record), second(value, record)), "boolean")
+            run: Run = lambda value, record: compare(first(value, record), second(value, record))  # noqa: E731
+            return Part(run, "boolean", form="compare", name=names[0], parts=tuple(parts))
         steps = [(COMPARISONS[name], right.run) for name, right in zip(names, parts[1:], strict=True)]
-        return Part(_chain(parts[0].run, steps), "boolean")
+        return Part(_chain(parts[0].run, steps), "boolean", form="chain", parts=tuple(parts))
 
     def _concat(self, node: nodes.Concat) -> Part:
-        runs = [self.compile(item).run for item in node.nodes]
+        parts = tuple(self.compile(item) for item in node.nodes)
+        runs = [part.run for part in parts]
         return Part(
             lambda value, record: bounded("".join([as_text(run(value, record)) for run in runs])),
             "string",
+            form="concat",
+            parts=parts,
         )
 
     def _list(self, node: nodes.List | nodes.Tuple) -> Part:
@@ -192,7 +208,8 @@ class Compiler:
         if all(item.written for item in items):
             return constant([item.constant for item in items])
         runs = [item.run for item in items]
-        return Part(lambda value, record: [run(value, record) for run in runs], "array")
+        made: Run = lambda value, record: [run(value, record) for run in runs]  # noqa: E731
+        return Part(made, "array", form="list", parts=tuple(items))
 
     def _negative(self, node: nodes.Neg) -> Part:
         inner = self.compile(node.node)
@@ -200,7 +217,7 @@ class Compiler:
         if inner.written:
             return constant(negative(inner.constant))
         run = inner.run
-        return Part(lambda value, record: negative(run(value, record)), inner.kind)
+        return Part(lambda value, record: negative(run(value, record)), inner.kind, form="negative", parts=(inner,))
 
     def _arithmetic(self, node: nodes.BinExpr) -> Part:
         name = type(node).__name__.lower()
@@ -218,7 +235,8 @@ class Compiler:
             kind = "decimal"
         elif left.kind is not None and right.kind is not None:
             kind = "long"
-        return Part(lambda value, record: operate(first(value, record), second(value, record)), kind)
+        run: Run = lambda value, record: operate(first(value, record), second(value, record))  # noqa: E731
+        return Part(run, kind, form="arithmetic", name=name, parts=(left, right))
 
 
 def _visitor(kind: type[Node], visit: Callable[[Node], Part]) -> dict[type[nodes.Node], Callable[[nodes.Node], Part]]:
@@ -272,7 +290,9 @@ def _forgiving(part: Part) -> Part:
         except _MissingField:
             return None
 
-    return part if part.written or inner is value_itself else part._replace(run=run)
+    if part.written or inner is value_itself:
+        return part
+    return part._replace(run=run, form="forgiving", parts=(part,))
 
 
 def _chain(first: Run, steps: Sequence[tuple[Callable[[object, object], object], Run]]) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sorbus.mapping.failure import RuleError
 from sorbus.schema import Kind
@@ -15,13 +15,26 @@ _DIGITS = 15
 _KINDS: Mapping[type, Kind] = {str: "string", bool: "boolean", int: "long", Decimal: "decimal", list: "array"}
 
 
+Form = Literal[
+    "", "value", "field", "entry", "filter", "if", "and", "or", "not", "none", "compare", "chain", "concat", "list",
+    "negative", "arithmetic", "forgiving",
+]  # fmt: skip
+"""What a part is, where something is done with that: explaining a rule, or making it faster."""
+
+
 class Part(NamedTuple):
-    """`written` means that the value is a constant of the rule."""
+    """`written` means that the value is a constant of the rule.
+
+    `form`, `name` (a field's, a filter's, an operator's) and `parts` say how it was put together.
+    """
 
     run: Run
     kind: Kind | None
     written: bool = False
     constant: object = None
+    form: Form = ""
+    name: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def constant(value: object) -> Part:

@@ -7,15 +7,18 @@ refuses, so there is no way from a rule to Python, and no template engine in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from jinja2 import Environment, TemplateSyntaxError
 from jinja2.nodes import Expr
 from jinja2.parser import Parser
 
+from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.compile import Compiler, Scope
 from sorbus.mapping.failure import RuleError
+from sorbus.mapping.generate import by_fields, by_record
+from sorbus.mapping.part import Part
 from sorbus.schema import Kind
 
 __all__ = ["Rule", "RuleError", "compile_rule"]
@@ -28,19 +31,41 @@ _JINJA = Environment(autoescape=False)  # noqa: S701 - parses expressions, rende
 class Rule:
     """A rule ready to run: `rule(value, record)` gives the new value or raises RuleError, nothing else.
 
-    `uses` are the fields it reads through `record.NAME`, `uses_value` whether it reads `value`, and `result` the kind
-    it gives where that can be told.
+    `uses` are the fields it reads through `record.NAME`, `uses_value` whether it reads `value`, `result` the kind it
+    gives where that can be told, and `is_pure` that it gives the same for the same values, whenever it is asked.
+    `whole` is what it was compiled to, `fast` the function generated of that.
     """
 
     text: str
     uses: frozenset[str]
     uses_value: bool
+    is_pure: bool
     result: Kind | None
-    run: Callable[[object, Mapping[str, object]], object]
+    whole: Part = field(repr=False, compare=False)
+    fast: Callable[[object, Mapping[str, object]], object] = field(repr=False, compare=False)
 
     def __call__(self, value: object, record: Mapping[str, object]) -> object:
         try:
-            return self.run(value, record)
+            return self.fast(value, record)
+        except EXPECTED:
+            return self.exactly(value, record)
+
+    def of_fields(self, fields: Sequence[str]) -> Callable[..., object]:
+        """The same rule as `run(value, *fields)`, for fields (all that it uses) that are no dict."""
+        fast, names = by_fields(self.whole, fields), tuple(fields)
+
+        def run(value: object, *given: object) -> object:
+            try:
+                return fast(value, *given)
+            except EXPECTED:
+                return self.exactly(value, dict(zip(names, given, strict=True)))
+
+        return run
+
+    def exactly(self, value: object, record: Mapping[str, object]) -> object:
+        """The rule step by step: slower, but knows which step failed."""
+        try:
+            return self.whole.run(value, record)
         except RuleError:
             raise
         except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
@@ -60,7 +85,15 @@ def compile_rule(
     """
     compiler = Compiler(Scope(lookups, value_type, fields))
     made = compiler.compile(_parse(text))
-    return Rule(text, frozenset(compiler.uses), compiler.uses_value, made.kind, made.run)
+    return Rule(
+        text,
+        frozenset(compiler.uses),
+        compiler.uses_value,
+        compiler.is_pure,
+        made.kind,
+        made,
+        by_record(made),
+    )
 
 
 def _parse(text: str) -> Expr:

@@ -36,6 +36,7 @@ class Filter:
     accepts: frozenset[type]
     gives: Gives
     sees_null: bool
+    is_pure: bool
     signature: inspect.Signature
     hints: Mapping[str, object]
 
@@ -56,9 +57,13 @@ FILTERS: dict[str, Filter] = {}
 
 
 def rule_filter(
-    *, takes: Collection[Kind] = (), gives: Gives = "any", sees_null: bool = False
+    *, takes: Collection[Kind] = (), gives: Gives = "any", sees_null: bool = False, pure: bool = True
 ) -> Callable[[FilterFunction], FilterFunction]:
-    """Declares a filter under its function's name. Unless it `sees_null`, a null passes through it untouched."""
+    """Declares a filter under its function's name. Unless it `sees_null`, a null passes through it untouched.
+
+    `pure`: the same value and arguments always give the same, so that results may be remembered; False for one that
+    looks into a database, at the clock or at the record before.
+    """
 
     def declare(function: FilterFunction) -> FilterFunction:
         name = function.__name__.rstrip("_")
@@ -70,6 +75,7 @@ def rule_filter(
             python_types(takes),
             gives,
             sees_null,
+            pure,
             inspect.signature(function),
             hints,
         )
