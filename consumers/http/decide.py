@@ -161,21 +161,24 @@ class Decider:
         """It was being made when we heard no more of it: never a second time without knowing."""
         assert link.intended_at is not None
         decision = self._candidates.decision_for([id]).get(id)
-        if decision is not None and wanted is not None:
+        if decision is not None and decision.external_id is not None and wanted is not None:
             return self._decided(decision, wanted)
         age = datetime.now(UTC) - link.intended_at
         description = self._description
         has_key = bool(description.idempotency_header or description.idempotency_parameter)
         has_key = has_key and age < description.idempotency_lasts * 0.9 and link.sent is not None
         fields: Fields = link.sent if isinstance(link.sent, dict) else wanted.fields if wanted else {}
+        again = Again("it was being made: the same request with its key says what came of it", fields, link.key)
         if has_key and age < _PATIENCE:
-            return Again("it was being made: the same request with the same key says what came of it", fields, link.key)
-        found = self._made_before(id, wanted, fields)
+            return again
+        found = self._made_before(id, wanted, fields, is_decided=decision is not None)
+        if isinstance(found, Ask):
+            return found
         if found:
             return self._one_of(found, "it was being made, and is there", "uncertain")
         if found is None and has_key:
-            return Again("it was being made: the same request with the same key says what came of it", fields, link.key)
-        if found is None:
+            return again
+        if found is None and decision is None:
             return Ask("it was being made, and whether it was can't be asked", "uncertain")
         left = link.intended_at + self._shape.resource.settle + _GRACE - datetime.now(UTC)
         if left > timedelta(0):
@@ -184,22 +187,26 @@ class Decider:
             return Forget("it was being made, and is not there")
         return Create("it was being made, and is not there", wanted.fields)
 
-    def _made_before(self, id: str, wanted: Wanted | None, sent: Fields) -> list[str] | None:
-        """What the creation under way may have made; None if that can't be told."""
+    def _made_before(self, id: str, wanted: Wanted | None, sent: Fields, *, is_decided: bool) -> list[str] | Ask | None:
+        """What the creation under way may have made; None if that can't be told.
+
+        `is_decided`: a person has looked at those that are only alike, and wants a new one.
+        """
         marked = self._finder.marked(id)
         if marked is not None:
             return marked
         if self._flow.on_duplicate != "create" and wanted is not None and self._finder.keys:
-            found = self._finder.candidates(wanted)
-            if found:
+            found = self._finder.candidates(wanted, now=True)
+            if found is not None:
                 taken = self._finder.taken(found)
-                verdict = self._judge(id, wanted, [one for one in found if one.external_id not in taken])
+                free = [one for one in found if one.external_id not in taken]
+                verdict = self._judge(id, wanted, free)
                 if verdict.external_id is not None:
                     return [verdict.external_id]
-                if verdict.action == "ask":
-                    return [one.external_id for one in verdict.candidates]
-            if found is not None:
-                return []
+                made = self._finder.as_sent(free, sent)
+                if made or verdict.action != "ask" or is_decided:
+                    return made
+                return Ask(verdict.why, "uncertain", verdict.candidates, free)
         return self._finder.alike(sent)
 
     def _returned(self, id: str, wanted: Wanted, link: Link) -> Action:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from sorbus.api.interface import Api, Record
 from sorbus.api.path import read_path
-from sorbus.consumers.http.compare import Fields, differing
+from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.listed import Listed
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, Wanted
@@ -41,8 +41,11 @@ class Finder:
         found = self._search(marker, id) if marker else None
         return None if found is None else [self._id(one) for one in found if str(read_path(one, marker)) == id]
 
-    def candidates(self, wanted: Wanted) -> list[Candidate] | None:
-        """Records that may be this one; None if the application can be asked for none of its match keys."""
+    def candidates(self, wanted: Wanted, *, now: bool = False) -> list[Candidate] | None:
+        """Records that may be this one; None if the application can be asked for none of its match keys.
+
+        `now`: what is only remembered from the last reading is not enough.
+        """
         ours = self.wanted_view(wanted)
         found: dict[str, Candidate] = {}
         asked: set[tuple[str, str]] = set()
@@ -58,7 +61,7 @@ class Finder:
             elif field in self.keys:
                 listed = True
         if listed:
-            more = self._listed.like(ours)
+            more = self._listed.like(ours, now=now)
             if more is None:
                 return None
             found |= {one.external_id: one for one in more}
@@ -80,6 +83,16 @@ class Finder:
         ]
         taken = self._crosswalk.canonical_of(found)
         return [external_id for external_id in found if external_id not in taken]
+
+    def as_sent(self, candidates: Sequence[Candidate], sent: Fields) -> list[str]:
+        """The external ids of those that have every value that was sent."""
+        given = [(field, into) for field, into in self._shape.into.items() if sent.get(into) not in (None, "")]
+        fields = self._shape.resource.fields
+        return [
+            one.external_id
+            for one in candidates
+            if all(same(sent[into], one.fields.get(field), fields.get(into)) for field, into in given)
+        ]
 
     def made(self, external_id: str, wanted: Wanted) -> None:
         """We have just made it: a search may not know it yet."""

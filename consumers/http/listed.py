@@ -48,12 +48,12 @@ class Listed:
             if after is None:
                 return
 
-    def like(self, fields: Mapping[str, object]) -> list[Candidate] | None:
+    def like(self, fields: Mapping[str, object], *, now: bool = False) -> list[Candidate] | None:
         """The records worth comparing with `fields`; None if there is no list. PermanentError if there are too many."""
         if self._resource.list is None or not self._options.indexed:
             return None
         with self._lock:
-            self._refresh()
+            self._refresh(now=now)
             return self._shortlist.near(fields)
 
     def __contains__(self, external_id: str) -> bool:
@@ -65,10 +65,10 @@ class Listed:
             self._ids.discard(external_id)
             self._shortlist.discard(external_id)
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, now: bool) -> None:
         age = None if self._read_at is None else time.monotonic() - self._read_at
         has_changes = self._resource.changes is not None
-        if age is not None and age < (STALE if has_changes else 10 * STALE):
+        if not now and age is not None and age < (STALE if has_changes else 10 * STALE):
             return
         began = datetime.now(UTC)
         is_new = age is None or not has_changes

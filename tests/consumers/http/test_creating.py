@@ -11,18 +11,21 @@ import pytest
 from sorbus.connector import Delivery
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import TransientError, Unfinished
+from sorbus.identity.candidates import Candidates, Decision
 from tests.api.faulty_http import Fault
 from tests.consumers.http.house import House, contact, event
 
 AFTER: list[Fault] = ["timeout-after", "reset-after", "cut", "renamed", "retyped", "empty"]
 BEFORE: list[Fault] = ["timeout-before", "reset", "500", "502", "503", "429", "429-bare", "html"]
-WAYS = ["key", "marker", "match", "list"]
+WAYS = ["key", "marker", "match", "reading", "list"]
 
 
 def consumer_of(house: House, way: str) -> HttpConsumer:
     """A flow whose application can say by this way only whether a record was made."""
     description: dict[str, Any] = {} if way == "key" else {"idempotency_header": ""}
     house.faulty.idempotent = way == "key"
+    if way == "reading":
+        return house.opened(resource="unsearchable", **description)
     if way == "list":
         return house.opened(resource="unsearchable", on_duplicate="create", **description)
     return house.opened(target={} if way in ("key", "marker") else {"marker": ""}, **description)
@@ -100,6 +103,29 @@ def test_when_nothing_can_tell_a_person_is_asked(house: House) -> None:
     assert done.reasons == {0: "uncertain"}
     assert len(house.there()) == 1  # two of the same name
     assert house.faulty.count("POST") == 0
+
+
+def test_a_new_one_that_a_person_wanted_is_not_made_twice_either(house: House) -> None:
+    twins = {"email": "ada@example.test"}
+    house.faulty.add_many([{"name": "Ada", **twins}, {"name": "A.", **twins}])
+    consumer = consumer_of(house, "match")
+    candidates = Candidates(house.state, house.system, "contact")
+    for fault, id, name in (("reset-after", "c1", "Ada Byron"), ("reset", "c2", "Ada King")):
+        assert house.deliver(consumer, event(id, 1, contact(name, **twins))).reasons == {0: "duplicate"}
+        (asked,) = candidates.open()
+        candidates.decide(asked.number, Decision("create", None), who="Finance", reason="another Ada")
+        house.faulty.script("POST", "/contacts", fault)  # type: ignore[arg-type]
+        assert house.deliver(consumer, event(id, 1, contact(name, **twins))).refused == {}
+    assert sorted(one["name"] for one in house.faulty.contacts().values()) == ["A.", "Ada", "Ada Byron", "Ada King"]
+
+
+def test_a_lookalike_is_not_taken_for_what_was_being_made(house: House) -> None:
+    consumer = house.opened(resource="unsearchable", idempotency_header="")
+    house.faulty.add(name="J Smith", email="info@acme.test", city="Leeds")
+    john = contact("John Smith", email="john@acme.test", city="Leeds")
+    house.crosswalk.intend("c1", 1, john)
+    assert house.deliver(consumer, event("c1", 1, john)).reasons == {0: "uncertain"}
+    assert list(house.there()) == ["J Smith"]
 
 
 def test_a_record_in_another_process_s_hands_waits(house: House) -> None:
