@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.map_routes import routes_command, show_notes
 from sorbus.errors import ExitCode, Finding, MapError
 
 if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
+    from sorbus.map.route import Route
 
 app = typer.Typer(name="map", no_args_is_help=True, help="Check, draw and document the map.")
 
@@ -43,6 +45,7 @@ def check_command(
 ) -> None:
     """Find everything to mend in the map, all at once: FILE:LINE, what is wrong, what to write instead.
 
+    Notes on stderr say which canonical field each row from system to system goes through.
     Exit code 0 when there is nothing to mend, 1 when there is.
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
@@ -50,18 +53,23 @@ def check_command(
     from sorbus.map.check import check
 
     loaded: LoadedMap | None = None
+    routes: tuple[Route, ...] = ()
     try:
         loaded = Context.of(ctx).load()
+        routes = loaded.routes
         findings = sorted(check(loaded))
     except MapError as error:
         findings = sorted(error.findings)
     if as_json:
-        typer.echo(json.dumps({"findings": [_as_dict(finding) for finding in findings]}, indent=2, ensure_ascii=False))
-    elif findings:
+        found = {"findings": [_as_dict(finding) for finding in findings], "notes": [str(route) for route in routes]}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not Context.of(ctx).quiet:
+        show_notes(routes)
+    if findings and not as_json:
         for finding in findings:
             typer.echo(str(finding))
         typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
-    elif loaded and not Context.of(ctx).quiet:
+    elif loaded and not as_json and not Context.of(ctx).quiet:
         typer.echo(praise(loaded))
     if findings:
         raise typer.Exit(ExitCode.FINDINGS)
@@ -148,6 +156,9 @@ def rules_command(output: Output = None) -> None:
     from sorbus.mapping.reference import reference
 
     _write(reference(), output)
+
+
+app.command("routes")(routes_command)
 
 
 def praise(loaded: LoadedMap) -> str:

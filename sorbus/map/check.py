@@ -1,7 +1,8 @@
 """Whether a map makes sense: every finding at once, each with its file, line, and what to write instead.
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
-schemas, catalogs), `check_mapping` and `check_types` (the sheets), `check_secrets`.
+schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
+rows `route` has routed), `check_secrets`.
 Nothing outside the map's folder is reached.
 """
 
@@ -30,6 +31,7 @@ def check(loaded: LoadedMap) -> list[Finding]:
         *bound.findings,
         *check_owners(bound),
         *check_flows(bound),
+        *loaded.unrouted,
         *check_mapping(bound),
         *check_secrets(loaded),
     ]

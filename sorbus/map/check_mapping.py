@@ -47,16 +47,15 @@ def _row(bound: Bound, row: FieldMapping) -> Finding | None:
     """What is wrong with a row by itself."""
     systems, data_types = bound.loaded.map.systems, bound.loaded.map.data_types
     sides = (row.source_system, row.target_system)
-    if sides.count(CANONICAL) != 1:
-        what = "both sides are canonical" if CANONICAL in sides else "neither side is canonical"
-        cure = f"make it two rows: {sides[0]} to {CANONICAL}, and {CANONICAL} to {sides[1]}"
-        if CANONICAL in sides:
-            cure = "write a system of the map on one side"
-        return Finding(row.file, row.line, f"{what}, and one must be", cure, "no-canonical-side")
-    system = sides[0] if sides[1] == CANONICAL else sides[1]
-    if system not in systems:
-        message = f"no system is called {system!r}"
-        return Finding(row.file, row.line, message, closest(system, systems), "unknown-system")
+    if sides.count(CANONICAL) == 2:
+        cure = "write a system of the map on one side"
+        return Finding(
+            row.file, row.line, "both sides are canonical, and one must be a system", cure, "no-canonical-side"
+        )
+    for system in sides:
+        if system != CANONICAL and system not in systems:
+            message = f"no system is called {system!r}"
+            return Finding(row.file, row.line, message, closest(system, systems), "unknown-system")
     reference = row.target_field if sides[1] == CANONICAL else row.source_field
     name = canonical_data_type(reference)
     if name not in data_types and (reference or sides[1] == CANONICAL):

@@ -7,7 +7,7 @@ question. Connectors' own settings and secrets are filled in when a system, sour
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.document import Document, read_document
 from sorbus.map.explain import explain
 from sorbus.map.model import FieldMapping, Map, System
+from sorbus.map.route import Route, routed
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.sheet import read_sheets
 from sorbus.mapping.failure import closest
@@ -58,7 +59,7 @@ def load_map(path: Path) -> LoadedMap:
                 findings.append(Finding(path, document.line(*found.path), found.message, found.cure, found.code))
     if findings or written is None:
         raise MapError(sorted(findings))
-    return LoadedMap(written, path, document, mappings, Secrets(folder))
+    return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings))
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,20 @@ class LoadedMap:
     file: Path
     document: Document = field(repr=False)
     mappings: tuple[FieldMapping, ...] = ()
+    """The sheets' rows as all else needs them: one side is canonical."""
     secrets: Secrets = field(default_factory=lambda: Secrets(Path()), repr=False, compare=False)
+    written: tuple[FieldMapping, ...] = ()
+    """The sheets' rows as they stand, some from system to system."""
+    routes: tuple[Route, ...] = ()
+    unrouted: tuple[Finding, ...] = ()
 
     def for_check(self) -> LoadedMap:
         """The same map where secrets need not be set; a MapError without findings then means: can't be told."""
         return replace(self, secrets=self.secrets.unset())
+
+    def with_rows(self, rows: Sequence[FieldMapping]) -> LoadedMap:
+        """The same map as if its sheets had these rows too."""
+        return routed(replace(self, written=(*self.written, *rows)))
 
     @property
     def folder(self) -> Path:

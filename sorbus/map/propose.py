@@ -196,7 +196,7 @@ class _Guess:
         return {name: found[name] for name in self.columns if name in found}
 
     def _score(self, column: CatalogField, item: SchemaField) -> float:
-        if not _kinds_fit(column, item.type):
+        if not kinds_fit(column, item.type):
             return 0.0
         score = means_field(words(column.name), self.data_type, item.name, self.table)
         target = self.holds.get(self.refers.get(column.name, ""))
@@ -230,7 +230,7 @@ def _only_references(fields: Sequence[SchemaField]) -> dict[str, str]:
     return {data_type: names[0] for data_type, names in found.items() if len(names) == 1}
 
 
-def _kinds_fit(column: CatalogField, wanted: FieldType) -> bool:
+def kinds_fit(column: CatalogField, wanted: FieldType) -> bool:
     """Whether a column's values can become the canonical kind without inventing anything."""
     kind = wanted.kind
     if column.kind == kind or kind == "string":

@@ -109,6 +109,13 @@ def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMappin
         )
 
 
+def header_of(texts: Sequence[str]) -> dict[str, int]:
+    """The places of a mapping sheet's columns in a row of headings; empty when one that is needed isn't there."""
+    folded = [_folded(text) for text in texts]
+    header = {name: folded.index(name) for name in COLUMNS if name in folded}
+    return header if all(name in header for name in _NEEDED) else {}
+
+
 def _header(texts: Sequence[str], number: int, find: Find) -> dict[str, int]:
     folded = [_folded(text) for text in texts]
     header = {name: folded.index(name) for name in COLUMNS if name in folded}
@@ -135,9 +142,7 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
         line = data.count(b"\n", 0, error.start) + 1
         find(line, "unreadable", f"the sheet is not UTF-8 (byte {error.start})", "save it as CSV UTF-8")
         return
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     number = 1
     try:
         for cells in reader:
@@ -150,6 +155,12 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
             f"the row can't be read: {error}",
             "mend the quotes: a quote inside quotes is written twice",
         )
+
+
+def delimiter_of(text: str) -> str:
+    """What a CSV's cells are parted by: comma, semicolon or tab."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return max(",;\t", key=first.count)
 
 
 def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:

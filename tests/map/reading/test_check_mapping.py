@@ -59,8 +59,9 @@ def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
     [
         (
             "crm,customers.a,erp,partners.b,,",
-            "no-canonical-side",
-            "make it two rows: crm to canonical, and canonical to erp",
+            "no-route",
+            "say which in two rows: crm,customers.a,canonical,customer.FIELD and "
+            "canonical,customer.FIELD,erp,partners.b; a field that is missing: schemas/",
         ),
         (
             "canonical,customer.id,canonical,customer.name,,",
