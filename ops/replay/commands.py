@@ -32,7 +32,9 @@ def replay(
 
     from sorbus.ops.replay.replay import replay as run
     from sorbus.settings import Settings
+    from sorbus.telemetry.logs import configure_logs
 
+    configure_logs(f"replay {flow}", level="WARNING")
     start = _time(since)
     loaded = Context.of(ctx).load_sound()
     bound = loaded.flow(flow)
