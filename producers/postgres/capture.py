@@ -125,7 +125,7 @@ class Capture:
 class RowShape:
     """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
 
-    __slots__ = ("capture", "id", "key", "layout", "oids", "plan")
+    __slots__ = ("capture", "fields", "id", "key", "layout", "oids")
 
     def __init__(self, capture: Capture, oids: Oids) -> None:
         self.capture = capture
@@ -140,7 +140,7 @@ class RowShape:
         places = [names.index(name) for name in capture.key]
         self.key = picker(places)
         self.layout = capture.layout("", oids)
-        self.plan = self.layout.plan
+        self.fields = self.layout.fields
         self.id: Callable[[Sequence[object]], bytes] = id_picker(places)
 
 

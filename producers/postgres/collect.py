@@ -153,13 +153,12 @@ class Collector:
         if version < self._final:
             version = self._final
         self._version = version
-        plan = shape.plan
-        if plan is None or type(row) is PartialRow:
+        if type(row) is PartialRow:
             self._new_state(shape, row, shape.id(row), version)
             return
         whole = cast("list[bytes | None]", row)
         try:
-            data = b"".join([encode(whole[column]) for encode, column in plan])
+            data = b"".join(shape.fields(whole))
         except (ValueError, TypeError):
             self._new_state(shape, row, shape.id(row), version)
             return

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar, cast
 
-from sorbus.avro.encode import Encoder, encode_long, encoder
+from sorbus.avro.encode import encode_long
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
-from sorbus.mapping.convert import convert
 from sorbus.mapping.default import encoded_default
-from sorbus.mapping.rule import RuleError
+from sorbus.mapping.finish import avro_maker
+from sorbus.mapping.generate import Names, call, load
+from sorbus.mapping.known import Known
+from sorbus.mapping.rule import Rule, RuleError
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.text import Loader, TextEncoder, loader, text_encoder
+from sorbus.producers.postgres.text import loader, text_encoder
 from sorbus.schema import SchemaField
 
 T = TypeVar("T")
@@ -38,20 +40,21 @@ def options_system(source: BoundSource) -> str:
     return owner
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One canonical field of a row: `column` is its place in the row, -1 when it has none."""
+class _Step(NamedTuple):
+    """One canonical field of a row: what makes it of the texts at `columns`. `column` is the source's own, if any."""
 
     field: SchemaField
     column: int
-    encode: TextEncoder
+    columns: tuple[int, ...]
+    encode: Callable[..., bytes]
     assignment: Assignment | None
 
 
 class RowLayout:
     """Encodes the rows of one table as one record (or one list item) of a data type.
 
-    `plan`, where no rule is in the way: each field's encoder and the place of its column, in schema order.
+    `fields(row)` is what it all comes to: one function made for these fields and columns, each field's Avro in schema
+    order. It raises ValueError or TypeError; `encode` says of which field.
     """
 
     def __init__(
@@ -68,80 +71,73 @@ class RowLayout:
         self.missing = sorted({a.source for a in assignments if a.source and a.source not in oids})
         by_field = {assignment.into: assignment for assignment in assignments}
         self.steps = [self._step(field, by_field.get(field.name)) for field in fields if field.name not in skip]
-        self._plan = [(step.encode, step.column) for step in self.steps]
-        self._loaders = self._rule_loaders()
-        self.plan = None if any(s.assignment and s.assignment.rule for s in self.steps) else self._plan
-        self._encoders: list[tuple[_Step, Encoder | None]] = [
-            (step, encoder(step.field.type) if step.assignment and step.assignment.rule else None)
-            for step in self.steps
-        ]
+        self.fields = self._together()
 
     def columns(self) -> set[str]:
         """The columns it reads."""
         names = list(self._places)
-        return {names[step.column] for step in self.steps if step.column >= 0} | {name for name, _, _ in self._loaders}
+        return {names[place] for step in self.steps for place in step.columns}
 
     def encode(self, row: TextRow) -> list[bytes]:
         """Each field's Avro in schema order. PermanentError names field, value and rule."""
         try:
-            if self.plan is not None:
-                return [encode(row[column]) for encode, column in self._plan]
-            return self._encode_with_rules(row)
+            return self.fields(row)
         except (ValueError, TypeError) as error:
             raise self._explain(row) or PermanentError(str(error), reason="value") from error
 
-    def _encode_with_rules(self, row: TextRow) -> list[bytes]:
-        record = self._record(row)
-        out = []
-        for step, encode in self._encoders:
-            text = row[step.column] if step.column >= 0 else None
-            if encode is None:
-                out.append(step.encode(text))
-            else:
-                out.append(encode(self._computed(step, text, record)))
-        return out
-
-    def _record(self, row: TextRow) -> dict[str, object]:
-        record: dict[str, object] = {}
-        for name, place, load in self._loaders:
-            text = row[place]
-            record[name] = None if text is None else load(text)
-        return record
-
-    def _computed(self, step: _Step, text: bytes | None, record: Mapping[str, object]) -> object:
-        assert step.assignment is not None
-        assert step.assignment.rule is not None
-        value = None
-        if text is not None and step.assignment.source is not None:
-            value = record[step.assignment.source]
-        made = step.assignment.rule(value, record)
-        return None if made is None else convert(made, step.field.type)
+    def _together(self) -> Callable[[TextRow], list[bytes]]:
+        names = Names()
+        made = [
+            call(
+                names.of(step.encode),
+                *(ast.Subscript(load("row"), ast.Constant(at), ast.Load()) for at in step.columns),
+            )
+            for step in self.steps
+        ]
+        made_of = names.function("fields", ["row"], [], ast.List(made, ast.Load()))
+        return cast("Callable[[TextRow], list[bytes]]", made_of)
 
     def _step(self, field: SchemaField, assignment: Assignment | None) -> _Step:
         place = self._places.get(assignment.source, -1) if assignment and assignment.source else -1
-        if place < 0 and not (assignment and assignment.rule and not assignment.source):
-            return _Step(field, -1, _constant(field), None)
-        oid = self._oids[assignment.source] if assignment and assignment.source else 25
-        return _Step(field, place, text_encoder(oid, field.type), assignment)
+        if assignment is None or (place < 0 and not (assignment.rule and not assignment.source)):
+            return _Step(field, -1, (), _constant(field), None)
+        if assignment.rule is None:
+            oid = self._oids[assignment.source or ""]
+            return _Step(field, place, (place,), text_encoder(oid, field.type), assignment)
+        columns, encode = self._computed(field, place, assignment.rule)
+        return _Step(field, place, columns, encode, assignment)
 
-    def _rule_loaders(self) -> list[tuple[str, int, Loader]]:
-        wanted: dict[str, None] = {}
-        for step in self.steps:
-            if step.assignment and step.assignment.rule:
-                if step.assignment.source:
-                    wanted[step.assignment.source] = None
-                wanted |= dict.fromkeys(sorted(step.assignment.rule.uses))
-        return [(name, self._places[name], loader(self._oids[name])) for name in wanted if name in self._places]
+    def _computed(self, field: SchemaField, place: int, rule: Rule) -> tuple[tuple[int, ...], Callable[..., bytes]]:
+        """The columns that a rule reads, its own field's first, and what makes the field of their texts."""
+        uses = [name for name in sorted(rule.uses) if name in self._places]
+        run = rule.of_fields(uses) if len(uses) == len(rule.uses) else _with_gaps(rule, uses)
+        places = tuple(self._places[name] for name in uses)
+        loads = [_loader(self._oids[name]) for name in uses]
+        finish = avro_maker(field.type)
+        if place < 0:
+            return places, lambda *texts: finish(
+                run(None, *[read(text) for read, text in zip(loads, texts, strict=True)])
+            )
+        own = _loader([*self._oids.values()][place])
+        if set(places) <= {place}:
+
+            def alone(text: bytes | None) -> bytes:
+                value = own(text)
+                return finish(run(value, *[value for _ in places]))
+
+            return (place,), Known(alone).__getitem__ if rule.is_pure else alone
+
+        def beside(text: bytes | None, *texts: bytes | None) -> bytes:
+            return finish(run(own(text), *[read(text) for read, text in zip(loads, texts, strict=True)]))
+
+        return (place, *places), beside
 
     def _explain(self, row: TextRow) -> PermanentError | None:
         """Finds the field that fails: only failures pay for knowing which."""
-        for step, encode in self._encoders:
+        for step in self.steps:
             text = row[step.column] if step.column >= 0 else None
             try:
-                if encode is None:
-                    step.encode(text)
-                else:
-                    encode(self._computed(step, text, self._record(row)))
+                step.encode(*(row[place] for place in step.columns))
             except (ValueError, TypeError, RuleError) as error:
                 source = step.assignment.source if step.assignment else None
                 rule = step.assignment.rule.text if step.assignment and step.assignment.rule else None
@@ -157,16 +153,27 @@ class RowLayout:
         return None
 
 
-def _constant(field: SchemaField) -> TextEncoder:
-    """The encoder of a field that no column fills: its default, null, or an error, whatever it is given."""
+def _constant(field: SchemaField) -> Callable[[], bytes]:
+    """The encoder of a field that no column fills: its default, null, or an error."""
     made = encoded_default(field)
-    if made is not None:
-        return lambda _: made
 
-    def refuse(_: bytes | None) -> bytes:
-        raise ValueError("nothing fills it, and it must have a value")
+    def give() -> bytes:
+        if made is None:
+            raise ValueError("nothing fills it, and it must have a value")
+        return made
 
-    return refuse
+    return give
+
+
+def _loader(oid: int) -> Callable[[bytes | None], object]:
+    """Text of type `oid`, or null, to a Python value."""
+    found = loader(oid)
+    return lambda text: None if text is None else found(text)
+
+
+def _with_gaps(rule: Rule, there: Sequence[str]) -> Callable[..., object]:
+    """A rule that reads columns which the table doesn't have just now: it says itself what is then."""
+    return lambda value, *texts: rule(value, dict(zip(there, texts, strict=True)))
 
 
 def encode_items(items: Sequence[bytes]) -> bytes:

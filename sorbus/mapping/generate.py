@@ -100,6 +100,8 @@ class _Expression:
                 return ast.BoolOp(ast.And() if part.form == "and" else ast.Or(), [self.of(each) for each in inner])
             case "not":
                 return ast.UnaryOp(ast.Not(), self.of(inner[0]))
+            case "none" if inner[0].written:
+                return ast.Constant(inner[0].constant is None)
             case "none":
                 return ast.Compare(self.of(inner[0]), [ast.Is()], [ast.Constant(None)])
             case "compare":
