@@ -44,6 +44,12 @@ POLL_PERIOD = Gauge(
 POLL_SECONDS = Gauge("sorbus_poll_seconds", "How long the last complete poll took.", ["system", "data_type"])
 POLL_READ = Counter("sorbus_poll_records", "Records that polls have read.", ["system", "data_type"])
 
+DRIFT_OPEN = Gauge(
+    "sorbus_drift_open",
+    "Differences between a source and what it looked like before; held: records wait.",
+    ["system", "data_type", "severity"],
+)
+
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
 DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
 APPLY = Histogram(

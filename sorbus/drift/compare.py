@@ -1,0 +1,76 @@
+"""How a resource differs from what it looked like before, and what that means for the records; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from rapidfuzz.fuzz import ratio
+
+What = Literal["new", "missing", "retyped"]
+Severity = Literal["info", "held"]
+Shape = dict[str, str]
+"""Field -> kind, in the source's own order and words."""
+Mapped = Mapping[str, str]
+"""Fields that the map reads -> what it makes of them; another text says that the map has changed."""
+_ALIKE = 50.0
+
+
+class Drift(NamedTuple):
+    """One difference. `held`: records wait for it. `renamed`: what the field is probably called now, or was before."""
+
+    field: str
+    what: What
+    was: str = ""
+    now: str = ""
+    severity: Severity = "info"
+    renamed: str = ""
+
+    @property
+    def words(self) -> str:
+        """What happened, for people."""
+        if self.what == "retyped":
+            return f"{self.field} was {self.was} and is {self.now}"
+        if self.renamed:
+            gone, new = (self.field, self.renamed) if self.what == "missing" else (self.renamed, self.field)
+            return f"looks renamed: {gone} is gone, {new} is new and holds the same kind of values"
+        return f"{self.field} is gone" if self.what == "missing" else f"{self.field} ({self.now}) is new"
+
+
+def compare(before: Shape, now: Shape, mapped: Mapped) -> list[Drift]:
+    """Every difference that a person should know of. A new field that the map reads already is none.
+
+    A missing field that the map reads holds records back; a field of another kind does so only where a value can't be
+    converted any more, which is for those who convert to say.
+    """
+    gone = {field: kind for field, kind in before.items() if field not in now}
+    gone |= {field: "" for field in mapped if field not in now and field not in gone}
+    new = {field: kind for field, kind in now.items() if field not in before}
+    renamed = _renamed(before, now, gone, new)
+    back = {after: field for field, after in renamed.items()}
+    found = [
+        Drift(field, "missing", kind, "", "held" if field in mapped else "info", renamed.get(field, ""))
+        for field, kind in gone.items()
+    ]
+    found += [
+        Drift(field, "new", "", kind, "info", back.get(field, "")) for field, kind in new.items() if field not in mapped
+    ]
+    found += [
+        Drift(field, "retyped", kind, now[field]) for field, kind in before.items() if now.get(field, kind) != kind
+    ]
+    return found
+
+
+def _renamed(before: Shape, now: Shape, gone: Shape, new: Shape) -> dict[str, str]:
+    """Old name -> new name, where one field of the same kind stands in the same place, is alike, or is the only one."""
+    found: dict[str, str] = {}
+    places = dict(zip(before, now, strict=False))
+    for field, kind in gone.items():
+        free = [name for name in new if new[name] == kind and name not in found.values()]
+        if places.get(field) in free:
+            found[field] = places[field]
+            continue
+        likely = max(free, key=lambda name: ratio(field, name), default=None)
+        if likely is not None and (ratio(field, likely) >= _ALIKE or (len(free) == 1 and len(gone) == 1)):
+            found[field] = likely
+    return found

@@ -1,0 +1,1 @@
+select resource, fields from drift_shape where system = %s

@@ -1,0 +1,100 @@
+"""Drift findings and accepted shapes in the state database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, cast
+
+from sorbus.drift.compare import Drift, Severity, Shape, What
+from sorbus.drift.statements import statement
+from sorbus.errors import SorbusError
+from sorbus.state.database import State
+
+
+@dataclass(frozen=True, slots=True)
+class DriftFinding:
+    """One finding as it is kept. `number` is what people call it by; `count` how often it was met."""
+
+    number: int
+    system: str
+    data_type: str
+    resource: str
+    field: str
+    what: What
+    was: str
+    now: str
+    severity: Severity
+    renamed: str
+    example: str
+    mapping: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    state: Literal["open", "settled"]
+    settled_at: datetime | None
+    settled_by: str | None
+    reason: str | None
+
+    @property
+    def words(self) -> str:
+        """What happened, for people."""
+        return Drift(self.field, self.what, self.was, self.now, self.severity, self.renamed).words
+
+
+class DriftStore:
+    """Every call may raise TransientError or AuthError, as `State` does."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def shapes(self, system: str) -> dict[str, Shape]:
+        """What each resource of a system looked like when that was last accepted."""
+        return {str(name): _shape(fields) for name, fields in self._state.run(statement("shapes"), [system])}
+
+    def accept(self, system: str, resource: str, shape: Shape) -> None:
+        """From now on this is how the resource looks."""
+        values = {"system": system, "resource": resource, "fields": json.dumps(list(shape.items()))}
+        self._state.run(statement("accept"), values)
+
+    def findings(self, system: str | None = None, *, settled: bool = False) -> list[DriftFinding]:
+        """The open findings, those that hold records first; with `settled` the settled ones too."""
+        rows = self._state.run(statement("list"), {"system": system, "all": settled})
+        return [DriftFinding(*row) for row in rows]  # type: ignore[arg-type]
+
+    def put(self, values: dict[str, object]) -> int:
+        """Opens a finding, or brings an open one up to date; its number."""
+        [[number]] = self._state.run(statement("put"), values)
+        return int(str(number))
+
+    def settle(self, number: int, who: str, reason: str, *, accept: bool = True) -> None:
+        """Closes a finding; with `accept` the resource is right the way it is now. SorbusError if none is open."""
+        with self._state.connection() as connection:
+            values = {"number": number, "who": who, "reason": reason}
+            row = connection.execute(statement("settle"), values).fetchone()
+            if row is None:
+                raise SorbusError(f"no open drift finding has the number {number}; see `sorbus drift list`")
+            if not accept:
+                return
+            system, resource, field, what, now = (str(each) for each in row)
+            rows = connection.execute(statement("shapes"), [system]).fetchall()
+            shape = next((_shape(fields) for name, fields in rows if name == resource), None)
+            if shape is None:
+                return
+            accepted = accepted_with(shape, field, cast("What", what), now)
+            connection.execute(
+                statement("accept"),
+                {"system": system, "resource": resource, "fields": json.dumps(list(accepted.items()))},
+            )
+
+
+def accepted_with(shape: Shape, field: str, what: What, now: str) -> Shape:
+    """`shape` with one difference taken over."""
+    if what == "missing":
+        return {name: kind for name, kind in shape.items() if name != field}
+    return {**shape, field: now}
+
+
+def _shape(fields: object) -> Shape:
+    return {str(name): str(kind) for name, kind in cast("list[list[str]]", fields)}

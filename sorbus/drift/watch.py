@@ -1,0 +1,282 @@
+"""What a producer knows of its source's shape: findings are opened and settled here, and written behind its back.
+
+Capture never waits for the state database: a thread writes, tries again, and takes over what people have settled.
+Without a state (SORBUS_DATABASE isn't set) findings are log lines and a metric, and live as long as the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from sorbus.drift.compare import Drift, Mapped, Severity, Shape, What, compare
+from sorbus.drift.store import DriftStore, accepted_with
+from sorbus.errors import SorbusError
+from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.telemetry.metrics import DRIFT_OPEN
+
+_WRITE_EVERY = 1.0
+_LOOK_EVERY = 10
+_MOST = 2000
+_log = logging.getLogger(__name__)
+Key = tuple[str, str, str, What]
+"""Data type, resource, field, what."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open finding. `number` is None until it is written; times in seconds since 1970."""
+
+    drift: Drift
+    mapping: str
+    first_seen: float
+    last_seen: float
+    count: int = 1
+    example: str = ""
+    number: int | None = None
+    is_new: bool = True
+    """Not yet as it is in the state."""
+
+
+def has_state(settings: Settings) -> bool:
+    """Whether somebody has said where the state database is."""
+    return "database" in settings.model_fields_set
+
+
+class DriftWatch:
+    """One producer's findings. Every method returns at once and raises nothing."""
+
+    def __init__(self, system: str, store: DriftStore | None) -> None:
+        self._system, self._store = system, store
+        self._shapes: dict[str, Shape] = {}
+        self._open: dict[Key, _Open] = {}
+        self._settled: list[tuple[int, str]] = []
+        self._accepted: set[str] = set()
+        self._labels: set[tuple[str, Severity]] = set()
+        self._lock = threading.RLock()
+        self._reason = ""
+        self._is_closing = threading.Event()
+        if store is not None:
+            self._try(self._read)
+        self._show()
+        self._thread = threading.Thread(target=self._write_on, name="drift", daemon=True) if store is not None else None
+        if self._thread is not None:
+            self._thread.start()
+
+    @classmethod
+    def of(cls, system: str, topic_prefix: str) -> Self:
+        """With the state that SORBUS_DATABASE names, if it names one."""
+        return cls(system, DriftStore(State.of(topic_prefix)) if has_state(Settings()) else None)
+
+    def accepted(self, resource: str) -> Shape | None:
+        """How a resource looked when that was last accepted; None when nobody has seen it yet."""
+        with self._lock:
+            return self._shapes.get(resource)
+
+    def accept(self, resource: str, shape: Shape) -> None:
+        """This is how the resource looks."""
+        with self._lock:
+            if self._shapes.get(resource) != shape:
+                self._shapes[resource] = dict(shape)
+                self._accepted.add(resource)
+
+    def saw(self, data_type: str, resource: str, now: Shape, mapped: Mapped) -> list[Drift]:
+        """A resource looks like this now: opens findings, and settles those that are so no more. What is new to us."""
+        with self._lock:
+            before = self._shapes.get(resource)
+            if before is None:
+                before = dict(now)
+                self.accept(resource, before)
+            found = {drift[:2]: drift for drift in compare(before, now, mapped)}
+            for key, entry in [item for item in self._open.items() if item[0][:2] == (data_type, resource)]:
+                drift = found.get((key[2], key[3]))
+                if drift is None:
+                    self._settle(
+                        key, "the map reads it now" if key[3] == "new" and key[2] in now else "it is as before"
+                    )
+                elif entry.mapping != mapped.get(key[2], "") and (entry.drift.severity == "held"):
+                    del found[drift[:2]]
+                    self._accept_one(resource, drift)
+                    self._settle(key, "the map was mended")
+            for field in now.keys() & mapped.keys() - before.keys():
+                self._accept_one(resource, Drift(field, "new", now=now[field]))
+            fresh = [drift for key, drift in found.items() if (data_type, resource, *key) not in self._open]
+            for drift in found.values():
+                self._found(data_type, resource, drift, mapped.get(drift.field, ""))
+            self._show()
+            return fresh
+
+    def held(self, data_type: str, resource: str, field: str, example: str, mapped: Mapped) -> None:
+        """A record is held back because of a field that is gone or of another kind."""
+        with self._lock:
+            for what in ("missing", "retyped"):
+                entry = self._open.get((data_type, resource, field, what))
+                if entry is None:
+                    continue
+                entry.count, entry.last_seen, entry.is_new = entry.count + 1, time.time(), True
+                entry.example = entry.example or example[:200]
+                if entry.drift.severity != "held":
+                    entry.drift, entry.mapping = entry.drift._replace(severity="held"), mapped.get(field, "")
+                    self._show()
+
+    def example(self, data_type: str, resource: str, field: str, example: str) -> None:
+        """The first value of a field that is new or of another kind, masked where it may be anybody's."""
+        with self._lock:
+            for key, entry in self._open.items():
+                if key[:3] == (data_type, resource, field) and not entry.example and example:
+                    entry.example, entry.is_new = example[:200], True
+
+    def differs(self, resource: str, field: str, kind: str) -> bool:
+        """Whether a field is of another kind than was accepted."""
+        with self._lock:
+            return self._shapes.get(resource, {}).get(field, kind) != kind
+
+    def close(self) -> None:
+        """Writes what is left, if the state answers."""
+        self._is_closing.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def _found(self, data_type: str, resource: str, drift: Drift, mapping: str) -> None:
+        key, now = (data_type, resource, drift.field, drift.what), time.time()
+        entry = self._open.get(key)
+        if entry is None:
+            if len(self._open) >= _MOST:
+                return
+            self._open[key] = _Open(drift, mapping, now, now)
+            tell = _log.warning if drift.severity == "held" else _log.info
+            after = (
+                "its records are held back: mend the mapping sheet and restart the producer, or bring the field back"
+                if drift.severity == "held"
+                else "see `sorbus drift list`"
+            )
+            tell("%s: %s of %s has changed: %s; %s", self._system, resource, data_type, drift.words, after)
+            return
+        severity = "held" if "held" in (entry.drift.severity, drift.severity) and mapping else drift.severity
+        entry.drift, entry.last_seen, entry.is_new = drift._replace(severity=severity), now, True
+
+    def _accept_one(self, resource: str, drift: Drift) -> None:
+        shape = self._shapes.get(resource, {})
+        self.accept(resource, accepted_with(shape, drift.field, drift.what, drift.now))
+
+    def _settle(self, key: Key, why: str) -> None:
+        entry = self._open.pop(key)
+        _log.info("%s: drift of %s.%s is settled: %s", self._system, key[1], key[2], why)
+        if entry.number is not None:
+            self._settled.append((entry.number, why))
+
+    def _show(self) -> None:
+        counts = Counter((key[0], entry.drift.severity) for key, entry in self._open.items())
+        self._labels |= counts.keys()
+        for data_type, severity in self._labels:
+            DRIFT_OPEN.labels(self._system, data_type, severity).set(counts[data_type, severity])
+
+    def _write_on(self) -> None:
+        turn = 0
+        while not self._is_closing.wait(_WRITE_EVERY):
+            turn += 1
+            self._try(self._write)
+            if turn % _LOOK_EVERY == 0:
+                self._try(self._look)
+        self._try(self._write)
+
+    def _try(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+            self._reason = ""
+        except SorbusError as error:
+            if str(error) != self._reason:  # once per reason, not once a second
+                self._reason = str(error)
+                _log.warning("%s: drift findings can't be kept just now: %s", self._system, error)
+
+    def _read(self) -> None:
+        assert self._store is not None
+        self._shapes = self._store.shapes(self._system)
+        for found in self._store.findings(self._system):
+            drift = Drift(found.field, found.what, found.was, found.now, found.severity, found.renamed)
+            first, last = found.first_seen.timestamp(), found.last_seen.timestamp()
+            entry = _Open(drift, found.mapping, first, last, found.count, found.example, found.number, is_new=False)
+            self._open[found.data_type, found.resource, found.field, found.what] = entry
+
+    def _write(self) -> None:
+        assert self._store is not None
+        with self._lock:
+            shapes = {name: dict(self._shapes[name]) for name in self._accepted}
+            settled, self._settled = self._settled, []
+            findings = {key: self._values(key, entry) for key, entry in self._open.items() if entry.is_new}
+            self._accepted = set()
+            for key in findings:
+                self._open[key].is_new = False
+        try:
+            while settled:
+                self._settle_there(*settled[-1])
+                settled.pop()
+            for name in list(shapes):
+                self._store.accept(self._system, name, shapes[name])
+                del shapes[name]
+            for key in list(findings):
+                number = self._store.put(findings.pop(key))
+                with self._lock:
+                    if key in self._open:
+                        self._open[key].number = number
+                    else:
+                        self._settled.append((number, "it is as before"))
+        except SorbusError:
+            with self._lock:
+                self._settled += settled
+                self._accepted |= shapes.keys()
+                for key in findings.keys() & self._open.keys():
+                    self._open[key].is_new = True
+            raise
+
+    def _settle_there(self, number: int, why: str) -> None:
+        assert self._store is not None
+        try:
+            self._store.settle(number, "sorbus", why, accept=False)
+        except SorbusError as error:
+            if type(error) is not SorbusError:  # a person was faster
+                raise
+
+    def _look(self) -> None:
+        """Takes over what people have settled."""
+        assert self._store is not None
+        numbers = {found.number for found in self._store.findings(self._system)}
+        shapes = self._store.shapes(self._system)
+        with self._lock:
+            gone = [key for key, entry in self._open.items() if entry.number and entry.number not in numbers]
+            for key in gone:
+                if key[1] in shapes:
+                    self._shapes[key[1]] = shapes[key[1]]
+                del self._open[key]
+            self._show()
+
+    def _values(self, key: Key, entry: _Open) -> dict[str, object]:
+        data_type, resource, field, what = key
+        _, _, was, now, severity, renamed = entry.drift
+        return {
+            "system": self._system,
+            "data_type": data_type,
+            "resource": resource,
+            "field": field,
+            "what": what,
+            "was": was,
+            "now": now,
+            "severity": severity,
+            "renamed": renamed,
+            "example": entry.example,
+            "mapping": entry.mapping,
+            "count": entry.count,
+            "first_seen": entry.first_seen,
+            "last_seen": entry.last_seen,
+        }
+
+
+def _is_mended(drift: Drift, mapping: str, mapped: Mapped) -> bool:
+    """Whether the map makes something else of the field than when records began to be held."""
+    return mapping != mapped.get(drift.field, "") and (drift.what != "missing" or drift.field not in mapped)
