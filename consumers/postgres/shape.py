@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Literal, NamedTuple, cast
-
-from psycopg.adapt import PyFormat, Transformer
+from typing import NamedTuple, cast
 
 from sorbus.avro.decode import AnyReader, Undecodable, read_long, reader, skip_long
 from sorbus.consumers.postgres.cells import (
     EIGHT,
     LENGTHS,
-    NULL,
     CellReader,
     cell_reader,
     is_small,
     pack_length,
     pack_long,
     row_start,
-    text_cell,
 )
+from sorbus.consumers.postgres.reading import Cells, Items, Use, inputs, reading
+from sorbus.consumers.postgres.reading import Read as _Read
+from sorbus.consumers.postgres.text import cell_maker, column_scale
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
-from sorbus.mapping.convert import convert
 from sorbus.postgres.catalog import Column
 from sorbus.schema import FieldType, SchemaField
 
-Cells = list[bytes]
-Items = dict[str, list[Cells]]
+_FAULTS = (ValueError, TypeError, LookupError, OverflowError, struct.error)
 
 
 class StageColumn(NamedTuple):
@@ -54,14 +50,12 @@ class Row(NamedTuple):
     end: int
 
 
-class _Read(NamedTuple):
-    name: str
-    read: AnyReader
-    use: Literal["cell", "value", "items", "skip"]
-
-
 class TableShape:
-    """The columns of one target table (a record's, or a list field's) and where their values come from."""
+    """The columns of one target table (a record's, or a list field's) and where their values come from.
+
+    All of it comes to one function, made of the writer's fields and the mapping (`_read`): it goes over a record once
+    and gives its cells. What that can't take is gone through again field by field (`_row`), to say which and why.
+    """
 
     def __init__(
         self,
@@ -75,12 +69,10 @@ class TableShape:
         """`columns` are the target's, `fields` the writer's in wire order, `defaults` the values of fields that the
         writer doesn't know, `children` the shapes of the list fields that have tables of their own.
         """
-        uses = Counter(name for item in assignments for name in _inputs(item))
+        uses = Counter(name for item in assignments for name in inputs(item))
         by_source = {item.source: item for item in assignments if item.rule is None and uses[item.source or ""] == 1}
         self._columns = columns
         self._defaults = defaults
-        self._children = children
-        self._texts = Transformer()
         direct: list[Assignment] = []
         self._reads: list[_Read] = []
         for field in fields:
@@ -88,59 +80,50 @@ class TableShape:
             cell = item and _direct(field.type, columns[item.into])
             if field.name in children:
                 nullable = field.type.nullable
-                self._reads.append(_Read(field.name, _items_reader(children[field.name], nullable), "items"))
+                self._reads.append(_Read(field, field.name, _items_reader(children[field.name], nullable), "items"))
             elif item and cell:
                 direct.append(item)
-                self._reads.append(_Read(item.into, cell, "cell"))
+                self._reads.append(_Read(field, item.into, cell, "cell"))
             else:
-                self._reads.append(_Read(field.name, reader(field.type), "value" if uses[field.name] else "skip"))
+                use: Use = "value" if uses[field.name] else "skip"
+                self._reads.append(_Read(field, field.name, reader(field.type), use))
         self._computed = [item for item in assignments if item not in direct]
+        self._makers = {item.into: cell_maker(columns[item.into]) for item in self._computed}
         types = {field.name: field.type for field in fields}
         self.stage = [_direct_stage(columns[item.into], types[str(item.source)]) for item in direct]
         self.stage += [StageColumn(item.into, "text", columns[item.into].unbounded) for item in self._computed]
-        is_plain = not self._computed and not children and all(read.use == "cell" for read in self._reads)
         self._start = row_start(len(self.stage) + 2)
-        self.plain = [cast("CellReader", read.read) for read in self._reads] if is_plain else None
+        self._has_items = bool(children)
+        self._read = reading(self._reads, self._computed, self._makers, defaults)
 
     def packed(self, id: bytes, version: int, data: bytes, at: int) -> bytes | None:
-        """The whole row for the COPY where no value has to be looked at; None where one has, or where it fails."""
-        plain = self.plain
-        if plain is None:
+        """The whole row for the COPY; None where it has lists besides, or where it fails."""
+        if self._has_items:
+            return None
+        try:
+            cells, _, end = self._read(data, at, id)
+        except _FAULTS:
             return None
         size = len(id)
-        row = [self._start, LENGTHS[size] if size < 4096 else pack_length(size), id, EIGHT, pack_long(version)]
-        append = row.append
-        try:
-            for read in plain:
-                cell, at = read(data, at)
-                append(cell)
-        except (IndexError, ValueError, OverflowError, struct.error):
-            return None
-        return b"".join(row) if at == len(data) else None
+        head = LENGTHS[size] if size < 4096 else pack_length(size)
+        return b"".join((self._start, head, id, EIGHT, pack_long(version), *cells)) if end == len(data) else None
 
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""
         try:
-            if self.plain is not None:
-                cells: Cells = []
-                append, end = cells.append, at
-                for read in self.plain:
-                    cell, end = read(data, end)
-                    append(cell)
-                return Row(cells, {}, end)
+            return Row(*self._read(data, at, id))
+        except _FAULTS:
+            pass
+        try:
             return self._row(data, at, id)
         except (IndexError, struct.error, OverflowError) as error:
             raise Undecodable(f"ends in the middle of a value, or holds one that is too large ({error})") from error
-        except Undecodable:
-            raise
-        except ValueError:
-            return self._row(data, at, id)  # finds the field that fails, and names it
 
     def _row(self, data: bytes, at: int, id: bytes) -> Row:
         cells: dict[str, bytes] = {}
         items: Items = {}
         record: dict[str, object] = {**self._defaults, "id": id.decode(errors="replace")}
-        for name, read, use in self._reads:
+        for _, name, read, use in self._reads:
             try:
                 found, at = read(data, at)
             except Undecodable:
@@ -158,11 +141,9 @@ class TableShape:
         return Row([cells[column.name] for column in self.stage], items, at)
 
     def _compute(self, item: Assignment, record: Mapping[str, object]) -> bytes:
-        column = self._columns[item.into]
         value = record.get(item.source) if item.source else None
         try:
-            made = item.rule(value, record) if item.rule else value
-            return NULL if made is None else text_cell(self._text(made, column))
+            return self._makers[item.into](item.rule(value, record) if item.rule else value)
         except (ValueError, TypeError) as error:
             raise PermanentError(
                 f"{item.into} from {str(value)[:80]!r}: {error}",
@@ -171,29 +152,6 @@ class TableShape:
                 value=value,
                 rule=item.rule.text if item.rule else None,
             ) from error
-
-    def _text(self, value: object, column: Column) -> bytes:
-        """A value as PostgreSQL's own text input takes it."""
-        if column.base in (114, 3802):
-            return json.dumps(value, default=_json, ensure_ascii=False).encode()
-        target = column_type(column)
-        if target is not None:
-            value = convert(value, target)
-        if isinstance(value, str):
-            return value.encode()
-        if isinstance(value, bool):
-            return b"t" if value else b"f"
-        if isinstance(value, Decimal):
-            return format(value, "f").encode()
-        if isinstance(value, bytes):
-            return b"\\x" + value.hex().encode()  # psycopg's dumper would escape it as in a statement
-        made = self._texts.get_dumper(value, PyFormat.TEXT).dump(value)
-        return b"" if made is None else bytes(made)
-
-
-def _inputs(item: Assignment) -> set[str]:
-    names = {item.source} if item.source else set()
-    return names | set(item.rule.uses if item.rule else ())
 
 
 def _direct(kind: FieldType, column: Column) -> CellReader | None:
@@ -204,30 +162,6 @@ def _direct_stage(column: Column, kind: FieldType) -> StageColumn:
     if is_small(kind):
         return StageColumn(column.name, "bigint", None, Decimal(1).scaleb(-kind.scale))
     return StageColumn(column.name, column.native)
-
-
-def column_scale(column: Column) -> int | None:
-    """The decimal places that numeric(p,s) keeps; None for all."""
-    if column.base != 1700 or "(" not in column.native:
-        return None
-    return int(column.native.rstrip(")").rpartition(",")[2])
-
-
-def column_type(column: Column) -> FieldType | None:
-    """The canonical type nearest to a column; None where PostgreSQL's own input decides."""
-    if column.category == "A":
-        return None
-    if column.base == 1700:
-        if "(" not in column.native:
-            return None
-        precision, _, scale = column.native.partition("(")[2].rstrip(")").partition(",")
-        return FieldType("decimal", precision=int(precision), scale=int(scale))
-    kind = column.kind
-    return None if kind == "string" and column.base not in (25, 1042, 1043) else FieldType(kind)
-
-
-def _json(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _items_reader(shape: TableShape, nullable: bool) -> AnyReader:
