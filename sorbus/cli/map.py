@@ -107,13 +107,18 @@ def doc_command(
         Form | None, typer.Option("--format", help="Default: as FILE's name ends, else md.", show_default=False)
     ] = None,
     output: Output = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Only the mapping sheets' own rows, to be read as a sheet again (CSV, XLSX).")
+    ] = False,
 ) -> None:
     """Write the data-flow document: every field from its source to its targets, and what happens on the way.
 
-    Markdown has the drawing, systems, owners, timings and manual steps too; so has XLSX, on further sheets; CSV has
-    the fields alone.
+    Markdown has the drawing, systems, owners, timings and manual steps too; so has XLSX, on further tabs, and behind
+    them each flow's rows as they are in the mapping sheets: such a workbook in mappings/ is read as sheets again.
+    CSV has the fields alone, or with --rows the sheets' rows.
 
-    Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`
+    Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`,
+    `sorbus map doc --rows -o mapping.csv`
     """
     from sorbus.map.doc import document, to_csv
 
@@ -121,11 +126,20 @@ def doc_command(
         form = next((each for each in Form if output and output.suffix.lower() == f".{each}"), Form.MD)
     if form is Form.XLSX and output is None:
         raise typer.BadParameter("a workbook needs a file: sorbus map doc -o data-flows.xlsx")
-    doc = document(Context.of(ctx).load())
+    loaded = Context.of(ctx).load()
+    if rows:
+        from sorbus.map.doc_sheet import rows_csv, rows_table
+        from sorbus.map.doc_xlsx import workbook
+
+        table = rows_table("Mapping", loaded.written)
+        _write(workbook([table]) if form is Form.XLSX else rows_csv(loaded.written), output)
+        return
+    doc = document(loaded)
     if form is Form.XLSX:
+        from sorbus.map.doc_sheet import tabs
         from sorbus.map.doc_xlsx import to_xlsx
 
-        _write(to_xlsx(doc), output)
+        _write(to_xlsx(doc, tabs(loaded)), output)
     elif form is Form.CSV:
         _write(to_csv(doc), output)
     else:

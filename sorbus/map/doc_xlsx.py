@@ -1,8 +1,9 @@
-"""The data-flow document as a workbook: all fields' ways on the first sheet, the rest of the map behind it."""
+"""The data-flow document as a workbook: all fields' ways first, then the rest of the map and the sheets' own rows."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
@@ -16,11 +17,16 @@ WIDEST = 60
 _HEAD = PatternFill("solid", fgColor="1F3A5F")
 
 
-def to_xlsx(doc: Document) -> bytes:
-    """The workbook's bytes."""
+def to_xlsx(doc: Document, sheets: Sequence[Table] = ()) -> bytes:
+    """The workbook's bytes; `sheets` are the mapping's own rows, as tabs that run as they stand."""
+    return workbook([doc.fields(), *doc.tables(), *sheets])
+
+
+def workbook(tables: Sequence[Table]) -> bytes:
+    """Tables as the tabs of a workbook."""
     book = Workbook(write_only=False)
     book.remove(book.worksheets[0])
-    for table in (doc.fields(), *doc.tables()):
+    for table in tables:
         _fill(book.create_sheet(table.title), table)
     target = io.BytesIO()
     book.save(target)

@@ -46,7 +46,7 @@ def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
             raise SorbusError(f"{file} can't take more rows: {findings[0].message}; {findings[0].cure}")
         text = _read(file)
     if not text.strip(_MARK).strip():
-        text = _line(list(COLUMNS.values()), ",", "\n")
+        text = csv_line(list(COLUMNS.values()), ",", "\n")
     delimiter, ending = delimiter_of(text), _ending(text)
     head = next(
         cells for cells in csv.reader(io.StringIO(text.lstrip(_MARK), newline=""), delimiter=delimiter) if cells
@@ -54,7 +54,7 @@ def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
     header = header_of(head)
     if not text.endswith(("\n", "\r")):
         text += ending
-    text += "".join(_line(_cells([""] * len(head), header, row), delimiter, ending) for row in rows)
+    text += "".join(csv_line(_cells([""] * len(head), header, row), delimiter, ending) for row in rows)
     replace_file(file, text.encode())
 
 
@@ -84,7 +84,7 @@ def _rewrite_csv(file: Path, routes: Mapping[int, Route]) -> None:
         if not header and any(cell.strip() for cell in cells):
             header = header_of([cell.lstrip(_MARK) for cell in cells])
         if (route := routes.get(begin + 1)) is not None:
-            out += [_line(each, delimiter, ending) for each in _made(cells, header, route)]
+            out += [csv_line(each, delimiter, ending) for each in _made(cells, header, route)]
         else:
             out += lines[begin : reader.line_num]
         begin = reader.line_num
@@ -142,7 +142,8 @@ def _cells(cells: Sequence[str], header: Mapping[str, int], row: FieldMapping) -
     return out
 
 
-def _line(cells: Sequence[str], delimiter: str, ending: str) -> str:
+def csv_line(cells: Sequence[str], delimiter: str = ",", ending: str = "\n") -> str:
+    """A row of a CSV; what a spreadsheet would run as a formula is text there."""
     stream = io.StringIO()
     csv.writer(stream, delimiter=delimiter, lineterminator=ending).writerow(as_text(cell) for cell in cells)
     return stream.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,10 @@ _MOST_ROWS = 100_000
 _MOST_COLUMNS = 256
 _MOST_BLANK = 1_000
 _LONGEST_CELL = 10_000
+
+_MEANINGLESS = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+DOCUMENT = ("Fields", "Systems", "Data types", "Flows", "By hand", "Captured but not delivered")
+"""The tabs of a data-flow document (`sorbus map doc`): beside them only its other tabs are mapping sheets."""
 
 Line = tuple[int, Sequence[str]]
 Find = Callable[[int, str, str, str], None]
@@ -80,7 +85,7 @@ def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMappin
         if count >= _MOST_ROWS:
             find(number, "too-large", f"the sheet has more than {_MOST_ROWS} rows", "split it up")
             return
-        texts = [cell.strip() for cell in cells[:_MOST_COLUMNS]]
+        texts = [_cleaned(cell) for cell in cells[:_MOST_COLUMNS]]
         if not any(texts):
             continue
         if not header:
@@ -184,6 +189,8 @@ def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
     except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError) as error:
         find(1, "unreadable", f"not a workbook that can be read: {error}", "open it and save it again as .xlsx")
         return
+    if {title for title, _ in found}.issuperset(DOCUMENT):
+        found = [(title, lines) for title, lines in found if title not in DOCUMENT]
     sheets = [(name, lines) for name, lines in found if lines and _looks_like_mapping(lines[0][1])]
     if not sheets:
         header = ", ".join(COLUMNS.values())
@@ -210,6 +217,11 @@ def _text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return "" if cell is None else str(cell)
+
+
+def _cleaned(cell: str) -> str:
+    """A cell without blanks around it and without characters that no sheet can mean (and XLSX can't hold)."""
+    return _MEANINGLESS.sub("", cell.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def _looks_like_mapping(cells: Sequence[str]) -> bool:
