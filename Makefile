@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos test-containers lint bench lock clean
+.PHONY: help setup demo test chaos test-real test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: setup  ## Check style and types, then run the tests (in parallel; TESTS=".
 
 chaos: setup  ## Kill, cut off and flood a running company, and compare every row (a quarter of an hour)
 	@$(RUN)/pytest -m slow tests/acceptance $(TESTS)
+
+test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)
+	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py $(TESTS)
 
 test-containers: setup  ## Build the image and run a company in containers (needs a Docker Engine; minutes)
 	@$(RUN)/pytest -m real tests/acceptance/test_containers.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from tests.acceptance.office import Office, Row, execute, rows_of, unlike
 
 SHEETS = Path(__file__).parents[2] / "examples" / "saas" / "mappings"
-BY_HAND, NEW = 500, 20
+BY_HAND = int(os.environ.get("SORBUS_TEST_BY_HAND", "500"))
+NEW = 20
 CRM_TABLE = """
 create table customers (id text primary key, name text not null, email text, tax_number text, phone text,
                         contact_name text, city text, postcode text, changed_by_us int not null default 0)

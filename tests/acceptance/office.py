@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -18,8 +19,9 @@ import pytest
 from psycopg.rows import dict_row
 
 _SORBUS = str(Path(sys.executable).with_name("sorbus"))
+HEAD = ("Source System", "Source Field", "Target System", "Target Field", "Rule")
 Row = tuple[str, str, str, str, str]
-"""Source System, Source Field, Target System, Target Field, Rule."""
+"""Of a mapping sheet, as `HEAD` names it."""
 
 
 class Office:
@@ -37,8 +39,8 @@ class Office:
         document = {"topic_prefix": f"{self.prefix}.", **map}
         (self.folder / "map.yaml").write_text(json.dumps(document, indent=1), "utf-8")
         (self.folder / "mappings").mkdir(exist_ok=True)
-        lines = ["Source System;Source Field;Target System;Target Field;Rule", *(";".join(row) for row in rows)]
-        (self.folder / "mappings" / "sheet.csv").write_text("\n".join(lines) + "\n", "utf-8")
+        with (self.folder / "mappings" / "sheet.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([HEAD, *rows])
         (self.folder / "schemas").mkdir(exist_ok=True)
         for name, fields in (schemas or {}).items():
             schema = {"type": "record", "name": name, "fields": fields}

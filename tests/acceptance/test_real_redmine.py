@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,7 +12,7 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.conftest import Report
-from tests.acceptance.customers import CRM_ROWS, CRM_TABLE, Application, Customer, follow, office_map, sheet
+from tests.acceptance.customers import BY_HAND, CRM_ROWS, CRM_TABLE, Application, Customer, follow, office_map, sheet
 from tests.acceptance.office import Office, rows_of
 from tests.acceptance.real import Running, redmine
 
@@ -55,12 +54,9 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
     desk = httpx.Client(base_url=running.url, headers={"X-Redmine-API-Key": running.said}, timeout=120)
 
     def make(customers: Sequence[Customer]) -> None:
-        def one(number: int) -> None:
-            project = {"name": customers[number].name, "identifier": f"by-hand-{number}"}
+        for number, one in enumerate(customers):
+            project = {"name": one.name, "identifier": f"by-hand-{number}"}
             assert desk.post("/projects.json", json={"project": project}).status_code == 201
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, range(len(customers))))
 
     connection = {"api": "redmine", "base_url": running.url, "api_key": "${REDMINE_KEY}"}
     application = Application(
@@ -84,7 +80,7 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
     office.sorbus("apply", "--yes")
     figures = follow(office, application, unique)
     assert {one["identifier"] for one in projects(file) if str(one["identifier"]).startswith("by-hand")} == {
-        f"by-hand-{number}" for number in range(500) if (10000 + number) % 53
+        f"by-hand-{number}" for number in range(BY_HAND) if (10000 + number) % 53
     }, "those that were there by hand are the ones that were linked"
     chosen = str(next(one["id"] for one in projects(file) if one["identifier"] == "by-hand-7"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -51,13 +50,10 @@ def test_customers_reach_request_tracker(
     desk = httpx.Client(base_url=f"{running.url}/REST/2.0", auth=("root", "password"), timeout=120)
 
     def make(customers: Sequence[Customer]) -> None:
-        def one(given: Customer) -> None:
-            user = {"Name": given.email.upper(), "EmailAddress": given.email.title(), "RealName": given.contact_name}
+        for one in customers:
+            user = {"Name": one.email.upper(), "EmailAddress": one.email.title(), "RealName": one.contact_name}
             answer = desk.post("/user", json=user)
             assert answer.status_code == 201, answer.text
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, customers))
 
     connection = {
         "api": "request-tracker",
