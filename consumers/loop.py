@@ -31,10 +31,11 @@ from sorbus.bus.kafka import (
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal
+from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
 from sorbus.deadletter import LETTER
-from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
 from sorbus.map.timing import Timing, parse_timing
+from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
@@ -75,10 +76,13 @@ class ConsumeLoop:
         self._timing: Timing = parse_timing(flow.flow.timing)
         self._health, self._metrics, self._stop = health, metrics, stop
         self._book = SchemaBook(settings, self._names, [flow.schema])
+        resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
+        self._privacy = flow_privacy(flow, self._book.schema, resources)
         self._target: Consumer | None = None
         self._most = batch
         self._kafka: KafkaConsumer | None = None
-        self._letters = Letters(idempotent_producer(settings, f"letters-{flow.flow.id}"), self._names, flow)
+        producer = idempotent_producer(settings, f"letters-{flow.flow.id}")
+        self._letters = Letters(producer, self._names, flow, self._privacy)
         self._letters_are_known = False
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
@@ -157,10 +161,10 @@ class ConsumeLoop:
             self._target.open()
         try:
             return self._target.apply(deliveries, alone=alone)
-        except TransientError:
+        except (TransientError, AuthError) as error:
             self._target.close()
             self._target = None
-            raise
+            raise self._privacy.fault(error, deliveries) from None
 
     def _file(
         self,
@@ -173,7 +177,7 @@ class ConsumeLoop:
         for message, error in refused:
             letter = self._letters.write(message, error)
             self._metrics.dead_letter(error.reason)
-            _log.warning("%s is a dead letter of flow %s: %s", letter, self._flow.flow.id, error)
+            _log.warning("%s is a dead letter of flow %s: %s", letter.id, self._flow.flow.id, letter.message)
         self._letters.supersede(message for message in taken if id(message) not in bad)
         for message in requeued:
             if id(message) not in bad:

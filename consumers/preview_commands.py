@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.privacy.show import ShowPersonal
 
 app = typer.Typer()
 
@@ -17,15 +18,20 @@ def preview(
     ctx: typer.Context,
     flow: Annotated[str, typer.Argument(help="The flow, such as customer-to-accounting.")],
     id: Annotated[str, typer.Argument(help="The record's id at its owner: the event's key.")],
+    show_personal: ShowPersonal = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Show what delivering a record's newest event would send to the target, and send nothing.
 
-    Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --json
+    Personal values are masked, and whatever the target's field holds that isn't a copy of an open one.
+
+    Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --show-personal
     """
     from sorbus.connector import Preview, Previews
     from sorbus.consumers.newest import newest
+    from sorbus.consumers.shown import masked_preview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
+    from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load_sound()
@@ -33,6 +39,7 @@ def preview(
     target = loaded.consumer(bound.flow.to)(bound)
     if not isinstance(target, Previews):
         raise SorbusError(f"systems of kind {bound.system.system.kind} can't show what they would do")
+    delivery = None
     try:
         delivery = newest(Settings(), bound, id)
     except PermanentError as error:
@@ -46,6 +53,10 @@ def preview(
             shown = target.preview(delivery)
         finally:
             target.close()
+    if show_personal:
+        note_shown("preview", flow=flow, record=id)
+    else:
+        shown = masked_preview(shown, bound, delivery)
     if as_json:
         typer.echo(json.dumps({"flow": flow, "id": id, **shown._asdict()}, ensure_ascii=False))
     else:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
+    from sorbus.bus.schemabook import SchemaBook
     from sorbus.deadletter import DeadLetter
+    from sorbus.dlq.private import LetterMask
     from sorbus.map.load import LoadedMap
 
 app = typer.Typer(name="dlq", help="Dead letters: records that could not pass, with the reason, until they do.")
@@ -34,7 +37,9 @@ def list_letters(
 
     Examples: sorbus dlq list --flow customer-to-accounting; sorbus dlq list --json | jq .reason
     """
-    letters = _letters(Context.of(ctx).load(), flow, data_type, reason)
+    loaded = Context.of(ctx).load()
+    mask = _mask(loaded)
+    letters = [mask.letter(letter) for letter in _letters(loaded, flow, data_type, reason)]
     if as_json:
         for letter in letters:
             typer.echo(json.dumps(_as_json(letter), ensure_ascii=False))
@@ -62,26 +67,31 @@ def list_letters(
 def show(
     ctx: typer.Context,
     letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter: why, from where, and what its bytes hold.
+    """Show one dead letter: why, from where, and what its bytes hold; personal fields are masked.
 
-    Example: sorbus dlq show customer-to-accounting:customer:2:41
+    Examples: sorbus dlq show customer-to-accounting:customer:2:41; sorbus dlq show LETTER --show-personal
     """
-    from sorbus.bus.names import Names
-    from sorbus.bus.schemabook import SchemaBook
     from sorbus.dlq.review import decode
-    from sorbus.settings import Settings
+    from sorbus.privacy.mask import personal_names
+    from sorbus.privacy.show import note_shown
 
     loaded = Context.of(ctx).load()
     found = _one(_letters(loaded, None, None, None), letter)
-    schemas = [loaded.schema(name) for name in loaded.map.data_types]
-    decoded = decode(found, SchemaBook(Settings(), Names(loaded.map.topic_prefix), schemas))
+    decoded = decode(found, _book(loaded))
+    has_personal = bool(personal_names(loaded.schema(found.data_type).fields))
+    if show_personal:
+        note_shown("dlq show", letter=found.id)
+    elif has_personal:
+        mask = _mask(loaded)
+        found, decoded = mask.letter(found), mask.content(found, decoded)
     shown = _as_json(found) | {
         "version": decoded.version,
         "record_data": decoded.record,
         "cannot_be_read": decoded.problem,
-        "bytes": (found.value or b"").hex(),
+        "bytes": (found.value or b"").hex() if show_personal or not has_personal else "",
         "headers": {name: content.decode(errors="replace") for name, content in found.headers},
     }
     if as_json:
@@ -110,6 +120,8 @@ def requeue(
 ) -> None:
     """Send dead letters back to the flow that refused them; each is closed when it has landed.
 
+    Records that a producer could not make canonical are read again from their source by that producer.
+
     Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
     """
     from sorbus.bus.names import Names
@@ -122,16 +134,32 @@ def requeue(
         found = [_one(found, letter) for letter in letters]
     elif not (everything or flow or data_type or reason):
         raise typer.BadParameter("name letters, or choose them with --flow, --type, --reason or --all")
-    chosen = [letter for letter in found if letter.flow] if not letters else found
-    if not dry_run and chosen:
-        send_back(Settings(), Names(loaded.map.topic_prefix), chosen)
-    left = len(found) - len(chosen)
+    if not dry_run and found:
+        send_back(Settings(), Names(loaded.map.topic_prefix), found)
+    again = [letter for letter in found if not letter.flow]
     if as_json:
-        typer.echo(json.dumps({"requeued": [letter.id for letter in chosen], "dry_run": dry_run, "left": left}))
+        sent = {"requeued": [letter.id for letter in found], "dry_run": dry_run, "to_be_read_again": len(again)}
+        typer.echo(json.dumps(sent))
         return
-    typer.echo(f"{len(chosen)} {'would be' if dry_run else ''} sent back".replace("  ", " "))
-    if left:
-        typer.echo(f"{left} left: rows that a producer could not make canonical; mend them in their source")
+    typer.echo(f"{len(found)} {'would be' if dry_run else ''} sent back".replace("  ", " "))
+    if again:
+        systems = ", ".join(sorted({letter.system for letter in again}))
+        typer.echo(f"{len(again)} of them are rows that {systems} is asked for again, where its producer runs")
+
+
+def _book(loaded: LoadedMap) -> SchemaBook:
+    from sorbus.bus.names import Names
+    from sorbus.bus.schemabook import SchemaBook
+    from sorbus.settings import Settings
+
+    schemas = [loaded.schema(name) for name in loaded.map.data_types]
+    return SchemaBook(Settings(), Names(loaded.map.topic_prefix), schemas)
+
+
+def _mask(loaded: LoadedMap) -> LetterMask:
+    from sorbus.dlq.private import LetterMask
+
+    return LetterMask(loaded, _book(loaded))
 
 
 def _letters(loaded: LoadedMap, flow: str | None, data_type: str | None, reason: str | None) -> list[DeadLetter]:

@@ -11,6 +11,7 @@ import typer
 from sorbus.cli.context import Context
 from sorbus.errors import ExitCode, MapError
 from sorbus.ops.api.login import login_command
+from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
@@ -138,16 +139,26 @@ def try_command(
     system: Annotated[str, typer.Argument(help="A system of the map.", show_default=False)],
     resource: Annotated[str, typer.Argument(help="One of its resources.", show_default=False)],
     id: Annotated[str, typer.Option("--id", help="This record; default: the first of the list.")] = "",
+    show_personal: ShowPersonal = False,
     as_json: AsJson = False,
 ) -> None:
     """Read one record of an application, and show it raw and as the map makes it canonical. Changes nothing.
 
-    Examples: `sorbus api try projects projects`, `sorbus api try accounting contacts --id 4711 --json`
+    Personal fields are masked, and of the raw record all that no mapping says is not personal.
+
+    Examples: `sorbus api try projects projects`, `sorbus api try accounting contacts --id 4711 --show-personal`
     """
     from sorbus.api.values import dump_json
+    from sorbus.ops.api.private import masked_sample
     from sorbus.ops.api.sample import take
+    from sorbus.privacy.show import note_shown
 
-    sample = take(Context.of(ctx).load(), system, resource, id)
+    loaded = Context.of(ctx).load()
+    sample = take(loaded, system, resource, id)
+    if show_personal:
+        note_shown("api try", system=system, resource=resource, record=id)
+    else:
+        sample = masked_sample(loaded, system, sample)
     if as_json:
         typer.echo(dump_json({"raw": sample.raw, "data_type": sample.data_type, "canonical": sample.shown()}))
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.identity.candidates import Decision, DuplicateCandidate
@@ -28,6 +29,7 @@ def list_candidates(
     ctx: typer.Context,
     system: Annotated[str | None, typer.Option("--system", help="Only this system's.")] = None,
     data_type: Annotated[str | None, typer.Option("--data-type", help="Only this data type's.")] = None,
+    show_personal: ShowPersonal = False,
     as_json: Json = False,
 ) -> None:
     """Show the records that wait for a decision, oldest first.
@@ -35,11 +37,17 @@ def list_candidates(
     Examples: sorbus duplicates list; sorbus duplicates list --system accounting --json | jq .number
     """
     from sorbus.identity.candidates import Candidates
+    from sorbus.ops.duplicates.private import masked_candidate
+    from sorbus.privacy.show import note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     _check(loaded, system, data_type)
     found = Candidates(State.of(loaded.map.topic_prefix), system, data_type).open()
+    if show_personal:
+        note_shown("duplicates list", records=", ".join(f"{each.data_type} {each.id}" for each in found))
+    else:
+        found = [masked_candidate(loaded, each) for each in found]
     if as_json:
         for candidate in found:
             typer.echo(json.dumps(_as_json(candidate), ensure_ascii=False))
@@ -66,16 +74,22 @@ def list_candidates(
 
 
 @app.command()
-def show(ctx: typer.Context, number: Number, as_json: Json = False) -> None:
-    """Show one record beside those that it may be, with the reasons, and what was decided.
+def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False, as_json: Json = False) -> None:
+    """Show one record beside those that it may be, with the reasons, and what was decided; personal values masked.
 
-    Example: sorbus duplicates show 12
+    Examples: sorbus duplicates show 12; sorbus duplicates show 12 --show-personal
     """
     from sorbus.identity.candidates import Candidates
+    from sorbus.ops.duplicates.private import masked_candidate
+    from sorbus.privacy.show import note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     candidate = _desk(loaded).candidate(number)
+    if show_personal:
+        note_shown("duplicates show", record=f"{candidate.data_type} {candidate.id}", candidate=str(number))
+    else:
+        candidate = masked_candidate(loaded, candidate)
     audit = Candidates(State.of(loaded.map.topic_prefix)).audit(number)
     if as_json:
         entries = [{**entry._asdict(), "at": entry.at.isoformat()} for entry in audit]

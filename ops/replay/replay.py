@@ -20,8 +20,9 @@ from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, 
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Refusal
-from sorbus.errors import TransientError, Unfinished
+from sorbus.connector import BoundFlow, Consumer, Refusal, consumer_connector
+from sorbus.errors import AuthError, TransientError, Unfinished
+from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
 
 _BATCH = 5000
@@ -47,8 +48,10 @@ def replay(
     names = Names(flow.system.topic_prefix)
     reader = topic_reader(settings, f"replay-{flow.flow.id}")
     target = make()
-    letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow)
     book = SchemaBook(settings, names, [flow.schema])
+    resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
+    privacy = flow_privacy(flow, book.schema, resources)
+    letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
     events = applied = refused = 0
     try:
         partitions = _start(reader, names.topic(flow.flow.data_type), since)
@@ -61,12 +64,12 @@ def replay(
             batch.append(message)
             events += 1
             if len(batch) >= most:
-                done, bad = _apply(batch, book, target, letters)
+                done, bad = _apply(batch, book, target, letters, privacy)
                 applied, refused, batch = applied + done, refused + bad, []
                 if progress:
                     progress(events, total)
         if batch:
-            done, bad = _apply(batch, book, target, letters)
+            done, bad = _apply(batch, book, target, letters, privacy)
             applied, refused = applied + done, refused + bad
         if progress:
             progress(events, events)
@@ -76,9 +79,11 @@ def replay(
     return Replayed(events, applied, refused)
 
 
-def _apply(batch: list[Message], book: SchemaBook, target: Consumer, letters: Letters) -> tuple[int, int]:
+def _apply(
+    batch: list[Message], book: SchemaBook, target: Consumer, letters: Letters, privacy: Privacy
+) -> tuple[int, int]:
     taken = take_in(batch, book)
-    refusals = _finish(target, taken) if taken.deliveries else []
+    refusals = _finish(target, taken, privacy) if taken.deliveries else []
     refused = [*taken.refused, *((taken.messages[refusal.place], refusal.error) for refusal in refusals)]
     bad = {id(message) for message, _ in refused}
     for message, error in refused:
@@ -88,12 +93,14 @@ def _apply(batch: list[Message], book: SchemaBook, target: Consumer, letters: Le
     return len(taken.deliveries) - len(refusals), len(refused)
 
 
-def _finish(target: Consumer, taken: Taken) -> list[Refusal]:
+def _finish(target: Consumer, taken: Taken, privacy: Privacy) -> list[Refusal]:
     while True:
         try:
             return target.apply(taken.deliveries, again=True, alone=True)
         except Unfinished as error:
             time.sleep(error.retry_after)
+        except (TransientError, AuthError) as error:
+            raise privacy.fault(error, taken.deliveries) from None
 
 
 def _start(reader: KafkaConsumer, topic: str, since: datetime | None) -> list[TopicPartition]:

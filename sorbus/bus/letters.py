@@ -23,6 +23,7 @@ from sorbus.connector import BoundFlow
 from sorbus.deadletter import LETTER, DeadLetter
 from sorbus.errors import PermanentError, TransientError
 from sorbus.event import EVENT_ID, open_frame, version_of
+from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 
 T = TypeVar("T")
@@ -82,9 +83,10 @@ class _Open(NamedTuple):
 class Letters:
     """One flow's way into its data type's dead letter topic. What is queued is written by `flush`."""
 
-    def __init__(self, producer: Producer, names: Names, flow: BoundFlow) -> None:
+    def __init__(self, producer: Producer, names: Names, flow: BoundFlow, privacy: Privacy) -> None:
         self._producer = producer
         self._flow = flow
+        self._privacy = privacy
         self._topic = names.dead_letters(flow.flow.data_type)
         self._queued: dict[bytes, tuple[bytes | None, Sequence[tuple[str, bytes]]]] = {}
         self._open: dict[bytes, _Open] = {}
@@ -96,16 +98,17 @@ class Letters:
         for key, letter in open_letters(settings, [self._topic], f"letters-{self._flow.flow.id}", self._ours).items():
             self._remember(key, letter)
 
-    def write(self, message: Message, error: PermanentError) -> str:
-        """Queues a letter for a message that could not pass; its id. `flush` before offsets move.
+    def write(self, message: Message, error: PermanentError) -> DeadLetter:
+        """Queues a letter for a message that could not pass. `flush` before offsets move.
 
-        It closes the letters of the record's older states. If there is one of a newer state, it is closed itself.
+        Its bytes are the message's own; what it says of them holds no personal values in the clear. It closes the
+        letters of the record's older states. If there is one of a newer state, it is closed itself.
         """
         headers = headers_of(message)
         before = dict(headers).get(LETTER)
         former = DeadLetter.from_message(before, message.value(), headers) if before else None
         letter = DeadLetter.refused(
-            error,
+            self._privacy.error(error, bytes_of(message.key()), message.value()),
             data_type=self._flow.flow.data_type,
             system=self._flow.system.name,
             flow=self._flow.flow.id,
@@ -122,7 +125,7 @@ class Letters:
         if ours := self._ours(letter):
             self._remember(key, ours)
             self._keep_newest(key, ours)
-        return letter.id
+        return letter
 
     def _keep_newest(self, key: bytes, ours: _Open) -> None:
         for other in tuple(self._of_record[ours.record_id] - {key}):

@@ -16,6 +16,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from sorbus.privacy.mask import masked_text
+
 HIDDEN = "***"
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|api_?key|credential|authorization|cookie|private_?key", re.IGNORECASE
@@ -25,6 +27,10 @@ _ASSIGNED = re.compile(
     r"(?P<before>[\"']?\b[\w.-]*(?:password|passwd|secret|token|api_?key|authorization)\b[\"']?\s*[=:]\s*)"
     r"(?P<value>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|(?:(?:Bearer|Basic)\s+)?[^\s,;&}]+)",
     re.IGNORECASE,
+)
+# A URL's own @ is the first alternative's: what stands before it is no e-mail address.
+_EMAIL = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://\S+|(?P<email>[\w.!#$%&*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,})", re.IGNORECASE
 )
 _BEARER = re.compile(r"\b(?P<before>Bearer|Basic)\s+[A-Za-z0-9+/._~-]{8,}=*", re.IGNORECASE)
 
@@ -88,10 +94,13 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def redact_text(text: str) -> str:
-    """`text` without the passwords of URLs and of key=value or key: value pairs, and without bearer tokens."""
+    """`text` without the passwords of URLs and of key=value or key: value pairs, without bearer tokens, and with
+    e-mail addresses masked: the last line for what a library may quote; our own messages are masked where they arise.
+    """
     text = _URL_PASSWORD.sub(rf"\g<before>{HIDDEN}", text)
     text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
-    return _BEARER.sub(rf"\g<before> {HIDDEN}", text)
+    text = _BEARER.sub(rf"\g<before> {HIDDEN}", text)
+    return _EMAIL.sub(lambda found: masked_text(found[0]) if found["email"] else found[0], text)
 
 
 def _redacted(key: str, value: object) -> object:

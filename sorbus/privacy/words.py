@@ -1,0 +1,82 @@
+"""Masking inside texts: messages that quote a record's values, our own and those of other systems."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+
+from sorbus.privacy.mask import HIDDEN, masked_text
+
+_LONGEST_OF_WORDS = 60
+"""Longer values are free text: their single words are anybody's."""
+_HEAD = 20
+_ROW = re.compile(r"(?<=Failing row contains )\(.*\)|(?<=\)=)\(.*\)", re.DOTALL)
+_EMAIL = re.compile(r"[\w.!#$%&*+/=?^`{|}~•-]+@[\w•-]+(?:\.[\w•-]+)+")
+_QUOTED = re.compile(
+    r"\"(?P<a>(?:[^\"\\]|\\.)*)\"|(?<!\w)'(?P<b>(?:[^'\\]|\\.|'(?=\w))*)'(?!\w)"
+    r"|[“„](?P<c>[^”“]*)[”“]|«(?P<d>[^»]*)»|‘(?P<e>[^’]*)’",
+    re.DOTALL,
+)
+_NAMES = re.compile(
+    r"\b(?:column|relation|table|constraint|type|domain|index|function|field|schema|rule|filter|trigger|resource)\s$",
+    re.IGNORECASE,
+)
+
+
+def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), quotes: bool = False) -> str:
+    """`text` with the values masked wherever they stand, in whatever case, cut short or as one of their words.
+
+    E-mail addresses and the rows that PostgreSQL quotes are always masked; with `quotes` everything in quotation marks
+    too, but names of columns and what is in `keep`. Safe to apply twice.
+    """
+    kept = {word.casefold() for word in keep if word}
+    spans = [(*found.span(), HIDDEN) for found in _ROW.finditer(text)]
+    spans = [(start + 1, end - 1, made) for start, end, made in spans]
+    spans += [(*found.span(), "") for found in _EMAIL.finditer(text)]
+    if quotes:
+        spans += [
+            (*found.span(found.lastgroup or 0), "")
+            for found in _QUOTED.finditer(text)
+            if found[found.lastgroup or 0].casefold() not in kept and not _NAMES.search(text, 0, found.start())
+        ]
+    for value in sorted({str(value).strip() for value in values}, key=len, reverse=True):
+        if value.casefold() not in kept:
+            spans += [(start, end, "") for start, end in _found(text, value, kept)]
+    return _replaced(text, spans)
+
+
+def _found(text: str, value: str, kept: Collection[str]) -> Iterable[tuple[int, int]]:
+    """Where a value stands: whole, begun and cut short, and its words (of four letters and more)."""
+    if len(value) < 2:
+        return
+    if len(value) < 4:
+        yield from (found.span() for found in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text))
+        return
+    for written in {value, repr(value)[1:-1], json.dumps(value)[1:-1]}:
+        for found in re.finditer(re.escape(written[:_HEAD]), text, re.IGNORECASE):
+            end, more = found.end(), len(found[0])
+            while end < len(text) and more < len(written) and text[end].lower() == written[more].lower():
+                end, more = end + 1, more + 1
+            yield found.start(), end
+    if len(value) <= _LONGEST_OF_WORDS:
+        for word in re.findall(r"[\w-]{4,}", value):
+            if word != value and word.casefold() not in kept:
+                pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
+                yield from (found.span() for found in re.finditer(pattern, text, re.IGNORECASE))
+
+
+def _replaced(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
+    """`text` with the outermost spans masked; overlapping ones as one."""
+    made, at = [], 0
+    merged: list[tuple[int, int, str]] = []
+    for start, end, instead in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if merged and start < merged[-1][1]:
+            before = merged[-1]
+            merged[-1] = (before[0], max(before[1], end), before[2])
+        elif start < end:
+            merged.append((start, end, instead))
+    for start, end, instead in merged:
+        made += [text[at:start], instead or masked_text(text[start:end])]
+        at = end
+    return "".join([*made, text[at:]])

@@ -1,0 +1,116 @@
+"""Masked values: recognisable, not readable, and the same when masked again."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.privacy.mask import masked, masked_record, masked_text, personal_values
+from sorbus.privacy.words import without
+from sorbus.schema import parse_schema
+
+SCHEMA = parse_schema(
+    json.dumps(
+        {
+            "type": "record",
+            "name": "thing",
+            "fields": [
+                {"name": "name", "type": "string", "tags": ["personal"]},
+                {"name": "price", "type": "int"},
+                {"name": "born", "type": ["null", {"type": "int", "logicalType": "date"}], "tags": ["personal"]},
+                {
+                    "name": "lines",
+                    "type": {
+                        "type": "array",
+                        "items": {
+                            "type": "record",
+                            "name": "line",
+                            "fields": [
+                                {"name": "sku", "type": "string"},
+                                {"name": "for_whom", "type": "string", "tags": ["personal"]},
+                            ],
+                        },
+                    },
+                },
+            ],
+        }
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("anna@example.de", "a•••@•••.de"),
+        ("a@example.company", "a•••@•••.•••"),
+        ("Bo", "•••"),
+        ("Brandt", "B•••"),
+        ("Brandt & Sons, Leeds", "B••••••"),
+        ("x" * 64, "x•••••••••"),
+        ("田中太郎さん", "•••"),
+        ("+49 30 1234567", "+•••"),
+        ("0301234567", "•••"),
+        (date(1990, 1, 2), "•••"),
+        (17, "•••"),
+        (True, "•••"),
+        (None, None),
+        ("", ""),
+        ({"street": "Long Lane", "parts": ["Yard", 3]}, {"street": "L•••", "parts": ["Y•••", "•••"]}),
+    ],
+)
+def test_a_value_is_masked_as_the_table_says(value: object, expected: object) -> None:
+    assert masked(value) == expected
+
+
+@given(st.text(max_size=90) | st.emails())
+def test_masking_twice_changes_nothing_and_shows_next_to_nothing(text: str) -> None:
+    once = masked_text(text)
+    assert masked_text(once) == once
+    assert len(once.replace("•", "").replace("@", "").replace(".", "")) <= 4 or once == text == ""
+
+
+def test_a_records_personal_fields_are_masked_those_of_its_lists_too_and_what_no_schema_knows() -> None:
+    record = {"name": "Brandt", "price": 5, "born": None, "lines": [{"sku": "a-1", "for_whom": "Carla"}], "new": "x"}
+    assert masked_record(record, SCHEMA.fields) == {
+        "name": "B•••",
+        "price": 5,
+        "born": None,
+        "lines": [{"sku": "a-1", "for_whom": "C•••"}],
+        "new": "•••",
+    }
+    assert list(personal_values(record, SCHEMA.fields)) == ["Brandt", "Carla"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Brandt Leeds is too long", "B••• is too long"),
+        ("no customer 'LEEDS' here", "no customer 'L•••' here"),
+        ("new row; Failing row contains (g1, Brandt (x), 5).", "new row; Failing row contains (•••)."),
+        ("Key (email)=(a@b.de) already exists.", "Key (email)=(•••) already exists."),
+        ("it names anna.b@example.org.", "it names a•••@•••.org."),
+        ("brandt leeds of the old m… was cut", "b••••••… was cut"),
+    ],
+)
+def test_values_are_masked_wherever_a_text_quotes_them(text: str, expected: str) -> None:
+    assert without(text, ["Brandt Leeds", "Brandt Leeds of the Old Mill Road"]) == expected
+
+
+def test_all_that_is_quoted_is_masked_where_any_field_may_be_meant_but_names() -> None:
+    told = 'field name: "Carla" isn\'t of kind \'int\'; column "short_name" of relation "gadgets", „Dora“'
+    masked_told = without(told, [], keep=["int"], quotes=True)
+    assert masked_told == told.replace("Carla", "C•••").replace("Dora", "D•••")
+
+
+TEXT = st.text(alphabet=st.sampled_from("abc 'é\"@.,()=…-"), max_size=40)
+
+
+@given(TEXT, st.lists(st.text(alphabet="abcé -", min_size=4, max_size=20), max_size=4), st.booleans())
+def test_a_text_masked_twice_is_the_same_and_holds_no_value(text: str, values: list[str], quotes: bool) -> None:
+    told = without(f"{text} {' '.join(values)}", values, quotes=quotes)
+    assert without(told, values, quotes=quotes) == told
+    assert not any(value.strip() in told for value in values if len(value.strip()) > 3)
