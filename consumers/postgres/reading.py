@@ -1,7 +1,7 @@
 """One function for a whole record: over its bytes once, and out come the target's cells.
 
-It is generated for the writer's fields and the mapping. A field that one rule takes by itself isn't even decoded when
-its bytes have been seen before (`sorbus.mapping.known`); one that nothing takes is passed over.
+It is generated for the writer's fields and the mapping. A field isn't even decoded when the bytes that its rules take
+have been seen before (`sorbus.mapping.known`); one that nothing takes is passed over.
 """
 
 from __future__ import annotations
@@ -49,20 +49,22 @@ def reading(
     It raises anything at all for what it can't take.
     """
     names = Names()
-    alone = [item for item in computed if len(inputs(item)) == 1 and (item.rule is None or item.rule.is_pure)]
-    alone = [item for item in alone if inputs(item) <= {read.field.name for read in reads if read.use == "value"}]
-    decoded = {name for item in computed if item not in alone for name in inputs(item)}
-    by_bytes = {name for item in alone for name in inputs(item)}
+    places = {read.field.name: place for place, read in enumerate(reads) if read.use == "value"}
+    pure = [item for item in computed if item.rule is None or item.rule.is_pure]
+    pure = [item for item in pure if inputs(item) and inputs(item) <= places.keys()]
+    decoded = {name for item in computed if item not in pure for name in inputs(item)}
+    by_bytes = {name for item in pure for name in inputs(item)}
     body: list[ast.stmt] = []
     for place, read in enumerate(reads):
         body += _statements(names, place, read, read.name in decoded, read.name in by_bytes)
-    places = {read.field.name: place for place, read in enumerate(reads) if read.use == "value"}
     cells = [load(f"found{place}") for place, read in enumerate(reads) if read.use == "cell"]
     for item in computed:
-        if item in alone:
-            (name,) = inputs(item)
-            known = Known(_of_bytes(item, reads[places[name]].read, makers[item.into]))
-            cells.append(ast.Subscript(names.of(known), load(f"bytes{places[name]}"), ast.Load()))
+        if item in pure:
+            wanted = sorted(inputs(item))
+            known = Known(_of_bytes(item, {name: reads[places[name]].read for name in wanted}, makers[item.into]))
+            keys = [load(f"bytes{places[name]}") for name in wanted]
+            key = keys[0] if len(keys) == 1 else ast.Tuple(keys, ast.Load())
+            cells.append(ast.Subscript(names.of(known), key, ast.Load()))
         else:
             cells.append(_computed(names, item, makers[item.into], places, defaults))
     lists = [(read.name, load(f"found{place}")) for place, read in enumerate(reads) if read.use == "items"]
@@ -95,18 +97,21 @@ def _set_both(first: str, second: str, value: ast.expr) -> ast.stmt:
     return ast.Assign([ast.Tuple(names, ast.Store())], value)
 
 
-def _of_bytes(item: Assignment, read: AnyReader, make: CellMaker) -> Callable[[bytes | None], bytes]:
-    """A field's bytes to the cell of the only assignment that they are for."""
-    uses = sorted(item.rule.uses) if item.rule else []
-    run = item.rule.of_fields(uses) if item.rule else None
-    has_source = item.source is not None
+def _of_bytes(item: Assignment, readers: Mapping[str, AnyReader], make: CellMaker) -> Callable[..., bytes]:
+    """The bytes of the fields that an assignment reads, in their names' order, to its cell."""
+    run = item.rule.of_fields(list(readers)) if item.rule else None
+    source = list(readers).index(item.source) if item.source else None
+    reads = list(readers.values())
 
-    def cell(data: bytes | None) -> bytes:
-        assert data is not None
-        value, end = read(data, 0)
-        if end != len(data):
-            raise IndexError("the value is cut short")
-        return make(run(value if has_source else None, *[value for _ in uses]) if run else value)
+    def cell(*data: bytes) -> bytes:
+        values = []
+        for read, piece in zip(reads, data, strict=True):
+            value, end = read(piece, 0)
+            if end != len(piece):
+                raise IndexError("the value is cut short")
+            values.append(value)
+        value = None if source is None else values[source]
+        return make(value if run is None else run(value, *values))
 
     return cell
 

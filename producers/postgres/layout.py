@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 from sorbus.avro.encode import encode_long
@@ -16,6 +16,7 @@ from sorbus.mapping.finish import avro_maker
 from sorbus.mapping.generate import Names, call, load
 from sorbus.mapping.known import Known
 from sorbus.mapping.rule import Rule, RuleError
+from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.text import loader, text_encoder
 from sorbus.schema import SchemaField
@@ -38,6 +39,10 @@ def options_system(source: BoundSource) -> str:
     owner = source.data_type.system_of_record
     assert isinstance(owner, str)
     return owner
+
+
+class Gone(ValueError):
+    """A column that the map reads is no longer there: the record waits, whatever its field would allow."""
 
 
 class _Step(NamedTuple):
@@ -63,12 +68,18 @@ class RowLayout:
         assignments: Sequence[Assignment],
         oids: Oids,
         *,
+        part: str = "",
         skip: Sequence[str] = (),
+        once: Collection[str] = (),
     ) -> None:
-        """`skip`: list fields that another table fills. A column that is gone gives null, or an error per row."""
+        """`skip`: list fields that another table fills. `once`: columns that there were, for fields without a row.
+
+        A column that a row names, or that there once was, and that is gone is an error per row.
+        """
+        self.part = part
         self._places = {name: place for place, name in enumerate(oids)}
-        self._oids = oids
-        self.missing = sorted({a.source for a in assignments if a.source and a.source not in oids})
+        self._oids, self._once = oids, frozenset(once)
+        self.missing = sorted({name for assignment in assignments for name in self._gone(assignment)})
         by_field = {assignment.into: assignment for assignment in assignments}
         self.steps = [self._step(field, by_field.get(field.name)) for field in fields if field.name not in skip]
         self.fields = self._together()
@@ -78,12 +89,23 @@ class RowLayout:
         names = list(self._places)
         return {names[place] for step in self.steps for place in step.columns}
 
+    def column_of(self, field: str | None) -> str | None:
+        """The column that a canonical field is made of, one that is gone first; None where there is none."""
+        for step in self.steps:
+            if step.field.name == field and step.assignment is not None:
+                return next(iter(self._gone(step.assignment)), step.assignment.source)
+        return None
+
     def encode(self, row: TextRow) -> list[bytes]:
         """Each field's Avro in schema order. PermanentError names field, value and rule."""
         try:
             return self.fields(row)
         except (ValueError, TypeError) as error:
             raise self._explain(row) or PermanentError(str(error), reason="value") from error
+
+    def _gone(self, assignment: Assignment) -> list[str]:
+        names = sorted(columns_of(assignment) - self._oids.keys())
+        return names if assignment.row is not None else [name for name in names if name in self._once]
 
     def _together(self) -> Callable[[TextRow], list[bytes]]:
         names = Names()
@@ -98,6 +120,8 @@ class RowLayout:
         return cast("Callable[[TextRow], list[bytes]]", made_of)
 
     def _step(self, field: SchemaField, assignment: Assignment | None) -> _Step:
+        if assignment is not None and (gone := self._gone(assignment)):
+            return _Step(field, -1, (), _held(gone), assignment)
         place = self._places.get(assignment.source, -1) if assignment and assignment.source else -1
         if assignment is None or (place < 0 and not (assignment.rule and not assignment.source)):
             return _Step(field, -1, (), _constant(field), None)
@@ -114,23 +138,23 @@ class RowLayout:
         places = tuple(self._places[name] for name in uses)
         loads = [_loader(self._oids[name]) for name in uses]
         finish = avro_maker(field.type)
-        if place < 0:
-            return places, lambda *texts: finish(
-                run(None, *[read(text) for read, text in zip(loads, texts, strict=True)])
-            )
-        own = _loader([*self._oids.values()][place])
-        if set(places) <= {place}:
+        if place in places or place < 0:
+            value = places.index(place) if place >= 0 else None
+        else:
+            value, places, loads = 0, (place, *places), [_loader([*self._oids.values()][place]), *loads]
+        first = len(places) - len(uses)
 
-            def alone(text: bytes | None) -> bytes:
-                value = own(text)
-                return finish(run(value, *[value for _ in places]))
+        def make(*texts: bytes | None) -> bytes:
+            values = [read(text) for read, text in zip(loads, texts, strict=True)]
+            return finish(run(None if value is None else values[value], *values[first:]))
 
-            return (place,), Known(alone).__getitem__ if rule.is_pure else alone
-
-        def beside(text: bytes | None, *texts: bytes | None) -> bytes:
-            return finish(run(own(text), *[read(text) for read, text in zip(loads, texts, strict=True)]))
-
-        return (place, *places), beside
+        if not rule.is_pure or not places:
+            return places, make
+        if len(places) == 1 and value == 0 and not uses:
+            (read,) = loads
+            return places, Known(lambda text: finish(run(read(text)))).__getitem__
+        known = Known(make)
+        return places, known.__getitem__ if len(places) == 1 else lambda *texts: known[texts]
 
     def _explain(self, row: TextRow) -> PermanentError | None:
         """Finds the field that fails: only failures pay for knowing which."""
@@ -141,11 +165,10 @@ class RowLayout:
             except (ValueError, TypeError, RuleError) as error:
                 source = step.assignment.source if step.assignment else None
                 rule = step.assignment.rule.text if step.assignment and step.assignment.rule else None
-                gone = f" (column {', '.join(self.missing)} is gone from the table)" if self.missing else ""
                 shown = "" if text is None else f" from {text.decode(errors='replace')[:80]!r}"
                 return PermanentError(
-                    f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {error}{gone}",
-                    reason="not canonical",
+                    f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {error}",
+                    reason="drift" if isinstance(error, Gone) else "not canonical",
                     field=step.field.name,
                     value=None if text is None else text.decode(errors="replace"),
                     rule=rule,
@@ -163,6 +186,18 @@ def _constant(field: SchemaField) -> Callable[[], bytes]:
         return made
 
     return give
+
+
+def _held(columns: Sequence[str]) -> Callable[[], bytes]:
+    """The encoder of a field whose column is gone."""
+
+    def refuse() -> bytes:
+        raise Gone(
+            f"column {', '.join(columns)} is gone from the table: name the right one in the mapping sheet, or delete"
+            " the row if there is none any more, and restart the producer"
+        )
+
+    return refuse
 
 
 def _loader(oid: int) -> Callable[[bytes | None], object]:
@@ -186,6 +221,12 @@ def record_id(values: Sequence[bytes | None]) -> bytes:
     if len(values) == 1:
         return values[0] or b""
     return b"|".join((value or b"").replace(b"%", b"%25").replace(b"|", b"%7C") for value in values)
+
+
+def record_key(id: bytes, columns: int) -> tuple[bytes | None, ...] | None:
+    """The key behind an id of `record_id`; None for an id that such a key can't have made."""
+    parts = [id] if columns == 1 else [part.replace(b"%7C", b"|").replace(b"%25", b"%") for part in id.split(b"|")]
+    return tuple(parts) if len(parts) == columns and b"\0" not in id else None
 
 
 def picker(places: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:

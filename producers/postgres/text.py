@@ -36,10 +36,13 @@ Loader = Callable[[bytes], object]
 _INTEGERS = {20, 21, 23, 26}
 _TEXTS = {18, 19, 25, 114, 1042, 1043, 2950, 3802, *_INTEGERS, 1700}
 _NUMBERS = {*_INTEGERS, 1700}
+_PLAIN_TEXTS = {18, 19, 25, 1042, 1043}
 
 
 def loader(oid: int) -> Loader:
     """Text of type `oid` to a Python value: psycopg's loader where it knows the type, else the text itself."""
+    if oid in _PLAIN_TEXTS:
+        return bytes.decode
     found = psycopg.adapters.get_loader(oid, Format.TEXT)
     if found is None:
         return lambda text: bytes(text).decode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
 from struct import Struct
 from typing import TypeVar
 from uuid import UUID
@@ -21,6 +21,7 @@ Encoder = Callable[[object], bytes]
 NULL, SOME = b"\0", b"\2"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EXACTLY = Context(prec=100, traps=[Inexact, InvalidOperation, Rounded])
 _float32, _float64 = Struct("<f").pack, Struct("<d").pack
 
 
@@ -68,6 +69,13 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
     """`value` in units of 10^-scale, exactly; ValueError if digits would be lost or it doesn't fit `precision`."""
     if not value.is_finite():
         raise ValueError(f"{value} is not a number that decimal({precision},{scale}) can hold")
+    if -30 < value.adjusted() < 60:
+        try:
+            scaled = value.scaleb(scale, _EXACTLY)
+            if scaled == (number := int(scaled)) and -(10**precision) < number < 10**precision:
+                return number
+        except (Inexact, Rounded, InvalidOperation):
+            pass  # more digits than usual: the long way tells whether they fit
     sign, digits, exponent = value.as_tuple()
     number = int("".join(map(str, digits)))
     assert isinstance(exponent, int)

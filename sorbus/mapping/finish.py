@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
-from sorbus.avro.encode import LENGTHS, NULL, SOME_LENGTHS, encoder
+from sorbus.avro.encode import LENGTHS, NULL, SOME, SOME_LENGTHS, encode_unscaled, encoder, unscaled
 from sorbus.mapping.convert import converter
 from sorbus.schema import FieldType
 
@@ -28,4 +29,10 @@ def avro_maker(to: FieldType) -> Callable[[object], bytes]:
             return NULL
         return slowly(made)
 
-    return text if to.kind == "string" else slowly
+    def decimal(made: object) -> bytes:
+        if isinstance(made, Decimal):
+            unit = unscaled(made, to.precision, to.scale)
+            return SOME + encode_unscaled(unit) if to.nullable else encode_unscaled(unit)
+        return slowly(made)
+
+    return text if to.kind == "string" else decimal if to.kind == "decimal" else slowly

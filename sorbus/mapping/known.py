@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Made = TypeVar("Made")
+Raw = bytes | None
+Key = Raw | tuple[Raw, ...]
+"""A value's bytes as they came, or those of all values that a rule takes."""
 MOST = 4096
 LONGEST = 128
-"""Bytes of a value that is remembered."""
+"""Bytes that are remembered as a key."""
 
 
-class Known(dict[bytes | None, Made]):
+class Known(dict[Key, Made]):
     """`known[value]` is `make(value)`, which must depend on nothing else; what it raises isn't remembered.
 
     It holds at most MOST values, and begins anew when it has missed that many sixteen times: a field of which each
@@ -20,16 +23,20 @@ class Known(dict[bytes | None, Made]):
 
     __slots__ = ("_make", "_missed")
 
-    def __init__(self, make: Callable[[bytes | None], Made]) -> None:
+    def __init__(self, make: Callable[..., Made]) -> None:
+        """`make` takes a key, or where keys are tuples their values one by one."""
         super().__init__()
         self._make = make
         self._missed = 0
 
-    def __missing__(self, value: bytes | None) -> Made:
-        made = self._make(value)
+    def __missing__(self, key: Key) -> Made:
+        if isinstance(key, tuple):
+            made, size = self._make(*key), sum([len(each) for each in key if each])
+        else:
+            made, size = self._make(key), len(key) if key else 0
         if len(self) < MOST:
-            if value is None or len(value) <= LONGEST:
-                self[value] = made
+            if size <= LONGEST:
+                self[key] = made
         else:
             self._missed += 1
             if self._missed > 16 * MOST:

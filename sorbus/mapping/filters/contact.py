@@ -18,6 +18,8 @@ from sorbus.mapping.kinds import TEXT
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
+_MANY = 1 << 16
+"""Telephone numbers and e-mail addresses take some 40 us to read: worth 20 MB to know those of a middling company."""
 _STYLES = ("international", "national", "rfc3966")
 
 
@@ -38,7 +40,7 @@ Style = Annotated[str, _check_style]
 
 
 @rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MANY)
 def phone(value: str, region: Region = "") -> str:
     """A telephone number in E.164: `"020 7946 0018" | phone("GB")` is +442079460018.
 
@@ -67,7 +69,7 @@ def phone_extension(value: str, region: Region = "") -> str:
 
 
 @rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MANY)
 def email(value: str) -> str:
     """An e-mail address, checked and in one form (the domain in small letters): `value | trim | email`."""
     from email_validator import EmailNotValidError, validate_email
