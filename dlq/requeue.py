@@ -1,4 +1,7 @@
-"""Sending letters back: to the flow that refused them and to no other, under the same version guard as any event."""
+"""Sending letters back: to the flow that refused them and to no other, under the same version guard as any event.
+
+A source's letter holds a row that wasn't canonical: its producer is asked to read the record again.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from confluent_kafka import KafkaException, Message
 
 from sorbus.bus.kafka import idempotent_producer, kafka_errors
 from sorbus.bus.names import Names
+from sorbus.bus.requests import ask_to_reread
 from sorbus.deadletter import LETTER, DeadLetter
-from sorbus.errors import SorbusError, TransientError
+from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
 
@@ -18,14 +22,11 @@ def requeue(
 ) -> None:
     """Puts `letters` on their flows' requeue topics; the flow's consumer closes each when it has landed.
 
-    A letter older than what the target has changes nothing there, and is closed. SorbusError for a source's letter.
+    A letter older than what the target has changes nothing there, and is closed. A source's letter is closed by its
+    system's producer, if that runs and the record passes now; one that starts tries all of them anyway.
     """
-    for letter in letters:
-        if not letter.flow:
-            raise SorbusError(
-                f"{letter.id}: {letter.system}'s producer could not make this row canonical, so no flow can take"
-                " it; mend the row in the source or the mapping sheet: its next change closes the letter"
-            )
+    ask_to_reread(settings, names, [letter for letter in letters if not letter.flow], done)
+    letters = [letter for letter in letters if letter.flow]
     failed: list[str] = []
 
     def delivered(error: object, _: Message) -> None:

@@ -19,8 +19,9 @@ from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
 from sorbus.bus.published import published_records
 from sorbus.bus.publisher import Outgoing, Publisher
+from sorbus.bus.requests import RereadRequests
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.bus.sweep import open_source_letters, records_below
+from sorbus.bus.sweep import OpenLetter, open_source_letters, records_below
 from sorbus.connector import (
     Batch,
     BoundSource,
@@ -32,11 +33,14 @@ from sorbus.connector import (
     Published,
     Reject,
     Remembers,
+    Rereads,
     Sweep,
+    producer_connector,
 )
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
+from sorbus.privacy.errors import source_privacy
 from sorbus.producers.ear import Ear
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -68,6 +72,8 @@ class ProduceLoop:
     ) -> None:
         self._make = make
         self._system = system.name
+        resources_of = producer_connector(system.system.kind).resources_of
+        self._privacy = {each.name: source_privacy(each, resources_of(each.options)) for each in sources}
         self._has_inbox = bool(getattr(system.connection, "webhook_secret", None))
         self._sources = sources
         self._settings = settings
@@ -79,8 +85,9 @@ class ProduceLoop:
         self._measured_at = 0.0
         self._position: Position | None = None
         self._ear: Ear | None = None
+        self._requests: RereadRequests | None = None
         self._faults = 0
-        self._open_letters: dict[str, set[bytes]] = {}
+        self._open_letters: dict[str, dict[bytes, OpenLetter]] = {}
         self.published = 0
 
     def run(self) -> None:
@@ -115,11 +122,16 @@ class ProduceLoop:
         try:
             book = self._prepare()
             topics = [self._names.dead_letters(source.name) for source in self._sources]
+            if isinstance(producer, Rereads):
+                self._requests = RereadRequests(self._settings, self._names, self._system)
             self._open_letters = open_source_letters(self._settings, topics, self._system)
             if isinstance(producer, Remembers):
                 self._remind(producer, book)
             position = self._listen(producer, read_position(self._settings, self._names, self._system))
             producer.open(position)
+            if isinstance(producer, Rereads):  # the map or the source may have been mended
+                for data_type, letters in self._open_letters.items():
+                    producer.reread(data_type, list(letters))
             self._health.ready()
             _log.info("capturing %s from %s", ", ".join(self._encoders), self._system)
             self._publish_until_stopped(producer, publisher)
@@ -128,6 +140,9 @@ class ProduceLoop:
             producer.close()
             if self._ear is not None:
                 self._ear.close()
+            if self._requests is not None:
+                self._requests.close()
+                self._requests = None
 
     def _remind(self, producer: Remembers, book: SchemaBook) -> None:
         """Tells a poll what is on its topics; where a dead letter is open, that it knows nothing for sure."""
@@ -188,8 +203,16 @@ class ProduceLoop:
                 self._metrics.caught_up()
             if ear is not None:
                 ear.listen(wait if batch is None else 0.0)
+            self._hear_requests(producer)
             self._measure(producer)
         self._commit(producer, publisher)
+
+    def _hear_requests(self, producer: Producer) -> None:
+        """People send letters back: the producer reads those records again."""
+        if self._requests is not None and isinstance(producer, Rereads):
+            for data_type, ids in self._requests.read().items():
+                if data_type in self._topics:
+                    producer.reread(data_type, ids)
 
     def _wait_for(self, error: Unfinished | TransientError, producer: Producer, publisher: Publisher) -> None:
         """What has been read goes out; then it waits. Faults of a source that isn't a poll are the session's end."""
@@ -265,17 +288,17 @@ class ProduceLoop:
         for data_type, ids in self._open_letters.items():
             if not ids:
                 continue
-            for id in ids.intersection(change.id for change in changes if change.data_type == data_type):
+            for id in ids.keys() & {change.id for change in changes if change.data_type == data_type}:
                 key = _letter_id(self._system, data_type, id).encode()
                 publisher.produce(self._names.dead_letters(data_type), key, None, [("sorbus.closed", b"superseded")])
-                ids.discard(id)
+                del ids[id]
 
     def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:
         """Deletes what is older than the sweep."""
         topic = self._names.topic(sweep.data_type)
         gone = 0
         chunk: list[Change] = []
-        spared = self._open_letters.get(sweep.data_type, set()) if sweep.spares_rejected else ()
+        spared = self._open_letters.get(sweep.data_type, {}) if sweep.spares_rejected else ()
         for id in records_below(self._settings, topic, sweep.version):
             if id in spared:
                 continue
@@ -289,7 +312,7 @@ class ProduceLoop:
         _log.info("%s: %d records of %s are gone (swept)", self._system, gone, sweep.data_type)
 
     def _reject(self, reject: Reject, publisher: Publisher) -> None:
-        error = reject.error
+        error = self._privacy[reject.data_type].error(reject.error, reject.id, reject.raw)
         letter = DeadLetter.refused(
             error,
             data_type=reject.data_type,
@@ -299,7 +322,10 @@ class ProduceLoop:
             value=reject.raw,
             id=_letter_id(self._system, reject.data_type, reject.id),
         )
-        self._open_letters.setdefault(reject.data_type, set()).add(reject.id)
+        known = self._open_letters.setdefault(reject.data_type, {})
+        if before := known.get(reject.id):
+            letter = letter.again(*before)
+        known[reject.id] = OpenLetter(letter.attempts, letter.first_at)
         topic, key = self._names.dead_letters(reject.data_type), letter.id.encode()
         try:
             publisher.produce(topic, key, letter.value, letter.to_headers())

@@ -182,6 +182,17 @@ class Hears(Protocol):
         """The next `read` returns these records' states; notices are told again until it has been published."""
 
 
+@runtime_checkable
+class Rereads(Protocol):
+    """A producer that can read single records of its source again."""
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """Batches to come hold these records' states at that time, with higher versions than any before.
+
+        Called after `open`; what wasn't read when the producer is closed is asked for again.
+        """
+
+
 class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 

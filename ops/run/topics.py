@@ -42,6 +42,8 @@ _REQUEUED = {
 }
 # A producer that was away for longer finds by polling what these notices said.
 _INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}
+# Only who runs when it is asked hears it: whoever starts later knows what to do without.
+_REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(_DAY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,9 @@ class Topic:
 
 
 def topics_of(company: Map) -> list[Topic]:
-    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, positions."""
+    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, positions, requests."""
     names = Names(company.topic_prefix)
-    wanted = [Topic(names.positions, 1, _POSITIONS)]
+    wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
     for name, data_type in company.data_types.items():
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
         wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))

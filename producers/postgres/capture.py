@@ -8,9 +8,11 @@ from typing import NamedTuple, cast
 
 from sorbus.avro.encode import NULL, SOME
 from sorbus.connector import BoundSource, Change, Reject
+from sorbus.drift.watch import DriftWatch
 from sorbus.errors import MapError, PermanentError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection
+from sorbus.producers.postgres.drift import example_of, mapped_columns, shape_of, type_name
 from sorbus.producers.postgres.layout import (
     Oids,
     RowLayout,
@@ -51,15 +53,66 @@ class Capture:
         self.children = tuple(children)
         self.key = tuple(options.key) or table.key
         self.is_aggregate = bool(children)
+        self.drift: DriftWatch | None = None
+        """Who is told how the tables look; set before `look`."""
         self._parts = source_parts(source)
+        self._once: dict[str, frozenset[str]] = {}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], RowLayout] = {}
 
     def refresh(self, connection: Connection) -> None:
         """Takes the tables' columns as they are now, since rows read by key come with those."""
+        before = self._tables()
         self.table = read_table(connection, self.table.name) or self.table
         self.children = tuple(
             child._replace(table=read_table(connection, child.table.name) or child.table) for child in self.children
         )
+        if self._tables() != before:
+            self.look()
+
+    def look(self) -> None:
+        """Tells how the tables look now."""
+        for part, table in self._tables().items():
+            if self.drift is not None:
+                oids = oids_of_table(table)
+                self.drift.saw(self.name, table.name, shape_of(oids), self.mapped(part, oids))
+
+    def remember(self, named: Mapping[str, Sequence[str]]) -> None:
+        """Columns that there were when this data type was captured before, for fields that no row is about."""
+        self._once = {part: frozenset(columns) for part, columns in named.items()}
+        self._layouts.clear()
+
+    def named(self) -> dict[str, list[str]]:
+        """What to remember: by part, the columns that fill a field of the same name, and those that once did."""
+        found: dict[str, list[str]] = {}
+        for part, table in self._tables().items():
+            names = [each.source for each in self._parts.get(part, ()) if each.row is None and each.source]
+            once = self._once.get(part, frozenset())
+            if columns := [name for name in names if name in table.columns or name in once]:
+                found[part] = columns
+        return found
+
+    def mapped(self, part: str, oids: Oids) -> dict[str, str]:
+        """The columns that the map reads -> what it makes of them."""
+        once = dict.fromkeys(self._once.get(part, ()), 0)
+        return mapped_columns(self._parts.get(part, ()), {**once, **oids})
+
+    def is_about(self, table: str, oids: Oids) -> bool:
+        """Whether a table is one of ours and looks otherwise than when it was last read."""
+        return any(found.name == table and oids_of_table(found) != oids for found in self._tables().values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the record's table, as it was last read, has every column that the map reads."""
+        return not self.layout("", oids_of_table(self.table)).missing
+
+    def example(self, part: str, column: str, value: bytes | None) -> str:
+        """A column's value as a finding shows it."""
+        item = self.source.schema.by_name[part].type.item if part else None
+        fields = {field.name: field for field in (item.fields if item is not None else self.source.schema.fields)}
+        return example_of(value, column, self._parts.get(part, ()), fields)
+
+    def _tables(self) -> dict[str, Table]:
+        return {"": self.table, **{child.field.name: child.table for child in self.children}}
 
     def layout(self, part: str, oids: Oids) -> RowLayout:
         """How rows with these columns are encoded: the record's own (""), or a list field's items."""
@@ -73,7 +126,9 @@ class Capture:
             else:
                 fields = self.source.schema.fields
             skip = [child.field.name for child in self.children] if not part else []
-            found = self._layouts[memo] = RowLayout(tuple(fields), self._parts.get(part, ()), oids, skip=skip)
+            once = self._once.get(part, frozenset())
+            parts = self._parts.get(part, ())
+            found = self._layouts[memo] = RowLayout(tuple(fields), parts, oids, part=part, skip=skip, once=once)
         return found
 
     def columns(self) -> list[str]:
@@ -102,10 +157,25 @@ class Capture:
         try:
             fields = layout.encode(row)
         except PermanentError as error:
+            self._blame(error, layout, oids, row, id)
             return Reject(self.name, id, version, occurred_at, raw_json(oids, row), error)
         if items is not None:
             fields = self._with_items(layout, fields, items)
         return Change(self.name, id, version, occurred_at, b"".join(fields))
+
+    def _blame(self, error: PermanentError, layout: RowLayout, oids: Oids, row: TextRow, id: bytes) -> None:
+        """Says so where it is a column that has changed which holds the record back."""
+        column = layout.column_of(error.field)
+        if self.drift is None or column is None:
+            return
+        resource, value = self._tables()[layout.part].name, None
+        if column in oids:
+            value = row[list(oids).index(column)]
+            if error.reason == "not canonical" and self.drift.differs(resource, column, type_name(oids[column])):
+                error.reason = "drift"
+        if error.reason == "drift":
+            example = self.example(layout.part, column, value) if value is not None else id.decode(errors="replace")
+            self.drift.held(self.name, resource, column, example, self.mapped(layout.part, oids))
 
     def _with_items(self, layout: RowLayout, fields: list[bytes], items: Mapping[str, Sequence[bytes]]) -> list[bytes]:
         own = dict(zip((step.field.name for step in layout.steps), fields, strict=True))
@@ -143,6 +213,21 @@ class RowShape:
         self.fields = self.layout.fields
         self.id: Callable[[Sequence[object]], bytes] = id_picker(places)
 
+    def wants_examples(self) -> bool:
+        """Whether a finding about this table has no value to show yet."""
+        drift = self.capture.drift
+        return drift is not None and bool(drift.without_example(self.capture.name, self.capture.table.name))
+
+    def show(self, row: Sequence[object]) -> None:
+        """Takes the values that findings lack from a row."""
+        capture, drift = self.capture, self.capture.drift
+        if drift is None:
+            return
+        for column in drift.without_example(capture.name, capture.table.name):
+            value = row[list(self.oids).index(column)] if column in self.oids else None
+            if isinstance(value, bytes):
+                drift.example(capture.name, capture.table.name, column, capture.example("", column, value))
+
 
 def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes]:
     """Makes a record's id of a row whose key columns are at `places`."""
@@ -150,6 +235,11 @@ def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes]:
         return cast("Callable[[Sequence[object]], bytes]", itemgetter(places[0]))
     key = picker(places)
     return lambda row: record_id(cast("Key", key(row)))
+
+
+def oids_of_table(table: Table) -> Oids:
+    """A table's columns with their types."""
+    return {name: column.oid for name, column in table.columns.items()}
 
 
 def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> list[Capture]:

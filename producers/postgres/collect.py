@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
 from sorbus.connector import Change, Reject, Sweep
+from sorbus.errors import PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.fetch import Fetched
 from sorbus.producers.postgres.layout import picker
@@ -31,7 +32,6 @@ from sorbus.producers.postgres.state import State
 
 Fetch = Callable[[Capture, Sequence[Key], Collection[int]], Iterator[tuple[Key, Fetched]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
-_log = logging.getLogger(__name__)
 _change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
 """Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
 
@@ -66,7 +66,11 @@ class _Partial(NamedTuple):
 class Collector:
     """Collects the changes of the data types in `captures`, going on from `state`."""
 
-    def __init__(self, captures: Sequence[Capture], state: State, fetch: Fetch) -> None:
+    def __init__(
+        self, captures: Sequence[Capture], state: State, fetch: Fetch, look: Callable[[Capture], None] | None = None
+    ) -> None:
+        """`look` is called when a data type's tables may have changed: it refreshes the capture."""
+        self._look = look
         self.state = state
         self.in_transaction = False
         self._captures = captures
@@ -177,6 +181,8 @@ class Collector:
         if old is not None and type(new) is PartialRow:
             new = _filled(new, old)
         for shape in readers.roots:
+            if new is not None:
+                shape.show(new)
             if shape.capture.is_aggregate:
                 self._mark(shape.capture, shape.key, old, new)
             else:
@@ -194,8 +200,17 @@ class Collector:
         if new is not None and id is not None:
             self._new_state(shape, new, id, self._next_version())
 
+    def again(self, capture: Capture, keys: Iterable[Key]) -> None:
+        """The records with these keys are read again: `take` has their states."""
+        _, found = self._dirty.setdefault(capture.name, (capture, {}))
+        found.update(dict.fromkeys(keys))
+        self._occurred_at = max(self._occurred_at, time.time_ns() // 1000)
+
     def _new_state(self, shape: RowShape, new: Row, id: bytes, version: int) -> None:
         capture = shape.capture
+        if shape.layout.missing and capture.is_whole:  # from before a column was made or renamed: read what is there
+            self._mark(capture, shape.key, None, new)
+            return
         if type(new) is PartialRow:
             key = cast("Key", shape.key(new))
             self._xids.add(self._xid)
@@ -237,24 +252,28 @@ class Collector:
         oids = {column.name: column.oid for column in relation.columns}
         readers = _Readers(name)
         for capture in self._captures:
+            if self._look is not None and capture.is_about(name, oids):
+                self._look(capture)
             if capture.table.name == name:
-                shape = RowShape(capture, oids)
-                if shape.layout.missing:
-                    _log.warning(
-                        "%s no longer has the column %s that %s is mapped from: mend the mapping sheet",
-                        name,
-                        ", ".join(shape.layout.missing),
-                        capture.name,
-                    )
-                readers.roots.append(shape)
+                readers.roots.append(RowShape(capture, oids))
             for child in capture.children:
                 if child.table.name == name:
+                    if gone := [column for column in child.options.parent if column not in oids]:
+                        raise PermanentError(
+                            f"{name} has lost its column {', '.join(gone)}; mend `children:` of {capture.name}",
+                            reason="key gone",
+                        )
                     places = [names.index(column) for column in child.options.parent]
                     readers.parents.append(_Parent(capture, picker(places)))
         self._readers[relation.oid] = readers
         oid = relation.oid.to_bytes(4, "big")
         self._direct.pop(oid, None)
-        if len(readers.roots) == 1 and not readers.parents and not readers.roots[0].capture.is_aggregate:
+        if (
+            len(readers.roots) == 1
+            and not readers.parents
+            and not readers.roots[0].capture.is_aggregate
+            and not readers.roots[0].wants_examples()
+        ):
             self._direct[oid] = readers.roots[0]
 
     def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:

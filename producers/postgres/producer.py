@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -9,7 +11,8 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Reject, Resource, Step, Sweep
-from sorbus.errors import LostPosition, TransientError
+from sorbus.drift.watch import DriftWatch, has_state
+from sorbus.errors import LostPosition, PermanentError, TransientError
 from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import read_resources
 from sorbus.postgres.connection import Connection as Session
@@ -18,6 +21,7 @@ from sorbus.producers.postgres.capture import Capture, Key, open_captures
 from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES, Collector
 from sorbus.producers.postgres.copy import copy_records
 from sorbus.producers.postgres.fetch import Fetched, fetch
+from sorbus.producers.postgres.layout import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, lsn_text
 from sorbus.producers.postgres.slot import (
@@ -32,8 +36,12 @@ from sorbus.producers.postgres.slot import (
 from sorbus.producers.postgres.slot import connect_replication as _connect_replication
 from sorbus.producers.postgres.state import Copying, State
 from sorbus.producers.postgres.stream import ReplicationStream
+from sorbus.settings import Settings
+from sorbus.state.database import plan_state
 
 _IDLE_STORE = 10.0
+_AT_ONCE = 1000
+_log = logging.getLogger(__name__)
 
 
 class PostgresProducer:
@@ -55,14 +63,18 @@ class PostgresProducer:
         self._collector: Collector | None = None
         self._copy: Iterator[Batch] | None = None
         self._captures: list[Capture] = []
+        self._drift: DriftWatch | None = None
+        self._again: dict[str, dict[bytes, None]] = {}
         self._held: bytes | None = None
         self._wal_end = 0
         self._stored_at = self._beaten_at = time.monotonic()
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
-        """What has to change in the database before its producer can run."""
-        return plan_source(system, sources)
+        """What has to change in the database before its producer can run, and Sorbus's state where there is one."""
+        settings = Settings()
+        state = plan_state(settings.database, system.topic_prefix) if has_state(settings) else []
+        return [*state, *plan_source(system, sources)]
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:
@@ -81,11 +93,13 @@ class PostgresProducer:
         """Connects and prepares the first copy or the stream. LostPosition says what to do; never skips."""
         side = self._side = connect(self._connection, "producer", autocommit=True)
         with postgres_errors(f"opening {self._system.name}"):
+            self._drift = self._drift or DriftWatch.of(self._system.name, self._system.topic_prefix)
             self._captures = open_captures(side, self._sources)
             self._check_publication(side)
             server = self._server(side)
             slot = read_slot(side, self._name)
             state = None if position is None else State.from_position(position)
+            self._look(state)
             if state is not None and (lost := _lost(state, server, slot, self._name)):
                 state, slot = self._after_loss(state, lost), None
         if state is None or slot is None:
@@ -95,6 +109,10 @@ class PostgresProducer:
             self._go_on(state)
         except LostPosition as error:  # the slot is there, but the server has invalidated it
             self._begin_anew(side, server, self._after_loss(state, str(error)))
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """Reads these records by key as soon as the stream is between two transactions."""
+        self._again.setdefault(data_type, {}).update(dict.fromkeys(ids))
 
     def read(self, wait: float) -> Batch | None:
         """The next batch of the first copy or the stream; None when nothing came within `wait` seconds."""
@@ -127,10 +145,25 @@ class PostgresProducer:
     def close(self) -> None:
         """Leaves the slot where it is; nothing is confirmed."""
         self._copy = self._stream = None
+        self._again.clear()
+        if self._drift is not None:
+            self._drift.close()
+            self._drift = None
         for session in (self._replication, self._side):
             if session is not None:
                 session.close()
         self._replication = self._side = None
+
+    def _look(self, state: State | None) -> None:
+        """Compares the tables with what they were when they were last looked at."""
+        for capture in self._captures:
+            if state is not None:
+                capture.remember(state.named.get(capture.name, {}))
+            capture.drift = self._drift
+            capture.look()
+
+    def _named(self) -> dict[str, dict[str, list[str]]]:
+        return {capture.name: found for capture in self._captures if (found := capture.named())}
 
     def _server(self, side: Session) -> str:
         row = side.execute("select system_identifier || '/' || current_database() from pg_control_system()").fetchone()
@@ -159,12 +192,13 @@ class PostgresProducer:
         self._replication, snapshot = create_slot(self._connection, self._name, temporary=False)
         point = snapshot.consistent_point
         if state is None:
-            state = State(server, point, point)
+            state = State(server, point, point, named=self._named())
         else:
             state = replace(state, server=server, lsn=point, version=max(state.version, point), transaction=0, done=0)
         self._copy = self._copy_batches(state, snapshot.name)
 
     def _go_on(self, state: State) -> None:
+        state = replace(state, named=self._named())
         names = {capture.name for capture in self._captures}
         if self._replication is not None:
             self._replication.close()
@@ -181,12 +215,36 @@ class PostgresProducer:
             self._replication.close()
         self._replication = _connect_replication(self._connection, self._name)
         self._stream = ReplicationStream(self._replication, self._name, self._name, state.lsn)
-        self._collector = Collector(self._captures, state, self._fetch)
+        self._collector = Collector(self._captures, state, self._fetch, self._refresh)
         self._held, self._wal_end = None, 0
 
     def _fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
         with connect(self._connection, "fetch") as session:
             yield from fetch(session, capture, keys, after)
+
+    def _refresh(self, capture: Capture) -> None:
+        assert self._side is not None
+        with postgres_errors(f"looking at the tables of {capture.name}"):
+            capture.refresh(self._side)
+
+    def _read_again(self, collector: Collector) -> None:
+        """Some of the records that somebody wants to have read again."""
+        by_name = {capture.name: capture for capture in self._captures}
+        data_type, ids = next(iter(self._again.items()))
+        some = [id for id, _ in zip(ids, range(_AT_ONCE), strict=False)]
+        for id in some:
+            del ids[id]
+        if not ids:
+            del self._again[data_type]
+        if (capture := by_name.get(data_type)) is not None:
+            found = (record_key(id, len(capture.key)) for id in some)
+            keys = [key for key in found if key is not None]
+            try:
+                collections.deque(self._fetch(capture, keys, ()), maxlen=0)
+            except PermanentError as error:  # another key than when those records were held back
+                _log.warning("%s: records of %s can't be read again: %s", self._system.name, data_type, error)
+                return
+            collector.again(capture, keys)
 
     def _copy_batches(self, state: State, snapshot: str) -> Iterator[Batch]:
         for capture in self._captures:
@@ -251,6 +309,8 @@ class PostgresProducer:
         if collector.state.recopy:
             self._go_on(collector.state)
             return self.read(wait)
+        if self._again and not collector.in_transaction and not collector.has_work:
+            self._read_again(collector)
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:

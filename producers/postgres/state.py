@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
 from sorbus.connector import Position
@@ -23,7 +24,8 @@ class Copying:
 class State:
     """Where to go on. `lsn`: the end of the last whole transaction; `transaction` and `done`: how many of the next
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
-    whose first copy is complete; `server`: the cluster's system identifier and the database.
+    whose first copy is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
+    part -> columns that fill the fields which no row of the map is about.
     """
 
     server: str
@@ -34,6 +36,7 @@ class State:
     copied: tuple[str, ...] = ()
     recopy: tuple[str, ...] = ()
     copying: Copying | None = None
+    named: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def to_position(self) -> Position:
         """As plain JSON."""
@@ -55,6 +58,7 @@ class State:
                 "records": copying.records,
                 "sweep": copying.sweep,
             },
+            "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
         }
 
     @classmethod
@@ -70,6 +74,7 @@ class State:
             done=int(str(read.get("done", 0))),
             copied=tuple(cast("list[str]", read.get("copied", []))),
             recopy=tuple(cast("list[str]", read.get("recopy", []))),
+            named=cast("dict[str, dict[str, list[str]]]", read.get("named", {})),
         )
         if copying is None:
             return made

@@ -36,6 +36,11 @@ class Names:
         """Where each producer goes on; key = system."""
         return f"{self.prefix}sorbus.positions"
 
+    @property
+    def requests(self) -> str:
+        """What people ask of producers; key = system."""
+        return f"{self.prefix}sorbus.requests"
+
     def group(self, flow: str) -> str:
         """The consumer group of a flow."""
         return f"{self.prefix}sorbus.{flow}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
@@ -29,15 +30,24 @@ def records_below(settings: Settings, topic: str, version: int) -> Iterator[byte
         consumer.close()
 
 
-def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> dict[str, set[bytes]]:
-    """The ids of the records that have an open dead letter of `system`'s producer on `topics`, by data type."""
+class OpenLetter(NamedTuple):
+    """How often a record was tried, and when it first failed (microseconds since 1970)."""
 
-    def record_of(letter: DeadLetter) -> tuple[str, bytes] | None:
-        return (letter.data_type, letter.record_id) if not letter.flow and letter.system == system else None
+    attempts: int
+    first_at: int
 
-    found: dict[str, set[bytes]] = {}
-    for data_type, record_id in open_letters(settings, topics, f"letters-{system}", record_of).values():
-        found.setdefault(data_type, set()).add(record_id)
+
+def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> dict[str, dict[bytes, OpenLetter]]:
+    """The records that have an open dead letter of `system`'s producer on `topics`: data type -> id -> letter."""
+
+    def record_of(letter: DeadLetter) -> tuple[str, bytes, OpenLetter] | None:
+        if letter.flow or letter.system != system:
+            return None
+        return letter.data_type, letter.record_id, OpenLetter(letter.attempts, letter.first_at)
+
+    found: dict[str, dict[bytes, OpenLetter]] = {}
+    for data_type, record_id, letter in open_letters(settings, topics, f"letters-{system}", record_of).values():
+        found.setdefault(data_type, {})[record_id] = letter
     return found
 
 

@@ -79,6 +79,15 @@ class DriftWatch:
         with self._lock:
             return self._shapes.get(resource)
 
+    def current(self, data_type: str, resource: str) -> Shape:
+        """How a resource looked last: as it was accepted, with every open finding."""
+        with self._lock:
+            shape = dict(self._shapes.get(resource, {}))
+            for key, entry in self._open.items():
+                if key[:2] == (data_type, resource):
+                    shape = accepted_with(shape, key[2], key[3], entry.drift.now)
+            return shape
+
     def accept(self, resource: str, shape: Shape) -> None:
         """This is how the resource looks."""
         with self._lock:
@@ -131,6 +140,15 @@ class DriftWatch:
             for key, entry in self._open.items():
                 if key[:3] == (data_type, resource, field) and not entry.example and example:
                     entry.example, entry.is_new = example[:200], True
+
+    def without_example(self, data_type: str, resource: str) -> list[str]:
+        """The fields that are new or of another kind and have no value to show yet."""
+        with self._lock:
+            return [
+                key[2]
+                for key, entry in self._open.items()
+                if key[:2] == (data_type, resource) and key[3] != "missing" and not entry.example
+            ]
 
     def differs(self, resource: str, field: str, kind: str) -> bool:
         """Whether a field is of another kind than was accepted."""

@@ -1,0 +1,101 @@
+"""What people ask of running producers: to read a record again. Kept nowhere else, because nothing is lost with it:
+
+a producer that starts reads again every record that has an open dead letter, whoever asked or not.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message
+
+from sorbus.bus.kafka import all_partitions, as_error, bytes_of, idempotent_producer, kafka_errors, topic_reader
+from sorbus.bus.names import Names
+from sorbus.deadletter import DeadLetter
+from sorbus.errors import SorbusError, TransientError
+from sorbus.settings import Settings
+
+_EVERY = 0.5
+
+
+class RereadRequests:
+    """What has been asked of one system's producer since this was made."""
+
+    def __init__(self, settings: Settings, names: Names, system: str) -> None:
+        """TransientError without Kafka. Where there is no such topic yet (`sorbus apply` makes it), nothing comes."""
+        self._system, self._topic = system, names.requests
+        self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}")
+        self._looked_at = time.monotonic()
+        try:
+            partitions = all_partitions(self._consumer, self._topic, OFFSET_END)
+            with kafka_errors(f"reading {self._topic}"):
+                self._consumer.assign(partitions)
+        except SorbusError:
+            self.close()
+            raise
+        if not partitions:
+            self.close()
+
+    def read(self) -> dict[str, list[bytes]]:
+        """Data type -> ids of records to read again; what is there at once, and seldom more than twice a second."""
+        now = time.monotonic()
+        if self._consumer is None or now - self._looked_at < _EVERY:
+            return {}
+        self._looked_at = now
+        found: dict[str, dict[bytes, None]] = {}
+        with kafka_errors(f"reading {self._topic}"):
+            messages = self._consumer.consume(1000, 0.0)
+        for message in messages:
+            if failure := message.error():
+                if failure.code() != KafkaError._PARTITION_EOF:
+                    raise as_error(failure, f"reading {self._topic}")
+            elif bytes_of(message.key()).decode(errors="replace") == self._system:
+                data_type, id = _asked(message)
+                found.setdefault(data_type, {})[id] = None
+        return {data_type: list(ids) for data_type, ids in found.items()}
+
+    def close(self) -> None:
+        """Listens no more."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with kafka_errors("closing a reader"):
+                consumer.close()
+
+
+def ask_to_reread(
+    settings: Settings, names: Names, letters: Sequence[DeadLetter], done: Callable[[int], None] | None = None
+) -> None:
+    """Asks the producers of sources' letters to read those records again. TransientError when Kafka doesn't take it."""
+    failed: list[str] = []
+
+    def delivered(error: object, _: Message) -> None:
+        if error is not None:
+            failed.append(str(error))
+        elif done is not None:
+            done(1)
+
+    producer = idempotent_producer(settings, "reread")
+    for letter in letters:
+        value = json.dumps({"data_type": letter.data_type, "id": letter.record_id.decode("utf-8", "surrogateescape")})
+        while True:
+            try:
+                producer.produce(names.requests, value, letter.system, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+            except KafkaException as error:
+                raise TransientError(f"{letter.id} can't be asked for: {error}") from error
+    with kafka_errors("asking producers to read records again"):
+        left = producer.flush(30.0)
+    if left or failed:
+        raise TransientError(f"{left + len(failed)} records were not asked for: {failed[0] if failed else 'no answer'}")
+
+
+def _asked(message: Message) -> tuple[str, bytes]:
+    try:
+        found = json.loads(message.value() or b"{}")
+        return str(found["data_type"]), str(found["id"]).encode("utf-8", "surrogateescape")
+    except (ValueError, KeyError, TypeError):
+        return "", b""
