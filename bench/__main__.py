@@ -5,6 +5,7 @@ examples:
   python -m bench --quick             one short round each, to see that everything runs
   python -m bench --no-peers          Sorbus alone, after a change to it
   python -m bench --only Debezium     one contender
+  python -m bench --only rules        what ten mapping rules cost: in one process, then Sorbus with and without them
   python -m bench --json              the result as JSON on the screen, for another program
   python -m bench --use-running       on servers that already listen on the ports (they are wiped!)
   python -m bench.memory              the five-million-row first copy, with its memory
@@ -23,12 +24,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import ceiling, chain
+from bench import ceiling, chain, rules
 from bench.debezium import Debezium, NotHereError
 from bench.figures import Course, Figure, Notebook
-from bench.ours import Sorbus
+from bench.ours import RULED_MAP, Sorbus
 from bench.processes import end_in_order
-from bench.report import CEILING, OURS, PEER, Report, machine
+from bench.report import CEILING, OURS, PEER, RULED, Report, machine
 from bench.servers import Servers, UnreachableError, running
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -46,6 +47,7 @@ def contenders(peers: Path | None) -> dict[str, Contender]:
         found[PEER] = lambda *rest: chain.run(Debezium(debezium), *rest)
         found[CEILING] = lambda *rest: ceiling.run(scripts, *rest)
     found[OURS] = lambda *rest: chain.run(Sorbus(), *rest)
+    found[RULED] = lambda *rest: chain.run(Sorbus(RULED_MAP), *rest)
     return found
 
 
@@ -98,7 +100,9 @@ def main() -> int:
         "--peers-folder", type=Path, default=HOUSE.parent / "shared" / "peers", metavar="FOLDER",
         help="where debezium/ and ceiling/ are (default: ../shared/peers beside the checkout)",
     )  # fmt: skip
-    parser.add_argument("--only", choices=(PEER, CEILING, OURS), action="append", help="just this one; may be repeated")
+    parser.add_argument(
+        "--only", choices=(PEER, CEILING, OURS, "rules"), action="append", help="just this one; may be repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument(
         "--use-running", action="store_true", help="use servers that already run on the ports, wiping them"
@@ -114,7 +118,12 @@ def main() -> int:
     peers = options.peers_folder if options.peers else None
     if peers is not None and not peers.is_dir():
         parser.error(f"no folder {peers}: name the peers' with --peers-folder, or measure without them, --no-peers")
-    chosen = {name: run for name, run in contenders(peers).items() if not options.only or name in options.only}
+    only = set(options.only or (PEER, CEILING, OURS)) | ({OURS, RULED} if "rules" in (options.only or ()) else set())
+    chosen = {name: run for name, run in contenders(peers).items() if name in only}
+    if RULED in chosen:
+        print(
+            rules.as_markdown(rules.measure()), end="\n\n", file=sys.stderr if options.json else sys.stdout, flush=True
+        )
     try:
         with (
             tempfile.TemporaryDirectory(prefix="sorbus-bench-") as folder,

@@ -1,6 +1,7 @@
 """Sorbus itself, as its users run it: `apply`, then one process each for the producer and the flow's consumer.
 
-Everything is on: headers, registry, transactions, version guard, metrics. The map is bench/map/map.yaml.
+Everything is on: headers, registry, transactions, version guard, metrics. The map is bench/map/map.yaml; the same with
+ten rules is bench/ruled/map.yaml.
 """
 
 import subprocess
@@ -11,6 +12,7 @@ from bench.processes import Child
 from bench.servers import Servers
 
 MAP = Path(__file__).parent / "map" / "map.yaml"
+RULED_MAP = Path(__file__).parent / "ruled" / "map.yaml"
 SYSTEM = "src"
 FLOW = "bench_customer-to-dst"
 
@@ -22,7 +24,8 @@ class Sorbus:
     topic = "bench_customer"
     table = "sorbus_customers"
 
-    def __init__(self) -> None:
+    def __init__(self, map_path: Path = MAP) -> None:
+        self._map = map_path
         self._folder = Path()
         self._environment: dict[str, str] = {}
         self._running: dict[str, Child] = {}
@@ -62,4 +65,4 @@ class Sorbus:
         self._running[verb] = Child.start(verb, self._command(verb, argument), self._folder, self._environment)
 
     def _command(self, *arguments: str) -> list[str]:
-        return [str(Path(sys.executable).parent / "sorbus"), "--map", str(MAP), *arguments]
+        return [str(Path(sys.executable).parent / "sorbus"), "--map", str(self._map), *arguments]

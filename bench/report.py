@@ -11,6 +11,7 @@ from typing import Any
 from bench.figures import Figure, medians
 
 OURS, PEER, CEILING = "Sorbus", "Debezium", "ceiling"
+RULED = "Sorbus with ten rules"
 # A machine that others used for more than this many cores in a measurement isn't ours alone: said below the table.
 CROWDED = 0.25
 # A latency at a rate that wasn't kept is another rate's latency.
@@ -48,7 +49,7 @@ class Report:
     def as_markdown(self) -> str:
         """The table of medians."""
         found = medians(self.figures)
-        names = [name for name in (PEER, CEILING, OURS) if any(name in of for of in found.values())]
+        names = [name for name in (PEER, CEILING, OURS, RULED) if any(name in of for of in found.values())]
         rounds = 1 + max((figure.round for figure in self.figures), default=0)
         lines = [
             f"# Bench of {self.began}",
