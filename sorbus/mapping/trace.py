@@ -1,0 +1,123 @@
+"""A rule run slowly, to be looked at: every step with the value that it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sorbus.mapping.failure import RuleError, shown
+from sorbus.mapping.filters import FILTERS, Table
+from sorbus.mapping.operators import SIGNS
+from sorbus.mapping.part import Part
+from sorbus.mapping.rule import Rule
+
+_COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq": ">=", "in": "in", "notin": "not in"}
+
+
+class Step(NamedTuple):
+    """One step of a rule: `value`, `record.first`, `truncate(60)`; what it gave, or why it refused."""
+
+    name: str
+    value: object
+    error: str = ""
+
+
+class Trace(NamedTuple):
+    """A rule's steps in the order in which they are worked out; the last one's value is the rule's."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def value(self) -> object:
+        """What the rule gives; None where it refuses."""
+        return self.steps[-1].value
+
+    @property
+    def error(self) -> str:
+        """Why the rule refuses; empty where it doesn't."""
+        return self.steps[-1].error
+
+    def __str__(self) -> str:
+        """`value "  a " -> trim "a" -> upper "A"`."""
+        return " -> ".join(f"{step.name} {step.error or shown(step.value)}" for step in self.steps)
+
+
+def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
+    """Runs a rule step by step. It doesn't raise for a value that the rule refuses: the last step says so."""
+    steps: list[Step] = []
+    try:
+        for name, part in _steps(rule.whole, value, record):
+            try:
+                steps.append(Step(name, part.run(value, record)))
+            except RuleError as error:
+                return Trace((*steps, Step(name, None, str(error))))
+        result = rule.exactly(value, record)
+    except RuleError as error:
+        return Trace((*steps, Step(steps[-1].name if steps else "rule", None, str(error))))
+    return Trace((*steps, Step("rule", result))) if not steps or steps[-1].value != result else Trace(tuple(steps))
+
+
+def _steps(part: Part, value: object, record: Mapping[str, object]) -> Iterator[tuple[str, Part]]:
+    """What is worked out, innermost first; of a condition's branches only the one that is taken."""
+    if part.written:
+        yield written(part), part
+        return
+    if part.form == "if":
+        test, then, other = part.parts
+        yield from _steps(test, value, record)
+        yield from _steps(then if test.run(value, record) else other, value, record)
+        return
+    # What need not be worked out at all (behind `or`), or may fail (before `default`), is no step of its own.
+    for each in () if part.form in ("and", "or", "chain", "forgiving") else part.parts:
+        if not each.written:
+            yield from _steps(each, value, record)
+    yield (_filter(part) if part.form == "filter" else written(part)), part
+
+
+def written(part: Part) -> str:
+    """A part as people would write it."""
+    if part.written:
+        return _constant(part.constant)
+    inner = part.parts
+    match part.form:
+        case "value":
+            return "value"
+        case "field":
+            return f"record.{part.name}" if part.name.isidentifier() else f'record["{part.name}"]'
+        case "entry":
+            return f"{written(inner[0])}.{part.name}"
+        case "filter":
+            return f"{written(inner[0])} | {_filter(part)}"
+        case "if":
+            return f"{written(inner[1])} if {written(inner[0])} else {written(inner[2])}"
+        case "not" | "negative":
+            return f"{'not ' if part.form == 'not' else '-'}{written(inner[0])}"
+        case "none":
+            return f"{written(inner[0])} is none"
+        case "forgiving":
+            return written(inner[0])
+        case "list":
+            return f"[{', '.join(map(written, inner))}]"
+        case _:
+            sign = {"concat": "~", "compare": _COMPARED.get(part.name, ""), "arithmetic": SIGNS.get(part.name, "")}
+            return f" {sign.get(part.form, part.form)} ".join(map(written, inner))
+
+
+def _filter(part: Part) -> str:
+    """A filter with the arguments that aren't its defaults."""
+    arguments = list(part.parts[1:])
+    defaults = [each.default for each in list(FILTERS[part.name].signature.parameters.values())[1:]]
+    if len(arguments) <= len(defaults):
+        while arguments and arguments[-1].written and arguments[-1].constant == defaults[len(arguments) - 1]:
+            arguments.pop()
+    return f"{part.name}({', '.join(map(written, arguments))})" if arguments else part.name
+
+
+def _constant(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Table):
+        return f'"{value.name}"'
+    return f"[{', '.join(map(_constant, value))}]" if isinstance(value, list) else str(value)
