@@ -96,6 +96,7 @@ class Operation(_Written):
     )
     returned_id: JsonPath = Field(default="", description="Where the answer holds the new id, if not the record.")
     partial: bool = Field(default=False, description="Fields that are left out stay as they are (update).")
+    emptied_by: Literal["null", "text"] = Field(default="null", description="What empties a text: null, or no letters.")
 
 
 class Listing(_Written):

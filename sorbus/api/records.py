@@ -15,7 +15,7 @@ from sorbus.api.interface import Answer, Api, Call, Found, Json, MakeApi, Page, 
 from sorbus.api.pagination import Place, after_page, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
-from sorbus.api.requests import if_match, merged, placed, request, request_with, revision_of
+from sorbus.api.requests import emptied, if_match, merged, placed, request, request_with, revision_of
 from sorbus.api.values import write_moment
 from sorbus.errors import PermanentError, SorbusError, TransientError
 
@@ -169,7 +169,8 @@ class RecordsApi:
         if current is not None and not operation.partial:
             fields = merged(about, current.record, fields)
         values = self._values(id=id, **revision_of(about, current))
-        return request_with(operation, values, placed(about, fields), if_match(about, current))
+        sent = placed(about, emptied(about, operation, fields))
+        return request_with(operation, values, sent, if_match(about, current))
 
     def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
         """See `Api`. Reads the record if that is needed and `current` is None."""

@@ -66,6 +66,28 @@ def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
     return _over(whole, fields)
 
 
+def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Record:
+    """Fields as an update sends them: an empty text in place of null, where that is what empties a text.
+
+    What is no text is left out then: the application has no way to empty it.
+    """
+    if operation.emptied_by == "null":
+        return fields
+    made: Record = _without_null(fields)
+    for path, field in resource.fields.items():
+        if field.kind != "text" and "[]" not in path and read_path(made, path) == "":
+            drop_path(made, path)
+    return made
+
+
+def _without_null(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _without_null(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_null(inner) for inner in value]
+    return "" if value is None else value
+
+
 def form_fields(body: Json, name: str = "") -> dict[str, str]:
     """A body as a form: nested names in brackets, `address[city]`, `items[0][price]`; null as an empty text."""
     if isinstance(body, Mapping):
