@@ -15,6 +15,7 @@ from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
 from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
+from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, Unfinished
 from sorbus.mapping.failure import closest
 from sorbus.producers.http.options import HttpSource
@@ -26,6 +27,7 @@ from sorbus.settings import Settings
 from sorbus.state import State, plan_state
 
 _APPLICATION = "sorbus.application"
+_MANY = 200
 _SHOW_LIFE = 0.5
 """Seconds of reading without a result after which the loop gets its turn: to commit, to hear, to be seen alive."""
 
@@ -45,6 +47,7 @@ class HttpProducer:
         self._tracks = [
             Track(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
         ]
+        self._drift: DriftWatch | None = None
         self._transport: Transport | None = None
         self._api: Api | None = None
         self._stored: Position = {}
@@ -89,8 +92,10 @@ class HttpProducer:
     def open(self, position: Position | None) -> None:
         """Prepares to go on; the first request is the first `read`'s. LostPosition for another application."""
         position = self._same_application(position)
+        self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
         for track in self._tracks:
             track.restore(position.get(track.name))
+            track.begin(self._drift)
         self._stored = position
         self._transport = open_transport(self._application, State.of(self._system.topic_prefix))
         self._api = open_api(self._transport)
@@ -101,6 +106,15 @@ class HttpProducer:
             for track in self._tracks:
                 if track.resource == notice.resource:
                     track.hear(notice.id, deleted=notice.deleted)
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """Looks at these records next; where there are many, reads all."""
+        for track in self._tracks:
+            if track.name == data_type and len(ids) > _MANY:
+                track.list_anew()
+            elif track.name == data_type:
+                for id in ids:
+                    track.hear(id.decode(errors="replace"), deleted=False)
 
     def read(self, wait: float) -> Batch | None:
         """What a page or a look brought; None when nothing is due within `wait` seconds.
@@ -144,6 +158,8 @@ class HttpProducer:
 
     def close(self) -> None:
         """Ends its connections."""
+        if self._drift is not None:
+            self._drift.close()
         if self._transport is not None:
             self._transport.close()
 

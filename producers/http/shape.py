@@ -32,7 +32,9 @@ class RecordShape:
         assert isinstance(options, HttpSource)
         parts = assign_source(source.mapping, system, source.name, source.schema, options.resources, source.lookups)
         self._fields: list[Encode] = []
-        own = _Part(parts.get("", ()), resource.fields)
+        self.assignments = parts.get("", ())
+        """What fills the record's own fields."""
+        own = _Part(self.assignments, resource.fields)
         for field in source.schema.fields:
             if field.name in options.lists:
                 path = resource.lists.get(options.lists[field.name], options.lists[field.name])

@@ -15,8 +15,10 @@ from sorbus.api.description import ApiResource
 from sorbus.api.interface import Api, Page, Record
 from sorbus.avro.encode import EPOCH
 from sorbus.connector import BoundSource, Published
+from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.map.timing import longest_pause
+from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.memory import Memory
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Steps
@@ -76,15 +78,19 @@ class Track:
         self._what = f"{options.resource} of {system}"
         self._lists_by_changes = resource.list is None
         rules = rules_of(options, resource, self._what)
-        encode = RecordShape(source, system, resource).encode
+        shape = RecordShape(source, system, resource)
+        self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
         self.is_done = False
-        self._memory = Memory(source.name, encode, updated_of(resource), can_look=rules.can_look)
+        self._memory = Memory(
+            source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
+        )
         self._reader = Reader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
         self._shape, self._listed_shape = fingerprint(source, resource), ""
         self._runs: dict[Job, _Run] = {}
         self._next: dict[Job, float] = {"changes": 0.0, "everything": 0.0}
         self._not_before, self._faults = 0.0, 0
         self._told: dict[str, bool] = {}
+        self._always: list[JsonValue] = []
         self._look: _Run | None = None
         self._tries = 0
         self._metrics: PollMetrics | None = None
@@ -105,8 +111,13 @@ class Track:
         state.copying = Copying(str(copying[0]), _whole(copying[1]), _whole(copying[2]) or 0) if copying else None
         self._memory.deleted_version = _whole(found.get("deleted_version")) or 0
         self._listed_shape = str(found.get("shape", ""))
+        self._always = [str(path) for path in cast("list[JsonValue]", found.get("always") or [])]
         if state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
             self._next["everything"] = self._next_compare(state.compared_at / 1_000_000)
+
+    def begin(self, drift: DriftWatch) -> None:
+        """From now on records are compared with how they looked before; called after `restore`."""
+        self._watch.begin(drift, map(str, self._always))
 
     def position(self) -> JsonValue:
         """Where to go on, as JSON."""
@@ -118,11 +129,16 @@ class Track:
             "copying": None if copying is None else [copying.after, copying.newest, copying.records],
             "deleted_version": self._memory.deleted_version,
             "shape": self._listed_shape,
+            "always": list(sorted(self._watch.always) or self._always),
         }
 
     def recopy(self) -> None:
         """Publishes every record again, with the next list."""
         self._memory.doubt_all()
+        self._next["everything"] = 0.0
+
+    def list_anew(self) -> None:
+        """Reads every record, sooner than it would."""
         self._next["everything"] = 0.0
 
     def hear(self, id: str, *, deleted: bool) -> None:
@@ -197,6 +213,7 @@ class Track:
         if "changes" not in self._runs and self._due("changes") <= now:
             self._runs["changes"] = _Run(self._reader.changes(), now)
         if "everything" not in self._runs and self._due("everything") <= now:
+            self._watch.begin_list()
             self._runs["everything"] = _Run(self._reader.everything(), now)
         return "changes" if "changes" in self._runs else "everything"
 
@@ -204,6 +221,7 @@ class Track:
         del self._runs[job]
         self._next[job] = self._next_poll()
         if job == "everything":
+            self._watch.end_list()
             again = self._reader.again
             if again:
                 self._next[job] = 0.0
