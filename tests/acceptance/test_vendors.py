@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from ruamel.yaml import YAML
 
 from sorbus.api.connection import HttpConnection, application
 from sorbus.api.description import ApiField, ApiResource, Description
@@ -19,15 +24,20 @@ from sorbus.api.path import write_path
 from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
 from sorbus.api.values import to_json
-from sorbus.connector import BoundSystem
-from sorbus.errors import PermanentError
+from sorbus.connector import BoundSystem, Delivery
+from sorbus.consumers.http.consumer import HttpConsumer
+from sorbus.errors import PermanentError, Unfinished
+from sorbus.map.load import load_map
 from sorbus.map.model import System
 from sorbus.state import State
 from sorbus.state.database import migrate
 from tests.acceptance.conftest import Report
 from tests.acceptance.real import SPECS, prism, stripe_mock
+from tests.api.applications import Asked, Reply, answering
+from tests.consumers.gadgets import Writer
 
 pytestmark = pytest.mark.real
+EXAMPLE = Path(__file__).parents[2] / "examples" / "saas" / "map.yaml"
 SAMPLES: dict[str, object] = {
     "text": "Sample",
     "integer": 7,
@@ -149,6 +159,108 @@ def opened(database: str, tmp_path: Path) -> Iterator[Callable[[str, str, dict[s
             return Audit(open_api(transport), transport.description)
 
         yield open
+
+
+CUSTOMER = {
+    "name": "Køge Gruppe A/S",
+    "number": "4711",
+    "kind": "ORGANISATION",
+    "status": "ACTIVE",
+    "email": "ada@example.test",
+    "phone": "+45 12 34 56 78",
+    "tax_number": "DK12345678",
+    "currency": "DKK",
+    "billing_address_line1": "Torvet 1",
+    "billing_address_city": "Køge",
+    "billing_address_postal_code": "4600",
+    "billing_address_country": "DK",
+}
+INVOICE = {
+    "number": "INV-1",
+    "kind": "SALES_INVOICE",
+    "status": "APPROVED",
+    "customer_id": "7",
+    "issued_on": date(2026, 11, 24),
+    "due_on": date(2026, 12, 24),
+    "currency": "DKK",
+    "total_amount": Decimal("149.85"),
+    "lines": [
+        {
+            "net_amount": Decimal("149.85"),
+            "description": "Work",
+            "quantity": Decimal("1.5"),
+            "unit_price": Decimal("99.90"),
+        }
+    ],
+}
+Life = Callable[[str, str, dict[str, object], dict[str, object], dict[str, object]], None]
+
+
+@pytest.fixture
+def live(make_database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Life:
+    """Makes, changes and deletes a record by a flow of the example map whose applications are mock servers."""
+    monkeypatch.setenv("SORBUS_DATABASE", make_database(""))
+    written = EXAMPLE.read_text("utf-8")
+    for name in set(re.findall(r"\$\{(\w+)\}", written)):
+        monkeypatch.setenv(name, "sk_test_123" if name == "STRIPE_KEY" else str(uuid.uuid4()))
+
+    def live(
+        flow: str, system: str, given: dict[str, object], record: dict[str, object], change: dict[str, object]
+    ) -> None:
+        shutil.copytree(EXAMPLE.parent, tmp_path / "saas", dirs_exist_ok=True)
+        document = YAML(typ="safe").load(written)
+        document["systems"][system]["connection"].update(given)
+        document["topic_prefix"] = f"{system}."
+        (tmp_path / "saas" / "map.yaml").write_text(json.dumps(document), "utf-8")
+        bound = load_map(tmp_path / "saas" / "map.yaml").flow(flow)
+        for step in HttpConsumer.plan(bound):
+            if step.apply:
+                step.apply()
+        consumer = HttpConsumer(bound)
+        consumer.open()
+        writer = Writer(bound.schema)
+        blank = {field.name: field.default if field.has_default else None for field in bound.schema.fields}
+        for version, state in ((1, record), (2, {**record, **change}), (3, None)):
+            whole = None if state is None else {**blank, **state}
+            assert deliver(consumer, [writer.delivery("7", version, whole)]) == []
+        consumer.close()
+
+    return live
+
+
+def deliver(consumer: HttpConsumer, deliveries: list[Delivery]) -> list[str]:
+    """Calls it again while it is unfinished; the refusals' words."""
+    while True:
+        try:
+            return [str(refusal.error) for refusal in consumer.apply(deliveries)]
+        except Unfinished as error:
+            time.sleep(min(error.retry_after, 1.0))
+
+
+def token(_: Asked) -> Reply:
+    return (
+        200,
+        {"Content-Type": "application/json"},
+        b'{"access_token": "a", "token_type": "Bearer", "expires_in": 1800}',
+    )
+
+
+def test_customers_and_invoices_reach_xero_by_the_example_map(live: Life, tmp_path: Path, report: Report) -> None:
+    with prism(tmp_path, SPECS / "xero" / "xero_accounting.yaml") as server, answering(token) as (tokens, _):
+        given: dict[str, object] = {"base_url": server.url, "token_url": f"{tokens}/token"}
+        live("customer-to-accounting", "accounting", given, CUSTOMER, {"email": "new@example.test"})
+        live("invoice-to-accounting", "accounting", given, INVOICE, {"due_on": date(2026, 12, 31)})
+    log = (tmp_path / "prism.log").read_text("utf-8", "replace")
+    violations = [line for line in log.splitlines() if "Violation: request" in line]
+    sent = [word for word in ("put /Contacts", "post /Contacts/", "put /Invoices", "post /Invoices/") if word in log]
+    report(f"Xero by the example map: {log.count('Request received')} requests, {len(violations)} violations; {sent}")
+    assert violations == []
+    assert len(sent) == 4, log[-3000:]
+
+
+def test_customers_reach_stripe_by_the_example_map(live: Life, tmp_path: Path) -> None:
+    with stripe_mock(tmp_path) as server:
+        live("customer-to-checkout", "checkout", {"base_url": server.url}, CUSTOMER, {"email": "new@example.test"})
 
 
 Opened = Callable[[str, str, dict[str, object]], Audit]
