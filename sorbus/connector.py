@@ -8,7 +8,7 @@ points `sorbus.producers` or `sorbus.consumers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -68,6 +68,8 @@ class BoundFlow:
     options: BaseModel
     system: BoundSystem
     lookups: Lookups = field(default_factory=dict)
+    ask: str = ""
+    """Who knows more about the records: the owner of their system of record."""
 
 
 class Change(NamedTuple):
@@ -235,7 +237,7 @@ class Consumer(Protocol):
 class Preview(NamedTuple):
     """What delivering a record would do: `action` in a word, `why` in a sentence, `request` as it would be sent."""
 
-    action: Literal["create", "update", "delete", "link", "ask", "nothing", "refuse"]
+    action: Literal["create", "update", "delete", "link", "ask", "nothing", "refuse", "wait", "hold"]
     why: str
     request: JsonValue = None
 
@@ -246,6 +248,29 @@ class Previews(Protocol):
 
     def preview(self, delivery: Delivery) -> Preview:
         """What `apply` would do with it just now; changes nothing anywhere."""
+
+
+class Erased(NamedTuple):
+    """What erasing a deleted record in a target found: rows blanked (or to be blanked), and what a person must do."""
+
+    rows: int
+    left: str = ""
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """A consumer that can take what a delivered delete leaves of a record's personal fields out of its target."""
+
+    def erase(self, id: str, *, dry_run: bool = False) -> Erased:
+        """Blanks them, and says what is there still. Safe to run again. TransientError, AuthError, PermanentError."""
+
+
+@runtime_checkable
+class Needs(Protocol):
+    """A consumer that knows what its target can't be without."""
+
+    def needs(self) -> Mapping[str, str]:
+        """Canonical field -> the target's field that it alone fills and that must have a value. After `open`."""
 
 
 class CatalogField(NamedTuple):

@@ -10,8 +10,9 @@ from psycopg import sql
 from pydantic import BaseModel
 
 from sorbus.avro.decode import Undecodable
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Erased, Preview, Refusal, Resource, Step
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, int_cell, long_cell, row_start, text_cell
+from sorbus.consumers.postgres.erase import erase_rows, kept
 from sorbus.consumers.postgres.faults import CopyContext, copy_context, try_value
 from sorbus.consumers.postgres.merge import (
     GONE,
@@ -168,6 +169,19 @@ class PostgresConsumer:
                 )
         except PermanentError as error:
             return Preview("refuse", str(error))
+
+    def erase(self, id: str, *, dry_run: bool = False) -> Erased:
+        """Blanks what soft or ignored deletes leave of the record's personal columns; see `sorbus.connector.Erases`."""
+        session = self._session
+        if session is None or session.closed:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        options, schema = self._options, self._flow.schema
+        tables = [kept(self._tables[""], options.key, self._parts[""], "", schema)]
+        for name, child in options.children.items():
+            tables.append(kept(self._tables[name], child.parent, self._parts.get(name, ()), name, schema))
+        with postgres_errors(f"erasing in {self._flow.system.name}"):
+            stays = self._flow.flow.deletes != "hard"
+            return erase_rows(session, id, tables, stays=stays, dry_run=dry_run)
 
     def _pack(self, place: int, delivery: Delivery) -> _Packed:
         id, version, is_deleted, schema, data, at = delivery

@@ -31,6 +31,8 @@ _COMPACTED = {
     "delete.retention.ms": str(30 * _DAY),
     # The active segment is never compacted; a day bounds how long superseded states stay.
     "segment.ms": str(_DAY),
+    # What people asked to have erased is not kept among superseded states for longer (KIP-354).
+    "max.compaction.lag.ms": str(7 * _DAY),
 }
 # What happened within the last day can still be traced and replayed change by change.
 _EVENTS = {**_COMPACTED, "min.compaction.lag.ms": str(_DAY)}

@@ -1,0 +1,1 @@
+"""Erasing one record everywhere, with a receipt (GDPR, article 17)."""

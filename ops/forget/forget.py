@@ -1,0 +1,156 @@
+"""The erasure of one record: only when its owner has deleted it, then everywhere that Sorbus has brought it.
+
+The data type's topic has one writer, its owner's producer, and so the delete is never written here: as long as the
+topic's last event of the record is a live state the erasure is refused. What can be done again changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sorbus.avro.decode import Undecodable
+from sorbus.bus.names import Names
+from sorbus.connector import Erases
+from sorbus.deadletter import DeadLetter
+from sorbus.errors import AuthError, ExitCode, PermanentError, SorbusError, TransientError
+from sorbus.event import open_frame
+from sorbus.map.load import LoadedMap
+from sorbus.map.model import Flow
+from sorbus.ops.forget.receipt import Done, Left, Receipt
+from sorbus.ops.forget.stored import Stored
+from sorbus.ops.forget.topics import Bus, Trace
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+Say = Callable[[str], None]
+
+
+class OwnerHasIt(SorbusError):
+    """The system of record still has the record: it would only come again."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class Erasure:
+    """One record on its way out of everything."""
+
+    def __init__(self, loaded: LoadedMap, settings: Settings, state: State, receipt: Receipt, *, say: Say) -> None:
+        self._loaded, self._receipt, self._say = loaded, receipt, say
+        self._names = Names(loaded.map.topic_prefix)
+        self._bus = Bus(settings)
+        self._stored = Stored(state, receipt.data_type, receipt.id)
+        self._key = receipt.id.encode()
+        self._flows = [flow for flow in loaded.map.flows if flow.data_type == receipt.data_type]
+
+    def run(self, *, wait: float) -> None:
+        """Erases, and fills the receipt; `wait` is how many seconds the flows have to deliver the delete.
+
+        OwnerHasIt; TransientError and AuthError: some of it is done, and it may be run again.
+        """
+        receipt, topic = self._receipt, self._names.topic(self._receipt.data_type)
+        trace = self._bus.trace(topic, self._key)
+        letters = self._bus.letters(self._names.dead_letters(receipt.data_type), self._key)
+        self._refuse_if_owned(trace, letters)
+        until = time.monotonic() + wait
+        for flow in self._flows:
+            self._flow(flow, trace, until)
+        self._letters()
+        for link in self._stored.links():
+            self._receipt.left.append(
+                Left(
+                    link.system,
+                    f"{receipt.data_type} {link.external_id or '(id unknown)'}, by the crosswalk {link.state}",
+                    f"erase it in {link.system} by hand, then sorbus crosswalk unlink {link.system}"
+                    f" {receipt.data_type} {receipt.id}, and run this again",
+                )
+            )
+        receipt.erased += self._stored.erase(dry_run=receipt.dry_run)
+        self._older(topic, trace.with_data, "older states of it")
+        receipt.ended_at = datetime.now(UTC)
+        if not receipt.dry_run:
+            self._stored.record(receipt)
+
+    def _refuse_if_owned(self, trace: Trace, letters: list[DeadLetter]) -> None:
+        data_type, id = self._receipt.data_type, self._receipt.id
+        owner = self._loaded.map.owner_of(data_type)
+        cure = (
+            f"delete it in {owner} first: its producer publishes the delete, and `sorbus forget` cleans up the rest"
+            f" (if it is deleted there already, see that `sorbus produce {owner}` runs)"
+        )
+        if trace.is_live:
+            raise OwnerHasIt(f"{data_type} {id}: {owner} still has it by the last event on its topic; {cure}")
+        if any(not letter.flow for letter in letters):
+            raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {cure}")
+
+    def _flow(self, flow: Flow, trace: Trace, until: float) -> None:
+        left = self._receipt.left
+        if not flow.runs:
+            if flow.manual is not None:
+                left.append(Left(flow.to, f"flow {flow.id} is carried out by people", f"erase it in {flow.to} by hand"))
+            return
+        group, requeue = self._names.group(flow.id), self._names.requeue(flow.id)
+        requeued = self._bus.trace(requeue, self._key)
+        last = {**trace.last, **requeued.last}
+        if not self._bus.delivered(group, last, until=0 if self._receipt.dry_run else until, say=self._say):
+            do = f"see that `sorbus consume {flow.id}` runs and reaches {flow.to}, then run this again"
+            left.append(Left(flow.to, f"flow {flow.id} hasn't delivered the delete yet", do))
+            return
+        self._target(flow)
+        self._receipt.erased.append(Done(f"Kafka, {requeue}", "requeued dead letters of it", requeued.with_data))
+        if requeued.with_data and not self._receipt.dry_run:
+            self._bus.drop_read(requeue, group)
+
+    def _target(self, flow: Flow) -> None:
+        """What the delete leaves in the target: nothing where deletes are hard."""
+        bound = self._loaded.flow(flow.id)
+        consumer = self._loaded.consumer(flow.to)(bound)
+        if not isinstance(consumer, Erases):
+            return  # by the crosswalk it shows whether the application has it still
+        try:
+            consumer.open()
+            erased = consumer.erase(self._receipt.id, dry_run=self._receipt.dry_run)
+        except (AuthError, PermanentError, TransientError) as error:
+            self._receipt.left.append(
+                Left(flow.to, f"it can't be seen whether anything is left: {error}", "run it again")
+            )
+            return
+        finally:
+            consumer.close()
+        self._receipt.erased.append(Done(flow.to, f"personal fields that flow {flow.id} leaves", erased.rows))
+        if erased.left:
+            self._receipt.left.append(Left(flow.to, f"flow {flow.id}", erased.left))
+
+    def _letters(self) -> None:
+        """Closes the record's dead letters, but not a delete that a target refuses: it is there still."""
+        topic = self._names.dead_letters(self._receipt.data_type)
+        letters = self._bus.letters(topic, self._key)
+        refused = [letter for letter in letters if _is_delete(letter)]
+        for letter in refused:
+            do = f"see `sorbus dlq show {letter.id}`, mend it, requeue it, and run this again"
+            self._receipt.left.append(Left(letter.system, f"it refuses the delete: {letter.reason}", do))
+        gone = [letter for letter in letters if letter not in refused]
+        copies = self._bus.trace(topic, self._key).with_data
+        self._receipt.erased.append(Done(f"Kafka, {topic}", "open dead letters", len(gone)))
+        if gone and not self._receipt.dry_run:
+            self._bus.close_letters(topic, gone)
+        self._older(topic, copies, "closed dead letters of it")
+
+    def _older(self, topic: str, count: int, what: str) -> None:
+        """Superseded states, until Kafka's compaction takes them; nobody reads them as a state."""
+        if count:
+            by = self._bus.compacted_by(topic)
+            when = "when its log cleaner next runs after the topic's next events"
+            self._receipt.left.append(
+                Left(f"Kafka, {topic}", f"{count} {what}, which compaction takes {when}", until=by)
+            )
+
+
+def _is_delete(letter: DeadLetter) -> bool:
+    if not letter.value:
+        return bool(letter.flow)
+    try:
+        return open_frame(letter.value).deleted
+    except Undecodable:
+        return False

@@ -1,0 +1,68 @@
+"""What Sorbus's own tables hold of one record. A table that keeps values of records has its statement in sql/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from sorbus.ops.forget.receipt import Done, Receipt
+from sorbus.state.database import State
+
+_FOLDER = Path(__file__).parent / "sql"
+_WHAT = {
+    "1_doubts_elsewhere": ("duplicate_candidates", "shown as one that another record may be"),
+    "2_candidates": ("duplicate_candidates", "the record beside those that it may be"),
+    "3_decisions": ("duplicate_decisions", "reasons of decisions about it"),
+    "4_crosswalk": ("crosswalk", "values sent, ids in targets"),
+}
+
+
+class StillLinked(NamedTuple):
+    """A record that a target has by the crosswalk."""
+
+    system: str
+    state: str
+    external_id: str
+
+
+class Stored:
+    """The state database, as an erasure sees it. TransientError, AuthError."""
+
+    def __init__(self, state: State, data_type: str, id: str) -> None:
+        self._state = state
+        self._of = {"data_type": data_type, "id": id}
+
+    def links(self) -> list[StillLinked]:
+        """Where the record still is, by the crosswalk."""
+        rows = self._state.run(_statement("links"), self._of)
+        return [StillLinked(*cast("tuple[str, str, str]", row)) for row in rows]
+
+    def erase(self, *, dry_run: bool) -> Iterator[Done]:
+        """Erases it from all tables, in one transaction; in a dry run that is undone."""
+        found = []
+        with self._state.connection() as connection:
+            for name, (table, what) in _WHAT.items():
+                count = connection.execute(_statement(name), self._of).rowcount
+                found.append(Done(f"state database, {table}", what, count))
+            if dry_run:
+                connection.rollback()
+        yield from found
+
+    def record(self, receipt: Receipt) -> None:
+        """Keeps the receipt."""
+        content = receipt.content()
+        values = {
+            **self._of,
+            "who": receipt.who,
+            "reason": receipt.reason,
+            "complete": receipt.complete,
+            "receipt": json.dumps(content, ensure_ascii=False),
+            "hash": content["hash"],
+        }
+        self._state.run(_statement("record"), values)
+
+
+def _statement(name: str) -> bytes:
+    return (_FOLDER / f"{name}.sql").read_bytes()

@@ -1,0 +1,147 @@
+"""What Kafka holds of one record: on its data type's topic, among the dead letters, on the flows' requeue topics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka.admin import ConfigResource
+
+from sorbus.avro.decode import Undecodable
+from sorbus.bus.kafka import (
+    admin,
+    all_partitions,
+    bytes_of,
+    headers_of,
+    idempotent_producer,
+    kafka_errors,
+    offset_of,
+    read_to_end,
+    spot_of,
+    topic_reader,
+)
+from sorbus.bus.letters import open_letters
+from sorbus.deadletter import DeadLetter
+from sorbus.errors import TransientError
+from sorbus.event import open_frame
+from sorbus.ops.watch.committed import Committed
+from sorbus.ops.watch.offsets import Part
+from sorbus.settings import Settings
+
+_TIMEOUT = 30.0
+_NO_LIMIT = 2**62
+
+
+class Trace(NamedTuple):
+    """A record on a topic: whether its last event is a live state, where the last is, and how many hold its data."""
+
+    is_live: bool
+    last: dict[Part, int]
+    with_data: int
+
+
+class Bus:
+    """One map's Kafka, as an erasure sees it. TransientError, AuthError from all of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin = admin(settings)
+
+    def trace(self, topic: str, id: bytes) -> Trace:
+        """Reads a whole topic: nothing else knows where a record is."""
+        reader = topic_reader(self._settings, f"forget-{topic}")
+        is_live, with_data, last = False, 0, dict[Part, int]()
+        try:
+            if partitions := all_partitions(reader, topic):
+                for message in read_to_end(reader, partitions):
+                    if _is_of(message, id):
+                        is_live = _has_data(message)
+                        with_data += is_live
+                        last[spot_of(message)] = offset_of(message)
+        finally:
+            reader.close()
+        return Trace(is_live, last, with_data)
+
+    def delivered(self, group: str, last: dict[Part, int], *, until: float, say: Callable[[str], None]) -> bool:
+        """Waits until a flow's group is past these offsets, or `until` (monotonic seconds); whether it is."""
+        committed = Committed(self._settings)
+        try:
+            while True:
+                at = committed.ask({group: list(last)})[group]
+                if all(at.get(part, 0) > offset for part, offset in last.items()):
+                    return True
+                if time.monotonic() > until:
+                    return False
+                say(f"waiting for {group} to deliver")
+                time.sleep(0.2)
+        finally:
+            committed.close()
+
+    def letters(self, topic: str, id: bytes) -> list[DeadLetter]:
+        """The record's open dead letters, of all flows and of its source."""
+        found = open_letters(self._settings, [topic], "forget", lambda each: each if each.record_id == id else None)
+        return list(found.values())
+
+    def close_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
+        """Puts a tombstone in place of each."""
+        failed: list[str] = []
+
+        def delivered(error: object, _: Message) -> None:
+            if error is not None:
+                failed.append(str(error))
+
+        producer = idempotent_producer(self._settings, "forget")
+        try:
+            for letter in letters:
+                headers: list[tuple[str, str | bytes | None]] = [("sorbus.closed", b"forgotten")]
+                producer.produce(topic, None, letter.id.encode(), headers=headers, on_delivery=delivered)
+        except KafkaException as error:
+            raise TransientError(f"a dead letter can't be closed: {error}") from error
+        with kafka_errors("closing dead letters"):
+            left = producer.flush(_TIMEOUT)
+        if left or failed:
+            raise TransientError(f"dead letters were not closed: {failed[0] if failed else 'no answer'}; run it again")
+
+    def drop_read(self, topic: str, group: str) -> None:
+        """Deletes what the group has read of a topic that isn't compacted: the requeued copies."""
+        committed = Committed(self._settings)
+        reader = topic_reader(self._settings, "forget-requeued")
+        try:
+            parts = [(part.topic, part.partition) for part in all_partitions(reader, topic)]
+            at = committed.ask({group: parts})[group]
+        finally:
+            committed.close()
+            reader.close()
+        if at:
+            wanted = [TopicPartition(*part, offset) for part, offset in at.items()]
+            with kafka_errors(f"deleting what is done of {topic}"):
+                for future in self._admin.delete_records(wanted).values():
+                    future.result(_TIMEOUT)
+
+    def compacted_by(self, topic: str) -> str:
+        """When Kafka must have cleaned away superseded states at the latest, as far as the topic's settings say."""
+        with kafka_errors(f"reading the settings of {topic}"):
+            asked = self._admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
+            (config,) = [future.result(_TIMEOUT) for future in asked.values()]
+        longest = int(str(config["max.compaction.lag.ms"].value))
+        if longest > _NO_LIMIT:
+            return ""
+        return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
+
+
+def _is_of(message: Message, id: bytes) -> bool:
+    """By key, or as a dead letter, whose key is its own."""
+    return bytes_of(message.key()) == id or dict(headers_of(message)).get("sorbus.record_id") == id
+
+
+def _has_data(message: Message) -> bool:
+    value = message.value()
+    if value is None:
+        return False
+    try:
+        return not open_frame(bytes_of(value)).deleted
+    except Undecodable:
+        return True
