@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, cast
 from sorbus.avro.decode import AnyReader
 from sorbus.avro.skip import skipper
 from sorbus.mapping.assign import Assignment
-from sorbus.mapping.generate import Names, call, load
+from sorbus.mapping.generate import Names, by_fields, call, load
 from sorbus.mapping.known import Known
 from sorbus.schema import SchemaField
 
@@ -99,9 +99,20 @@ def _set_both(first: str, second: str, value: ast.expr) -> ast.stmt:
 
 def _of_bytes(item: Assignment, readers: Mapping[str, AnyReader], make: CellMaker) -> Callable[..., bytes]:
     """The bytes of the fields that an assignment reads, in their names' order, to its cell."""
-    run = item.rule.of_fields(list(readers)) if item.rule else None
+    run = by_fields(item.rule.whole, list(readers)) if item.rule else None
     source = list(readers).index(item.source) if item.source else None
     reads = list(readers.values())
+    if len(reads) == 1 and run is not None:
+        (read,) = reads
+        has_source = source is not None
+
+        def alone(piece: bytes) -> bytes:
+            value, end = read(piece, 0)
+            if end != len(piece):
+                raise IndexError("the value is cut short")
+            return make(run(value if has_source else None, value))
+
+        return alone
 
     def cell(*data: bytes) -> bytes:
         values = []

@@ -47,6 +47,8 @@ def loader(oid: int) -> Loader:
     if found is None:
         return lambda text: bytes(text).decode()
     instance = found(oid)
+    if oid == 1700:
+        return _number
 
     def load(text: bytes) -> object:
         try:
@@ -55,6 +57,13 @@ def loader(oid: int) -> Loader:
             raise ValueError(f"{text.decode(errors='replace')!r} can't be read: {error}") from error
 
     return load
+
+
+def _number(text: bytes) -> object:
+    try:
+        return Decimal(text.decode())
+    except InvalidOperation as error:
+        raise ValueError(f"{text.decode(errors='replace')!r} can't be read: it is no number") from error
 
 
 def text_encoder(oid: int, kind: FieldType) -> TextEncoder:

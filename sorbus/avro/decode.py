@@ -109,6 +109,8 @@ def reader(kind: FieldType) -> AnyReader:
     read = _reader(kind)
     if not kind.nullable:
         return read
+    if read is _string:
+        return _optional_string
 
     def optional(data: bytes, at: int) -> tuple[object, int]:
         if data[at] == 0:
@@ -200,8 +202,25 @@ def _enum(symbols: tuple[str, ...]) -> AnyReader:
 
 
 def _string(data: bytes, at: int) -> tuple[object, int]:
+    size = data[at]
+    if size < 128 and not size & 1:
+        end = at + 1 + (size >> 1)
+        return data[at + 1 : end].decode(), end
     raw, at = read_bytes(data, at)
     return raw.decode(), at
+
+
+def _optional_string(data: bytes, at: int) -> tuple[object, int]:
+    branch = data[at]
+    if branch == 0:
+        return None, at + 1
+    if branch != 2:
+        raise Undecodable(f"union branch byte {branch}")
+    size = data[at + 1]
+    if size < 128 and not size & 1:
+        end = at + 2 + (size >> 1)
+        return data[at + 2 : end].decode(), end
+    return _string(data, at + 1)
 
 
 def _boolean(data: bytes, at: int) -> tuple[object, int]:

@@ -30,12 +30,9 @@ class Known(dict[Key, Made]):
         self._missed = 0
 
     def __missing__(self, key: Key) -> Made:
-        if isinstance(key, tuple):
-            made, size = self._make(*key), sum([len(each) for each in key if each])
-        else:
-            made, size = self._make(key), len(key) if key else 0
+        made = self._make(*key) if key.__class__ is tuple else self._make(key)
         if len(self) < MOST:
-            if size <= LONGEST:
+            if _size(key) <= LONGEST:
                 self[key] = made
         else:
             self._missed += 1
@@ -43,3 +40,7 @@ class Known(dict[Key, Made]):
                 self._missed = 0
                 self.clear()
         return made
+
+
+def _size(key: Key) -> int:
+    return sum([len(each) for each in key if each]) if isinstance(key, tuple) else len(key or b"")

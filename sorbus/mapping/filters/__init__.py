@@ -6,7 +6,9 @@ declared by `rule_filter`, as ours are.
 
 from importlib.metadata import entry_points
 
-from sorbus.mapping.filters import address, choice, code, contact, moment, money, number, person, text, written_date
+from sorbus.mapping.filters import (
+    address, choice, code, contact, moment, money, number, person, reference, text, written_date,
+)  # fmt: skip
 from sorbus.mapping.filters.registry import FILTERS, Filter, Table, rule_filter
 
 for _entry in entry_points(group="sorbus.filters"):
@@ -14,5 +16,5 @@ for _entry in entry_points(group="sorbus.filters"):
 
 __all__ = [
     "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "moment", "money", "number", "person",
-    "rule_filter", "text", "written_date",
+    "reference", "rule_filter", "text", "written_date",
 ]  # fmt: skip

@@ -21,6 +21,7 @@ _ROUNDING = {
 _WRITTEN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _WIDE = Context(prec=200)
 _LONGEST = 100
+_UNITS = {places: Decimal(1).scaleb(-places) for places in range(-_LONGEST, _LONGEST + 1)}
 
 
 def _check_mode(mode: str) -> None:
@@ -65,7 +66,7 @@ def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
     number = as_decimal(value)
     if number.adjusted() > _LONGEST:
         raise ValueError(f"{shown(value)} is too large to round")
-    rounded = number.quantize(Decimal(1).scaleb(-places), _ROUNDING[mode], _WIDE)
+    rounded = number.quantize(_UNITS[places], _ROUNDING[mode], _WIDE)
     return rounded if places >= 0 else rounded.quantize(Decimal(1), context=_WIDE)
 
 
