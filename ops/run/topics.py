@@ -59,7 +59,7 @@ class Topic:
 
 
 def topics_of(company: Map) -> list[Topic]:
-    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, positions, requests."""
+    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, and our own."""
     names = Names(company.topic_prefix)
     wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
     for name, data_type in company.data_types.items():

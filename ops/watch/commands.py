@@ -96,6 +96,7 @@ def watch_command(
 
 def _open(ctx: typer.Context) -> Watch:
     from sorbus.ops.watch.budgets import Budgets
+    from sorbus.ops.watch.drift import DriftCounts
     from sorbus.ops.watch.duplicates import Duplicates
     from sorbus.ops.watch.measure import Watch
     from sorbus.ops.watch.sources import SourceLags
@@ -108,6 +109,7 @@ def _open(ctx: typer.Context) -> Watch:
         slots=SourceLags(loaded),
         budgets=Budgets(loaded.map),
         duplicates=Duplicates(loaded.map),
+        drifts=DriftCounts(loaded.map.topic_prefix),
     )
 
 

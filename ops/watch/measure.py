@@ -93,6 +93,8 @@ class Measurement:
     budgets: tuple[Budget, ...] = ()
     duplicates: Mapping[str, int] = field(default_factory=dict)
     """Flow -> records that wait for a person to say whether the target has them."""
+    drifts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(System, severity: held or info) -> fields that have changed in it."""
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
@@ -101,6 +103,11 @@ class Measurement:
             f"{data_type}: {count} source rows could not be made canonical"
             for (data_type, flow), count in sorted(self.dead_letters.items())
             if not flow and count
+        ]
+        found += [
+            f"{system}: {count} mapped field{'s have' if count != 1 else ' has'} changed, and records are held back"
+            for (system, severity), count in sorted(self.drifts.items())
+            if severity == "held"
         ]
         return found + [words for budget in self.budgets for words in budget.complaints()]
 
@@ -116,6 +123,7 @@ class Watch:
         slots: SlotLags | None = None,
         budgets: Callable[[], tuple[Budget, ...]] = tuple,
         duplicates: Callable[[], Mapping[str, int]] = dict,
+        drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
@@ -127,6 +135,7 @@ class Watch:
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
+        self._drifts = drifts
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -155,7 +164,7 @@ class Watch:
             for flow in self._flows
         )
         held_back = self._slots() if self._slots else {}
-        return Measurement(now, flows, written, letters, held_back, self._budgets(), self._duplicates())
+        return Measurement(now, flows, written, letters, held_back, self._budgets(), self._duplicates(), self._drifts())
 
     def close(self) -> None:
         self._committed.close()

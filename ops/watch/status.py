@@ -30,6 +30,10 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "topics": topics,
         "dead_letters": letters,
         "duplicates": dict(measurement.duplicates),
+        "drifts": [
+            {"system": system, "severity": severity, "open": count}
+            for (system, severity), count in sorted(measurement.drifts.items())
+        ],
         "source_lag_bytes": dict(measurement.slots),
         "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),
@@ -73,6 +77,9 @@ def _caption(measurement: Measurement) -> Text:
     for flow, count in measurement.duplicates.items():
         if count:
             lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
+    for system in dict.fromkeys(system for system, _ in measurement.drifts):
+        count = sum(found for (of, _), found in measurement.drifts.items() if of == system)
+        lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
     at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -19,6 +19,14 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError
 from sorbus.settings import Settings
+
+
+class Version(NamedTuple):
+    """One version of a subject: its number, the schema's id, the schema as Avro JSON."""
+
+    number: int
+    id: int
+    schema: str
 
 
 class Registry(Protocol):
@@ -35,6 +43,9 @@ class Registry(Protocol):
 
     def latest(self, subject: str) -> tuple[int, str] | None:
         """The newest version's number and schema; None for an unknown subject."""
+
+    def versions(self, subject: str) -> list[Version]:
+        """Every version, oldest first; none for an unknown subject."""
 
     def is_compatible(self, subject: str, schema: str) -> bool:
         """Whether the schema may follow those that are there."""
@@ -87,6 +98,18 @@ class ConfluentRegistry:
                 return None
             text = found.schema.schema_str if found.schema is not None else None
             return found.version or 0, text or ""
+
+    def versions(self, subject: str) -> list[Version]:
+        with _errors(f"looking up {subject}"):
+            try:
+                found = [self._client.get_version(subject, number) for number in self._client.get_versions(subject)]
+            except SchemaRegistryError as error:
+                _only_unknown(error)
+                return []
+        return [
+            Version(each.version or 0, each.schema_id or 0, (each.schema.schema_str if each.schema else None) or "")
+            for each in found
+        ]
 
     def is_compatible(self, subject: str, schema: str) -> bool:
         with _errors(f"comparing schemas of {subject}"):

@@ -44,6 +44,11 @@ class DataType(_Written):
     required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
     match: list[str] = Field(default=[], description="Fields that tell that two records are the same.")
     partitions: int = Field(default=4, ge=1, le=1000)
+    compatibility: Literal["backward", "forward", "full"] = Field(
+        default="full",
+        description="What a new version of its schema must keep to: backward (new readers read old events), forward (old"
+        " readers read new events), full (both). Always with all versions that there were.",
+    )
     notes: str | None = None
 
 
@@ -67,7 +72,21 @@ class Flow(_Written):
     timing: str = Field(default="real-time", description="real-time, every 15m, or cron 0 2 * * *.")
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
     deletes: Literal["hard", "soft", "ignore"] = "hard"
-    on_incomplete: Literal["hold", "default", "pass"] = "pass"
+    on_incomplete: Literal["hold", "default", "pass"] = Field(
+        default="pass",
+        description="A record that lacks a required field: hold it back until its owner fills it in, take the written"
+        " default (and hold what has none), or pass it on as it is.",
+    )
+    required: list[str] = Field(
+        default=[], description="Canonical fields that the target needs, beyond the data type's and the target's own."
+    )
+    defaults: dict[str, JsonValue] = Field(
+        default={}, description="With on_incomplete: default, the value of a canonical field that is empty."
+    )
+    wait_limit: str = Field(
+        default="1h",
+        description="How long a record waits for another that it refers to (id_in) before it is a dead letter.",
+    )
     on_duplicate: Literal["ask", "link", "create"] = Field(
         default="ask",
         description="A record that the target may have already: ask links one sure match and leaves doubt to a person,"

@@ -170,7 +170,13 @@ def test_apply_leaves_nothing_to_plan_but_the_slot(
     env = {**stack.env(), "SORBUS_MAP": str(write(NAME).file), "CRM_DSN": dsn}
     before = sorbus("plan", "--json", **env)
     assert before.exit_code == 0, before.stderr
-    assert {step["where"] for step in json.loads(before.stdout)["steps"]} == {"kafka", "registry", "crm", "books"}
+    assert {step["where"] for step in json.loads(before.stdout)["steps"]} == {
+        "kafka",
+        "registry",
+        "state database",
+        "crm",
+        "books",
+    }
     assert sorbus("plan", "--check", **env).exit_code == 1
     refused = sorbus("apply", **env)
     assert refused.exit_code == 1

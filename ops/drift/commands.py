@@ -1,0 +1,110 @@
+"""`sorbus drift`: where sources no longer look as they did; a person says that it is right so, or mends the map."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+
+if TYPE_CHECKING:
+    from sorbus.drift.store import DriftFinding
+
+app = typer.Typer(name="drift", help="Where sources have changed their fields since the map was written.")
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
+
+
+@app.command("list")
+def list_findings(
+    ctx: typer.Context,
+    system: Annotated[str | None, typer.Option("--system", help="Only this system's.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Those that are settled too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what has changed in the sources, first what holds records back.
+
+    Examples: sorbus drift list; sorbus drift list --system crm --json | jq .words
+    """
+    from sorbus.drift.store import DriftStore
+    from sorbus.errors import SorbusError
+    from sorbus.state.database import State
+
+    loaded = Context.of(ctx).load()
+    if system is not None and system not in loaded.map.systems:
+        raise SorbusError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
+    found = DriftStore(State.of(loaded.map.topic_prefix)).findings(system, settled=all_)
+    if as_json:
+        for one in found:
+            typer.echo(json.dumps(_as_json(one), ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("Every source looks as it did.")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("ID", "System", "Data type", "Where", "What happened", "", "Met", "Example", "Since", box=box.SIMPLE)
+    for one in found:
+        table.add_row(
+            str(one.number),
+            one.system,
+            one.data_type,
+            one.resource,
+            one.words,
+            "settled" if one.state == "settled" else "holds records" if one.severity == "held" else "",
+            str(one.count),
+            one.example,
+            one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M"),
+        )
+    Console().print(table)
+    if any(one.severity == "held" and one.state == "open" for one in found):
+        typer.echo("Held records: sorbus dlq list --reason drift. Mend the mapping sheet and restart the producer.")
+    typer.echo("It is right as it is now? sorbus drift settle ID --reason ...")
+
+
+@app.command()
+def settle(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Argument(metavar="ID", help="The finding's number in `sorbus drift list`.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the finding.")],
+    who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who says so; else who is logged in.")] = "",
+) -> None:
+    """Say that the source is right the way it is now. The map stays as it is: what it reads and is gone is still held.
+
+    Example: sorbus drift settle 12 --reason "the field is for the shop only"
+    """
+    from sorbus.drift.store import DriftStore
+    from sorbus.state.database import State
+
+    loaded = Context.of(ctx).load()
+    DriftStore(State.of(loaded.map.topic_prefix)).settle(number, who or getpass.getuser(), reason)
+    typer.echo(f"{number} is settled")
+
+
+def _as_json(one: DriftFinding) -> dict[str, object]:
+    return {
+        "number": one.number,
+        "system": one.system,
+        "data_type": one.data_type,
+        "resource": one.resource,
+        "field": one.field,
+        "what": one.what,
+        "words": one.words,
+        "was": one.was,
+        "now": one.now,
+        "severity": one.severity,
+        "looks_renamed": one.renamed,
+        "example": one.example,
+        "count": one.count,
+        "first_seen": one.first_seen.isoformat(),
+        "last_seen": one.last_seen.isoformat(),
+        "state": one.state,
+        "settled_at": one.settled_at.isoformat() if one.settled_at else None,
+        "settled_by": one.settled_by,
+        "reason": one.reason,
+    }

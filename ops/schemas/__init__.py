@@ -1,0 +1,1 @@
+"""`sorbus schemas`: the canonical schemas of a map against those that are in use."""
