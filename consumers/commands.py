@@ -29,6 +29,7 @@ def consume(
     from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.metrics import ConsumerMetrics
     from sorbus.telemetry.stop import Stop
+    from sorbus.waiting.complete import consumer_of
 
     loaded = Context.of(ctx).load_sound()
     configure_logs(f"consume {flow}")
@@ -37,7 +38,7 @@ def consume(
     health, stop = Health(stale_after=120), Stop.on_signals()
     with HealthServer(health, process=f"consume {flow}", port=metrics_port, host=metrics_host):
         ConsumeLoop(
-            lambda: connector(bound),
+            lambda: consumer_of(connector, bound),
             bound,
             Settings(),
             health=health,

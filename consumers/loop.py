@@ -18,7 +18,7 @@ from typing import TypeVar
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from sorbus.bus.intake import occurred, take_in
+from sorbus.bus.intake import Taken, occurred, take_in
 from sorbus.bus.kafka import (
     as_error,
     group_consumer,
@@ -32,6 +32,7 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
+from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
 from sorbus.map.timing import Timing, parse_timing
@@ -84,6 +85,7 @@ class ConsumeLoop:
         producer = idempotent_producer(settings, f"letters-{flow.flow.id}")
         self._letters = Letters(producer, self._names, flow, self._privacy)
         self._letters_are_known = False
+        self._waiting = WaitingRoom(flow, self._privacy)
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
@@ -98,12 +100,14 @@ class ConsumeLoop:
                     [self._topic, self._requeue], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
                 )
             self._open_target()
+            self._persistently(self._waiting.open)
             while not self._stop.is_set():
                 self._health.beat()
                 self._wait_until_due()
                 messages = self._poll()
-                if messages:
-                    self._deliver(messages)
+                due = self._persistently(partial(self._waiting.due, self._most)) if self._is_time else []
+                if messages or due:
+                    self._deliver(messages, due)
                 self._commit(wait=False)
         except Stopped:
             _log.info("stopped while the target could not be reached; what is left comes again")
@@ -119,7 +123,12 @@ class ConsumeLoop:
                 return []
             return first + self._kafka.consume(self._most - 1, 0.004) if self._most > 1 else first
 
-    def _deliver(self, messages: Sequence[Message]) -> None:
+    @property
+    def _is_time(self) -> bool:
+        return self._due is None or datetime.now(UTC) >= self._due
+
+    def _deliver(self, messages: Sequence[Message], due: Sequence[Message]) -> None:
+        """`due` come from the waiting room, not from Kafka: they have no offset to be moved."""
         last: dict[object, Message] = {}
         events: list[Message] = []
         for message in messages:
@@ -135,11 +144,12 @@ class ConsumeLoop:
             last[message.topic(), message.partition()] = message
         # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
         offsets = {spot_of(message): offset_of(message) + (message.error() is None) for message in last.values()}
-        if events:
-            self._apply(events)
+        if events or due:
+            self._apply([*events, *due], is_shared=bool(due))
         self._offsets |= offsets
 
-    def _apply(self, events: Sequence[Message]) -> None:
+    def _apply(self, events: Sequence[Message], *, is_shared: bool) -> None:
+        """`is_shared`: another member may have some of the records in its hands too."""
         began = time.monotonic()
         requeued = [message for message in events if message.topic() == self._requeue]
         if not self._letters_are_known:
@@ -148,9 +158,9 @@ class ConsumeLoop:
         taken = self._persistently(partial(take_in, events, self._book))
         refused = [*taken.refused]
         if taken.deliveries:
-            refusals = self._persistently(partial(self._apply_once, taken.deliveries, bool(requeued)))
+            refusals = self._persistently(partial(self._apply_once, taken.deliveries, is_shared or bool(requeued)))
             refused += [(taken.messages[refusal.place], refusal.error) for refusal in refusals]
-        self._file(refused, taken.messages, requeued)
+        self._file(refused, taken, requeued)
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
@@ -169,20 +179,27 @@ class ConsumeLoop:
     def _file(
         self,
         refused: Sequence[tuple[Message, PermanentError]],
-        taken: Sequence[Message],
+        taken: Taken,
         requeued: Sequence[Message],
     ) -> None:
-        """Dead letters are on the bus before the offsets move; those that have landed or are obsolete are closed."""
-        bad = {id(message) for message, _ in refused}
-        for message, error in refused:
+        """What must wait is in its room, and dead letters are on the bus, before the offsets move.
+
+        Letters and waiting states that have landed or are obsolete are closed. What waits is in good hands: an older
+        state's letter is obsolete.
+        """
+        dead = self._persistently(partial(self._waiting.admit, refused))
+        bad = {id(message) for message, _ in dead}
+        waits = [message for message, _ in refused if id(message) not in bad]
+        for message, error in dead:
             letter = self._letters.write(message, error)
             self._metrics.dead_letter(error.reason)
             _log.warning("%s is a dead letter of flow %s: %s", letter.id, self._flow.flow.id, letter.message)
-        self._letters.supersede(message for message in taken if id(message) not in bad)
+        self._letters.supersede(message for message in taken.messages if id(message) not in bad)
         for message in requeued:
             if id(message) not in bad:
                 self._letters.close(dict(headers_of(message)).get(LETTER))
         self._persistently(self._letters.flush)
+        self._persistently(partial(self._waiting.settle, taken, waits))
 
     def _open_target(self) -> None:
         def open_once() -> None:

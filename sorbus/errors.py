@@ -5,6 +5,7 @@
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
+    |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
     |-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
     `-- Unfinished        a target took a part, the rest has to wait (a rate limit): call again with the same
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Literal
 
 
 class ExitCode(IntEnum):
@@ -94,6 +96,26 @@ class PermanentError(SorbusError):
         self.rule = rule
         self.words = words
         super().__init__(message)
+
+
+class MustWait(PermanentError):
+    """This record can't pass yet, and may later without anybody touching it: it waits while others go on.
+
+    `why` "reference": `needs` are the (data type, id) that must be in the target before; "incomplete": the fields that
+    it lacks, each with an empty second part. Where there is no waiting room it is a dead letter, as the parent class.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: Literal["reference", "incomplete"],
+        needs: Sequence[tuple[str, str]],
+        field: str | None = None,
+    ) -> None:
+        self.why = why
+        self.needs = tuple(needs)
+        super().__init__(message, reason=why, field=field)
 
 
 class AuthError(SorbusError):

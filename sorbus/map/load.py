@@ -170,7 +170,14 @@ class LoadedMap:
             options,
             self.system(flow.to, "consumer"),
             self.map.lookups,
+            self._keeper(flow.data_type),
         )
+
+    def _keeper(self, data_type: str) -> str:
+        """Who looks after a data type's records at their owner; the system's name where nobody is named."""
+        owner = self.map.data_types[data_type].system_of_record
+        system = self.map.systems.get(owner) if isinstance(owner, str) else None
+        return (system.owner if system is not None else None) or (owner if isinstance(owner, str) else "") or ""
 
     def source_rows(self, system: str, data_type: str) -> tuple[FieldMapping, ...]:
         """The rows that make `data_type` of what `system` holds."""

@@ -7,7 +7,17 @@ declared by `rule_filter`, as ours are.
 from importlib.metadata import entry_points
 
 from sorbus.mapping.filters import (
-    address, choice, code, contact, moment, money, number, person, reference, text, written_date,
+    address,
+    choice,
+    code,
+    contact,
+    moment,
+    money,
+    number,
+    person,
+    reference,
+    text,
+    written_date,
 )  # fmt: skip
 from sorbus.mapping.filters.registry import FILTERS, Filter, Table, rule_filter
 

@@ -1,0 +1,134 @@
+"""The loop's way to a flow's waiting room: which refused events may wait, which are due, which can be forgotten."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Message
+
+from sorbus.bus.intake import Taken
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
+from sorbus.connector import BoundFlow
+from sorbus.errors import MustWait, PermanentError, SorbusError
+from sorbus.event import EVENT_ID, read_head, version_of
+from sorbus.map.timing import parse_duration
+from sorbus.privacy.errors import Privacy
+from sorbus.state.database import State
+from sorbus.waiting.room import Due, Event, Held, Room
+
+LOOK = 1.0
+"""Seconds between two looks for those that may go on; more where looking takes long."""
+_SHARE = 0.05
+_log = logging.getLogger(__name__)
+
+
+class WaitingRoom:
+    """What waits of one flow. Any member of its group may try what is due.
+
+    A map that has no state to keep it in has no room: there, what must wait is a dead letter.
+    """
+
+    def __init__(self, flow: BoundFlow, privacy: Privacy, state: State | None = None) -> None:
+        self._flow, self._privacy = flow, privacy
+        self._limit = parse_duration(flow.flow.wait_limit)
+        self._room: Room | None = Room(
+            state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
+        )
+        self._may_fill = flow.system.system.kind != "postgres" or flow.flow.on_incomplete != "pass"
+        self._due: dict[int, Due] = {}
+        self._look_at = 0.0
+
+    def open(self) -> None:
+        """Has all that wait be tried: the map may be another one by now. TransientError."""
+        if self._room is None:
+            return
+        try:
+            is_used = self._may_fill or not self._room.is_empty()
+            if is_used and (count := self._room.wake()):
+                _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
+        except SorbusError as error:
+            if self._may_fill:
+                raise
+            is_used = False
+            _log.debug("flow %s goes without a waiting room: %s", self._flow.flow.id, error)
+        if not is_used:
+            self._room = None
+
+    def due(self, most: int) -> list[Message]:
+        """Those to be tried now, as if they had just arrived. TransientError."""
+        now = time.monotonic()
+        if self._room is None or now < self._look_at:
+            return []
+        found = self._room.take(most)
+        self._look_at = now + max(LOOK, (time.monotonic() - now) / _SHARE)
+        if len(found) == most:
+            self._look_at = now
+        messages = [_message(due.event) for due in found]
+        self._due = {id(message): due for message, due in zip(messages, found, strict=True)}
+        return messages
+
+    def admit(self, refused: Sequence[tuple[Message, PermanentError]]) -> list[tuple[Message, PermanentError]]:
+        """Lets in what may wait, safely on disk, and returns the others: those are dead letters. TransientError."""
+        held: list[Held] = []
+        others: list[tuple[Message, PermanentError]] = []
+        for message, error in refused:
+            due = self._due.get(id(message))
+            event = _event(message, due) if isinstance(error, MustWait) else None
+            if self._room is None or event is None or not isinstance(error, MustWait):
+                others.append((message, error))
+            elif due is not None and due.is_over and error.why == "reference":
+                others.append((message, self._given_up(error)))
+            else:
+                told = str(self._privacy.error(error, event.key, event.frame))
+                held.append(Held(event, error.why, error.needs, told))
+        if held and self._room is not None:
+            self._room.put(held, limit=self._limit)
+            _log.info("%d records of flow %s wait: %s", len(held), self._flow.flow.id, held[0].message)
+        return others
+
+    def settle(self, taken: Taken, waits: Sequence[Message]) -> None:
+        """Of what has been taken in, all but `waits` has landed or is a dead letter. TransientError."""
+        if self._room is None:
+            return
+        still = {id(message) for message in waits}
+        done = [
+            (delivery.id, delivery.version)
+            for delivery, message in zip(taken.deliveries, taken.messages, strict=True)
+            if id(message) not in still
+        ]
+        tried = [(due.event.key, due.event.version) for key, due in self._due.items() if key not in still]
+        self._room.settle([*done, *tried])
+        self._due = {}
+
+    def _given_up(self, error: MustWait) -> PermanentError:
+        (data_type, other), system = error.needs[0], self._flow.system.name
+        return PermanentError(
+            f"{error}; it has waited for {self._flow.flow.wait_limit}. See why {data_type} {other} doesn't reach"
+            f" {system} (`sorbus dlq list`, `sorbus waiting`, the record at its owner), then `sorbus dlq requeue` this",
+            reason="reference",
+            field=error.field,
+            value=other,
+            rule=error.rule,
+        )
+
+
+def _message(event: Event) -> Message:
+    return Message(
+        topic=event.topic,
+        partition=event.partition,
+        offset=event.offset,
+        key=event.key,
+        value=event.frame,
+        headers=list(event.headers),
+    )
+
+
+def _event(message: Message, due: Due | None) -> Event:
+    if due is not None:
+        return due.event
+    frame = None if message.value() is None else bytes_of(message.value())
+    headers = headers_of(message)
+    version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
+    return Event(bytes_of(message.key()), version or 0, frame, headers, *spot_of(message), offset_of(message))

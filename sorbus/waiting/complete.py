@@ -1,0 +1,115 @@
+"""Records that lack what they need: completed by the flow's defaults, or held back, before any connector sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from sorbus.avro.decode import Undecodable, read_record
+from sorbus.avro.encode import encoder
+from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, Needs, Preview, Previews, Refusal
+from sorbus.errors import MustWait, SorbusError
+from sorbus.mapping.convert import convert
+from sorbus.mapping.default import encoded_default
+from sorbus.schema import RecordSchema
+
+
+def consumer_of(connector: ConsumerConnector, flow: BoundFlow) -> Consumer:
+    """The flow's consumer, which gets complete records only, unless the flow says on_incomplete: pass."""
+    consumer = connector(flow)
+    return consumer if flow.flow.on_incomplete == "pass" else Completing(consumer, flow)
+
+
+def lacking(flow: BoundFlow, id: str, fields: Sequence[str]) -> MustWait:
+    """What is said of a record without these canonical fields."""
+    told = f"{flow.flow.data_type} {id} lacks {' and '.join(fields)}, needed by {flow.system.name}"
+    ask = f"; ask {flow.ask}" if flow.ask else ""
+    return MustWait(told + ask, why="incomplete", needs=[(field, "") for field in fields], field=fields[0])
+
+
+class Completing:
+    """A flow's consumer that refuses incomplete records with MustWait, and delivers the others."""
+
+    def __init__(self, consumer: Consumer, flow: BoundFlow) -> None:
+        self._consumer, self._flow = consumer, flow
+        self._needs = {*flow.data_type.required, *flow.flow.required}
+        fields = flow.schema.by_name
+        self._filled: dict[str, object] = {}
+        if flow.flow.on_incomplete == "default":
+            self._filled = {
+                name: convert(value, fields[name].type) for name, value in flow.flow.defaults.items() if name in fields
+            }
+        self._unsaid = {one.name: one.default for one in flow.schema.fields if one.has_default}
+        if (batch := getattr(consumer, "batch", None)) is not None:
+            self.batch = cast("int", batch)
+
+    def open(self) -> None:
+        """Opens the consumer; its target's own required fields count too."""
+        self._consumer.open()
+        if isinstance(self._consumer, Needs):
+            self._needs |= self._consumer.needs().keys()
+        self._needs.discard("id")
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        """See `sorbus.connector.Consumer`; those held back are refused with MustWait."""
+        refusals: list[Refusal] = []
+        places: list[int] = []
+        complete: list[Delivery] = []
+        for place, delivery in enumerate(deliveries):
+            try:
+                complete.append(self.completed(delivery))
+                places.append(place)
+            except MustWait as error:
+                refusals.append(Refusal(place, error))
+        if complete:
+            refused = self._consumer.apply(complete, again=again, alone=alone)
+            refusals += [Refusal(places[one.place], one.error) for one in refused]
+        return refusals
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """What would be done with it, completed; "hold" if it is not complete."""
+        if not isinstance(self._consumer, Previews):
+            kind = self._flow.system.system.kind
+            raise SorbusError(f"systems of kind {kind} can't show what they would do")
+        try:
+            return self._consumer.preview(self.completed(delivery))
+        except MustWait as error:
+            return Preview("hold", str(error))
+
+    def completed(self, delivery: Delivery) -> Delivery:
+        """The delivery with the defaults filled in. MustWait when it lacks something that has none."""
+        if delivery.deleted:
+            return delivery
+        try:
+            found, end = read_record(delivery.schema, delivery.data, delivery.at)
+        except Undecodable:
+            return delivery  # the connector says so, as it does of all that can't be read
+        if end != len(delivery.data):
+            return delivery
+        record = {**self._unsaid, **found}
+        filled = {name: value for name, value in self._filled.items() if _is_empty(record.get(name))}
+        missing = sorted(name for name in self._needs if name not in filled and _is_empty(record.get(name)))
+        if missing:
+            raise lacking(self._flow, delivery.id.decode(errors="replace"), missing)
+        return self._with(delivery, found, filled) if filled else delivery
+
+    def _with(self, delivery: Delivery, found: Mapping[str, object], filled: Mapping[str, object]) -> Delivery:
+        writer = delivery.schema
+        schema = writer if filled.keys() <= writer.by_name.keys() else self._flow.schema
+        return delivery._replace(schema=schema, data=_encoded(schema, {**found, **filled}), at=0)
+
+
+def _encoded(schema: RecordSchema, record: Mapping[str, object]) -> bytes:
+    """The record in Avro; a field that it doesn't have gets the schema's default."""
+    made = []
+    for field in schema.fields:
+        unsaid = None if field.name in record else encoded_default(field)
+        made.append(encoder(field.type)(record.get(field.name)) if unsaid is None else unsaid)
+    return b"".join(made)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip()) or value == []

@@ -1,0 +1,1 @@
+select flow, why, count(*) from waiting group by flow, why

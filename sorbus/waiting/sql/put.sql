@@ -1,0 +1,14 @@
+-- A newer version replaces the one that waits, an older one changes nothing. The clock runs on while the cause is the same.
+insert into waiting as w (flow, key, version, data_type, system, why, needs, message, frame, header_names,
+                          header_values, topic, partition, "offset", since, until, next_at)
+values (%(flow)s, %(key)s, %(version)s, %(data_type)s, %(system)s, %(why)s, %(needs)s, %(message)s, %(frame)s,
+        %(header_names)s::text[], %(header_values)s::bytea[], %(topic)s, %(partition)s, %(offset)s, now(),
+        now() + make_interval(secs => %(limit)s), now())
+on conflict (flow, key) do update
+   set version = excluded.version, why = excluded.why, needs = excluded.needs, message = excluded.message,
+       frame = excluded.frame, header_names = excluded.header_names, header_values = excluded.header_values,
+       topic = excluded.topic, partition = excluded.partition, "offset" = excluded."offset",
+       since = case when w.why = excluded.why then w.since else excluded.since end,
+       until = case when w.why = excluded.why then w.since + (excluded.until - excluded.since) else excluded.until end,
+       next_at = excluded.next_at
+ where w.version <= excluded.version

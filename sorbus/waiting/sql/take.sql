@@ -1,0 +1,26 @@
+-- Those that may go on now: what they need is there, their time is up, or somebody woke them. Nobody else takes them
+-- for a while.
+with due as (
+    select w.flow, w.key
+      from waiting w
+     where w.flow = %(flow)s
+       and w.next_at <= now()
+       and (w.woken
+            or w.until <= now()
+            or w.why = 'reference'
+               and not exists (
+                   select from jsonb_array_elements(w.needs) need
+                    where not exists (
+                        select from crosswalk c
+                         where (c.system, c.data_type, c.id, c.state)
+                               = (w.system, need ->> 0, need ->> 1, 'linked'))))
+     order by w.since
+     limit %(most)s
+       for update skip locked
+)
+update waiting w
+   set woken = false, next_at = now() + make_interval(secs => %(lease)s)
+  from due
+ where (w.flow, w.key) = (due.flow, due.key)
+returning w.key, w.version, w.frame, w.header_names, w.header_values, w.topic, w.partition, w."offset", w.since,
+          coalesce(w.until <= now(), false)
