@@ -22,6 +22,7 @@ from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.plan import discover_resources, plan_flow
 from sorbus.consumers.http.preview import Previewer
+from sorbus.consumers.http.references import References
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
@@ -106,8 +107,10 @@ class HttpConsumer:
         matcher = Matcher(flow.data_type, flow.schema)
         finder = Finder(api, self._options, shape, matcher, self._crosswalk)
         decider = Decider(flow, made.description, api, shape, finder, matcher, self._crosswalk, candidates)
-        self._deliverer = Deliverer(flow, api, shape, finder, decider, matcher, self._crosswalk, candidates)
-        self._previewer = Previewer(self._options.resource, api, shape, decider, self._crosswalk)
+        self._needs = shape.needs
+        self._make = References(self._state, flow, shape)
+        self._deliverer = Deliverer(flow, api, shape, self._make, finder, decider, matcher, self._crosswalk, candidates)
+        self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._side_by_side = made.description.concurrency
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {flow.flow.id}")
 
@@ -119,8 +122,13 @@ class HttpConsumer:
             self._transport.close()
         self._pool = self._transport = None
 
+    def needs(self) -> dict[str, str]:
+        """The canonical fields without which the application takes no record."""
+        return self._needs
+
     def preview(self, delivery: Delivery) -> Preview:
         """What `apply` would do with it now. TransientError, AuthError."""
+        self._make.prepare([delivery])
         return self._previewer.preview(delivery)
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:  # noqa: ARG002 - every record is claimed
@@ -143,6 +151,8 @@ class HttpConsumer:
         with ExitStack() as claim:
             ours = claim.enter_context(self._crosswalk.claim(list(ids)))
             links = self._crosswalk.find(list(ours))
+            new = [one for id, one in ids.items() if id in ours and not is_settled(one, links.get(id), again=again)]
+            self._make.prepare(new)
             round = _Round(self._deliverer, again, self._side_by_side)
             futures: dict[Future[_Outcome], Delivery] = {}
             for id, one in ids.items():

@@ -33,6 +33,7 @@ class Deliverer:
         flow: BoundFlow,
         api: Api,
         shape: Shape,
+        make: Callable[[Delivery], Wanted],
         finder: Finder,
         decider: Decider,
         matcher: Matcher,
@@ -41,12 +42,12 @@ class Deliverer:
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
-        self._api, self._shape, self._finder, self._decider = api, shape, finder, decider
+        self._api, self._shape, self._make, self._finder, self._decider = api, shape, make, finder, decider
         self._matcher, self._crosswalk, self._candidates = matcher, crosswalk, candidates
 
     def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
         """Brings the record up to date there. All errors of the interface; what was done so far is noted."""
-        wanted = None if delivery.deleted else self._shape(delivery)
+        wanted = None if delivery.deleted else self._make(delivery)
         id = delivery.id.decode(errors="replace")
         link = self._crosswalk.find([id]).get(id)
         is_new = wanted is not None and (link is None or link.state != "linked")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import JsonValue
 
 from sorbus.api.interface import Api, Call, Found, Json
@@ -13,7 +15,7 @@ from sorbus.consumers.http.compare import Fields, body
 from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.deliver import creation
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.errors import PermanentError
+from sorbus.errors import MustWait, PermanentError
 from sorbus.identity.crosswalk import Crosswalk
 
 _KEY = "(made when it is sent)"
@@ -22,17 +24,27 @@ _KEY = "(made when it is sent)"
 class Previewer:
     """Shows decisions in place of carrying them out."""
 
-    def __init__(self, resource: str, api: Api, shape: Shape, decider: Decider, crosswalk: Crosswalk) -> None:
-        self._resource, self._api, self._shape = resource, api, shape
+    def __init__(
+        self,
+        resource: str,
+        api: Api,
+        shape: Shape,
+        make: Callable[[Delivery], Wanted],
+        decider: Decider,
+        crosswalk: Crosswalk,
+    ) -> None:
+        self._resource, self._api, self._shape, self._make = resource, api, shape, make
         self._decider, self._crosswalk = decider, crosswalk
 
     def preview(self, delivery: Delivery) -> Preview:
         """See `sorbus.connector.Previews`."""
         id = delivery.id.decode(errors="replace")
         try:
-            wanted = None if delivery.deleted else self._shape(delivery)
+            wanted = None if delivery.deleted else self._make(delivery)
             link = self._crosswalk.find([id]).get(id)
             return self._shown(id, wanted, self._decider.decide(delivery, wanted, link))
+        except MustWait as error:
+            return Preview("wait" if error.why == "reference" else "hold", str(error))
         except PermanentError as error:
             return Preview("refuse", str(error))
 

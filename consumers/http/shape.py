@@ -17,6 +17,8 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.failure import closest
+from sorbus.mapping.references import referred
+from sorbus.waiting.complete import lacking
 
 
 class Wanted(NamedTuple):
@@ -69,6 +71,20 @@ class Shape:
         self.items = {found.path: found.fields for found in self._lists.values()}
         """A list's path -> its items' fields."""
         self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
+        every = [*self._rows, *(row for found in self._lists.values() for row in found.assignments)]
+        self.references = frozenset(name for row in every for name in referred(row.rule))
+        """The data types whose ids in the application its rules ask for."""
+        self.needs = {
+            row.source: row.into for row in self._rows if row.source and not row.rule and self._is_needed(row)
+        }
+        """Canonical field -> the application's required field that it alone fills."""
+        holds = flow.flow.on_incomplete != "pass"
+        self._needed = [row for row in self._rows if holds and row.rule is not None and self._is_needed(row)]
+        self._flow = flow
+
+    def _is_needed(self, row: Assignment) -> bool:
+        field = self.resource.fields[row.into]
+        return field.required and not field.read_only
 
     def missing(self) -> list[str]:
         """The fields without which the application makes no record, and that nothing fills."""
@@ -89,6 +105,11 @@ class Shape:
         for name, into in self._lists.items():
             items = record.get(name)
             fields[into.path] = [_item(into, item, record["id"]) for item in items] if isinstance(items, list) else []
+        for row in self._needed:
+            if fields[row.into] in (None, ""):
+                assert row.rule is not None
+                names = [row.source] if row.source else sorted(row.rule.uses)
+                raise lacking(self._flow, str(record["id"]), names or [row.into])
         return Wanted(record, fields)
 
     def _decoded(self, delivery: Delivery) -> dict[str, object]:
