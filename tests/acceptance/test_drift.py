@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, Row, execute, rows_of, unlike
-from tests.api.faulty import Faulty
 
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
 PERSON: list[object] = [
@@ -29,7 +27,8 @@ PERSON: list[object] = [
 TABLE = """
 create table people (id bigint generated always as identity primary key, name text not null, phone text, points int,
                      note text);
-insert into people (name, phone, points) select 'Person ' || n, '+49 30 ' || 1000000 + n, n from generate_series(1, 60) n
+insert into people (name, phone, points)
+select 'Person ' || n, '+49 30 ' || 1000000 + n, n from generate_series(1, 60) n
 """
 CHANGE = """
 alter table people rename column phone to telephone;
@@ -37,7 +36,7 @@ alter table people add column tier text, add column since date;
 alter table people alter column points type text
 """
 TARGET = """
-create table persons (id bigint primary key, name text not null, phone text, points int)
+create table persons (id text primary key, name text not null, phone text, points int)
 """
 SHEET: list[Row] = [
     ("crm", "people.name", "canonical", "person.name", ""),
@@ -134,8 +133,9 @@ def test_a_table_changes_its_shape_while_it_is_used_and_no_record_is_lost(office
         )
 
     company(office, SHEET)
-    with office.up("--yes"):
-        office.until(lambda: missing("select id, name, phone, points from people"), 60)
+    office.sorbus("apply", "--yes")
+    with office.up():
+        office.until(lambda: missing("select id::text, name, phone, points from people"), 60)
         execute(crm, CHANGE)
         with writing(office, "update people set name = 'Person at {n}' where id = {n} % 60 + 1"):
             office.until(lambda: len(letters(office)) < 5 and f"letters: {len(letters(office))}", 60)
@@ -168,11 +168,11 @@ def test_a_table_changes_its_shape_while_it_is_used_and_no_record_is_lost(office
         assert "drift" in office.sorbus("status")
         rows = {row["id"]: row for row in rows_of(books, there)}
         assert all(row["phone"] for row in rows.values()), "what is gone isn't taken for empty"
-        assert 9 not in rows
+        assert "9" not in rows
 
     company(office, MENDED)
-    with office.up("--yes"):
-        same = "select id, name, telephone as phone, nullif(points, 'many')::int as points from people"
+    with office.up():
+        same = "select id::text, name, telephone as phone, nullif(points, 'many')::int as points from people"
         office.until(lambda: missing(same), 60)
         office.until(lambda: letters(office), 30)
         settled = wanted - {("tier", "new"), ("since", "new")}
@@ -187,9 +187,9 @@ def test_a_table_changes_its_shape_while_it_is_used_and_no_record_is_lost(office
         # Mended in the source by a way that its log doesn't show, and sent back by a person.
         execute(
             crm,
-            "alter publication sorbus_{0}_crm drop table people".format(office.prefix),
+            f"alter publication sorbus_{office.prefix}_crm drop table people",
             "update people set points = '11' where id = 11",
-            "alter publication sorbus_{0}_crm add table people".format(office.prefix),
+            f"alter publication sorbus_{office.prefix}_crm add table people",
         )
         office.sorbus("dlq", "requeue", "--all")
         office.until(lambda: letters(office), 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,5 +95,12 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
         began = time.monotonic()
         office.until(lambda: shown("COMPLETED"), seconds=POLL + 30, every=0.1)
         seconds = time.monotonic() - began
-    assert seconds <= POLL + 10, f"{seconds:.0f} s are more than one poll of {POLL} s and its list"
-    report(f"Redmine: {figures}; a project's status is in the CRM after {seconds:.1f} s (polled every {POLL} s)")
+    # Redmine has no list of changes: what is changed behind a list's back is in the next one.
+    lists = re.findall(r"listed, \d+ read, \d+ published, ([\d.]+) s", office.log.read_text("utf-8"))
+    longest = max(map(float, lists))
+    assert seconds <= POLL + 2 * longest + 5, (
+        f"{seconds:.0f} s: more than a poll of {POLL} s and lists of {longest:.0f} s"
+    )
+    report(
+        f"Redmine: {figures}; a project's status is in the CRM after {seconds:.1f} s (polled every {POLL} s, a list takes {longest:.1f} s)"
+    )
