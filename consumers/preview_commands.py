@@ -27,16 +27,17 @@ def preview(
 
     Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --show-personal
     """
+    from sorbus.bus.newest import newest
     from sorbus.connector import Preview, Previews
-    from sorbus.consumers.newest import newest
     from sorbus.consumers.shown import masked_preview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
     from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
+    from sorbus.waiting.complete import consumer_of
 
     loaded = Context.of(ctx).load_sound()
     bound = loaded.flow(flow)
-    target = loaded.consumer(bound.flow.to)(bound)
+    target = consumer_of(loaded.consumer(bound.flow.to), bound)
     if not isinstance(target, Previews):
         raise SorbusError(f"systems of kind {bound.system.system.kind} can't show what they would do")
     delivery = None
@@ -61,7 +62,7 @@ def preview(
         typer.echo(json.dumps({"flow": flow, "id": id, **shown._asdict()}, ensure_ascii=False))
     else:
         _print(f"{bound.flow.data_type} {id} to {bound.system.name}", shown.action, shown.why, shown.request)
-    raise typer.Exit(ExitCode.FINDINGS if shown.action in ("ask", "refuse") else ExitCode.FINE)
+    raise typer.Exit(ExitCode.FINDINGS if shown.action in ("ask", "hold", "refuse", "wait") else ExitCode.FINE)
 
 
 def _print(what: str, action: str, why: str, request: object) -> None:
@@ -75,6 +76,8 @@ def _print(what: str, action: str, why: str, request: object) -> None:
         "delete": "red",
         "ask": "magenta",
         "refuse": "red",
+        "wait": "magenta",
+        "hold": "magenta",
     }
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{escape(what)}: [{colours.get(action, 'dim')}]{action}[/]: {escape(why)}")

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from confluent_kafka import Message
 
 from sorbus.bus.intake import Taken
-from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.connector import BoundFlow
 from sorbus.errors import MustWait, PermanentError, SorbusError
-from sorbus.event import EVENT_ID, read_head, version_of
 from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy
 from sorbus.state.database import State
-from sorbus.waiting.room import Due, Event, Held, Room
+from sorbus.waiting.events import held, message_of
+from sorbus.waiting.room import Due, Held, Room
 
 LOOK = 1.0
 """Seconds between two looks for those that may go on; more where looking takes long."""
@@ -65,27 +64,25 @@ class WaitingRoom:
         self._look_at = now + max(LOOK, (time.monotonic() - now) / _SHARE)
         if len(found) == most:
             self._look_at = now
-        messages = [_message(due.event) for due in found]
+        messages = [message_of(due.event) for due in found]
         self._due = {id(message): due for message, due in zip(messages, found, strict=True)}
         return messages
 
     def admit(self, refused: Sequence[tuple[Message, PermanentError]]) -> list[tuple[Message, PermanentError]]:
         """Lets in what may wait, safely on disk, and returns the others: those are dead letters. TransientError."""
-        held: list[Held] = []
+        waits: list[Held] = []
         others: list[tuple[Message, PermanentError]] = []
         for message, error in refused:
             due = self._due.get(id(message))
-            event = _event(message, due) if isinstance(error, MustWait) else None
-            if self._room is None or event is None or not isinstance(error, MustWait):
+            if self._room is None or not isinstance(error, MustWait):
                 others.append((message, error))
             elif due is not None and due.is_over and error.why == "reference":
                 others.append((message, self._given_up(error)))
             else:
-                told = str(self._privacy.error(error, event.key, event.frame))
-                held.append(Held(event, error.why, error.needs, told))
-        if held and self._room is not None:
-            self._room.put(held, limit=self._limit)
-            _log.info("%d records of flow %s wait: %s", len(held), self._flow.flow.id, held[0].message)
+                waits.append(held(message, error, self._privacy))
+        if waits and self._room is not None:
+            self._room.put(waits, limit=self._limit)
+            _log.info("%d records of flow %s wait: %s", len(waits), self._flow.flow.id, waits[0].message)
         return others
 
     def settle(self, taken: Taken, waits: Sequence[Message]) -> None:
@@ -112,23 +109,3 @@ class WaitingRoom:
             value=other,
             rule=error.rule,
         )
-
-
-def _message(event: Event) -> Message:
-    return Message(
-        topic=event.topic,
-        partition=event.partition,
-        offset=event.offset,
-        key=event.key,
-        value=event.frame,
-        headers=list(event.headers),
-    )
-
-
-def _event(message: Message, due: Due | None) -> Event:
-    if due is not None:
-        return due.event
-    frame = None if message.value() is None else bytes_of(message.value())
-    headers = headers_of(message)
-    version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
-    return Event(bytes_of(message.key()), version or 0, frame, headers, *spot_of(message), offset_of(message))

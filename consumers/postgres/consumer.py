@@ -150,6 +150,11 @@ class PostgresConsumer:
         self._deliver(packed, refusals, again, alone)
         return refusals
 
+    def needs(self) -> dict[str, str]:
+        """The canonical fields that go as they are into columns that must have a value."""
+        needed = {name for name, column in self._tables[""].columns.items() if column.required}
+        return {one.source: one.into for one in self._parts[""] if one.source and not one.rule and one.into in needed}
+
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError, AuthError."""
         session = self._session

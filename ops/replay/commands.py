@@ -33,6 +33,7 @@ def replay(
     from sorbus.ops.replay.replay import replay as run
     from sorbus.settings import Settings
     from sorbus.telemetry.logs import configure_logs
+    from sorbus.waiting.complete import consumer_of
 
     configure_logs(f"replay {flow}", level="WARNING")
     start = _time(since)
@@ -45,7 +46,7 @@ def replay(
         bar = bars.add_task(flow, total=None)
         done = run(
             bound,
-            lambda: connector(bound),
+            lambda: consumer_of(connector, bound),
             Settings(),
             since=start,
             progress=lambda events, total: bars.update(bar, completed=events, total=max(events, total)),
@@ -54,6 +55,7 @@ def replay(
         typer.echo(json.dumps(done._asdict()))
     else:
         typer.echo(f"{flow}: {done.events} events read, {done.applied} records brought up to date", nl=False)
+        typer.echo(f", {done.waiting} wait: see `sorbus waiting --flow {flow}`" if done.waiting else "", nl=False)
         typer.echo(f", {done.refused} refused: see `sorbus dlq list --flow {flow}`" if done.refused else "")
     raise typer.Exit(1 if done.refused else 0)
 

@@ -8,7 +8,7 @@ table), an older one is not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,19 +21,25 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Refusal, consumer_connector
-from sorbus.errors import AuthError, TransientError, Unfinished
+from sorbus.errors import AuthError, MustWait, TransientError, Unfinished
+from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.waiting.events import held
+from sorbus.waiting.room import Room
 
 _BATCH = 5000
 
 
 class Replayed(NamedTuple):
-    """What a replay did: events read, of them newest states applied, and dead letters written."""
+    """What a replay did: events read, of them newest states applied, dead letters written."""
 
     events: int
     applied: int
     refused: int
+    waiting: int = 0
+    """Records that lack something, or refer to one that isn't in the target: they are in the flow's waiting room."""
 
 
 def replay(
@@ -52,7 +58,13 @@ def replay(
     resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
     privacy = flow_privacy(flow, book.schema, resources)
     letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
-    events = applied = refused = 0
+    room = Room(State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name)
+    limit = parse_duration(flow.flow.wait_limit)
+
+    def hold(waits: Sequence[tuple[Message, MustWait]]) -> None:
+        room.put([held(message, error, privacy) for message, error in waits], limit=limit)
+
+    events = applied = refused = waiting = 0
     try:
         partitions = _start(reader, names.topic(flow.flow.data_type), since)
         total = _expected(reader, partitions)
@@ -64,33 +76,41 @@ def replay(
             batch.append(message)
             events += 1
             if len(batch) >= most:
-                done, bad = _apply(batch, book, target, letters, privacy)
-                applied, refused, batch = applied + done, refused + bad, []
+                done, bad, late = _apply(batch, book, target, letters, privacy, hold)
+                applied, refused, waiting, batch = applied + done, refused + bad, waiting + late, []
                 if progress:
                     progress(events, total)
         if batch:
-            done, bad = _apply(batch, book, target, letters, privacy)
-            applied, refused = applied + done, refused + bad
+            done, bad, late = _apply(batch, book, target, letters, privacy, hold)
+            applied, refused, waiting = applied + done, refused + bad, waiting + late
         if progress:
             progress(events, events)
     finally:
         reader.close()
         target.close()
-    return Replayed(events, applied, refused)
+    return Replayed(events, applied, refused, waiting)
 
 
 def _apply(
-    batch: list[Message], book: SchemaBook, target: Consumer, letters: Letters, privacy: Privacy
-) -> tuple[int, int]:
+    batch: list[Message],
+    book: SchemaBook,
+    target: Consumer,
+    letters: Letters,
+    privacy: Privacy,
+    hold: Callable[[Sequence[tuple[Message, MustWait]]], None],
+) -> tuple[int, int, int]:
     taken = take_in(batch, book)
     refusals = _finish(target, taken, privacy) if taken.deliveries else []
     refused = [*taken.refused, *((taken.messages[refusal.place], refusal.error) for refusal in refusals)]
-    bad = {id(message) for message, _ in refused}
-    for message, error in refused:
+    waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
+    hold(waits)
+    dead = [(message, error) for message, error in refused if not isinstance(error, MustWait)]
+    bad = {id(message) for message, _ in dead}
+    for message, error in dead:
         letters.write(message, error)
     letters.supersede(message for message in taken.messages if id(message) not in bad)
     letters.flush()
-    return len(taken.deliveries) - len(refusals), len(refused)
+    return len(taken.deliveries) - len(refusals), len(dead), len(waits)
 
 
 def _finish(target: Consumer, taken: Taken, privacy: Privacy) -> list[Refusal]:
