@@ -79,6 +79,40 @@ def read_sheet(file: Path) -> tuple[list[FieldMapping], list[Finding]]:
     return rows, findings
 
 
+def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
+    """Any CSV or workbook as tabs ("" for a CSV) of numbered rows, within a mapping sheet's limits; never raises."""
+    findings: list[Finding] = []
+
+    def find(line: int, code: str, message: str, cure: str) -> None:
+        findings.append(Finding(file, line, message, cure, code))
+
+    tabs: list[tuple[str, Iterable[Line]]] = []
+    try:
+        if file.stat().st_size > _LARGEST:
+            find(1, "too-large", f"the file is larger than {_LARGEST // 1_000_000} MB", "split it up")
+        elif file.suffix.lower() == ".xlsx":
+            tabs += _workbook(file, find)
+        else:
+            data = file.read_bytes()
+            try:
+                data.decode("utf-8-sig")
+            except UnicodeDecodeError:  # what spreadsheets of Windows save
+                data = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252", "replace").encode()
+            tabs.append(("", _csv_lines(data, find)))
+    except OSError as error:
+        find(1, "unreadable", f"can't read the file: {error.strerror}", "mend its name or its permissions")
+    found: list[tuple[str, list[Line]]] = []
+    for title, lines in tabs:
+        kept: list[Line] = []
+        for number, cells in lines:
+            if len(kept) >= _MOST_ROWS:
+                find(number, "too-large", f"the sheet has more than {_MOST_ROWS} rows", "split it up")
+                break
+            kept.append((number, [_cleaned(cell)[:_LONGEST_CELL] for cell in cells[:_MOST_COLUMNS]]))
+        found.append((title, kept))
+    return found, findings
+
+
 def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMapping]:
     header: dict[str, int] = {}
     for count, (number, cells) in enumerate(lines):
@@ -171,6 +205,24 @@ def delimiter_of(text: str) -> str:
 def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
     """The visible tabs of a workbook that have a mapping sheet's columns, each under FILE or FILE#TAB.
 
+    The tabs of a data-flow document that are for people are left out.
+    """
+    found = _workbook(file, find)
+    if not found:
+        return
+    if {title for title, _ in found}.issuperset(DOCUMENT):
+        found = [(title, lines) for title, lines in found if title not in DOCUMENT]
+    sheets = [(name, lines) for name, lines in found if lines and _looks_like_mapping(lines[0][1])]
+    if not sheets:
+        header = ", ".join(COLUMNS.values())
+        find(1, "no-column", "no tab of the workbook has a mapping sheet's columns", f"begin a tab with: {header}")
+    for name, lines in sheets:
+        yield (file if len(sheets) == 1 else file.with_name(f"{file.name}#{name}")), lines
+
+
+def _workbook(file: Path, find: Find) -> list[tuple[str, list[Line]]]:
+    """The visible tabs of a workbook.
+
     openpyxl streams the rows; calamine is faster but makes room for the whole used range at once, so that one cell in
     the last corner of a tab (5 kB of file) ends the process.
     """
@@ -181,22 +233,15 @@ def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
         with zipfile.ZipFile(file) as archive:
             if sum(item.file_size for item in archive.infolist()) > _LARGEST_UNPACKED:
                 find(1, "too-large", "the workbook unpacks to too much", "keep only the mapping in it")
-                return
+                return []
         workbook = load_workbook(file, read_only=True, data_only=True)
         tabs = [tab for tab in workbook.worksheets if tab.sheet_state == "visible"]
         found = [(tab.title, list(_tab_lines(tab))) for tab in tabs]
         workbook.close()
     except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError) as error:
         find(1, "unreadable", f"not a workbook that can be read: {error}", "open it and save it again as .xlsx")
-        return
-    if {title for title, _ in found}.issuperset(DOCUMENT):
-        found = [(title, lines) for title, lines in found if title not in DOCUMENT]
-    sheets = [(name, lines) for name, lines in found if lines and _looks_like_mapping(lines[0][1])]
-    if not sheets:
-        header = ", ".join(COLUMNS.values())
-        find(1, "no-column", "no tab of the workbook has a mapping sheet's columns", f"begin a tab with: {header}")
-    for name, lines in sheets:
-        yield (file if len(sheets) == 1 else file.with_name(f"{file.name}#{name}")), lines
+        return []
+    return found
 
 
 def _tab_lines(tab: ReadOnlyWorksheet) -> Iterator[Line]:

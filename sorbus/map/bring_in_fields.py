@@ -1,0 +1,145 @@
+"""Fields as people write them ("Customer Name", table Customers) as RESOURCE.COLUMN of a system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+from sorbus.errors import SchemaError
+from sorbus.map.catalog import Catalog
+from sorbus.map.known_fields import catalog_of, source_resources, target_resources
+from sorbus.map.words import singular
+from sorbus.mapping.places import CANONICAL, Place, canonical_fields, canonical_reference
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
+
+_CLOSE = 0.75
+
+
+class Found(NamedTuple):
+    """A field: as a mapping row names it, how sure that is, and what was assumed or is not clear."""
+
+    reference: str
+    confidence: float = 1.0
+    assumed: str = ""
+    unclear: str = ""
+
+
+class Fields:
+    """The fields of a map's systems, each catalog read once."""
+
+    def __init__(self, loaded: LoadedMap) -> None:
+        self.loaded = loaded
+        self._catalogs: dict[str, Catalog | None] = {}
+
+    def find(self, system: str, table: str, column: str) -> Found:
+        """A column by what people call it; `table` "" where they don't say."""
+        head, _, last = column.rpartition(".")
+        table, column = (head, last) if head else (table, column)
+        if system == CANONICAL:
+            return self._canonical(table, column)
+        known = self._resources(system)
+        if not known:
+            return self._unknown(system, table, column)
+        if table:
+            name, sure, assumed = _closest(table, [singular_of(each) for each in known], list(known))
+            if not name:
+                return Found(f"{table}.{column}", 0.3, "", f"{system} has no {table}")
+            found = _in(known, name, column)
+            return found._replace(
+                confidence=min(sure, found.confidence), assumed="; ".join(filter(None, (assumed, found.assumed)))
+            )
+        mapped = [name for name in self._mapped(system) if name in known]
+        for names in (mapped, list(known)):
+            sound = [found for name in names if not (found := _in(known, name, column)).unclear]
+            best = [found for found in sound if found.confidence == max(each.confidence for each in sound)]
+            if len(best) == 1:
+                return best[0]._replace(
+                    confidence=min(0.9, best[0].confidence),
+                    assumed="; ".join(filter(None, (f"{column} is {best[0].reference}", best[0].assumed))),
+                )
+            if best:
+                where = " or ".join(found.reference for found in best)
+                return Found(column, 0.3, "", f"{column} could be {where}: name the table")
+        return Found(column, 0.3, "", f"{system} has no field {column!r}")
+
+    def _canonical(self, table: str, column: str) -> Found:
+        data_type, _, part = table.partition(".")
+        if data_type not in self.loaded.map.data_types:
+            return Found(f"{table}.{column}" if table else column, 0.3, "", f"no data type is called {data_type!r}")
+        try:
+            fields = canonical_fields(self.loaded.schema(data_type))
+        except SchemaError:
+            return Found(f"{table}.{column}", 0.3)
+        part = part.removesuffix("[]")
+        name, sure, assumed = _closest(column, list(fields.get(part, {})), list(fields.get(part, {})))
+        if not name:
+            return Found(f"{table}.{column}", 0.3, "", f"{data_type} has no field {column!r}")
+        return Found(canonical_reference(Place(part, name), data_type), sure, assumed)
+
+    def _unknown(self, system: str, table: str, column: str) -> Found:
+        mapped = self._mapped(system)
+        table = table or (mapped[0] if len(mapped) == 1 else "")
+        reference = ".".join(re.sub(r"\s+", "_", each.strip()) for each in (table, column) if each)
+        return Found(
+            reference, 0.6, f"{reference} as written: no catalog of {system} (sorbus discover {system} --save)"
+        )
+
+    def _resources(self, system: str) -> Mapping[str, Sequence[str]]:
+        if system not in self._catalogs:
+            self._catalogs[system] = catalog_of(self.loaded, system)
+        catalog = self._catalogs[system]
+        if catalog is None:
+            return {}
+        lasts = [name.rpartition(".")[2] for name in catalog.resources]
+        return {
+            last if lasts.count(last := name.rpartition(".")[2]) == 1 else name: [each.name for each in found.fields]
+            for name, found in catalog.resources.items()
+        }
+
+    def _mapped(self, system: str) -> list[str]:
+        """The resources that the map names for a system, in the catalog's short form."""
+        data_types, flows = self.loaded.map.owned_by(system), self.loaded.map.flows
+        names = [name for each in data_types for name in source_resources(self.loaded, each).values()]
+        names += [name for flow in flows if flow.to == system for name in target_resources(self.loaded, flow).values()]
+        return list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+
+
+def folded(text: str) -> str:
+    """A name without what people write differently: case, blanks, signs."""
+    return "".join(letter for letter in text.lower() if letter.isalnum())
+
+
+def singular_of(name: str) -> str:
+    """A table's name in the singular."""
+    return singular(name.rpartition(".")[2].lower())
+
+
+def _in(known: Mapping[str, Sequence[str]], resource: str, column: str) -> Found:
+    name, sure, assumed = _closest(column, known[resource], known[resource])
+    if not name:
+        return Found(f"{resource}.{column}", 0.3, "", f"{resource} has no field {column!r}")
+    return Found(f"{resource}.{name}", sure, assumed)
+
+
+def _closest(text: str, forms: Sequence[str], known: Sequence[str]) -> tuple[str, float, str]:
+    """The known name that a text means, how sure that is, and what was assumed; `forms` are other spellings."""
+    wanted = folded(text)
+    if text in known:
+        return text, 1.0, ""
+    for form in (wanted, folded(singular_of(text))):
+        for other, name in (*((folded(name), name) for name in known), *zip(map(folded, forms), known, strict=True)):
+            if form == other:
+                return name, 0.95, ""
+    by_fold = {folded(name): name for name in reversed(known)}
+    if found := get_close_matches(wanted, by_fold, n=1, cutoff=_CLOSE):
+        return by_fold[found[0]], 0.7, f"{text} is {by_fold[found[0]]}"
+    ends = [
+        name for fold, name in by_fold.items() if len(wanted) > 3 and (fold.endswith(wanted) or wanted.endswith(fold))
+    ]
+    if len(ends) == 1:
+        return ends[0], 0.6, f"{text} is {ends[0]}"
+    return "", 0.0, ""
