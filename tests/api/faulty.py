@@ -36,6 +36,7 @@ What to order, at any time, from the test's thread:
     faulty.idempotent = False       Idempotency-Key is ignored
     faulty.before = function(method, path, parameters)      called before each request: change records while somebody
                                     reads pages
+    faulty.shown = function(contact) -> contact      a new version of the application, whose records look otherwise
     faulty.slow = 0.05              seconds that every answer takes
     faulty.records.unique = "email"; .archives = True (a delete only sets archived); .resolution = 60.0 (many records
     with one updated_at); .clock_is_off = timedelta(minutes=-3); .touch(5) changes five records anywhere

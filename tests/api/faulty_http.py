@@ -83,6 +83,7 @@ class Behaviour:
         self.hold = 60.0
         self.slow = 0.0
         self.before: Callable[[str, str, dict[str, str]], None] | None = None
+        self.shown: Callable[[Record], Record] | None = None
         self.asked: list[Asked] = []
         self._scripted: list[tuple[str, str, deque[Fault]]] = []
         self._times: Counter[str] = Counter()
@@ -130,6 +131,15 @@ class Behaviour:
         if headers is None:
             headers = {"Retry-After": format_datetime(_http_now() + timedelta(seconds=wait + 1), usegmt=True)}
         return JSONResponse({"message": "too many requests"}, 429, headers)
+
+
+def _each(answer: Any, shown: Callable[[Record], Record]) -> Any:
+    """An answer with every contact in it as `shown` shows it."""
+    if isinstance(answer, dict) and isinstance(answer.get("contacts"), list):
+        return {**answer, "contacts": [shown(one) for one in answer["contacts"]]}
+    return (
+        {**answer, "contact": shown(answer["contact"])} if isinstance(answer, dict) and "contact" in answer else answer
+    )
 
 
 def _http_now() -> datetime:
@@ -249,6 +259,8 @@ class FaultyApp:
         await self._endpoints(request.scope, again, keep)
         found = Response(b"".join(part.get("body", b"") for part in kept[1:]), kept[0]["status"])
         found.raw_headers = list(kept[0]["headers"])
+        if of.shown is not None and found.body:
+            found = JSONResponse(_each(json.loads(bytes(found.body)), of.shown), found.status_code)
         if fault == "empty":
             return Response(b"", 200)
         if fault == "renamed" and found.body:
