@@ -66,6 +66,9 @@ class Erasure:
                     f" {receipt.data_type} {receipt.id}, and run this again",
                 )
             )
+        for flow_id, system in self._stored.held_deletes().items():
+            do = "see `sorbus waiting list`, let it go on, and run this again"
+            receipt.left.append(Left(system, f"the delete waits in flow {flow_id}", do))
         receipt.erased += self._stored.erase(dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")
         receipt.ended_at = datetime.now(UTC)

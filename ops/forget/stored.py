@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from sorbus.event import open_frame
 from sorbus.ops.forget.receipt import Done, Receipt
 from sorbus.state.database import State
 
@@ -16,6 +17,7 @@ _WHAT = {
     "2_candidates": ("duplicate_candidates", "the record beside those that it may be"),
     "3_decisions": ("duplicate_decisions", "reasons of decisions about it"),
     "4_crosswalk": ("crosswalk", "values sent, ids in targets"),
+    "5_waiting": ("waiting", "states of it that wait for others or are incomplete"),
 }
 
 
@@ -32,19 +34,24 @@ class Stored:
 
     def __init__(self, state: State, data_type: str, id: str) -> None:
         self._state = state
-        self._of = {"data_type": data_type, "id": id}
+        self._of = {"data_type": data_type, "id": id, "key": id.encode()}
 
     def links(self) -> list[StillLinked]:
         """Where the record still is, by the crosswalk."""
         rows = self._state.run(_statement("links"), self._of)
         return [StillLinked(*cast("tuple[str, str, str]", row)) for row in rows]
 
+    def held_deletes(self) -> dict[str, str]:
+        """Flows whose delete of the record waits its turn, with their targets."""
+        rows = cast("list[tuple[str, str, bytes | None]]", self._state.run(_statement("held"), self._of))
+        return {flow: system for flow, system, frame in rows if not frame or open_frame(frame).deleted}
+
     def erase(self, *, dry_run: bool) -> Iterator[Done]:
         """Erases it from all tables, in one transaction; in a dry run that is undone."""
-        found = []
+        found, held = [], list(self.held_deletes())
         with self._state.connection() as connection:
             for name, (table, what) in _WHAT.items():
-                count = connection.execute(_statement(name), self._of).rowcount
+                count = connection.execute(_statement(name), {**self._of, "held": held}).rowcount
                 found.append(Done(f"state database, {table}", what, count))
             if dry_run:
                 connection.rollback()

@@ -21,6 +21,12 @@ values ('shop', 'person', 'p1', 1, 'alike Xanthippe', '{{"name": "Xanthippe"}}',
     ('shop', 'person', 'p2', 1, 'alike', '{{"name": "Other"}}',
     '[{{"external_id": "X1", "score": 80, "reasons": ["Xanthippe"], "fields": {{"name": "Xanthippe"}}}}]', 'open')
 """
+WAITING = """
+insert into {schema}.waiting (flow, key, version, data_type, system, why, needs, message, frame, header_names,
+    header_values, topic, partition, "offset", since, next_at)
+values ('person-to-shop', 'p1', 1, 'person', 'shop', 'incomplete', '[]', 'Xanthippe lacks a code',
+    '\\x0000000001047031000258616e746869707065', '{{}}', '{{}}', 'person', 0, 0, now(), now())
+"""
 
 
 def live(people: People, topic: str) -> str:
@@ -50,7 +56,8 @@ def test_after_it_nothing_of_the_record_is_left(people: People, state: State) ->
     people.execute("crm", "insert into people values ('p2', 'Other', 'other@x.org', 'k', null, 'active')")
     crosswalk = Crosswalk(state, "shop", "person")
     crosswalk.link("p1", "X1", 1, {"name": "Xanthippe"})
-    people.execute("state", CANDIDATE.format(schema=state.schema))
+    for script in (CANDIDATE, WAITING):
+        people.execute("state", script.format(schema=state.schema))
     with people.running():
         eventually(lambda: people.rows("books", "select 1 from persons where id = 'p1'"), "p1 in books")
         eventually(lambda: people.rows("archive", "select 1 from persons where id = 'p1'"), "p1 in the archive")
