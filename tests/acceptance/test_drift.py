@@ -130,6 +130,7 @@ def writing(office: Office, statement: str) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_table_changes_its_shape_while_it_is_used_and_no_record_is_lost(office: Office) -> None:
     crm, books = office.env["CRM_DSN"], office.env["BOOKS_DSN"]
     there = "select id, name, phone, points from persons"
