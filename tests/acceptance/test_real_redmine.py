@@ -102,5 +102,6 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
         f"{seconds:.0f} s: more than a poll of {POLL} s and lists of {longest:.0f} s"
     )
     report(
-        f"Redmine: {figures}; a project's status is in the CRM after {seconds:.1f} s (polled every {POLL} s, a list takes {longest:.1f} s)"
+        f"Redmine: {figures}; a project's status is in the CRM after {seconds:.1f} s"
+        f" (polled every {POLL} s, a list takes {longest:.1f} s)"
     )
