@@ -328,6 +328,14 @@ class Describes(Protocol):
 
 
 @runtime_checkable
+class Samples(Protocol):
+    """A connector that can show how a system's values are written."""
+
+    def sample(self, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
+        """A few records of a resource by field, only read, for `sorbus map suggest --samples`."""
+
+
+@runtime_checkable
 class Canonicalises(Protocol):
     """A connector that can show what it makes of one raw record."""
 

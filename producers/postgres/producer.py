@@ -17,6 +17,7 @@ from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import read_resources
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, open_captures
 from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES, Collector
 from sorbus.producers.postgres.copy import copy_records
@@ -82,6 +83,12 @@ class PostgresProducer:
         assert isinstance(system.connection, PostgresConnection)
         with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
             return read_resources(session)
+
+    @classmethod
+    def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
+        """A few rows of a table."""
+        assert isinstance(system.connection, PostgresConnection)
+        return sample_rows(system.connection, resource, limit)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
