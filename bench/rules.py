@@ -1,9 +1,9 @@
 """What rules cost: ten columns as they are beside the same ten through rules, side by side in one process.
 
 The unmapped columns hold what the rules make of the others, so both write the same records. Three courses: records that
-change again (the values of a field have mostly been seen), and records that are all new (a first copy: names, phones
-and amounts differ from row to row, countries and states don't), with and without telephone numbers that are new. Pairs are measured by turns in CPU time, since others
-use the machine too; the ratio's median counts.
+change again (the values of a field have mostly been seen), and records that are all new (a first copy: names, e-mail
+addresses and amounts differ from row to row, countries and states don't), with and without new telephone numbers.
+Pairs are measured by turns in CPU time, since others use the machine too; the ratio's median counts.
 """
 
 from __future__ import annotations

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sorbus.cli.context import Context
 from sorbus.privacy.show import ShowPersonal
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from sorbus.map.explained import FieldTrace
 
 app = typer.Typer()
 
@@ -18,6 +24,9 @@ def preview(
     ctx: typer.Context,
     flow: Annotated[str, typer.Argument(help="The flow, such as customer-to-accounting.")],
     id: Annotated[str, typer.Argument(help="The record's id at its owner: the event's key.")],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also where each field comes from, and what each step of its rule gave.")
+    ] = False,
     show_personal: ShowPersonal = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
@@ -28,9 +37,11 @@ def preview(
     Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --show-personal
     """
     from sorbus.bus.newest import newest
+    from sorbus.cli.map_explain import trace_json
     from sorbus.connector import Preview, Previews
     from sorbus.consumers.shown import masked_preview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
+    from sorbus.map.explained import explain_delivery
     from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
     from sorbus.waiting.complete import consumer_of
@@ -58,10 +69,18 @@ def preview(
         note_shown("preview", flow=flow, record=id)
     else:
         shown = masked_preview(shown, bound, delivery)
+    traces: Sequence[FieldTrace] = ()
+    if explain and delivery is not None and not delivery.deleted:
+        traces = [each if show_personal else each.masked() for each in explain_delivery(loaded, bound, delivery)]
     if as_json:
-        typer.echo(json.dumps({"flow": flow, "id": id, **shown._asdict()}, ensure_ascii=False))
+        told: dict[str, JsonValue] = {"flow": flow, "id": id, **shown._asdict()}
+        if explain:
+            told["fields"] = [trace_json(each) for each in traces]
+        typer.echo(json.dumps(told, ensure_ascii=False))
     else:
         _print(f"{bound.flow.data_type} {id} to {bound.system.name}", shown.action, shown.why, shown.request)
+        for each in traces:
+            typer.echo(f"  {str(each).replace(chr(10), chr(10) + '  ')}")
     raise typer.Exit(ExitCode.FINDINGS if shown.action in ("ask", "hold", "refuse", "wait") else ExitCode.FINE)
 
 

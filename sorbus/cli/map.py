@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.map_examples import examples_command
+from sorbus.cli.map_explain import explain_command
+from sorbus.cli.map_import import import_command
 from sorbus.cli.map_routes import routes_command, show_notes
+from sorbus.cli.map_suggest import suggest_command
 from sorbus.errors import ExitCode, Finding, MapError
 
 if TYPE_CHECKING:
@@ -172,7 +176,11 @@ def rules_command(output: Output = None) -> None:
     _write(reference(), output)
 
 
+app.command("explain")(explain_command)
+app.command("test")(examples_command)
 app.command("routes")(routes_command)
+app.command("import")(import_command)
+app.command("suggest")(suggest_command)
 
 
 def praise(loaded: LoadedMap) -> str:

@@ -16,6 +16,7 @@ from sorbus.map.check_mapping import check_mapping
 from sorbus.map.check_owners import check_owners
 from sorbus.map.check_secrets import check_secrets
 from sorbus.map.editor import json_schema
+from sorbus.map.examples import check_examples
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
@@ -33,6 +34,7 @@ def check(loaded: LoadedMap) -> list[Finding]:
         *check_flows(bound),
         *loaded.unrouted,
         *check_mapping(bound),
+        *check_examples(bound),
         *check_secrets(loaded),
     ]
     return sorted(set(findings))

@@ -37,7 +37,8 @@ def test_the_row_before_and_after(database: str) -> None:
 def test_what_the_target_would_refuse_is_said(line: Line) -> None:
     line.execute(RESTRICTED)
     line.publish([("g1", 1, named("a name that is too long for it"))])
-    told = line.sorbus("preview", FLOW, "g1", status=1)
+    told = line.sorbus("preview", FLOW, "g1", "--explain", status=1)
     assert "refuse" in told
+    assert "from gadget.name" in told
     assert "short_name" in told
     assert line.rows() == {}

@@ -11,7 +11,7 @@ import pytest
 
 from sorbus.connector import Preview
 from sorbus.consumers.http.consumer import HttpConsumer
-from sorbus.consumers.newest import newest
+from sorbus.bus.newest import newest
 from sorbus.dlq.requeue import requeue
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.ops.embedded import Addresses
