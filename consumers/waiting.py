@@ -10,9 +10,11 @@ from confluent_kafka import Message
 
 from sorbus.bus.intake import Taken
 from sorbus.connector import BoundFlow
+from sorbus.drift.watch import has_state
 from sorbus.errors import MustWait, PermanentError, SorbusError
 from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy
+from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.events import held, message_of
 from sorbus.waiting.room import Due, Held, Room
@@ -44,7 +46,7 @@ class WaitingRoom:
         if self._room is None:
             return
         try:
-            is_used = self._may_fill or not self._room.is_empty()
+            is_used = self._may_fill or (has_state(Settings()) and not self._room.is_empty())
             if is_used and (count := self._room.wake()):
                 _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
         except SorbusError as error:

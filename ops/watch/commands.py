@@ -100,6 +100,7 @@ def _open(ctx: typer.Context) -> Watch:
     from sorbus.ops.watch.duplicates import Duplicates
     from sorbus.ops.watch.measure import Watch
     from sorbus.ops.watch.sources import SourceLags
+    from sorbus.ops.watch.waiting import WaitingCounts
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load()
@@ -110,6 +111,7 @@ def _open(ctx: typer.Context) -> Watch:
         budgets=Budgets(loaded.map),
         duplicates=Duplicates(loaded.map),
         drifts=DriftCounts(loaded.map.topic_prefix),
+        waiting=WaitingCounts(loaded.map),
     )
 
 

@@ -69,6 +69,14 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         if flow.flow in last.duplicates:
             duplicates.add_metric((flow.flow, flow.data_type, flow.target), last.duplicates[flow.flow])
     yield duplicates
+    waiting = GaugeMetricFamily(
+        "sorbus_records_waiting", "Records that can't be delivered yet.", labels=(*_FLOW, "why")
+    )
+    for flow in last.flows:
+        for (name, why), count in last.waiting.items():
+            if name == flow.flow:
+                waiting.add_metric((flow.flow, flow.data_type, flow.target, why), count)
+    yield waiting
     slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
     for system, size in last.slots.items():
         if size is not None:

@@ -95,6 +95,8 @@ class Measurement:
     """Flow -> records that wait for a person to say whether the target has them."""
     drifts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(System, severity: held or info) -> fields that have changed in it."""
+    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
@@ -124,6 +126,7 @@ class Watch:
         budgets: Callable[[], tuple[Budget, ...]] = tuple,
         duplicates: Callable[[], Mapping[str, int]] = dict,
         drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
@@ -135,7 +138,7 @@ class Watch:
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
-        self._drifts = drifts
+        self._drifts, self._waiting = drifts, waiting
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -164,7 +167,17 @@ class Watch:
             for flow in self._flows
         )
         held_back = self._slots() if self._slots else {}
-        return Measurement(now, flows, written, letters, held_back, self._budgets(), self._duplicates(), self._drifts())
+        return Measurement(
+            now,
+            flows,
+            written,
+            letters,
+            held_back,
+            self._budgets(),
+            self._duplicates(),
+            self._drifts(),
+            self._waiting(),
+        )
 
     def close(self) -> None:
         self._committed.close()

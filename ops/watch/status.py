@@ -30,6 +30,9 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "topics": topics,
         "dead_letters": letters,
         "duplicates": dict(measurement.duplicates),
+        "waiting": [
+            {"flow": flow, "why": why, "records": count} for (flow, why), count in sorted(measurement.waiting.items())
+        ],
         "drifts": [
             {"system": system, "severity": severity, "open": count}
             for (system, severity), count in sorted(measurement.drifts.items())
@@ -77,6 +80,10 @@ def _caption(measurement: Measurement) -> Text:
     for flow, count in measurement.duplicates.items():
         if count:
             lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
+    for (flow, why), count in measurement.waiting.items():
+        if count:
+            cause = "lack something" if why == "incomplete" else "refer to records that aren't there yet"
+            lines.append(f"{flow}: {count:,} wait, which {cause}: sorbus waiting list --flow {flow}")
     for system in dict.fromkeys(system for system, _ in measurement.drifts):
         count = sum(found for (of, _), found in measurement.drifts.items() if of == system)
         lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")

@@ -2,7 +2,7 @@
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
-rows `route` has routed), `check_secrets`.
+rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_secrets`.
 Nothing outside the map's folder is reached.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sorbus.map.check_bound import bind
 from sorbus.map.check_flows import check_flows
+from sorbus.map.check_incomplete import check_incomplete
 from sorbus.map.check_mapping import check_mapping
 from sorbus.map.check_owners import check_owners
 from sorbus.map.check_secrets import check_secrets
@@ -34,6 +35,7 @@ def check(loaded: LoadedMap) -> list[Finding]:
         *check_flows(bound),
         *loaded.unrouted,
         *check_mapping(bound),
+        *check_incomplete(bound),
         *check_examples(bound),
         *check_secrets(loaded),
     ]

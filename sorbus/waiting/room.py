@@ -118,9 +118,9 @@ class Room:
         }
 
 
-def counts(state: State) -> dict[tuple[str, Why], int]:
+def counts(state: State) -> dict[tuple[str, str], int]:
     """How many wait, by flow and why. TransientError."""
-    rows = cast("list[tuple[str, Why, int]]", state.run(_statement("counts")))
+    rows = cast("list[tuple[str, str, int]]", state.run(_statement("counts")))
     return {(flow, why): count for flow, why, count in rows}
 
 
