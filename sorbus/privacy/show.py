@@ -5,7 +5,6 @@ from __future__ import annotations
 from getpass import getuser
 from typing import Annotated
 
-import structlog
 import typer
 
 ShowPersonal = Annotated[
@@ -15,6 +14,8 @@ ShowPersonal = Annotated[
 
 def note_shown(command: str, **what: str) -> None:
     """Writes the audit line: who (the user of the operating system), what and when, to the log (standard error)."""
+    import structlog
+
     from sorbus.telemetry.logs import configure_logs
 
     configure_logs(command)

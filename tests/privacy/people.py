@@ -119,13 +119,13 @@ class People:
         return told
 
     @contextmanager
-    def running(self) -> Iterator[list[Path]]:
-        """The producer and both consumers, verbose; the files that take all they say."""
+    def running(self, *only: str) -> Iterator[list[Path]]:
+        """The producer and both consumers (`only`: of these kinds), verbose; the files with all they say."""
         commands = [("produce", "crm"), ("consume", "person-to-books"), ("consume", "person-to-archive")]
         files: list[Path] = []
         self.ports.clear()
         with ExitStack() as stack:
-            for words in commands:
+            for words in [words for words in commands if not only or words[0] in only]:
                 files.append(self.folder / f"{'-'.join(words)}.log")
                 output = stack.enter_context(files[-1].open("ab"))
                 self.ports.append(_free_port())

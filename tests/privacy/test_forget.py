@@ -58,6 +58,10 @@ def test_after_it_nothing_of_the_record_is_left(people: People, state: State) ->
     crosswalk.link("p1", "X1", 1, {"name": "Xanthippe"})
     for script in (CANDIDATE, WAITING):
         people.execute("state", script.format(schema=state.schema))
+    assert MARKER not in people.sorbus("duplicates", "list", "--json") + people.sorbus("duplicates", "show", "1")
+    shown = people.sorbus("duplicates", "show", "1", "--show-personal")
+    assert MARKER in shown
+    assert "personal values shown" in shown
     with people.running():
         eventually(lambda: people.rows("books", "select 1 from persons where id = 'p1'"), "p1 in books")
         eventually(lambda: people.rows("archive", "select 1 from persons where id = 'p1'"), "p1 in the archive")
@@ -107,6 +111,12 @@ def test_after_it_nothing_of_the_record_is_left(people: People, state: State) ->
         ("p1", True),
         ("p1", True),
     ]
+
+    people.execute("crm", "delete from people where id = 'p2'")
+    with people.running("produce"):
+        eventually(lambda: "Other" not in live(people, topic), "the owner's delete of p2 on the topic")
+    told = people.sorbus("forget", "person", "p2", "--yes", "--wait", "0.5", status=1)
+    assert "flow person-to-books hasn't delivered the delete yet" in told, "what isn't done is a person's, and named"
 
 
 def _json(told: str) -> str:
