@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from threading import Lock
@@ -26,7 +26,7 @@ from sorbus.consumers.http.references import References
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
-from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 
@@ -153,6 +153,7 @@ class HttpConsumer:
             links = self._crosswalk.find(list(ours))
             new = [one for id, one in ids.items() if id in ours and not is_settled(one, links.get(id), again=again)]
             self._make.prepare(new)
+            ours -= self._taken_keys(claim, [one for one in new if not _is_linked(one, links)])
             round = _Round(self._deliverer, again, self._side_by_side)
             futures: dict[Future[_Outcome], Delivery] = {}
             for id, one in ids.items():
@@ -171,6 +172,12 @@ class HttpConsumer:
                 _close_when_done(claim.pop_all(), running)
         others = len(ids) - len(ours)
         self._conclude(futures, others)
+
+    def _taken_keys(self, claim: ExitStack, new: Sequence[Delivery]) -> set[str]:
+        """Claims what the records to be made are matched by; those another process has now."""
+        keys = {one.id.decode(errors="replace"): self._deliverer.keys(one) for one in new}
+        held = claim.enter_context(self._crosswalk.claim({key for found in keys.values() for key in found}))
+        return {id for id, found in keys.items() if not found <= held}
 
     def _conclude(self, futures: dict[Future[_Outcome], Delivery], others: int) -> None:
         """Notes what was finished and raises what keeps the rest: the worst first."""
@@ -236,6 +243,11 @@ def _wait(error: Exception) -> bool | float:
     if error.retry_after is None:
         return True
     return error.retry_after if error.retry_after <= _SOON else False
+
+
+def _is_linked(delivery: Delivery, links: Mapping[str, Link]) -> bool:
+    link = links.get(delivery.id.decode(errors="replace"))
+    return link is not None and link.state == "linked"
 
 
 def _close_when_done(claim: ExitStack, running: Sequence[Future[_Outcome]]) -> None:

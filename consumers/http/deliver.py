@@ -15,7 +15,7 @@ from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict
@@ -44,6 +44,14 @@ class Deliverer:
         self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
         self._api, self._shape, self._make, self._finder, self._decider = api, shape, make, finder, decider
         self._matcher, self._crosswalk, self._candidates = matcher, crosswalk, candidates
+
+    def keys(self, delivery: Delivery) -> frozenset[str]:
+        """What no other process may be looking for while this record is made: its match keys' values."""
+        try:
+            wanted = None if delivery.deleted else self._make(delivery)
+        except SorbusError:
+            return frozenset()  # delivering it says why
+        return frozenset(f"match {key} {form}" for key, form in self._finder.forms(wanted)) if wanted else frozenset()
 
     def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
         """Brings the record up to date there. All errors of the interface; what was done so far is noted."""

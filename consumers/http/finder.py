@@ -116,13 +116,16 @@ class Finder:
         self._listed.discard(external_id)
         return True
 
+    def forms(self, wanted: Wanted) -> set[tuple[str, str]]:
+        """The record's match keys, each with its value as values are compared."""
+        traits = self._matcher.traits(self.wanted_view(wanted))
+        return {(key, form) for key in self.keys if (form := traits.form(key)) is not None}
+
     @contextmanager
     def alone(self, wanted: Wanted) -> Iterator[None]:
         """Keeps two records with a match key in common from being looked for, and made, at the same time."""
-        traits = self._matcher.traits(self.wanted_view(wanted))
-        forms = {(key, form) for key in self.keys if (form := traits.form(key)) is not None}
         with ExitStack() as held:
-            for stripe in sorted({hash(form) % _STRIPES for form in forms}):
+            for stripe in sorted({hash(form) % _STRIPES for form in self.forms(wanted)}):
                 held.enter_context(self._locks[stripe])
             yield
 

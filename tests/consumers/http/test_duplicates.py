@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sorbus.errors import Unfinished
 from sorbus.identity.candidates import Candidates, Decision
 from tests.consumers.http.house import House, contact, event
 
@@ -133,3 +134,15 @@ def test_a_record_that_another_of_ours_is_already_is_not_taken_from_it(house: Ho
     assert "c1" in str(done.refused[0])
     (now,) = house.faulty.contacts().values()
     assert (now["our_id"], now["city"]) == ("c1", None)
+
+
+def test_two_processes_never_look_for_the_same_match_key_at_once(house: House) -> None:
+    elsewhere = house.opened()
+    consumer = house.opened()
+    with elsewhere._crosswalk.claim(elsewhere._deliverer.keys(event("c1", 1, contact("Ada")))) as held:
+        assert held
+        with pytest.raises(Unfinished):
+            consumer.apply([event("c2", 1, contact("Ada"))])
+        assert house.there() == {}
+    assert house.deliver(consumer, event("c2", 1, contact("Ada"))).refused == {}
+    assert list(house.there()) == ["Ada"]
