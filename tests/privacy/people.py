@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -15,8 +16,11 @@ from typing import TypeVar
 
 import httpx
 import psycopg
+import structlog
+from typer.testing import CliRunner
 
 from sorbus.bus.names import Names
+from sorbus.cli.app import application
 from sorbus.dlq.review import open_letters
 from sorbus.settings import Settings
 
@@ -81,6 +85,7 @@ class People:
         (folder / "map.yaml").write_text(MAP.format(prefix=prefix))
         named = {f"{name.upper()}_DSN": dsn for name, dsn in dsns.items() if name != "state"}
         self.env = {**os.environ, **env, **named, "SORBUS_DATABASE": dsns["state"], "SORBUS_LOGS": "json"}
+        self.env["SORBUS_MAP"] = str(folder / "map.yaml")
         self.names = Names(f"{prefix}.")
         self.settings = Settings(kafka=env["SORBUS_KAFKA"], registry=env["SORBUS_REGISTRY"])
         self.execute("crm", CRM)
@@ -110,13 +115,19 @@ class People:
         return "\n".join(found)
 
     def sorbus(self, *words: str, status: int = 0) -> str:
-        """A command; all that it said."""
-        done = subprocess.run(
-            [SORBUS, *words], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=120
-        )
-        told = done.stdout + done.stderr
-        assert done.returncode == status, f"sorbus {' '.join(words)} ended with {done.returncode}:\n{told}"
-        return told
+        """A command, in this process; all that it said."""
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        try:
+            done = CliRunner().invoke(application(), words, env=self.env)
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            logging.captureWarnings(False)
+            structlog.reset_defaults()
+        told = f"sorbus {' '.join(words)} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
+        assert done.exit_code == status, told
+        return done.output
 
     @contextmanager
     def running(self, *only: str) -> Iterator[list[Path]]:
