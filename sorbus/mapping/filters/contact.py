@@ -53,7 +53,7 @@ def phone(value: str, region: Region = "") -> str:
 
 
 @rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MANY)
 def phone_text(value: str, style: Style = "international", region: Region = "") -> str:
     """A telephone number for people: `"+442079460018" | phone_text` is +44 20 7946 0018; also "national", "rfc3966"."""
     from phonenumbers import PhoneNumberFormat, format_number
