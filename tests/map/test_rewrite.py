@@ -45,7 +45,7 @@ def test_only_the_direct_row_of_a_csv_changes(tmp_path: Path) -> None:
     old = 'Sales;crm;customers.tel;accounting;contacts.phone;"value\r\n| trim";"a;b"\r\n'
     new = (
         "Sales;crm;customers.tel;canonical;customer.phone;;\r\n"
-        'Sales;canonical;customer.phone;accounting;contacts.phone;"value\r\n| trim";"a;b"\r\n'
+        'Sales;canonical;customer.phone;accounting;contacts.phone;"value\n| trim";"a;b"\r\n'
     )
     assert file.read_bytes().decode() == before.replace(old, new)
 
