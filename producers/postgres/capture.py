@@ -27,6 +27,8 @@ from sorbus.producers.postgres.options import Child, PostgresSource
 from sorbus.schema import SchemaField
 
 Key = tuple[bytes | None, ...]
+_LOOKS = 100
+"""Rows that are looked at for the value of a new column: it may be null in all of them."""
 
 
 class ChildTable(NamedTuple):
@@ -195,7 +197,7 @@ class Capture:
 class RowShape:
     """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
 
-    __slots__ = ("capture", "fields", "id", "key", "layout", "oids")
+    __slots__ = ("_looks", "capture", "fields", "id", "key", "layout", "oids")
 
     def __init__(self, capture: Capture, oids: Oids) -> None:
         self.capture = capture
@@ -212,11 +214,13 @@ class RowShape:
         self.layout = capture.layout("", oids)
         self.fields = self.layout.fields
         self.id: Callable[[Sequence[object]], bytes] = id_picker(places)
+        drift = capture.drift
+        self._looks = _LOOKS if drift is not None and drift.without_example(capture.name, capture.table.name) else 0
 
+    @property
     def wants_examples(self) -> bool:
-        """Whether a finding about this table has no value to show yet."""
-        drift = self.capture.drift
-        return drift is not None and bool(drift.without_example(self.capture.name, self.capture.table.name))
+        """Whether findings about this table have no value to show yet, and some of its rows may still bring one."""
+        return self._looks > 0
 
     def show(self, row: Sequence[object]) -> None:
         """Takes the values that findings lack from a row."""
@@ -227,6 +231,7 @@ class RowShape:
             value = row[list(self.oids).index(column)] if column in self.oids else None
             if isinstance(value, bytes):
                 drift.example(capture.name, capture.table.name, column, capture.example("", column, value))
+        self._looks = self._looks - 1 if drift.without_example(capture.name, capture.table.name) else 0
 
 
 def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes]:
@@ -244,13 +249,14 @@ def oids_of_table(table: Table) -> Oids:
 
 def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> list[Capture]:
     """Looks every table up. MapError names all that are missing or have no key."""
-    captures, problems = [], []
+    captures, problems, missing = [], [], []
     for source in sources:
         options = source.options
         assert isinstance(options, PostgresSource)
         table = read_table(connection, options.table)
         if table is None:
             problems.append(f"data type {source.name}: there is no table {qualified(options.table)}; mend `table:`")
+            missing.append((source.name, qualified(options.table)))
             continue
         children = []
         for name, child in options.children.items():
@@ -267,13 +273,15 @@ def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> lis
             continue
         captures.append(Capture(source, table, children))
     if problems:
-        raise MissingTables(problems)
+        raise MissingTables(problems, missing)
     return captures
 
 
 class MissingTables(MapError):
     """The map names tables or keys that the database doesn't have."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], missing: Sequence[tuple[str, str]] = ()) -> None:
+        """`missing`: data types whose table isn't there, with its name."""
         super().__init__(())
+        self.missing = tuple(missing)
         self.args = ("\n".join(problems),)

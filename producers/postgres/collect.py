@@ -181,8 +181,9 @@ class Collector:
         if old is not None and type(new) is PartialRow:
             new = _filled(new, old)
         for shape in readers.roots:
-            if new is not None:
+            if shape.wants_examples and new is not None:
                 shape.show(new)
+                self._shorten(message.oid, readers)
             if shape.capture.is_aggregate:
                 self._mark(shape.capture, shape.key, old, new)
             else:
@@ -266,15 +267,18 @@ class Collector:
                     places = [names.index(column) for column in child.options.parent]
                     readers.parents.append(_Parent(capture, picker(places)))
         self._readers[relation.oid] = readers
-        oid = relation.oid.to_bytes(4, "big")
-        self._direct.pop(oid, None)
+        self._direct.pop(relation.oid.to_bytes(4, "big"), None)
+        self._shorten(relation.oid, readers)
+
+    def _shorten(self, oid: int, readers: _Readers) -> None:
+        """Lets a table's rows go straight through where nothing is in the way."""
         if (
             len(readers.roots) == 1
             and not readers.parents
             and not readers.roots[0].capture.is_aggregate
-            and not readers.roots[0].wants_examples()
+            and not readers.roots[0].wants_examples
         ):
-            self._direct[oid] = readers.roots[0]
+            self._direct[oid.to_bytes(4, "big")] = readers.roots[0]
 
     def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:
         """What has been collected, in the stream's order, and `state` moved past it."""

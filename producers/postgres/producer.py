@@ -18,7 +18,7 @@ from sorbus.postgres.catalog import read_resources
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.sample import sample_rows
-from sorbus.producers.postgres.capture import Capture, Key, open_captures
+from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
 from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES, Collector
 from sorbus.producers.postgres.copy import copy_records
 from sorbus.producers.postgres.fetch import Fetched, fetch
@@ -101,7 +101,12 @@ class PostgresProducer:
         side = self._side = connect(self._connection, "producer", autocommit=True)
         with postgres_errors(f"opening {self._system.name}"):
             self._drift = self._drift or DriftWatch.of(self._system.name, self._system.topic_prefix)
-            self._captures = open_captures(side, self._sources)
+            try:
+                self._captures = open_captures(side, self._sources)
+            except MissingTables as error:
+                for data_type, table in error.missing:
+                    self._drift.gone(data_type, table)
+                raise
             self._check_publication(side)
             server = self._server(side)
             slot = read_slot(side, self._name)

@@ -34,6 +34,8 @@ class Drift(NamedTuple):
         if self.renamed:
             gone, new = (self.field, self.renamed) if self.what == "missing" else (self.renamed, self.field)
             return f"looks renamed: {gone} is gone, {new} is new and holds the same kind of values"
+        if not self.field:
+            return "all of it is gone"
         return f"{self.field} is gone" if self.what == "missing" else f"{self.field} ({self.now}) is new"
 
 

@@ -121,6 +121,12 @@ class DriftWatch:
             self._show()
             return fresh
 
+    def gone(self, data_type: str, resource: str) -> None:
+        """A resource isn't there at all."""
+        with self._lock:
+            self._found(data_type, resource, Drift("", "missing", severity="held"), "the data type itself")
+            self._show()
+
     def held(self, data_type: str, resource: str, field: str, example: str, mapped: Mapped) -> None:
         """A record is held back because of a field that is gone or of another kind."""
         with self._lock:

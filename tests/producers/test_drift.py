@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sorbus.bus.requests import ask_to_reread
+from sorbus.errors import MapError
 from sorbus.schema import AvroType
 from sorbus.telemetry.metrics import DRIFT_OPEN
 from tests.producers.shop import Shop
@@ -127,3 +128,18 @@ def test_rows_from_before_a_rename_are_read_as_they_are_now(make_shop: MakeShop)
         tape.wait_for(expected | {"1": person("Before", "030 1", 1), "2": person("After", "030 2", 2)})
     letters.read()
     assert not letters.letters
+
+
+def test_a_table_that_is_gone_stops_the_producer_and_is_a_finding(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLE)
+    shop.describe({"person": (FIELDS, {"table": "people"})}, sheet=SHEET)
+    shop.apply()
+    tape = shop.tape("person")
+    with shop.producing():
+        tape.wait(lambda: len(tape.live()) == 5, "five people")
+    DRIFT_OPEN.labels("shop", "person", "held").set(0)
+    shop.execute("drop table people")
+    error = shop.start().ended()
+    assert isinstance(error, MapError)
+    assert "there is no table public.people" in str(error)
+    assert DRIFT_OPEN.labels("shop", "person", "held")._value.get() == 1
