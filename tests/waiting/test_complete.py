@@ -1,0 +1,121 @@
+"""Incomplete records before any connector: a default where one is written, held where none is, all else untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sorbus.avro.decode import read_record
+from sorbus.connector import BoundFlow, Delivery, Refusal
+from sorbus.consumers.http.consumer import HttpConsumer
+from sorbus.errors import MustWait, PermanentError
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.map.model import DataType
+from sorbus.schema import parse_schema
+from sorbus.state import State
+from sorbus.waiting.complete import Completing
+from tests.api.faulty import Faulty
+from tests.consumers.gadgets import Writer
+from tests.consumers.http.house import House, contact, event
+
+
+class Sink:
+    """A consumer that keeps what it gets, and refuses whom it is told to."""
+
+    def __init__(self, refuses: frozenset[str] = frozenset()) -> None:
+        self.refuses, self.got = refuses, dict[str, Mapping[str, object]]()
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def needs(self) -> dict[str, str]:
+        """As a target that can't do without an address."""
+        return {"email": "address"}
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        refused = []
+        for place, one in enumerate(deliveries):
+            id = one.id.decode()
+            if id in self.refuses:
+                refused.append(Refusal(place, PermanentError("no", reason="refused")))
+            elif not one.deleted:
+                self.got[id] = read_record(one.schema, one.data, one.at)[0]
+        return refused
+
+
+@pytest.fixture
+def house(faulty: Faulty, state: State, tmp_path: Path) -> House:
+    return House(faulty, state, tmp_path, "desk")
+
+
+def flow_of(house: House, **flow: object) -> BoundFlow:
+    bound = house.flow()
+    return replace(bound, flow=bound.flow.model_copy(update=flow), data_type=DataType(required=["name"]), ask="Sales")
+
+
+def test_what_lacks_something_is_held_and_says_whom_to_ask(house: House) -> None:
+    sink = Sink(frozenset({"4"}))
+    consumer = Completing(sink, flow_of(house, on_incomplete="hold", required=["tax_number"]))
+    consumer.open()
+    events = [
+        event("1", 1, contact("Ada", tax_number="DE1")),
+        event("2", 1, contact("Bo", tax_number="  ", email=None)),
+        event("3", 2, None),
+        event("4", 1, contact("Cy", tax_number="DE4")),
+    ]
+    refused = {one.place: one.error for one in consumer.apply(events)}
+    assert list(sink.got) == ["1"]
+    assert refused.keys() == {1, 3}
+    assert str(refused[1]) == "contact 2 lacks email and tax_number, needed by desk; ask Sales"
+    assert isinstance(refused[1], MustWait)
+    assert refused[3].reason == "refused"
+
+
+def test_a_default_fills_what_is_empty_and_only_that(house: House) -> None:
+    sink = Sink()
+    consumer = Completing(sink, flow_of(house, on_incomplete="default", defaults={"city": "Köln", "amount": "1.50"}))
+    consumer.open()
+    events = [event("1", 1, contact("Ada")), event("2", 1, contact("Bo", city="Łódź", amount=None))]
+    assert consumer.apply(events) == []
+    assert [sink.got[id]["city"] for id in ("1", "2")] == ["Köln", "Łódź"]
+    assert {str(one["amount"]) for one in sink.got.values()} == {"1.50"}
+    (held,) = consumer.apply([event("3", 1, contact("Cy", email=""))])
+    assert str(held.error).startswith("contact 3 lacks email")
+
+
+def test_a_field_that_the_writer_did_not_know_is_filled_too(house: House) -> None:
+    fields = [{"name": "name", "type": "string"}, {"name": "email", "type": ["null", "string"], "default": None}]
+    older = Writer(parse_schema(json.dumps({"type": "record", "name": "contact", "fields": fields})))
+    sink = Sink()
+    consumer = Completing(sink, flow_of(house, on_incomplete="default", defaults={"city": "Köln"}))
+    consumer.open()
+    assert consumer.apply([older.delivery("1", 1, {"name": "Ada", "email": "ada@example.test"})]) == []
+    assert sink.got["1"] == {
+        "name": "Ada", "email": "ada@example.test", "tax_number": None, "amount": None, "city": "Köln"
+    }  # fmt: skip
+
+
+def test_references_of_a_batch_are_one_question_and_become_the_applications_own_ids(house: House, state: State) -> None:
+    rows = [("name", "contacts.name", ""), ("city", "contacts.city", 'value | id_in("place")')]
+    consumer = house.opened(house.flow(rows=rows, on_duplicate="create"))
+    assert isinstance(consumer, HttpConsumer)
+    places = Crosswalk(state, "desk", "place")
+    places.link("k", "place-1", 1, None)
+    places.intend("l", 1)
+    done = house.deliver(
+        consumer,
+        *(event(str(n), 1, contact(f"Contact {n}", city="k")) for n in range(20)),
+        event("31", 1, contact("Of none", city=None)),
+        event("32", 1, contact("Of one under way", city="l")),
+        event("33", 1, contact("Of an unknown one", city="m")),
+    )
+    assert {place: str(error) for place, error in done.refused.items()} == {
+        21: "place l is being made in desk",
+        22: "place m isn't in desk yet",
+    }
+    assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1", None}
