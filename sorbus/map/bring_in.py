@@ -143,7 +143,7 @@ class _Reader:
         self, out: Brought, side: Side, section: str, given: str, is_target: bool
     ) -> tuple[str, str, tuple[str, ...]]:
         """A side's system, table and fields. Several fields are only a source's."""
-        fields = (side.field,) if is_target or not side.field else tuple(filter(None, _SEVERAL.split(side.field)))
+        fields = tuple(filter(None, (side.field,) if is_target else _SEVERAL.split(side.field)))
         what = "target" if is_target else "source"
         first = _PARTS.split(fields[0])[0] if fields else ""
         if side.system:

@@ -165,6 +165,13 @@ def test_several_source_fields_and_a_concatenation_become_one_rule(brought: Call
         )
 
 
+def test_a_constant_needs_no_source_field(brought: Callable[..., list[Brought]]) -> None:
+    rows = [["Source field", "Target field", "Transformation"], ["", "status", "always ACTIVE"]]
+    (found,) = brought(rows, source="crm", target="accounting")
+    assert _cells(found) == ("crm", "", "accounting", "debtors.status", '"ACTIVE"')
+    assert found.assumed == ["a constant", "status is debtors.status"]
+
+
 def test_names_that_are_nearly_right_are_assumed_with_less_confidence(brought: Callable[..., list[Brought]]) -> None:
     (found,) = brought(
         [["Source", "Target"], ["CRM.Custmers.Telefone", "Acounting.debtors.phone no"]]
