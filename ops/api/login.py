@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
-from sorbus.api.faults import clean
 from sorbus.cli.context import Context
 from sorbus.errors import AuthError, MapError, TransientError
 
@@ -69,6 +68,7 @@ def login_command(
 def log_in(application: Application, redirect: str, wait: float, say: Callable[[str], None]) -> Tokens:
     """What a person's login in a browser brings. AuthError when it is refused, TransientError when nobody comes."""
     from sorbus.api.auth.endpoint import TokenEndpoint
+    from sorbus.api.faults import clean
 
     parts = urlsplit(redirect)
     if parts.scheme != "http" or parts.hostname not in _LOOPBACK:
