@@ -87,8 +87,8 @@ def group_consumer(settings: Settings, group: str) -> Consumer:
     )
 
 
-def topic_reader(settings: Settings, role: str, *, committed: bool = True) -> Consumer:
-    """A reader of whole topics, outside any group."""
+def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 50) -> Consumer:
+    """A reader of whole topics, outside any group. `wait_ms`: how long a request stays when there is nothing."""
     return Consumer(
         {
             "group.id": f"sorbus-reader-{role}",
@@ -96,7 +96,7 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True) -> Co
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
+            "fetch.wait.max.ms": wait_ms,
             "queued.max.messages.kbytes": 16 * 1024,
             **base_config(settings, role),
         }

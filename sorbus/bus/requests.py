@@ -26,7 +26,7 @@ class RereadRequests:
     def __init__(self, settings: Settings, names: Names, system: str) -> None:
         """TransientError without Kafka. Where there is no such topic yet (`sorbus apply` makes it), nothing comes."""
         self._system, self._topic = system, names.requests
-        self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}")
+        self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}", wait_ms=5000)
         self._looked_at = time.monotonic()
         try:
             partitions = all_partitions(self._consumer, self._topic, OFFSET_END)

@@ -106,10 +106,9 @@ class DriftWatch:
             for key, entry in [item for item in self._open.items() if item[0][:2] == (data_type, resource)]:
                 drift = found.get((key[2], key[3]))
                 if drift is None:
-                    self._settle(
-                        key, "the map reads it now" if key[3] == "new" and key[2] in now else "it is as before"
-                    )
-                elif entry.mapping != mapped.get(key[2], "") and (entry.drift.severity == "held"):
+                    is_read = key[3] == "new" and key[2] in now
+                    self._settle(key, "the map reads it now" if is_read else "it is as before")
+                elif entry.drift.severity == "held" and _is_mended(drift, entry.mapping, mapped):
                     del found[drift[:2]]
                     self._accept_one(resource, drift)
                     self._settle(key, "the map was mended")

@@ -1,0 +1,93 @@
+"""What a producer remembers of its source's shape: over restarts, without a state, and when a person has spoken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sorbus.drift.store import DriftFinding, DriftStore
+from sorbus.drift.watch import DriftWatch
+from sorbus.errors import SorbusError
+from sorbus.state import State
+from sorbus.telemetry.metrics import DRIFT_OPEN
+
+BEFORE = {"id": "integer", "phone": "text", "points": "integer"}
+AFTER = {"id": "integer", "telephone": "text", "points": "text"}
+MAPPED = {"phone": "phone = phone", "points": "points = points"}
+MENDED = {"telephone": "phone = telephone", "points": "points = value | int"}
+
+
+def eventually(is_so: Callable[[], bool], missing: str) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, f"after 20 s still missing: {missing}"
+        time.sleep(0.05)
+
+
+def what(findings: list[DriftFinding]) -> set[tuple[str, str, str]]:
+    return {(one.field, one.what, one.severity) for one in findings}
+
+
+def test_a_change_while_nobody_looked_is_found_and_settles_itself_when_the_map_is_mended(state: State) -> None:
+    store = DriftStore(state)
+    watch = DriftWatch("crm", store)
+    assert watch.saw("person", "people", BEFORE, MAPPED) == []
+    watch.close()
+
+    watch = DriftWatch("crm", store)
+    assert {each.what for each in watch.saw("person", "people", AFTER, MAPPED)} == {"missing", "new", "retyped"}
+    watch.held("person", "people", "points", "many", MAPPED)
+    watch.close()
+    found = store.findings("crm")
+    assert what(found) == {("phone", "missing", "held"), ("telephone", "new", "info"), ("points", "retyped", "held")}
+    assert {one.example for one in found if one.field == "points"} == {"many"}
+
+    watch = DriftWatch("crm", store)
+    assert watch.saw("person", "people", AFTER, MENDED) == []
+    watch.close()
+    assert store.findings("crm") == []
+    assert store.shapes("crm") == {"people": AFTER}
+    assert {one.settled_by for one in store.findings("crm", settled=True)} == {"sorbus"}
+
+
+def test_what_is_gone_and_mapped_stays_held_until_it_is_back(state: State) -> None:
+    store = DriftStore(state)
+    watch = DriftWatch("crm", store)
+    watch.saw("person", "people", BEFORE, MAPPED)
+    lacking = {name: kind for name, kind in BEFORE.items() if name != "phone"}
+    watch.saw("person", "people", lacking, {**MAPPED, "phone": "phone = value | trim"})
+    watch.saw("person", "people", lacking, MAPPED)
+    eventually(lambda: what(store.findings()) == {("phone", "missing", "held")}, "the finding")
+    watch.saw("person", "people", BEFORE, MAPPED)
+    eventually(lambda: store.findings() == [], "the field is back")
+    watch.close()
+
+
+def test_a_person_settles_it_and_it_isnt_found_again(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sorbus.drift.watch._LOOK_EVERY", 1)
+    store = DriftStore(state)
+    watch = DriftWatch("crm", store)
+    watch.saw("person", "people", BEFORE, {})
+    watch.saw("person", "people", {**BEFORE, "tier": "text"}, {})
+    eventually(lambda: len(store.findings()) == 1, "the finding")
+    [found] = store.findings()
+    store.settle(found.number, "Sales", "nobody needs it")
+    with pytest.raises(SorbusError, match="no open drift finding"):
+        store.settle(found.number, "Sales", "twice")
+    eventually(lambda: DRIFT_OPEN.labels("crm", "person", "info")._value.get() == 0, "the producer knows")
+    assert watch.saw("person", "people", {**BEFORE, "tier": "text"}, {}) == []
+    watch.close()
+    assert store.findings() == []
+
+
+def test_without_its_state_capture_goes_on_at_once_and_the_metric_tells() -> None:
+    watch = DriftWatch("away", DriftStore(State("postgresql://127.0.0.1:1/none")))
+    began = time.monotonic()
+    watch.saw("person", "people", BEFORE, MAPPED)
+    watch.saw("person", "people", AFTER, MAPPED)
+    watch.held("person", "people", "phone", "7", MAPPED)
+    assert time.monotonic() - began < 0.5
+    assert DRIFT_OPEN.labels("away", "person", "held")._value.get() == 1
+    watch.close()
