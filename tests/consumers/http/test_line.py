@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sorbus.bus.newest import newest
 from sorbus.connector import Preview
 from sorbus.consumers.http.consumer import HttpConsumer
-from sorbus.bus.newest import newest
 from sorbus.dlq.requeue import requeue
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.ops.embedded import Addresses
@@ -174,7 +174,12 @@ def test_a_replay_repairs_the_application(make_http_line: Callable[..., HttpLine
         line.until_there({f"N {n}" for n in range(30)})
     line.faulty.change("3", name="Wrong")
     line.faulty.remove("4")
-    assert json.loads(line.sorbus("replay", FLOW, "--json")) == {"events": 30, "applied": 30, "refused": 0}
+    assert json.loads(line.sorbus("replay", FLOW, "--json")) == {
+        "events": 30,
+        "applied": 30,
+        "refused": 0,
+        "waiting": 0,
+    }
     assert set(line.faulty.contacts("name")) == {f"N {n}" for n in range(30)}
     assert len([one for one in line.faulty.asked if one.method == "PATCH"]) == 1
     assert line.faulty.doubles("name") == {}
