@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
+from sorbus.drift.watch import has_state
 from sorbus.map.load import LoadedMap
 from sorbus.ops.run.subjects import plan_subjects
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
+from sorbus.state import plan_state
 
 
 def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
@@ -17,6 +19,8 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
     """
     steps = plan_subjects(loaded, settings)
     steps = plan_topics(admin(settings), topics_of(loaded.map)) + steps
+    if has_state(settings):
+        steps += plan_state(settings.database, loaded.map.topic_prefix)
     for system in producing_systems(loaded):
         steps += loaded.producer(system).plan(loaded.system(system, "producer"), loaded.sources(system))
     for flow in running_flows(loaded):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Reject, Resource, Step, Sweep
-from sorbus.drift.watch import DriftWatch, has_state
+from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, PermanentError, TransientError
 from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import read_resources
@@ -37,8 +37,6 @@ from sorbus.producers.postgres.slot import (
 from sorbus.producers.postgres.slot import connect_replication as _connect_replication
 from sorbus.producers.postgres.state import Copying, State
 from sorbus.producers.postgres.stream import ReplicationStream
-from sorbus.settings import Settings
-from sorbus.state.database import plan_state
 
 _IDLE_STORE = 10.0
 _AT_ONCE = 1000
@@ -72,10 +70,8 @@ class PostgresProducer:
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
-        """What has to change in the database before its producer can run, and Sorbus's state where there is one."""
-        settings = Settings()
-        state = plan_state(settings.database, system.topic_prefix) if has_state(settings) else []
-        return [*state, *plan_source(system, sources)]
+        """What has to change in the database before its producer can run."""
+        return plan_source(system, sources)
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:

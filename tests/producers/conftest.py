@@ -22,7 +22,7 @@ def make_shop(
     made: list[Shop] = []
 
     def make(script: str, *, registry: bool = False) -> Shop:
-        settings = Settings(kafka=stack.kafka, registry=stack.registry if registry else "", database=stack.database)
+        settings = Settings(kafka=stack.kafka, registry=stack.registry if registry else "")
         shop = Shop(tmp_path, make_database(script), f"{unique}.", settings)
         made.append(shop)
         return shop
