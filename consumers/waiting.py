@@ -37,7 +37,9 @@ class WaitingRoom:
         self._room: Room | None = Room(
             state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
         )
-        self._may_fill = flow.system.system.kind != "postgres" or flow.flow.on_incomplete != "pass"
+        kind = flow.system.system.kind
+        self._is_needed = kind == "http" or flow.flow.on_incomplete != "pass"
+        self._may_fill = kind != "postgres"
         self._due: dict[int, Due] = {}
         self._look_at = 0.0
 
@@ -46,11 +48,13 @@ class WaitingRoom:
         if self._room is None:
             return
         try:
-            is_used = self._may_fill or (has_state(Settings()) and not self._room.is_empty())
+            # Of a flow that used to hold records back, some may wait still.
+            has_more = has_state(Settings()) and (self._may_fill or not self._room.is_empty())
+            is_used = self._is_needed or has_more
             if is_used and (count := self._room.wake()):
                 _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
         except SorbusError as error:
-            if self._may_fill:
+            if self._is_needed:
                 raise
             is_used = False
             _log.debug("flow %s goes without a waiting room: %s", self._flow.flow.id, error)
