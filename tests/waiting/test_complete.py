@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sorbus.avro.decode import read_record
 from sorbus.connector import BoundFlow, Delivery, Refusal
 from sorbus.consumers.http.consumer import HttpConsumer
+from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import MustWait, PermanentError
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.map.model import DataType
@@ -19,8 +21,10 @@ from sorbus.schema import parse_schema
 from sorbus.state import State
 from sorbus.waiting.complete import Completing
 from tests.api.faulty import Faulty
-from tests.consumers.gadgets import Writer
+from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables
 from tests.consumers.http.house import House, contact, event
+
+WRITER = Writer()
 
 
 class Sink:
@@ -119,3 +123,17 @@ def test_references_of_a_batch_are_one_question_and_become_the_applications_own_
         22: "place m isn't in desk yet",
     }
     assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1", None}
+
+
+def test_a_column_that_must_have_a_value_holds_back_what_has_none(make_database: Callable[[str], str]) -> None:
+    dsn = make_database("create table gadgets (id text primary key, name text not null, note text not null)")
+    bound = flow_into(dsn, existing=True, key="id", rows=[("name", "gadgets.name", ""), ("note", "gadgets.note", "")])
+    bound = replace(bound, flow=bound.flow.model_copy(update={"on_incomplete": "hold"}))
+    make_tables(bound)
+    consumer = Completing(PostgresConsumer(bound), bound)
+    consumer.open()
+    events = [WRITER.delivery("1", 1, gadget("Lamp")), WRITER.delivery("2", 1, gadget("Desk", note="of oak"))]
+    assert [str(one.error) for one in consumer.apply(events)] == ["gadget 1 lacks note, needed by books"]
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("select name from gadgets").fetchall() == [("Desk",)]
+    consumer.close()
