@@ -46,8 +46,8 @@ class DataType(_Written):
     partitions: int = Field(default=4, ge=1, le=1000)
     compatibility: Literal["backward", "forward", "full"] = Field(
         default="full",
-        description="What a new version of its schema must keep to: backward (new readers read old events), forward (old"
-        " readers read new events), full (both). Always with all versions that there were.",
+        description="What a new version of its schema must keep to: backward (new readers read old events), forward"
+        " (old readers read new events), full (both). Always with all versions that there were.",
     )
     notes: str | None = None
 

@@ -98,7 +98,7 @@ class State:
                     make_conninfo(dsn, options=options),
                     min_size=0,
                     max_size=LARGEST,
-                    max_idle=60,
+                    max_idle=10,
                     timeout=5,
                     reconnect_timeout=5,
                     check=_check,
