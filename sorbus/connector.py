@@ -372,7 +372,12 @@ def consumer_connector(kind: str) -> ConsumerConnector:
 
 def known_kinds(group: str) -> list[str]:
     """Every kind installed under the entry point group `sorbus.producers` or `sorbus.consumers`."""
-    return sorted({entry.name for entry in entry_points(group=group)})
+    return list(_known_kinds(group))
+
+
+@cache
+def _known_kinds(group: str) -> tuple[str, ...]:
+    return tuple(sorted({entry.name for entry in entry_points(group=group)}))
 
 
 @cache

@@ -253,12 +253,14 @@ def test_two_processes_renew_one_rotated_token_once(processes: Processes, faulty
     assert (faulty.tokens.issued, faulty.tokens.refused) == (1, 0)
 
 
+@pytest.mark.slow
 def test_killed_between_the_tokens_answer_and_its_use_loses_nothing(processes: Processes, faulty: Faulty) -> None:
     assert processes.run(processes.start("die-unused")) == ["-9"]
     assert processes.run(processes.start()) == ["200"]
     assert (faulty.tokens.issued, faulty.tokens.refused) == (1, 0)
 
 
+@pytest.mark.slow
 def test_killed_before_storing_goes_on_by_the_endpoints_grace(processes: Processes, faulty: Faulty) -> None:
     """Nobody can store what a dead process heard: vendors let the last refresh token live on for some time for this."""
     faulty.tokens.previous_lasts = 60.0

@@ -159,6 +159,7 @@ def test_who_died_while_it_waited_is_not_waited_for(limiter: Callable[..., Limit
     assert taken >= 0.95 * 300
 
 
+@pytest.mark.slow
 def test_a_budget_of_a_minute_begins_at_once_and_then_is_a_steady_stream(run: Callable[..., Ran]) -> None:
     ran = run([limit(60, 60)], {"a": 2, "b": 2}, 300)
     assert len(ran.times) >= 0.95 * 300

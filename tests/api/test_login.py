@@ -77,6 +77,7 @@ def test_a_refused_login_says_why_and_nobody_is_waited_for_forever() -> None:
         log_in(bound("http://127.0.0.1:1"), "http://127.0.0.1/callback", 0.1, lambda text: None)
 
 
+@pytest.mark.slow
 def test_a_pasted_refresh_token_is_tried_and_its_successor_kept(state: State, tmp_path: Path, database: str) -> None:
     def answer(asked: Asked) -> Reply:
         good = b"refresh_token=pasted" in asked.body

@@ -61,6 +61,7 @@ def test_the_example_passes_the_conformance_suite(installed: Path, tmp_path: Pat
     assert " passed" in told
 
 
+@pytest.mark.slow
 def test_a_map_may_name_the_installed_kind(installed: Path, tmp_path: Path, stack: Addresses, unique: str) -> None:
     (tmp_path / "map.yaml").write_text(MAP.format(prefix=unique))
     (tmp_path / "schemas").mkdir()

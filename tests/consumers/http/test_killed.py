@@ -68,8 +68,10 @@ def zygote(flow: BoundFlow, dsn: str, folder: Path) -> Iterator[Zygote]:
         popen.wait(10)
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(200, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("way", ["key", "marker", "list"])
+@pytest.mark.parametrize(
+    ("way", "rounds"),
+    [("key", 4), ("list", 4), *(pytest.param(way, 200, marks=pytest.mark.slow) for way in ("key", "marker", "list"))],
+)
 def test_killed_between_post_and_commit(house: House, state_dsn: str, tmp_path: Path, way: str, rounds: int) -> None:
     faulty = house.faulty
     faulty.idempotent = way == "key"

@@ -155,6 +155,7 @@ def test_a_new_rule_is_applied_to_every_record_at_the_next_start(desk: Desk) -> 
     assert len(tape.events) == 10
 
 
+@pytest.mark.slow
 def test_a_schema_that_grew_is_no_reason_to_publish_what_is_as_it_was(desk: Desk, stack: Addresses) -> None:
     desk.settings = desk.settings.model_copy(update={"registry": stack.registry})
     desk.faulty.add_many(contacts(5))

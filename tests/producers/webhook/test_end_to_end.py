@@ -83,6 +83,7 @@ def producing(company: LoadedMap, settings: Settings) -> Iterator[None]:
         assert running.error is None, running.error
 
 
+@pytest.mark.slow
 def test_a_change_that_a_webhook_tells_of_is_on_its_topic_at_once_and_a_lost_one_costs_nothing_but_time(
     company: LoadedMap, settings: Settings, faulty: Faulty, unique: str
 ) -> None:
