@@ -14,6 +14,8 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.producers.http.producer import HttpProducer
 from tests.api.faulty import Faulty
 
+# The short run has the same questions asked of PostgreSQL and of the example, and the HTTP connectors' own tests.
+pytestmark = pytest.mark.slow
 KEPT = frozenset({"name", "note", "amount"})
 MAPPING = [
     ("name", "contacts.name", ""),
