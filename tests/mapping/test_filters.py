@@ -172,6 +172,7 @@ def test_nothing_passes_through_a_filter_that_is_not_about_it(name: str) -> None
         "from_minor_units": '("EUR")',
         "money_text": '("en_GB")',
         "name_part": '("given")',
+        "id_in": '("customer")',
     }
 
     assert run(f"value | {name}{arguments.get(name, '')}") is None
