@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -108,7 +109,11 @@ def test_other_systems_methods_and_bodies_are_refused(house: House) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(house: House) -> None:
-    assert house.post(b" " * (LARGEST_BODY + 1)) == 413
+    # Headers alone: who goes on sending a body that is refused may find the line cut before it reads the answer.
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        too_long = b"Content-Length: %d\r\n\r\n" % (LARGEST_BODY + 1)
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\n" + too_long)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
         connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = _pour(connection, b"10000\r\n" + b" " * 0x10000 + b"\r\n", most=64)
@@ -201,15 +206,14 @@ def test_when_kafka_comes_back_deliveries_are_taken_again_without_a_restart(tmp_
 
 def _pour(connection: socket.socket, chunk: bytes, *, most: int) -> bytes:
     """Sends chunks until there is an answer, at most so many."""
-    connection.settimeout(0.05)
-    for _ in range(most):
-        try:
-            connection.sendall(chunk)
+    connection.setblocking(False)
+    left = memoryview(chunk * most)
+    while True:
+        readable, writable, _ = select.select([connection], [connection] if left else [], [], 20)
+        assert readable or writable, "neither an answer nor room for more within 20 s"
+        if readable:
             return connection.recv(100)
-        except TimeoutError:
-            continue
-    connection.settimeout(20)
-    return connection.recv(100)
+        left = left[connection.send(left[: len(chunk)]) :]
 
 
 def _trickle(connection: socket.socket, deadline: float) -> bool:
