@@ -145,6 +145,7 @@ def test_bills_wait_for_their_clients_and_land_in_order(faulty: Faulty, office: 
     assert faulty.doubles("our_id") == {}
 
 
+@pytest.mark.slow
 def test_what_waits_too_long_is_a_letter_and_what_lacks_something_is_held_until_filled_in(
     faulty: Faulty, office: Office
 ) -> None:
