@@ -99,7 +99,7 @@ def test_killed_between_post_and_commit(house: House, state_dsn: str, tmp_path: 
                 faulty.script("POST", "/contacts", moment)
             # The batch before comes again too: its offsets were never committed.
             pid = nursery.begin(max(0, round - 1) * EACH, (round + 1) * EACH)
-            assert arrived.wait(60), f"no POST arrived in round {round}"
+            assert arrived.wait(30), f"no POST arrived in round {round}"
             os.kill(pid, signal.SIGKILL)
             killed += nursery.ended() == -signal.SIGKILL
         waits_for_write = True
