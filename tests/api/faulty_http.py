@@ -194,12 +194,18 @@ class FaultyApp:
         fault = of._fault(method, path + "?" + request.url.query, body)
         if path == "/oauth/token" and fault in _SHAPES:
             fault = None
-        status = 0
+        is_noted = False
+
+        def note(status: int) -> None:
+            # Before the client can know of the answer, or a test that has it may look too early.
+            nonlocal is_noted
+            if not is_noted:
+                is_noted = True
+                of.asked.append(_asked(request, body, status, fault))
 
         async def told(message: Any) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                note(message["status"])
             await send(message)
 
         async def again() -> Any:
@@ -208,10 +214,12 @@ class FaultyApp:
         try:
             response = await self._answer(request, body, fault, again)
             if fault in ("timeout-before", "timeout-after"):
+                note(0)
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(_gone(receive), of.hold)
                 _abort(scope)
             elif fault in ("reset", "reset-after"):
+                note(0)
                 _abort(scope)
             elif fault == "cut":
                 length = str(len(response.body)).encode()
@@ -223,12 +231,7 @@ class FaultyApp:
             else:
                 await response(scope, receive, told)
         finally:
-            with contextlib.suppress(ValueError):
-                sent = json.loads(body) if body else None
-            if body and "oauth" in path:
-                sent = None  # credentials stay out of the audit, so that no failed test can show them
-            key = request.headers.get("idempotency-key", "")
-            of.asked.append(Asked(time.monotonic(), method, path, parameters, sent, status, fault, key))
+            note(0)
 
     async def _answer(self, request: Request, body: bytes, fault: Fault | None, again: Receive) -> Response:
         of = self._of
@@ -388,6 +391,16 @@ async def _refusing(write: Callable[[], Awaitable[tuple[int, Record]]]) -> tuple
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _asked(request: Request, body: bytes, status: int, fault: Fault | None) -> Asked:
+    sent = None
+    if body and "oauth" not in request.url.path:  # credentials stay out of the audit: no failed test can show them
+        with contextlib.suppress(ValueError):
+            sent = json.loads(body)
+    key = request.headers.get("idempotency-key", "")
+    parameters = dict(request.query_params)
+    return Asked(time.monotonic(), request.method, request.url.path, parameters, sent, status, fault, key)
 
 
 def _abort(scope: Scope, *, close: bool = False) -> None:
