@@ -95,24 +95,10 @@ def watch_command(
 
 
 def _open(ctx: typer.Context) -> Watch:
-    from sorbus.ops.watch.budgets import Budgets
-    from sorbus.ops.watch.drift import DriftCounts
-    from sorbus.ops.watch.duplicates import Duplicates
-    from sorbus.ops.watch.measure import Watch
-    from sorbus.ops.watch.sources import SourceLags
-    from sorbus.ops.watch.waiting import WaitingCounts
+    from sorbus.ops.watch.opened import open_watch
     from sorbus.settings import Settings
 
-    loaded = Context.of(ctx).load()
-    return Watch(
-        loaded.map,
-        Settings(),
-        slots=SourceLags(loaded),
-        budgets=Budgets(loaded.map),
-        duplicates=Duplicates(loaded.map),
-        drifts=DriftCounts(loaded.map.topic_prefix),
-        waiting=WaitingCounts(loaded.map),
-    )
+    return open_watch(Context.of(ctx).load(), Settings())
 
 
 def _follow(eyes: Watch, interval: float, as_json: bool) -> None:

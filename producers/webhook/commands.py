@@ -37,8 +37,8 @@ def webhooks(
     from sorbus.bus.names import Names
     from sorbus.errors import SorbusError
     from sorbus.producers.webhook.hearing import hearings
-    from sorbus.producers.webhook.server import listen, serve
     from sorbus.producers.webhook.service import Deliveries, application
+    from sorbus.server import listen, serve
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
@@ -46,7 +46,7 @@ def webhooks(
     heard = hearings(loaded)
     if not heard:
         raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
-    with running("webhooks", metrics_port, metrics_host) as process, listen(host, port) as listener:
+    with running("webhooks", metrics_port, metrics_host) as process, listen(host, port, "receive webhooks") as listener:
         writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
         try:
             deliveries = Deliveries(heard, writer)

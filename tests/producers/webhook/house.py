@@ -17,8 +17,8 @@ from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.ops.run.topics import Topic, plan_topics
 from sorbus.producers.webhook.hearing import Hearing
-from sorbus.producers.webhook.server import listen, serve
 from sorbus.producers.webhook.service import Deliveries, application
+from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 from tests.producers.webhook.signed import SCHEMES, SECRET, URL, headers
@@ -54,7 +54,11 @@ def serving(
 ) -> Iterator[House]:
     """Runs the service in a thread for every scheme of `signed`."""
     heard = {scheme: Hearing(scheme, said, (SECRET,), RESOURCES, {}, URL) for scheme, said in SCHEMES.items()}
-    stop, writer, listener = Stop(), InboxWriter(settings, names, patience=patience), listen("127.0.0.1", 0)
+    stop, writer, listener = (
+        Stop(),
+        InboxWriter(settings, names, patience=patience),
+        listen("127.0.0.1", 0, "receive webhooks"),
+    )
     deliveries = Deliveries(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time)
     thread = threading.Thread(
         target=serve,

@@ -1,4 +1,4 @@
-"""uvicorn as this service needs it: stopped by our own signals, and patient with nobody's headers."""
+"""uvicorn as our services need it: stopped by our own signals, and patient with nobody's headers."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on, 0 taking a free port; TransientError if it is taken."""
+def listen(host: str, port: int, doing: str) -> socket.socket:
+    """The socket to serve on, 0 taking a free port; TransientError if it is taken. `doing` is what it is for."""
     # Named TCP, or asyncio leaves Nagle's delay on.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=socket.IPPROTO_TCP)
     try:
@@ -68,16 +68,23 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise TransientError(
-            f"can't receive webhooks on {host}:{port}: {error.strerror}; choose another --port"
-        ) from error
+        raise TransientError(f"can't {doing} on {host}:{port}: {error.strerror}; choose another --port") from error
     return listener
 
 
 def serve(
-    app: ASGIApp, listener: socket.socket, stop: Stop, beat: Callable[[], None], *, headers_within: float | None = None
+    app: ASGIApp,
+    listener: socket.socket,
+    stop: Stop,
+    beat: Callable[[], None],
+    *,
+    headers_within: float | None = None,
+    ending: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until stopped, and then finishes what is under way, ten seconds at most. `beat` is called every second."""
+    """Serves until stopped, and then finishes what is under way, ten seconds at most. `beat` is called every second.
+
+    `ending` is called in the event loop once asked to stop: answers that last (server-sent events) should end then.
+    """
 
     async def beats() -> None:
         beat()
@@ -103,8 +110,13 @@ def serve(
     )
     server = _Server(config)
 
+    def end() -> None:
+        asyncio.get_running_loop().remove_reader(stop.fileno())  # it stays readable
+        server.should_exit = True
+        ending()
+
     async def run() -> None:
-        asyncio.get_running_loop().add_reader(stop.fileno(), setattr, server, "should_exit", True)
+        asyncio.get_running_loop().add_reader(stop.fileno(), end)
         await server.serve(sockets=[listener])
 
     asyncio.run(run())

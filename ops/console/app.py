@@ -1,0 +1,94 @@
+"""The console as an ASGI application: its pages, and what stands in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
+from sorbus.ops.console.access.door import Door
+from sorbus.ops.console.access.gate import Gate
+from sorbus.ops.console.access.headers import SecurityHeaders
+from sorbus.ops.console.access.person import Visit
+from sorbus.ops.console.frame import Console, console_of, render
+from sorbus.ops.console.pages import home
+
+PAGES = (home,)
+"""In the menu's order; a page's module has `routes` and may have a `section`."""
+
+PING = 15
+"""Seconds of silence after which a browser that listens is written to, so that one that has gone is noticed."""
+
+_STATUS = (
+    (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (AuthError, HTTPStatus.BAD_GATEWAY),
+    (PermanentError, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+
+
+def application(console: Console, door: Door) -> ASGIApp:
+    """The whole console; whoever serves it starts and ends its live measurements."""
+    handlers = {HTTPException: _failed, SorbusError: _failed, Exception: _failed}
+    app = Starlette(
+        routes=[
+            *(route for page in PAGES for route in page.routes),
+            Route("/events", _events, methods=["GET"]),
+            Mount("/static", _Static(directory=Path(__file__).parent / "static"), name="static"),
+        ],
+        middleware=[
+            Middleware(ExceptionMiddleware, handlers=handlers),
+            Middleware(Gate, site=console.site, door=door),
+        ],
+        exception_handlers=handlers,
+    )
+    app.state.console = console
+    app.state.sections = tuple(page.section for page in PAGES if hasattr(page, "section"))
+    return SecurityHeaders(app, is_https=console.site.is_https)
+
+
+class _Static(StaticFiles):
+    """Our own files; their names or the version in their address change with them, so browsers may keep them."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        answer = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        answer.headers["cache-control"] = "private, max-age=86400"
+        return answer
+
+
+async def _events(request: Request) -> Response:
+    live = console_of(request).live
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        async for version in live.changes():
+            yield ServerSentEvent(event="changed", data=str(version))
+
+    return EventSourceResponse(events(), ping=PING)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """What went wrong, as a page; of what nobody has foreseen only that it happened, the log has the rest."""
+    scope: Scope = request.scope
+    scope.setdefault("state", {}).setdefault("visit", Visit(None, ""))
+    if isinstance(error, HTTPException):
+        status, message = (
+            error.status_code,
+            "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail,
+        )
+    elif isinstance(error, SorbusError):
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.CONFLICT)
+        message = str(error)
+    else:
+        status, message = 500, "The console failed; its log says where. What you did may be done or not: look first."
+    return render(request, "error.html", status=status, phrase=HTTPStatus(status).phrase, message=message)

@@ -1,0 +1,175 @@
+"""What every page of the console uses: who asks, what is known, how a page is written, how a deed is answered.
+
+A page module in pages/ has `routes` (plain functions, which Starlette runs in threads) and, to be in the menu, a
+`section`. Its templates extend base.html and use the macros of parts.html. A form is sent by POST with `{{ csrf() }}`
+in it, is read by `form_of`, and is answered by `done` or `refused`, which lead to a page that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, wraps
+from http import HTTPStatus
+from pathlib import Path
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+import sorbus
+from sorbus.map.load import LoadedMap
+from sorbus.ops.console import words
+from sorbus.ops.console.access import csrf
+from sorbus.ops.console.access.person import Person, Role, Visit
+from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.live import Live
+from sorbus.settings import Settings
+from sorbus.state import State
+
+FLASH, FLASH_SECONDS = "sorbus-said", 60
+Handler = Callable[[Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the pages are about."""
+
+    loaded: LoadedMap
+    settings: Settings
+    state: State
+    live: Live
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A page's place in the menu. `count` is how many things wait there for people; nothing is shown of 0 and None."""
+
+    label: str
+    path: str
+    count: Callable[[Console], int | None] = lambda _: 0
+
+
+def console_of(request: Request) -> Console:
+    """The console that a request is to."""
+    console = request.app.state.console
+    assert isinstance(console, Console)
+    return console
+
+
+def person_of(request: Request) -> Person:
+    """Who makes a request; the gate has let nobody else through."""
+    person = _visit_of(request).person
+    assert person is not None
+    return person
+
+
+def form_of(request: Request) -> FormData:
+    """The form that came with a POST; empty otherwise."""
+    form = request.state.form
+    assert isinstance(form, FormData)
+    return form
+
+
+def needs(role: Role) -> Callable[[Handler], Handler]:
+    """For a handler that only people with this role, or more, may use; others get a page that says so (403)."""
+
+    def guard(handler: Handler) -> Handler:
+        @wraps(handler)
+        def guarded(request: Request) -> Response:
+            person = person_of(request)
+            if not person.may(role):
+                raise HTTPException(
+                    HTTPStatus.FORBIDDEN,
+                    f"this needs the role {role.name}, and {person.name} is {person.role.name}; ask an admin",
+                )
+            return handler(request)
+
+        return guarded
+
+    return guard
+
+
+def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: object) -> Response:
+    """A page: `template` with `context`, and what base.html shows of the console, the person and what was just done."""
+    visit = _visit_of(request)
+    said = _read_flash(request, visit)
+    page = _templates().get_template(template)
+    text = page.render(
+        console=console_of(request),
+        person=visit.person,
+        sections=request.app.state.sections if visit.person else (),
+        path=request.url.path,
+        here=str(request.url.replace(scheme="", netloc="", fragment="")),
+        csrf=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(csrf.FIELD, csrf.token(visit.secret)),
+        said=said,
+        **context,
+    )
+    answer = HTMLResponse(text, status)
+    if said:
+        answer.delete_cookie(FLASH, path="/", secure=console_of(request).site.is_https, httponly=True, samesite="lax")
+    return answer
+
+
+def done(request: Request, path: str, said: str) -> Response:
+    """After a POST that did something: to the page at `path` (one of ours), which says `said` once."""
+    console_of(request).live.look_again()
+    return _with_flash(request, path, "done", said)
+
+
+def refused(request: Request, path: str, said: str) -> Response:
+    """After a POST that did nothing: to the page at `path` (one of ours), which says why once."""
+    return _with_flash(request, path, "refused", said)
+
+
+def _with_flash(request: Request, path: str, kind: str, said: str) -> Response:
+    answer = RedirectResponse(path, HTTPStatus.SEE_OTHER)
+    value = _signer(_visit_of(request)).dumps([kind, said[:1000]])
+    assert isinstance(value, str)
+    answer.set_cookie(
+        FLASH,
+        value,
+        max_age=FLASH_SECONDS,
+        path="/",
+        secure=console_of(request).site.is_https,
+        httponly=True,
+        samesite="lax",
+    )
+    return answer
+
+
+def _read_flash(request: Request, visit: Visit) -> tuple[str, str] | None:
+    try:
+        kind, said = _signer(visit).loads(request.cookies.get(FLASH, ""), max_age=FLASH_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return str(kind), str(said)
+
+
+def _signer(visit: Visit) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(visit.secret, salt="said")
+
+
+def _visit_of(request: Request) -> Visit:
+    visit = request.state.visit
+    assert isinstance(visit, Visit)
+    return visit
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["version"] = sorbus.__version__
+    made.filters |= {"ago": words.ago, "moment": words.moment, "number": words.number, "span": words.span}
+    return made

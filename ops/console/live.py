@@ -1,0 +1,112 @@
+"""What the console knows of how everything is: measured by one thread, however many pages are open.
+
+Pages read `measured`; browsers hear by server-sent events that something has changed, and fetch what they show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from sorbus.errors import SorbusError
+from sorbus.ops.watch.measure import Measurement
+
+_log = structlog.get_logger(__name__)
+
+
+class Live:
+    """Measures every few seconds while its `with` block lasts.
+
+    `look` measures once; `each_round` is work that is done before it (reading indexes on), each with a name for people.
+    """
+
+    def __init__(self, look: Callable[[], Measurement], *, every: float = 3.0) -> None:
+        self._look, self._every = look, every
+        self._rounds: list[tuple[str, Callable[[], object]]] = []
+        self._stop, self._soon = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._lock = threading.Lock()
+        self._readers: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[int]]] = set()
+        self.measured: Measurement | None = None
+        self.troubles: dict[str, str] = {}
+        """What could not be asked -> why, in plain words."""
+        self.version = 0
+        """Grows with every round."""
+        self.beaten_at = time.monotonic()
+
+    def each_round(self, name: str, work: Callable[[], object]) -> None:
+        """Has `work` done in every round from now on; a SorbusError of it is shown as trouble with `name`."""
+        self._rounds.append((name, work))
+
+    def look_again(self) -> None:
+        """Asks for a round now: somebody has just done something and wants to see it."""
+        self._soon.set()
+
+    def __enter__(self) -> Live:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._soon.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    async def changes(self) -> AsyncIterator[int]:
+        """The version after each round, until `end`; a slow reader gets the newest only."""
+        reader = asyncio.get_running_loop(), asyncio.Queue[int](1)
+        with self._lock:
+            self._readers.add(reader)
+        try:
+            while (version := await reader[1].get()) >= 0:
+                yield version
+        finally:
+            with self._lock:
+                self._readers.discard(reader)
+
+    def end(self) -> None:
+        """Ends all `changes`: the server stops."""
+        self._tell(-1)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for name, work in (*self._rounds, ("the flows", self._measure)):
+                self._do(name, work)
+            self.version += 1
+            self.beaten_at = time.monotonic()
+            self._tell(self.version)
+            self._soon.wait(self._every)
+            self._soon.clear()
+
+    def _measure(self) -> None:
+        self.measured = self._look()
+
+    def _do(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except SorbusError as error:
+            if self.troubles.get(name) != str(error):  # once per reason, not once per round
+                _log.warning("the console can't read something", what=name, reason=str(error))
+            self.troubles = {**self.troubles, name: str(error)}
+        else:
+            self.troubles = {known: why for known, why in self.troubles.items() if known != name}
+
+    def _tell(self, version: int) -> None:
+        with self._lock:
+            readers = tuple(self._readers)
+        for loop, queue in readers:
+            try:
+                loop.call_soon_threadsafe(_put_newest, queue, version)
+            except RuntimeError:  # its loop has ended, and so has the reader
+                with self._lock:
+                    self._readers.discard((loop, queue))
+
+
+def _put_newest(queue: asyncio.Queue[int], version: int) -> None:
+    if queue.full() and queue.get_nowait() < 0:
+        version = -1
+    queue.put_nowait(version)

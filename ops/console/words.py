@@ -1,0 +1,48 @@
+"""Figures and moments as people read them; Jinja filters of the templates."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def span(seconds: float) -> str:
+    """A time span in one unit: 12 s, 5 min, 3 h, 2 d."""
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def ago(at: float | datetime | None) -> Markup:
+    """How long since a moment (seconds since 1970, or with its zone), the moment itself being its title."""
+    if at is None:
+        return Markup("never")
+    seconds = at.timestamp() if isinstance(at, datetime) else at
+    return _time(seconds, f"{span(time.time() - seconds)} ago")
+
+
+def moment(at: float | datetime | None) -> Markup:
+    """A moment by this machine's clock, to the second."""
+    if at is None:
+        return Markup("never")
+    seconds = at.timestamp() if isinstance(at, datetime) else at
+    return _time(seconds, _local(seconds))
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A figure with its thousands apart; a dash for none."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _time(seconds: float, text: str) -> Markup:
+    exact = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, _local(seconds), text)
+
+
+def _local(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

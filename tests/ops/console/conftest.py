@@ -1,0 +1,65 @@
+"""The console as it runs, on a port of its own, with a real Kafka and PostgreSQL behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sorbus.map.load import LoadedMap, load_map
+from sorbus.ops.console.access.door import Door, OpenDoor
+from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from sorbus.state import State
+from tests.ops.console.visitor import Served, serving
+
+MAP = """
+company: Larkspur
+topic_prefix: {prefix}
+systems:
+  crm: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: "Sales operations <sales@example.com>"}}
+  accounting: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: "Finance <finance@example.com>"}}
+  plan: {{kind: postgres, connection: {{dsn: "{dsn}"}}, shadow: true}}
+data_types:
+  customer: {{system_of_record: crm, source: {{table: public.customers}}}}
+flows:
+  - {{data_type: customer, to: accounting, target: {{table: debtors}}}}
+  - data_type: customer
+    to: plan
+    manual: {{checklist: [copy], schedule: weekly, responsible: Finance, verification: count the rows}}
+"""
+SHEET = """Source System,Source Field,Target System,Target Field,Rule,Notes
+crm,customers.name,canonical,customer.name,value,
+canonical,customer.name,accounting,debtors.name,value,
+"""
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, unique: str, database: str) -> LoadedMap:
+    """A small company: one flow that runs and one by hand."""
+    (tmp_path / "map.yaml").write_text(MAP.format(prefix=f"{unique}.", dsn=database))
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "customers.csv").write_text(SHEET)
+    return load_map(tmp_path / "map.yaml")
+
+
+@pytest.fixture
+def serve(loaded: LoadedMap, stack: Addresses, state: State, database: str) -> Iterator[Serve]:
+    """Opens the console, `serve(door=..., url=...)`; closed after the test."""
+    with ExitStack() as opened:
+
+        def start(door: Door | None = None, url: str = "") -> Served:
+            settings = Settings(kafka=stack.kafka, registry=stack.registry, database=database)
+            return opened.enter_context(serving(loaded, settings, state, door or OpenDoor(), url))
+
+        yield start
+
+
+@pytest.fixture
+def console(serve: Serve) -> Served:
+    """The console on the loopback address, where nobody is asked."""
+    return serve()
