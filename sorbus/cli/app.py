@@ -21,8 +21,23 @@ BROKEN_PIPE = 128 + 13
 """What a shell reports for a program ended by SIGPIPE: the reader left, nobody's error."""
 
 
+_PANELS = {
+    "Write down what you have": ("init", "discover", "map", "api", "schemas"),
+    "Run it": ("plan", "apply", "up", "produce", "consume", "webhooks", "replay"),
+    "See how it goes": ("status", "watch", "console", "trace", "preview", "alerts", "digest"),
+    "Mend and decide": ("dlq", "duplicates", "conflicts", "waiting", "drift", "checklists", "crosswalk", "forget"),
+    "Try it here": ("demo", "stack"),
+}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+_PLACE = {name: place for place, name in enumerate(_PANEL_OF)}
+
+
 class _Frame(TyperGroup):
     """The root group: a SorbusError under it becomes a message on stderr and the error's own exit code."""
+
+    def list_commands(self, ctx):  # type: ignore[no-untyped-def]
+        """In the order in which a company meets them; other packages' commands last."""
+        return sorted(super().list_commands(ctx), key=lambda name: (_PLACE.get(name, len(_PLACE)), name))
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps its click, and so this type, private
         try:
@@ -104,7 +119,20 @@ def application() -> typer.Typer:
     )
     for entry in sorted(entry_points(group="sorbus.commands")):
         _hang(root, entry)
+    _put_under_headings(root)
     return root
+
+
+def _put_under_headings(root: typer.Typer) -> None:
+    """Puts the commands of `--help` under headings."""
+    for group in root.registered_groups:
+        inner = group.typer_instance
+        if inner is not None and not isinstance(inner.info.name, str):  # its commands hang at the root by themselves
+            for command in inner.registered_commands:
+                name = command.name or (command.callback.__name__ if command.callback else "")
+                command.rich_help_panel = _PANEL_OF.get(name)
+        elif inner is not None:
+            group.rich_help_panel = _PANEL_OF.get(str(inner.info.name))
 
 
 def _hang(root: typer.Typer, entry: EntryPoint) -> None:
