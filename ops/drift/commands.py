@@ -44,24 +44,8 @@ def list_findings(
     if not found:
         typer.echo("Every source looks as it did.")
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("ID", "System", "Data type", "Where", "What happened", "", "Met", "Example", "Since", box=box.SIMPLE)
     for one in found:
-        table.add_row(
-            str(one.number),
-            one.system,
-            one.data_type,
-            one.resource,
-            one.words,
-            "settled" if one.state == "settled" else "holds records" if one.severity == "held" else "",
-            str(one.count),
-            one.example,
-            one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M"),
-        )
-    Console().print(table)
+        typer.echo(_in_words(one))
     if any(one.severity == "held" and one.state == "open" for one in found):
         typer.echo("Held records: sorbus dlq list --reason drift. Mend the mapping sheet and restart the producer.")
     typer.echo("It is right as it is now? sorbus drift settle ID --reason ...")
@@ -84,6 +68,19 @@ def settle(
     loaded = Context.of(ctx).load()
     DriftStore(State.of(loaded.map.topic_prefix)).settle(number, who or getpass.getuser(), reason)
     typer.echo(f"{number} is settled")
+
+
+def _in_words(one: DriftFinding) -> str:
+    """Two lines: number, what happened, whether records wait; where, since when, the first example."""
+    if one.state == "settled":
+        state = f"settled by {one.settled_by}: {one.reason}"
+    else:
+        state = "holds records back" if one.severity == "held" else "records go on"
+    state = typer.style(state, fg="red", bold=True) if "holds" in state else state
+    since = one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M")
+    example = f", such as {one.example}" if one.example else ""
+    where = f"{one.system}: {one.data_type}, {one.resource}"
+    return f"{one.number:>4}  {one.words}: {state}\n      {where}, since {since}{example}"
 
 
 def _as_json(one: DriftFinding) -> dict[str, object]:

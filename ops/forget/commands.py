@@ -46,12 +46,14 @@ def forget(
     loaded = Context.of(ctx).load_sound()
     if data_type not in loaded.map.data_types:
         raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
-    if not (yes or dry_run):
-        typer.confirm(f"{data_type} {id} will be erased everywhere, for good. Go on?", abort=True, err=True)
     receipt = Receipt(data_type, id, getuser(), reason, datetime.now(UTC), dry_run)
-    with Console(stderr=True).status(f"Erasing {data_type} {id}") as status:
-        state = State.of(loaded.map.topic_prefix)
-        Erasure(loaded, Settings(), state, receipt, say=status.update).run(wait=wait)
+    console = Console(stderr=True).status(f"Erasing {data_type} {id}")
+    erasure = Erasure(loaded, Settings(), State.of(loaded.map.topic_prefix), receipt, say=console.update)
+    if not (yes or dry_run):
+        erasure.refuse_if_owned()
+        typer.confirm(f"{data_type} {id} will be erased everywhere, for good. Go on?", abort=True, err=True)
+    with console:
+        erasure.run(wait=wait)
     content = json.dumps(receipt.content(), indent=None if as_json else 2, ensure_ascii=False)
     if file is not None:
         file.write_text(json.dumps(receipt.content(), indent=2, ensure_ascii=False) + "\n", "utf-8")

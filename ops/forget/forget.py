@@ -50,9 +50,8 @@ class Erasure:
         OwnerHasIt; TransientError and AuthError: some of it is done, and it may be run again.
         """
         receipt, topic = self._receipt, self._names.topic(self._receipt.data_type)
-        trace = self._bus.trace(topic, self._key)
-        letters = self._bus.letters(self._names.dead_letters(receipt.data_type), self._key)
-        self._refuse_if_owned(trace, letters)
+        trace = self.refuse_if_owned()
+        receipt.was_seen = bool(trace.last)
         until = time.monotonic() + wait
         for flow in self._flows:
             self._flow(flow, trace, until)
@@ -75,7 +74,10 @@ class Erasure:
         if not receipt.dry_run:
             self._stored.record(receipt)
 
-    def _refuse_if_owned(self, trace: Trace, letters: list[DeadLetter]) -> None:
+    def refuse_if_owned(self) -> Trace:
+        """What the data type's topic has of the record. OwnerHasIt while its owner still has it."""
+        trace = self._bus.trace(self._names.topic(self._receipt.data_type), self._key)
+        letters = self._bus.letters(self._names.dead_letters(self._receipt.data_type), self._key)
         data_type, id = self._receipt.data_type, self._receipt.id
         owner = self._loaded.map.owner_of(data_type)
         cure = (
@@ -86,6 +88,7 @@ class Erasure:
             raise OwnerHasIt(f"{data_type} {id}: {owner} still has it by the last event on its topic; {cure}")
         if any(not letter.flow for letter in letters):
             raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {cure}")
+        return trace
 
     def _flow(self, flow: Flow, trace: Trace, until: float) -> None:
         left = self._receipt.left

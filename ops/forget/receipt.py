@@ -50,6 +50,8 @@ class Receipt:
     erased: list[Done] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     ended_at: datetime | None = None
+    was_seen: bool = True
+    """Whether its topic has any event of it."""
 
     @property
     def complete(self) -> bool:
@@ -68,6 +70,7 @@ class Receipt:
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
             "dry_run": self.dry_run,
             "complete": self.complete,
+            "was_seen": self.was_seen,
             "erased": [asdict(done) for done in self.erased],
             "left": [asdict(left) for left in self.left],
             "outside_sorbus": list(OUTSIDE),
@@ -83,6 +86,8 @@ class Receipt:
             yield f"  {would}: {done.where}: {done.what} ({done.count})"
         if not some:
             yield "  nothing of it was left to erase"
+        if not self.was_seen:
+            yield "  its topic has no event of it: if that is unexpected, see that the id is as its owner writes it"
         for left in self.left:
             if left.do:
                 yield f"  TO DO: {left.where}: {left.what}: {left.do}"

@@ -147,7 +147,7 @@ def history(ctx: typer.Context, data_type: Type, as_json: Json = False) -> None:
             typer.echo(f"version {each.number} (id {each.id}): {len(each.schema.fields)} fields")
             for one in changes:
                 typer.echo(f"    {one.path}: {one.what}")
-    is_new = versions[-1].schema.text != loaded.schema(data_type).text
+    is_new = bool(changes_between(versions[-1].schema, loaded.schema(data_type)))
     if as_json:
         typer.echo(json.dumps({"data_type": data_type, "versions": entries, "map_differs": is_new}, ensure_ascii=False))
     elif is_new:

@@ -39,15 +39,15 @@ class Context:
         return load_map(self.map_path)
 
     def load_sound(self) -> LoadedMap:
-        """The map, for commands that act on it; MapError with every finding when it isn't sound.
+        """The map, for commands that act on it; MapError with every finding that keeps it from running.
 
         A parent that has checked this very map (`sorbus up`) says so by its digest in SORBUS_MAP_CHECKED.
         """
         loaded = self.load()
         if os.environ.get(CHECKED) == loaded.digest():
             return loaded
-        from sorbus.map.check import check
+        from sorbus.map.check import check_to_run
 
-        if findings := check(loaded):
+        if findings := check_to_run(loaded):
             raise MapError(findings)
         return loaded

@@ -68,12 +68,10 @@ def explain_command(
         halves["target"] = _newest(Context.of(ctx), flow, id)
     else:
         halves["target"] = explain_target(bound, found, canonical, id or str(canonical.get("id", "(its id)")))
-    halves = {half: [each for each in traces if not field or _is(each, field)] for half, traces in halves.items()}
-    if field and not any(halves.values()):
-        known = [each.place.name for traces in halves.values() for each in traces]
-        raise typer.BadParameter(
-            f"nothing fills {field!r}; {closest(field, known)}" if known else f"no field {field!r}"
-        )
+    known = {name for traces in halves.values() for each in traces for name in _names(each)}
+    if field and field not in known:
+        raise typer.BadParameter(f"no field is called {field!r} there; {closest(field, known)}", param_hint="--field")
+    halves = {half: [each for each in traces if not field or field in _names(each)] for half, traces in halves.items()}
     if show_personal:
         note_shown("map explain", flow=flow, id=id)
     shown = {
@@ -144,10 +142,10 @@ def plain(value: object) -> JsonValue:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def _is(found: FieldTrace, field: str) -> bool:
-    return field in (found.place.name, found.into) or any(
-        field in (name, name.rpartition(".")[2]) for name, _ in found.sources
-    )
+def _names(found: FieldTrace) -> set[str]:
+    """What people may call a traced field, or one it is made of: with its resource, without the schema, bare."""
+    names = {found.into, found.place.name, *(name for name, _ in found.sources)}
+    return {name.split(".", behind)[-1] for name in names for behind in range(name.count(".") + 1)}
 
 
 def _typed(record: Mapping[str, object], flow: BoundFlow, file: Path) -> Mapping[str, object]:

@@ -31,9 +31,10 @@ class Drift(NamedTuple):
         """What happened, for people."""
         if self.what == "retyped":
             return f"{self.field} was {self.was} and is {self.now}"
+        if self.renamed and self.what == "missing":
+            return f"looks renamed: {self.field} is gone, {self.renamed} is new and holds the same kind of values"
         if self.renamed:
-            gone, new = (self.field, self.renamed) if self.what == "missing" else (self.renamed, self.field)
-            return f"looks renamed: {gone} is gone, {new} is new and holds the same kind of values"
+            return f"{self.field} ({self.now}) is new, and looks like {self.renamed}, which is gone"
         if not self.field:
             return "all of it is gone"
         return f"{self.field} is gone" if self.what == "missing" else f"{self.field} ({self.now}) is new"

@@ -2,7 +2,7 @@
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
-rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_secrets`.
+rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
 
@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from sorbus.errors import Finding
     from sorbus.map.load import LoadedMap
 
-__all__ = ["check", "json_schema"]
+__all__ = ["check", "check_to_run", "json_schema"]
 
 
 def check(loaded: LoadedMap) -> list[Finding]:
     """Everything to mend in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
+    return sorted({*check_to_run(loaded), *check_examples(bind(loaded.for_check()))})
+
+
+def check_to_run(loaded: LoadedMap) -> list[Finding]:
+    """What must be mended before anything runs: all but the examples, which are tests."""
     bound = bind(loaded.for_check())
     findings = [
         *bound.findings,
@@ -36,7 +41,6 @@ def check(loaded: LoadedMap) -> list[Finding]:
         *loaded.unrouted,
         *check_mapping(bound),
         *check_incomplete(bound),
-        *check_examples(bound),
         *check_secrets(loaded),
     ]
     return sorted(set(findings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from sorbus.connector import BoundFlow, BoundSource, CatalogField, Resource
 from sorbus.errors import Finding
@@ -79,7 +80,9 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
         bound.loaded.mappings, owner, source.name, source.schema, resources, bound.loaded.map.lookups, kinds
     )
     used.update(reading.rows)
-    yield from reading.findings
+    for found in reading.findings:
+        is_unknown = found.code == "unknown-column"
+        yield replace(found, cure=found.cure + _as_saved(bound, owner)) if is_unknown else found
     canonical = canonical_fields(source.schema)
     yield from _unknown_parts(bound, source.name, resources, canonical, path)
     broken = {row.target_field for row in reading.rows} - {
@@ -146,7 +149,8 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
                 yield from misfits(item, given, _described(columns[item.into]), reference, line)
             elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
                 filled.add(near(item.into, columns))  # the slip is one finding, not two
-                message, cure = f"there is no column {reference}", closest(item.into, columns)
+                message = f"there is no column {reference}"
+                cure = closest(item.into, columns) + _as_saved(bound, target)
                 yield Finding(line.file, line.line, message, cure, "unknown-column")
         for column in columns.values():
             if column.required and column.name not in filled:
@@ -175,6 +179,12 @@ def _columns(bound: Bound, system: str, resources: Mapping[str, str]) -> Iterato
 def _resource(bound: Bound, system: str, name: str) -> Resource | None:
     catalog = bound.catalogs.get(system)
     return catalog.find(name) if catalog is not None else None
+
+
+def _as_saved(bound: Bound, system: str) -> str:
+    """What to do if a system has changed since its catalog was written; empty where its connector describes it."""
+    catalog = bound.catalogs.get(system)
+    return f" If it is there by now: sorbus discover {system} --save" if catalog and catalog.file else ""
 
 
 def _resources(

@@ -78,7 +78,7 @@ def suggest(
     if not flows:
         what = data_type or "a data type"
         message = f"no flow brings {what} of {system} to {target}"
-        cure = f"{closest(target, [flow.to for flow in loaded.map.flows])} Or add a flow"
+        cure = f"{closest(target, [flow.to for flow in loaded.map.flows])}; or add a flow"
         raise MapError([loaded.finding(("flows",), "no-flow", message, cure)])
     known = {name: _catalog(loaded, name) for name in (system, target)}
     values = _sampler(loaded, system) if samples else _nothing

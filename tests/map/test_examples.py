@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sorbus.cli.app import application
+from sorbus.cli.context import Context
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 ROW = {
@@ -98,6 +99,7 @@ def test_map_check_names_examples_that_do_not_run(company: Path, name: str, text
     code, told = sorbus(company, "check")
     assert code == 1
     assert words in told
+    assert Context(map_path=company).load_sound(), "a test that is behind keeps nothing from running"
 
 
 def test_a_postcode_is_not_compared_as_a_number(company: Path) -> None:
@@ -122,6 +124,18 @@ def test_explaining_goes_from_the_owners_row_to_the_target_and_masks_what_is_per
     assert "jo@" not in told.lower()
     code, shown = sorbus(COMPANY / "map.yaml", *arguments, "--show-personal", "--field", "email")
     assert '-> trim "Jo@Kiln.Example" -> lower "jo@kiln.example"' in shown
+
+
+@pytest.mark.parametrize("name", ["town", "debtors.town", "billing_address_city", "customer.billing_address_city"])
+def test_a_field_is_explained_by_any_of_its_names(tmp_path: Path, name: str) -> None:
+    record = tmp_path / "record.json"
+    record.write_text('{"billing_address_city": "Dresden"}')
+    arguments = ("explain", "customer-to-accounting", "--record", str(record), "--json", "--field")
+    code, told = sorbus(COMPANY / "map.yaml", *arguments, name)
+    assert (code, [each["field"] for each in json.loads(told)["target"]]) == (0, ["debtors.town"])
+    code, told = sorbus(COMPANY / "map.yaml", *arguments, f"{name}x")
+    assert code == 2
+    assert f"did you mean {name}?" in " ".join(told.replace("│", " ").split())
 
 
 def test_explaining_says_which_step_refuses_a_value(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_diff_and_history_say_what_changed_and_who_can_read_it(
         (2, ["note"]),
     ]
     assert history["map_differs"]
+    write(NAME, NOTE)
+    assert not json.loads(sorbus("schemas", "history", "thing", "--json", **env).stdout)["map_differs"]
 
 
 def test_check_finds_what_breaks_with_any_version_and_needs_no_registry_for_a_file(

@@ -69,8 +69,10 @@ def test_after_it_nothing_of_the_record_is_left(people: People, state: State) ->
         eventually(lambda: people.letters() == 1, "a dead letter of p1")
         people.sorbus("dlq", "requeue", "--all")  # in vain: it leaves a copy on the requeue topic
 
-        refused = people.sorbus("forget", "person", "p1", "--yes", status=4)
-        assert "delete it in crm first" in refused
+        for ways in ([], ["--yes"]):
+            refused = people.sorbus("forget", "person", "p1", *ways, status=4)
+            assert "delete it in crm first" in refused
+            assert "Go on?" not in refused, "nobody is asked what can't be done"
 
         people.execute("crm", "delete from people where id = 'p1'")
         topic = people.names.topic("person")
@@ -111,6 +113,9 @@ def test_after_it_nothing_of_the_record_is_left(people: People, state: State) ->
         ("p1", True),
         ("p1", True),
     ]
+
+    told = people.sorbus("forget", "person", "p11", "--dry-run")
+    assert "has no event of it" in told, "a slip in the id isn't taken for an erasure"
 
     people.execute("crm", "delete from people where id = 'p2'")
     with people.running("produce"):

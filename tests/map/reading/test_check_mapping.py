@@ -170,9 +170,9 @@ canonical,customer.name,erp,partners.name,,
     text = SYSTEMS + OWNED + INTO_PARTNERS
 
     assert [(found.line, found.code, found.cure) for found in findings_of(text, rows, {"crm": CRM, "erp": ERP})] == [
-        (2, "unknown-column", "did you mean company?"),
+        (2, "unknown-column", "did you mean company? If it is there by now: sorbus discover crm --save"),
         (3, "bad-rule", "did you mean company?"),
-        (4, "unknown-column", "did you mean name?"),
+        (4, "unknown-column", "did you mean name? If it is there by now: sorbus discover erp --save"),
     ]
 
 
