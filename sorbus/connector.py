@@ -273,6 +273,13 @@ class Needs(Protocol):
         """Canonical field -> the target's field that it alone fills and that must have a value. After `open`."""
 
 
+@runtime_checkable
+class Compares(Protocol):
+    """A connector whose consumers look at what the target has before they write it: only they can see a conflict."""
+
+    compares: bool
+
+
 class CatalogField(NamedTuple):
     """A field as the system itself describes it."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sorbus.api.interface import Found
+from sorbus.conflict.store import Contest
 from sorbus.consumers.http.compare import Fields
 from sorbus.identity.match import Alike, Candidate
 
@@ -46,13 +47,25 @@ class LinkTo(NamedTuple):
 
 
 class Update(NamedTuple):
-    """Send `changes`, and note that the application has `fields`. `current` None: it can't be read."""
+    """Send `changes`, and note that the application has `fields`. `current` None: it can't be read.
+
+    `contests`: those of the changes that go over what people did there.
+    """
 
     why: str
     external_id: str
     changes: Fields
     fields: Fields
     current: Found | None
+    contests: tuple[Contest, ...] = ()
+
+
+class Hold(NamedTuple):
+    """A person has to say whose values stay: people have changed these fields there, and their owner has others."""
+
+    why: str
+    external_id: str
+    contests: tuple[Contest, ...]
 
 
 class Remove(NamedTuple):
@@ -83,4 +96,4 @@ class Wait(NamedTuple):
     seconds: float
 
 
-Action = Note | Forget | Create | Again | LinkTo | Update | Remove | Ask | Wait
+Action = Note | Forget | Create | Again | LinkTo | Update | Hold | Remove | Ask | Wait

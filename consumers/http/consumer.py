@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sorbus.api.connection import HttpConnection, application
 from sorbus.api.records import open_api
 from sorbus.api.transport import HttpTransport
+from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
@@ -53,6 +54,7 @@ class HttpConsumer:
     Connection: type[BaseModel] = HttpConnection
     Target: type[BaseModel] = HttpTarget
     batch = 200
+    compares = True
 
     def __init__(self, flow: BoundFlow, state: State | None = None) -> None:
         assert isinstance(flow.options, HttpTarget)
@@ -106,10 +108,12 @@ class HttpConsumer:
         candidates = Candidates(self._state, flow.system.name, flow.flow.data_type)
         matcher = Matcher(flow.data_type, flow.schema)
         finder = Finder(api, self._options, shape, matcher, self._crosswalk)
-        decider = Decider(flow, made.description, api, shape, finder, matcher, self._crosswalk, candidates)
+        conflicts = Conflicts(self._state, flow.system.name, flow.flow.data_type)
+        known = (matcher, self._crosswalk, candidates, conflicts)
+        decider = Decider(flow, made.description, api, shape, finder, *known)
         self._needs = shape.needs
         self._make = References(self._state, flow, shape)
-        self._deliverer = Deliverer(flow, api, shape, self._make, finder, decider, matcher, self._crosswalk, candidates)
+        self._deliverer = Deliverer(flow, api, shape, self._make, finder, decider, *known)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._side_by_side = made.description.concurrency
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {flow.flow.id}")

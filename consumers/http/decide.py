@@ -5,15 +5,16 @@ It only reads, so that a preview is the same decision, not carried out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sorbus.api.description import Description
-from sorbus.api.interface import Api, Found
+from sorbus.api.interface import Api, Found, Json
 from sorbus.api.path import read_path
+from sorbus.conflict.store import Conflicts, Contest, Standing
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
-from sorbus.consumers.http.compare import Fields, differing
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, Wanted
@@ -41,11 +42,13 @@ class Decider:
         matcher: Matcher,
         crosswalk: Crosswalk,
         candidates: Candidates,
+        conflicts: Conflicts,
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description
         self._api, self._shape, self._finder, self._matcher = api, shape, finder, matcher
-        self._crosswalk, self._candidates = crosswalk, candidates
+        self._crosswalk, self._candidates, self._conflicts = crosswalk, candidates, conflicts
+        self._asks = flow.flow.on_conflict == "ask"
         self._reads = bool(shape.resource.get or description.hook)
 
     def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
@@ -90,7 +93,49 @@ class Decider:
         changes = self._changes(id, wanted.fields, current)
         if not changes:
             return Note("the application has these values already", wanted.fields)
-        return Update("it differs from its owner's", link.external_id, changes, wanted.fields, current)
+        return self._changed(id, link, changes, wanted.fields, current)
+
+    def _changed(self, id: str, link: Link, changes: Fields, wanted: Fields, current: Found) -> Action:
+        """What to do about values that differ: ours to send, or changed there by people."""
+        assert link.external_id is not None
+        standing = self._conflicts.standing(id)
+        kept = {
+            path: read_path(current.record, path)
+            for path in changes
+            if (verdict := standing.verdicts.get(path)) is not None
+            and verdict.state == "keep"
+            and self._same(path, verdict.ours, wanted.get(path))
+        }
+        changes = {path: value for path, value in changes.items() if path not in kept}
+        fields = {**wanted, **kept}
+        if not changes:
+            return Note(f"a person keeps what the application has in {', '.join(kept)}", fields)
+        contests = tuple(self._contests(changes, link.sent, current, standing))
+        asked = tuple(one for one in contests if not self._is_decided(one, standing)) if self._asks else ()
+        if asked:
+            names = ", ".join(one.field for one in asked)
+            return Hold(f"{names} was changed in {self._flow.to} by hand", link.external_id, asked)
+        why = "it differs from its owner's"
+        return Update(why, link.external_id, changes, fields, current, contests)
+
+    def _contests(self, changes: Fields, sent: object, current: Found, standing: Standing) -> Iterator[Contest]:
+        """Fields whose value is neither ours of last time nor ours of now."""
+        for path, ours in changes.items():
+            if not isinstance(sent, dict) or path not in sent or path in standing.rewritten:
+                continue
+            theirs = read_path(current.record, path)
+            if not self._same(path, sent[path], theirs):
+                yield Contest(path, sent[path], theirs, ours)
+
+    def _is_decided(self, contest: Contest, standing: Standing) -> bool:
+        """Whether a person has seen what people made of it there: the owner's newer value goes over that, too."""
+        verdict = standing.verdicts.get(contest.field)
+        if verdict is None or verdict.state not in ("overwrite", "keep"):
+            return False
+        return self._same(contest.field, verdict.theirs, contest.theirs)
+
+    def _same(self, path: str, ours: Json, theirs: Json) -> bool:
+        return same(ours, theirs, self._shape.resource.fields.get(path), self._shape.items.get(path))
 
     def _changes(self, id: str, fields: Fields, current: Found) -> Fields:
         """The fields to send. A record without our mark gets it, unless people use that field."""

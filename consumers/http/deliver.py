@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from sorbus.api.interface import Api, Record
 from sorbus.api.path import read_path
+from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
-from sorbus.consumers.http.compare import Fields, body
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.compare import Fields, body, same
 from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
@@ -39,11 +40,12 @@ class Deliverer:
         matcher: Matcher,
         crosswalk: Crosswalk,
         candidates: Candidates,
+        conflicts: Conflicts,
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
         self._api, self._shape, self._make, self._finder, self._decider = api, shape, make, finder, decider
-        self._matcher, self._crosswalk, self._candidates = matcher, crosswalk, candidates
+        self._matcher, self._crosswalk, self._candidates, self._conflicts = matcher, crosswalk, candidates, conflicts
 
     def keys(self, delivery: Delivery) -> frozenset[str]:
         """What no other process may be looking for while this record is made: its match keys' values."""
@@ -75,6 +77,7 @@ class Deliverer:
         match action:
             case Note(fields=fields):
                 if fields is not None:
+                    self._agreed(id, fields, wanted)
                     self._crosswalk.applied(id, version, fields)
             case Forget():
                 self._crosswalk.gone(id, version)
@@ -99,7 +102,9 @@ class Deliverer:
                     self._crosswalk.withdraw(id)  # what it says of itself now decides
                 return False
             case Update():
-                return self._update(action, id, version)
+                return self._update(action, id, version, wanted)
+            case Hold():
+                self._hold(action, id, version)
             case Remove():
                 self._remove(action)
                 self._crosswalk.gone(id, version)
@@ -142,15 +147,51 @@ class Deliverer:
             )
         return str(external_id)
 
-    def _update(self, action: Update, id: str, version: int) -> bool:
-        current = action.current
+    def _update(self, action: Update, id: str, version: int, wanted: Wanted | None) -> bool:
+        current, contests = action.current, action.contests
+        numbers = self._conflicts.put(id, version, self._flow.flow.id, action.external_id, contests, asks=False)
         changes = body(action.changes, current.record if current else None)
         if changes and not self._unless_gone(
             lambda: self._api.update(self._resource, action.external_id, changes, current=current)
         ):
             return False
         self._crosswalk.applied(id, version, action.fields)
+        if contests:
+            self._conflicts.overwritten(numbers)
+        self._agreed(id, action.fields, wanted)
+        if contests:
+            self._look_again(action, numbers)
         return True
+
+    def _look_again(self, action: Update, numbers: Sequence[int]) -> None:
+        """Tells people's changes from an application's own way to write a value: only that is there again at once."""
+        now = self._api.get(self._resource, action.external_id)
+        fields, items = self._shape.resource.fields, self._shape.items
+        by_itself = [
+            number
+            for number, one in zip(numbers, action.contests, strict=True)
+            if now is not None
+            and not same(one.ours, read_path(now.record, one.field), fields.get(one.field), items.get(one.field))
+        ]
+        if by_itself:
+            self._conflicts.rewritten(by_itself)
+
+    def _agreed(self, id: str, fields: Fields, wanted: Wanted | None) -> None:
+        """Its owner and the application agree: what a person was asked is over; what they keep isn't."""
+        if self._flow.flow.on_conflict == "ask" and wanted is not None:
+            kept = [path for path, value in fields.items() if value != wanted.fields.get(path)]
+            self._conflicts.settle(id, but=kept)
+
+    def _hold(self, action: Hold, id: str, version: int) -> None:
+        contests = action.contests
+        self._conflicts.put(id, version, self._flow.flow.id, action.external_id, contests, asks=True)
+        names = ", ".join(one.field for one in contests)
+        raise PermanentError(
+            f"{self._said(id)} is {action.external_id} in {self._system}, where {names} was changed by hand, though its"
+            " owner is another system; see `sorbus conflicts list` and say whose value stays",
+            reason="conflict",
+            field=contests[0].field,
+        )
 
     def _remove(self, action: Remove) -> None:
         current, changes = action.current, action.changes

@@ -34,6 +34,10 @@ def check_flow(flow: BoundFlow) -> None:
             if operation is None:
                 cure = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
                 findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", cure))
+    if flow.flow.on_conflict == "ask" and not (resource.get or made.description.hook):
+        message = f"{name} can't be read, so nobody can tell what people changed there"
+        cure = "write on_conflict: overwrite, or add get: to a description of your own"
+        findings.append(target_finding(flow, "unsupported", message, cure))
     for path in (*options.deleted, *([options.marker] if options.marker else [])):
         if path not in resource.fields:
             message = f"{name} has no field {path!r}"

@@ -10,7 +10,7 @@ from sorbus.api.interface import Api, Call, Found, Json
 from sorbus.api.path import read_path
 from sorbus.api.values import dump_json, load_json
 from sorbus.connector import Delivery, Preview
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body
 from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.deliver import creation
@@ -65,6 +65,9 @@ class Previewer:
                 sent = body(changes, current.record if current else None)
                 call = api.updating(resource, external_id, sent, current=current)
                 return Preview("update", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
+            case Hold(external_id=external_id, contests=contests):
+                asked = _plain({"changes": {one.field: [one.theirs, one.ours] for one in contests}})
+                return Preview("ask", f"{resource} {external_id}: {action.why}", asked)
             case Remove(external_id=external_id, changes=None, current=current):
                 call = api.deleting(resource, external_id, current=current)
                 return Preview("delete", f"{resource} {external_id}: {action.why}", _request(call))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from sorbus.bus.names import Names
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.requeue import requeue
-from sorbus.dlq.review import open_letters
-from sorbus.errors import SorbusError, TransientError
+from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, Decision, DuplicateCandidate
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.map.model import Map
+from sorbus.ops.decision import Onward
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
@@ -18,8 +16,7 @@ class Desk:
     """Where duplicate candidates of a map are decided."""
 
     def __init__(self, company: Map, settings: Settings, state: State) -> None:
-        self._map, self._settings, self._state = company, settings, state
-        self._names = Names(company.topic_prefix)
+        self._state, self._onward = state, Onward(company, settings)
         self._candidates = Candidates(state)
 
     def candidate(self, number: int) -> DuplicateCandidate:
@@ -50,25 +47,8 @@ class Desk:
 
         TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
         """
-        letters = self._letters(self.candidate(number))
+        candidate = self.candidate(number)
+        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id)
         self._candidates.decide(number, decision, who=who, reason=reason)
-        try:
-            requeue(self._settings, self._names, letters)
-        except TransientError as error:
-            ids = " ".join(letter.id for letter in letters)
-            raise TransientError(
-                f"the decision is written down, but {error}; later: sorbus dlq requeue {ids}"
-            ) from error
+        self._onward.send(letters)
         return letters
-
-    def _letters(self, candidate: DuplicateCandidate) -> list[DeadLetter]:
-        flows = {
-            flow.id
-            for flow in self._map.flows
-            if flow.runs and (flow.data_type, flow.to) == (candidate.data_type, candidate.system)
-        }
-        return [
-            letter
-            for letter in open_letters(self._settings, self._names, [candidate.data_type] if flows else [])
-            if letter.flow in flows and letter.record_id.decode(errors="replace") == candidate.id
-        ]

@@ -18,6 +18,7 @@ _WHAT = {
     "3_decisions": ("duplicate_decisions", "reasons of decisions about it"),
     "4_crosswalk": ("crosswalk", "values sent, ids in targets"),
     "5_waiting": ("waiting", "states of it that wait for others or are incomplete"),
+    "6_conflicts": ("conflict", "values that its owner and a target differ in"),
 }
 
 

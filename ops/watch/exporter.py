@@ -69,6 +69,16 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         if flow.flow in last.duplicates:
             duplicates.add_metric((flow.flow, flow.data_type, flow.target), last.duplicates[flow.flow])
     yield duplicates
+    conflicts = GaugeMetricFamily(
+        "sorbus_conflicts",
+        "Fields changed by hand in a target that another system owns: open, or overwritten within a day.",
+        labels=(*_FLOW, "state"),
+    )
+    for flow in last.flows:
+        for (name, state), count in last.conflicts.items():
+            if name == flow.flow:
+                conflicts.add_metric((flow.flow, flow.data_type, flow.target, state), count)
+    yield conflicts
     waiting = GaugeMetricFamily(
         "sorbus_records_waiting", "Records that can't be delivered yet.", labels=(*_FLOW, "why")
     )

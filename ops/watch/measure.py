@@ -97,6 +97,8 @@ class Measurement:
     """(System, severity: held or info) -> fields that have changed in it."""
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
+    conflicts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(Flow, state: open or overwritten) -> fields that wait for a person, or were overwritten within a day."""
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
@@ -127,6 +129,7 @@ class Watch:
         duplicates: Callable[[], Mapping[str, int]] = dict,
         drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
         waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        conflicts: Callable[[], Mapping[tuple[str, str], int]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
@@ -138,7 +141,7 @@ class Watch:
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
-        self._drifts, self._waiting = drifts, waiting
+        self._drifts, self._waiting, self._conflicts = drifts, waiting, conflicts
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -177,6 +180,7 @@ class Watch:
             self._duplicates(),
             self._drifts(),
             self._waiting(),
+            self._conflicts(),
         )
 
     def close(self) -> None:

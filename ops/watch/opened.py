@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sorbus.map.load import LoadedMap
 from sorbus.ops.watch.budgets import Budgets
+from sorbus.ops.watch.conflicts import ConflictCounts
 from sorbus.ops.watch.drift import DriftCounts
 from sorbus.ops.watch.duplicates import Duplicates
 from sorbus.ops.watch.measure import Watch
@@ -22,4 +23,5 @@ def open_watch(loaded: LoadedMap, settings: Settings) -> Watch:
         duplicates=Duplicates(loaded.map),
         drifts=DriftCounts(loaded.map.topic_prefix),
         waiting=WaitingCounts(loaded.map),
+        conflicts=ConflictCounts(loaded.map),
     )

@@ -37,6 +37,10 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
             {"system": system, "severity": severity, "open": count}
             for (system, severity), count in sorted(measurement.drifts.items())
         ],
+        "conflicts": [
+            {"flow": flow, "state": state, "fields": count}
+            for (flow, state), count in sorted(measurement.conflicts.items())
+        ],
         "source_lag_bytes": dict(measurement.slots),
         "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),
@@ -80,6 +84,10 @@ def _caption(measurement: Measurement) -> Text:
     for flow, count in measurement.duplicates.items():
         if count:
             lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
+    for (flow, state), count in measurement.conflicts.items():
+        if count:
+            what = "wait for a person" if state == "open" else "were overwritten within a day"
+            lines.append(f"{flow}: {count:,} fields changed by hand {what}: sorbus conflicts list")
     for (flow, why), count in measurement.waiting.items():
         if count:
             cause = "lack something" if why == "incomplete" else "refer to records that aren't there yet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sorbus.connector import Compares
 from sorbus.errors import Finding
 from sorbus.map.check_bound import Bound
 from sorbus.map.model import Flow
@@ -25,6 +26,7 @@ def check_flows(bound: Bound) -> Iterator[Finding]:
     for place, flow in enumerate(bound.loaded.map.flows):
         yield from _ends(bound, place, flow)
         yield from _running(bound, place, flow)
+        yield from _conflicts(bound, place, flow)
     yield from _doubles(bound)
     yield from _loops(bound)
 
@@ -60,6 +62,16 @@ def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     if flow.manual is not None and flow.none is not None:
         message = f"{flow.id} is both done by hand (manual) and not integrated (none)"
         yield bound.loaded.finding((*path, "none"), "contradiction", message, "keep the one that is true")
+
+
+def _conflicts(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
+    bound_flow = bound.flows.get(place)
+    if flow.on_conflict != "ask" or bound_flow is None:
+        return
+    if not isinstance(bound.loaded.consumer(flow.to), Compares):
+        message = f"{flow.id}: {flow.to} is written without a look at what it holds, so that nothing can be asked"
+        cure = "write on_conflict: overwrite, or leave it out"
+        yield bound.loaded.finding(("flows", place, "on_conflict"), "unsupported", message, cure)
 
 
 def _doubles(bound: Bound) -> Iterator[Finding]:

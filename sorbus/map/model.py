@@ -92,6 +92,11 @@ class Flow(_Written):
         description="A record that the target may have already: ask links one sure match and leaves doubt to a person,"
         " link takes the likeliest where there is just one, create makes a new one without looking.",
     )
+    on_conflict: Literal["overwrite", "ask"] = Field(
+        default="overwrite",
+        description="A field that somebody changed by hand in the target, although another system owns it: overwrite"
+        " writes the owner's value and notes both, ask leaves the record as it is until a person has decided.",
+    )
     manual: Manual | None = None
     none: str | None = Field(default=None, description="Why this is not integrated.")
     notes: str | None = None

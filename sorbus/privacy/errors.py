@@ -108,9 +108,14 @@ def rows_privacy(
     schema: RecordSchema, rows: Iterable[FieldMapping], schema_of: SchemaOf, computed: Sequence[Assignment] = ()
 ) -> Privacy:
     """For what a flow's letters say, where only the map is at hand."""
+    names = target_names(schema, rows)
+    return Privacy(names, _Frames(schema, schema_of, names.personal, computed))
+
+
+def target_names(schema: RecordSchema, rows: Iterable[FieldMapping]) -> Names:
+    """What is personal of the fields that a flow's rows fill."""
     personal = personal_names(schema.fields)
-    columns = _columns(rows, personal, lambda row: (row.source_field, row.target_field))
-    return Privacy(Names(schema, personal, columns), _Frames(schema, schema_of, personal, computed))
+    return Names(schema, personal, _columns(rows, personal, lambda row: (row.source_field, row.target_field)))
 
 
 def source_privacy(source: BoundSource, resources: Mapping[str, str]) -> Privacy:

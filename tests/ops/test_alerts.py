@@ -36,6 +36,7 @@ MEASURED = Measurement(
     {"crm": 4096, "other": None},
     (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
     {"order-to-books": 4},
+    conflicts={("order-to-books", "open"): 1},
 )
 
 

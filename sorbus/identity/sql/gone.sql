@@ -10,6 +10,12 @@ with gone as (
         sent = null,
         changed_at = now()
     returning id
+),
+ended as (
+    update conflict set state = 'over', changed_at = now()
+    from gone
+    where conflict.system = %(system)s and conflict.data_type = %(data_type)s and conflict.id = gone.id
+        and conflict.state in ('open', 'overwrite', 'keep')
 )
 update duplicate_candidates set state = 'done'
 from gone

@@ -84,6 +84,7 @@ class House:
         match: Sequence[str] = ("email", "tax_number"),
         deletes: str = "hard",
         on_duplicate: str = "ask",
+        on_conflict: str = "overwrite",
         rows: Sequence[tuple[str, str, str]] = ROWS,
         target: Mapping[str, object] | None = None,
         **description: object,
@@ -105,7 +106,13 @@ class House:
         )
         return BoundFlow(
             Flow.model_validate(
-                {"data_type": "contact", "to": self.system, "deletes": deletes, "on_duplicate": on_duplicate}
+                {
+                    "data_type": "contact",
+                    "to": self.system,
+                    "deletes": deletes,
+                    "on_duplicate": on_duplicate,
+                    "on_conflict": on_conflict,
+                }
             ),
             DataType(match=list(match)),
             CONTACT,

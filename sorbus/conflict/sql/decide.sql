@@ -1,0 +1,4 @@
+update conflict set
+    state = %(choice)s, changed_at = now(), decided_at = now(), decided_by = %(who)s, reason = %(reason)s
+where number = %(number)s and state in ('open', 'overwrite', 'keep')
+returning number

@@ -1,0 +1,27 @@
+insert into conflict as old (
+    system, data_type, id, flow, external_id, field, version, sent, theirs, ours, state, decided_at, decided_by
+)
+select
+    %(system)s, %(data_type)s, %(id)s, %(flow)s, %(external_id)s, field, %(version)s, sent::json, theirs::json,
+    ours::json, %(state)s, case when %(state)s = 'overwrite' then now() end,
+    case when %(state)s = 'overwrite' then 'sorbus' end
+from unnest(%(fields)s::text[], %(sent)s::text[], %(theirs)s::text[], %(ours)s::text[]) as each (
+    field, sent, theirs, ours
+)
+on conflict (system, data_type, id, field) where state in ('open', 'overwrite', 'keep') do update set
+    flow = excluded.flow,
+    external_id = excluded.external_id,
+    version = excluded.version,
+    sent = excluded.sent,
+    theirs = excluded.theirs,
+    ours = excluded.ours,
+    state = excluded.state,
+    found_at = case when old.state = 'open' then old.found_at else now() end,
+    changed_at = now(),
+    -- a person's word is kept when it is carried out, and void when the question is another one
+    decided_at = case when (old.state, excluded.state) = ('overwrite', 'overwrite') then old.decided_at
+        else excluded.decided_at end,
+    decided_by = case when (old.state, excluded.state) = ('overwrite', 'overwrite') then old.decided_by
+        else excluded.decided_by end,
+    reason = case when (old.state, excluded.state) = ('overwrite', 'overwrite') then old.reason else '' end
+returning number

@@ -1,0 +1,1 @@
+update conflict set state = %(state)s, changed_at = now() where number = any (%(numbers)s::bigint[])
