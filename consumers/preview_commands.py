@@ -39,9 +39,9 @@ def preview(
     from sorbus.bus.newest import newest
     from sorbus.cli.map_explain import trace_json
     from sorbus.connector import Preview, Previews
-    from sorbus.consumers.shown import masked_preview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
     from sorbus.map.explained import explain_delivery
+    from sorbus.privacy.preview import masked_preview
     from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
     from sorbus.waiting.complete import consumer_of

@@ -22,6 +22,7 @@ from sorbus.state.database import State
 
 ConflictState = Literal["open", "overwrite", "keep", "overwritten", "rewritten", "over"]
 Choice = Literal["overwrite", "keep"]
+ALL: tuple[ConflictState, ...] = ("open", "overwrite", "keep", "overwritten", "rewritten", "over")
 _FOLDER = Path(__file__).parent / "sql"
 _NEWEST = 2**62
 

@@ -115,6 +115,10 @@ class Candidates:
         """Those that wait for a person, the oldest first."""
         return [_read(row) for row in self._run("open")]
 
+    def of_record(self, id: str) -> list[DuplicateCandidate]:
+        """Those about one record of this data type, in whatever state and system."""
+        return [_read(row) for row in self._run("of_record", id=id)]
+
     def get(self, number: int) -> DuplicateCandidate | None:
         """The candidate of this number, in whatever state."""
         rows = self._run("get", number=number)

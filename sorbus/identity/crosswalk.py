@@ -169,3 +169,21 @@ class Crosswalk:
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
         return self._state.run(statement(name), self._of(**values))
+
+
+class LinkState(NamedTuple):
+    """What is known of a record in one system, for people."""
+
+    system: str
+    state: Literal["linked", "intended", "gone"]
+    external_id: str
+    version: int
+    linked_at: datetime | None
+    changed_at: datetime
+    intended_at: datetime | None
+
+
+def links_of(state: State, data_type: str, id: str) -> list[LinkState]:
+    """What is known of a record in all systems. TransientError."""
+    rows = state.run(statement("of_record"), {"data_type": data_type, "id": id})
+    return [LinkState(*row) for row in rows]  # type: ignore[arg-type]

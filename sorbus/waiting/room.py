@@ -126,28 +126,33 @@ def counts(state: State) -> dict[tuple[str, str], int]:
 
 def waiting(state: State, *, flow: str | None = None, why: Why | None = None, most: int = 1000) -> list[Waiting]:
     """Who waits, the longest first. TransientError."""
-    rows = state.run(_statement("list"), {"flow": flow, "why": why, "most": most})
-    return [
-        Waiting(
-            cast("str", row[0]),
-            bytes(cast("bytes", row[1])).decode(errors="replace"),
-            cast("int", row[2]),
-            cast("str", row[3]),
-            cast("str", row[4]),
-            cast("Why", row[5]),
-            tuple((str(first), str(second)) for first, second in cast("list[list[str]]", row[6])),
-            cast("str", row[7]),
-            cast("datetime", row[8]),
-            cast("datetime | None", row[9]),
-        )
-        for row in rows
-    ]
+    return [_waiting(row) for row in state.run(_statement("list"), {"flow": flow, "why": why, "most": most})]
+
+
+def waiting_of(state: State, data_type: str, id: str) -> list[Waiting]:
+    """Where one record waits, in any flow. TransientError."""
+    return [_waiting(row) for row in state.run(_statement("of_record"), {"data_type": data_type, "key": id.encode()})]
 
 
 def forget(state: State, data_type: str, id: str) -> list[str]:
     """Erases a record from the waiting rooms of all flows; the flows that had it. TransientError."""
     rows = state.run(_statement("forget"), {"data_type": data_type, "key": id.encode()})
     return sorted(str(flow) for (flow,) in rows)
+
+
+def _waiting(row: tuple[object, ...]) -> Waiting:
+    return Waiting(
+        cast("str", row[0]),
+        bytes(cast("bytes", row[1])).decode(errors="replace"),
+        cast("int", row[2]),
+        cast("str", row[3]),
+        cast("str", row[4]),
+        cast("Why", row[5]),
+        tuple((str(first), str(second)) for first, second in cast("list[list[str]]", row[6])),
+        cast("str", row[7]),
+        cast("datetime", row[8]),
+        cast("datetime | None", row[9]),
+    )
 
 
 def _due(row: tuple[object, ...]) -> Due:

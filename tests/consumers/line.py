@@ -154,9 +154,15 @@ class Line:
                 self.write(id, None, headers)
         self.flush()
 
-    def write(self, key: str, value: bytes | None, headers: Iterable[tuple[str, str | bytes | None]] = ()) -> None:
-        """Queues one message as it is."""
-        self._producer.produce(self.topic, value, key.encode(), headers=list(headers))
+    def write(
+        self,
+        key: str,
+        value: bytes | None,
+        headers: Iterable[tuple[str, str | bytes | None]] = (),
+        partition: int = -1,
+    ) -> None:
+        """Queues one message as it is, for the partition of its key unless another is named."""
+        self._producer.produce(self.topic, value, key.encode(), partition, headers=list(headers))
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0, "Kafka didn't take the test's events"

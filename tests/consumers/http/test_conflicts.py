@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from sorbus.conflict.store import Choice, Conflict, Conflicts, ConflictState
+from sorbus.conflict.store import ALL, Choice, Conflict, Conflicts, ConflictState
 from sorbus.consumers.http.consumer import HttpConsumer
 from tests.consumers.http.house import House, contact, event
-
-ALL: tuple[ConflictState, ...] = ("open", "overwrite", "keep", "overwritten", "rewritten", "over")
 
 
 def conflicts(house: House, *states: ConflictState) -> list[Conflict]:

@@ -1,0 +1,149 @@
+"""What Sorbus's own tables and the dead letter topic know of one record, as moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
+
+from sorbus.bus.names import Names
+from sorbus.bus.schemabook import SchemaBook
+from sorbus.conflict.store import ALL, Conflict, Conflicts
+from sorbus.dlq.private import LetterMask
+from sorbus.dlq.review import open_letters
+from sorbus.drift.store import DriftStore
+from sorbus.errors import SorbusError
+from sorbus.identity.candidates import Candidates, DuplicateCandidate
+from sorbus.identity.crosswalk import links_of
+from sorbus.map.load import LoadedMap
+from sorbus.ops.conflicts.private import ConflictMask
+from sorbus.ops.duplicates.private import masked_candidate
+from sorbus.ops.trace.moment import Moment
+from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.waiting.room import waiting_of
+
+_ERASURES = (Path(__file__).parent / "sql" / "erasures.sql").read_bytes()
+
+
+class History:
+    """One record's past, but for its events; personal values are masked unless `show_personal`."""
+
+    def __init__(
+        self,
+        loaded: LoadedMap,
+        settings: Settings,
+        state: State | None,
+        data_type: str,
+        id: str,
+        *,
+        show_personal: bool,
+    ) -> None:
+        self._loaded, self._settings, self._state = loaded, settings, state
+        self._data_type, self._id, self._show_personal = data_type, id, show_personal
+
+    def read(self) -> tuple[list[Moment], list[str]]:
+        """All moments, in no order, and what could not be asked."""
+        sources: list[tuple[str, Callable[[], Iterator[Moment]]]] = [("dead letters", self._letters)]
+        if self._state is not None:
+            sources += [
+                ("the crosswalk", self._links),
+                ("the waiting rooms", self._waiting),
+                ("duplicate candidates", self._duplicates),
+                ("conflicts", self._conflicts),
+                ("drift findings", self._drift),
+                ("erasures", self._erasures),
+            ]
+        moments: list[Moment] = []
+        problems = []
+        for name, read in sources:
+            try:
+                moments += read()
+            except SorbusError as error:
+                problems.append(f"{name}: {error}")
+        if self._state is None:
+            problems.append("SORBUS_DATABASE isn't set, so there is no crosswalk, waiting room or audit trail to ask")
+        return moments, problems
+
+    def _letters(self) -> Iterator[Moment]:
+        names = Names(self._loaded.map.topic_prefix)
+        mask = LetterMask(self._loaded, SchemaBook(self._settings, names, [self._loaded.schema(self._data_type)]))
+        for letter in open_letters(self._settings, names, [self._data_type]):
+            if letter.record_id.decode(errors="replace") != self._id:
+                continue
+            shown = letter if self._show_personal else mask.letter(letter)
+            where = shown.flow or f"from {shown.system}"
+            times = f", tried {shown.attempts} times" if shown.attempts > 1 else ""
+            what = f"an open dead letter{times}: {shown.words or shown.message}"
+            yield Moment(datetime.fromtimestamp(shown.first_at / 1e6, UTC), "letter", where, what, subject=shown.id)
+
+    def _links(self) -> Iterator[Moment]:
+        assert self._state is not None
+        for link in links_of(self._state, self._data_type, self._id):
+            if link.linked_at is not None:
+                what = f"linked: it is {link.external_id} there" if link.state == "linked" else "linked"
+                yield Moment(link.linked_at, "crosswalk", link.system, what)
+            if link.state == "linked":
+                yield Moment(link.changed_at, "crosswalk", link.system, f"version {link.version} is delivered")
+            elif link.state == "gone":
+                yield Moment(link.changed_at, "crosswalk", link.system, f"gone, as of version {link.version}")
+            elif link.intended_at is not None:
+                what = f"version {link.version} is being made; whether it was isn't known yet"
+                yield Moment(link.intended_at, "crosswalk", link.system, what)
+
+    def _waiting(self) -> Iterator[Moment]:
+        assert self._state is not None
+        for one in waiting_of(self._state, self._data_type, self._id):
+            until = f" (until {one.until.astimezone():%Y-%m-%d %H:%M})" if one.until else ""
+            yield Moment(one.since, "waiting", one.flow, f"waits with version {one.version}: {one.message}{until}")
+
+    def _duplicates(self) -> Iterator[Moment]:
+        assert self._state is not None
+        candidates = Candidates(self._state, None, self._data_type)
+        for found in candidates.of_record(self._id):
+            one: DuplicateCandidate = found if self._show_personal else masked_candidate(self._loaded, found)
+            subject = str(one.number)
+            maybe = ", ".join(doubt.external_id for doubt in one.doubts)
+            what = f"may be there already{f' as {maybe}' if maybe else ''}: {one.why}"
+            yield Moment(one.found_at, "duplicate", one.system, what, subject=subject)
+            for entry in candidates.audit(one.number):
+                reason = f" ({entry.reason})" if entry.reason else ""
+                decided = f"{entry.who}: {entry.what} {entry.external_id or ''}".rstrip()
+                yield Moment(entry.at, "duplicate", one.system, f"{decided}{reason}", subject=subject)
+
+    def _conflicts(self) -> Iterator[Moment]:
+        assert self._state is not None
+        mask = ConflictMask(self._loaded)
+        for found in Conflicts(self._state, None, self._data_type).page(ALL, id=self._id, most=1000):
+            one: Conflict = found if self._show_personal else mask(found)
+            subject, changes = str(one.number), {one.field: _plain([one.theirs, one.ours])}
+            what = f"{one.field} was changed by hand in {one.external_id}; its owner has another value ({one.state})"
+            yield Moment(one.found_at, "conflict", one.system, what, changes, subject)
+            if one.decided_at is not None and one.decided_by not in (None, "sorbus"):
+                reason = f" ({one.reason})" if one.reason else ""
+                yield Moment(one.decided_at, "conflict", one.system, f"{one.decided_by} decided{reason}", {}, subject)
+
+    def _drift(self) -> Iterator[Moment]:
+        assert self._state is not None
+        owner = self._loaded.map.owner_of(self._data_type)
+        for one in DriftStore(self._state).findings(owner):
+            if one.data_type == self._data_type and one.severity == "held":
+                what = f"the source has changed: {one.words}; records that it touches are held"
+                yield Moment(one.first_seen, "drift", one.system, what, subject=str(one.number))
+
+    def _erasures(self) -> Iterator[Moment]:
+        assert self._state is not None
+        rows = self._state.run(_ERASURES, {"data_type": self._data_type, "id": self._id})
+        for at, who, reason, complete in cast("list[tuple[datetime, str, str, bool]]", rows):
+            left = "" if complete else "; something is left to do"
+            why = f" ({reason})" if reason else ""
+            yield Moment(at, "erasure", "everywhere", f"{who} had it erased{why}{left}")
+
+
+def _plain(value: object) -> JsonValue:
+    made: JsonValue = to_jsonable_python(value, fallback=str)
+    return made

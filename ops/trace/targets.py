@@ -1,0 +1,62 @@
+"""What each target has of a record now: asked of the target itself, and nothing is written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sorbus.connector import Delivery, Preview, Previews
+from sorbus.errors import SorbusError
+from sorbus.map.load import LoadedMap
+from sorbus.privacy.preview import masked_preview
+from sorbus.waiting.complete import consumer_of
+
+_SAID = {
+    "nothing": "up to date",
+    "create": "not there yet",
+    "update": "differs",
+    "delete": "still there, and deleted at its owner",
+    "link": "there, and not linked yet",
+    "ask": "waits for a person",
+    "wait": "waits for another record",
+    "hold": "held back",
+    "refuse": "refused",
+}
+
+
+class TargetState(NamedTuple):
+    """One flow's target: `said` in short, `preview` is what its consumer would do; `problem`: it can't be told."""
+
+    flow: str
+    system: str
+    said: str
+    preview: Preview | None
+    problem: str = ""
+
+
+def target_states(
+    loaded: LoadedMap, data_type: str, delivery: Delivery | None, *, show_personal: bool
+) -> list[TargetState]:
+    """What a delivery of the newest event would do, for every flow of the data type that runs."""
+    flows = [flow for flow in loaded.map.flows if flow.data_type == data_type and flow.runs]
+    return [_state(loaded, flow.id, flow.to, delivery, show_personal=show_personal) for flow in flows]
+
+
+def _state(loaded: LoadedMap, flow: str, system: str, delivery: Delivery | None, *, show_personal: bool) -> TargetState:
+    if delivery is None:
+        return TargetState(flow, system, "unknown", None, "its topic has no event that could be delivered")
+    try:
+        bound = loaded.flow(flow)
+        target = consumer_of(loaded.consumer(system), bound)
+        if not isinstance(target, Previews):
+            kind = bound.system.system.kind
+            return TargetState(flow, system, "unknown", None, f"systems of kind {kind} can't say what they have")
+        try:
+            target.open()
+            shown = target.preview(delivery)
+        finally:
+            target.close()
+        if not show_personal:
+            shown = masked_preview(shown, bound, delivery)
+    except SorbusError as error:
+        return TargetState(flow, system, "unknown", None, str(error))
+    return TargetState(flow, system, _SAID[shown.action], shown)

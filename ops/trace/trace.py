@@ -1,0 +1,78 @@
+"""Putting one record's trace together: its events, what happened to it on the way, what each target has now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sorbus.bus.intake import take_in
+from sorbus.bus.names import Names
+from sorbus.bus.record import messages_of
+from sorbus.bus.schemabook import SchemaBook
+from sorbus.drift.watch import has_state
+from sorbus.errors import SorbusError
+from sorbus.map.load import LoadedMap
+from sorbus.mapping.failure import closest
+from sorbus.ops.trace.events import EventReader, Fields, Told
+from sorbus.ops.trace.history import History
+from sorbus.ops.trace.moment import Moment
+from sorbus.ops.trace.targets import TargetState, target_states
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything that is known of a record. `problems`: what could not be asked, and why; the rest holds."""
+
+    data_type: str
+    id: str
+    owner: str
+    version: int | None
+    record: Fields | None
+    moments: Sequence[Moment]
+    targets: Sequence[TargetState]
+    problems: Sequence[str]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything at all is known of it."""
+        return bool([one for one in self.moments if one.kind != "drift"])
+
+
+def trace_record(
+    loaded: LoadedMap,
+    settings: Settings,
+    data_type: str,
+    id: str,
+    *,
+    asks_targets: bool = True,
+    show_personal: bool = False,
+) -> Trace:
+    """Asks everybody. SorbusError only for a data type that the map doesn't have."""
+    if data_type not in loaded.map.data_types:
+        raise SorbusError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
+    names = Names(loaded.map.topic_prefix)
+    schema = loaded.schema(data_type)
+    told, delivery, problems = Told([], None, None), None, []
+    try:
+        book = SchemaBook(settings, names, [schema])
+        messages = messages_of(settings, names.topic(data_type), id.encode(), "trace")
+        told = EventReader(data_type, schema, book, show_personal=show_personal).read(messages)
+        taken = take_in(messages, book)
+        delivery = taken.deliveries[-1] if taken.deliveries else None
+    except SorbusError as error:
+        problems.append(f"its topic: {error}")
+    state = State.of(loaded.map.topic_prefix) if has_state(settings) else None
+    moments, unasked = History(loaded, settings, state, data_type, id, show_personal=show_personal).read()
+    targets = target_states(loaded, data_type, delivery, show_personal=show_personal) if asks_targets else []
+    return Trace(
+        data_type,
+        id,
+        loaded.map.owner_of(data_type),
+        told.version,
+        told.record,
+        sorted([*told.moments, *moments], key=lambda one: one.at),
+        targets,
+        [*problems, *unasked],
+    )
