@@ -274,6 +274,20 @@ class Needs(Protocol):
 
 
 @runtime_checkable
+class Retires(Protocol):
+    """A consumer that can take away records of its target that a person has found to be doubles of others."""
+
+    def ways(self) -> frozenset[Literal["merge", "delete"]]:
+        """How it can: by the target's own merging, by deleting. After `open`."""
+
+    def retire(self, external_id: str, survivor: str, way: Literal["merge", "delete"]) -> str:
+        """Takes it away; the survivor's id, which merging may have changed. Gone already is fine.
+
+        TransientError, AuthError, PermanentError with the target's own words.
+        """
+
+
+@runtime_checkable
 class Compares(Protocol):
     """A connector whose consumers look at what the target has before they write it: only they can see a conflict."""
 

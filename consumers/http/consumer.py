@@ -24,6 +24,7 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.plan import discover_resources, plan_flow
 from sorbus.consumers.http.preview import Previewer
 from sorbus.consumers.http.references import References
+from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
@@ -115,6 +116,7 @@ class HttpConsumer:
         self._make = References(self._state, flow, shape)
         self._deliverer = Deliverer(flow, api, shape, self._make, finder, decider, *known)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
+        self._retirer = Retirer(self._options.resource, api, shape, has_hook=bool(made.description.hook))
         self._side_by_side = made.description.concurrency
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {flow.flow.id}")
 
@@ -129,6 +131,14 @@ class HttpConsumer:
     def needs(self) -> dict[str, str]:
         """The canonical fields without which the application takes no record."""
         return self._needs
+
+    def ways(self) -> frozenset[Way]:
+        """How records that are doubles can be taken away."""
+        return self._retirer.ways()
+
+    def retire(self, external_id: str, survivor: str, way: Way) -> str:
+        """See `sorbus.connector.Retires`."""
+        return self._retirer.retire(external_id, survivor, way)
 
     def preview(self, delivery: Delivery) -> Preview:
         """What `apply` would do with it now. TransientError, AuthError."""

@@ -154,8 +154,8 @@ class Decider:
         if decision is not None and decision.external_id is not None:
             return self._decided(decision, wanted)
         marked = self._finder.marked(id)
-        if marked:
-            return self._one_of(marked, "it carries our id", "duplicate")
+        if marked and (left := self._still_candidates(id, marked)):
+            return self._one_of(left, "it carries our id", "duplicate")
         if decision is not None:
             return self._decided(decision, wanted)
         if self._flow.on_duplicate == "create" or not self._finder.keys:
@@ -187,6 +187,8 @@ class Decider:
     def _judge(self, id: str, wanted: Wanted, found: Sequence[Candidate]) -> Verdict:
         """The matcher's verdict; what we only remember must still be there to count."""
         ours = self._finder.wanted_view(wanted)
+        left = self._still_candidates(id, [one.external_id for one in found])
+        found = [one for one in found if one.external_id in left]
         taken = {external_id: other for external_id, other in self._finder.taken(found).items() if other != id}
         while True:
             verdict = self._matcher.judge(ours, found, taken)
@@ -195,6 +197,11 @@ class Decider:
             if not lost:
                 return verdict
             found = [one for one in found if one.external_id not in lost]
+
+    def _still_candidates(self, id: str, external_ids: Sequence[str]) -> list[str]:
+        """Without those that a person has said are not it, or has merged into another."""
+        excluded = self._candidates.excluded(id, external_ids)
+        return [external_id for external_id in external_ids if external_id not in excluded]
 
     def _one_of(self, external_ids: list[str], why: str, reason: str) -> Action:
         if len(external_ids) == 1:

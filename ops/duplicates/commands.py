@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.ops.duplicates.merge_commands import app as merging
+from sorbus.ops.duplicates.options import Json, Number, Reason, Who, Yes
 from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
@@ -16,12 +18,7 @@ if TYPE_CHECKING:
     from sorbus.ops.duplicates.decide import Desk
 
 app = typer.Typer(name="duplicates", help="Records that may be in a system already, until a person says what they are.")
-
-Number = Annotated[int, typer.Argument(metavar="ID", help="The candidate's number in `sorbus duplicates list`.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
-Who = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who decides; else who is logged in.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
+app.add_typer(merging)
 
 
 @app.command("list")
@@ -139,7 +136,7 @@ def link(
 def create(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Say that it is none of them: a new record is made in the system at once.
+    """Say that it is none of them: a new record is made at once, and these pairs are never asked about again.
 
     Example: sorbus duplicates create 12 --reason "the brother" --yes
     """

@@ -1,9 +1,9 @@
 """What one application behind HTTP is, as data: one YAML file per application, for producers and consumers alike.
 
 Texts in it may hold `{name}` placeholders: the connection's own settings (`settings:`), and in operations `{id}`,
-`{revision}`, `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`, `{cursor}`. Paths into JSON are names
-with dots, `[n]` for a place in a list and `[key=value]` for the item that has it, as in
-`Phones[PhoneType=MOBILE].PhoneNumber`; in `fields` and webhooks' `events`, `[]` stands for every item.
+`{revision}`, `{survivor}` (of a merge), `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`,
+`{cursor}`. Paths into JSON are names with dots, `[n]` for a place in a list and `[key=value]` for the item that has it,
+as in `Phones[PhoneType=MOBILE].PhoneNumber`; in `fields` and webhooks' `events`, `[]` stands for every item.
 `{fields}` becomes the names of the resource's fields, `{fields:NAME}` of those inside NAME, when the file is read.
 """
 
@@ -152,6 +152,10 @@ class ApiResource(_Written):
     create: Operation | None = None
     update: Operation | None = None
     delete: Operation | None = None
+    merge: Operation | None = Field(
+        default=None,
+        description="Makes one record of two: {id} goes into {survivor}; the answer, if any, holds what is left.",
+    )
     search: dict[str, Search] = Field(default={}, description="Field -> how records with a value in it are found.")
     fields: dict[JsonPath, ApiField] = {}
     lists: dict[str, JsonPath] = Field(default={}, description="Lists of records inside: name -> path, for mappings.")

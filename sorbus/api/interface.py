@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sorbus.api.description import Description
 
@@ -97,6 +97,20 @@ class Api(Protocol):
 
     def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
         """The call that `delete` would send."""
+
+
+@runtime_checkable
+class Merges(Protocol):
+    """An application that can make one record of two."""
+
+    def can_merge(self, resource: str) -> bool:
+        """Whether it can for records of this kind."""
+
+    def merge(self, resource: str, id: str, survivor: str) -> str:
+        """Makes `id` a part of `survivor`; the id of what is left, which may be a new one.
+
+        PermanentError "gone" if one of them isn't there.
+        """
 
 
 MakeApi = Callable[[Transport], Api]

@@ -150,6 +150,23 @@ class RecordsApi:
         call = self.deleting(resource, id, current=current)
         self._transport.send(call, doing=f"deleting {_named(resource)} {id} in {self._description.title}")
 
+    def can_merge(self, resource: str) -> bool:
+        """See `Merges`."""
+        return self._resource(resource).merge is not None
+
+    def merge(self, resource: str, id: str, survivor: str) -> str:
+        """See `Merges`."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.merge, "merge")
+        is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
+        named: dict[str, str | int] = {"id": id, "survivor": int(survivor) if is_number else survivor}
+        doing = f"merging {_named(resource)} {id} into {survivor} in {self._description.title}"
+        answer = self._transport.send(request(operation, {**self._values(), **named}), doing=doing)
+        if operation.returns == "nothing":
+            return survivor
+        left = read_path(read_path(answer.body, operation.record), operation.returned_id or about.id)
+        return survivor if left is None else str(left)
+
     def creating(self, resource: str, fields: Record, *, key: str) -> Call:
         """See `Api`."""
         description = self._description

@@ -64,6 +64,10 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
                 yield from _paging((*where, "pagination"), listing.pagination, listing)
     for name, operation in _operations(resource):
         allowed = settings | (set() if name == "create" else {"id", "revision"})
+        if name == "merge":
+            allowed |= {"survivor"}
+            if "survivor" not in _used(operation.model_dump()) and not has_hook:
+                yield Fault((*place, name), "merge doesn't say into which record", "write {survivor} into path or body")
         yield from _placeholders((*place, name), operation.model_dump(), allowed)
         used = _used(operation.model_dump())
         if "revision" in used and not resource.revision:
@@ -79,7 +83,7 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
 
 
 def _operations(resource: ApiResource) -> Iterator[tuple[str, Operation]]:
-    for name in ("get", "create", "update", "delete"):
+    for name in ("get", "create", "update", "delete", "merge"):
         operation: Operation | None = getattr(resource, name)
         if operation is not None:
             yield name, operation

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, cast
 from sorbus.api.interface import Json
 from sorbus.errors import SorbusError
 from sorbus.identity.match import Candidate, Fields, Matcher, Verdict
+from sorbus.identity.merged import Way
 from sorbus.identity.statements import statement
 from sorbus.state.database import State
 
@@ -136,13 +137,38 @@ class Candidates:
         SorbusError if there is no such candidate, or it is done.
         """
         values = {"choice": decision.choice, "external_id": decision.external_id, "who": who, "reason": reason}
-        rows = self._run("decide", number=number, **values)
+        rows = self._run("decide", number=number, noted=decision.choice, **values)
         if rows:
             return _read(rows[0])
+        raise self._undecidable(number)
+
+    def merge(
+        self, number: int, survivor: str, others: Collection[str], way: Way, *, who: str, reason: str
+    ) -> DuplicateCandidate:
+        """Writes down that it is `survivor`, and that `others` are the same and go in this way. Errors as `decide`."""
+        with self._state.connection() as connection:
+            values = {"number": number, "choice": "link", "external_id": survivor, "who": who}
+            said = f"with {', '.join(others)}{f': {reason}' if reason else ''}"
+            decided = connection.execute(
+                statement("duplicates_decide"), {**values, "noted": "merge", "reason": said}
+            ).fetchone()
+            if decided is not None:
+                connection.execute(statement("merged_put"), {**values, "others": list(others), "way": way})
+        if decided is None:
+            raise self._undecidable(number)
+        return _read(decided)
+
+    def excluded(self, id: str, external_ids: Collection[str]) -> set[str]:
+        """Those that a person has said are not `id`, or are merged into another: they are no candidates. One query."""
+        if not external_ids:
+            return set()
+        return {cast("str", found) for (found,) in self._run("excluded", id=id, ids=list(external_ids))}
+
+    def _undecidable(self, number: int) -> SorbusError:
         known = self.get(number)
         if known is None:
-            raise SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
-        raise SorbusError(
+            return SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
+        return SorbusError(
             f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.system}, or gone;"
             f" see `sorbus crosswalk show {known.system} {known.data_type} {known.id}`"
         )

@@ -13,6 +13,7 @@ What there is (`faulty.base_url` + path; its description for Sorbus is faulty.ya
     GET    /contacts/7                     {"contact": {...}} with an ETag (If-None-Match -> 304)
     POST   /contacts                       {"contact": {...}}; honours Idempotency-Key
     PATCH, PUT, DELETE /contacts/7         honours If-Match (412)
+    POST   /contacts/7/merge               {"into": 5}: 7 is gone, and 5 has what it lacked (`renumbers`: as a new one)
     POST   /oauth/token                    client_credentials, refresh_token (rotating)
 
 A contact: id (integer), our_id, name (required), email, tax_number, amount (decimal as text), status, city, lines (a
@@ -37,6 +38,7 @@ What to order, at any time, from the test's thread:
     faulty.before = function(method, path, parameters)      called before each request: change records while somebody
                                     reads pages
     faulty.shown = function(contact) -> contact      a new version of the application, whose records look otherwise
+    faulty.renumbers = True         merging makes a new contact of both
     faulty.slow = 0.05              seconds that every answer takes
     faulty.records.unique = "email"; .archives = True (a delete only sets archived); .resolution = 60.0 (many records
     with one updated_at); .clock_is_off = timedelta(minutes=-3); .touch(5) changes five records anywhere

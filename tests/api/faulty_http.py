@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tests.api.faulty_records import Order, Record, Records, Refused
+from tests.api.faulty_records import FIELDS, Order, Record, Records, Refused
 from tests.api.faulty_tokens import Tokens
 
 Fault = Literal[
@@ -80,6 +80,7 @@ class Behaviour:
         self.inclusive = True
         self.contains = False
         self.idempotent = True
+        self.renumbers = False
         self.hold = 60.0
         self.slow = 0.0
         self.before: Callable[[str, str, dict[str, str]], None] | None = None
@@ -176,6 +177,7 @@ class FaultyApp:
                 Route("/contacts/{id:int}", self._get),
                 Route("/contacts/{id:int}", self._update, methods=["PATCH", "PUT"]),
                 Route("/contacts/{id:int}", self._delete, methods=["DELETE"]),
+                Route("/contacts/{id:int}/merge", self._merge, methods=["POST"]),
                 Route("/contacts/{style:str}", self._list_by),
             ]
         )
@@ -372,6 +374,21 @@ class FaultyApp:
 
         status, body = await _refusing(update)
         return JSONResponse(body, status)
+
+    async def _merge(self, request: Request) -> Response:
+        records, id = self._of.records, int(request.path_params["id"])
+        into = (await request.json())["into"]
+        with records.lock:
+            gone, stays = records.get(id), records.get(into)
+            if gone is None or stays is None or id == into:
+                return JSONResponse({"message": "no such contact"}, 404)
+            lacked = {name: gone[name] for name, value in stays.items() if value in (None, []) and name in gone}
+            records.delete(id, "api")
+            if not self._of.renumbers:
+                return JSONResponse({"contact": records.update(into, lacked, "api")})
+            records.delete(into, "api")
+            given = {name: value for name, value in {**stays, **lacked}.items() if name in FIELDS}
+            return JSONResponse({"contact": records.create(given, "api")})
 
     async def _delete(self, request: Request) -> Response:
         if not self._of.records.delete(int(request.path_params["id"]), "api"):

@@ -27,12 +27,18 @@ def test_no_process_or_list_says_what_a_refused_record_holds(people: People) -> 
         assert "sorbus_" in said["metrics"]
     letters = open_letters(people.settings, people.names, ["person"])
     said |= {f"headers of {letter.id}": f"{letter.message} {letter.words}" for letter in letters}
-    commands = [("dlq", "list"), ("dlq", "list", "--json"), ("preview", "person-to-books", "p1")]
+    commands = [
+        ("dlq", "list"),
+        ("dlq", "list", "--json"),
+        ("preview", "person-to-books", "p1"),
+        ("trace", "person", "p1"),
+    ]
     commands += [("dlq", "show", letter.id) for letter in letters] + [("dlq", "show", letters[0].id, "--json")]
     for words in commands:
         said[" ".join(words)] = people.sorbus(*words)
     for letter in ("p3", "p4"):
         said[f"preview {letter}"] = people.sorbus("preview", "person-to-books", letter, status=1)
+        said[f"trace {letter}"] = people.sorbus("trace", "person", letter, status=1)
     for where, text in said.items():
         found = [marker for marker in MARKERS if marker.casefold() in text.casefold()]
         assert not found, f"{where} says {found}:\n{text[:3000]}"

@@ -13,7 +13,19 @@ with decided as (
 ),
 noted as (
     insert into duplicate_decisions (candidate, who, decision, external_id, reason)
-    select number, decided_by, decision, external_id, reason
+    select number, decided_by, %(noted)s, external_id, reason
     from decided
+),
+apart as (
+    insert into duplicate_apart (system, data_type, id, external_id, who)
+    select decided.system, decided.data_type, decided.id, each ->> 'external_id', decided.decided_by
+    from decided, json_array_elements(decided.candidates) as each
+    where decided.decision = 'create'
+    on conflict do nothing
+),
+together as (
+    delete from duplicate_apart as other using decided
+    where (other.system, other.data_type, other.id, other.external_id)
+        = (decided.system, decided.data_type, decided.id, decided.external_id)
 )
 select * from decided

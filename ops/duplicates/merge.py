@@ -1,0 +1,136 @@
+"""Merging doubles of a target: one survives and is linked, the others are remembered and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from sorbus.connector import Retires
+from sorbus.deadletter import DeadLetter
+from sorbus.errors import SorbusError
+from sorbus.identity.candidates import Candidates, DuplicateCandidate
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.merged import Merged, MergedRecords, Way
+from sorbus.map.load import LoadedMap
+from sorbus.ops.decision import Onward
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+
+class MergeDone(NamedTuple):
+    """What came of it: the record's letters that were sent back, and each double, done or still due."""
+
+    letters: list[DeadLetter]
+    merged: list[Merged]
+
+
+class MergeDesk:
+    """Where doubles in the targets of a map are merged."""
+
+    def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
+        self._loaded, self._state = loaded, state
+        self._onward = Onward(loaded.map, settings)
+        self._candidates, self._merged = Candidates(state), MergedRecords(state)
+
+    def ways(self, candidate: DuplicateCandidate) -> frozenset[Way]:
+        """How doubles can go in the candidate's system; a person's own hand can always."""
+        with self._target(candidate.system, candidate.data_type) as target:
+            return frozenset({"person"} if target is None else {"person", *target.ways()})
+
+    def merge(
+        self,
+        candidate: DuplicateCandidate,
+        survivor: str,
+        others: Collection[str],
+        way: Way,
+        *,
+        who: str,
+        reason: str,
+    ) -> MergeDone:
+        """Writes it down, takes the doubles away, and sends the record's letters back, in this order.
+
+        What can't be taken away now stays due, with the reason. SorbusError when it can't be done at all;
+        TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
+        """
+        self._check(candidate, survivor, others, way)
+        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id)
+        self._candidates.merge(candidate.number, survivor, others, way, who=who, reason=reason)
+        merged = self.carry_out(self._merged.of_candidate(candidate.number))
+        self._onward.send(letters)
+        return MergeDone(letters, merged)
+
+    def carry_out(self, merged: Sequence[Merged]) -> list[Merged]:
+        """Tries those that are due and need no person, once each; all of `merged` as they are then."""
+        left: dict[str, str] = {}
+        for one in merged:
+            if one.state == "due" and one.way != "person":
+                left[one.survivor] = self._retire(replace(one, survivor=left.get(one.survivor, one.survivor)))
+        numbers = dict.fromkeys(one.candidate for one in merged)
+        return [one for number in numbers for one in self._merged.of_candidate(number)]
+
+    def _retire(self, one: Merged) -> str:
+        """Takes one away if that can be done; the survivor's id afterwards."""
+        assert one.way != "person"
+        crosswalk = Crosswalk(self._state, one.system, one.data_type)
+        try:
+            if (other := crosswalk.canonical_of([one.external_id]).get(one.external_id)) is not None:
+                raise SorbusError(f"{one.external_id} is {one.data_type} {other} by now, and is left alone")
+            with self._target(one.system, one.data_type) as target:
+                if target is None or one.way not in target.ways():
+                    raise SorbusError(f"{one.system} can't {one.way} records any more; do it by hand")
+                left = target.retire(one.external_id, one.survivor, one.way)
+        except SorbusError as error:
+            self._merged.failed(one, str(error))
+            return one.survivor
+        self._merged.done(one, "sorbus")
+        if left != one.survivor:
+            self._merged.moved(one, left)
+            self._follow(crosswalk, one, left)
+        return left
+
+    def _follow(self, crosswalk: Crosswalk, one: Merged, left: str) -> None:
+        """A delivery may have linked the record to the survivor while it got another id."""
+        if crosswalk.external_of([one.id]).get(one.id) == one.survivor:
+            crosswalk.rename(one.id, left)
+
+    def _check(self, candidate: DuplicateCandidate, survivor: str, others: Collection[str], way: Way) -> None:
+        if not others:
+            raise SorbusError("name the records that are the same as the one that stays, or say link instead")
+        if survivor in others:
+            raise SorbusError(f"{survivor} can't both stay and go")
+        taken = Crosswalk(self._state, candidate.system, candidate.data_type).canonical_of([survivor, *others])
+        for external_id, other in taken.items():
+            if other != candidate.id:
+                raise SorbusError(
+                    f"{external_id} in {candidate.system} is {candidate.data_type} {other} already; if that is"
+                    f" {candidate.id} too, merge them at their owner"
+                )
+        known = {doubt.external_id for doubt in candidate.doubts}
+        if strange := sorted({survivor, *others} - known):
+            raise SorbusError(
+                f"{', '.join(strange)} is not one of those that were found ({', '.join(sorted(known))}); only what was"
+                " shown beside the record can be merged"
+            )
+        ways = self.ways(candidate)
+        if way not in ways:
+            raise SorbusError(
+                f"{candidate.system} can't {way} records through Sorbus; it can: {', '.join(sorted(ways))}"
+            )
+
+    @contextmanager
+    def _target(self, system: str, data_type: str) -> Iterator[Retires | None]:
+        """The open consumer of a flow into the system; None if it can't take records away."""
+        flows = [one for one in self._loaded.map.flows if one.runs and (one.to, one.data_type) == (system, data_type)]
+        if not flows:
+            raise SorbusError(f"no flow brings {data_type} to {system} any more")
+        consumer = self._loaded.consumer(system)(self._loaded.flow(flows[0].id))
+        if not isinstance(consumer, Retires):
+            yield None
+            return
+        consumer.open()
+        try:
+            yield consumer
+        finally:
+            consumer.close()

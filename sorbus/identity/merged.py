@@ -1,0 +1,90 @@
+"""Records of a target that are the same as one that survives: remembered, and taken away as a person chose.
+
+How each goes: `merge` by the application's own merging, `delete`, or by a `person`'s own hand, which is a task until
+somebody says that it is done. Whatever the way, none is ever a candidate again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sorbus.errors import SorbusError
+from sorbus.identity.statements import statement
+from sorbus.state.database import State
+
+Way = Literal["merge", "delete", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """One record that goes. `candidate`: the number of the decided question; `problem`: why it is due still."""
+
+    system: str
+    data_type: str
+    external_id: str
+    survivor: str
+    id: str
+    candidate: int
+    way: Way
+    state: Literal["due", "done"]
+    who: str
+    at: datetime
+    done_at: datetime | None
+    done_by: str | None
+    problem: str
+
+    @property
+    def task(self) -> str:
+        """What a person is asked to do, in plain words; "" if nothing."""
+        if self.state == "done":
+            return ""
+        if self.way == "person":
+            return f"merge {self.external_id} into {self.survivor} in {self.system}, or archive it there; then say done"
+        verb = "merged into" if self.way == "merge" else "deleted, since it is"
+        why = f": {self.problem}" if self.problem else ""
+        return f"{self.external_id} is still to be {verb} {self.survivor} in {self.system}{why}"
+
+
+class MergedRecords:
+    """The merged records of a map, or of one system and data type."""
+
+    def __init__(self, state: State, system: str | None = None, data_type: str | None = None) -> None:
+        self._state, self._of = state, {"system": system, "data_type": data_type}
+
+    def of_candidate(self, number: int) -> list[Merged]:
+        """Those of one decision, what is due first."""
+        return self._list({**self._of, "all": True, "candidate": number})
+
+    def due(self) -> list[Merged]:
+        """Those not taken away yet, the longest due first."""
+        return self._list({**self._of, "all": False, "candidate": None})
+
+    def all(self) -> list[Merged]:
+        """Every one, what is due first."""
+        return self._list({**self._of, "all": True, "candidate": None})
+
+    def done(self, one: Merged, who: str) -> None:
+        """It is gone there. SorbusError if it wasn't due."""
+        values = {**_key(one), "who": who}
+        if not self._state.run(statement("merged_done"), values):
+            raise SorbusError(
+                f"{one.external_id} in {one.system} isn't due to be merged; see `sorbus duplicates merges`"
+            )
+
+    def failed(self, one: Merged, problem: str) -> None:
+        """It could not be taken away now, and stays due."""
+        self._state.run(statement("merged_problem"), {**_key(one), "problem": problem.replace("\0", "")})
+
+    def moved(self, one: Merged, now: str) -> None:
+        """The application has made a new record of both: the survivor's id is another one from now on."""
+        values = {"number": one.candidate, "was": one.survivor, "now": now, "who": one.who}
+        self._state.run(statement("merged_moved"), values)
+
+    def _list(self, values: dict[str, object]) -> list[Merged]:
+        return [Merged(*row) for row in self._state.run(statement("merged_list"), values)]  # type: ignore[arg-type]
+
+
+def _key(one: Merged) -> dict[str, object]:
+    return {"system": one.system, "data_type": one.data_type, "external_id": one.external_id}

@@ -1,0 +1,8 @@
+select
+    system, data_type, external_id, survivor, id, candidate, way, state, who, at, done_at, done_by, problem
+from duplicate_merged
+where (%(all)s or state = 'due')
+    and (%(candidate)s::bigint is null or candidate = %(candidate)s)
+    and (%(system)s::text is null or system = %(system)s)
+    and (%(data_type)s::text is null or data_type = %(data_type)s)
+order by state = 'done', at, external_id

@@ -1,0 +1,83 @@
+"""Doubles of the target: kept apart or merged, they are never asked about again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sorbus.connector import Retires
+from sorbus.errors import PermanentError
+from sorbus.identity.candidates import Candidates, Decision
+from sorbus.identity.merged import MergedRecords
+from tests.consumers.http.house import House, contact, event
+
+ADA = {"name": "Ada", "email": "ada@example.test"}
+
+
+def asked(house: House) -> list[str]:
+    return [one.id for one in Candidates(house.state, house.system, "contact").open()]
+
+
+def number(house: House) -> int:
+    (one,) = Candidates(house.state, house.system, "contact").open()
+    return one.number
+
+
+def test_a_pair_that_is_kept_apart_is_not_asked_about_again(house: House) -> None:
+    house.faulty.add_many([{**ADA, "name": "Another Ada"}, {**ADA, "name": "A."}])
+    consumer = house.opened()
+    house.deliver(consumer, event("c1", 1, contact("Ada")))
+    candidates = Candidates(house.state, house.system, "contact")
+    candidates.decide(number(house), Decision("create", None), who="Sales", reason="")
+    house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert house.linked("c1") == "3"
+    house.crosswalk.unlink("c1")
+    house.faulty.remove("3")
+    assert house.deliver(house.opened(), event("c1", 2, contact("Ada", city="Oslo"))).refused == {}
+    assert house.linked("c1") == "4", "a new one, without a question"
+    assert house.deliver(consumer, event("c2", 1, contact("Ada"))).reasons == {0: "duplicate"}, (
+        "another record is asked"
+    )
+
+
+def test_a_record_merged_into_another_is_no_candidate_for_anybody(house: House) -> None:
+    house.faulty.add_many([ADA, {**ADA, "name": "A."}])
+    consumer = house.opened()
+    house.deliver(consumer, event("c1", 1, contact("Ada")))
+    candidates = Candidates(house.state, house.system, "contact")
+    candidates.merge(number(house), "1", ["2"], "person", who="Sales", reason="same")
+    assert house.deliver(consumer, event("c1", 1, contact("Ada"))).refused == {}
+    assert house.linked("c1") == "1"
+    (task,) = MergedRecords(house.state, house.system, "contact").due()
+    assert (task.external_id, task.survivor) == ("2", "1")
+    assert task.task.startswith("merge 2 into 1 in")
+    house.crosswalk.unlink("c1")
+    assert house.deliver(consumer, event("c1", 2, contact("Ada", city="Oslo"))).refused == {}
+    assert house.linked("c1") == "1", "the double is still there, and nobody is asked about it"
+    assert asked(house) == []
+
+
+@pytest.mark.parametrize("renumbers", [False, True])
+def test_the_application_merges_and_says_what_is_left(house: House, renumbers: bool) -> None:
+    house.faulty.renumbers = renumbers
+    house.faulty.add_many([{"name": "Ada"}, {"name": "A.", "city": "Oslo"}])
+    consumer = house.opened()
+    assert isinstance(consumer, Retires)
+    assert consumer.ways() == {"merge", "delete"}
+    left = consumer.retire("2", "1", "merge")
+    assert left == ("3" if renumbers else "1")
+    assert {id: one["city"] for id, one in house.faulty.contacts().items()} == {left: "Oslo"}
+
+
+def test_what_is_gone_already_is_fine_but_the_survivor_must_be_there(house: House) -> None:
+    house.faulty.add_many([{"name": "Ada"}, {"name": "A."}])
+    consumer = house.opened()
+    assert consumer.retire("2", "1", "delete") == "1"
+    assert consumer.retire("2", "1", "delete") == "1"
+    assert consumer.retire("2", "1", "merge") == "1"
+    with pytest.raises(PermanentError, match="isn't there any more"):
+        consumer.retire("1", "7", "delete")
+    assert list(house.faulty.contacts()) == ["1"]
+
+
+def test_an_application_without_merging_says_so(house: House) -> None:
+    assert house.opened(resource="unsearchable").ways() == {"delete"}

@@ -1,0 +1,141 @@
+"""`sorbus duplicates merge`: one survives and is linked, the others go as a person chose, or stay as a task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sorbus.identity.candidates import Candidates, Decision
+from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.match import Candidate, Matcher
+from sorbus.map.model import DataType
+from sorbus.ops.embedded import Addresses
+from sorbus.schema import parse_schema
+from sorbus.state.database import State, migrate
+from tests.acceptance.office import Office
+from tests.api.faulty import Faulty
+from tests.ops.conftest import Sorbus
+
+FIELDS = [{"name": "name", "type": "string"}]
+CLIENT = parse_schema(json.dumps({"type": "record", "name": "client", "fields": FIELDS}))
+MATCHER = Matcher(DataType(match=["name"]), CLIENT)
+OURS = {"name": "Ada Lovelace"}
+
+
+@pytest.fixture
+def office(stack: Addresses, make_database: Callable[[], str], unique: str, tmp_path: Path, faulty: Faulty) -> Office:
+    """A CRM whose clients go to the faulty application."""
+    made = Office(tmp_path, unique, {**stack.env(), "CRM_DSN": make_database(), "SORBUS_DATABASE": make_database()})
+    connection = {"api": faulty.describe(tmp_path), "base_url": faulty.base_url, "api_key": faulty.api_key}
+    made.write(
+        {
+            "systems": {
+                "crm": {"kind": "postgres", "connection": {"dsn": "${CRM_DSN}"}},
+                "desk": {"kind": "http", "connection": connection},
+            },
+            "data_types": {"client": {"system_of_record": "crm", "source": {"table": "clients"}, "match": ["name"]}},
+            "flows": [{"data_type": "client", "to": "desk", "target": {"resource": "contacts"}}],
+        },
+        [("canonical", "client.name", "desk", "contacts.name", "")],
+        {"client": FIELDS},
+    )
+    return made
+
+
+@pytest.fixture
+def state(office: Office) -> Iterator[State]:
+    made = State(office.env["SORBUS_DATABASE"], f"{office.prefix}.")
+    migrate(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def number(state: State, faulty: Faulty) -> int:
+    """Client 7 may be 1, 2 or 3 in the application."""
+    ids = faulty.add_many([{"name": "Ada Lovelace"}, {"name": "Ada Lovelace", "city": "Oslo"}, {"name": "A Lovelace"}])
+    there = [Candidate(id, OURS) for id in ids]
+    verdict = MATCHER.judge(OURS, there)
+    return Candidates(state, "desk", "client").put("7", 1, verdict, MATCHER, OURS, there)
+
+
+@pytest.fixture
+def typed(office: Office, sorbus: Sorbus, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    monkeypatch.chdir(office.folder)
+    env = {name: text for name, text in office.env.items() if name.startswith(("SORBUS_", "CRM_"))}
+
+    def run(*words: str, status: int = 0) -> str:
+        done = sorbus("duplicates", *words, **env)
+        assert done.exit_code == status, f"{words} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
+        return done.stdout if status == 0 else done.output
+
+    return run
+
+
+Typed = Callable[..., str]
+
+
+def test_the_application_merges_and_the_survivor_is_linked(
+    state: State, faulty: Faulty, number: int, typed: Typed
+) -> None:
+    words = ("merge", str(number), "1", "--with", "2", "--reason", "same", "--by", "Sales", "--yes", "--json")
+    (done,) = map(json.loads, typed(*words).splitlines())
+    assert (done["external_id"], done["survivor"], done["way"], done["state"]) == ("2", "1", "merge", "done")
+    assert {id: one["city"] for id, one in faulty.contacts().items()} == {"1": "Oslo", "3": None}
+    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", "1")}
+    assert "Sales: merge 1 (with 2: same)" in typed("show", str(number))
+    assert "Nothing is left" in typed("merges")
+
+
+def test_a_survivor_that_gets_a_new_id_is_followed(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
+    faulty.renumbers = True
+    crosswalk = Crosswalk(state, "desk", "client")
+    typed("merge", str(number), "1", "--with", "2", "--with", "3", "--yes")
+    (left,) = faulty.contacts()
+    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", left)}
+    known = {
+        one["external_id"]: one["survivor"] for one in map(json.loads, typed("merges", "--all", "--json").splitlines())
+    }
+    assert known.pop("1") in known.values()
+    assert known["2"] == known["3"] == left
+    assert crosswalk.find(["7"]) == {}, "linked when it is delivered"
+
+
+def test_nothing_is_deleted_unless_a_person_says_so(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
+    typed("merge", str(number), "1", "--with", "2", "--retire", "person", "--yes")
+    assert set(faulty.contacts()) == {"1", "2", "3"}
+    assert f"{number}: merge 2 into 1 in desk, or archive it there; then say done" in typed("merges")
+    assert "is merged into 1" in typed("done", str(number), "2")
+    assert "Nothing is left" in typed("merges")
+    typed("merge", str(number), "1", "--with", "3", "--retire", "delete", "--yes")
+    assert set(faulty.contacts()) == {"1", "2"}
+    assert faulty.count("DELETE") == 1
+
+
+def test_what_fails_stays_due_and_is_tried_again(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
+    for _ in range(20):
+        faulty.script("POST", "/contacts/2/merge", "500")
+    told = typed("merge", str(number), "1", "--with", "2", "--yes", status=1)
+    assert "2 is still to be merged into 1 in desk" in told
+    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", "1")}, (
+        "decided all the same"
+    )
+    faulty._scripted.clear()
+    assert "2 is merged into 1 in desk" in typed("retry", str(number))
+    assert set(faulty.contacts()) == {"1", "3"}
+
+
+def test_what_belongs_to_another_record_or_was_not_shown_is_left_alone(
+    state: State, faulty: Faulty, number: int, typed: Typed
+) -> None:
+    Crosswalk(state, "desk", "client").link("9", "2", 1, {})
+    assert "2 in desk is client 9 already" in typed("merge", str(number), "1", "--with", "2", "--yes", status=1)
+    other = faulty.add(name="Somebody else")
+    assert f"{other} is not one of those" in typed("merge", str(number), "1", "--with", other, "--yes", status=1)
+    assert "both stay and go" in typed("merge", str(number), "1", "--with", "1", "--yes", status=1)
+    assert "Go on?" in typed("merge", str(number), "1", "--with", "3", status=1)
+    assert len(faulty.contacts()) == 4
+    assert Candidates(state, "desk", "client").open() != []
