@@ -24,21 +24,23 @@ from sorbus.producers.postgres.copy import copy_records
 from sorbus.producers.postgres.fetch import Fetched, fetch
 from sorbus.producers.postgres.layout import record_key
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, lsn_text
+from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
+from sorbus.producers.postgres.publication import lapse, memberships
 from sorbus.producers.postgres.slot import (
-    Slot,
+    advice,
+    connect_replication,
     create_slot,
     drop_slot,
+    loss,
     plan_source,
-    published_tables,
     read_slot,
     slot_name,
+    tables_of,
 )
-from sorbus.producers.postgres.slot import connect_replication as _connect_replication
 from sorbus.producers.postgres.state import Copying, State
 from sorbus.producers.postgres.stream import ReplicationStream
 
-_IDLE_STORE = 10.0
+_IDLE_STORE = _ASK_PUBLICATION = 10.0
 _AT_ONCE = 1000
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,8 @@ class PostgresProducer:
         self._again: dict[str, dict[bytes, None]] = {}
         self._held: bytes | None = None
         self._wal_end = 0
-        self._stored_at = self._beaten_at = time.monotonic()
+        self._published: dict[str, str] = {}
+        self._stored_at = self._beaten_at = self._asked_at = time.monotonic()
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
@@ -103,12 +106,13 @@ class PostgresProducer:
                 for data_type, table in error.missing:
                     self._drift.gone(data_type, table)
                 raise
-            self._check_publication(side)
+            self._published = memberships(side, self._name, tables_of(self._captures))
+            self._asked_at = time.monotonic()
             server = self._server(side)
             slot = read_slot(side, self._name)
             state = None if position is None else State.from_position(position)
             self._look(state)
-            if state is not None and (lost := _lost(state, server, slot, self._name)):
+            if state is not None and (lost := loss(state, server, slot, self._name) or self._lapse(state)):
                 state, slot = self._after_loss(state, lost), None
         if state is None or slot is None:
             self._begin_anew(side, server, state)
@@ -178,20 +182,22 @@ class PostgresProducer:
         assert row is not None
         return str(row[0])
 
-    def _check_publication(self, side: Session) -> None:
-        have = published_tables(side, self._name)
-        wanted = {capture.table.name for capture in self._captures}
-        wanted |= {child.table.name for capture in self._captures for child in capture.children}
-        if have is None or wanted - have:
-            lacks = f"the publication {self._name}" + (
-                "" if have is None else f" lacks {', '.join(sorted(wanted - have))}"
-            )
-            raise TransientError(f"{lacks if have is not None else lacks + ' is not there'}; run `sorbus apply`")
+    def _lapse(self, state: State) -> str | None:
+        """What the publication has left out since the position was stored."""
+        tables = lapse(state.published, self._published)
+        return tables and f"its publication {self._name} was changed, or was for a while without {tables}"
+
+    def _ask_publication(self) -> None:
+        """Looks now and then whether the stream is still whole: the server doesn't say. `open` knows what to do."""
+        assert self._side is not None
+        with postgres_errors("looking at the publication"):
+            if memberships(self._side, self._name, self._published) != self._published:
+                raise TransientError(f"the publication {self._name} has changed")
 
     def _after_loss(self, state: State, lost: str) -> State:
         """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
         if self._system.system.on_lost_slot == "stop":
-            raise LostPosition(_advice(lost, self._system.name, self._name))
+            raise LostPosition(advice(lost, self._system.name))
         begun = () if state.copying is None else (state.copying.data_type,)
         return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy, *begun))), copying=None)
 
@@ -203,10 +209,11 @@ class PostgresProducer:
             state = State(server, point, point, named=self._named())
         else:
             state = replace(state, server=server, lsn=point, version=max(state.version, point), transaction=0, done=0)
+        state = replace(state, published=self._published)
         self._copy = self._copy_batches(state, snapshot.name)
 
     def _go_on(self, state: State) -> None:
-        state = replace(state, named=self._named())
+        state = replace(state, named=self._named(), published=self._published)
         names = {capture.name for capture in self._captures}
         if self._replication is not None:
             self._replication.close()
@@ -221,7 +228,7 @@ class PostgresProducer:
     def _start_stream(self, state: State) -> None:
         if self._replication is not None:
             self._replication.close()
-        self._replication = _connect_replication(self._connection, self._name)
+        self._replication = connect_replication(self._connection, self._name)
         self._stream = ReplicationStream(self._replication, self._name, self._name, state.lsn)
         self._collector = Collector(self._captures, state, self._fetch, self._refresh)
         self._held, self._wal_end = None, 0
@@ -319,6 +326,9 @@ class PostgresProducer:
             return self.read(wait)
         if self._again and not collector.in_transaction and not collector.has_work:
             self._read_again(collector)
+        if time.monotonic() - self._asked_at > _ASK_PUBLICATION:
+            self._ask_publication()
+            self._asked_at = time.monotonic()
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -369,27 +379,3 @@ class PostgresProducer:
             collector.state = replace(collector.state, lsn=lsn)
             return Batch((), (), (), collector.state.to_position(), True)
         return None
-
-
-def _lost(state: State, server: str, slot: Slot | None, name: str) -> str | None:
-    """Why the stream can't go on at our position; None when it can."""
-    if state.server != server:
-        return f"the database is another one than before (it was {state.server}, it is {server})"
-    if slot is None:
-        return f"its replication slot {name} is gone"
-    if slot.status == "lost":
-        return f"its replication slot {name} has lost the log it needs (max_slot_wal_keep_size)"
-    if slot.confirmed > state.lsn:
-        return (
-            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond our position {lsn_text(state.lsn)}:"
-            " somebody else read from it, or the positions topic was set back"
-        )
-    return None
-
-
-def _advice(lost: str, system: str, slot: str) -> str:
-    return (
-        f"{system}: {lost}. The changes in between are not to be had any more, and Sorbus doesn't skip them. Write"
-        f" `on_lost_slot: recopy` under `systems: {system}:` in the map to copy its data types again (targets keep what"
-        f" is equal, and what was deleted meanwhile is deleted), or bring the slot {slot} back, then start the producer"
-    )

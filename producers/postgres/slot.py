@@ -1,4 +1,4 @@
-"""The replication slot and publication: their state, their making, and what to tell the person who may make them."""
+"""The replication slot: its state, its making, and what else has to change in the database before it can be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
 from sorbus.postgres.statement import statement_step
 from sorbus.producers.postgres.capture import Capture, open_captures
-from sorbus.producers.postgres.pgoutput import parse_lsn
+from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
+from sorbus.producers.postgres.publication import publication_statement
+from sorbus.producers.postgres.state import State
 
 
 class Slot(NamedTuple):
@@ -96,28 +98,29 @@ def tables_of(captures: Sequence[Capture]) -> dict[str, Table]:
     return found
 
 
-def published_tables(connection: Connection, name: str) -> set[str] | None:
-    """The tables in a publication; None when there is no such publication."""
-    if connection.execute("select 1 from pg_publication where pubname = %s", (name,)).fetchone() is None:
-        return None
-    rows = connection.execute(
-        "select schemaname || '.' || tablename from pg_publication_tables where pubname = %s", (name,)
-    ).fetchall()
-    return {str(row[0]) for row in rows}
-
-
-def publication_statement(connection: Connection, name: str, tables: dict[str, Table]) -> sql.Composed | None:
-    """The statement that makes the publication what the map needs; None when it is already."""
-    have = published_tables(connection, name)
-    wanted = [table.identifier for key, table in sorted(tables.items()) if have is None or key not in have]
-    if have is not None and not wanted:
-        return None
-    listed = sql.SQL(", ").join(wanted)
-    if have is None:
-        return sql.SQL("create publication {} for table {} with (publish_via_partition_root = true)").format(
-            sql.Identifier(name), listed
+def loss(state: State, server: str, slot: Slot | None, name: str) -> str | None:
+    """Why changes after our position are not to be had; None when they are."""
+    if state.server != server:
+        return f"the database is another one than before (it was {state.server}, it is {server})"
+    if slot is None:
+        return f"its replication slot {name} is gone"
+    if slot.status == "lost":
+        return f"its replication slot {name} has lost the log it needs (max_slot_wal_keep_size)"
+    if slot.confirmed > state.lsn:
+        return (
+            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond our position {lsn_text(state.lsn)}:"
+            " somebody else read from it, or the positions topic was set back"
         )
-    return sql.SQL("alter publication {} add table {}").format(sql.Identifier(name), listed)
+    return None
+
+
+def advice(lost: str, system: str) -> str:
+    """What a person is told who has to decide what to do about `lost`."""
+    return (
+        f"{system}: {lost}. The changes in between are not to be had any more, and Sorbus doesn't skip them. Write"
+        f" `on_lost_slot: recopy` under `systems: {system}:` in the map to copy its data types again (targets keep what"
+        " is equal, and what was deleted meanwhile is deleted), or bring back what is gone, then start the producer"
+    )
 
 
 def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:

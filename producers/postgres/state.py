@@ -25,7 +25,8 @@ class State:
     """Where to go on. `lsn`: the end of the last whole transaction; `transaction` and `done`: how many of the next
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
     whose first copy is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
-    part -> columns that fill the fields which no row of the map is about.
+    part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
+    publication.
     """
 
     server: str
@@ -37,6 +38,7 @@ class State:
     recopy: tuple[str, ...] = ()
     copying: Copying | None = None
     named: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
 
     def to_position(self) -> Position:
         """As plain JSON."""
@@ -59,6 +61,7 @@ class State:
                 "sweep": copying.sweep,
             },
             "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
+            "published": dict(self.published),
         }
 
     @classmethod
@@ -75,6 +78,7 @@ class State:
             copied=tuple(cast("list[str]", read.get("copied", []))),
             recopy=tuple(cast("list[str]", read.get("recopy", []))),
             named=cast("dict[str, dict[str, list[str]]]", read.get("named", {})),
+            published=cast("dict[str, str]", read.get("published", {})),
         )
         if copying is None:
             return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from sorbus.errors import LostPosition
 from sorbus.producers.postgres import producer as postgres_producer
 from sorbus.schema import AvroType
-from tests.producers.shop import Record, Shop
+from tests.producers.shop import Record, Running, Shop
 
 MakeShop = Callable[..., Shop]
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
@@ -94,18 +95,91 @@ def test_a_slot_that_somebody_else_moved_on_is_noticed(make_shop: MakeShop) -> N
 
 
 def test_a_missing_publication_is_told_with_what_to_do_and_waited_for(make_shop: MakeShop) -> None:
-    shop = shop_of(make_shop, {})
-    shop.execute(f"drop publication {shop.slot}")
+    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    shop.execute(f"drop publication {shop.slot}", "update items set name = 'zwei' where id = 2")
     tape = shop.tape("item")
     with shop.producing() as running:
-        while running.health.waiting() in (None, "starting"):
-            assert not running.stop.wait(0.05)
-            assert running.thread.is_alive()
-        assert "publication" in str(running.health.waiting())
-        assert "sorbus apply" in str(running.health.waiting())
+        told = until_told(running, "publication")
+        assert "is not there" in told
+        assert "sorbus apply" in told
         shop.apply()
         shop.execute("update items set name = 'eins' where id = 1")
-        tape.wait(lambda: tape.live().get("1") == item(1, "eins"), "record 1 anew")
+        tape.wait_for({"1": item(1, "eins"), "2": item(2, "zwei"), "3": item(3, "three")})
+
+
+def test_a_publication_that_was_gone_while_the_producer_was_not_running_stops_it(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {})
+    shop.execute(f"drop publication {shop.slot}", "update items set name = 'lost' where id = 1")
+    shop.apply()
+    error = shop.start().ended()
+    assert isinstance(error, LostPosition)
+    for word in (f"publication {shop.slot}", "public.items", "on_lost_slot: recopy"):
+        assert word in str(error)
+
+
+WITHOUT = {
+    "the publication": ("drop publication {slot}", "is not there"),
+    "the table": ("alter publication {slot} drop table items", "lacks public.items"),
+    "updates": ("alter publication {slot} set (publish = 'insert, delete')", "updates, truncates"),
+    "some rows": (
+        "alter table items replica identity full; alter publication {slot} set table items where (name = 'three')",
+        "its WHERE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "words"), WITHOUT.values(), ids=WITHOUT)
+def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_copied_again(
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, statement: str, words: str
+) -> None:
+    monkeypatch.setattr(postgres_producer, "_ASK_PUBLICATION", 0.2)
+    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    tape = shop.tape("item")
+    with shop.producing() as running:
+        shop.execute("update items set name = 'eins' where id = 1")
+        tape.wait(lambda: tape.live().get("1") == item(1, "eins"), "record 1")
+        shop.execute(*statement.format(slot=shop.slot).split("; "), "update items set name = 'zwei' where id = 2")
+        assert words in until_told(running, "publication")
+        shop.apply()
+        shop.execute("update items set name = 'drei' where id = 3")
+        tape.wait_for({"1": item(1, "eins"), "2": item(2, "zwei"), "3": item(3, "drei")})
+    assert [record.record for record in tape.events_of("2")][-1] == item(2, "zwei")
+
+
+def test_a_table_that_left_the_publication_and_came_back_is_copied_again(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    tape = shop.tape("item")
+    shop.execute(
+        f"alter publication {shop.slot} drop table items",
+        "update items set name = 'zwei' where id = 2",
+        "delete from items where id = 3",
+    )
+    shop.apply()
+    with shop.producing():
+        tape.wait_for({"1": item(1, "one"), "2": item(2, "zwei")})
+
+
+def test_another_data_type_in_the_publication_copies_nothing_again(make_shop: MakeShop) -> None:
+    shop = shop_of(make_shop, {})
+    shop.execute("create table things (id int primary key, name text)", "insert into things values (1, 'thing')")
+    shop.describe({"item": (ITEM, {"table": "items"}), "thing": (ITEM, {"table": "things"})}, {})
+    shop.apply()
+    items, things = shop.tape("item"), shop.tape("thing")
+    with shop.producing():
+        things.wait_for({"1": item(1, "thing")})
+        shop.execute("update items set name = 'eins' where id = 1")
+        items.wait(lambda: items.live().get("1") == item(1, "eins"), "record 1")
+    assert len(items.events) == 4, "three of the first copy and the one that came after"
+
+
+def until_told(running: Running, word: str) -> str:
+    """What the producer says it waits for, once it says `word`."""
+    end = time.monotonic() + 40
+    while word not in str(running.health.waiting()):
+        assert time.monotonic() < end, f"it says nothing of the {word}, but: {running.health.waiting()}"
+        assert not running.stop.wait(0.05)
+        assert running.thread.is_alive(), running.error
+    return str(running.health.waiting())
 
 
 def test_an_idle_database_does_not_hold_the_log_back(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> None:
