@@ -25,23 +25,19 @@ def consume(
     """
     from sorbus.consumers.loop import ConsumeLoop
     from sorbus.settings import Settings
-    from sorbus.telemetry.health import Health, HealthServer
-    from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.metrics import ConsumerMetrics
-    from sorbus.telemetry.stop import Stop
+    from sorbus.telemetry.process import running
     from sorbus.waiting.complete import consumer_of
 
     loaded = Context.of(ctx).load_sound()
-    configure_logs(f"consume {flow}")
     bound = loaded.flow(flow)
     connector = loaded.consumer(bound.flow.to)
-    health, stop = Health(stale_after=120), Stop.on_signals()
-    with HealthServer(health, process=f"consume {flow}", port=metrics_port, host=metrics_host):
+    with running(f"consume {flow}", metrics_port, metrics_host, stale_after=120) as process:
         ConsumeLoop(
             lambda: consumer_of(connector, bound),
             bound,
             Settings(),
-            health=health,
+            health=process.health,
             metrics=ConsumerMetrics(flow, bound.flow.data_type, bound.system.name),
-            stop=stop,
+            stop=process.stop,
         ).run()

@@ -27,21 +27,17 @@ def produce(
     from sorbus.producers.loop import ProduceLoop
     from sorbus.producers.progress import copy_progress
     from sorbus.settings import Settings
-    from sorbus.telemetry.health import Health, HealthServer
-    from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.metrics import ProducerMetrics
-    from sorbus.telemetry.stop import Stop
+    from sorbus.telemetry.process import running
 
     loaded = Context.of(ctx).load_sound()
     bound = loaded.system(system, "producer")
-    configure_logs(f"produce {system}")
     sources = loaded.sources(system)
     if not sources:
         raise SorbusError(f"{system} is the system of record of nothing; name it under `data_types:` in the map")
     connector = loaded.producer(system)
-    health, stop = Health(stale_after=120), Stop.on_signals()
     with (
-        HealthServer(health, process=f"produce {system}", port=metrics_port, host=metrics_host),
+        running(f"produce {system}", metrics_port, metrics_host, stale_after=120) as process,
         copy_progress() as progress,
     ):
         ProduceLoop(
@@ -49,8 +45,8 @@ def produce(
             bound,
             sources,
             Settings(),
-            health=health,
+            health=process.health,
             metrics=ProducerMetrics(system),
-            stop=stop,
+            stop=process.stop,
             progress=progress,
         ).run()

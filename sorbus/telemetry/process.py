@@ -37,7 +37,8 @@ def running(
 ) -> Iterator[Process]:
     """Logs, signals and health while its block lasts; TransientError if the port is taken.
 
-    `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck.
+    `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck. The block
+    must bear `kill -9` at any moment: what it waits for when it should stop is broken off (`Stop.breaking_off`).
     """
     configure_logs(name, level=level)
     log = structlog.get_logger(__name__)
@@ -51,7 +52,8 @@ def running(
     with server:
         log.info("started", metrics=f"http://{host}:{server.port}/metrics")
         try:
-            yield Process(stop, health, server.port)
+            with stop.breaking_off():
+                yield Process(stop, health, server.port)
         finally:
             log.info("stopped")
 

@@ -1,11 +1,23 @@
-"""How a process hears that it should stop: SIGTERM or Ctrl-C, once gently, twice at once."""
+"""How a process hears that it should stop: SIGTERM or Ctrl-C, once gently, twice at once.
+
+Gently may take long where it waits for somebody else: a lock in a database, a server that has frozen. So what bears
+`kill -9` may have its waiting broken off, and is gone before whoever runs it loses patience (ten seconds is usual).
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+_PATIENCE = 2.5
+
+
+class BrokenOff(KeyboardInterrupt):
+    """Raised in the main thread, out of whatever it waits for, some seconds after it was asked to stop."""
 
 
 class Stop:
@@ -17,7 +29,8 @@ class Stop:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
-        self._is_set = False
+        self._is_set = self._breaks_off = self._is_inside = False
+        self._late = 0
 
     @classmethod
     def on_signals(cls) -> Stop:
@@ -48,10 +61,40 @@ class Stop:
         """Readable once asked to stop: to wait for it together with sockets."""
         return self._read
 
+    @contextmanager
+    def breaking_off(self) -> Iterator[None]:
+        """Breaks off what its block still waits for 2.5 s and 5 s after a signal asked it to stop: the block just ends.
+
+        For the main thread, and for blocks that bear `kill -9`. A process that is still there after 7.5 s, since
+        another thread or its own tidying up is held, ends then, as on a second signal.
+        """
+        signal.signal(signal.SIGALRM, self._remind)
+        self._breaks_off = self._is_inside = True
+        if self._is_set:
+            self._set_alarm()
+        try:
+            yield
+        except BrokenOff:
+            return
+        finally:
+            self._is_inside = False
+
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._is_set:
             os._exit(128 + number)
         self.set()
+        if self._breaks_off:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+
+    def _remind(self, _number: int, _frame: FrameType | None) -> None:
+        self._late += 1
+        if self._late > 2:
+            os._exit(128 + signal.SIGTERM)
+        if self._is_inside:
+            raise BrokenOff
 
     def __del__(self) -> None:
         for descriptor in (self._read, self._write):

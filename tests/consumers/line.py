@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import psycopg
 from confluent_kafka import Producer
+from psycopg import sql
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
@@ -257,3 +258,19 @@ class Line:
 def named(name: str, *skus: str) -> Record:
     """A gadget with that name and lines."""
     return gadget(name, lines=[{"sku": sku, "quantity": 1} for sku in skus])
+
+
+@contextmanager
+def down(line: Line) -> Iterator[None]:
+    """The target out of reach while the block lasts: its database takes no connections, and loses those it has."""
+    name = line.connection.info.dbname
+    with psycopg.connect(line.dsn.rpartition("/")[0] + "/postgres", autocommit=True) as server:
+        allow = sql.SQL("alter database {} with allow_connections {}")
+        server.execute(allow.format(sql.Identifier(name), sql.Literal(False)))
+        kill = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        server.execute(kill, [name])
+        try:
+            yield
+        finally:
+            server.execute(allow.format(sql.Identifier(name), sql.Literal(True)))
+    line.connection = psycopg.connect(line.dsn, autocommit=True)

@@ -6,13 +6,10 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import psycopg
 import pytest
 from confluent_kafka import Producer
-from psycopg import sql
 from psycopg.rows import TupleRow
 
 from sorbus.bus.kafka import base_config
@@ -23,26 +20,10 @@ from sorbus.dlq.requeue import requeue
 from sorbus.errors import TransientError, Unfinished
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
-from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
+from tests.consumers.line import FLOW, RESTRICTED, Line, down, eventually, named
 from tests.consumers.plugin import MakeLine
 
 LONG = "a name that is too long for it"
-
-
-@contextmanager
-def down(line: Line) -> Iterator[None]:
-    """The target out of reach while the block lasts: its database takes no connections, and loses those it has."""
-    name = line.connection.info.dbname
-    with psycopg.connect(line.dsn.rpartition("/")[0] + "/postgres", autocommit=True) as server:
-        allow = sql.SQL("alter database {} with allow_connections {}")
-        server.execute(allow.format(sql.Identifier(name), sql.Literal(False)))
-        kill = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
-        server.execute(kill, [name])
-        try:
-            yield
-        finally:
-            server.execute(allow.format(sql.Identifier(name), sql.Literal(True)))
-    line.connection = psycopg.connect(line.dsn, autocommit=True)
 
 
 def test_three_kinds_of_poison_go_alone_into_dead_letters(line: Line) -> None:
@@ -160,26 +141,6 @@ def test_a_target_that_is_down_pauses_the_flow_which_goes_on_by_itself(line: Lin
         line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 300)})
         eventually(lambda: running.health.waiting() is None, "readiness again")
     assert line.letters() == []
-
-
-def test_sigterm_stops_within_ten_seconds_while_the_target_is_down(line: Line) -> None:
-    line.publish([("g1", 1, named("x"))])
-    with down(line), line.process() as process:
-        eventually(lambda: "trying again" in process.told, "the first failure to connect")
-        assert process.end() == 0
-    with line.process("again") as process:
-        line.until({"g1": "x"})
-        assert process.end() == 0
-
-
-def test_sigterm_stops_within_ten_seconds_while_the_target_does_not_answer(line: Line) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        dsn = f"postgresql://sorbus@127.0.0.1:{silent.getsockname()[1]}/silent"
-        with line.process(BOOKS_DSN=dsn) as process:
-            silent.settimeout(30)
-            caller, _ = silent.accept()
-            assert process.end() == 0
-            caller.close()
 
 
 def test_kill_nine_between_the_targets_commit_and_ours_loses_and_doubles_nothing(line: Line) -> None:

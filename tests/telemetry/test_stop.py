@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from sorbus.telemetry.stop import Stop
 
 WAITING = """
@@ -45,5 +47,33 @@ def test_the_first_signal_asks_and_the_second_ends_at_once() -> None:
             assert process.stdout.readline() == "asked\n"
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+
+
+BROKEN_OFF = """
+from sorbus.telemetry.stop import Stop
+import sys, threading, time
+stop = Stop.on_signals()
+with stop.breaking_off():
+    print("up", flush=True)
+    time.sleep(60)
+print("out", flush=True)
+threading.Thread(target=time.sleep, args=[float(sys.argv[1])]).start()
+"""
+
+
+@pytest.mark.parametrize(("held", "status"), [(0, 0), (60, 128 + signal.SIGTERM)], ids=["gently", "as by the signal"])
+def test_what_a_block_waits_for_is_broken_off_and_what_holds_the_process_then_is_not_waited_for(
+    held: int, status: int
+) -> None:
+    command = [sys.executable, "-c", BROKEN_OFF, str(held)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "up\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == "out\n"
+            assert process.wait(10) == status
         finally:
             process.kill()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,3 +204,24 @@ def test_a_rate_limit_is_no_trouble(make_http_line: Callable[..., HttpLine]) -> 
     # Where the server counts by its own clock, on a machine that others use, one in twenty may be early.
     assert line.faulty.too_many <= len(line.faulty.asked) / 20
     assert line.letters() == []
+
+
+def test_sigterm_stops_within_ten_seconds_while_the_application_does_not_answer(
+    make_http_line: Callable[..., HttpLine],
+) -> None:
+    line = make_http_line()
+    arrived = threading.Event()
+    line.faulty.describe(line.folder, timeout=60)
+    line.faulty.hold = 60
+    line.faulty.before = lambda method, path, parameters: arrived.set() if method == "POST" else None
+    line.faulty.script("POST", "/contacts", "timeout-after")
+    line.publish([("g1", 1, named("One"))])
+    with line.process() as process:
+        assert arrived.wait(40), process.told
+        # The thread that asks can't be called back: the process ends beside it, as on a second signal.
+        assert process.end() == 128 + signal.SIGTERM
+    line.publish([("g2", 1, named("Two"))])
+    with line.process("again") as process:
+        line.until_there({"One", "Two"})
+        assert process.end() == 0
+    assert [write.did for write in line.faulty.writes].count("create") == 2
