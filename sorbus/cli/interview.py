@@ -31,6 +31,7 @@ from sorbus.map.load import LoadedMap
 from sorbus.map.look import all_schemas, discover
 from sorbus.map.model import Manual
 from sorbus.map.propose import Proposal, propose
+from sorbus.map.routine import parse_routine
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.timing import parse_timing
 
@@ -176,7 +177,7 @@ def _flow(ask: Questions, data_type: str, target: str, kind: str) -> FlowAnswer:
         return FlowAnswer(data_type=data_type, to=target, timing=timing)
     manual = Manual(
         checklist=list(_steps(ask)) or [f"Bring the changes of {data_type} into {target}."],
-        schedule=ask.text("    When is it done?", "weekly"),
+        schedule=ask.text("    When is it done?", "weekly", check=_wrong_schedule),
         responsible=ask.text("    Who does it?", "nobody yet"),
         verification=ask.text("    How is it seen to be right?", "ten records picked at random are equal"),
     )
@@ -186,6 +187,14 @@ def _flow(ask: Questions, data_type: str, target: str, kind: str) -> FlowAnswer:
 def _steps(ask: Questions) -> Iterator[str]:
     while step := ask.text("    What is to be done? Step by step; Enter when that is all"):
         yield step
+
+
+def _wrong_schedule(answer: str) -> str | None:
+    try:
+        parse_routine(answer)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _wrong_timing(answer: str) -> str | None:

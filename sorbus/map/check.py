@@ -2,7 +2,8 @@
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
-rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_secrets`, `examples`.
+rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_people` (who is asked and
+called, schedules by hand), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
 
@@ -15,6 +16,7 @@ from sorbus.map.check_flows import check_flows
 from sorbus.map.check_incomplete import check_incomplete
 from sorbus.map.check_mapping import check_mapping
 from sorbus.map.check_owners import check_owners
+from sorbus.map.check_people import check_people
 from sorbus.map.check_secrets import check_secrets
 from sorbus.map.editor import json_schema
 from sorbus.map.examples import check_examples
@@ -41,6 +43,8 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *loaded.unrouted,
         *check_mapping(bound),
         *check_incomplete(bound),
+        *check_people(loaded),
+        *check_examples(bound),
         *check_secrets(loaded),
     ]
     return sorted(set(findings))

@@ -25,7 +25,9 @@ class System(_Written):
 
     kind: str = Field(description="How Sorbus talks to it: a connector's name, such as postgres.")
     connection: Options = Field(default={}, description="The connector's own settings; secrets only as ${NAME}.")
-    owner: str | None = Field(default=None, description="A person or team to ask.")
+    owner: str | None = Field(
+        default=None, description="A person or team to ask: Finance, or Finance <finance@example.com>."
+    )
     notes: str | None = None
     shadow: bool = Field(default=False, description="True for a spreadsheet that nobody admits to.")
     on_lost_slot: Literal["stop", "recopy"] = Field(
@@ -55,10 +57,13 @@ class DataType(_Written):
 class Manual(_Written):
     """A flow that people do by hand, and how it is seen to be done."""
 
-    checklist: list[str]
-    schedule: str
-    responsible: str
-    verification: str
+    checklist: list[str] = Field(description="The steps, in order.")
+    schedule: str = Field(
+        description="When a round must be done: daily, Monday before 09:00, first Monday of the month, monthly,"
+        " cron 0 9 * * 1 Europe/London, or on demand."
+    )
+    responsible: str = Field(description="Who does it: Finance, or Finance <finance@example.com>.")
+    verification: str = Field(description="How it is seen to be right.")
 
 
 class Flow(_Written):
@@ -96,6 +101,13 @@ class Flow(_Written):
         default="overwrite",
         description="A field that somebody changed by hand in the target, although another system owns it: overwrite"
         " writes the owner's value and notes both, ask leaves the record as it is until a person has decided.",
+    escalate_after: str = Field(
+        default="1h",
+        description="How long changes may be tried again, beyond the flow's timing, or a dead letter may be open,"
+        " before a person is called by name; off: never.",
+    )
+    escalate_to: str | None = Field(
+        default=None, description="Who is called then, as a system's owner is written. Default: the target's owner."
     )
     manual: Manual | None = None
     none: str | None = Field(default=None, description="Why this is not integrated.")

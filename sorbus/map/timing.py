@@ -42,6 +42,17 @@ class Timing:
             return croniter(self.cron, local).get_next(datetime).astimezone(UTC)  # type: ignore[no-any-return]
         return None
 
+    def last_until(self, moment: datetime) -> datetime | None:
+        """The last time to run that isn't after `moment` (aware), in UTC; None for real-time."""
+        if self.every is not None:
+            return _EPOCH + (moment - _EPOCH) // self.every * self.every
+        if self.cron is not None:
+            from croniter import croniter
+
+            local = (moment + timedelta(microseconds=1)).astimezone(ZoneInfo(self.timezone))
+            return croniter(self.cron, local).get_prev(datetime).astimezone(UTC)  # type: ignore[no-any-return]
+        return None
+
 
 def parse_timing(text: str) -> Timing:
     """Reads a timing as people write it; ValueError says what is wrong and what to write."""

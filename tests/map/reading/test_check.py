@@ -88,7 +88,7 @@ def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> N
         ),
         (
             "{data_type: customer, to: erp, none: no, "
-            "manual: {checklist: [], schedule: s, responsible: r, verification: v}}",
+            "manual: {checklist: [], schedule: daily, responsible: r, verification: v}}",
             "contradiction",
             "keep the one that is true",
         ),

@@ -1,0 +1,96 @@
+"""A manual flow's rounds: which one is to be done, and since when it should have been. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from sorbus.map.contact import Contact
+from sorbus.map.routine import Routine
+
+Standing = Literal["overdue", "open", "done", "on demand"]
+
+
+class Round(NamedTuple):
+    """A round that is done. `due` is when it had to be; one on demand goes by when the one before it was done."""
+
+    due: datetime
+    done_at: datetime
+    done_by: str
+    verification: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the round that is to be done; `who` and `at` once somebody has ticked it."""
+
+    words: str
+    who: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """A manual flow and how it stands. `round` names the one in hand; `due` is None on demand.
+
+    overdue: the one in hand, or one before it, should have been done at `overdue_since`. done: nothing is to be done
+    before the next round begins, at `due`.
+    """
+
+    flow: str
+    data_type: str
+    target: str
+    responsible: Contact
+    schedule: str
+    verification: str
+    steps: tuple[Step, ...]
+    round: datetime
+    due: datetime | None
+    overdue_since: datetime | None
+    done: tuple[Round, ...]
+
+    @property
+    def standing(self) -> Standing:
+        if self.overdue_since is not None:
+            return "overdue"
+        if self.due is None:
+            return "on demand"
+        return "done" if self.is_done else "open"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the round in hand is done already, before its time is up."""
+        return self.due is not None and any(each.due == self.round for each in self.done)
+
+    @property
+    def left(self) -> tuple[Step, ...]:
+        """The steps that nobody has ticked yet."""
+        return tuple(step for step in self.steps if step.who is None)
+
+
+class InHand(NamedTuple):
+    """The round that is to be done now."""
+
+    round: datetime
+    due: datetime | None
+    overdue_since: datetime | None
+
+
+def in_hand(routine: Routine, since: datetime, done: Sequence[Round], now: datetime) -> InHand:
+    """The last round whose time is up, if it isn't done; else the one whose time comes next.
+
+    `since` is when the schedule became known: nothing from before is overdue. Rounds that nobody did stay undone; doing
+    the last one is enough, since every round brings the whole of the data over.
+    """
+    newest = max((each.due for each in done), default=None)
+    if routine.is_on_demand:
+        return InHand(max((each.done_at for each in done), default=since), None, None)
+    past, following = routine.last_until(now), routine.next_after(now)
+    assert past is not None
+    assert following is not None
+    settled = since if newest is None else max(newest, since)
+    if past <= settled:
+        return InHand(following, following, None)
+    return InHand(past, past, routine.next_after(settled))

@@ -1,0 +1,5 @@
+select round, done_at, done_by, verification
+  from checklist_round
+ where flow = %(flow)s
+ order by round desc
+ limit %(most)s

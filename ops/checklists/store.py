@@ -1,0 +1,109 @@
+"""Who did what of the manual flows, in the state database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from sorbus.errors import SorbusError
+from sorbus.map.contact import parse_contact
+from sorbus.map.model import Flow, Manual, Map
+from sorbus.map.routine import parse_routine
+from sorbus.mapping.failure import closest
+from sorbus.ops.checklists.rounds import Checklist, Round, Step, in_hand
+from sorbus.state import State
+
+HISTORY = 20
+"""How many of the last rounds are shown."""
+_FOLDER = Path(__file__).parent / "sql"
+
+
+class Checklists:
+    """The manual flows of a map. Every call may raise TransientError or AuthError, as `State` does."""
+
+    def __init__(self, company: Map, state: State) -> None:
+        self._state = state
+        self._flows = {flow.id: flow for flow in company.flows if flow.manual is not None and flow.none is None}
+
+    def all(self, now: datetime | None = None) -> list[Checklist]:
+        """Every one of them, in the map's order. A schedule that wasn't known yet is from now on."""
+        return [self._read(flow, now or datetime.now(UTC)) for flow in self._flows.values()]
+
+    def get(self, flow: str, now: datetime | None = None) -> Checklist:
+        """One of them; SorbusError if no flow of that name is done by hand."""
+        if flow not in self._flows:
+            raise SorbusError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self._flows)}")
+        return self._read(self._flows[flow], now or datetime.now(UTC))
+
+    def tick(self, flow: str, numbers: Collection[int], who: str, *, undo: bool = False) -> Checklist:
+        """Notes that `who` has done these steps (counted from 1) of the round in hand, or with `undo` that they are to
+        be done after all. SorbusError for a step that there isn't, or a round that is done.
+        """
+        found = self.get(flow)
+        self._refuse_done(found)
+        for number in numbers:
+            if not 1 <= number <= len(found.steps):
+                raise SorbusError(f"{flow} has the steps 1 to {len(found.steps)}, and no step {number}")
+        with self._state.connection() as connection:
+            for number in numbers:
+                step = found.steps[number - 1].words
+                connection.execute(_statement("untick" if undo else "tick"), _of(found, step=step, who=who))
+        return self.get(flow)
+
+    def finish(self, flow: str, who: str, verification: str) -> Checklist:
+        """The round in hand is done, and `verification` says what the look has shown. Steps that nobody ticked are
+        ticked for `who`. SorbusError when it is done already, or `verification` says nothing.
+        """
+        found = self.get(flow)
+        self._refuse_done(found)
+        if not verification.strip():
+            raise SorbusError(f"{flow}: say what its verification has shown ({found.verification})")
+        with self._state.connection() as connection:
+            for step in found.left:
+                connection.execute(_statement("tick"), _of(found, step=step.words, who=who))
+            values = _of(found, who=who, verification=verification.strip())
+            if connection.execute(_statement("done"), values).fetchone() is None:
+                raise SorbusError(f"somebody else has just finished this round of {flow}; see `sorbus checklists show`")
+        return self.get(flow)
+
+    def _refuse_done(self, found: Checklist) -> None:
+        if found.is_done:
+            last = found.done[0]
+            raise SorbusError(
+                f"{found.flow} is done for this time, by {last.done_by} at {last.done_at.astimezone():%Y-%m-%d %H:%M};"
+                f" the next round begins at {last.due.astimezone():%Y-%m-%d %H:%M}"
+            )
+
+    def _read(self, flow: Flow, now: datetime) -> Checklist:
+        manual = cast("Manual", flow.manual)
+        [[since]] = self._state.run(_statement("know"), {"flow": flow.id, "schedule": manual.schedule})
+        rows = self._state.run(_statement("last"), {"flow": flow.id, "most": HISTORY})
+        done = tuple(Round(*cast("tuple[datetime, datetime, str, str]", row)) for row in rows)
+        round, due, overdue_since = in_hand(parse_routine(manual.schedule), cast("datetime", since), done, now)
+        rows = self._state.run(_statement("ticks"), {"flow": flow.id, "round": round})
+        ticks = {str(step): (str(who), cast("datetime", at)) for step, who, at in rows}
+        return Checklist(
+            flow.id,
+            flow.data_type,
+            flow.to,
+            parse_contact(manual.responsible),
+            manual.schedule,
+            manual.verification,
+            tuple(Step(words, *ticks.get(words, (None, None))) for words in manual.checklist),
+            round,
+            due,
+            overdue_since,
+            done,
+        )
+
+
+def _of(found: Checklist, **values: object) -> dict[str, object]:
+    return {"flow": found.flow, "round": found.round, **values}
+
+
+@cache
+def _statement(name: str) -> bytes:
+    return (_FOLDER / f"{name}.sql").read_bytes()

@@ -1,0 +1,51 @@
+"""Whether the people that a map names can be reached, and the times that concern them can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sorbus.errors import Finding
+from sorbus.map.contact import CURE as CONTACT_CURE
+from sorbus.map.contact import parse_contact
+from sorbus.map.routine import CURE as SCHEDULE_CURE
+from sorbus.map.routine import parse_routine
+from sorbus.map.timing import parse_duration
+
+if TYPE_CHECKING:
+    from sorbus.map.load import LoadedMap
+
+_DURATION_CURE = "write 30s, 5m, 2h, 1d or off"
+
+
+def check_people(loaded: LoadedMap) -> Iterator[Finding]:
+    """Findings about owners, those responsible, schedules by hand, `escalate_after` and `escalate_to`."""
+    for name, system in loaded.map.systems.items():
+        yield from _contact(loaded, ("systems", name, "owner"), system.owner)
+    for place, flow in enumerate(loaded.map.flows):
+        yield from _contact(loaded, ("flows", place, "escalate_to"), flow.escalate_to)
+        if flow.escalate_after != "off":
+            try:
+                parse_duration(flow.escalate_after)
+            except ValueError as error:
+                message = f"{flow.id}: escalate_after: {str(error).partition(';')[0]}"
+                path = ("flows", place, "escalate_after")
+                yield loaded.finding(path, "bad-duration", message, _DURATION_CURE)
+        if flow.manual is None:
+            continue
+        path = ("flows", place, "manual")
+        yield from _contact(loaded, (*path, "responsible"), flow.manual.responsible)
+        try:
+            parse_routine(flow.manual.schedule)
+        except ValueError as error:
+            message = f"{flow.id}: {str(error).removesuffix(SCHEDULE_CURE).rstrip('; ')}"
+            yield loaded.finding((*path, "schedule"), "bad-schedule", message, SCHEDULE_CURE)
+
+
+def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None) -> Iterator[Finding]:
+    try:
+        if written is not None:
+            parse_contact(written)
+    except ValueError as error:
+        message = str(error).removesuffix(CONTACT_CURE).rstrip("; ")
+        yield loaded.finding(path, "bad-contact", message, CONTACT_CURE)
