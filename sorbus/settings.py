@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         default={}, repr=False, description="Extra librdkafka settings as JSON, such as SASL."
     )
 
+    console_url: str = Field(
+        default="", description="Where people reach the console, such as https://sorbus.example.com; for links."
+    )
+
     @field_validator("kafka_config")
     @classmethod
     def _leaves_ours_alone(cls, config: KafkaConfig) -> KafkaConfig:

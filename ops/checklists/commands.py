@@ -34,6 +34,7 @@ def list_(
     Examples: sorbus checklists list; sorbus checklists list --json | jq .due; sorbus checklists list --check
     """
     from sorbus.errors import ExitCode
+    from sorbus.ops.checklists.rounds import as_data
 
     found = _open(ctx).all()
     if as_json:
@@ -104,36 +105,9 @@ def done(
     _show(checklists.finish(flow, person, verification), as_json=as_json)
 
 
-def as_data(one: Checklist) -> dict[str, object]:
-    """A checklist for machines; times as ISO 8601."""
-    return {
-        "flow": one.flow,
-        "data_type": one.data_type,
-        "target": one.target,
-        "responsible": one.responsible.name,
-        "address": one.responsible.address,
-        "schedule": one.schedule,
-        "standing": one.standing,
-        "due": one.due.isoformat() if one.due else None,
-        "overdue_since": one.overdue_since.isoformat() if one.overdue_since else None,
-        "steps": [
-            {"step": step.words, "ticked_by": step.who, "ticked_at": step.at.isoformat() if step.at else None}
-            for step in one.steps
-        ],
-        "verification": one.verification,
-        "done": [
-            {
-                "round": each.due.isoformat(),
-                "at": each.done_at.isoformat(),
-                "by": each.done_by,
-                "verification": each.verification,
-            }
-            for each in one.done
-        ],
-    }
-
-
 def _show(one: Checklist, *, as_json: bool) -> None:
+    from sorbus.ops.checklists.rounds import as_data
+
     if as_json:
         typer.echo(json.dumps(as_data(one), ensure_ascii=False))
         return

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from pydantic import JsonValue
+
 from sorbus.map.contact import Contact
 from sorbus.map.routine import Routine
 
@@ -68,6 +70,35 @@ class Checklist:
     def left(self) -> tuple[Step, ...]:
         """The steps that nobody has ticked yet."""
         return tuple(step for step in self.steps if step.who is None)
+
+
+def as_data(one: Checklist) -> dict[str, JsonValue]:
+    """A checklist for machines; times as ISO 8601."""
+    return {
+        "flow": one.flow,
+        "data_type": one.data_type,
+        "target": one.target,
+        "responsible": one.responsible.name,
+        "address": one.responsible.address,
+        "schedule": one.schedule,
+        "standing": one.standing,
+        "due": one.due.isoformat() if one.due else None,
+        "overdue_since": one.overdue_since.isoformat() if one.overdue_since else None,
+        "steps": [
+            {"step": step.words, "ticked_by": step.who, "ticked_at": step.at.isoformat() if step.at else None}
+            for step in one.steps
+        ],
+        "verification": one.verification,
+        "done": [
+            {
+                "round": each.due.isoformat(),
+                "at": each.done_at.isoformat(),
+                "by": each.done_by,
+                "verification": each.verification,
+            }
+            for each in one.done
+        ],
+    }
 
 
 class InHand(NamedTuple):

@@ -73,11 +73,16 @@ def watch_command(
     from prometheus_client import REGISTRY
 
     from sorbus.errors import TransientError
-    from sorbus.ops.watch.exporter import FAILURES, WatchCollector
+    from sorbus.ops.watch.exporter import FAILURES, MapCollector, WatchCollector
+    from sorbus.ops.watch.opened import open_watch
+    from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
-    eyes, collector = _open(ctx), WatchCollector()
+    loaded, settings = Context.of(ctx).load(), Settings()
+    eyes, collector = open_watch(loaded, settings), WatchCollector()
+    people = MapCollector(loaded.map, settings.console_url)
     REGISTRY.register(collector)
+    REGISTRY.register(people)
     try:
         with running("watch", metrics_port, metrics_host, stale_after=max(90.0, 3 * interval)) as process:
             while not process.stop.is_set():
@@ -91,6 +96,7 @@ def watch_command(
                 process.stop.wait(interval)
     finally:
         REGISTRY.unregister(collector)
+        REGISTRY.unregister(people)
         eyes.close()
 
 

@@ -12,6 +12,8 @@ from prometheus_client import Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from sorbus.map.contact import Contact, called_for, owner_of
+from sorbus.map.model import Map
 from sorbus.ops.watch.measure import FlowState, Measurement
 
 FRESH = 60.0
@@ -52,6 +54,44 @@ class WatchCollector(Collector):
             yield from _metrics(last)
 
 
+class MapCollector(Collector):
+    """Shows to Prometheus whom to ask about what, as the map says, and where the console is (its address, if any)."""
+
+    def __init__(self, company: Map, console_url: str) -> None:
+        self._company, self._console_url = company, console_url.rstrip("/")
+
+    def collect(self) -> Iterator[Metric]:
+        company = self._company
+        systems = GaugeMetricFamily("sorbus_system_info", "Whom to ask about a system.", labels=("system", "owner"))
+        for name in company.systems:
+            systems.add_metric((name, _name(owner_of(company, name))), 1)
+        yield systems
+        flows = GaugeMetricFamily(
+            "sorbus_flow_info",
+            "Whom to ask about a flow's target, and who is called.",
+            labels=(*_FLOW, "owner", "person"),
+        )
+        for flow in company.flows:
+            people = _name(owner_of(company, flow.to)), _name(called_for(company, flow))
+            flows.add_metric((flow.id, flow.data_type, flow.to, *people), 1)
+        yield flows
+        types = GaugeMetricFamily(
+            "sorbus_data_type_info", "Which system owns a data type.", labels=("data_type", "system", "owner")
+        )
+        for name, data_type in company.data_types.items():
+            if isinstance(system := data_type.system_of_record, str):
+                types.add_metric((name, system, _name(owner_of(company, system))), 1)
+        yield types
+        if self._console_url:
+            console = GaugeMetricFamily("sorbus_console_info", "Where the console is.", labels=("url",))
+            console.add_metric((self._console_url,), 1)
+            yield console
+
+
+def _name(contact: Contact | None) -> str:
+    return contact.name if contact else "nobody the map names"
+
+
 def _metrics(last: Measurement) -> Iterator[Metric]:
     for name, doc, value in _OF_FLOWS:
         family = GaugeMetricFamily(name, doc, labels=_FLOW)
@@ -87,6 +127,7 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
             if name == flow.flow:
                 waiting.add_metric((flow.flow, flow.data_type, flow.target, why), count)
     yield waiting
+    yield from _people_metrics(last)
     slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
     for system, size in last.slots.items():
         if size is not None:
@@ -103,6 +144,24 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
     yield written
     yield size_family
     yield from _system_metrics(last)
+
+
+def _people_metrics(last: Measurement) -> Iterator[Metric]:
+    of = (*_FLOW, "why", "person")
+    seconds = GaugeMetricFamily(
+        "sorbus_escalated_seconds", "How long the oldest has waited, over its limit.", labels=of
+    )
+    records = GaugeMetricFamily("sorbus_escalated_records", "How many wait with it.", labels=of)
+    for one in last.escalations:
+        labels = one.flow, one.data_type, one.target, one.why, _name(one.person)
+        seconds.add_metric(labels, one.seconds)
+        records.add_metric(labels, one.records)
+    yield from (seconds, records)
+    overdue = GaugeMetricFamily("sorbus_checklist_overdue_seconds", "0 while it isn't.", labels=(*_FLOW, "responsible"))
+    for each in last.checklists:
+        late = last.at - each.overdue_since.timestamp() if each.overdue_since else 0.0
+        overdue.add_metric((each.flow, each.data_type, each.target, each.responsible.name), late)
+    yield overdue
 
 
 def _system_metrics(last: Measurement) -> Iterator[Metric]:

@@ -6,9 +6,10 @@ closed (none).
 
 from __future__ import annotations
 
+import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
@@ -17,7 +18,14 @@ from sorbus.errors import TransientError
 from sorbus.ops.watch.offsets import Part
 from sorbus.settings import Settings
 
-FLOW_HEADER = "sorbus.flow"
+FLOW_HEADER, FIRST_HEADER = "sorbus.flow", "sorbus.first_at"
+
+
+class Open(NamedTuple):
+    """Open letters: how many, and when the oldest was first written (seconds since 1970)."""
+
+    letters: int
+    oldest: float
 
 
 class OpenLetters:
@@ -38,11 +46,11 @@ class OpenLetters:
             }
         )
         self._patience = patience
-        self._open: dict[tuple[str, bytes], str] = {}
+        self._open: dict[tuple[str, bytes], tuple[str, float]] = {}
         self._reached: dict[Part, int] = {}
 
-    def count(self, ends: Mapping[Part, int]) -> Counter[tuple[str, str]]:
-        """Open letters as {(topic, flow): count}, once everything before `ends` is read; flow "" is the source's side.
+    def count(self, ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
+        """Open letters by (topic, flow), once everything before `ends` is read; flow "" is the source's side.
 
         TransientError when Kafka does not send what it says it has.
         """
@@ -52,7 +60,11 @@ class OpenLetters:
                 self._consumer.incremental_assign([TopicPartition(*part, OFFSET_BEGINNING) for part in new])
                 self._reached.update(dict.fromkeys(new, 0))
             self._read_to(ends)
-        return Counter((topic, flow) for (topic, _), flow in self._open.items())
+        found: dict[tuple[str, str], Open] = {}
+        for (topic, _), (flow, first) in self._open.items():
+            known = found.get((topic, flow))
+            found[topic, flow] = Open(known.letters + 1, min(known.oldest, first)) if known else Open(1, first)
+        return found
 
     def close(self) -> None:
         self._consumer.close()
@@ -79,12 +91,11 @@ class OpenLetters:
         if message.value() is None:
             self._open.pop(key, None)
         else:
-            self._open[key] = _flow(message)
+            headers = dict(message.headers() or [])
+            first = _text(headers.get(FIRST_HEADER))
+            written = int(first) / 1e6 if first.isdecimal() else message.timestamp()[1] / 1e3
+            self._open[key] = sys.intern(_text(headers.get(FLOW_HEADER))), written
 
 
-def _flow(message: Message) -> str:
-    headers = message.headers() or []
-    for name, value in headers.items() if isinstance(headers, dict) else headers:
-        if name == FLOW_HEADER and isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-    return ""
+def _text(header: object) -> str:
+    return header.decode("utf-8", "replace") if isinstance(header, bytes) else ""

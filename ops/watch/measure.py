@@ -7,7 +7,6 @@ last look, so that it may be called every few seconds.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,9 +16,11 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.map.model import Flow, Map
 from sorbus.map.timing import longest_pause, parse_timing
+from sorbus.ops.checklists.rounds import Checklist
 from sorbus.ops.watch import offsets
 from sorbus.ops.watch.committed import Committed
-from sorbus.ops.watch.letters import OpenLetters
+from sorbus.ops.watch.escalation import Escalation, Escalations
+from sorbus.ops.watch.letters import Open, OpenLetters
 from sorbus.ops.watch.offsets import Group, Part
 from sorbus.ops.watch.unread import Span, UnreadReader
 from sorbus.settings import Settings
@@ -27,6 +28,7 @@ from sorbus.settings import Settings
 GRACE = 300.0
 """Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
 
+_NONE = Open(0, 0.0)
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
 
 
@@ -57,6 +59,8 @@ class FlowState:
     dead_letters: int
     last_change: float | None
     period: float
+    oldest_letter: float | None = None
+    """When the first of its open dead letters was written, in seconds since 1970."""
 
     @property
     def complaint(self) -> str | None:
@@ -99,10 +103,13 @@ class Measurement:
     """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
     conflicts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(Flow, state: open or overwritten) -> fields that wait for a person, or were overwritten within a day."""
+    escalations: tuple[Escalation, ...] = ()
+    checklists: tuple[Checklist, ...] = ()
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
-        found = [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
+        found = [f"{one.flow}: {one.words}" for one in self.escalations]
+        found += [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
         found += [
             f"{data_type}: {count} source rows could not be made canonical"
             for (data_type, flow), count in sorted(self.dead_letters.items())
@@ -112,6 +119,11 @@ class Measurement:
             f"{system}: {count} mapped field{'s have' if count != 1 else ' has'} changed, and records are held back"
             for (system, severity), count in sorted(self.drifts.items())
             if severity == "held"
+        ]
+        found += [
+            f"{one.flow}: done by hand, and overdue; {one.responsible} does it"
+            for one in self.checklists
+            if one.standing == "overdue"
         ]
         return found + [words for budget in self.budgets for words in budget.complaints()]
 
@@ -130,6 +142,7 @@ class Watch:
         drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
         waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
         conflicts: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        checklists: Callable[[], tuple[Checklist, ...]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(company.topic_prefix)
@@ -141,7 +154,8 @@ class Watch:
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
-        self._drifts, self._waiting, self._conflicts = drifts, waiting, conflicts
+        self._drifts, self._waiting, self._conflicts, self._checklists = drifts, waiting, conflicts, checklists
+        self._escalations = Escalations(company)
         self._before: dict[str, tuple[float, int]] = {}
 
     def measure(self) -> Measurement:
@@ -174,13 +188,15 @@ class Watch:
             now,
             flows,
             written,
-            letters,
+            {of: found.letters for of, found in letters.items()},
             held_back,
             self._budgets(),
             self._duplicates(),
             self._drifts(),
             self._waiting(),
             self._conflicts(),
+            tuple(self._escalations.of(flows, now)),
+            self._checklists(),
         )
 
     def close(self) -> None:
@@ -210,13 +226,14 @@ class Watch:
         flow: Flow,
         group: Group,
         spans: Mapping[Part, Span],
-        letters: Mapping[tuple[str, str], int],
+        letters: Mapping[tuple[str, str], Open],
         last: Mapping[str, float | None],
         now: float,
     ) -> FlowState:
         unread = self._unread.look(self._names.group(flow.id), spans).values()
         position = sum(span.committed for span in spans.values())
         oldest = min((item.since for item in unread if item.since is not None), default=now)
+        open_letters = letters.get((flow.data_type, flow.id), _NONE)
         return FlowState(
             flow=flow.id,
             data_type=flow.data_type,
@@ -227,9 +244,10 @@ class Watch:
             lag_records=sum(item.records for item in unread),
             lag_seconds=max(0.0, now - oldest),
             rate=self._rate(flow.id, position, now),
-            dead_letters=letters.get((flow.data_type, flow.id), 0),
+            dead_letters=open_letters.letters,
             last_change=last.get(flow.data_type),
             period=self._periods[flow.id],
+            oldest_letter=open_letters.oldest if open_letters.letters else None,
         )
 
     def _rate(self, flow: str, position: int, now: float) -> float | None:
@@ -239,12 +257,11 @@ class Watch:
             return None
         return (position - before[1]) / (now - before[0])
 
-    def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], int]:
+    def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
         by_topic = {self._names.dead_letters(data_type): data_type for data_type in self._data_types}
         found = self._letters.count({part: ends[part] for topic in by_topic for part in topics.get(topic, ())})
-        counts = Counter({(flow.data_type, flow.id): 0 for flow in self._flows})
-        counts.update({(by_topic[topic], flow): count for (topic, flow), count in found.items()})
-        return dict(counts)
+        none = {(flow.data_type, flow.id): _NONE for flow in self._flows}
+        return none | {(by_topic[topic], flow): letters for (topic, flow), letters in found.items()}
 
     def _topic_states(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> tuple[TopicState, ...]:
         parts = {data_type: topics.get(self._names.topic(data_type), []) for data_type in self._data_types}

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from sorbus.drift.watch import has_state as is_state_named
 from sorbus.map.load import LoadedMap
-from sorbus.ops.watch.budgets import Budgets
-from sorbus.ops.watch.conflicts import ConflictCounts
-from sorbus.ops.watch.drift import DriftCounts
-from sorbus.ops.watch.duplicates import Duplicates
+from sorbus.ops.watch.budgets import budgets
+from sorbus.ops.watch.checklists import checklists
+from sorbus.ops.watch.conflicts import conflicts
+from sorbus.ops.watch.drift import drifts
+from sorbus.ops.watch.duplicates import duplicates
 from sorbus.ops.watch.measure import Watch
 from sorbus.ops.watch.sources import SourceLags
-from sorbus.ops.watch.waiting import WaitingCounts
+from sorbus.ops.watch.waiting import waiting
 from sorbus.settings import Settings
 
 
 def open_watch(loaded: LoadedMap, settings: Settings) -> Watch:
     """Opened; close it when done."""
+    company, has_state = loaded.map, is_state_named(settings)
     return Watch(
-        loaded.map,
+        company,
         settings,
         slots=SourceLags(loaded),
-        budgets=Budgets(loaded.map),
-        duplicates=Duplicates(loaded.map),
-        drifts=DriftCounts(loaded.map.topic_prefix),
-        waiting=WaitingCounts(loaded.map),
-        conflicts=ConflictCounts(loaded.map),
+        budgets=budgets(company),
+        duplicates=duplicates(company),
+        drifts=drifts(company, has_state=has_state),
+        waiting=waiting(company, has_state=has_state),
+        conflicts=conflicts(company),
+        checklists=checklists(company, has_state=has_state),
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sorbus.api.limits.budgets import Budget
+from sorbus.ops.checklists.rounds import as_data as checklist_as_data
 from sorbus.ops.watch.measure import FlowState, Measurement
 
 _STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "down": "bold red"}
@@ -41,6 +42,11 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
             {"flow": flow, "state": state, "fields": count}
             for (flow, state), count in sorted(measurement.conflicts.items())
         ],
+        "escalations": [
+            {**asdict(one), "person": str(one.person) if one.person else None, "words": one.words}
+            for one in measurement.escalations
+        ],
+        "checklists": [checklist_as_data(one) for one in measurement.checklists],
         "source_lag_bytes": dict(measurement.slots),
         "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),

@@ -101,6 +101,7 @@ class Flow(_Written):
         default="overwrite",
         description="A field that somebody changed by hand in the target, although another system owns it: overwrite"
         " writes the owner's value and notes both, ask leaves the record as it is until a person has decided.",
+    )
     escalate_after: str = Field(
         default="1h",
         description="How long changes may be tried again, beyond the flow's timing, or a dead letter may be open,"

@@ -14,7 +14,7 @@ from sorbus.api.description import Limit
 from sorbus.api.limits import Limiter
 from sorbus.map.model import Map
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.budgets import Budgets
+from sorbus.ops.watch.budgets import budgets
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_the_watch_sees_the_maps_systems_and_says_nothing_where_it_can_not_look(
 ) -> None:
     monkeypatch.setenv("SORBUS_DATABASE", database)
     company = Map.model_validate({"topic_prefix": unique, "systems": SYSTEMS, "data_types": {}})
-    look = Budgets(company)
+    look = budgets(company)
     assert look() == (), "the state was not made yet"
     state = State.of(unique)
     migrate(state)
@@ -40,7 +40,7 @@ def test_the_watch_sees_the_maps_systems_and_says_nothing_where_it_can_not_look(
 
 def test_a_map_of_databases_needs_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SORBUS_DATABASE", "postgresql://127.0.0.1:1/nothing")
-    assert Budgets(Map.model_validate({"systems": {"crm": SYSTEMS["crm"]}, "data_types": {}}))() == ()
+    assert budgets(Map.model_validate({"systems": {"crm": SYSTEMS["crm"]}, "data_types": {}}))() == ()
 
 
 def test_flows_into_systems_behind_http_plan_the_state_once(

@@ -1,0 +1,38 @@
+"""What the watch asks the state database again and again, and goes without while it can't be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from sorbus.errors import SorbusError
+from sorbus.state import State
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class FromState(Generic[T]):
+    """Calls `ask` with the state of the map with this topic prefix; `unknown`, and a log line, when that fails.
+
+    `what` names in the log what can't be told. Where `is_asked` says no, the state isn't touched.
+    """
+
+    def __init__(self, prefix: str, ask: Callable[[State], T], unknown: T, what: str, *, is_asked: bool) -> None:
+        self._prefix, self._ask, self._unknown, self._what, self._is_asked = prefix, ask, unknown, what, is_asked
+        self._reason = ""
+
+    def __call__(self) -> T:
+        if not self._is_asked:
+            return self._unknown
+        try:
+            found = self._ask(State.of(self._prefix))
+        except SorbusError as error:
+            if str(error) != self._reason:  # once per reason, not once per measurement
+                self._reason = str(error)
+                _log.warning(f"{self._what} can't be told", reason=self._reason)
+            return self._unknown
+        self._reason = ""
+        return found
