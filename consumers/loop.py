@@ -32,6 +32,7 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
+from sorbus.consumers.patience import Patience
 from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
@@ -86,6 +87,7 @@ class ConsumeLoop:
         self._letters = Letters(producer, self._names, flow, self._privacy)
         self._letters_are_known = False
         self._waiting = WaitingRoom(flow, self._privacy)
+        self._patience = Patience(flow)
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
@@ -221,7 +223,7 @@ class ConsumeLoop:
 
         What is merely unfinished is called again when it says so: the flow is at work, not in trouble.
         """
-        failures, is_held = 0, False
+        failures, is_held, since = 0, False, time.monotonic()
         while True:
             try:
                 result = attempt()
@@ -229,7 +231,7 @@ class ConsumeLoop:
                 is_held = True
                 if failures:
                     self._goes_on()
-                failures = 0
+                failures, since = 0, time.monotonic()
                 _log.debug("%s; going on in %.1f s", error, error.retry_after)
                 self._hold(max(error.retry_after, _SOONEST))
                 continue
@@ -238,8 +240,11 @@ class ConsumeLoop:
                 delay = error.retry_after or min(15.0, 0.25 * 2 ** min(failures, 8)) * (0.5 + random.random() / 2)  # noqa: S311
                 self._metrics.retried()
                 self._metrics.paused(True)
-                self._health.ready(str(error))
-                _log.warning("%s; trying again in %.1f s", error, delay)
+                called = self._patience.words(time.monotonic() - since)
+                self._health.ready(f"{error}{called}")
+                _log.log(
+                    logging.ERROR if called else logging.WARNING, "%s%s; trying again in %.1f s", error, called, delay
+                )
                 self._hold(delay)
                 continue
             if failures:

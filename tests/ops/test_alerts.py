@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from ruamel.yaml import YAML
 
 import sorbus.telemetry.metrics
 from sorbus.api.limits.budgets import Budget, Window
-from sorbus.ops.watch.exporter import FAILURES, WatchCollector
+from sorbus.map.contact import Contact
+from sorbus.map.model import Map
+from sorbus.ops.checklists.rounds import Checklist
+from sorbus.ops.watch.escalation import Escalation
+from sorbus.ops.watch.exporter import FAILURES, MapCollector, WatchCollector
 from sorbus.ops.watch.measure import GRACE, FlowState, Measurement, TopicState
 
 ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
@@ -23,11 +28,25 @@ OPS = ROOT / "ops"
 ALERTS, CASES = OPS / "prometheus" / "alerts.yml", Path(__file__).with_name("alerts_cases.yml")
 DASHBOARD = OPS / "grafana" / "dashboards" / "sorbus.json"
 GRAFANA_RULES = OPS / "grafana" / "provisioning" / "alerting" / "rules.yml"
+OF_NO_SYSTEM = {"SorbusProcessDown", "SorbusProcessRestarts", "SorbusWatchDown"}
 FROM_ELSEWHERE = {"up", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 
 Yaml = dict[str, "Yaml"] | list["Yaml"] | str | int | float | None
 
 FLOW = FlowState("order-to-books", "order", "books", "running", 1, 7, 3, 12.5, None, 2, 1.0, 0.0)
+OVERDUE = Checklist(
+    "price-to-book",
+    "price",
+    "book",
+    Contact("Field sales"),
+    "daily",
+    "ten are equal",
+    (),
+    round=datetime.fromtimestamp(90, UTC),
+    due=datetime.fromtimestamp(90, UTC),
+    overdue_since=datetime.fromtimestamp(70, UTC),
+    done=(),
+)
 MEASURED = Measurement(
     100.0,
     (FLOW,),
@@ -37,6 +56,15 @@ MEASURED = Measurement(
     (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
     {"order-to-books": 4},
     conflicts={("order-to-books", "open"): 1},
+    escalations=(Escalation("order-to-books", "order", "books", "late", 3, 7200.0, 3600.0, Contact("Finance")),),
+    checklists=(OVERDUE,),
+)
+COMPANY = Map.model_validate(
+    {
+        "systems": {"crm": {"kind": "postgres"}, "books": {"kind": "http", "owner": "Finance <finance@example.com>"}},
+        "data_types": {"order": {"system_of_record": "crm"}},
+        "flows": [{"data_type": "order", "to": "books", "escalate_to": "Ann Lee"}],
+    }
 )
 
 
@@ -54,7 +82,9 @@ def test_every_alert_says_how_grave_it_is_what_happened_and_what_to_do() -> None
         assert isinstance(labels, dict)
         assert isinstance(annotations, dict)
         assert labels["severity"] in ("critical", "warning", "info"), rule["alert"]
-        assert annotations.keys() == {"summary", "action", "runbook_url"}, rule["alert"]
+        assert annotations.keys() >= {"summary", "action", "console", "runbook_url"}, rule["alert"]
+        assert annotations.keys() <= {"summary", "action", "owner", "records", "console", "runbook_url"}, rule["alert"]
+        assert ("owner" in annotations) != (rule["alert"] in OF_NO_SYSTEM), rule["alert"]
         assert (ROOT / str(annotations["runbook_url"])).is_file(), rule["alert"]
 
 
@@ -144,13 +174,32 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_system_requests_left", "accounting", "day"] == 4812
     assert shown["sorbus_system_requests_allowed", "accounting", "minute"] == 60
     assert shown["sorbus_system_breaker_open", "accounting"] == 1
+    assert shown["sorbus_escalated_seconds", *flow, "late", "Finance"] == 7200
+    assert shown["sorbus_escalated_records", *flow, "late", "Finance"] == 3
+    assert shown["sorbus_checklist_overdue_seconds", "price-to-book", "price", "book", "Field sales"] == 30
     assert ("sorbus_topic_last_event_timestamp_seconds", "customer") not in shown
+
+
+def test_the_exporter_shows_whom_to_ask_and_where_the_console_is() -> None:
+    shown = {
+        (sample.name, *sample.labels.values())
+        for family in MapCollector(COMPANY, "https://sorbus.example.com/").collect()
+        for sample in family.samples
+    }
+    assert shown == {
+        ("sorbus_system_info", "crm", "nobody the map names"),
+        ("sorbus_system_info", "books", "Finance"),
+        ("sorbus_flow_info", "order-to-books", "order", "books", "Finance", "Ann Lee"),
+        ("sorbus_data_type_info", "order", "crm", "nobody the map names"),
+        ("sorbus_console_info", "https://sorbus.example.com"),
+    }
 
 
 def _exported() -> set[str]:
     collector = WatchCollector(clock=lambda: 100.0)
     collector.show(MEASURED)
-    families: list[Metric] = [*REGISTRY.collect(), *FAILURES.collect(), *collector.collect()]
+    people = MapCollector(COMPANY, "https://sorbus.example.com")
+    families: list[Metric] = [*REGISTRY.collect(), *FAILURES.collect(), *collector.collect(), *people.collect()]
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     return {family.name + ending for family in families for ending in endings.get(family.type, [""])}
 

@@ -8,7 +8,7 @@ import pytest
 
 from sorbus.conflict.store import Conflicts, Contest
 from sorbus.ops.forget.stored import Stored
-from sorbus.ops.watch.conflicts import ConflictCounts
+from sorbus.ops.watch.conflicts import conflicts as conflict_counts
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, named
 from tests.consumers.plugin import line, make_line
@@ -71,7 +71,7 @@ def test_what_is_overwritten_is_counted_where_it_happened(line: Line, state: Sta
     conflicts.overwritten(conflicts.put("g1", 1, "f", "X1", [Contest("name", "n", "t", "o")], asks=False))
     assert "gadget.name in books was overwritten 1 time within seven days" in typed("conflicts", "list")
     assert conflicts.counts() == {("books", "gadget", "overwritten"): 1}
-    assert ConflictCounts(line.loaded.map)() == {}, "tables are written without being compared"
+    assert conflict_counts(line.loaded.map)() == {}, "tables are written without being compared"
 
 
 def test_erasing_a_record_takes_its_conflicts_values(state: State, numbers: list[int]) -> None:
