@@ -26,17 +26,17 @@ class Checklists:
 
     def __init__(self, company: Map, state: State) -> None:
         self._state = state
-        self._flows = {flow.id: flow for flow in company.flows if flow.manual is not None and flow.none is None}
+        self.flows = {flow.id: flow for flow in company.flows if flow.manual is not None and flow.none is None}
 
     def all(self, now: datetime | None = None) -> list[Checklist]:
         """Every one of them, in the map's order. A schedule that wasn't known yet is from now on."""
-        return [self._read(flow, now or datetime.now(UTC)) for flow in self._flows.values()]
+        return [self._read(flow, now or datetime.now(UTC)) for flow in self.flows.values()]
 
     def get(self, flow: str, now: datetime | None = None) -> Checklist:
         """One of them; SorbusError if no flow of that name is done by hand."""
-        if flow not in self._flows:
-            raise SorbusError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self._flows)}")
-        return self._read(self._flows[flow], now or datetime.now(UTC))
+        if flow not in self.flows:
+            raise SorbusError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self.flows)}")
+        return self._read(self.flows[flow], now or datetime.now(UTC))
 
     def tick(self, flow: str, numbers: Collection[int], who: str, *, undo: bool = False) -> Checklist:
         """Notes that `who` has done these steps (counted from 1) of the round in hand, or with `undo` that they are to

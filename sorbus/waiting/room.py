@@ -67,6 +67,23 @@ class Waiting(NamedTuple):
     until: datetime | None
 
 
+class Place(NamedTuple):
+    """Where a record is in the list of those that wait."""
+
+    since: datetime
+    flow: str
+    id: str
+
+
+class Missing(NamedTuple):
+    """Records that a flow holds back since a field is empty; `since`: the first of them."""
+
+    flow: str
+    field: str
+    records: int
+    since: datetime
+
+
 class Room:
     """One flow's waiting room. TransientError while the state's database is out of reach."""
 
@@ -124,9 +141,19 @@ def counts(state: State) -> dict[tuple[str, str], int]:
     return {(flow, why): count for flow, why, count in rows}
 
 
-def waiting(state: State, *, flow: str | None = None, why: Why | None = None, most: int = 1000) -> list[Waiting]:
-    """Who waits, the longest first. TransientError."""
-    return [_waiting(row) for row in state.run(_statement("list"), {"flow": flow, "why": why, "most": most})]
+def missing(state: State) -> list[Missing]:
+    """Which fields are empty in how many records, the most first. TransientError."""
+    return [Missing(*row) for row in state.run(_statement("missing"))]  # type: ignore[arg-type]
+
+
+def waiting(
+    state: State, *, flow: str | None = None, why: Why | None = None, after: Place | None = None, most: int = 1000
+) -> list[Waiting]:
+    """Who waits, the longest first; `after`: only those behind this place. TransientError."""
+    since, after_flow, id = after or (None, None, None)
+    behind = {"after": since, "after_flow": after_flow, "after_key": id.encode() if id is not None else None}
+    rows = state.run(_statement("list"), {"flow": flow, "why": why, "most": most, **behind})
+    return [_waiting(row) for row in rows]
 
 
 def waiting_of(state: State, data_type: str, id: str) -> list[Waiting]:

@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager see a dead consumer: its alert fires, and the lesser ones keep quiet."""
+"""A real Prometheus and Alertmanager see a dead consumer: its alert fires, lesser ones keep quiet, people are told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
+from tests.consumers.gadgets import GADGET
+from tests.consumers.line import eventually
+from tests.ops.conftest import Sorbus
+from tests.ops.postbox import Hook, Postbox, served, text_of
 
 OPS = Path(sorbus.__file__).parents[1] / "ops"
 PROGRAMS = ("prometheus", "prometheus-alertmanager")
@@ -39,7 +44,13 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
     stack: Addresses, make_database: Callable[[str], str], unique: str, tmp_path: Path
 ) -> None:
     map_file = _write_map(tmp_path, unique)
-    env = {**os.environ, **stack.env(), "CRM_DSN": make_database(""), "SORBUS_MAP": str(map_file)}
+    env = {
+        **os.environ,
+        **stack.env(),
+        "CRM_DSN": make_database(""),
+        "SORBUS_MAP": str(map_file),
+        "SORBUS_CONSOLE_URL": "https://sorbus.example.com",
+    }
     settings = Settings(kafka=stack.kafka)
     for step in plan_topics(admin(settings), topics_of(load_map(map_file).map)):
         assert step.apply is not None
@@ -50,7 +61,10 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
 
     watch, prometheus, alertmanager = _free_ports(3)
     _write_configuration(tmp_path, watch=watch, alertmanager=alertmanager)
+    postbox, hook = Postbox(), Hook()
+    _write_receivers(tmp_path, env, postbox, hook)
     with ExitStack() as running:
+        running.enter_context(served(postbox, hook))
         for command in (
             (str(Path(sys.executable).with_name("sorbus")), "watch", "--interval", "1", "--metrics-port", str(watch)),
             _alertmanager(tmp_path, alertmanager),
@@ -58,13 +72,61 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
         ):
             running.enter_context(_process(command, env, tmp_path))
         alerts = _wait_for_alerts(alertmanager, {"SorbusConsumerDown", "SorbusFlowBehind"}, tmp_path)
+        for who in ("finance@example.com", "ops@example.com"):
+            mail = text_of(_about(postbox, who, "nobody delivers thing to books"))
+            assert "Since: 20" in mail
+            assert "How many: 1 waiting" in mail
+            assert "Ask: Finance\n" in mail
+            assert "What to do: Start it: `sorbus consume thing-to-books`" in mail
+            assert "Look: https://sorbus.example.com/flows/thing-to-books\n" in mail
+            assert "Runbook: docs/runbooks/consumer-down.md" in mail
+        page = text_of(_about(postbox, "finance@example.com", "nobody delivers thing to books"), "html")
+        assert '<a href="https://sorbus.example.com/flows/thing-to-books">Look in the console</a>' in page
+        called = text_of(_about(postbox, "ann@example.com", "Ann Lee is called"))
+        assert "thing changes to books have waited" in called
+        assert "How many: 1 waiting" in called
+        assert all("is called" in str(each["subject"]) for each in postbox.to("ann@example.com"))
+        eventually(lambda: any(body["status"] == "firing" for _, body in hook.posted), "the webhook")
 
     down, behind = alerts["SorbusConsumerDown"], alerts["SorbusFlowBehind"]
     assert down["status"]["state"] == "active"
     assert down["labels"]["flow"] == "thing-to-books"
     assert down["annotations"]["summary"] == "nobody delivers thing to books, and changes are waiting"
     assert behind["status"]["state"] == "suppressed"
-    assert behind["status"]["inhibitedBy"] == [down["fingerprint"]]
+    assert down["fingerprint"] in behind["status"]["inhibitedBy"]
+    authorization, body = hook.posted[0]
+    assert authorization == "Bearer a-token"
+    assert body["alerts"][0]["annotations"]["owner"] == "Finance"
+    assert "sales@example.com" not in {str(each["X-Envelope-To"]) for each in postbox.mail}
+
+
+def test_a_file_that_people_wrote_is_not_written_over(sorbus: Sorbus, tmp_path: Path) -> None:
+    map_file, written = _write_map(tmp_path, "t"), tmp_path / "alertmanager.yml"
+    written.write_text("route: {receiver: mine}\n")
+    words = ("--map", str(map_file), "alerts", "-o", str(tmp_path), "--webhook", "http://127.0.0.1:1/")
+
+    refused, forced = sorbus(*words), sorbus(*words, "--force")
+
+    assert (refused.exit_code, forced.exit_code) == (1, 0)
+    assert "was not written by `sorbus alerts`; say --force" in refused.output
+    assert written.read_text().startswith("# Written by `sorbus alerts`")
+    assert sorbus(*words).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--mail-server", "localhost:25"), "say whom mail comes from"),
+        (("--mail-server", "localhost:25", "--mail-from", "a@example.com", "--mail-user", "a"), "--mail-password-file"),
+        (("--to", "a@example.com"), "--to needs a mail server"),
+    ],
+)
+def test_ways_that_can_not_work_are_wrong_use(sorbus: Sorbus, tmp_path: Path, words: tuple[str, ...], why: str) -> None:
+    done = sorbus("--map", str(_write_map(tmp_path, "t")), "alerts", "-o", str(tmp_path / "out"), *words)
+
+    assert done.exit_code == 2
+    assert why in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def _write_map(folder: Path, prefix: str) -> Path:
@@ -73,14 +135,20 @@ def _write_map(folder: Path, prefix: str) -> Path:
         f"""
 topic_prefix: {prefix}
 systems:
-  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
-  books: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}}}
+  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}, owner: Sales <sales@example.com>}}
+  books: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}, owner: Finance <finance@example.com>}}
 data_types:
   thing: {{system_of_record: crm, source: {{table: public.things}}}}
 flows:
-  - {{data_type: thing, to: books, target: {{table: copied_things}}}}
+  - data_type: thing
+    to: books
+    target: {{table: copied_things}}
+    escalate_after: 5m
+    escalate_to: Ann Lee <ann@example.com>
 """
     )
+    (folder / "schemas").mkdir()
+    (folder / "schemas" / "thing.avsc").write_text(GADGET.text.replace('"gadget"', '"thing"'))
     return file
 
 
@@ -94,7 +162,28 @@ def _write_configuration(folder: Path, *, watch: int, alertmanager: int) -> None
     (folder / "prometheus.yml").write_text(config)
     rules = (OPS / "prometheus" / "alerts.yml").read_text()
     (folder / "alerts.yml").write_text(re.sub(r"for: \d+m", "for: 0s", rules))
-    (folder / "alertmanager.yml").write_text((OPS / "alertmanager" / "alertmanager.yml").read_text())
+
+
+def _write_receivers(folder: Path, env: dict[str, str], postbox: Postbox, hook: Hook) -> None:
+    """What `sorbus alerts` writes for this map, but impatient."""
+    (folder / "token").write_text("a-token")
+    command = [str(Path(sys.executable).with_name("sorbus")), "alerts", "--output", str(folder)]
+    command += ["--mail-server", f"127.0.0.1:{postbox.port}", "--no-mail-tls", "--mail-from", "sorbus@example.com"]
+    command += ["--to", "ops@example.com", "--webhook", hook.url, "--webhook-token-file", str(folder / "token")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Ann Lee <ann@example.com> is told of" in done.stdout
+    file = folder / "alertmanager.yml"
+    file.write_text(re.sub(r"group_(wait|interval): \w+", r"group_\1: 1s", file.read_text()))
+
+
+def _about(postbox: Postbox, address: str, subject: str) -> EmailMessage:
+    """The mail with this in its subject, once it has come."""
+
+    def found() -> EmailMessage | None:
+        return next((each for each in postbox.to(address) if subject in str(each["subject"])), None)
+
+    return eventually(found, f"mail to {address} on {subject!r}")
 
 
 def _prometheus(folder: Path, port: int) -> tuple[str, ...]:

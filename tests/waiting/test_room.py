@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state import State
-from sorbus.waiting.room import Event, Held, Room, counts, forget, waiting
+from sorbus.waiting.room import Event, Held, Place, Room, Waiting, counts, forget, missing, waiting
 
 
 def event(key: str, version: int, frame: bytes | None = b"frame") -> Event:
@@ -74,6 +74,25 @@ def test_incomplete_records_wait_without_end_and_are_tried_when_woken(state: Sta
     assert room.wake("4711") == 1
     assert [due.event.key for due in room.take(10)] == [b"4711"]
     assert room.wake() == 2
+
+
+def test_pages_go_on_behind_the_last_one_and_leave_none_out(state: State) -> None:
+    for flow in ("invoice-to-books", "invoice-to-crm"):
+        room_of(state, flow).put([lacks(str(key), 1) for key in range(5)], limit=0)
+    whole, found = waiting(state), list[Waiting]()
+    while page := waiting(state, after=Place(found[-1].since, found[-1].flow, found[-1].id) if found else None, most=3):
+        found += page
+    assert len(whole) == 10
+    assert found == whole
+
+
+def test_what_is_missing_is_counted_by_field(state: State) -> None:
+    both = Held(event("4713", 1), "incomplete", [("tax_number", ""), ("name", "")], "customer 4713 lacks two")
+    room_of(state).put([lacks("4711", 1), lacks("4712", 1), both, needs("17", 1)], limit=60)
+    assert [(one.flow, one.field, one.records) for one in missing(state)] == [
+        ("invoice-to-books", "tax_number", 3),
+        ("invoice-to-books", "name", 1),
+    ]
 
 
 def test_a_forgotten_record_leaves_the_rooms_of_all_flows(state: State) -> None:

@@ -1,0 +1,91 @@
+"""What people do by hand: what is due, ticking its steps, and saying that it was seen to be right."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sorbus.errors import SorbusError, TransientError
+from sorbus.ops.checklists.rounds import Checklist, Standing
+from sorbus.ops.checklists.store import Checklists
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+
+KINDS: dict[Standing, str] = {"overdue": "bad", "open": "warn", "done": "ok", "on demand": "idle"}
+"""How each standing is marked."""
+
+
+def _overdue(console: Console) -> int | None:
+    measured = console.live.measured
+    return None if measured is None else sum(one.standing == "overdue" for one in measured.checklists)
+
+
+section = Section("Checklists", "/checklists", _overdue)
+
+
+def show_all(request: Request) -> Response:
+    """Every one, in the map's order."""
+    return render(request, "checklists.html", found=_store(request).all(), kinds=KINDS)
+
+
+def show_one(request: Request) -> Response:
+    """One round's steps, and the rounds before."""
+    return render(
+        request,
+        "checklist.html",
+        one=_found(request),
+        kinds=KINDS,
+        may_act=person_of(request).may(Role.operator),
+    )
+
+
+@needs(Role.operator)
+def tick(request: Request) -> Response:
+    """A step is done, or is to be done after all."""
+    found, form = _found(request), form_of(request)
+    here, step, undo = f"/checklists/{found.flow}", str(form.get("step", "")), form.get("undo") == "1"
+    if not step.isdecimal():
+        return refused(request, here, "No step was named.")
+    try:
+        _store(request).tick(found.flow, [int(step)], person_of(request).name, undo=undo)
+    except TransientError:
+        raise
+    except SorbusError as error:
+        return refused(request, here, str(error))
+    return done(request, here, f"Step {step} is {'to be done after all' if undo else 'done'}.")
+
+
+@needs(Role.operator)
+def finish(request: Request) -> Response:
+    """The whole round is done."""
+    found = _found(request)
+    here, verification = f"/checklists/{found.flow}", str(form_of(request).get("verification", ""))
+    try:
+        _store(request).finish(found.flow, person_of(request).name, verification)
+    except TransientError:
+        raise
+    except SorbusError as error:
+        return refused(request, here, str(error))
+    return done(request, here, "The round is done.")
+
+
+def _store(request: Request) -> Checklists:
+    console = console_of(request)
+    return Checklists(console.loaded.map, console.state)
+
+
+def _found(request: Request) -> Checklist:
+    store, flow = _store(request), str(request.path_params["flow"])
+    if flow not in store.flows:
+        raise HTTPException(404, f"no flow that people do by hand is called {flow!r}")
+    return store.get(flow)
+
+
+routes = [
+    Route("/checklists", show_all, methods=["GET"], name="checklists"),
+    Route("/checklists/{flow}", show_one, methods=["GET"], name="checklist"),
+    Route("/checklists/{flow}/tick", tick, methods=["POST"]),
+    Route("/checklists/{flow}/done", finish, methods=["POST"]),
+]
