@@ -70,6 +70,9 @@ def retry(
 
     Example: sorbus waiting retry invoice-to-accounting 17
     """
+    from getpass import getuser
+
+    from sorbus.audit import AuditTrail
     from sorbus.errors import ExitCode, SorbusError
     from sorbus.mapping.failure import closest
     from sorbus.state import State
@@ -79,8 +82,10 @@ def retry(
     found = next((one for one in written.flows if one.id == flow), None)
     if found is None:
         raise SorbusError(f"no flow is called {flow!r}; {closest(flow, [one.id for one in written.flows])}")
-    room = Room(State.of(written.topic_prefix), found.id, found.data_type, found.to)
-    count = room.wake(id)
+    state = State.of(written.topic_prefix)
+    count = Room(state, found.id, found.data_type, found.to).wake(id)
+    about = {"data_type": found.data_type, "record": id} if id else {}
+    AuditTrail(state).note(getuser(), "retry", "flow", flow, details={"count": count}, **about)
     typer.echo(f"{count} record{'s' * (count != 1)} of {flow} will be tried by its consumer now")
     if not count:
         raise typer.Exit(ExitCode.FINDINGS)

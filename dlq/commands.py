@@ -1,211 +1,318 @@
-"""`sorbus dlq`: list, show and requeue dead letters."""
+"""`sorbus dlq`: reading dead letters. What is done about them is in `deeds.py`."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sorbus.cli.context import Context
+from sorbus.dlq import deeds
+from sorbus.dlq.choice import (
+    AssignedOption,
+    CauseOption,
+    FieldOption,
+    FlowOption,
+    JsonOption,
+    ReasonOption,
+    RecordOption,
+    StateOption,
+    TypeOption,
+    desk_of,
+    filter_of,
+    person,
+    progress,
+)
 from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
-    from sorbus.bus.schemabook import SchemaBook
-    from sorbus.deadletter import DeadLetter
-    from sorbus.dlq.private import LetterMask
-    from sorbus.map.load import LoadedMap
+    from collections.abc import Iterator
+
+    from sorbus.dlq.desk import LetterDesk
+    from sorbus.dlq.store import Letter, LetterFilter
 
 app = typer.Typer(name="dlq", help="Dead letters: records that could not pass, with the reason, until they do.")
-
-FlowOption = Annotated[str | None, typer.Option("--flow", help="Only this flow's.")]
-TypeOption = Annotated[str | None, typer.Option("--type", help="Only this data type's.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only those with this reason.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+_PAGE = 1_000
 
 
 @app.command("list")
 def list_letters(
     ctx: typer.Context,
-    flow: FlowOption = None,
-    data_type: TypeOption = None,
-    reason: ReasonOption = None,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    reason: ReasonOption = "",
+    cause: CauseOption = "",
+    field: FieldOption = "",
+    record: RecordOption = "",
+    assigned_to: AssignedOption = "",
+    state: StateOption = "unsettled",
+    most: Annotated[int, typer.Option("--most", min=1, help="How many rows the table has; --json gives all.")] = 100,
+    by_cause: Annotated[bool, typer.Option("--by-cause", help="One line for all with one cause, as `groups`.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the open dead letters, oldest first.
+    """Show the dead letters that aren't closed, oldest first.
 
     Examples: sorbus dlq list --flow customer-to-accounting; sorbus dlq list --json | jq .reason
     """
-    loaded = Context.of(ctx).load()
-    mask = _mask(loaded)
-    letters = [mask.letter(letter) for letter in _letters(loaded, flow, data_type, reason)]
+    desk = desk_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        reason=reason,
+        cause=cause,
+        field=field,
+        record=record,
+        assigned_to=assigned_to,
+        state=state,
+    )
+    desk.index.catch_up()
+    if by_cause:
+        _show_groups(desk, filter, as_json)
+        return
     if as_json:
-        for letter in letters:
-            typer.echo(json.dumps(_as_json(letter), ensure_ascii=False))
-        return
-    if not letters:
-        typer.echo("No dead letters: everything has landed.")
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+        from sorbus.dlq.shown import letter_json
 
-    table = Table("Letter", "Record", "Flow", "Reason", "Field", "What happened", "Since", box=box.SIMPLE)
-    for letter in letters:
-        since = datetime.fromtimestamp(letter.first_at / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
-        record = f"{letter.data_type} {letter.record_id.decode(errors='replace')}"
-        words = letter.words or letter.message
-        table.add_row(
-            letter.id, record, letter.flow or f"from {letter.system}", letter.reason, letter.field, words, since
-        )
-    Console().print(table)
-    typer.echo(f"{len(letters)} open. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
+        for letter in _masked(desk, filter, None):
+            typer.echo(json.dumps(letter_json(letter), ensure_ascii=False))
+        return
+    _show_letters(desk, filter, most)
+
+
+@app.command()
+def groups(
+    ctx: typer.Context,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    reason: ReasonOption = "",
+    field: FieldOption = "",
+    assigned_to: AssignedOption = "",
+    state: StateOption = "unsettled",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is behind the dead letters: one line for all with one cause, most letters first.
+
+    Examples: sorbus dlq groups; sorbus dlq requeue --cause CAUSE
+    """
+    desk = desk_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        reason=reason,
+        field=field,
+        assigned_to=assigned_to,
+        state=state,
+    )
+    desk.index.catch_up()
+    _show_groups(desk, filter, as_json)
 
 
 @app.command()
 def show(
     ctx: typer.Context,
     letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    difference: Annotated[bool, typer.Option("--difference", help="Also what the target has now.")] = False,
     show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter: why, from where, and what its bytes hold; personal fields are masked.
+    """Show one dead letter: why, from where, what its bytes hold, and what was done; personal fields are masked.
 
-    Examples: sorbus dlq show customer-to-accounting:customer:2:41; sorbus dlq show LETTER --show-personal
+    Examples: sorbus dlq show customer-to-accounting:customer:2:41 --difference; sorbus dlq show LETTER --show-personal
     """
-    from sorbus.dlq.review import decode
-    from sorbus.privacy.mask import personal_names
-    from sorbus.privacy.show import note_shown
+    from sorbus.dlq.shown import difference_json, entry_json, letter_json
+    from sorbus.errors import SorbusError
 
-    loaded = Context.of(ctx).load()
-    found = _one(_letters(loaded, None, None, None), letter)
-    decoded = decode(found, _book(loaded))
-    has_personal = bool(personal_names(loaded.schema(found.data_type).fields))
-    if show_personal:
-        note_shown("dlq show", letter=found.id)
-    elif has_personal:
-        mask = _mask(loaded)
-        found, decoded = mask.letter(found), mask.content(found, decoded)
-    shown = _as_json(found) | {
-        "version": decoded.version,
-        "record_data": decoded.record,
-        "cannot_be_read": decoded.problem,
-        "bytes": (found.value or b"").hex() if show_personal or not has_personal else "",
-        "headers": {name: content.decode(errors="replace") for name, content in found.headers},
+    desk = desk_of(ctx)
+    desk.index.catch_up()
+    found = desk.letters.get(letter)
+    if found is None:
+        raise SorbusError(f"no dead letter is called {letter!r}; see `sorbus dlq list`")
+    opened = desk.look_at(found, person(""), show_personal=show_personal)
+    shown: dict[str, object] = {
+        **letter_json(opened.letter),
+        "record_data": opened.decoded.record,
+        "cannot_be_read": opened.decoded.problem,
+        "bytes": (opened.raw or b"").hex(),
+        "headers": {name: content.decode(errors="replace") for name, content in opened.letter.dead.headers},
+        "history": [entry_json(each) for each in opened.history],
     }
+    if difference:
+        differs = desk.difference(letter, hide=not show_personal)
+        shown["target_has"] = None if differs is None else [difference_json(one) for one in differs]
     if as_json:
         typer.echo(json.dumps(shown, default=str, ensure_ascii=False))
         return
     for name, value in shown.items():
-        if value not in (None, "", {}):
-            if isinstance(value, dict):
-                typer.echo(f"{name}:")
-                for key, inner in value.items():
-                    typer.echo(f"    {key}: {inner}")
-            else:
-                typer.echo(f"{name}: {value}")
+        if value not in (None, "", {}, [], False):
+            typer.echo("\n".join(_lines(name, value)))
 
 
 @app.command()
-def requeue(
+def export(
     ctx: typer.Context,
-    letters: Annotated[list[str] | None, typer.Argument(help="Letters to send back; or use the options.")] = None,
-    flow: FlowOption = None,
-    data_type: TypeOption = None,
-    reason: ReasonOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every open letter that the options leave.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent back; send nothing.")] = False,
-    as_json: JsonOption = False,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    reason: ReasonOption = "",
+    cause: CauseOption = "",
+    field: FieldOption = "",
+    record: RecordOption = "",
+    assigned_to: AssignedOption = "",
+    state: StateOption = "unsettled",
+    format: Annotated[Literal["json", "csv"], typer.Option("--format", help="JSON lines, or CSV.")] = "json",
 ) -> None:
-    """Send dead letters back to the flow that refused them; each is closed when it has landed.
+    """Write letters to standard output, for other tools; what they hold of records is masked or left out.
 
-    Records that a producer could not make canonical are read again from their source by that producer.
-
-    Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
+    Examples: sorbus dlq export > letters.jsonl; sorbus dlq export --format csv --state all > letters.csv
     """
-    from sorbus.bus.names import Names
-    from sorbus.dlq.requeue import requeue as send_back
-    from sorbus.settings import Settings
+    import csv
 
-    loaded = Context.of(ctx).load()
-    found = _letters(loaded, flow, data_type, reason)
-    if letters:
-        found = [_one(found, letter) for letter in letters]
-    elif not (everything or flow or data_type or reason):
-        raise typer.BadParameter("name letters, or choose them with --flow, --type, --reason or --all")
-    if not dry_run and found:
-        send_back(Settings(), Names(loaded.map.topic_prefix), found)
-    again = [letter for letter in found if not letter.flow]
-    if as_json:
-        sent = {"requeued": [letter.id for letter in found], "dry_run": dry_run, "to_be_read_again": len(again)}
-        typer.echo(json.dumps(sent))
+    from sorbus.dlq.shown import letter_json
+
+    desk = desk_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        reason=reason,
+        cause=cause,
+        field=field,
+        record=record,
+        assigned_to=assigned_to,
+        state=state,
+    )
+    desk.index.catch_up()
+    written: csv.DictWriter[str] | None = None
+    for letter in _masked(desk, filter, None):
+        row = letter_json(letter)
+        if format == "json":
+            typer.echo(json.dumps(row, ensure_ascii=False))
+            continue
+        if written is None:
+            written = csv.DictWriter(sys.stdout, list(row))
+            written.writeheader()
+        written.writerow({name: _cell(value) for name, value in row.items()})
+
+
+@app.command()
+def reindex(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """Read all dead letters again from their topics; what people added to them stays.
+
+    Example: sorbus dlq reindex
+    """
+    desk = desk_of(ctx)
+    with progress("reading dead letters", 0) as told:
+        count = desk.index.rebuild(told)
+    open_now = desk.letters.count(filter_of(desk.loaded))
+    typer.echo(
+        json.dumps({"messages": count, "open": open_now})
+        if as_json
+        else f"{count} messages read; {open_now} letters are open"
+    )
+
+
+def _lines(name: str, value: object) -> Iterator[str]:
+    """One thing that is known of a letter, for people."""
+    if isinstance(value, dict):
+        yield f"{name}:"
+        yield from (f"    {key}: {inner}" for key, inner in value.items())
+    elif isinstance(value, list):
+        yield f"{name}:"
+        for each in value:
+            if name == "history":
+                yield f"    {each['at'][:16]} {each['who']}: {each['action']} {each['reason']}".rstrip()
+            else:
+                sign = "!=" if each["differs"] else "=="
+                yield f"    {each['field']}: {each['now']} {sign} {each['error'] or each['letter']}"
+    else:
+        yield f"{name}: {value}"
+
+
+def _masked(desk: LetterDesk, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
+    """All letters of a filter, page by page, with what is said of their records masked."""
+    from sorbus.dlq.shown import masked_letter
+
+    after, left = None, most
+    while left is None or left > 0:
+        page = desk.letters.page(filter, after, _PAGE if left is None else min(left, _PAGE))
+        if not page:
+            return
+        for letter in page:
+            yield masked_letter(desk.mask, letter)
+        after = page[-1].spot
+        left = None if left is None else left - len(page)
+
+
+def _show_letters(desk: LetterDesk, filter: LetterFilter, most: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sorbus.dlq.shown import moment, where
+
+    letters = list(_masked(desk, filter, most))
+    if not letters:
+        typer.echo("No dead letters: everything has landed.")
         return
-    typer.echo(f"{len(found)} {'would be' if dry_run else ''} sent back".replace("  ", " "))
-    if again:
-        systems = ", ".join(sorted({letter.system for letter in again}))
-        typer.echo(f"{len(again)} of them are rows that {systems} is asked for again, where its producer runs")
-
-
-def _book(loaded: LoadedMap) -> SchemaBook:
-    from sorbus.bus.names import Names
-    from sorbus.bus.schemabook import SchemaBook
-    from sorbus.settings import Settings
-
-    schemas = [loaded.schema(name) for name in loaded.map.data_types]
-    return SchemaBook(Settings(), Names(loaded.map.topic_prefix), schemas)
-
-
-def _mask(loaded: LoadedMap) -> LetterMask:
-    from sorbus.dlq.private import LetterMask
-
-    return LetterMask(loaded, _book(loaded))
-
-
-def _letters(loaded: LoadedMap, flow: str | None, data_type: str | None, reason: str | None) -> list[DeadLetter]:
-    from sorbus.bus.names import Names
-    from sorbus.dlq.review import open_letters
-    from sorbus.errors import SorbusError
-    from sorbus.settings import Settings
-
-    if data_type is not None and data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
-    if flow is not None and flow not in {each.id for each in loaded.map.flows}:
-        raise SorbusError(f"the map has no flow {flow!r}: {', '.join(each.id for each in loaded.map.flows)}")
-    wanted = [data_type] if data_type else list(loaded.map.data_types)
-    letters = open_letters(Settings(), Names(loaded.map.topic_prefix), wanted)
-    return [
-        letter
-        for letter in letters
-        if (flow is None or letter.flow == flow) and (reason is None or letter.reason == reason)
-    ]
-
-
-def _one(letters: list[DeadLetter], id: str) -> DeadLetter:
-    from sorbus.errors import SorbusError
-
+    table = Table("Letter", "Record", "Flow", "Reason", "Field", "What happened", "State", "Since", box=box.SIMPLE)
     for letter in letters:
-        if letter.id == id:
-            return letter
-    raise SorbusError(f"no open dead letter is called {id!r}; see `sorbus dlq list`")
+        dead = letter.dead
+        state = f"{letter.state}, {letter.assigned_to}" if letter.assigned_to else letter.state
+        cells = (
+            letter.id,
+            f"{dead.data_type} {letter.record}",
+            where(dead.flow, dead.system),
+            dead.reason,
+            dead.field,
+            dead.words or dead.message,
+            state,
+            moment(letter.first_at),
+        )
+        table.add_row(*map(escape, cells))
+    Console().print(table)
+    count = len(letters) if len(letters) < most else desk.letters.count(filter)
+    more = f" ({most} shown; by cause: sorbus dlq groups)" if count > len(letters) else ""
+    typer.echo(f"{count} open{more}. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
 
 
-def _as_json(letter: DeadLetter) -> dict[str, object]:
-    return {
-        "id": letter.id,
-        "data_type": letter.data_type,
-        "record": letter.record_id.decode(errors="replace"),
-        "flow": letter.flow,
-        "system": letter.system,
-        "reason": letter.reason,
-        "field": letter.field,
-        "rule": letter.rule,
-        "message": letter.message,
-        "words": letter.words,
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "attempts": letter.attempts,
-        "first_at": datetime.fromtimestamp(letter.first_at / 1e6, UTC).isoformat(),
-        "last_at": datetime.fromtimestamp(letter.last_at / 1e6, UTC).isoformat(),
-    }
+def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sorbus.dlq.shown import group_json, moment, where
+
+    found = desk.groups(filter)
+    if as_json:
+        for group in found:
+            typer.echo(json.dumps(group_json(group), ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("No dead letters: everything has landed.")
+        return
+    table = Table("Cause", "Letters", "Flow", "Reason", "Field", "For example", "Since", box=box.SIMPLE)
+    for group in found:
+        sent = f" ({group.under_way} sent back)" if group.under_way else ""
+        cells = (
+            group.cause,
+            f"{group.count}{sent}",
+            where(group.flow, group.system),
+            group.reason,
+            group.field,
+            group.words or group.message,
+            moment(group.first_at),
+        )
+        table.add_row(*map(escape, cells))
+    Console().print(table)
+    typer.echo("One cause: sorbus dlq list --cause CAUSE; send all of it back: sorbus dlq requeue --cause CAUSE")
+
+
+def _cell(value: object) -> object:
+    """A value that a spreadsheet doesn't take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+deeds.register(app)

@@ -5,54 +5,68 @@ A source's letter holds a row that wasn't canonical: its producer is asked to re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Producer
 
-from sorbus.bus.kafka import idempotent_producer, kafka_errors
+from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
-from sorbus.bus.requests import ask_to_reread
-from sorbus.deadletter import LETTER, DeadLetter
-from sorbus.errors import TransientError
+from sorbus.bus.requests import reread_request
+from sorbus.bus.sending import Single, send
+from sorbus.deadletter import CLOSED, LETTER, DeadLetter
+from sorbus.dlq.statements import statement
+from sorbus.postgres.connection import Connection
 from sorbus.settings import Settings
+from sorbus.state.database import State
 
 
-def requeue(
-    settings: Settings, names: Names, letters: Sequence[DeadLetter], done: Callable[[int], None] | None = None
+def mark(connection: Connection, letters: Iterable[DeadLetter]) -> None:
+    """Notes that letters are about to be sent back, in the transaction of whoever wants it."""
+    connection.execute(statement("mark").encode(), {"ids": [letter.id for letter in letters]})
+
+
+def send_marked(
+    sender: Sender, state: State, letters: Sequence[DeadLetter], done: Callable[[int], None] | None = None
 ) -> None:
-    """Puts `letters` on their flows' requeue topics; the flow's consumer closes each when it has landed.
+    """Sends back what is marked, and notes that it is on its way. TransientError: the next requeue takes it again."""
+    sender.requeue(letters, done)
+    state.run(statement("sent").encode(), {"ids": [letter.id for letter in letters]})
 
-    A letter older than what the target has changes nothing there, and is closed. A source's letter is closed by its
-    system's producer, if that runs and the record passes now; one that starts tries all of them anyway.
-    """
-    ask_to_reread(settings, names, [letter for letter in letters if not letter.flow], done)
-    letters = [letter for letter in letters if letter.flow]
-    failed: list[str] = []
 
-    def delivered(error: object, _: Message) -> None:
-        if error is not None:
-            failed.append(str(error))
-        elif done is not None:
-            done(1)
+def send_back(sender: Sender, state: State, letters: Sequence[DeadLetter]) -> None:
+    """Sends letters back, whether they are in the index or not. TransientError."""
+    if letters:
+        with state.connection() as connection:
+            mark(connection, letters)
+        send_marked(sender, state, letters)
 
-    producer = idempotent_producer(settings, "requeue")
-    for letter in letters:
-        headers: list[tuple[str, str | bytes | None]] = [*letter.to_headers(), (LETTER, letter.id.encode())]
-        while True:
-            try:
-                producer.produce(
-                    names.requeue(letter.flow),
-                    letter.value or None,
-                    letter.record_id,
-                    headers=headers,
-                    on_delivery=delivered,
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)
-            except KafkaException as error:
-                raise TransientError(f"{letter.id} can't be requeued: {error}") from error
-    with kafka_errors("requeueing"):
-        left = producer.flush(30.0)
-    if left or failed:
-        raise TransientError(f"{left + len(failed)} letters were not requeued: {failed[0] if failed else 'no answer'}")
+
+class Sender:
+    """One map's way back for letters, and out for those that are discarded."""
+
+    def __init__(self, settings: Settings, names: Names) -> None:
+        self._settings, self._names = settings, names
+
+    def requeue(self, letters: Iterable[DeadLetter], done: Callable[[int], None] | None = None) -> None:
+        """Puts `letters` on their flows' requeue topics; the flow's consumer closes each when it has landed.
+
+        A letter older than what the target has changes nothing there, and is closed. A source's letter is closed by its
+        system's producer, if that runs and the record passes now; one that starts tries all of them anyway.
+        TransientError when Kafka doesn't take them all.
+        """
+        send(self._producer, map(self._back, letters), "requeueing", done)
+
+    def close(self, topic: str, keys: Iterable[bytes], how: str) -> None:
+        """Closes letters on their topic. TransientError when Kafka doesn't take it."""
+        send(self._producer, [Single(topic, key, None, [(CLOSED, how)]) for key in keys], "closing dead letters")
+
+    def _back(self, letter: DeadLetter) -> Single:
+        if not letter.flow:
+            return reread_request(self._names, letter)
+        headers = [*letter.to_headers(), (LETTER, letter.id.encode())]
+        return Single(self._names.requeue(letter.flow), letter.record_id, letter.value or None, headers)
+
+    @cached_property
+    def _producer(self) -> Producer:
+        return idempotent_producer(self._settings, "requeue")

@@ -6,32 +6,39 @@ from collections.abc import Sequence
 
 from sorbus.bus.names import Names
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.requeue import requeue
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.index import LetterIndex
+from sorbus.dlq.requeue import Sender, send_back
+from sorbus.dlq.store import Letters
 from sorbus.errors import TransientError
 from sorbus.map.model import Map
 from sorbus.settings import Settings
+from sorbus.state.database import State
 
 
 class Onward:
     """A map's way to send on what waited for a decision."""
 
-    def __init__(self, company: Map, settings: Settings) -> None:
-        self._map, self._settings, self._names = company, settings, Names(company.topic_prefix)
+    def __init__(self, company: Map, settings: Settings, state: State) -> None:
+        self._map, self._settings, self._state = company, settings, state
+        self._names = Names(company.topic_prefix)
 
     def letters(self, system: str, data_type: str, id: str) -> list[DeadLetter]:
         """The record's open letters on the way to `system`. TransientError without Kafka."""
         flows = {flow.id for flow in self._map.flows if flow.runs and (flow.data_type, flow.to) == (data_type, system)}
-        return [
-            letter
-            for letter in open_letters(self._settings, self._names, [data_type] if flows else [])
-            if letter.flow in flows and letter.record_id.decode(errors="replace") == id
-        ]
+        if not flows:
+            return []
+        index = LetterIndex(self._state, self._settings, self._names, [data_type])
+        try:
+            index.catch_up()
+        finally:
+            index.close()
+        found = Letters(self._state).of_record(data_type, id)
+        return [letter.dead for letter in found if letter.is_unsettled and letter.dead.flow in flows]
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
         """Sends them back. TransientError, which says that the decision stands, without Kafka."""
         try:
-            requeue(self._settings, self._names, letters)
+            send_back(Sender(self._settings, self._names), self._state, letters)
         except TransientError as error:
             ids = " ".join(letter.id for letter in letters)
             raise TransientError(

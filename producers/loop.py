@@ -37,7 +37,7 @@ from sorbus.connector import (
     Sweep,
     producer_connector,
 )
-from sorbus.deadletter import DeadLetter
+from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.errors import PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.privacy.errors import source_privacy
@@ -288,9 +288,11 @@ class ProduceLoop:
         for data_type, ids in self._open_letters.items():
             if not ids:
                 continue
-            for id in ids.keys() & {change.id for change in changes if change.data_type == data_type}:
+            versions = {change.id: change.version for change in changes if change.data_type == data_type}
+            for id in ids.keys() & versions.keys():
                 key = _letter_id(self._system, data_type, id).encode()
-                publisher.produce(self._names.dead_letters(data_type), key, None, [("sorbus.closed", b"superseded")])
+                closed = [(CLOSED, b"superseded"), (CLOSED_BY, str(versions[id]).encode())]
+                publisher.produce(self._names.dead_letters(data_type), key, None, closed)
                 del ids[id]
 
     def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:

@@ -250,6 +250,17 @@ class Previews(Protocol):
         """What `apply` would do with it just now; changes nothing anywhere."""
 
 
+@runtime_checkable
+class Looks(Protocol):
+    """A consumer that can show what its target has of a record."""
+
+    def look(self, id: str) -> Mapping[str, JsonValue] | None:
+        """The target's own fields by name, of the record with this owner's id, just now; None if it has none.
+
+        Called after `open`; changes nothing. TransientError, AuthError.
+        """
+
+
 class Erased(NamedTuple):
     """What erasing a deleted record in a target found: rows blanked (or to be blanked), and what a person must do."""
 

@@ -7,6 +7,8 @@ second letter; a message without a value closes it. Headers carry the names that
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +22,10 @@ _OWN = "sorbus."
 _CONNECT = "__connect.errors."
 LETTER = "sorbus.letter"
 """On a requeued message: the id of the letter that it closes when it lands."""
+CLOSED = "sorbus.closed"
+"""On a message that closes a letter: `requeued` (it has landed), `superseded`, `discarded` or `forgotten`."""
+CLOSED_BY = "sorbus.closed_by"
+"""Beside `superseded`: the version of the record that made the letter obsolete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,12 @@ class DeadLetter:
             made, id=before.id, topic=before.topic, partition=before.partition, offset=before.offset
         )
         return origin_before.again(before.attempts, before.first_at)
+
+    @property
+    def cause(self) -> str:
+        """What letters with one cause share, 12 hexadecimal digits: where it failed, why, at which field and rule."""
+        told = [self.data_type, self.flow or self.system, self.reason, self.field, self.rule]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
     def again(self, attempts: int, first_at: int) -> Self:
         """The letter after one more attempt: `attempts` before it, the first at `first_at`."""

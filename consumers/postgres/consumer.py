@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from sorbus.avro.decode import Undecodable
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Erased, Preview, Refusal, Resource, Step
@@ -25,7 +25,7 @@ from sorbus.consumers.postgres.merge import (
     upsert,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.preview import preview_write
+from sorbus.consumers.postgres.preview import preview_write, read_row
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN, check_columns, plan_target, target_parts
 from sorbus.errors import PermanentError, TransientError
@@ -174,6 +174,14 @@ class PostgresConsumer:
                 )
         except PermanentError as error:
             return Preview("refuse", str(error))
+
+    def look(self, id: str) -> Mapping[str, JsonValue] | None:
+        """The record's row as it is now. TransientError, AuthError."""
+        session = self._session
+        if session is None or session.closed:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        with postgres_errors(f"looking into {self._flow.system.name}"), session.transaction():
+            return read_row(session, id, (self._tables[""], self._options.key))
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
         """Blanks what soft or ignored deletes leave of the record's personal columns; see `sorbus.connector.Erases`."""

@@ -48,6 +48,12 @@ def preview_write(
     return Preview("update", "it differs from its owner's", request) if row else Preview("delete", "gone", request)
 
 
+def read_row(session: Connection, id: str, table: tuple[Table, str]) -> Row | None:
+    """The record's row, if there is one."""
+    found = _read(session, id, *table, frozenset())
+    return found[0] if found else None
+
+
 def _rows(
     session: Connection,
     id: str,

@@ -24,7 +24,7 @@ class ConflictDesk:
     """Where the conflicts of a map are decided."""
 
     def __init__(self, company: Map, settings: Settings, state: State) -> None:
-        self._state, self._onward = state, Onward(company, settings)
+        self._state, self._onward = state, Onward(company, settings, state)
         self._conflicts = Conflicts(state)
 
     def decide(self, number: int, choice: Choice, *, who: str, reason: str) -> Decided:

@@ -16,7 +16,7 @@ class Desk:
     """Where duplicate candidates of a map are decided."""
 
     def __init__(self, company: Map, settings: Settings, state: State) -> None:
-        self._state, self._onward = state, Onward(company, settings)
+        self._state, self._onward = state, Onward(company, settings, state)
         self._candidates = Candidates(state)
 
     def candidate(self, number: int) -> DuplicateCandidate:

@@ -55,7 +55,7 @@ class Erasure:
         until = time.monotonic() + wait
         for flow in self._flows:
             self._flow(flow, trace, until)
-        self._letters()
+        refused = self._letters()
         for link in self._stored.links():
             self._receipt.left.append(
                 Left(
@@ -68,7 +68,7 @@ class Erasure:
         for flow_id, system in self._stored.held_deletes().items():
             do = "see `sorbus waiting list`, let it go on, and run this again"
             receipt.left.append(Left(system, f"the delete waits in flow {flow_id}", do))
-        receipt.erased += self._stored.erase(dry_run=receipt.dry_run)
+        receipt.erased += self._stored.erase(refused=refused, dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")
         receipt.ended_at = datetime.now(UTC)
         if not receipt.dry_run:
@@ -128,8 +128,8 @@ class Erasure:
         if erased.left:
             self._receipt.left.append(Left(flow.to, f"flow {flow.id}", erased.left))
 
-    def _letters(self) -> None:
-        """Closes the record's dead letters, but not a delete that a target refuses: it is there still."""
+    def _letters(self) -> list[str]:
+        """Closes the letters but those of a delete that a target refuses, which is there still; the ids of these."""
         topic = self._names.dead_letters(self._receipt.data_type)
         letters = self._bus.letters(topic, self._key)
         refused = [letter for letter in letters if _is_delete(letter)]
@@ -142,6 +142,7 @@ class Erasure:
         if gone and not self._receipt.dry_run:
             self._bus.close_letters(topic, gone)
         self._older(topic, copies, "closed dead letters of it")
+        return [letter.id for letter in refused]
 
     def _older(self, topic: str, count: int, what: str) -> None:
         """Superseded states, until Kafka's compaction takes them; nobody reads them as a state."""

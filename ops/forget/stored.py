@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from sorbus.audit import AuditTrail
 from sorbus.event import open_frame
 from sorbus.ops.forget.receipt import Done, Receipt
 from sorbus.state.database import State
@@ -18,6 +19,7 @@ _WHAT = {
     "3_decisions": ("duplicate_decisions", "reasons of decisions about it"),
     "4_crosswalk": ("crosswalk", "values sent, ids in targets"),
     "5_waiting": ("waiting", "states of it that wait for others or are incomplete"),
+    "6_letters": ("letter", "its dead letters, as people read them"),
     "6_conflicts": ("conflict", "values that its owner and a target differ in"),
 }
 
@@ -47,12 +49,12 @@ class Stored:
         rows = cast("list[tuple[str, str, bytes | None]]", self._state.run(_statement("held"), self._of))
         return {flow: system for flow, system, frame in rows if not frame or open_frame(frame).deleted}
 
-    def erase(self, *, dry_run: bool) -> Iterator[Done]:
-        """Erases it from all tables, in one transaction; in a dry run that is undone."""
-        found, held = [], list(self.held_deletes())
+    def erase(self, *, dry_run: bool, refused: Sequence[str] = ()) -> Iterator[Done]:
+        """Erases it from all tables, in one transaction; in a dry run that is undone. `refused`: letters that stay."""
+        found, stays = [], {"held": list(self.held_deletes()), "refused": list(refused)}
         with self._state.connection() as connection:
             for name, (table, what) in _WHAT.items():
-                count = connection.execute(_statement(name), {**self._of, "held": held}).rowcount
+                count = connection.execute(_statement(name), {**self._of, **stays}).rowcount
                 found.append(Done(f"state database, {table}", what, count))
             if dry_run:
                 connection.rollback()
@@ -69,7 +71,19 @@ class Stored:
             "receipt": json.dumps(content, ensure_ascii=False),
             "hash": content["hash"],
         }
-        self._state.run(_statement("record"), values)
+        with self._state.connection() as connection:
+            connection.execute(_statement("record"), values)
+            AuditTrail(self._state).note_in(
+                connection,
+                receipt.who,
+                "forget",
+                "record",
+                f"{receipt.data_type} {receipt.id}",
+                data_type=receipt.data_type,
+                record=receipt.id,
+                reason=receipt.reason,
+                details={"complete": receipt.complete},
+            )
 
 
 def _statement(name: str) -> bytes:

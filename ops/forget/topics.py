@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
 from sorbus.avro.decode import Undecodable
@@ -24,8 +24,8 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.letters import open_letters
-from sorbus.deadletter import DeadLetter
-from sorbus.errors import TransientError
+from sorbus.bus.sending import Single, send
+from sorbus.deadletter import CLOSED, DeadLetter
 from sorbus.event import open_frame
 from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.offsets import Part
@@ -87,23 +87,8 @@ class Bus:
 
     def close_letters(self, topic: str, letters: Sequence[DeadLetter]) -> None:
         """Puts a tombstone in place of each."""
-        failed: list[str] = []
-
-        def delivered(error: object, _: Message) -> None:
-            if error is not None:
-                failed.append(str(error))
-
-        producer = idempotent_producer(self._settings, "forget")
-        try:
-            for letter in letters:
-                headers: list[tuple[str, str | bytes | None]] = [("sorbus.closed", b"forgotten")]
-                producer.produce(topic, None, letter.id.encode(), headers=headers, on_delivery=delivered)
-        except KafkaException as error:
-            raise TransientError(f"a dead letter can't be closed: {error}") from error
-        with kafka_errors("closing dead letters"):
-            left = producer.flush(_TIMEOUT)
-        if left or failed:
-            raise TransientError(f"dead letters were not closed: {failed[0] if failed else 'no answer'}; run it again")
+        closed = [Single(topic, letter.id.encode(), None, [(CLOSED, b"forgotten")]) for letter in letters]
+        send(idempotent_producer(self._settings, "forget"), closed, "closing dead letters")
 
     def drop_read(self, topic: str, group: str) -> None:
         """Deletes what the group has read of a topic that isn't compacted: the requeued copies."""

@@ -132,12 +132,19 @@ def kafka_errors(doing: str) -> Iterator[None]:
 
 
 def read_to_end(
-    consumer: Consumer, partitions: Sequence[TopicPartition], *, patience: float = 30.0
+    consumer: Consumer,
+    partitions: Sequence[TopicPartition],
+    *,
+    patience: float = 30.0,
+    ends: dict[tuple[str, int], int] | None = None,
 ) -> Iterator[Message]:
-    """Every message from the given offsets to the ends the partitions have now; TransientError when nothing comes."""
+    """Every message from the given offsets to the ends the partitions have now; TransientError when nothing comes.
+
+    `ends` takes in where each partition ended: behind the markers of transactions, which are no messages.
+    """
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
-        left = {(part.topic, part.partition) for part in partitions}
+        left: set[tuple[str, int]] = {(part.topic, part.partition) for part in partitions}
         while left:
             messages = consumer.consume(1, 1.0)
             if messages:  # consume waits for as many as it is asked for: what is there already comes at once
@@ -152,7 +159,9 @@ def read_to_end(
                 if failure is None:
                     yield message
                 elif failure.code() == KafkaError._PARTITION_EOF:
-                    left.discard((message.topic(), message.partition()))
+                    left.discard(spot_of(message))
+                    if ends is not None:
+                        ends[spot_of(message)] = offset_of(message)
                 else:
                     raise as_error(failure, f"reading {message.topic()}")
         consumer.unassign()

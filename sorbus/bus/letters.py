@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import Message, Producer
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import (
     all_partitions,
     bytes_of,
     headers_of,
-    kafka_errors,
     offset_of,
     read_to_end,
     spot_of,
     topic_reader,
 )
 from sorbus.bus.names import Names
+from sorbus.bus.sending import Single, send
 from sorbus.connector import BoundFlow
-from sorbus.deadletter import LETTER, DeadLetter
-from sorbus.errors import PermanentError, TransientError
+from sorbus.deadletter import CLOSED, CLOSED_BY, LETTER, DeadLetter
+from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, open_frame, version_of
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
@@ -130,14 +130,14 @@ class Letters:
     def _keep_newest(self, key: bytes, ours: _Open) -> None:
         for other in tuple(self._of_record[ours.record_id] - {key}):
             if ours.state.is_newer(self._open[other].state):
-                self._close(other, b"superseded")
+                self._close(other, b"superseded", ours.state.version)
             elif self._open[other].state.is_newer(ours.state):
-                self._close(key, b"superseded")
+                self._close(key, b"superseded", self._open[other].state.version)
                 return
 
     def close(self, letter: bytes | None) -> None:
-        """Queues the closing of a letter that has landed."""
-        if letter:
+        """Queues the closing of a requeued letter that has landed, unless a newer state of its record has instead."""
+        if letter and self._queued.get(letter, (b"",))[0] is not None:
             self._close(letter, b"requeued")
 
     def supersede(self, landed: Iterable[Message]) -> None:
@@ -145,55 +145,33 @@ class Letters:
         if not self._of_record:
             return
         for message in landed:
+            state, own = _state(message), dict(headers_of(message)).get(LETTER)
             for key in tuple(self._of_record.get(bytes_of(message.key()), ())):
-                if _state(message).covers(self._open[key].state):
-                    self._close(key, b"superseded")
+                if key != own and state.covers(self._open[key].state):
+                    self._close(key, b"superseded", state.version)
 
     def flush(self) -> None:
         """Waits until Kafka has them all. TransientError when it doesn't take them: call it again."""
         if not self._queued:
             return
-        failed: list[str] = []
-        for key, (value, headers) in tuple(self._queued.items()):
-            self._produce(key, value, headers, failed)
-        with kafka_errors("writing dead letters"):
-            left = self._producer.flush(30.0)
-        if left:
-            self._producer.purge()
-            self._producer.flush(1.0)
-        if left or failed:
-            raise TransientError(f"Kafka didn't take the dead letters: {failed[0] if failed else 'no answer'}")
+        messages = [Single(self._topic, key, *written) for key, written in self._queued.items()]
+        send(self._producer, messages, "writing dead letters")
         self._queued.clear()
-
-    def _produce(
-        self, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes]], failed: list[str]
-    ) -> None:
-        def delivered(error: object, _: Message) -> None:
-            if error is not None:
-                failed.append(str(error))
-
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key, headers=list(headers), on_delivery=delivered)
-                return
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                raise TransientError(f"a dead letter can't be written: {error}") from error
 
     def _ours(self, letter: DeadLetter) -> _Open | None:
         if letter.flow != self._flow.flow.id:
             return None
         at = letter.topic, letter.partition, letter.offset
-        state = _State(_version(letter.value, letter.headers), *at)
+        state = _State(version_in(letter.value, letter.headers), *at)
         return _Open(letter.record_id, state, letter.attempts, letter.first_at)
 
     def _remember(self, key: bytes, letter: _Open) -> None:
         self._open[key] = letter
         self._of_record.setdefault(letter.record_id, set()).add(key)
 
-    def _close(self, key: bytes, why: bytes) -> None:
-        self._queued[key] = (None, [("sorbus.closed", why)])
+    def _close(self, key: bytes, why: bytes, version: int | None = None) -> None:
+        by = [] if version is None else [(CLOSED_BY, str(version).encode())]
+        self._queued[key] = (None, [(CLOSED, why), *by])
         if letter := self._open.pop(key, None):
             others = self._of_record[letter.record_id]
             others.discard(key)
@@ -202,10 +180,10 @@ class Letters:
 
 
 def _state(message: Message) -> _State:
-    return _State(_version(message.value(), headers_of(message)), *spot_of(message), offset_of(message))
+    return _State(version_in(message.value(), headers_of(message)), *spot_of(message), offset_of(message))
 
 
-def _version(frame: str | bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int | None:
+def version_in(frame: str | bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int | None:
     """The version of an event, or of a tombstone by its headers; None where it says none that can be read."""
     if frame:
         try:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
 
-from sorbus.bus.kafka import all_partitions, as_error, bytes_of, idempotent_producer, kafka_errors, topic_reader
+from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
+from sorbus.bus.sending import Single
 from sorbus.deadletter import DeadLetter
-from sorbus.errors import SorbusError, TransientError
+from sorbus.errors import SorbusError
 from sorbus.settings import Settings
 
 _EVERY = 0.5
@@ -64,33 +64,10 @@ class RereadRequests:
                 consumer.close()
 
 
-def ask_to_reread(
-    settings: Settings, names: Names, letters: Sequence[DeadLetter], done: Callable[[int], None] | None = None
-) -> None:
-    """Asks the producers of sources' letters to read those records again. TransientError when Kafka doesn't take it."""
-    failed: list[str] = []
-
-    def delivered(error: object, _: Message) -> None:
-        if error is not None:
-            failed.append(str(error))
-        elif done is not None:
-            done(1)
-
-    producer = idempotent_producer(settings, "reread")
-    for letter in letters:
-        value = json.dumps({"data_type": letter.data_type, "id": letter.record_id.decode("utf-8", "surrogateescape")})
-        while True:
-            try:
-                producer.produce(names.requests, value, letter.system, on_delivery=delivered)
-                break
-            except BufferError:
-                producer.poll(0.1)
-            except KafkaException as error:
-                raise TransientError(f"{letter.id} can't be asked for: {error}") from error
-    with kafka_errors("asking producers to read records again"):
-        left = producer.flush(30.0)
-    if left or failed:
-        raise TransientError(f"{left + len(failed)} records were not asked for: {failed[0] if failed else 'no answer'}")
+def reread_request(names: Names, letter: DeadLetter) -> Single:
+    """What asks the producer of a source's letter to read that record again."""
+    value = json.dumps({"data_type": letter.data_type, "id": letter.record_id.decode("utf-8", "surrogateescape")})
+    return Single(names.requests, letter.system.encode(), value.encode())
 
 
 def _asked(message: Message) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast
 
+from sorbus.audit import AuditTrail
 from sorbus.drift.compare import Drift, Severity, Shape, What
 from sorbus.drift.statements import statement
 from sorbus.errors import SorbusError
@@ -77,6 +78,7 @@ class DriftStore:
                 raise SorbusError(f"no open drift finding has the number {number}; see `sorbus drift list`")
             if not accept:
                 return
+            AuditTrail(self._state).note_in(connection, who, "settle", "drift", str(number), reason=reason)
             system, resource, field, what, now = (str(each) for each in row)
             rows = connection.execute(statement("shapes"), [system]).fetchall()
             shape = next((_shape(fields) for name, fields in rows if name == resource), None)

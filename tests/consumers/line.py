@@ -29,6 +29,7 @@ from sorbus.dlq.review import open_letters
 from sorbus.map.load import LoadedMap, load_map
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
+from sorbus.state.database import State
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
@@ -125,6 +126,7 @@ class Line:
         self.env = {**os.environ, **env}
         self.settings = Settings(kafka=env["SORBUS_KAFKA"], registry=env["SORBUS_REGISTRY"])
         self.names = Names(f"{prefix}.")
+        self.state = State(env["SORBUS_DATABASE"], f"{prefix}.")
         self.topic = self.names.topic("gadget")
         self.loaded: LoadedMap = load_map(folder / "map.yaml")
         self._admin = admin(self.settings)
@@ -252,6 +254,7 @@ class Line:
         return [json.loads(line) for line in self.sorbus(*arguments).splitlines()]
 
     def close(self) -> None:
+        self.state.close()
         self.connection.close()
 
 

@@ -16,7 +16,7 @@ from sorbus.bus.kafka import base_config
 from sorbus.connector import Delivery, Refusal
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.requeue import requeue
+from sorbus.dlq.requeue import Sender
 from sorbus.errors import TransientError, Unfinished
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
@@ -58,7 +58,7 @@ def test_a_requeued_letter_lands_after_a_fix_and_is_closed(line: Line) -> None:
     with line.consuming():
         line.publish([("g1", 1, named(LONG)), ("g2", 1, named("fine"))])
         (first,) = line.until_letters(1)
-        requeue(line.settings, line.names, [first])
+        Sender(line.settings, line.names).requeue([first])
 
         def tried_again() -> DeadLetter | None:
             return next((letter for letter in line.letters() if letter.attempts == 2), None)
@@ -69,7 +69,7 @@ def test_a_requeued_letter_lands_after_a_fix_and_is_closed(line: Line) -> None:
         assert (second.topic, second.partition, second.offset) == (first.topic, first.partition, first.offset)
         assert second.headers == first.headers
         line.execute("alter table gadgets drop constraint short_name")
-        requeue(line.settings, line.names, [second])
+        Sender(line.settings, line.names).requeue([second])
         line.until_letters(0)
         line.until({"g1": LONG, "g2": "fine"})
 
@@ -84,7 +84,7 @@ def test_a_requeued_older_version_changes_nothing_and_is_closed(line: Line) -> N
         line.publish([("g1", 2, named("newer"))])
         line.until({"g1": "newer"})
         line.until_letters(0)
-        requeue(line.settings, line.names, [letter])
+        Sender(line.settings, line.names).requeue([letter])
         line.publish([("g2", 1, named("after it"))])
         line.until({"g1": "newer", "g2": "after it"})
         line.until_letters(0)
@@ -113,7 +113,7 @@ def test_a_delete_that_is_refused_lands_when_requeued(line: Line) -> None:
         (letter,) = line.until_letters(1)
         assert letter.field == "uses_gadget_fkey"
         line.execute("drop table uses")
-        requeue(line.settings, line.names, [letter])
+        Sender(line.settings, line.names).requeue([letter])
         line.until({})
         line.until_letters(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sorbus.bus.requests import ask_to_reread
+from sorbus.dlq.requeue import Sender
 from sorbus.errors import MapError
 from sorbus.schema import AvroType
 from sorbus.telemetry.metrics import DRIFT_OPEN
@@ -75,7 +75,7 @@ def test_a_row_sent_back_is_read_again_by_the_running_producer(make_shop: MakeSh
         assert (letter.reason, letter.field) == ("drift", "points")
         tape.wait_for(expected | {"2": person("Person 2", "030 2", 22)})
 
-        ask_to_reread(shop.settings, shop.names, [letter])
+        Sender(shop.settings, shop.names).requeue([letter])
         letters.wait(lambda: any(one.attempts == 2 for one in letters.letters.values()), lambda: letters.letters)
         [again] = letters.letters.values()
         assert again.first_at == letter.first_at
@@ -86,7 +86,7 @@ def test_a_row_sent_back_is_read_again_by_the_running_producer(make_shop: MakeSh
             "update people set points = '11' where id = 1",
             f"alter publication {publication} add table people",
         )
-        ask_to_reread(shop.settings, shop.names, [letter])
+        Sender(shop.settings, shop.names).requeue([letter])
         tape.wait_for(expected | {"1": person("Person 1", "030 1", 11), "2": person("Person 2", "030 2", 22)})
         letters.wait(lambda: not letters.letters, lambda: letters.letters)
 

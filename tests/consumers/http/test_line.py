@@ -14,7 +14,7 @@ import pytest
 from sorbus.bus.newest import newest
 from sorbus.connector import Preview
 from sorbus.consumers.http.consumer import HttpConsumer
-from sorbus.dlq.requeue import requeue
+from sorbus.dlq.requeue import Sender
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.ops.embedded import Addresses
 from sorbus.state.database import State
@@ -124,7 +124,7 @@ def test_a_duplicate_is_a_dead_letter_until_a_person_has_decided(make_http_line:
         candidates = Candidates(line.state, "books", "gadget")
         (asked,) = candidates.open()
         candidates.decide(asked.number, Decision("link", "2"), who="Finance", reason="seen")
-        requeue(line.settings, line.names, [letter])
+        Sender(line.settings, line.names).requeue([letter])
         line.until_letters(0)
     assert {(one["id"], one["city"], one["our_id"]) for one in line.faulty.contacts().values() if one["id"] < 3} == {
         (1, "A", None),

@@ -1,0 +1,7 @@
+with kept as (
+    insert into letter_edit (id, who, fields, frame)
+    select id, %(who)s, %(fields)s, frame from letter where id = %(id)s and state = any(%(unsettled)s)
+    returning id
+)
+update letter set frame = %(frame)s, state = 'requeueing', state_at = clock_timestamp()
+from kept where letter.id = kept.id

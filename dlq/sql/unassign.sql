@@ -1,0 +1,1 @@
+delete from letter_assignment where id = any(%(ids)s)

@@ -1,0 +1,53 @@
+"""Single messages outside transactions: all of them are on the bus when `send` returns, or it says that they aren't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException, Message, Producer
+
+from sorbus.bus.kafka import kafka_errors
+from sorbus.errors import TransientError
+
+_TIMEOUT = 30.0
+
+
+class Single(NamedTuple):
+    """A message on its way; `value` None closes or deletes what the key names."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Sequence[tuple[str, str | bytes | None]] = ()
+
+
+def send(producer: Producer, messages: Iterable[Single], doing: str, done: Callable[[int], None] | None = None) -> None:
+    """Writes the messages and waits until Kafka has them. `done` is told of each.
+
+    TransientError when it doesn't take them all: some may be there, and none of the others will come later.
+    """
+    failed: list[str] = []
+
+    def delivered(error: object, _: Message) -> None:
+        if error is not None:
+            failed.append(str(error))
+        elif done is not None:
+            done(1)
+
+    for topic, key, value, headers in messages:
+        while True:
+            try:
+                producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+            except KafkaException as error:
+                raise TransientError(f"{doing}: {key.decode(errors='replace')} can't be written: {error}") from error
+    with kafka_errors(doing):
+        left = producer.flush(_TIMEOUT)
+    if left:
+        producer.purge()
+        producer.flush(1.0)
+    if left or failed:
+        raise TransientError(f"{doing}: Kafka didn't take them: {failed[0] if failed else 'no answer'}")
