@@ -31,7 +31,7 @@ class MergeDesk:
 
     def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
         self._loaded, self._state = loaded, state
-        self._onward = Onward(loaded.map, settings)
+        self._onward = Onward(loaded.map, settings, state)
         self._candidates, self._merged = Candidates(state), MergedRecords(state)
 
     def ways(self, candidate: DuplicateCandidate) -> frozenset[Way]:
