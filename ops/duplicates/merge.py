@@ -12,7 +12,7 @@ from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
 from sorbus.identity.crosswalk import Crosswalk
-from sorbus.identity.merged import Merged, MergedRecords, Way
+from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
 from sorbus.map.load import LoadedMap
 from sorbus.ops.decision import Onward
 from sorbus.settings import Settings
@@ -84,7 +84,7 @@ class MergeDesk:
         except SorbusError as error:
             self._merged.failed(one, str(error))
             return one.survivor
-        self._merged.done(one, "sorbus")
+        self._merged.done(one, SORBUS)
         if left != one.survivor:
             self._merged.moved(one, left)
             self._follow(crosswalk, one, left)

@@ -33,14 +33,18 @@ def trace(
 
     Examples: sorbus trace customer 4711; sorbus trace customer 4711 --no-targets --json | jq '.moments[].what'
     """
+    from sorbus.drift.watch import has_state
     from sorbus.ops.trace.trace import trace_record
     from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
+    from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     if show_personal:
         note_shown("trace", record=f"{data_type} {id}")
-    found = trace_record(loaded, Settings(), data_type, id, asks_targets=targets, show_personal=show_personal)
+    settings = Settings()
+    state = State.of(loaded.map.topic_prefix) if has_state(settings) else None
+    found = trace_record(loaded, settings, state, data_type, id, asks_targets=targets, show_personal=show_personal)
     if as_json:
         typer.echo(json.dumps(as_object(found), ensure_ascii=False))
     else:

@@ -10,6 +10,7 @@ from typing import cast
 from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
+from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.conflict.store import ALL, Conflict, Conflicts
@@ -27,6 +28,7 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.room import waiting_of
 
+_MOST = 1000
 _ERASURES = (Path(__file__).parent / "sql" / "erasures.sql").read_bytes()
 
 
@@ -57,6 +59,7 @@ class History:
                 ("conflicts", self._conflicts),
                 ("drift findings", self._drift),
                 ("erasures", self._erasures),
+                ("the audit trail", self._audit),
             ]
         moments: list[Moment] = []
         problems = []
@@ -118,7 +121,7 @@ class History:
     def _conflicts(self) -> Iterator[Moment]:
         assert self._state is not None
         mask = ConflictMask(self._loaded)
-        for found in Conflicts(self._state, None, self._data_type).page(ALL, id=self._id, most=1000):
+        for found in Conflicts(self._state, None, self._data_type).page(ALL, id=self._id, most=_MOST):
             one: Conflict = found if self._show_personal else mask(found)
             subject, changes = str(one.number), {one.field: _plain([one.theirs, one.ours])}
             what = f"{one.field} was changed by hand in {one.external_id}; its owner has another value ({one.state})"
@@ -134,6 +137,15 @@ class History:
             if one.data_type == self._data_type and one.severity == "held":
                 what = f"the source has changed: {one.words}; records that it touches are held"
                 yield Moment(one.first_seen, "drift", one.system, what, subject=str(one.number))
+
+    def _audit(self) -> Iterator[Moment]:
+        assert self._state is not None
+        wanted = AuditFilter(data_type=self._data_type, record=self._id)
+        for one in AuditTrail(self._state).page(most=_MOST, filter=wanted):
+            if one.subject_kind in ("duplicate", "conflict") and one.action != "show personal values":
+                continue  # told with the question itself
+            reason = f" ({one.reason})" if one.reason else ""
+            yield Moment(one.at, "audit", f"{one.subject_kind} {one.subject}", f"{one.who}: {one.action}{reason}")
 
     def _erasures(self) -> Iterator[Moment]:
         assert self._state is not None

@@ -9,7 +9,6 @@ from sorbus.bus.intake import take_in
 from sorbus.bus.names import Names
 from sorbus.bus.record import messages_of
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.drift.watch import has_state
 from sorbus.errors import SorbusError
 from sorbus.map.load import LoadedMap
 from sorbus.mapping.failure import closest
@@ -43,13 +42,14 @@ class Trace:
 def trace_record(
     loaded: LoadedMap,
     settings: Settings,
+    state: State | None,
     data_type: str,
     id: str,
     *,
     asks_targets: bool = True,
     show_personal: bool = False,
 ) -> Trace:
-    """Asks everybody. SorbusError only for a data type that the map doesn't have."""
+    """Asks everybody; `state` None: there is none. SorbusError only for a data type that the map doesn't have."""
     if data_type not in loaded.map.data_types:
         raise SorbusError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
     names = Names(loaded.map.topic_prefix)
@@ -63,7 +63,6 @@ def trace_record(
         delivery = taken.deliveries[-1] if taken.deliveries else None
     except SorbusError as error:
         problems.append(f"its topic: {error}")
-    state = State.of(loaded.map.topic_prefix) if has_state(settings) else None
     moments, unasked = History(loaded, settings, state, data_type, id, show_personal=show_personal).read()
     targets = target_states(loaded, data_type, delivery, show_personal=show_personal) if asks_targets else []
     return Trace(

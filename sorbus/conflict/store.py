@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from sorbus.api.interface import Json
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.identity.sent import from_text, to_text
 from sorbus.state.database import State
@@ -148,16 +149,36 @@ class Conflicts:
 
     def decide(self, number: int, choice: Choice, *, who: str, reason: str) -> Conflict:
         """Writes down what a person decided; it may be changed until it is carried out. SorbusError if it is over."""
-        if not self._run("decide", number=number, choice=choice, who=who, reason=reason):
+        if not self._told("decide", number, choice, who, reason):
             known = self.get(number)
             raise SorbusError(f"conflict {number} is {known.state}: there is nothing left to decide")
         return self.get(number)
 
     def compare(self, number: int, *, who: str, reason: str) -> Conflict:
         """From now on the field of a `rewritten` conflict is compared again. SorbusError if it isn't one."""
-        if not self._run("compare", number=number, who=who, reason=reason):
+        if not self._told("compare", number, "compare", who, reason):
             raise SorbusError(f"conflict {number} is not one of a field that the application writes in its own way")
         return self.get(number)
+
+    def _told(self, name: str, number: int, action: str, who: str, reason: str) -> bool:
+        """Writes down what a person said, in the audit trail too; False if there was nothing to say."""
+        known = self.get(number)
+        with self._state.connection() as connection:
+            values = {"number": number, "choice": action, "who": who, "reason": reason}
+            if connection.execute(_statement(name), values).fetchone() is None:
+                return False
+            AuditTrail(self._state).note_in(
+                connection,
+                who,
+                action,
+                "conflict",
+                str(number),
+                data_type=known.data_type,
+                record=known.id,
+                reason=reason,
+                details={"system": known.system, "field": known.field},
+            )
+        return True
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """By system, data type and state: how many are open, and how many were overwritten within a day."""

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, cast
 
+from pydantic import JsonValue
+
 from sorbus.api.interface import Json
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.identity.match import Candidate, Fields, Matcher, Verdict
 from sorbus.identity.merged import Way
 from sorbus.identity.statements import statement
+from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
 
 Choice = Literal["link", "create"]
@@ -116,6 +120,10 @@ class Candidates:
         """Those that wait for a person, the oldest first."""
         return [_read(row) for row in self._run("open")]
 
+    def page(self, after: int = 0, most: int = 50) -> list[DuplicateCandidate]:
+        """Those that wait, by number; `after`: behind this one."""
+        return [_read(row) for row in self._run("page", after=after, most=most)]
+
     def of_record(self, id: str) -> list[DuplicateCandidate]:
         """Those about one record of this data type, in whatever state and system."""
         return [_read(row) for row in self._run("of_record", id=id)]
@@ -137,9 +145,12 @@ class Candidates:
         SorbusError if there is no such candidate, or it is done.
         """
         values = {"choice": decision.choice, "external_id": decision.external_id, "who": who, "reason": reason}
-        rows = self._run("decide", number=number, noted=decision.choice, **values)
-        if rows:
-            return _read(rows[0])
+        with self._state.connection() as connection:
+            row = connection.execute(
+                statement("duplicates_decide"), {"number": number, "noted": decision.choice, **values}
+            ).fetchone()
+            if row is not None:
+                return self._noted(connection, _read(row), decision.choice, who, reason, [])
         raise self._undecidable(number)
 
     def merge(
@@ -154,9 +165,33 @@ class Candidates:
             ).fetchone()
             if decided is not None:
                 connection.execute(statement("merged_put"), {**values, "others": list(others), "way": way})
-        if decided is None:
-            raise self._undecidable(number)
-        return _read(decided)
+                return self._noted(connection, _read(decided), "merge", who, reason, others)
+        raise self._undecidable(number)
+
+    def _noted(
+        self,
+        connection: Connection,
+        decided: DuplicateCandidate,
+        action: str,
+        who: str,
+        reason: str,
+        others: Collection[str],
+    ) -> DuplicateCandidate:
+        """Writes the decision into the audit trail, too; the decided candidate."""
+        external_id = decided.decision.external_id if decided.decision else None
+        details: dict[str, JsonValue] = {"system": decided.system, "external_id": external_id, "merged": [*others]}
+        AuditTrail(self._state).note_in(
+            connection,
+            who,
+            action,
+            "duplicate",
+            str(decided.number),
+            data_type=decided.data_type,
+            record=decided.id,
+            reason=reason,
+            details={name: value for name, value in details.items() if value},
+        )
+        return decided
 
     def excluded(self, id: str, external_ids: Collection[str]) -> set[str]:
         """Those that a person has said are not `id`, or are merged into another: they are no candidates. One query."""

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.identity.statements import statement
 from sorbus.state.database import State
 
 Way = Literal["merge", "delete", "person"]
+SORBUS = "sorbus"
+"""Who did what no person did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,21 @@ class MergedRecords:
 
     def done(self, one: Merged, who: str) -> None:
         """It is gone there. SorbusError if it wasn't due."""
-        values = {**_key(one), "who": who}
-        if not self._state.run(statement("merged_done"), values):
-            raise SorbusError(
-                f"{one.external_id} in {one.system} isn't due to be merged; see `sorbus duplicates merges`"
+        with self._state.connection() as connection:
+            row = connection.execute(statement("merged_done"), {**_key(one), "who": who}).fetchone()
+            if row is None:
+                raise SorbusError(f"{one.external_id} in {one.system} isn't due; see `sorbus duplicates merges --all`")
+            if who == SORBUS:
+                return
+            AuditTrail(self._state).note_in(
+                connection,
+                who,
+                "merged by hand",
+                "duplicate",
+                str(one.candidate),
+                data_type=one.data_type,
+                record=one.id,
+                details={"system": one.system, "external_id": one.external_id, "survivor": one.survivor},
             )
 
     def failed(self, one: Merged, problem: str) -> None:

@@ -1,0 +1,67 @@
+"""One record's trace: what happened to it in order of time, and what each target has of it now."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.frame import Section, console_of, needs, person_of, render
+from sorbus.ops.console.values import note_values, text_of
+from sorbus.ops.trace.trace import trace_record
+
+LONGEST_ID = 500
+section = Section("Trace", "/trace")
+
+
+def show(request: Request) -> Response:
+    """The form, and below it the record that it names; targets are asked only where the address says so."""
+    return _page(request, asks_targets=request.query_params.get("targets") == "1", is_shown=False)
+
+
+@needs(Role.operator)
+def show_values(request: Request) -> Response:
+    """The same with personal values in the clear, which is noted."""
+    asked = request.query_params
+    data_type, id = asked.get("type", ""), asked.get("id", "")
+    note_values(request, "record", f"{data_type} {id}", data_type, id)
+    return _page(request, asks_targets=True, is_shown=True)
+
+
+def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
+    console, asked = console_of(request), request.query_params
+    data_types = list(console.loaded.map.data_types)
+    data_type, id = asked.get("type", data_types[0] if data_types else ""), asked.get("id", "")
+    if len(id) > LONGEST_ID or (id and data_type not in data_types):
+        raise HTTPException(404, "the map has no such data type, or the id is longer than any")
+    found = None
+    if id:
+        found = trace_record(
+            console.loaded,
+            console.settings,
+            console.state,
+            data_type,
+            id,
+            asks_targets=asks_targets,
+            show_personal=is_shown,
+        )
+    return render(
+        request,
+        "trace.html",
+        data_types=data_types,
+        data_type=data_type,
+        id=id,
+        found=found,
+        asks_targets=asks_targets,
+        is_shown=is_shown,
+        query=urlencode({"type": data_type, "id": id}),
+        may_act=person_of(request).may(Role.operator),
+        text=text_of,
+    )
+
+
+routes = [Route("/trace", show, methods=["GET"]), Route("/trace", show_values, methods=["POST"])]
