@@ -49,9 +49,7 @@ def trace(
         typer.echo(json.dumps(as_object(found), ensure_ascii=False))
     else:
         _print(found)
-    needs_someone = [one for one in found.targets if one.preview and one.preview.action in ("ask", "hold", "refuse")]
-    is_open = any(one.kind == "letter" for one in found.moments)
-    raise typer.Exit(ExitCode.FINDINGS if needs_someone or is_open or not found.is_known else ExitCode.FINE)
+    raise typer.Exit(ExitCode.FINDINGS if found.needs_someone or not found.is_known else ExitCode.FINE)
 
 
 def _print(found: Trace) -> None:
@@ -67,8 +65,8 @@ def _print(found: Trace) -> None:
     if not found.is_known:
         console.print("Nothing is known of it: see the id at its owner.")
     for one in found.moments:
-        when = f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        console.print(f"{when}  [cyan]{one.kind:9}[/]  {escape(one.where)}: {escape(one.what)}")
+        when, still = f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}", " [bold](open)[/]" if one.is_open else ""
+        console.print(f"{when}  [cyan]{one.kind:9}[/]  {escape(one.where)}: {escape(one.what)}{still}")
         for name, value in one.changes.items():
             was, now = value if isinstance(value, list) else (None, value)
             console.print(f"{'':32}{escape(name)}: {escape(_text(was))} -> {escape(_text(now))}")

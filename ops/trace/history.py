@@ -14,8 +14,11 @@ from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.conflict.store import ALL, Conflict, Conflicts
+from sorbus.deadletter import DeadLetter
+from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.private import LetterMask
 from sorbus.dlq.review import open_letters
+from sorbus.dlq.store import Letters
 from sorbus.drift.store import DriftStore
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
@@ -73,16 +76,32 @@ class History:
         return moments, problems
 
     def _letters(self) -> Iterator[Moment]:
+        """From the index, with their whole life; without a state only the open ones, from their topic."""
         names = Names(self._loaded.map.topic_prefix)
         mask = LetterMask(self._loaded, SchemaBook(self._settings, names, [self._loaded.schema(self._data_type)]))
-        for letter in open_letters(self._settings, names, [self._data_type]):
-            if letter.record_id.decode(errors="replace") != self._id:
-                continue
-            shown = letter if self._show_personal else mask.letter(letter)
-            where = shown.flow or f"from {shown.system}"
-            times = f", tried {shown.attempts} times" if shown.attempts > 1 else ""
-            what = f"an open dead letter{times}: {shown.words or shown.message}"
-            yield Moment(datetime.fromtimestamp(shown.first_at / 1e6, UTC), "letter", where, what, subject=shown.id)
+        if self._state is None:
+            for letter in open_letters(self._settings, names, [self._data_type]):
+                if letter.record_id.decode(errors="replace") == self._id:
+                    yield self._written(letter, mask, is_open=True)
+            return
+        index = LetterIndex(self._state, self._settings, names, [self._data_type])
+        try:
+            index.catch_up()
+        finally:
+            index.close()
+        for known in Letters(self._state).of_record(self._data_type, self._id):
+            yield self._written(known.dead, mask, is_open=known.state == "open")
+            if known.state != "open":
+                newer = f" by version {known.superseded_by}" if known.superseded_by is not None else ""
+                where = known.dead.flow or f"from {known.dead.system}"
+                yield Moment(known.state_at, "letter", where, f"the dead letter: {known.state}{newer}", {}, known.id)
+
+    def _written(self, letter: DeadLetter, mask: LetterMask, *, is_open: bool) -> Moment:
+        shown = letter if self._show_personal else mask.letter(letter)
+        times = f", tried {shown.attempts} times" if shown.attempts > 1 else ""
+        what = f"became a dead letter{times}: {shown.words or shown.message}"
+        at = datetime.fromtimestamp(shown.first_at / 1e6, UTC)
+        return Moment(at, "letter", shown.flow or f"from {shown.system}", what, {}, shown.id, is_open)
 
     def _links(self) -> Iterator[Moment]:
         assert self._state is not None
@@ -112,7 +131,7 @@ class History:
             subject = str(one.number)
             maybe = ", ".join(doubt.external_id for doubt in one.doubts)
             what = f"may be there already{f' as {maybe}' if maybe else ''}: {one.why}"
-            yield Moment(one.found_at, "duplicate", one.system, what, subject=subject)
+            yield Moment(one.found_at, "duplicate", one.system, what, {}, subject, one.state == "open")
             for entry in candidates.audit(one.number):
                 reason = f" ({entry.reason})" if entry.reason else ""
                 decided = f"{entry.who}: {entry.what} {entry.external_id or ''}".rstrip()
@@ -125,7 +144,7 @@ class History:
             one: Conflict = found if self._show_personal else mask(found)
             subject, changes = str(one.number), {one.field: _plain([one.theirs, one.ours])}
             what = f"{one.field} was changed by hand in {one.external_id}; its owner has another value ({one.state})"
-            yield Moment(one.found_at, "conflict", one.system, what, changes, subject)
+            yield Moment(one.found_at, "conflict", one.system, what, changes, subject, one.state == "open")
             if one.decided_at is not None and one.decided_by not in (None, "sorbus"):
                 reason = f" ({one.reason})" if one.reason else ""
                 yield Moment(one.decided_at, "conflict", one.system, f"{one.decided_by} decided{reason}", {}, subject)

@@ -12,7 +12,10 @@ Kind = Literal["event", "letter", "waiting", "duplicate", "conflict", "crosswalk
 
 
 class Moment(NamedTuple):
-    """One thing that happened: `what` in a sentence; `changes`: field -> [before, after]; `subject` names its page."""
+    """One thing that happened: `what` in a sentence; `changes`: field -> [before, after]; `subject` names its page.
+
+    `is_open`: it still waits for a person.
+    """
 
     at: datetime
     kind: Kind
@@ -20,3 +23,4 @@ class Moment(NamedTuple):
     what: str
     changes: Mapping[str, JsonValue] = {}
     subject: str = ""
+    is_open: bool = False

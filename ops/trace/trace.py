@@ -34,6 +34,14 @@ class Trace:
     problems: Sequence[str]
 
     @property
+    def needs_someone(self) -> bool:
+        """Whether something of it waits for a person."""
+        asks = ("ask", "hold", "refuse")
+        return any(one.is_open for one in self.moments) or any(
+            one.preview is not None and one.preview.action in asks for one in self.targets
+        )
+
+    @property
     def is_known(self) -> bool:
         """Whether anything at all is known of it."""
         return bool([one for one in self.moments if one.kind != "drift"])

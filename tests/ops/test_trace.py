@@ -77,7 +77,7 @@ def test_all_that_happened_on_the_way_is_told_in_order(line: Line, state: State,
     assert all(before["at"] <= after["at"] for before, after in pairwise(found))
     said = "\n".join(one["what"] for one in found)
     for words in (
-        "an open dead letter",
+        "became a dead letter",
         "may be there already as X2, X1",
         "Sales: link X1 (same thing)",
         "it is X1 there",
