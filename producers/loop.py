@@ -187,7 +187,7 @@ class ProduceLoop:
             except (Unfinished, TransientError) as error:
                 self._wait_for(error, producer, publisher)
                 continue
-            if self._faults:
+            if self._health.waiting() is not None:
                 self._faults = 0
                 self._health.ready()
             if ear is not None:
@@ -215,7 +215,10 @@ class ProduceLoop:
                     producer.reread(data_type, ids)
 
     def _wait_for(self, error: Unfinished | TransientError, producer: Producer, publisher: Publisher) -> None:
-        """What has been read goes out; then it waits. Faults of a source that isn't a poll are the session's end."""
+        """What has been read goes out; then it waits. Faults of a source that isn't a poll are the session's end.
+
+        A poll that may not ask yet is at work; a stream that hasn't begun isn't ready.
+        """
         if isinstance(error, TransientError) and not isinstance(producer, Remembers):
             raise error
         self._commit(producer, publisher)
@@ -223,6 +226,9 @@ class ProduceLoop:
             self._faults += 1
             self._back_off(error, self._faults)
         else:
+            if not isinstance(producer, Remembers) and str(error) != self._health.waiting():
+                self._health.ready(str(error))
+                _log.info("%s: %s", self._system, error)
             self._pause(min(error.retry_after, _LONGEST_PAUSE))
         if self._ear is not None:
             self._ear.listen(0.0)

@@ -130,7 +130,10 @@ class Producer(Protocol):
         """
 
     def read(self, wait: float) -> Batch | None:
-        """The next batch; None when nothing came within `wait` seconds. TransientError: close, back off, open again."""
+        """The next batch; None when nothing came within `wait` seconds. TransientError: close, back off, open again.
+
+        Unfinished, after `wait` seconds: it can't begin yet (a lock, a limit), says why, and is to be asked again.
+        """
 
     def confirm(self, position: Position) -> None:
         """Everything up to `position` is safely on the bus: the source may forget it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Sequence
 
+import psycopg
 from psycopg import sql
 
 from sorbus.connector import Change, Reject
-from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.producers.postgres.asked import Asked
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.fetch import add_item, child_oids, oids_of
 from sorbus.producers.postgres.layout import TextRow, record_id
@@ -15,48 +19,93 @@ from sorbus.producers.postgres.layout import TextRow, record_id
 _UNESCAPED = {98: b"\b", 102: b"\f", 110: b"\n", 114: b"\r", 116: b"\t", 118: b"\v"}
 
 
-def copy_records(
-    connection: PostgresConnection,
-    snapshot: str,
-    capture: Capture,
-    after: Key | None,
-    version: int,
-    occurred_at: int,
-) -> Iterator[tuple[Key, Change | Reject]]:
+class RecordCopy:
     """Every record whose key comes after `after`, in the key's order, as `snapshot` (exported) sees it."""
-    with postgres_errors(f"copying {capture.name}"):
-        size = len(capture.key)
-        columns = capture.columns()
-        oids = oids_of(capture, columns)
-        layout = capture.layout("", oids)
-        children = [_ChildCursor(connection, snapshot, capture, child, after) for child in capture.children]
-        session = _at_snapshot(connection, snapshot, capture.name)
+
+    def __init__(self, connection: PostgresConnection, snapshot: str, capture: Capture, after: Key | None) -> None:
+        self._capture = capture
+        self._columns = capture.columns()
+        self._rows: _Rows | None = None
+        self._children: list[_ChildRows] = []
         try:
-            for row in _copy(session, _records_query(capture, columns, after)):
-                key = tuple(row[:size])
-                id = record_id(key)
-                if not children:
-                    yield key, capture.make(layout, oids, row, id, version, occurred_at)
-                    continue
-                items: dict[str, list[bytes]] = {}
-                bad: Reject | None = None
-                for child in children:
-                    found = child.take(key)
-                    if isinstance(found, Reject):
-                        bad = found
-                    else:
-                        items[child.name] = found
-                if bad is not None:
-                    yield key, bad._replace(id=id, version=version, occurred_at=occurred_at)
+            query = _records_query(capture, self._columns, after)
+            self._rows = _Rows(connection, snapshot, capture.name, query)
+            for child in capture.children:
+                self._children.append(_ChildRows(connection, snapshot, capture, child, after))
+        except BaseException:
+            self.close()
+            raise
+
+    def has_begun(self, wait: float) -> bool:
+        """Whether the server has given the first rows within `wait` seconds: locks and sorts come before them."""
+        end = time.monotonic() + wait
+        assert self._rows is not None
+        parts = [self._rows, *(child.rows for child in self._children)]
+        return all(part.has_begun(max(0.0, end - time.monotonic())) for part in parts)
+
+    def records(self, version: int, occurred_at: int) -> Iterator[tuple[Key, Change | Reject]]:
+        """The records, each with its key, once it has begun."""
+        assert self._rows is not None
+        capture, size = self._capture, len(self._capture.key)
+        oids = oids_of(capture, self._columns)
+        layout = capture.layout("", oids)
+        for row in self._rows:
+            key = tuple(row[:size])
+            id = record_id(key)
+            if not self._children:
+                yield key, capture.make(layout, oids, row, id, version, occurred_at)
+                continue
+            items: dict[str, list[bytes]] = {}
+            bad: Reject | None = None
+            for child in self._children:
+                found = child.take(key)
+                if isinstance(found, Reject):
+                    bad = found
                 else:
-                    yield key, capture.make(layout, oids, row, id, version, occurred_at, items)
-        finally:
-            session.close()
-            for child in children:
-                child.close()
+                    items[child.name] = found
+            if bad is not None:
+                yield key, bad._replace(id=id, version=version, occurred_at=occurred_at)
+            else:
+                yield key, capture.make(layout, oids, row, id, version, occurred_at, items)
+
+    def close(self) -> None:
+        """Leaves the snapshot, finished or not."""
+        for rows in (self._rows, *(child.rows for child in self._children)):
+            if rows is not None:
+                rows.close()
 
 
-class _ChildCursor:
+class _Rows:
+    """A query's rows, as COPY's text format has them, in a session of their own at the snapshot."""
+
+    def __init__(self, connection: PostgresConnection, snapshot: str, what: str, query: sql.Composed) -> None:
+        self._doing = f"copying {what}"
+        self._session = connect(connection, f"copy {what}")
+        try:
+            with postgres_errors(self._doing):
+                self._session.execute("set transaction isolation level repeatable read read only")
+                self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
+                self._asked = Asked(self._session, sql.SQL("copy ({}) to stdout").format(query))
+        except BaseException:
+            self._session.close()
+            raise
+
+    def has_begun(self, wait: float) -> bool:
+        with postgres_errors(self._doing):
+            return self._asked.has_begun(wait)
+
+    def __iter__(self) -> Iterator[TextRow]:
+        with postgres_errors(self._doing):
+            for line in self._asked.lines():
+                yield split_line(line)
+
+    def close(self) -> None:
+        with contextlib.suppress(psycopg.Error):  # the connection is closed all the same
+            self._asked.cancel()
+        self._session.close()
+
+
+class _ChildRows:
     """Walks a list field's table beside the record's, in the same key order and snapshot."""
 
     def __init__(
@@ -68,35 +117,22 @@ class _ChildCursor:
         names = capture.child_columns(child)
         self._oids = child_oids(child, names)
         self._layout = capture.layout(self.name, self._oids)
-        self._session = _at_snapshot(connection, snapshot, f"{capture.name} {self.name}")
-        self._rows = _copy(self._session, _items_query(capture, child, names, after))
-        self._next = next(self._rows, None)
+        query = _items_query(capture, child, names, after)
+        self.rows = _Rows(connection, snapshot, f"{capture.name} {self.name}", query)
+        self._left = iter(self.rows)
+        self._next: TextRow | None = ()
 
     def take(self, key: Key) -> list[bytes] | Reject:
         """The encoded items of the record `key`."""
         found: dict[str, list[bytes] | Reject] = {}
+        if self._next == ():  # nothing read yet
+            self._next = next(self._left, None)
         while self._next is not None and tuple(self._next[: self._size]) == key:
             values = self._next[self._size :]
             item = self._capture.make(self._layout, self._oids, values, b"", 0, 0)
             add_item(found, self._child, item)
-            self._next = next(self._rows, None)
+            self._next = next(self._left, None)
         return found.get(self.name, [])
-
-    def close(self) -> None:
-        self._session.close()
-
-
-def _at_snapshot(connection: PostgresConnection, snapshot: str, what: str) -> Connection:
-    session = connect(connection, f"copy {what}")
-    session.execute("set transaction isolation level repeatable read read only")
-    session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
-    return session
-
-
-def _copy(session: Connection, query: sql.Composed) -> Iterator[TextRow]:
-    with session.cursor() as cursor, cursor.copy(sql.SQL("copy ({}) to stdout").format(query)) as copy:
-        for line in copy:
-            yield split_line(bytes(line))
 
 
 def split_line(line: bytes) -> list[bytes | None]:

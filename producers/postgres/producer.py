@@ -5,12 +5,12 @@ from __future__ import annotations
 import collections
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Reject, Resource, Step, Sweep
+from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Resource, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, PermanentError, TransientError
 from sorbus.map.timing import parse_duration
@@ -19,17 +19,18 @@ from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
-from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES, Collector
-from sorbus.producers.postgres.copy import copy_records
+from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.fetch import Fetched, fetch
+from sorbus.producers.postgres.first_copy import FirstCopy
 from sorbus.producers.postgres.layout import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
 from sorbus.producers.postgres.publication import lapse, memberships
 from sorbus.producers.postgres.slot import (
+    SlotMaking,
+    Snapshot,
     advice,
     connect_replication,
-    create_slot,
     drop_slot,
     loss,
     plan_source,
@@ -37,7 +38,7 @@ from sorbus.producers.postgres.slot import (
     slot_name,
     tables_of,
 )
-from sorbus.producers.postgres.state import Copying, State
+from sorbus.producers.postgres.state import State
 from sorbus.producers.postgres.stream import ReplicationStream
 
 _IDLE_STORE = _ASK_PUBLICATION = 10.0
@@ -62,7 +63,7 @@ class PostgresProducer:
         self._replication: Session | None = None
         self._stream: ReplicationStream | None = None
         self._collector: Collector | None = None
-        self._copy: Iterator[Batch] | None = None
+        self._copy: FirstCopy | None = None
         self._captures: list[Capture] = []
         self._drift: DriftWatch | None = None
         self._again: dict[str, dict[bytes, None]] = {}
@@ -127,11 +128,15 @@ class PostgresProducer:
         self._again.setdefault(data_type, {}).update(dict.fromkeys(ids))
 
     def read(self, wait: float) -> Batch | None:
-        """The next batch of the first copy or the stream; None when nothing came within `wait` seconds."""
+        """The next batch of the first copy or the stream; None when nothing came within `wait` seconds.
+
+        Unfinished while the first copy waits for other people's transactions and locks.
+        """
         if self._copy is not None:
-            batch = next(self._copy, None)
-            if batch is not None:
+            batch = self._copy.read(wait)
+            if self._copy.state is None:
                 return batch
+            self._start_stream(self._copy.state)
             self._copy = None
         return self._read_stream(wait)
 
@@ -156,6 +161,8 @@ class PostgresProducer:
 
     def close(self) -> None:
         """Leaves the slot where it is; nothing is confirmed."""
+        if self._copy is not None:
+            self._copy.close()
         self._copy = self._stream = None
         self._again.clear()
         if self._drift is not None:
@@ -203,14 +210,20 @@ class PostgresProducer:
 
     def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
         drop_slot(side, self._name)
-        self._replication, snapshot = create_slot(self._connection, self._name, temporary=False)
-        point = snapshot.consistent_point
-        if state is None:
-            state = State(server, point, point, named=self._named())
-        else:
-            state = replace(state, server=server, lsn=point, version=max(state.version, point), transaction=0, done=0)
-        state = replace(state, published=self._published)
-        self._copy = self._copy_batches(state, snapshot.name)
+
+        def begin(snapshot: Snapshot) -> State:
+            found = state or State(server, snapshot.consistent_point, snapshot.consistent_point, named=self._named())
+            return replace(
+                found,
+                server=server,
+                lsn=snapshot.consistent_point,
+                version=max(found.version, snapshot.consistent_point),
+                transaction=0,
+                done=0,
+                published=self._published,
+            )
+
+        self._begin_copy(SlotMaking(self._connection, self._name, temporary=False), begin)
 
     def _go_on(self, state: State) -> None:
         state = replace(state, named=self._named(), published=self._published)
@@ -219,11 +232,14 @@ class PostgresProducer:
             self._replication.close()
             self._replication = self._stream = None
         if state.copying or state.recopy or names - set(state.copied):
-            session, snapshot = create_slot(self._connection, f"{self._name[:55]}_copy", temporary=True)
-            self._replication = session
-            self._copy = self._copy_batches(state, snapshot.name)
+            making = SlotMaking(self._connection, f"{self._name[:55]}_copy", temporary=True)
+            self._begin_copy(making, lambda _: state)
         else:
             self._start_stream(state)
+
+    def _begin_copy(self, making: SlotMaking, begin: Callable[[Snapshot], State]) -> None:
+        self._replication = making.session
+        self._copy = FirstCopy(self._connection, self._captures, making, begin, self._expected)
 
     def _start_stream(self, state: State) -> None:
         if self._replication is not None:
@@ -235,6 +251,8 @@ class PostgresProducer:
 
     def _fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
         with connect(self._connection, "fetch") as session:
+            session.execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
+            session.commit()
             yield from fetch(session, capture, keys, after)
 
     def _refresh(self, capture: Capture) -> None:
@@ -260,55 +278,6 @@ class PostgresProducer:
                 _log.warning("%s: records of %s can't be read again: %s", self._system.name, data_type, error)
                 return
             collector.again(capture, keys)
-
-    def _copy_batches(self, state: State, snapshot: str) -> Iterator[Batch]:
-        for capture in self._captures:
-            again = capture.name in state.recopy
-            under_way = state.copying is not None and state.copying.data_type == capture.name
-            if capture.name in state.copied and not again and not under_way:
-                continue
-            if not under_way:
-                state = replace(state, version=state.version + 1)
-                state = replace(state, copying=Copying(capture.name, state.version, sweep=again))
-            for batch, moved in self._copy_one(capture, state, snapshot):
-                state = moved
-                yield batch
-        self._start_stream(state)
-
-    def _copy_one(self, capture: Capture, state: State, snapshot: str) -> Iterator[tuple[Batch, State]]:
-        copying = state.copying
-        assert copying is not None
-        now, expected = time.time_ns() // 1000, self._expected(capture)
-        after = None if copying.after is None else tuple(None if t is None else t.encode() for t in copying.after)
-        changes: list[Change] = []
-        rejects: list[Reject] = []
-        size = 0
-        for key, made in copy_records(self._connection, snapshot, capture, after, copying.version, now):
-            if isinstance(made, Reject):
-                rejects.append(made)
-            else:
-                changes.append(made)
-                size += len(made.data or b"")
-            if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
-                last = tuple(None if part is None else part.decode() for part in key)
-                copying = replace(copying, after=last, records=copying.records + len(changes) + len(rejects))
-                state = replace(state, copying=copying)
-                progress = (capture.name, copying.records, max(expected, copying.records))
-                yield Batch(changes, rejects, (), state.to_position(), False, progress), state
-                changes, rejects, size = [], [], 0
-        records = copying.records + len(changes) + len(rejects)
-        if copying.sweep and (changes or rejects):
-            state = replace(state, copying=replace(copying, after=copying.after))
-            yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records)), state
-            changes, rejects = [], []
-        sweeps = [Sweep(capture.name, copying.version, now, spares_rejected=True)] if copying.sweep else []
-        state = replace(
-            state,
-            copying=None,
-            copied=tuple(dict.fromkeys((*state.copied, capture.name))),
-            recopy=tuple(name for name in state.recopy if name != capture.name),
-        )
-        yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records)), state
 
     def _expected(self, capture: Capture) -> int:
         assert self._side is not None

@@ -13,6 +13,7 @@ from sorbus.errors import TransientError
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
 from sorbus.postgres.statement import statement_step
+from sorbus.producers.postgres.asked import Asked
 from sorbus.producers.postgres.capture import Capture, open_captures
 from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
 from sorbus.producers.postgres.publication import publication_statement
@@ -55,22 +56,35 @@ def read_slot(connection: Connection, name: str) -> Slot | None:
     return Slot(None if pid is None else int(str(pid)), parse_lsn(str(confirmed or "0/0")), str(status), int(str(lag)))
 
 
-def create_slot(connection: PostgresConnection, name: str, *, temporary: bool) -> tuple[Connection, Snapshot]:
-    """Makes a slot and exports its snapshot, which lives as long as the returned connection does nothing else.
+class SlotMaking:
+    """A slot that is being made: the server waits for the transactions that run at that moment to end, however long.
 
-    It waits for the transactions that run at that moment to end.
+    The snapshot lives as long as `session` does nothing else.
     """
-    session = connect_replication(connection, name)
-    kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
-    command = sql.SQL("CREATE_REPLICATION_SLOT {} " + kind + " pgoutput EXPORT_SNAPSHOT").format(sql.Identifier(name))
-    try:
+
+    def __init__(self, connection: PostgresConnection, name: str, *, temporary: bool) -> None:
+        self._name = name
+        self.session = connect_replication(connection, name)
+        kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
+        command = sql.SQL("CREATE_REPLICATION_SLOT {} " + kind + " pgoutput EXPORT_SNAPSHOT")
         with postgres_errors(f"making the replication slot {name}"):
-            row = session.execute(command).fetchone()
-    except BaseException:
-        session.close()
-        raise
-    assert row is not None
-    return session, Snapshot(parse_lsn(str(row[1])), str(row[2]))
+            self._asked = Asked(self.session, command.format(sql.Identifier(name)))
+
+    def snapshot(self, wait: float) -> Snapshot | None:
+        """What the new slot gives; None when it isn't made within `wait` seconds."""
+        with postgres_errors(f"making the replication slot {self._name}"):
+            answer = self._asked.answer(wait)
+        if answer is None:
+            return None
+        point, name = answer.get_value(0, 1), answer.get_value(0, 2)
+        assert point is not None
+        assert name is not None
+        return Snapshot(parse_lsn(point.decode()), name.decode())
+
+    def cancel(self) -> None:
+        """Gives up what is not made yet; what is made stays."""
+        with postgres_errors(f"giving up the replication slot {self._name}"):
+            self._asked.cancel()
 
 
 def connect_replication(connection: PostgresConnection, name: str) -> Connection:

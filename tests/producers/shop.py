@@ -146,11 +146,21 @@ class Tape:
         self.events.append(Event(id, head.version, record, event_id))
 
 
+class Counted(Health):
+    """It also knows how often the loop has come round."""
+
+    rounds = 0
+
+    def beat(self) -> None:
+        self.rounds += 1
+        super().beat()
+
+
 class Running:
     """A produce loop in a thread."""
 
     def __init__(self, loaded: LoadedMap, settings: Settings, system: str) -> None:
-        self.stop, self.health = Stop(), Health()
+        self.stop, self.health = Stop(), Counted()
         self.error: BaseException | None = None
         bound, sources, connector = loaded.system(system, "producer"), loaded.sources(system), loaded.producer(system)
         self.loop = ProduceLoop(

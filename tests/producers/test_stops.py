@@ -14,6 +14,10 @@ from sorbus.schema import AvroType
 from tests.producers.shop import Shop
 
 MakeShop = Callable[..., Shop]
+MAKING = """
+select pid from pg_stat_activity
+where datname = current_database() and query like 'CREATE_REPLICATION_SLOT%' and wait_event_type = 'Lock'
+"""
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
 
 
@@ -25,6 +29,7 @@ def test_while_a_long_transaction_keeps_the_slot_from_being_made(make_shop: Make
         other.execute("insert into items values (2, 'two')")
         wait_until_blocked(shop)
         assert status_after_sigterm(process, shop) == 0
+        assert shop.rows(MAKING) == [], "the server still makes a slot that nobody will use"
     tape = shop.tape("item")
     with shop.producing():
         tape.wait(lambda: set(tape.live()) == {"1", "2"}, "both records")
@@ -32,12 +37,8 @@ def test_while_a_long_transaction_keeps_the_slot_from_being_made(make_shop: Make
 
 def wait_until_blocked(shop: Shop) -> None:
     """Until the server waits for other transactions before it makes the slot."""
-    query = (
-        "select pid from pg_stat_activity where datname = current_database()"
-        " and query like 'CREATE_REPLICATION_SLOT%' and wait_event_type = 'Lock'"
-    )
     end = time.monotonic() + 60
-    while not shop.rows(query):
+    while not shop.rows(MAKING):
         assert time.monotonic() < end, f"nobody makes a slot:\n{shop.log.read_text()}"
         time.sleep(0.05)
 

@@ -1,0 +1,110 @@
+"""The first copy as batches: every data type that is due, from the snapshot of a slot that is made for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+
+from sorbus.connector import Batch, Change, Reject, Sweep
+from sorbus.errors import Unfinished
+from sorbus.postgres.connection import PostgresConnection
+from sorbus.producers.postgres.capture import Capture
+from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES
+from sorbus.producers.postgres.copy import RecordCopy
+from sorbus.producers.postgres.slot import SlotMaking, Snapshot
+from sorbus.producers.postgres.state import Copying, State
+
+Steps = Generator[Batch | str, None, State]
+"""Batches, and in between what it waits for; then the state to go on from."""
+
+
+class FirstCopy:
+    """Copies until `state` says where the stream goes on."""
+
+    def __init__(
+        self,
+        connection: PostgresConnection,
+        captures: Sequence[Capture],
+        making: SlotMaking,
+        begin: Callable[[Snapshot], State],
+        expected: Callable[[Capture], int],
+    ) -> None:
+        """`begin` gives the state to begin with, once the slot is made; `expected` about how many records there are."""
+        self.state: State | None = None
+        self._connection, self._captures, self._making = connection, captures, making
+        self._begin, self._expected = begin, expected
+        self._wait = 0.0
+        self._steps = self._copy_due()
+
+    def read(self, wait: float) -> Batch | None:
+        """The next batch; None at the end. Unfinished, after `wait` seconds, while the server lets us wait."""
+        self._wait = wait
+        try:
+            step = next(self._steps)
+        except StopIteration as end:
+            self.state = end.value
+            return None
+        if isinstance(step, str):
+            raise Unfinished(step, retry_after=0.0)
+        return step
+
+    def close(self) -> None:
+        """Gives up; a slot that is not made yet isn't made any more."""
+        self._steps.close()
+        self._making.cancel()
+
+    def _copy_due(self) -> Steps:
+        while (snapshot := self._making.snapshot(self._wait)) is None:
+            yield "its replication slot is not made yet: the server waits for the transactions that run just now to end"
+        state = self._begin(snapshot)
+        for capture in self._captures:
+            again = capture.name in state.recopy
+            if state.copying is None or state.copying.data_type != capture.name:
+                if capture.name in state.copied and not again:
+                    continue
+                copying = Copying(capture.name, state.version + 1, sweep=again)
+                state = replace(state, version=copying.version, copying=copying)
+            state = yield from self._copy_one(capture, state, snapshot.name)
+        return state
+
+    def _copy_one(self, capture: Capture, state: State, snapshot: str) -> Steps:
+        copying = state.copying
+        assert copying is not None
+        now, expected = time.time_ns() // 1000, self._expected(capture)
+        after = None if copying.after is None else tuple(None if t is None else t.encode() for t in copying.after)
+        copy = RecordCopy(self._connection, snapshot, capture, after)
+        changes: list[Change] = []
+        rejects: list[Reject] = []
+        size = 0
+        try:
+            while not copy.has_begun(self._wait):
+                yield f"the first copy of {capture.name} has not begun yet: the server waits for a lock, or sorts"
+            for key, made in copy.records(copying.version, now):
+                if isinstance(made, Reject):
+                    rejects.append(made)
+                else:
+                    changes.append(made)
+                    size += len(made.data or b"")
+                if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
+                    last = tuple(None if part is None else part.decode() for part in key)
+                    copying = replace(copying, after=last, records=copying.records + len(changes) + len(rejects))
+                    state = replace(state, copying=copying)
+                    progress = (capture.name, copying.records, max(expected, copying.records))
+                    yield Batch(changes, rejects, (), state.to_position(), False, progress)
+                    changes, rejects, size = [], [], 0
+        finally:
+            copy.close()
+        records = copying.records + len(changes) + len(rejects)
+        if copying.sweep and (changes or rejects):
+            yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records))
+            changes, rejects = [], []
+        sweeps = [Sweep(capture.name, copying.version, now, spares_rejected=True)] if copying.sweep else []
+        state = replace(
+            state,
+            copying=None,
+            copied=tuple(dict.fromkeys((*state.copied, capture.name))),
+            recopy=tuple(name for name in state.recopy if name != capture.name),
+        )
+        yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records))
+        return state
