@@ -17,7 +17,9 @@ from typing import NamedTuple, cast
 
 from confluent_kafka import Consumer, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
+from psycopg import Cursor
 
+from sorbus.audit import AuditTrail
 from sorbus.avro.encode import EPOCH
 from sorbus.bus.kafka import (
     admin,
@@ -33,6 +35,7 @@ from sorbus.bus.kafka import (
 from sorbus.bus.letters import version_in
 from sorbus.bus.names import Names
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
+from sorbus.dlq.closed import Closed, note_closed
 from sorbus.dlq.statements import statement
 from sorbus.postgres.connection import Connection
 from sorbus.settings import Settings
@@ -64,7 +67,7 @@ class LetterIndex:
     """Brings the letters of a map's data types into its state. TransientError and AuthError, of Kafka and the state."""
 
     def __init__(self, state: State, settings: Settings, names: Names, data_types: Iterable[str]) -> None:
-        self._state, self._settings = state, settings
+        self._state, self._settings, self._audit = state, settings, AuditTrail(state)
         self._topics = {names.dead_letters(data_type): data_type for data_type in data_types}
         self._lock = threading.RLock()
         self._reader: Consumer | None = None
@@ -134,7 +137,7 @@ class LetterIndex:
         spot = spot_of(messages[0])
         data_type = self._topics[spot[0]]
         with self._state.connection() as connection:
-            at = _lock(connection, spot)
+            at, is_rebuilding = _lock(connection, spot)
             if at is None or at < offset_of(messages[0]):
                 raise _Moved
             changes = _newest(message for message in messages if offset_of(message) >= at)
@@ -143,7 +146,10 @@ class LetterIndex:
                     statement("open"), [_row(opened, data_type) for opened, _ in changes if opened is not None]
                 )
                 closings = [_closing(closed) for _, closed in changes if closed is not None]
-                cursor.executemany(statement("close"), [one for one in closings if one["how"] != "forgotten"])
+                left = [one for one in closings if one["how"] != "forgotten"]
+                cursor.executemany(statement("close"), left, returning=True)
+                if left and not is_rebuilding:  # what is read once more was told when it happened
+                    note_closed(connection, self._audit, _results(cursor))
                 cursor.executemany(statement("forget"), [one for one in closings if one["how"] == "forgotten"])
             if offset_of(messages[-1]) >= at:
                 _set(connection, spot, offset_of(messages[-1]) + 1)
@@ -151,7 +157,7 @@ class LetterIndex:
     def _move(self, spot: Part, next: int) -> None:
         """Past what is no message, or only to say that somebody has looked."""
         with self._state.connection() as connection:
-            at = _lock(connection, spot)
+            at, _ = _lock(connection, spot)
             if at is None:
                 raise _Moved
             _set(connection, spot, max(at, next))
@@ -199,6 +205,14 @@ class LetterIndex:
         return self._reader
 
 
+def _results(cursor: Cursor[tuple[object, ...]]) -> list[Closed]:
+    """What each statement of an executemany gave."""
+    found = [Closed.of(row) for row in cursor.fetchall()]
+    while cursor.nextset():
+        found += [Closed.of(row) for row in cursor.fetchall()]
+    return found
+
+
 def _is_useless(known: _Position | None, topic_id: str, end: int) -> bool:
     if known is None or known.topic_id != topic_id or known.next > end:
         return True
@@ -209,9 +223,10 @@ def _named(spot: Part) -> dict[str, object]:
     return {"topic": spot[0], "partition": spot[1]}
 
 
-def _lock(connection: Connection, spot: Part) -> int | None:
+def _lock(connection: Connection, spot: Part) -> tuple[int | None, bool]:
+    """The position, None if there is none; and whether the topic is being read from its beginning."""
     row = connection.execute(statement("lock"), _named(spot)).fetchone()
-    return None if row is None else cast("int", row[0])
+    return (None, False) if row is None else (cast("int", row[0]), row[1] is not None)
 
 
 def _set(connection: Connection, spot: Part, next: int) -> None:

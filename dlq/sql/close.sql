@@ -9,6 +9,8 @@ with closed as (
         end,
         state_at = %(at)s, superseded_by = %(by)s, frame = null, header_names = '{}', header_values = '{}'
     where id = %(id)s and state in ('open', 'requeueing', 'requeued')
-    returning id
+    returning id, state, data_type, record_id, superseded_by
+), mended as (
+    update letter_edit set frame = null from closed where letter_edit.id = closed.id and frame is not null
 )
-update letter_edit set frame = null from closed where letter_edit.id = closed.id and frame is not null
+select id, state, data_type, record_id, superseded_by from closed

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.kafka import admin, base_config
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.store import LetterFilter, Letters, States
@@ -194,6 +195,23 @@ def test_letters_are_chosen_by_their_state(post: Post, state: State, chosen: Sta
     state.run(b"update letter set state = 'requeued' where id = %s", [letters[2].id])
     wanted = {"open": 1, "requeued": 1, "closed": 2, "landed": 1, "all": 4}
     assert Letters(state).count(LetterFilter(state=chosen)) == wanted[chosen]
+
+
+def test_the_trail_tells_of_letters_that_closed_by_themselves(post: Post, state: State) -> None:
+    letters = [post.letter(number) for number in range(1, 6)]
+    post.write(letters)
+    post.index().catch_up()
+    for letter in letters[:2]:
+        post.close(letter, "requeued")
+    post.close(letters[2], "superseded")
+    post.close(letters[3], "discarded")
+    post.index().catch_up()
+    post.index().rebuild()
+    trail = AuditTrail(state)
+    told = [(entry.who, entry.action, entry.subject) for entry in trail.page()]
+    assert told == [("Sorbus", "superseded", letters[2].id), ("Sorbus", "landed", "2 letters")]
+    (part,) = trail.page(filter=AuditFilter(subject=letters[0].id))
+    assert (part.action, part.data_type, part.record) == ("landed", "gadget", "g1")
 
 
 HEADERS = st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5)), max_size=5)
