@@ -23,9 +23,9 @@ from sorbus.ops.console.access.gate import Gate
 from sorbus.ops.console.access.headers import SecurityHeaders
 from sorbus.ops.console.access.person import Visit
 from sorbus.ops.console.frame import Console, console_of, render
-from sorbus.ops.console.pages import checklists, conflicts, drift, duplicates, home, trace, waiting
+from sorbus.ops.console.pages import checklists, conflicts, drift, duplicates, home, letters, trace, waiting
 
-PAGES = (home, duplicates, conflicts, waiting, drift, checklists, trace)
+PAGES = (home, letters, duplicates, conflicts, waiting, drift, checklists, trace)
 """In the menu's order; a page's module has `routes` and may have a `section`."""
 
 PING = 15

@@ -22,12 +22,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import sorbus
+from sorbus.dlq.desk import LetterDesk
 from sorbus.map.load import LoadedMap
 from sorbus.ops.console import words
 from sorbus.ops.console.access import csrf
 from sorbus.ops.console.access.person import Person, Role, Visit
 from sorbus.ops.console.access.site import Site
 from sorbus.ops.console.live import Live
+from sorbus.ops.console.work import Works
 from sorbus.settings import Settings
 from sorbus.state import State
 
@@ -44,6 +46,8 @@ class Console:
     state: State
     live: Live
     site: Site
+    letters: LetterDesk
+    works: Works
 
 
 @dataclass(frozen=True, slots=True)

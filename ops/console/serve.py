@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
+from sorbus.dlq.desk import LetterDesk
 from sorbus.map.load import LoadedMap
 from sorbus.ops.console.access.door import Door, OpenDoor
 from sorbus.ops.console.access.site import Site
 from sorbus.ops.console.app import application
 from sorbus.ops.console.frame import Console
 from sorbus.ops.console.live import Live
+from sorbus.ops.console.work import Works
 from sorbus.ops.watch.opened import open_watch
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
@@ -51,9 +53,13 @@ def run_console(
 ) -> None:
     """Measures and serves until `stop`; `ready` hears every second why it isn't ready, or None."""
     watch = open_watch(loaded, settings)
+    letters = LetterDesk(loaded, settings, state)
+    live = Live(watch.measure, every=interval)
+    live.each_round("dead letters", letters.index.catch_up)
     try:
-        with Live(watch.measure, every=interval) as live:
-            app = application(Console(loaded, settings, state, live, site), door)
+        with live:
+            app = application(Console(loaded, settings, state, live, site, letters, Works()), door)
             serve(app, listener, stop, lambda: ready("; ".join(live.troubles.values()) or None), ending=live.end)
     finally:
+        letters.index.close()
         watch.close()

@@ -1,0 +1,267 @@
+"""Dead letters: what is behind them, those of one cause, one by itself, and what is done about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sorbus.dlq.desk import Chosen, LetterDesk
+from sorbus.dlq.shown import masked_letter
+from sorbus.dlq.store import STATES, Letter, LetterFilter, Spot
+from sorbus.errors import SorbusError
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.frame import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
+from sorbus.ops.console.work import Told
+
+PAGE = 50
+AT_ONCE = 500
+"""More letters than that are dealt with behind the page's back."""
+LOOKED_AT = 20
+"""How many letters a dry run looks at."""
+_FILTERS = ("flow", "data_type", "reason", "field", "assigned_to", "record", "state")
+
+
+def _count(console: Console) -> int | None:
+    measured = console.live.measured
+    return sum(measured.dead_letters.values()) if measured else None
+
+
+section = Section("Dead letters", "/letters", _count)
+
+
+def groups(request: Request) -> Response:
+    """One line for all letters with one cause."""
+    desk, filter = _desk(request), _filter(request)
+    return render(
+        request,
+        "letters.html",
+        groups=desk.groups(filter),
+        filter=filter,
+        states=("unsettled", "open", "requeued", "landed", "superseded", "discarded", "all"),
+        flows=[flow.id for flow in desk.loaded.map.flows if flow.runs],
+        task=_console(request).works.task,
+    )
+
+
+def listed(request: Request) -> Response:
+    """The letters of one cause, or of any filter, a page at a time."""
+    desk, filter = _desk(request), _filter(request)
+    page = desk.letters.page(filter, _after(request), PAGE + 1)
+    letters = [masked_letter(desk.mask, letter) for letter in page[:PAGE]]
+    more = _query(request, after=_spot_text(letters[-1].spot)) if len(page) > PAGE else ""
+    group = next(iter(desk.groups(filter)), None) if filter.cause else None
+    return render(
+        request,
+        "letters_of.html",
+        letters=letters,
+        count=desk.letters.count(filter),
+        group=group,
+        filter=filter,
+        more=more,
+        here_query=request.url.query,
+        task=_console(request).works.task,
+    )
+
+
+def one(request: Request) -> Response:
+    """One letter: why, what it holds, how the target differs, what was done. Personal values masked."""
+    return _one(request, request.query_params.get("id", ""), show_personal=False)
+
+
+@needs(Role.operator)
+def one_in_the_clear(request: Request) -> Response:
+    """The same with its personal values, which is noted."""
+    return _one(request, str(form_of(request).get("id", "")), show_personal=True)
+
+
+@needs(Role.operator)
+def act(request: Request) -> Response:
+    """What is done with one letter, those that were ticked, or all of a filter."""
+    desk, form, who = _desk(request), form_of(request), person_of(request).name
+    back, action = _back(form), str(form.get("action", ""))
+    chosen = _chosen(form)
+    if not isinstance(chosen, LetterFilter) and not chosen:
+        return refused(request, back, "No letter was ticked.")
+    if action == "dry-run":
+        foreseen = desk.dry_run(chosen, most=LOOKED_AT)
+        return render(request, "letters_dry.html", foreseen=foreseen, count=desk.count(chosen), back=back)
+    count = desk.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(chosen)
+    reason, person = str(form.get("reason", "")).strip(), str(form.get("person", "")).strip()[:200]
+    if action == "discard" and not reason:
+        return refused(request, back, "Say why they may be discarded; the reason is kept in the audit trail.")
+
+    def work(told: Told) -> str:
+        if action == "requeue":
+            sent = desk.requeue(chosen, who, progress=told)
+            again = sum(sent.reread.values())
+            rows = f"; {again} of them are rows that their sources are asked for again" if again else ""
+            return f"{_letters(len(sent.ids))} sent back{rows}."
+        if action == "discard":
+            return f"{_letters(desk.discard(chosen, who, reason, progress=told))} discarded."
+        if action == "assign":
+            given = _letters(desk.assign(chosen, person, who))
+            return f"{given} given to {person}." if person else f"{given} given to nobody."
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing is called that")
+
+    try:
+        if count <= AT_ONCE:
+            return done(request, back, work(lambda _: None))
+    except SorbusError as error:
+        return refused(request, back, str(error))
+    if not _console(request).works.start(f"{action} {_letters(count)}", who, count, work):
+        return refused(request, back, "Other letters are being dealt with at this moment; try again when that is done.")
+    return done(request, back, f"{_letters(count)}: that takes a while. This page tells how far it is.")
+
+
+@needs(Role.operator)
+def edit(request: Request) -> Response:
+    """The edit form; personal values masked."""
+    id = request.query_params.get("id", "")
+    form = _desk(request).form(id, hide=True)
+    return render(request, "letter_edit.html", id=id, fields=form.fields, errors={}, sent={})
+
+
+@needs(Role.operator)
+def save(request: Request) -> Response:
+    """Takes the edit form: sends the record back, or says what is wrong, field by field."""
+    desk, form = _desk(request), form_of(request)
+    id = str(form.get("id", ""))
+    texts = {name.removeprefix("f:"): str(value) for name, value in form.items() if name.startswith("f:")}
+    wrong = desk.edit(id, texts, person_of(request).name, hide=True)
+    if not wrong:
+        said = "Edited and sent back. Its owner has the old values still: have them mended there too."
+        return done(request, f"/letter?{urlencode({'id': id})}", said)
+    errors = {error.path: error.message for error in wrong}
+    fields = desk.form(id, hide=True).fields
+    return render(
+        request,
+        "letter_edit.html",
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        id=id,
+        fields=fields,
+        errors=errors,
+        sent=texts,
+    )
+
+
+def _one(request: Request, id: str, *, show_personal: bool) -> Response:
+    desk = _desk(request)
+    desk.index.catch_up()
+    found = desk.letters.get(id)
+    if found is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no dead letter with this id")
+    opened = desk.look_at(found, person_of(request).name, show_personal=show_personal)
+    differences, trouble = None, ""
+    if found.is_unsettled:
+        try:
+            differences = desk.difference(id, hide=not show_personal)
+        except SorbusError as error:
+            trouble = str(error)
+    return render(
+        request,
+        "letter.html",
+        opened=opened,
+        letter=opened.letter,
+        differences=differences,
+        trouble=trouble,
+        dump=_dump(opened.raw or b""),
+        can_edit=_can_edit(found, opened.decoded.record),
+        is_shown=show_personal,
+    )
+
+
+def _can_edit(letter: Letter, record: object) -> bool:
+    return letter.is_unsettled and bool(letter.dead.flow) and record is not None
+
+
+def _dump(raw: bytes, most: int = 4096) -> list[tuple[str, str, str]]:
+    """Bytes as people read them: offset, sixteen in hexadecimal, the same as text."""
+    return [
+        (
+            f"{at:06x}",
+            raw[at : at + 16].hex(" "),
+            "".join(chr(byte) if 32 <= byte < 127 else "." for byte in raw[at : at + 16]),
+        )
+        for at in range(0, min(len(raw), most), 16)
+    ]
+
+
+def _desk(request: Request) -> LetterDesk:
+    return _console(request).letters
+
+
+def _console(request: Request) -> Console:
+    return console_of(request)
+
+
+def _letters(count: int) -> str:
+    return f"{count:,} letter{'' if count == 1 else 's'}"
+
+
+def _filter(request: Request) -> LetterFilter:
+    asked = {name: request.query_params.get(name, "") for name in (*_FILTERS, "cause")}
+    return _checked(asked)
+
+
+def _checked(asked: dict[str, str]) -> LetterFilter:
+    if asked["state"] not in ("", *STATES):
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "there is no such state")
+    return LetterFilter(**{name: value for name, value in asked.items() if value})  # type: ignore[arg-type]
+
+
+def _chosen(form: FormData) -> Chosen:
+    """All of a filter, where the button says so; else what was ticked."""
+    if form.get("which") == "all":
+        return _checked({name: str(form.get(f"filter-{name}", "")) for name in (*_FILTERS, "cause")})
+    return [str(id) for id in form.getlist("id")]
+
+
+def _back(form: FormData) -> str:
+    """The page that a form was on: one of ours, whatever the form says."""
+    id, query = str(form.get("back-id", "")), str(form.get("back", ""))
+    return f"/letter?{urlencode({'id': id})}" if id else f"/letters/list?{query}" if query else "/letters"
+
+
+def _after(request: Request) -> Spot | None:
+    text = request.query_params.get("after", "")
+    at, _, id = text.partition("|")
+    try:
+        return Spot(datetime.fromisoformat(at), id) if text else None
+    except ValueError as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "there is no such page") from error
+
+
+def _spot_text(spot: Spot) -> str:
+    return f"{spot.first_at.isoformat()}|{spot.id}"
+
+
+def _query(request: Request, **more: str) -> str:
+    return urlencode({**request.query_params, **more})
+
+
+routes = [
+    Route("/letters", groups, methods=["GET"]),
+    Route("/letters/list", listed, methods=["GET"]),
+    Route("/letters/act", act, methods=["POST"]),
+    Route("/letter", one, methods=["GET"]),
+    Route("/letter/personal", one_in_the_clear, methods=["POST"]),
+    Route("/letter/edit", edit, methods=["GET"]),
+    Route("/letter/edit", save, methods=["POST"]),
+]

@@ -1,0 +1,225 @@
+"""Dead letters in the console: seen by cause, looked at, sent back, mended, discarded; and who may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import quote
+
+import pytest
+
+from sorbus.audit import AuditFilter, AuditTrail
+from sorbus.deadletter import DeadLetter
+from sorbus.dlq.store import Letters
+from sorbus.ops.console.access.door import Door, OpenDoor
+from sorbus.ops.console.access.person import Person, Role
+from sorbus.state.database import State, migrate
+from tests.consumers.line import RESTRICTED, Line, eventually, named
+from tests.consumers.plugin import MakeLine, make_line
+from tests.dlq.post import Post
+from tests.ops.console.visitor import TOKEN, Served, Visitor, serving
+
+__all__ = ["make_line"]
+
+LONG = "a name that is too long for it"
+SCRIPT = "<script>alert(1)</script>"
+Open = Callable[..., Served]
+
+
+@pytest.fixture
+def line(make_line: MakeLine) -> Line:
+    line = make_line()
+    migrate(line.state)
+    return line
+
+
+@pytest.fixture
+def state(line: Line) -> State:
+    return line.state
+
+
+@pytest.fixture
+def post(line: Line) -> Post:
+    return Post(line)
+
+
+@pytest.fixture
+def open_console(line: Line) -> Iterator[Open]:
+    """Opens the line's console."""
+    with ExitStack() as opened:
+
+        def start(door: Door | None = None) -> Served:
+            return opened.enter_context(serving(line.loaded, line.settings, line.state, door or OpenDoor()))
+
+        yield start
+
+
+@pytest.fixture
+def visitor(open_console: Open) -> Visitor:
+    return open_console().visitor()
+
+
+def refuse(line: Line, *ids: str) -> list[DeadLetter]:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([(id, 1, named(LONG)) for id in ids])
+        return line.until_letters(len(ids))
+
+
+def page_with(visitor: Visitor, path: str, words: str) -> str:
+    """The page at `path` once it says these words."""
+
+    def page() -> str | None:
+        text = visitor.get(path).text
+        return text if words in text else None
+
+    return eventually(page, f"{words} at {path}")
+
+
+def page_of(letter: DeadLetter) -> str:
+    return f"/letter?id={quote(letter.id)}"
+
+
+def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
+    line: Line, post: Post, visitor: Visitor, state: State
+) -> None:
+    post.write(post.letter(number, reason="Frozen") for number in range(11, 15))
+    letters = refuse(line, "g1", "g2")
+    page = page_with(visitor, "/letters", "CheckViolation")
+    assert re.search(r"CheckViolation.*?<td class=\"n\">2", page, re.DOTALL)
+    assert re.search(r"Frozen.*?<td class=\"n\">4", page, re.DOTALL)
+    cause = letters[0].cause
+    listed = visitor.get(f"/letters/list?cause={cause}")
+    assert "2 letters" in listed.text
+    assert "g11" not in listed.text
+
+    all_of_it = {"which": "all", "filter-cause": cause, "back": f"cause={cause}"}
+    form = f"/letters/list?cause={cause}"
+    dry = visitor.post("/letters/act", {**all_of_it, "action": "dry-run"}, form=form)
+    assert dry.status_code == 200
+    assert "refuse" in dry.text
+    line.execute("alter table gadgets drop constraint short_name")
+    assert "create" in visitor.post("/letters/act", {**all_of_it, "action": "dry-run"}, form=form).text
+    assert line.rows() == {}
+
+    with line.consuming():
+        sent = visitor.post("/letters/act", {**all_of_it, "action": "requeue"}, form=form)
+        assert sent.status_code == 303
+        assert sent.headers["location"] == form
+        assert "2 letters sent back" in visitor.get(form).text
+        line.until({"g1": LONG, "g2": LONG})
+    eventually(lambda: "landed" in visitor.get(page_of(letters[0])).text, "the closed letter's page")
+    (entry,) = AuditTrail(state).page()
+    assert (entry.action, entry.details["count"]) == ("requeue", 2)
+
+
+def test_one_letter_is_looked_at_edited_and_lands(line: Line, visitor: Visitor, state: State) -> None:
+    (letter,) = refuse(line, "g1")
+    page = visitor.get(page_of(letter)).text
+    assert "short_name" in page
+    assert LONG in page, "a gadget's name is not personal"
+    assert "has nothing of this record" in page
+    assert re.search(r"000000  [0-9a-f ]{47}  ", page), "its bytes"
+
+    edit = f"/letter/edit?id={quote(letter.id)}"
+    form = visitor.get(edit).text
+    assert f'name="f:name" value="{LONG}"' in form
+    wrong = visitor.post("/letter/edit", {"id": letter.id, "f:name": "", "f:lines[0].sku": "S1"}, form=edit)
+    assert wrong.status_code == 422
+    assert "must have a value" in wrong.text
+    assert 'aria-invalid="true"' in wrong.text
+    assert 'value="S1"' in wrong.text, "what was typed is still there"
+    saved = visitor.post("/letter/edit", {"id": letter.id, "f:name": "mended"}, form=edit)
+    assert saved.status_code == 303
+    with line.consuming():
+        line.until({"g1": "mended"})
+    closed = page_with(visitor, page_of(letter), "landed")
+    assert "edit: name" in closed
+    assert "/letter/edit" not in closed
+
+
+def test_ticked_letters_are_given_to_somebody_and_discarded(post: Post, visitor: Visitor, state: State) -> None:
+    letters = [post.letter(number) for number in range(1, 61)]
+    post.write(letters)
+    cause = letters[0].cause
+    form = f"/letters/list?cause={cause}"
+    first = page_with(visitor, form, "60 letters")
+    (more,) = re.findall(r'href="([^"]+)" rel="next"', first)
+    assert visitor.get(more.replace("&amp;", "&")).text.count('name="id"') == 10
+    ids = [letter.id for letter in letters[:2]]
+    ticked: dict[str, str | list[str]] = {"id": ids, "which": "ticked", "back": f"cause={cause}"}
+    visitor.post("/letters/act", {**ticked, "action": "assign", "person": "Ada"}, form=form)
+    assert visitor.get("/letters/list?assigned_to=Ada").text.count('name="id"') == 2
+    refused = visitor.post("/letters/act", {**ticked, "action": "discard"}, form=form)
+    assert refused.status_code == 303
+    assert "Say why" in visitor.get(form).text
+    visitor.post("/letters/act", {**ticked, "action": "discard", "reason": "a test"}, form=form)
+    assert "58 letters" in visitor.get(form).text
+    assert {letter.state for letter in Letters(state).named(ids)} == {"discarded"}
+    nothing = {"which": "ticked", "action": "requeue", "back": f"cause={cause}"}
+    visitor.post("/letters/act", nothing, form=form)
+    assert "No letter was ticked" in visitor.get(form).text
+
+
+def test_many_letters_are_dealt_with_behind_the_page(post: Post, visitor: Visitor, state: State) -> None:
+    post.write(post.letter(number) for number in range(1, 1202))
+    cause = post.letter(1).cause
+    form = f"/letters/list?cause={cause}"
+    eventually(lambda: "1,201 letters" in visitor.get(form).text, "1,201 letters")
+    sent = {"which": "all", "filter-cause": cause, "action": "requeue", "back": f"cause={cause}"}
+    assert visitor.post("/letters/act", sent, form=form).status_code == 303
+    eventually(lambda: "1,201 letters sent back" in visitor.get("/letters").text, "the end of the work")
+    (entry,) = AuditTrail(state).page()
+    assert entry.details["count"] == 1201
+
+
+def test_what_a_record_holds_is_text_and_never_a_script(post: Post, visitor: Visitor) -> None:
+    letter = post.letter(1, reason=SCRIPT, record=named(SCRIPT))
+    post.write([letter])
+    eventually(lambda: "&lt;script&gt;" in visitor.get("/letters").text, "the letter")
+    for path in ("/letters", f"/letters/list?cause={letter.cause}", page_of(letter), f"/letter/edit?id={letter.id}"):
+        page = visitor.get(path)
+        assert page.status_code == 200, path
+        assert "&lt;script&gt;" in page.text, path
+        assert SCRIPT not in page.text, path
+
+
+def test_what_is_unknown_is_said(post: Post, visitor: Visitor) -> None:
+    assert visitor.get("/letter?id=no:such").status_code == 404
+    assert visitor.get("/letters/list?after=yesterday").status_code == 400
+    assert visitor.get("/letters?state=lost").status_code == 400
+    assert visitor.get("/letter/edit?id=no:such").status_code == 409
+    assert "everything has landed" in visitor.get("/letters").text
+
+
+class ViewersDoor(OpenDoor):
+    """Lets everybody in as a viewer."""
+
+    def __init__(self) -> None:
+        self._person = Person("Vi", Role.viewer)
+
+
+def test_a_viewer_reads_and_changes_nothing(post: Post, open_console: Open, state: State) -> None:
+    letter = post.letter(1)
+    post.write([letter])
+    visitor = open_console(ViewersDoor()).visitor()
+    listed = f"/letters/list?cause={letter.cause}"
+    page = page_with(visitor, listed, "gadget g1")
+    assert "<form" not in page.replace('<form method="post" action="/letters/act" id="letters">', "", 1)
+    assert 'name="action"' not in page
+    assert visitor.get(page_of(letter)).status_code == 200
+    assert visitor.get(f"/letter/edit?id={letter.id}").status_code == 403
+    token = TOKEN.search(page)
+    assert token is not None
+    for path, sent in (
+        ("/letters/act", {"action": "requeue", "id": letter.id}),
+        ("/letters/act", {"action": "discard", "id": letter.id, "reason": "no"}),
+        ("/letter/edit", {"id": letter.id, "f:name": "x"}),
+        ("/letter/personal", {"id": letter.id}),
+    ):
+        answer = visitor.post(path, sent, form=listed)
+        assert answer.status_code == 403, path
+        assert "this needs the role operator" in answer.text
+    assert AuditTrail(state).page(filter=AuditFilter()) == []
+    assert [each.state for each in Letters(state).named([letter.id])] == ["open"]
