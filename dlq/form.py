@@ -165,12 +165,13 @@ class _Reading:
             return self._list(type.item, path, before, personal, type.nullable)
         self.known.add(path)
         text = self._texts.get(path)
-        if text is None or text == (_shown(type, before, hide=False) or ""):
-            return self._checked(type, path, before)
-        if self._hide and personal and text == (_shown(type, before, hide=True) or ""):
+        shown = [_shown(type, before, hide=False)]
+        if self._hide and personal:
+            shown.append(_shown(type, before, hide=True))
+        if text is None or _lines(text) in (_lines(each or "") for each in shown):
             return self._checked(type, path, before)
         self.changed.append(path)
-        return self._parsed(type, path, text)
+        return self._parsed(type, path, _lines(text))
 
     def _checked(self, type: FieldType, path: str, before: object) -> object:
         """A value that stays; one that is missing and must not be is an error all the same."""
@@ -267,6 +268,11 @@ def _wanted(type: FieldType) -> str | None:
         before = type.precision - type.scale
         return f"a number such as 12.5, of at most {before} digits before the point and {type.scale} behind it"
     return _WANTED.get(type.kind)
+
+
+def _lines(text: str) -> str:
+    """Browsers end every line of a form with CR and LF, whatever ended it before."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _shown(type: FieldType, value: object, *, hide: bool) -> str | None:

@@ -147,6 +147,13 @@ def test_a_record_in_json_is_read_like_the_form() -> None:
     assert made.parse(made.texts({"lines": [{"colour": "red"}]})).errors != ()
 
 
+def test_a_browsers_line_ends_change_nothing() -> None:
+    made = Form(ORDER, {**RECORD, "note": "one\ntwo\rthree\r\n"}, hide=False)
+    same = made.parse({"note": "one\r\ntwo\r\nthree\r\n"})
+    assert (same.changed, same.record["note"]) == ((), "one\ntwo\rthree\r\n")
+    assert made.parse({"note": "one\r\n2"}).record["note"] == "one\n2"
+
+
 def test_what_an_older_schema_did_not_have_is_its_default() -> None:
     older = {name: value for name, value in RECORD.items() if name != "status"}
     assert Form(ORDER, older, hide=False).parse({}).record["status"] == "NEW"

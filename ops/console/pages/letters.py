@@ -163,7 +163,6 @@ def save(request: Request) -> Response:
 
 def _one(request: Request, id: str, *, show_personal: bool) -> Response:
     desk = _desk(request)
-    desk.index.catch_up()
     found = desk.letters.get(id)
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no dead letter with this id")

@@ -14,34 +14,17 @@ from sorbus.deadletter import DeadLetter
 from sorbus.dlq.store import Letters
 from sorbus.ops.console.access.door import Door, OpenDoor
 from sorbus.ops.console.access.person import Person, Role
-from sorbus.state.database import State, migrate
+from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, eventually, named
-from tests.consumers.plugin import MakeLine, make_line
+from tests.dlq.plugin import line, make_line, post, state
 from tests.dlq.post import Post
 from tests.ops.console.visitor import TOKEN, Served, Visitor, serving
 
-__all__ = ["make_line"]
+__all__ = ["line", "make_line", "post", "state"]
 
 LONG = "a name that is too long for it"
 SCRIPT = "<script>alert(1)</script>"
 Open = Callable[..., Served]
-
-
-@pytest.fixture
-def line(make_line: MakeLine) -> Line:
-    line = make_line()
-    migrate(line.state)
-    return line
-
-
-@pytest.fixture
-def state(line: Line) -> State:
-    return line.state
-
-
-@pytest.fixture
-def post(line: Line) -> Post:
-    return Post(line)
 
 
 @pytest.fixture
@@ -84,8 +67,9 @@ def page_of(letter: DeadLetter) -> str:
 def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
     line: Line, post: Post, visitor: Visitor, state: State
 ) -> None:
-    post.write(post.letter(number, reason="Frozen") for number in range(11, 15))
     letters = refuse(line, "g1", "g2")
+    post.write(post.letter(number, reason="Frozen") for number in range(11, 15))
+    page_with(visitor, "/letters", "Frozen")
     page = page_with(visitor, "/letters", "CheckViolation")
     assert re.search(r"CheckViolation.*?<td class=\"n\">2", page, re.DOTALL)
     assert re.search(r"Frozen.*?<td class=\"n\">4", page, re.DOTALL)
