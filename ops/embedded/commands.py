@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,16 +74,23 @@ def up(
 
 
 @app.command()
-def env(folder: _Folder = _FOLDER) -> None:
+def env(
+    folder: _Folder = _FOLDER,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a stack that is just being started.")
+    ] = 0,
+) -> None:
     """Print the running stack's addresses as `export` lines.
 
     **Example**
 
-        eval "$(sorbus stack env)"
+        eval "$(sorbus stack env --wait 300)"
     """
     from sorbus.ops.embedded.stack import running
 
-    addresses = running(folder)
+    end = time.monotonic() + wait
+    while (addresses := running(folder)) is None and time.monotonic() < end:
+        time.sleep(0.2)
     if addresses is None:
         raise StackError(f"No stack runs in {folder}; start one with sorbus stack up --folder {folder}.")
     _print_exports(addresses)

@@ -95,7 +95,8 @@ def read_resources(connection: Connection) -> list[Resource]:
         )
         assert isinstance(parents, list)
         refers = tuple((str(parent), tuple(map(str, columns))) for parent, columns in parents)
-        found.append(Resource(table.name, fields, table.key, int(str(rows)), refers))
+        records = None if rows is None else int(str(rows))
+        found.append(Resource(table.name, fields, table.key, records, refers))
     return found
 
 

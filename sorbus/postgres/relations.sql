@@ -1,7 +1,8 @@
--- The tables a person would think of as data, with an estimate of their rows and the tables they refer to.
+-- The tables a person would think of as data, with an estimate of their rows (null: never counted) and the tables they
+-- refer to.
 select n.nspname || '.' || c.relname,
        c.oid::bigint,
-       greatest(c.reltuples, 0)::bigint,
+       nullif(c.reltuples, -1)::bigint,
        coalesce((
          select json_agg(json_build_array(
                   fn.nspname || '.' || f.relname,

@@ -43,6 +43,15 @@ def test_json_holds_everything_and_nothing_else_is_printed(sorbus: Run, crm: Pat
     assert (order["system_of_record"], order["missing"]) == ("crm", [])
 
 
+def test_records_are_those_that_the_server_has_counted(
+    sorbus: Run, company: Path, make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = "create table counted (id int primary key); create table never (id int primary key);"
+    monkeypatch.setenv("CRM_DSN", make_database(tables + "insert into counted values (1), (2), (3); analyze counted"))
+    look = json.loads(sorbus("--map", company, "discover", "crm", "--json").stdout)
+    assert {each["name"]: each["records"] for each in look["resources"]} == {"public.counted": 3, "public.never": None}
+
+
 def test_save_writes_a_catalog_that_the_check_can_read(sorbus: Run, crm: Path) -> None:
     assert sorbus("--map", crm, "discover", "crm", "--save").exit_code == ExitCode.FINE
     catalog = read_catalog(crm.parent, "crm")

@@ -23,6 +23,7 @@ from sorbus.ops.embedded import Addresses, Ports, Stack, StackError, lock, packa
 from sorbus.ops.embedded import guard as guard_module
 from sorbus.ops.embedded.stack import SERVERS, running
 
+SORBUS = str(Path(sys.executable).with_name("sorbus"))
 SCHEMA = {"schema": json.dumps({"type": "record", "name": "Person", "fields": [{"name": "id", "type": "string"}]})}
 
 
@@ -86,8 +87,10 @@ def test_a_restart_keeps_addresses_topics_schema_ids_and_rows(tmp_path: Path) ->
         with psycopg.connect(stack.create_database("shop")) as connection:
             connection.execute("create table person (id int)")
             connection.execute("insert into person values (7)")
-    with stack:
+    ask = [SORBUS, "stack", "env", "--wait", "120", "--folder", str(stack.folder)]
+    with subprocess.Popen(ask, stdout=subprocess.PIPE, text=True) as asked, stack:
         assert stack.addresses == before
+        assert f"SORBUS_KAFKA={before.kafka}" in asked.communicate(timeout=60)[0], "whoever asks too soon is answered"
         assert consume(before, "people") == b"kept"
         assert register(before, "people-value") == schema_id
         known = httpx.get(f"{before.registry}/schemas/ids/{schema_id}", timeout=30).json()
