@@ -80,10 +80,12 @@ def serve(
     *,
     headers_within: float | None = None,
     ending: Callable[[], None] = lambda: None,
+    believe_proxies: bool = True,
 ) -> None:
     """Serves until stopped, and then finishes what is under way, ten seconds at most. `beat` is called every second.
 
-    `ending` is called in the event loop once asked to stop: answers that last (server-sent events) should end then.
+    With `believe_proxies` an X-Forwarded-For of FORWARDED_ALLOW_IPS stands for the other end's address. `ending`
+    is called in the event loop once asked to stop: answers that last (server-sent events) should end then.
     """
 
     async def beats() -> None:
@@ -103,6 +105,7 @@ def serve(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=believe_proxies,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=10,
         callback_notify=beats,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 
+import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,14 +24,37 @@ from sorbus.ops.console.access.gate import Gate
 from sorbus.ops.console.access.headers import SecurityHeaders
 from sorbus.ops.console.access.person import Visit
 from sorbus.ops.console.frame import Console, console_of, render
-from sorbus.ops.console.pages import checklists, conflicts, drift, duplicates, home, letters, trace, waiting
+from sorbus.ops.console.pages import (
+    accounts,
+    checklists,
+    conflicts,
+    drift,
+    duplicates,
+    home,
+    letters,
+    login,
+    trace,
+    waiting,
+)
 
-PAGES = (home, letters, duplicates, conflicts, waiting, drift, checklists, trace)
+PAGES = (
+    home,
+    letters,
+    duplicates,
+    conflicts,
+    waiting,
+    drift,
+    checklists,
+    trace,
+    accounts,
+    login,
+)
 """In the menu's order; a page's module has `routes` and may have a `section`."""
 
 PING = 15
 """Seconds of silence after which a browser that listens is written to, so that one that has gone is noticed."""
 
+_log = structlog.get_logger(__name__)
 _STATUS = (
     (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),
     (AuthError, HTTPStatus.BAD_GATEWAY),
@@ -90,5 +114,6 @@ def _failed(request: Request, error: Exception) -> Response:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.CONFLICT)
         message = str(error)
     else:
+        _log.error("a page failed", path=scope["path"], exc_info=error)
         status, message = 500, "The console failed; its log says where. What you did may be done or not: look first."
     return render(request, "error.html", status=status, phrase=HTTPStatus(status).phrase, message=message)

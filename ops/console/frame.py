@@ -26,8 +26,10 @@ from sorbus.dlq.desk import LetterDesk
 from sorbus.map.load import LoadedMap
 from sorbus.ops.console import words
 from sorbus.ops.console.access import csrf
+from sorbus.ops.console.access.door import Proxies
 from sorbus.ops.console.access.person import Person, Role, Visit
 from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.company import Company
 from sorbus.ops.console.live import Live
 from sorbus.ops.console.work import Works
 from sorbus.settings import Settings
@@ -41,13 +43,26 @@ Handler = Callable[[Request], Response]
 class Console:
     """What the pages are about."""
 
-    loaded: LoadedMap
+    company: Company
     settings: Settings
     state: State
     live: Live
     site: Site
-    letters: LetterDesk
     works: Works
+    proxies: Proxies
+    """Whose word about where requests come from is believed."""
+    has_login: bool = False
+    """Whether people log in here, and so may leave."""
+
+    @property
+    def loaded(self) -> LoadedMap:
+        """The map as it is now; take it once per request."""
+        return self.company.loaded
+
+    @property
+    def letters(self) -> LetterDesk:
+        """Where that map's dead letters are dealt with."""
+        return self.company.letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,9 @@ class Section:
     label: str
     path: str
     count: Callable[[Console], int | None] = lambda _: 0
+    role: Role = Role.viewer
+    """Who sees it."""
+    is_there: Callable[[Console], bool] = lambda _: True
 
 
 def console_of(request: Request) -> Console:
@@ -68,9 +86,16 @@ def console_of(request: Request) -> Console:
 
 def person_of(request: Request) -> Person:
     """Who makes a request; the gate has let nobody else through."""
-    person = _visit_of(request).person
+    person = visit_of(request).person
     assert person is not None
     return person
+
+
+def visit_of(request: Request) -> Visit:
+    """The browser that a request comes from; pages need `person_of`."""
+    visit = request.state.visit
+    assert isinstance(visit, Visit)
+    return visit
 
 
 def form_of(request: Request) -> FormData:
@@ -101,13 +126,15 @@ def needs(role: Role) -> Callable[[Handler], Handler]:
 
 def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **context: object) -> Response:
     """A page: `template` with `context`, and what base.html shows of the console, the person and what was just done."""
-    visit = _visit_of(request)
+    visit = visit_of(request)
+    console, sections = console_of(request), request.app.state.sections
     said = _read_flash(request, visit)
     page = _templates().get_template(template)
     text = page.render(
-        console=console_of(request),
+        console=console,
         person=visit.person,
-        sections=request.app.state.sections if visit.person else (),
+        sections=[each for each in sections if visit.person and visit.person.may(each.role) and each.is_there(console)],
+        pages={section.path for section in sections},
         path=request.url.path,
         here=str(request.url.replace(scheme="", netloc="", fragment="")),
         csrf=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(csrf.FIELD, csrf.token(visit.secret)),
@@ -133,7 +160,7 @@ def refused(request: Request, path: str, said: str) -> Response:
 
 def _with_flash(request: Request, path: str, kind: str, said: str) -> Response:
     answer = RedirectResponse(path, HTTPStatus.SEE_OTHER)
-    value = _signer(_visit_of(request)).dumps([kind, said[:1000]])
+    value = _signer(visit_of(request)).dumps([kind, said[:1000]])
     assert isinstance(value, str)
     answer.set_cookie(
         FLASH,
@@ -148,6 +175,9 @@ def _with_flash(request: Request, path: str, kind: str, said: str) -> Response:
 
 
 def _read_flash(request: Request, visit: Visit) -> tuple[str, str] | None:
+    """What was just done; not for a page's live part, which would take it from the page that it is meant for."""
+    if "hx-request" in request.headers:
+        return None
     try:
         kind, said = _signer(visit).loads(request.cookies.get(FLASH, ""), max_age=FLASH_SECONDS)
     except (BadSignature, ValueError, TypeError):
@@ -157,12 +187,6 @@ def _read_flash(request: Request, visit: Visit) -> tuple[str, str] | None:
 
 def _signer(visit: Visit) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(visit.secret, salt="said")
-
-
-def _visit_of(request: Request) -> Visit:
-    visit = request.state.visit
-    assert isinstance(visit, Visit)
-    return visit
 
 
 @cache
@@ -175,5 +199,11 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["version"] = sorbus.__version__
-    made.filters |= {"ago": words.ago, "moment": words.moment, "number": words.number, "span": words.span}
+    made.filters |= {
+        "ago": words.ago,
+        "moment": words.moment,
+        "number": words.number,
+        "span": words.span,
+        "sparkline": words.sparkline,
+    }
     return made

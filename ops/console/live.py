@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from sorbus.errors import SorbusError
+from sorbus.ops.console.words import Point
 from sorbus.ops.watch.measure import Measurement
+
+REMEMBERED = 200
+"""Measurements of each flow, for its page."""
 
 _log = structlog.get_logger(__name__)
 
@@ -32,11 +35,12 @@ class Live:
         self._lock = threading.Lock()
         self._readers: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[int]]] = set()
         self.measured: Measurement | None = None
+        self.history: dict[str, tuple[Point, ...]] = {}
+        """Flow -> the last measurements, oldest first."""
         self.troubles: dict[str, str] = {}
         """What could not be asked -> why, in plain words."""
         self.version = 0
         """Grows with every round."""
-        self.beaten_at = time.monotonic()
 
     def each_round(self, name: str, work: Callable[[], object]) -> None:
         """Has `work` done in every round from now on; a SorbusError of it is shown as trouble with `name`."""
@@ -45,6 +49,10 @@ class Live:
     def look_again(self) -> None:
         """Asks for a round now: somebody has just done something and wants to see it."""
         self._soon.set()
+
+    def is_alive(self) -> bool:
+        """Whether it measures still; a fault that nobody has foreseen ends it, and then the process isn't well."""
+        return self._thread.is_alive()
 
     def __enter__(self) -> Live:
         self._thread.start()
@@ -77,13 +85,15 @@ class Live:
             for name, work in (*self._rounds, ("the flows", self._measure)):
                 self._do(name, work)
             self.version += 1
-            self.beaten_at = time.monotonic()
             self._tell(self.version)
             self._soon.wait(self._every)
             self._soon.clear()
 
     def _measure(self) -> None:
         self.measured = self._look()
+        for flow in self.measured.flows:
+            points = self.history.setdefault(flow.flow, ())
+            self.history[flow.flow] = (*points[1 - REMEMBERED :], Point(self.measured.at, flow.lag_records))
 
     def _do(self, name: str, work: Callable[[], object]) -> None:
         try:

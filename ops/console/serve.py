@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 
-from sorbus.dlq.desk import LetterDesk
 from sorbus.map.load import LoadedMap
-from sorbus.ops.console.access.door import Door, OpenDoor
+from sorbus.ops.console.access.door import AccountDoor, Door, Proxies
+from sorbus.ops.console.access.entrance import Entrance
 from sorbus.ops.console.access.site import Site
 from sorbus.ops.console.app import application
+from sorbus.ops.console.company import Company
 from sorbus.ops.console.frame import Console
 from sorbus.ops.console.live import Live
 from sorbus.ops.console.work import Works
-from sorbus.ops.watch.opened import open_watch
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -23,28 +24,42 @@ from sorbus.telemetry.process import running
 from sorbus.telemetry.stop import Stop
 
 
+class Parts(NamedTuple):
+    """What a console is made of before it measures anything."""
+
+    loaded: LoadedMap
+    settings: Settings
+    state: State
+    site: Site
+    door: Door
+    proxies: Proxies
+
+
 def serve_console(
-    loaded: LoadedMap, host: str, port: int, interval: float, metrics_host: str, metrics_port: int
+    loaded: LoadedMap,
+    entrance: Entrance,
+    host: str,
+    port: int,
+    *,
+    interval: float,
+    metrics_host: str,
+    metrics_port: int,
 ) -> None:
-    """Serves until stopped. TransientError if a port is taken."""
+    """Serves until stopped. TransientError if a port is taken; AuthError if it would be open to everybody."""
     with (
         running("console", metrics_port, metrics_host) as process,
         listen(host, port, "serve the console") as listener,
     ):
-        site = Site(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}")
-        structlog.get_logger(__name__).info("the console is open", at=site.url)
         state = State.of(loaded.map.topic_prefix)
-        run_console(
-            loaded, Settings(), state, site, OpenDoor(), listener, process.stop, process.health.ready, interval=interval
-        )
+        site = entrance.site(host, listener.getsockname()[1])
+        door = entrance.door(host, site, state)
+        structlog.get_logger(__name__).info("the console is open", at=site.url)
+        parts = Parts(loaded, Settings(), state, site, door, Proxies(entrance.trust_proxies))
+        run_console(parts, listener, process.stop, process.health.ready, interval=interval)
 
 
 def run_console(
-    loaded: LoadedMap,
-    settings: Settings,
-    state: State,
-    site: Site,
-    door: Door,
+    parts: Parts,
     listener: socket.socket,
     stop: Stop,
     ready: Callable[[str | None], None],
@@ -52,14 +67,21 @@ def run_console(
     interval: float = 3.0,
 ) -> None:
     """Measures and serves until `stop`; `ready` hears every second why it isn't ready, or None."""
-    watch = open_watch(loaded, settings)
-    letters = LetterDesk(loaded, settings, state)
-    live = Live(watch.measure, every=interval)
-    live.each_round("dead letters", letters.index.catch_up)
+    company = Company(parts.loaded, parts.settings, parts.state)
+    live = Live(company.measure, every=interval)
+    live.each_round("the map", company.refresh)
+    live.each_round("dead letters", company.catch_up)
     try:
         with live:
-            app = application(Console(loaded, settings, state, live, site, letters, Works()), door)
-            serve(app, listener, stop, lambda: ready("; ".join(live.troubles.values()) or None), ending=live.end)
+            has_login = isinstance(parts.door, AccountDoor)
+            console = Console(company, parts.settings, parts.state, live, parts.site, Works(), parts.proxies, has_login)
+            serve(
+                application(console, parts.door),
+                listener,
+                stop,
+                lambda: ready("; ".join(live.troubles.values()) or None) if live.is_alive() else None,
+                ending=live.end,
+                believe_proxies=False,
+            )
     finally:
-        letters.index.close()
-        watch.close()
+        company.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from anyio import to_thread
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -41,7 +42,7 @@ class Gate:
         scope.setdefault("state", {})
         scope["state"] |= {"visit": visit, "form": FormData()}
         if visit.person is None and not _is_for_all(scope["path"]):
-            await _to_login(request)(scope, receive, send)
+            await _to_login(request)(scope, receive, self._with_cookie(send, visit))
             return
         if request.method not in csrf.SAFE:
             receive = await self._checked(request, visit)
@@ -65,9 +66,13 @@ class Gate:
         if not visit.is_new:
             return send
 
+        answer = Response()
+        self._site.set_cookie(answer, visit.secret)
+        cookie = answer.headers["set-cookie"]
+
         async def with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._site.set_cookie(message, visit.secret)
+                MutableHeaders(scope=message).append("set-cookie", cookie)
             await send(message)
 
         return with_cookie
@@ -104,4 +109,5 @@ def _too_large() -> HTTPException:
 def _to_login(request: Request) -> Response:
     if request.method not in csrf.SAFE or "hx-request" in request.headers or request.url.path == "/events":
         return Response("log in first", HTTPStatus.UNAUTHORIZED, {"hx-redirect": "/login"})
-    return RedirectResponse(request.url_for("login").include_query_params(next=request.url.path), HTTPStatus.SEE_OTHER)
+    way = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?{urlencode({'next': way})}", HTTPStatus.SEE_OTHER)

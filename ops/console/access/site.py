@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -33,8 +31,10 @@ class Site:
         """What Origin says in requests from our own pages."""
         return f"{urlsplit(self.url).scheme}://{request.headers['host']}" if self.is_loopback else self.url
 
-    def set_cookie(self, message: Message, secret: str) -> None:
-        """Puts the visit's cookie into the start of an answer; kept until the browser is closed."""
-        answer = Response()
+    def set_cookie(self, answer: Response, secret: str) -> None:
+        """Puts the visit's cookie into an answer; kept until the browser is closed."""
         answer.set_cookie(self.cookie, secret, secure=self.is_https, httponly=True, samesite="lax", path="/")
-        MutableHeaders(scope=message).append("set-cookie", answer.headers["set-cookie"])
+
+    def drop_cookie(self, answer: Response) -> None:
+        """Has the browser forget it."""
+        answer.delete_cookie(self.cookie, secure=self.is_https, httponly=True, samesite="lax", path="/")

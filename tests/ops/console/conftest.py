@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from sorbus.map.load import LoadedMap, load_map
 from sorbus.ops.console.access.door import Door, OpenDoor
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State
+from tests.ops.console.browser import opened
 from tests.ops.console.visitor import Served, serving
 
 MAP = """
 company: Larkspur
 topic_prefix: {prefix}
 systems:
-  crm: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: "Sales operations <sales@example.com>"}}
+  crm:
+    kind: postgres
+    connection: {{dsn: "{dsn}"}}
+    owner: "Sales operations <sales@example.com>"
+    notes: "<img src=x onerror=alert(1)>"
   accounting: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: "Finance <finance@example.com>"}}
   plan: {{kind: postgres, connection: {{dsn: "{dsn}"}}, shadow: true}}
 data_types:
@@ -35,16 +41,37 @@ crm,customers.name,canonical,customer.name,value,
 canonical,customer.name,accounting,debtors.name,value,
 """
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the browser can be left out by name."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser; failing with the cure where there is none. Not longer: it keeps an event loop in this thread."""
+    with opened() as found:
+        yield found
+
+
 Serve = Callable[..., Served]
 
 
 @pytest.fixture
 def loaded(tmp_path: Path, unique: str, database: str) -> LoadedMap:
     """A small company: one flow that runs and one by hand."""
-    (tmp_path / "map.yaml").write_text(MAP.format(prefix=f"{unique}.", dsn=database))
-    (tmp_path / "mappings").mkdir()
-    (tmp_path / "mappings" / "customers.csv").write_text(SHEET)
-    return load_map(tmp_path / "map.yaml")
+    return write_map(tmp_path, unique, database)
+
+
+def write_map(folder: Path, prefix: str, dsn: str) -> LoadedMap:
+    """The small company's map with its sheet, in a folder of its own."""
+    (folder / "map.yaml").write_text(MAP.format(prefix=f"{prefix}.", dsn=dsn))
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "customers.csv").write_text(SHEET)
+    return load_map(folder / "map.yaml")
 
 
 @pytest.fixture
@@ -52,9 +79,9 @@ def serve(loaded: LoadedMap, stack: Addresses, state: State, database: str) -> I
     """Opens the console, `serve(door=..., url=...)`; closed after the test."""
     with ExitStack() as opened:
 
-        def start(door: Door | None = None, url: str = "") -> Served:
+        def start(door: Door | None = None, url: str = "", proxies: Sequence[str] = ()) -> Served:
             settings = Settings(kafka=stack.kafka, registry=stack.registry, database=database)
-            return opened.enter_context(serving(loaded, settings, state, door or OpenDoor(), url))
+            return opened.enter_context(serving(loaded, settings, state, door or OpenDoor(), url, proxies))
 
         yield start
 

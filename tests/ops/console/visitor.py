@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import httpx
 
 from sorbus.map.load import LoadedMap
-from sorbus.ops.console.access.door import Door
+from sorbus.ops.console.access.door import Door, Proxies
 from sorbus.ops.console.access.site import Site
-from sorbus.ops.console.serve import run_console
+from sorbus.ops.console.serve import Parts, run_console
 from sorbus.server import listen
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -66,13 +66,20 @@ class Served:
 
 
 @contextmanager
-def serving(loaded: LoadedMap, settings: Settings, state: State, door: Door, url: str = "") -> Iterator[Served]:
+def serving(
+    loaded: LoadedMap, settings: Settings, state: State, door: Door, url: str = "", proxies: Sequence[str] = ()
+) -> Iterator[Served]:
     """Runs the console in a thread while the block lasts."""
     stop, listener = Stop(), listen("127.0.0.1", 0, "serve the console")
     here = f"http://127.0.0.1:{listener.getsockname()[1]}"
     thread = threading.Thread(
         target=run_console,
-        args=(loaded, settings, state, Site(url or here), door, listener, stop, lambda _: None),
+        args=(
+            Parts(loaded, settings, state, Site(url or here), door, Proxies(proxies)),
+            listener,
+            stop,
+            lambda _: None,
+        ),
         kwargs={"interval": 0.5},
     )
     thread.start()

@@ -1,0 +1,162 @@
+"""The console's local accounts, and the sessions of those who are logged in, in the state database.
+
+Every call may raise TransientError or AuthError, as `State` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sorbus.errors import SorbusError
+from sorbus.ops.console.access import passwords
+from sorbus.ops.console.access.person import Person, Role
+from sorbus.state import State
+
+IDLE, LONGEST = 2 * 3600, 12 * 3600
+"""Seconds after which a session ends: since somebody last did something, and since the login."""
+
+WINDOW, PER_ACCOUNT, PER_ADDRESS = 15 * 60, 10, 30
+"""Tries to log in: at most so many in this many seconds."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+
+
+class Account(NamedTuple):
+    """Somebody who may log in."""
+
+    name: str
+    role: Role
+    is_disabled: bool
+    made_at: datetime
+    login_at: datetime | None
+
+
+class Accounts:
+    """Local accounts: by command and by admins in the console."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def all(self) -> list[Account]:
+        """Every account, by name."""
+        rows = self._state.run(b"select name, role, disabled, made_at, login_at from console_account order by name")
+        return [_account(*row) for row in rows]
+
+    def is_any_enabled(self) -> bool:
+        """Whether anybody can log in at all."""
+        return bool(self._state.run(b"select 1 from console_account where not disabled limit 1"))
+
+    def add(self, name: str, role: Role, password: str) -> None:
+        """Makes an account. SorbusError if the name is taken or can't be one, WeakPassword."""
+        if not _NAME.fullmatch(name):
+            raise SorbusError(f"{name!r} can't be an account's name: letters, digits and . _ @ + - only, 100 at most")
+        statement = (
+            b"insert into console_account (name, hash, role) values (%s, %s, %s) on conflict do nothing returning 1"
+        )
+        if not self._state.run(statement, [name, passwords.hashed(password, name), role.name]):
+            raise SorbusError(f"there is an account {name} already; `sorbus console account role` changes what it may")
+
+    def set_role(self, name: str, role: Role) -> None:
+        """What the account may from now on, its open sessions too. SorbusError if there is none."""
+        self._change(name, b"update console_account set role = %s where name = %s returning 1", role.name)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Another password; ends all of the account's sessions. SorbusError if there is none, WeakPassword."""
+        statement = b"update console_account set hash = %s, password_at = now() where name = %s returning 1"
+        self._change(name, statement, passwords.hashed(password, name))
+        self._end_all(name)
+
+    def disable(self, name: str, is_disabled: bool = True) -> None:
+        """Lets nobody in under this name, or lets them in again. SorbusError if there is none."""
+        self._change(name, b"update console_account set disabled = %s where name = %s returning 1", is_disabled)
+        if is_disabled:
+            self._end_all(name)
+
+    def is_password_of(self, name: str, password: str) -> bool:
+        """Whether somebody may enter with this password."""
+        rows = self._state.run(b"select hash from console_account where name = %s and not disabled", [name])
+        kept = str(rows[0][0]) if rows else None
+        if not passwords.is_right(kept, password):
+            return False
+        if kept is not None and passwords.is_outdated(kept):
+            values = [passwords.hashed(password, name), name, kept]
+            self._state.run(b"update console_account set hash = %s where name = %s and hash = %s", values)
+        return True
+
+    def _change(self, name: str, statement: bytes, value: object) -> None:
+        if not self._state.run(statement, [value, name]):
+            raise SorbusError(f"there is no account {name}; see `sorbus console account list`")
+
+    def _end_all(self, name: str) -> None:
+        self._state.run(b"delete from console_session where account = %s", [name])
+
+
+class Sessions:
+    """Who is logged in. Browsers have a random token, we have its hash."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def open(self, account: str) -> str:
+        """Begins a session; the token for the browser."""
+        token = secrets.token_urlsafe(32)
+        values = {"hash": _hash(token), "account": account, "longest": LONGEST, "idle": IDLE}
+        self._state.run(_sql("open_session"), values)
+        return token
+
+    def find(self, token: str, *, by_person: bool) -> Person | None:
+        """Whose session it is, None if it has ended. `by_person`: somebody did something, so that it stays awake."""
+        values = {"hash": _hash(token), "longest": LONGEST, "idle": IDLE, "by_person": by_person}
+        rows = self._state.run(_sql("find_session"), values)
+        return Person(str(rows[0][0]), Role[str(rows[0][1])]) if rows else None
+
+    def end(self, token: str) -> None:
+        """Ends a session, if there is one."""
+        self._state.run(b"delete from console_session where hash = %s", [_hash(token)])
+
+
+class Attempts:
+    """How often somebody may try to log in: by account and by address, counted for all consoles together."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def admit(self, account: str, address: str) -> float:
+        """Notes a try; the seconds to wait first, 0 if it may be made. One that has to wait isn't noted."""
+        limits = {f"account {account}": PER_ACCOUNT, f"address {address}": PER_ADDRESS}
+        with self._state.connection() as connection:
+            for subject in sorted(limits):  # so that tries at the same time are counted one after the other
+                connection.execute("select pg_advisory_xact_lock(hashtextextended('sorbus ' || %s, 0))", [subject])
+            connection.execute("delete from console_attempt where at < now() - %s * interval '1 second'", [WINDOW])
+            values = {"subjects": list(limits), "window": WINDOW}
+            found = connection.execute(_sql("count_attempts"), values).fetchall()
+            full = [float(str(left)) for subject, count, left in found if int(str(count)) >= limits[str(subject)]]
+            wait = max(full, default=0.0)
+            if not wait:
+                connection.execute("insert into console_attempt (subject) select unnest(%s::text[])", [list(limits)])
+        return wait
+
+    def forget(self, account: str) -> None:
+        """After a login: the account's tries count no more. The address's still do: it may try others' passwords."""
+        self._state.run(b"delete from console_attempt where subject = %s", [f"account {account}"])
+
+
+def _account(name: object, role: object, disabled: object, made_at: object, login_at: object) -> Account:
+    assert isinstance(made_at, datetime)
+    assert login_at is None or isinstance(login_at, datetime)
+    return Account(str(name), Role[str(role)], bool(disabled), made_at, login_at)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+@cache
+def _sql(name: str) -> bytes:
+    return (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes()

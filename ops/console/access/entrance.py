@@ -1,0 +1,50 @@
+"""Which door a console has, by where it listens and what it was told; it doesn't open without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sorbus.errors import AuthError, SorbusError
+from sorbus.ops.console.access.accounts import Accounts, Sessions
+from sorbus.ops.console.access.door import AccountDoor, Door, OpenDoor, Proxies, ProxyDoor
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.access.site import LOOPBACK_NAMES, Site
+from sorbus.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How people reach the console. `url` "" is the address that it listens on; `login` asks on the loopback too."""
+
+    url: str = ""
+    login: bool = False
+    trust_proxies: Sequence[str] = ()
+    proxy_roles: Mapping[str, Role] = field(default_factory=dict)
+
+    def site(self, host: str, port: int) -> Site:
+        """Where it is for browsers. AuthError where passwords and cookies would travel in the clear."""
+        url = self.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        site = Site(url)
+        if not site.is_https and not site.is_loopback:
+            raise AuthError(
+                f"the console would be at {site.url}, and whatever people send there can be read on the way; put a"
+                " proxy that speaks TLS in front of it, and say --url https://NAME (SORBUS_CONSOLE_URL)"
+            )
+        return site
+
+    def door(self, host: str, site: Site, state: State) -> Door:
+        """Who asks people who they are. AuthError where nobody would; TransientError when the state can't tell."""
+        if self.proxy_roles:
+            if not self.trust_proxies:
+                raise SorbusError("--proxy-role needs --trust-proxy: whose word is it?")
+            return ProxyDoor(Proxies(self.trust_proxies), self.proxy_roles)
+        if host in LOOPBACK_NAMES and site.is_loopback and not self.login:
+            return OpenDoor()
+        if not Accounts(state).is_any_enabled():
+            raise AuthError(
+                f"the console would be open to everybody who reaches {site.url}: nobody has an account. Add one"
+                " (`sorbus console account add NAME --role admin`), or let a proxy log people in"
+                " (--trust-proxy ADDRESS --proxy-role GROUP=ROLE)"
+            )
+        return AccountDoor(Sessions(state))

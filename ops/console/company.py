@@ -1,0 +1,50 @@
+"""The map that the console is about, read again when somebody has mended it, and its measurements."""
+
+from __future__ import annotations
+
+from sorbus.errors import MapError, SorbusError
+from sorbus.map.check import check
+from sorbus.map.load import LoadedMap, load_map
+from sorbus.ops.watch.measure import Measurement, Watch
+from sorbus.ops.watch.opened import open_watch
+from sorbus.settings import Settings
+
+
+class Company:
+    """One thread refreshes and measures; pages read `loaded`, which is replaced as a whole."""
+
+    def __init__(self, loaded: LoadedMap, settings: Settings) -> None:
+        self.loaded = loaded
+        self._settings = settings
+        self._digest = loaded.digest()
+        self._watch: Watch | None = None
+
+    def refresh(self) -> None:
+        """Takes the map as it is written now. SorbusError when it isn't sound: the one before stays in use."""
+        try:
+            digest = self.loaded.digest()
+        except OSError as error:
+            raise SorbusError(f"{self.loaded.file} can't be read: {error.strerror}") from error
+        if digest == self._digest:
+            return
+        found = load_map(self.loaded.file)
+        if findings := check(found):
+            raise MapError(findings)
+        if found.map.topic_prefix != self.loaded.map.topic_prefix:
+            raise SorbusError(
+                "map.yaml has another topic_prefix now, and so other topics and state: restart the console"
+            )
+        self.loaded, self._digest = found, digest
+        self.close()
+
+    def measure(self) -> Measurement:
+        """Looks once at everything that the map runs. AuthError, TransientError when Kafka can't be asked."""
+        if self._watch is None:
+            self._watch = open_watch(self.loaded, self._settings)
+        return self._watch.measure()
+
+    def close(self) -> None:
+        """Gives connections back; measuring opens them again."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()

@@ -1,0 +1,114 @@
+"""Local accounts: admins have them all, everybody their own password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sorbus.errors import SorbusError
+from sorbus.ops.console.access.accounts import Accounts
+from sorbus.ops.console.access.passwords import LONGEST, SHORTEST
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.frame import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
+
+section = Section("Accounts", "/accounts", role=Role.admin, is_there=lambda console: console.has_login)
+
+
+@needs(Role.admin)
+def show_all(request: Request) -> Response:
+    """Who may log in, and as what."""
+    accounts = _accounts(request).all()
+    return render(request, "accounts.html", accounts=accounts, roles=list(Role), shortest=SHORTEST, longest=LONGEST)
+
+
+@needs(Role.admin)
+def add(request: Request) -> Response:
+    """Makes an account with a first password."""
+    form = form_of(request)
+    name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
+    return _do(request, lambda: _accounts(request).add(name, _role(request), password), f"{name} may log in now.")
+
+
+@needs(Role.admin)
+def change(request: Request) -> Response:
+    """Another role, another password, or whether somebody may log in. Nobody can shut themselves out."""
+    accounts, name, deed = _accounts(request), request.path_params["name"], str(form_of(request).get("deed", ""))
+    if name == person_of(request).name and deed != "password":
+        return refused(request, "/accounts", "Another admin has to change your own role, or disable you.")
+    if deed == "role":
+        role = _role(request)
+        return _do(request, lambda: accounts.set_role(name, role), f"{name} is {role.name} now.")
+    if deed == "password":
+        password = str(form_of(request).get("password", ""))
+        said = f"{name} has a new password, and has to log in again."
+        return _do(request, lambda: accounts.set_password(name, password), said)
+    if deed in ("disable", "enable"):
+        said = f"{name} may not log in any more." if deed == "disable" else f"{name} may log in again."
+        return _do(request, lambda: accounts.disable(name, deed == "disable"), said)
+    raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was done: what to do with the account is not said")
+
+
+def show_own(request: Request) -> Response:
+    """The form for one's own password."""
+    _accounts(request)
+    return render(request, "account.html", shortest=SHORTEST, longest=LONGEST)
+
+
+def change_own(request: Request) -> Response:
+    """One's own password, by somebody who knows the old one; ends all sessions, this one too."""
+    accounts, form, name = _accounts(request), form_of(request), person_of(request).name
+    if not accounts.is_password_of(name, str(form.get("old", ""))):
+        return refused(request, "/account", "The old password is not right; nothing was changed.")
+    if form.get("new") != form.get("again"):
+        return refused(request, "/account", "The new password is not the same both times; nothing was changed.")
+    try:
+        accounts.set_password(name, str(form.get("new", "")))
+    except SorbusError as error:
+        return refused(request, "/account", f"Nothing was changed: {error}.")
+    return done(request, "/login", "Your password is changed. Log in with the new one.")
+
+
+def _do(request: Request, deed: Callable[[], None], said: str) -> Response:
+    try:
+        deed()
+    except SorbusError as error:
+        return refused(request, "/accounts", f"Nothing was changed: {error}.")
+    return done(request, "/accounts", said)
+
+
+def _role(request: Request) -> Role:
+    role = str(form_of(request).get("role", ""))
+    if role not in Role.__members__:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was done: a role is viewer, operator or admin")
+    return Role[role]
+
+
+def _accounts(request: Request) -> Accounts:
+    console: Console = console_of(request)
+    if not console.has_login:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "nobody logs in to this console itself")
+    return Accounts(console.state)
+
+
+routes = [
+    Route("/accounts", show_all, methods=["GET"]),
+    Route("/accounts", add, methods=["POST"]),
+    Route("/accounts/{name}", change, methods=["POST"]),
+    Route("/account", show_own, methods=["GET"]),
+    Route("/account", change_own, methods=["POST"]),
+]

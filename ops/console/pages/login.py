@@ -1,0 +1,78 @@
+"""Logging in and out with a local account."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from sorbus.ops.console.access.accounts import Accounts, Attempts, Sessions
+from sorbus.ops.console.frame import Console, console_of, form_of, render, visit_of
+from sorbus.ops.console.words import span
+
+_log = structlog.get_logger(__name__)
+
+
+def ask(request: Request) -> Response:
+    """The form; those who are in already are led on."""
+    way = _own_path(request.query_params.get("next", ""))
+    if visit_of(request).person is not None:
+        return RedirectResponse(way, HTTPStatus.SEE_OTHER)
+    return render(request, "login.html", next=way, name="", wrong="")
+
+
+def enter(request: Request) -> Response:
+    """Checks a name and a password; a new session each time, so that one that was planted before is worth nothing."""
+    console, form = _with_accounts(request), form_of(request)
+    name, password = str(form.get("name", ""))[:100].strip(), str(form.get("password", ""))
+    way, address = _own_path(str(form.get("next", ""))), console.proxies.client(request)
+    attempts = Attempts(console.state)
+    if wait := attempts.admit(name, address):
+        _log.warning("too many tries to log in", account=name, address=address)
+        wrong = f"Too many tries. Wait {span(wait)}, then try again."
+        answer = render(request, "login.html", status=429, next=way, name=name, wrong=wrong)
+        answer.headers["retry-after"] = str(int(wait) + 1)
+        return answer
+    if not Accounts(console.state).is_password_of(name, password):
+        _log.warning("a login was refused", account=name, address=address)
+        return render(request, "login.html", status=401, next=way, name=name, wrong="Name or password is not right.")
+    attempts.forget(name)
+    _log.info("somebody logged in", account=name, address=address)
+    answer = RedirectResponse(way, HTTPStatus.SEE_OTHER)
+    console.site.set_cookie(answer, Sessions(console.state).open(name))
+    return answer
+
+
+def leave(request: Request) -> Response:
+    """Ends the session, here and in the state."""
+    console, visit = _with_accounts(request), visit_of(request)
+    Sessions(console.state).end(visit.secret)
+    answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    console.site.drop_cookie(answer)
+    return answer
+
+
+def _with_accounts(request: Request) -> Console:
+    console = console_of(request)
+    if not console.has_login:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "nobody logs in to this console itself")
+    return console
+
+
+def _own_path(way: str) -> str:
+    """`way` if it is a path of this console as browsers read it, the first page otherwise."""
+    parts = urlsplit(way) if way.isprintable() and "\\" not in way else urlsplit("")
+    is_own = parts.path.startswith("/") and not way.startswith("//") and not parts.scheme and not parts.netloc
+    return way if is_own else "/"
+
+
+routes = [
+    Route("/login", ask, methods=["GET"], name="login"),
+    Route("/login", enter, methods=["POST"]),
+    Route("/logout", leave, methods=["POST"], name="logout"),
+]

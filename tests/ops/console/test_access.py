@@ -1,0 +1,387 @@
+"""Who may enter the console: nobody unasked outside the loopback address, nobody with a forged or guessed word."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sorbus.errors import AuthError, SorbusError
+from sorbus.ops.console.access.accounts import PER_ACCOUNT, PER_ADDRESS, Accounts, Attempts, Sessions
+from sorbus.ops.console.access.door import AccountDoor, Proxies, ProxyDoor
+from sorbus.ops.console.access.entrance import Entrance
+from sorbus.ops.console.access.passwords import WeakPassword
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.access.site import Site
+from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from sorbus.state import State, migrate
+from tests.ops.console.conftest import Serve, write_map
+from tests.ops.console.visitor import Served, Visitor, serving
+
+PASSWORD = "three quiet rowan trees"
+PATHS = [
+    "/",
+    "/flows/customer-to-accounting",
+    "/systems/crm",
+    "/events",
+    "/nowhere",
+    "//login",
+    "/login/../",
+    "/static",
+]
+
+
+@pytest.fixture(scope="module")
+def shared(stack: Addresses) -> Iterator[State]:
+    """One state for all tests here, each of which begins with the same accounts."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(stack.database, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    state = State(stack.database.rpartition("/")[0] + f"/{name}")
+    migrate(state)
+    made = Accounts(state)
+    for account, role in (("mara", Role.operator), ("vic", Role.viewer), ("ada", Role.admin)):
+        made.add(account, role, PASSWORD)
+    state.run(b"create table first_accounts as table console_account")
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def state(shared: State) -> State:
+    """The state as it was at first."""
+    with shared.connection() as connection:
+        connection.execute("truncate console_account, console_session, console_attempt")
+        connection.execute("insert into console_account table first_accounts")
+    return shared
+
+
+@pytest.fixture
+def accounts(state: State) -> Accounts:
+    """Mara may act, Vic may read, Ada may all."""
+    return Accounts(state)
+
+
+@pytest.fixture(scope="module")
+def open_console(stack: Addresses, shared: State, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One console for all tests here, that people log in to."""
+    loaded = write_map(tmp_path_factory.mktemp("company"), f"t{uuid.uuid4().hex[:12]}", stack.database)
+    settings = Settings(kafka=stack.kafka, registry=stack.registry, database=stack.database)
+    with serving(loaded, settings, shared, AccountDoor(Sessions(shared))) as served:
+        yield served
+
+
+@pytest.fixture
+def guarded(open_console: Served, state: State) -> Served:
+    """A console that people log in to, and nobody has yet."""
+    return open_console
+
+
+def log_in(served: Served, name: str, password: str = PASSWORD, way: str = "/") -> Visitor:
+    visitor = served.visitor()
+    answer = visitor.post("/login", {"name": name, "password": password, "next": way})
+    assert answer.status_code == 303, answer.text
+    assert answer.headers["location"] == way
+    return visitor
+
+
+def storm(state: State, address: str) -> None:
+    """As many tries from an address as it has, each for another account."""
+    attempts = Attempts(state)
+    assert [attempts.admit(f"guess{number}", address) for number in range(PER_ADDRESS)] == [0.0] * PER_ADDRESS
+
+
+def who(visitor: Visitor) -> str:
+    """What the page says of who is reading it."""
+    found = re.search(r'<span class="soft">(.+? · \w+)</span>', visitor.get("/").text)
+    assert found
+    return re.sub("<[^>]+>", "", found[1])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_sees_anything_without_a_login(guarded: Served, path: str) -> None:
+    answer = guarded.visitor().get(path)
+    assert answer.status_code in (303, 401, 404)
+    if answer.status_code == 303:
+        assert answer.headers["location"].startswith("/login?next=")
+    assert "Larkspur" not in answer.text
+    assert "crm" not in answer.text
+
+
+def test_a_login_leads_to_where_somebody_wanted_to_go(guarded: Served) -> None:
+    visitor = guarded.visitor()
+    asked = visitor.get("/?of=crm")
+    assert asked.headers["location"] == "/login?next=%2F%3Fof%3Dcrm"
+    entered = visitor.post("/login", {"name": "mara", "password": PASSWORD, "next": "/?of=crm"})
+    assert entered.headers["location"] == "/?of=crm"
+    assert who(visitor) == "mara · operator"
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil", "/\t/evil.example"],
+)
+def test_a_login_leads_nowhere_else(guarded: Served, way: str) -> None:
+    answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": way})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_a_wrong_password_and_an_unknown_account_are_told_the_same(guarded: Served) -> None:
+    answers = [
+        guarded.visitor().post("/login", {"name": name, "password": "three loud rowan trees", "next": "/"})
+        for name in ("mara", "nobody")
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert "Name or password is not right" in answers[0].text
+    assert "Name or password is not right" in answers[1].text
+
+
+def test_a_session_is_new_at_login_so_that_a_planted_one_is_worth_nothing(guarded: Served) -> None:
+    visitor = guarded.visitor()
+    visitor.client.cookies.set("sorbus", "planted-by-somebody-else")
+    answer = visitor.post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
+    assert answer.status_code == 303
+    given = answer.cookies["sorbus"]
+    assert given != "planted-by-somebody-else"
+    other = guarded.visitor()
+    other.client.cookies.set("sorbus", "planted-by-somebody-else")
+    assert other.get("/").status_code == 303
+
+
+def test_a_logout_ends_the_session_everywhere(guarded: Served) -> None:
+    visitor = log_in(guarded, "mara")
+    copied = visitor.client.cookies["sorbus"]
+    assert visitor.post("/logout", form="/").status_code == 303
+    thief = guarded.visitor()
+    thief.client.cookies.set("sorbus", copied)
+    assert thief.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        lambda accounts: accounts.set_password("mara", "four quiet rowan trees"),
+        lambda accounts: accounts.disable("mara"),
+    ],
+)
+def test_a_new_password_and_a_disabled_account_end_its_sessions(
+    guarded: Served, accounts: Accounts, deed: Callable[[Accounts], None]
+) -> None:
+    visitor = log_in(guarded, "mara")
+    deed(accounts)
+    assert visitor.get("/").status_code == 303
+
+
+def test_a_disabled_account_can_not_log_in(guarded: Served, accounts: Accounts) -> None:
+    accounts.disable("mara")
+    answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"update console_session set made_at = now() - interval '12 hours 1 second'",
+        b"update console_session set seen_at = now() - interval '2 hours 1 second'",
+    ],
+)
+def test_a_session_ends_after_a_day_s_work_and_when_nobody_does_anything(
+    guarded: Served, state: State, statement: bytes
+) -> None:
+    visitor = log_in(guarded, "mara")
+    state.run(statement)
+    assert visitor.get("/").status_code == 303
+
+
+def test_pages_that_fetch_what_has_changed_keep_no_session_awake(guarded: Served, state: State) -> None:
+    visitor = log_in(guarded, "mara")
+    state.run(b"update console_session set seen_at = now() - interval '1 hour'")
+    assert visitor.get("/", **{"HX-Request": "true"}).status_code == 200
+    assert _idle(state) > 3500
+    assert visitor.get("/").status_code == 200
+    assert _idle(state) < 60
+
+
+def test_another_role_counts_at_once(guarded: Served, accounts: Accounts) -> None:
+    visitor = log_in(guarded, "mara")
+    accounts.set_role("mara", Role.viewer)
+    assert who(visitor) == "mara · viewer"
+
+
+def test_the_state_holds_no_password_and_no_token(guarded: Served, state: State) -> None:
+    visitor = log_in(guarded, "mara")
+    token = visitor.client.cookies["sorbus"]
+    [[kept]] = state.run(b"select hash from console_account where name = 'mara'")
+    assert str(kept).startswith("$argon2id$")
+    assert PASSWORD not in str(kept)
+    [[hashed]] = state.run(b"select hash from console_session")
+    assert token.encode() not in bytes(hashed)  # type: ignore[arg-type]
+
+
+def test_a_storm_of_logins_is_slowed_down_for_one_account(guarded: Served) -> None:
+    statuses: Counter[int] = Counter()
+
+    def try_some() -> None:
+        visitor = guarded.visitor()
+        for number in range(5):
+            answer = visitor.post("/login", {"name": "mara", "password": f"wrong password {number}", "next": "/"})
+            statuses[answer.status_code] += 1
+
+    threads = [threading.Thread(target=try_some) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == {401: PER_ACCOUNT, 429: 25 - PER_ACCOUNT}
+    answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
+    assert answer.status_code == 429, "the right password must have to wait too, or guessing would go on"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_storm_over_many_accounts_is_slowed_down_for_one_address(guarded: Served, state: State) -> None:
+    storm(state, "127.0.0.1")
+    answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
+    assert answer.status_code == 429
+
+
+def test_tries_are_forgotten_after_a_while(guarded: Served, state: State) -> None:
+    attempts = Attempts(state)
+    assert [attempts.admit("mara", "198.51.100.7") for _ in range(PER_ACCOUNT)] == [0.0] * PER_ACCOUNT
+    assert attempts.admit("mara", "198.51.100.8") > 0
+    state.run(b"update console_attempt set at = at - interval '15 minutes'")
+    log_in(guarded, "mara")
+
+
+@pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaaa", "mara and a hundred", "x" * 257])
+def test_a_weak_password_is_refused(accounts: Accounts, password: str) -> None:
+    with pytest.raises(WeakPassword):
+        accounts.set_password("mara", password)
+
+
+def test_a_name_is_given_once_and_can_not_be_anything(accounts: Accounts) -> None:
+    with pytest.raises(SorbusError, match="already"):
+        accounts.add("mara", Role.admin, PASSWORD)
+    with pytest.raises(SorbusError, match="can't be an account's name"):
+        accounts.add("<script>", Role.viewer, PASSWORD)
+    with pytest.raises(SorbusError, match="no account zoe"):
+        accounts.set_role("zoe", Role.admin)
+
+
+ROLES = {"sorbus-ops": Role.operator, "sorbus-admins": Role.admin, "staff": Role.viewer}
+
+
+@pytest.mark.parametrize(
+    ("groups", "shown"),
+    [("staff", "kim · viewer"), ("staff, sorbus-ops", "kim · operator"), ("sorbus-admins,staff", "kim · admin")],
+)
+def test_a_proxy_that_is_trusted_says_who_it_is(serve: Serve, groups: str, shown: str) -> None:
+    served = serve(door=ProxyDoor(Proxies(["127.0.0.0/8"]), ROLES))
+    visitor = served.visitor({"X-Forwarded-User": "kim", "X-Forwarded-Groups": groups})
+    assert who(visitor) == shown
+
+
+@pytest.mark.parametrize(
+    ("proxies", "headers"),
+    [
+        (["10.0.0.7"], {"X-Forwarded-User": "kim", "X-Forwarded-Groups": "sorbus-admins"}),
+        (["10.0.0.7"], {"X-Forwarded-User": "kim", "X-Forwarded-Groups": "staff", "X-Forwarded-For": "10.0.0.7"}),
+        (["127.0.0.1"], {"X-Forwarded-Groups": "sorbus-admins"}),
+        (["127.0.0.1"], {"X-Forwarded-User": "kim", "X-Forwarded-Groups": "guests"}),
+        (["127.0.0.1"], {"X-Forwarded-User": "kim"}),
+    ],
+)
+def test_anybody_else_s_word_is_ignored(serve: Serve, proxies: list[str], headers: dict[str, str]) -> None:
+    answer = serve(door=ProxyDoor(Proxies(proxies), ROLES)).visitor(headers).get("/")
+    assert answer.status_code == 403
+    assert "Larkspur" not in answer.text
+
+
+def test_an_open_console_refuses_what_a_proxy_passes_on(console: Served) -> None:
+    answer = console.visitor({"X-Forwarded-For": "198.51.100.7"}).get("/")
+    assert answer.status_code == 403
+    assert "--trust-proxy" in answer.text
+
+
+def test_a_trusted_proxy_s_clients_are_counted_apart(serve: Serve, accounts: Accounts, state: State) -> None:
+    served = serve(door=AccountDoor(Sessions(state)), proxies=["127.0.0.1"])
+    storm(state, "198.51.100.7")
+    stormy = served.visitor({"X-Forwarded-For": "198.51.100.7"})
+    assert stormy.post("/login", {"name": "ada", "password": PASSWORD, "next": "/"}).status_code == 429
+    forged = served.visitor({"X-Forwarded-For": "203.0.113.9, 198.51.100.7"})
+    assert forged.post("/login", {"name": "ada", "password": PASSWORD, "next": "/"}).status_code == 429
+    other = served.visitor({"X-Forwarded-For": "198.51.100.8"})
+    assert other.post("/login", {"name": "ada", "password": PASSWORD, "next": "/"}).status_code == 303
+
+
+def test_a_console_for_others_does_not_open_without_somebody_to_ask(state: State) -> None:
+    entrance = Entrance(url="https://sorbus.example.com")
+    site = entrance.site("0.0.0.0", 9490)
+    for name in ("ada", "mara", "vic"):
+        Accounts(state).disable(name)
+    with pytest.raises(AuthError, match="account add"):
+        entrance.door("0.0.0.0", site, state)
+    with pytest.raises(AuthError, match="account add"):
+        Entrance(login=True).door("127.0.0.1", Site("http://127.0.0.1:9490"), state)
+    Accounts(state).disable("ada", False)
+    assert isinstance(entrance.door("0.0.0.0", site, state), AccountDoor)
+    with pytest.raises(AuthError, match="TLS"):
+        Entrance().site("0.0.0.0", 9490)
+    with pytest.raises(SorbusError, match="--trust-proxy"):
+        Entrance(proxy_roles=ROLES).door("0.0.0.0", site, state)
+
+
+def test_a_console_behind_tls_has_cookies_that_travel_nowhere_else(
+    serve: Serve, accounts: Accounts, state: State
+) -> None:
+    served = serve(door=AccountDoor(Sessions(state)), url="https://sorbus.example.com")
+    answer = served.visitor({"Host": "sorbus.example.com"}).get("/login")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-sorbus=")
+    for part in ("Secure", "HttpOnly", "SameSite=lax", "Path=/"):
+        assert part in cookie
+    assert "Domain" not in cookie
+    assert answer.headers["strict-transport-security"]
+    assert served.visitor().get("/login").status_code == 421, "its loopback name isn't how people reach it"
+
+
+def test_an_admin_has_the_accounts_and_nobody_else(guarded: Served, accounts: Accounts) -> None:
+    ada = log_in(guarded, "ada")
+    assert "vic" in ada.get("/accounts").text
+    sent = {"name": "kim", "role": "operator", "password": "five quiet rowan trees"}
+    assert ada.post("/accounts", sent).status_code == 303
+    kim = log_in(guarded, "kim", "five quiet rowan trees")
+    for visitor, role in ((kim, "operator"), (log_in(guarded, "vic"), "viewer")):
+        answer = visitor.get("/accounts")
+        assert answer.status_code == 403
+        assert f"is {role}; ask an admin" in answer.text
+        assert 'href="/accounts"' not in visitor.get("/").text
+        assert visitor.post("/accounts", sent, form="/").status_code == 403
+        assert visitor.post("/accounts/ada", {"deed": "disable"}, form="/").status_code == 403
+    assert ada.post("/accounts/kim", {"deed": "role", "role": "viewer"}, form="/accounts").status_code == 303
+    assert who(kim) == "kim · viewer"
+    ada.post("/accounts/kim", {"deed": "disable"}, form="/accounts")
+    assert kim.get("/").status_code == 303
+    ada.post("/accounts/ada", {"deed": "disable"}, form="/accounts")
+    assert "Another admin has to" in ada.get("/accounts").text
+
+
+def test_people_change_their_own_password_when_they_know_the_old_one(guarded: Served) -> None:
+    mara = log_in(guarded, "mara")
+    new = "six quiet rowan trees"
+    mara.post("/account", {"old": "a guess of somebody", "new": new, "again": new})
+    assert "The old password is not right" in mara.get("/account").text
+    assert mara.post("/account", {"old": PASSWORD, "new": new, "again": new}).headers["location"] == "/login"
+    assert mara.get("/").status_code == 303
+    log_in(guarded, "mara", new)
+
+
+def _idle(state: State) -> float:
+    [[seconds]] = state.run(b"select extract(epoch from now() - seen_at)::float8 from console_session")
+    return float(str(seconds))
