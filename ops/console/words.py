@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -37,6 +39,22 @@ def moment(at: float | datetime | None) -> Markup:
 def number(value: float | None, digits: int = 0) -> str:
     """A figure with its thousands apart; a dash for none."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+class Point(NamedTuple):
+    """How many changes were on their way at a moment (seconds since 1970)."""
+
+    at: float
+    lag: int
+
+
+def sparkline(history: Sequence[Point], width: float, height: float) -> str:
+    """A flow's history as an SVG polyline's points; two at least."""
+    first, last, most = history[0].at, history[-1].at, max(1, *(point.lag for point in history))
+    return " ".join(
+        f"{(point.at - first) / ((last - first) or 1) * width:.1f},{height - 2 - point.lag / most * (height - 4):.1f}"
+        for point in history
+    )
 
 
 def _time(seconds: float, text: str) -> Markup:

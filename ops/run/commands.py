@@ -81,6 +81,7 @@ def up(
         list[str] | None, typer.Option(metavar="NAME", help="Only this system's producer or this flow; repeatable.")
     ] = None,
     watch: Annotated[bool, typer.Option(help="Run `sorbus watch` too.")] = True,
+    console: Annotated[bool, typer.Option("--console", help="Run `sorbus console` too.")] = False,
     base_port: Annotated[
         int, typer.Option(help="First port for /metrics and /healthz, the others follow; 0: free ones.")
     ] = 9400,
@@ -91,7 +92,7 @@ def up(
     Each is a process of its own; what one prints carries its name. A process that is refused (exit code 4) is not tried
     again. Ctrl-C stops all within ten seconds. Prometheus finds the processes through FOLDER/prometheus.json.
 
-    Examples: `sorbus up`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --no-watch`
+    Examples: `sorbus up --console`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --no-watch`
     """
     import os
     import sys
@@ -102,7 +103,7 @@ def up(
     from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.stop import Stop
 
-    programs = programs_of(Context.of(ctx), only=only or (), watch=watch)
+    programs = programs_of(Context.of(ctx), only=only or (), watch=watch, console=console)
     stop = Stop.on_signals()
     configure_logs("up")
     output = Output(sys.stdout, [program.name for program in programs])

@@ -14,8 +14,10 @@ from sorbus.ops.run.child import Program
 from sorbus.ops.run.planning import producing_systems, running_flows
 
 
-def programs_of(context: Context, *, only: Collection[str] = (), watch: bool = True) -> list[Program]:
-    """A producer per owner, a consumer per running flow, webhooks if any are on, and the watch.
+def programs_of(
+    context: Context, *, only: Collection[str] = (), watch: bool = True, console: bool = False
+) -> list[Program]:
+    """A producer per owner, a consumer per running flow, webhooks if any are on, the watch, and the console if asked.
 
     `only` names the systems and flows to run, and "webhooks".
 
@@ -33,6 +35,8 @@ def programs_of(context: Context, *, only: Collection[str] = (), watch: bool = T
     options = ["--map", str(context.map_path), *(["--verbose"] if context.verbose else [])]
     if watch:
         wanted.append("watch")
+    if console:
+        wanted.append("console")
     command = (_own_command(), *options)
     return [Program(words, (*command, *words.split(), "--metrics-port", "{port}")) for words in wanted]
 

@@ -20,6 +20,10 @@ class Way(Enum):
     NONE = "not integrated"
 
 
+DASHES = {Way.LIVE: "", Way.MANUAL: "9 6", Way.NONE: "1 6"}
+"""How a line of each is broken, in SVG's words."""
+
+
 class Arrow(NamedTuple):
     """A flow as it is drawn: from the system that has the data type to the one that gets it."""
 
@@ -29,6 +33,7 @@ class Arrow(NamedTuple):
     way: Way
     text: str
     two_way: bool = False
+    flow: str = ""
 
 
 def owners(data_type: DataType) -> list[str]:
@@ -52,7 +57,7 @@ def _arrow(company: Map, flow: Flow) -> Arrow:
     else:
         way, text = Way.LIVE, flow.timing
     two_way = flow.direction == "two-way" and way is not Way.NONE
-    return Arrow(flow.data_type, source, flow.to, way, f"two-way, {text}" if two_way else text, two_way)
+    return Arrow(flow.data_type, source, flow.to, way, f"two-way, {text}" if two_way else text, two_way, flow.id)
 
 
 def owned(company: Map, system: str) -> list[str]:

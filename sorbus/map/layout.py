@@ -8,7 +8,7 @@ All lengths are pixels; y grows downwards.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -82,12 +82,27 @@ class Layout:
     width: float
     height: float
 
+    def pill_of(self, arrow: Arrow) -> Pill:
+        """Where an arrow begins."""
+        (box,) = (box for box in self.left if box.name == arrow.source)
+        return next(pill for pill in box.pills if pill.data_type == arrow.data_type)
 
-def lay_out(company: Map) -> Layout:
-    """Measures and places a map's drawing."""
+    def curve(self, row: Row) -> str:
+        """The way of a row's arrow from its data type to its target, as an SVG path."""
+        pill = self.pill_of(row.arrow)
+        start, end = self.pill_x + pill.width, self.target_x - 9
+        bend = (end - start) / 2
+        return (
+            f"M{start:.1f} {pill.y:.1f}"
+            f"C{start + bend:.1f} {pill.y:.1f} {end - bend:.1f} {row.y:.1f} {end:.1f} {row.y:.1f}"
+        )
+
+
+def lay_out(company: Map, lines_of: Callable[[Arrow], list[str]] | None = None) -> Layout:
+    """Measures and places a map's drawing. `lines_of` says other things of an arrow than when and how it goes."""
     drawn = arrows(company)
     colors = {name: number for number, name in enumerate(dict.fromkeys([*company.data_types, *(a[0] for a in drawn)]))}
-    left, right = _left(company, drawn, colors), _right(company, drawn, colors)
+    left, right = _left(company, drawn, colors), _right(company, drawn, colors, lines_of)
     _order(left, right)
     height = max(_stack(left), _stack(right))
     for column in (left, right):
@@ -115,10 +130,15 @@ def _left(company: Map, drawn: Sequence[Arrow], colors: dict[str, int]) -> list[
     return sorted(boxes, key=lambda box: not box.pills)
 
 
-def _right(company: Map, drawn: Sequence[Arrow], colors: dict[str, int]) -> list[Box]:
+def _right(
+    company: Map, drawn: Sequence[Arrow], colors: dict[str, int], lines_of: Callable[[Arrow], list[str]] | None
+) -> list[Box]:
     boxes: dict[str, Box] = {}
     for arrow in drawn:
         box = boxes.setdefault(arrow.target, _box(company, arrow.target))
+        if lines_of is not None:
+            box.rows.append(Row(arrow, colors[arrow.data_type], lines_of(arrow), beside=False))
+            continue
         room = TARGET_WIDTH - 44
         beside = text_width(arrow.data_type, 13) + 16 + text_width(arrow.text, 12) <= room
         lines = [arrow.text] if beside else wrap(arrow.text, 12, room)

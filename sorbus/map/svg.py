@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
-from sorbus.map.draw import Arrow, Way, arrows
+from sorbus.map.draw import DASHES, Arrow, Way, arrows
 from sorbus.map.layout import (
     BOX_HEIGHT,
     LINE,
@@ -17,7 +17,6 @@ from sorbus.map.layout import (
     TARGET_WIDTH,
     Box,
     Layout,
-    Pill,
     Row,
     lay_out,
     shorten,
@@ -35,7 +34,6 @@ DARK = (
 )
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML document may hold (XML 1.0, 2.2)."""
-DASHES = {Way.LIVE: "", Way.MANUAL: "9 6", Way.NONE: "1 6"}
 
 _STYLE = """
 text { font-family: Inter, system-ui, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; font-size: 13px }
@@ -73,10 +71,9 @@ def svg(company: Map) -> str:
     ET.SubElement(root, "style").text = _style()
     ET.SubElement(root, "rect", {"class": "page", "width": str(width), "height": str(height), "rx": "10"})
     _heading(root, company, layout)
-    starts = {(box.name, pill.data_type): pill for box in layout.left for pill in box.pills}
     for box in layout.right:
         for row in box.rows:
-            _arrow(root, layout, starts[row.arrow.source, row.arrow.data_type], row)
+            _arrow(root, layout, row)
     for box in layout.left:
         _owner(root, layout, box)
     for box in layout.right:
@@ -143,17 +140,14 @@ def _names(group: ET.Element, x: float, y: float, room: float, box: Box) -> None
     _text(group, x, y + 44, shorten(box.owner, 12, room), tone)
 
 
-def _arrow(root: ET.Element, layout: Layout, pill: Pill, row: Row) -> None:
-    start, end = layout.pill_x + pill.width, layout.target_x - 9
-    arrow, bend = row.arrow, (end - start) / 2
+def _arrow(root: ET.Element, layout: Layout, row: Row) -> None:
+    arrow = row.arrow
     group = ET.SubElement(root, "g", {"class": "arrow"})
     ET.SubElement(group, "title").text = f"{arrow.data_type}: {arrow.source} to {arrow.target}, {arrow.text}"
-    path = (
-        f"M{start:.1f} {pill.y:.1f}C{start + bend:.1f} {pill.y:.1f} {end - bend:.1f} {row.y:.1f} {end:.1f} {row.y:.1f}"
-    )
-    _line(group, path, row.color % len(LIGHT), arrow.way)
+    _line(group, layout.curve(row), row.color % len(LIGHT), arrow.way)
     if arrow.two_way:
-        _head(group, start + 1, pill.y, row.color % len(LIGHT), -1)
+        pill = layout.pill_of(arrow)
+        _head(group, layout.pill_x + pill.width + 1, pill.y, row.color % len(LIGHT), -1)
 
 
 def _end(group: ET.Element, x: float, y: float, shade: int, arrow: Arrow) -> None:

@@ -1,19 +1,129 @@
-"""The first page: how everything is, now."""
+"""The first page: how everything is, now; and the page of each flow and system."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.ops.console.frame import Section, render
+from sorbus.map.draw import arrows
+from sorbus.map.model import FieldMapping, Flow
+from sorbus.mapping.places import CANONICAL
+from sorbus.ops.console.drawing import draw_live
+from sorbus.ops.console.frame import Console, Section, console_of, done, render
+from sorbus.ops.console.signs import signs_of
 
 section = Section("Live map", "/")
 
 
 def show(request: Request) -> Response:
-    """Every flow, and what somebody should look at."""
-    return render(request, "home.html")
+    """The live map, what needs somebody, and every flow in a table."""
+    live, company = console_of(request).live, console_of(request).loaded.map
+    signs = signs_of(company, live.measured)
+    return render(
+        request,
+        "home.html",
+        signs=signs,
+        drawing=draw_live(company, signs, live.measured),
+        states=_states(console_of(request)),
+        flows=_flows(console_of(request)),
+        needs=_needs(console_of(request)),
+    )
 
 
-routes = [Route("/", show, methods=["GET"], name="home")]
+def measure(request: Request) -> Response:
+    """Has everything measured now, for readers whose page doesn't update by itself."""
+    return done(request, "/", "Everything is being measured again.")
+
+
+def show_flow(request: Request) -> Response:
+    """One flow: how it is, what the map says of it, and its mapping."""
+    console = console_of(request)
+    company, id = console.loaded.map, request.path_params["id"]
+    try:
+        flow = company.flow(id)
+    except KeyError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"the map has no flow {id}") from error
+    measured = console.live.measured
+    return render(
+        request,
+        "flow.html",
+        flow=flow,
+        arrow=next(arrow for arrow in arrows(company) if arrow.flow == id),
+        sign=signs_of(company, measured).flows[id],
+        state=_states(console).get(id),
+        measured=measured,
+        history=console.live.history.get(id, ()),
+        rows=_rows_into(console, flow),
+    )
+
+
+def show_system(request: Request) -> Response:
+    """One system: how it is, what it owns, what comes to it."""
+    console = console_of(request)
+    company, name, measured = console.loaded.map, request.path_params["name"], console.live.measured
+    system = company.systems.get(name)
+    if system is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"the map has no system {name}")
+    signs = signs_of(company, measured)
+    flows = _flows(console)
+    return render(
+        request,
+        "system.html",
+        name=name,
+        system=system,
+        signs=signs,
+        own=company.owned_by(name),
+        topics={topic.data_type: topic for topic in measured.topics} if measured else {},
+        outgoing=[(flow, source) for flow, source in flows if source == name],
+        incoming=[(flow, source) for flow, source in flows if flow.to == name],
+        states=_states(console),
+        budget=next((one for one in measured.budgets if one.system == name), None) if measured else None,
+        measured=measured,
+    )
+
+
+def _states(console: Console) -> dict[str, object]:
+    measured = console.live.measured
+    return {state.flow: state for state in measured.flows} if measured else {}
+
+
+def _flows(console: Console) -> list[tuple[Flow, str]]:
+    """Every flow with the system that it comes from."""
+    company = console.loaded.map
+    return list(zip(company.flows, (arrow.source for arrow in arrows(company)), strict=True))
+
+
+def _needs(console: Console) -> list[tuple[str, str, str]]:
+    """What somebody should look at: its subject, the subject's page ("" for none), what is with it."""
+    company, measured = console.loaded.map, console.live.measured
+    found = []
+    for complaint in measured.complaints() if measured else ():
+        subject, _, words = complaint.partition(": ")
+        owner = company.owner_of(subject) if subject in company.data_types else subject
+        is_flow = any(flow.id == subject for flow in company.flows)
+        href = f"/flows/{subject}" if is_flow else f"/systems/{owner}" if owner in company.systems else ""
+        found.append((subject, href, words))
+    return found
+
+
+def _rows_into(console: Console, flow: Flow) -> list[FieldMapping]:
+    """The rows of the mapping sheets that fill a flow's target."""
+    return [
+        row
+        for row in console.loaded.mappings
+        if row.source_system == CANONICAL
+        and row.target_system == flow.to
+        and row.source_field.partition(".")[0] == flow.data_type
+    ]
+
+
+routes = [
+    Route("/", show, methods=["GET"], name="home"),
+    Route("/measure", measure, methods=["POST"]),
+    Route("/flows/{id}", show_flow, methods=["GET"], name="flow"),
+    Route("/systems/{name}", show_system, methods=["GET"], name="system"),
+]

@@ -1,0 +1,106 @@
+"""The live map: the map's own drawing, each box and arrow with how it is, and a link to its page."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sorbus.map.draw import DASHES, Arrow, Way
+from sorbus.map.layout import (
+    BOX_HEIGHT,
+    MARGIN,
+    OWNER_WIDTH,
+    PILL_HEIGHT,
+    TARGET_WIDTH,
+    TOP,
+    Box,
+    Layout,
+    Row,
+    lay_out,
+    shorten,
+    text_width,
+)
+from sorbus.map.model import Map
+from sorbus.ops.console.signs import Sign, Signs
+from sorbus.ops.console.words import number
+from sorbus.ops.watch.measure import FlowState, Measurement
+
+COLORS = 12
+"""Data types' colours in the style sheet: .d0 to .d11 for lines, .f0 to .f11 for what is filled."""
+
+_ABOVE, _BELOW = 40.0, 64.0
+"""Room of the layout for the drawing's own heading and legend, which the page has instead."""
+
+
+class DrawnSystem(NamedTuple):
+    """A box: its corner, its size, and what stands in it."""
+
+    box: Box
+    x: float
+    width: float
+    middle: float
+    """Where its two lines of text are, from the top of them."""
+    sign: Sign
+    name: str
+    below: str
+
+
+class DrawnFlow(NamedTuple):
+    """An arrow with its row in the target's box."""
+
+    row: Row
+    path: str
+    dashes: str
+    sign: Sign
+    figures: str
+
+    @property
+    def arrow(self) -> Arrow:
+        return self.row.arrow
+
+    @property
+    def shade(self) -> int:
+        return self.row.color % COLORS
+
+
+class Drawing(NamedTuple):
+    """All that map.svg.html draws; lengths in pixels."""
+
+    layout: Layout
+    systems: list[DrawnSystem]
+    flows: list[DrawnFlow]
+    top: float
+    height: float
+    pill_height: float = PILL_HEIGHT
+    owner_right: float = MARGIN + OWNER_WIDTH
+
+
+def draw_live(company: Map, signs: Signs, measured: Measurement | None) -> Drawing:
+    """The drawing of a map as it is now."""
+    states = {state.flow: state for state in measured.flows} if measured else {}
+    layout = lay_out(company, lambda _: [""])
+    left = [_system(box, MARGIN, OWNER_WIDTH, (box.height - BOX_HEIGHT) / 2, signs) for box in layout.left]
+    right = [_system(box, layout.target_x, TARGET_WIDTH, -2, signs) for box in layout.right]
+    flows = [_flow(layout, row, signs, states) for box in layout.right for row in box.rows]
+    return Drawing(layout, left + right, flows, TOP - _ABOVE, layout.height - TOP + _ABOVE - _BELOW)
+
+
+def _system(box: Box, x: float, width: float, middle: float, signs: Signs) -> DrawnSystem:
+    sign = signs.systems.get(box.name, Sign("idle", "not in the map"))
+    name = shorten(box.name, 15.5, width * 0.6)
+    said = shorten(sign.text, 12.5, width - 64 - text_width(name, 15.5))
+    below = shorten(f"{box.kind} · {box.owner}" if box.owner else box.kind, 12, width - 32)
+    return DrawnSystem(box, x, width, box.y + middle, Sign(sign.kind, said), name, below)
+
+
+def _flow(layout: Layout, row: Row, signs: Signs, states: dict[str, FlowState]) -> DrawnFlow:
+    arrow = row.arrow
+    state = states.get(arrow.flow)
+    if arrow.way is not Way.LIVE or state is None:
+        figures = arrow.text
+    else:
+        parts = [f"lag {number(state.lag_records)}"]
+        parts += [f"{number(state.rate)}/s"] if state.rate and state.rate >= 0.5 else []
+        parts += [f"{number(state.dead_letters)} dead"] if state.dead_letters else []
+        figures = " · ".join([*parts, arrow.text])
+    dashes = DASHES[arrow.way]
+    return DrawnFlow(row, layout.curve(row), dashes, signs.flows[arrow.flow], shorten(figures, 12, TARGET_WIDTH - 40))

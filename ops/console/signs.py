@@ -1,0 +1,96 @@
+"""What a measurement means for people: each flow and system as well, worth a look, or broken, in a word or two.
+
+Kinds, as the console's chips have them: ok, warn (worth a look), bad (somebody has to act), idle (nothing to expect).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sorbus.map.model import Flow, Map
+from sorbus.ops.console.words import number, span
+from sorbus.ops.watch.measure import GRACE, FlowState, Measurement
+
+Kind = Literal["ok", "warn", "bad", "idle"]
+_ORDER: Mapping[Kind, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
+
+
+class Sign(NamedTuple):
+    """How something is: its kind, and what is said of it."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Everything's signs, flows by id and systems by name."""
+
+    flows: Mapping[str, Sign]
+    systems: Mapping[str, Sign]
+    counts: Mapping[Kind, int]
+    """Flows that run, by kind."""
+
+
+def signs_of(company: Map, measured: Measurement | None) -> Signs:
+    """The signs of a whole map; "not measured yet" where nothing is known."""
+    states = {state.flow: state for state in measured.flows} if measured else {}
+    flows = {flow.id: flow_sign(flow, states.get(flow.id), measured) for flow in company.flows}
+    systems = {name: system_sign(company, name, measured) for name in company.systems}
+    running = [flows[flow.id].kind for flow in company.flows if flow.runs]
+    return Signs(flows, systems, {kind: running.count(kind) for kind in _ORDER})
+
+
+def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None) -> Sign:
+    """How a flow is; the worst of what can be said."""
+    if flow.none is not None:
+        return Sign("idle", "not integrated")
+    if flow.manual is not None:
+        return Sign("idle", "by hand")
+    if state is None or measured is None:
+        return Sign("idle", "not measured yet")
+    waiting = sum(count for (of, _), count in measured.waiting.items() if of == flow.id)
+    found = [
+        Sign("bad", "no consumer runs") if not state.members and not state.period else None,
+        Sign("bad", "waits and no consumer runs") if _is_missed(state) else None,
+        Sign("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
+        _counted("bad", state.dead_letters, "dead letter"),
+        _counted("warn", measured.duplicates.get(flow.id, 0), "possible duplicate"),
+        _counted("warn", waiting, "record", " waiting"),
+        Sign("warn", "joining") if state.state == "joining" else None,
+        Sign("ok", f"{number(state.lag_records)} on their way") if state.lag_records and state.members else None,
+    ]
+    quiet = Sign("ok", "in step") if state.members else Sign("idle", "until its time")
+    return next((sign for sign in found if sign), quiet)
+
+
+def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:
+    """How a system is, as source and as target."""
+    if measured is None:
+        return Sign("idle", "not measured yet")
+    budget = next((budget for budget in measured.budgets if budget.system == name), None)
+    own = company.owned_by(name)
+    rejected = sum(measured.dead_letters.get((data_type, ""), 0) for data_type in own)
+    spent = budget is not None and any(window.is_nearly_spent for window in budget.windows)
+    found = [
+        Sign("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
+        Sign("bad", "can't be asked") if measured.slots.get(name, 0) is None else None,
+        _counted("bad", measured.drifts.get((name, "held"), 0), "changed field"),
+        _counted("bad", rejected, "row", " refused"),
+        _counted("warn", measured.drifts.get((name, "info"), 0), "changed field"),
+        Sign("warn", f"told to wait {span(budget.blocked)}") if budget and budget.blocked else None,
+        Sign("warn", "rate limit nearly spent") if spent else None,
+    ]
+    is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
+    quiet = Sign("ok", "well") if is_used else Sign("idle", "not connected")
+    return next((sign for sign in found if sign), quiet)
+
+
+def _is_missed(state: FlowState) -> bool:
+    return not state.members and bool(state.lag_records) and state.lag_seconds > state.period + 60
+
+
+def _counted(kind: Kind, count: int, what: str, rest: str = "") -> Sign | None:
+    return Sign(kind, f"{number(count)} {what}{'s' * (count != 1)}{rest}") if count else None
