@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos test-real test-containers lint bench lock clean
+.PHONY: help setup browser demo test chaos test-real test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,15 @@ $(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
 demo: setup  ## Start Kafka, a registry and PostgreSQL here, and run a company on them
 	@$(RUN)/sorbus demo
 
-test: setup  ## Check style and types, then run the tests (in parallel; TESTS="..." passes pytest options)
+browser:  ## Have a browser for the console's tests (Debian's chromium, installed where it is missing and we may)
+	@for name in "$$SORBUS_CHROMIUM" chromium chromium-browser google-chrome chrome; do \
+	  command -v "$$name" >/dev/null 2>&1 && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else echo "No browser found: the console's tests in one will fail. Install chromium, or leave them out:" \
+	  "make test TESTS=\"-m 'not slow and not real and not browser'\"" >&2; fi
+
+test: setup browser  ## Check style and types, then run the tests (in parallel; TESTS="..." passes pytest options)
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@$(RUN)/mypy

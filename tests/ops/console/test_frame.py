@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sorbus.map.load import LoadedMap
 from tests.ops.console.visitor import Served, eventually
 
 
 def test_the_first_page_shows_every_flow_that_runs(console: Served) -> None:
     visitor = console.visitor()
-    eventually(lambda: "customer-to-accounting" in visitor.get("/").text, "the flow never appeared on the first page")
-    assert "no consumer runs" in visitor.get("/").text
+    assert "customer-to-accounting" in visitor.get("/").text
+    eventually(lambda: "no consumer runs" in visitor.get("/").text, "nobody was told that the flow has no consumer")
 
 
 def test_every_answer_forbids_the_browser_all_but_our_own_files(console: Served) -> None:
@@ -35,6 +36,15 @@ def test_browsers_hear_that_something_has_changed(console: Served) -> None:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         assert next(line for line in lines if line.startswith("event:")) == "event: changed"
+
+
+def test_a_mended_map_is_taken_over_and_a_broken_one_is_told(console: Served, loaded: LoadedMap) -> None:
+    visitor, written = console.visitor(), loaded.file.read_text()
+    loaded.file.write_text(written.replace("company: Larkspur", "company: Larkspur & Daughters"))
+    eventually(lambda: "Larkspur &amp; Daughters" in visitor.get("/").text, "the map was not read again")
+    loaded.file.write_text(written.replace("to: accounting", "to: acounting"))
+    eventually(lambda: "acounting" in visitor.get("/").text, "nobody was told that the map is broken")
+    assert visitor.get("/flows/customer-to-accounting").status_code == 200
 
 
 def test_a_page_that_listens_does_not_hold_up_the_end(console: Served) -> None:

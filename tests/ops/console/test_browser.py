@@ -1,0 +1,158 @@
+"""The console in a real browser: by keyboard, without JavaScript, on a small screen, up to date, for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from sorbus.bus.kafka import admin, base_config
+from sorbus.bus.names import Names
+from sorbus.map.load import LoadedMap
+from sorbus.ops.console.access.accounts import Accounts, Sessions
+from sorbus.ops.console.access.door import AccountDoor
+from sorbus.ops.console.access.person import Role
+from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from sorbus.state import State
+from tests.ops.console.conftest import Serve
+from tests.ops.console.visitor import Served
+
+MOST_PAGES = 80
+PASSWORD = "three quiet rowan trees"
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose browser has nothing to complain about: no script failed, nothing was forbidden.
+
+    But what a live part asks at the moment of a logout is rightly refused (401).
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda said: complaints.append(f"{opened.url}: {said.text}") if is_complaint(said) else None)
+    opened.on("pageerror", lambda error: complaints.append(f"{opened.url}: {error}"))
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    return said.type == "error" and "401 (Unauthorized)" not in said.text
+
+
+def test_every_page_that_links_lead_to_is_accessible(console: Served, page: Page) -> None:
+    """Light and dark, wide and narrow: axe-core finds nothing serious, and nothing has to be scrolled sideways."""
+    axe, wrong = Axe(), []
+    for path in crawl(console, page):
+        for scheme, width in (("light", 1280), ("dark", 400)):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(console.url + path)
+            found = axe.run(page).response["violations"]
+            wrong += [
+                f"{path} ({scheme}, {width}): {one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
+                for one in found
+                if one["impact"] in ("serious", "critical", "moderate")
+            ]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                wrong.append(f"{path} is wider than {width} pixels")
+    assert wrong == []
+
+
+def crawl(console: Served, page: Page) -> list[str]:
+    """Every page of the console that links lead to, each of which answers."""
+    found, reached = ["/"], 0
+    while reached < len(found):
+        assert reached < MOST_PAGES, f"more pages than expected: {found}"
+        answer = page.goto(console.url + found[reached])
+        assert answer is not None
+        assert answer.status == 200, found[reached]
+        reached += 1
+        for href in page.eval_on_selector_all("a[href^='/']", "links => links.map(link => link.getAttribute('href'))"):
+            way = str(href).partition("#")[0]
+            if way and way not in found:
+                found.append(way)
+    return found
+
+
+def test_the_keyboard_reaches_everything_from_the_start(console: Served, page: Page) -> None:
+    page.goto(console.url)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page's content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Measure now")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Everything is being measured again.")
+
+
+def test_without_javascript_everything_can_be_read_and_done(console: Served, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(console.url)
+    page.get_by_role("button", name="Measure now").click()
+    expect(page.get_by_role("status")).to_have_text("Everything is being measured again.")
+    page.get_by_role("row").get_by_role("link", name="customer-to-accounting").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("customer-to-accounting")
+    context.close()
+
+
+def test_an_open_page_shows_a_new_dead_letter_by_itself(
+    console: Served, page: Page, stack: Addresses, loaded: LoadedMap
+) -> None:
+    settings, names = Settings(kafka=stack.kafka), Names(loaded.map.topic_prefix)
+    topic = names.dead_letters("customer")
+    page.goto(console.url)
+    dead = page.locator(".figure", has_text="Dead letters").locator("dd")
+    expect(dead).to_have_text("0", timeout=20_000)
+    marked = page.evaluate("window.untouched = true")
+    client = admin(settings)
+    for future in client.create_topics([NewTopic(topic, 1, 1)]).values():
+        future.result(30)
+    producer = Producer(base_config(settings, "test"))
+    producer.produce(topic, b"letter", key=b"a", headers=[("sorbus.flow", b"customer-to-accounting")])
+    producer.flush(30)
+    expect(dead).to_have_text("1", timeout=20_000)
+    assert page.evaluate("window.untouched") == marked, "the page was loaded again instead"
+
+
+def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -> None:
+    page.goto(console.url)
+    link = page.get_by_role("row").get_by_role("link", name="customer-to-accounting")
+    expect(link).to_be_visible(timeout=20_000)
+    link.focus()
+    page.evaluate("document.getElementById('now').setAttribute('data-old', '')")
+    expect(page.locator("#now[data-old]")).to_have_count(0, timeout=20_000)
+    expect(link).to_be_focused()
+
+
+def test_people_log_in_and_out(serve: Serve, state: State, page: Page) -> None:
+    Accounts(state).add("mara", Role.operator, PASSWORD)
+    served = serve(door=AccountDoor(Sessions(state)))
+    page.goto(f"{served.url}/flows/customer-to-accounting")
+    page.get_by_label("Account").fill("mara")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("customer-to-accounting")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    assert Axe().run(page).violations_count == 0
+    page.go_back()
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+
+
+def test_what_a_map_says_is_text_and_never_a_script(serve: Serve, page: Page) -> None:
+    served = serve()
+    page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+    for path in ("/", "/flows/customer-to-plan", "/systems/crm"):
+        page.goto(served.url + path)
+        assert page.locator("img[src='x']").count() == 0, path
+    expect(page.locator("dd", has_text="<img src=x onerror=alert(1)>").first).to_be_visible()
