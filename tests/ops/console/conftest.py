@@ -75,8 +75,11 @@ def write_map(folder: Path, prefix: str, dsn: str) -> LoadedMap:
 
 
 @pytest.fixture
-def serve(loaded: LoadedMap, stack: Addresses, state: State, database: str) -> Iterator[Serve]:
+def serve(
+    loaded: LoadedMap, stack: Addresses, state: State, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Serve]:
     """Opens the console, `serve(door=..., url=...)`; closed after the test."""
+    monkeypatch.setenv("SORBUS_DATABASE", database)
     with ExitStack() as opened:
 
         def start(door: Door | None = None, url: str = "", proxies: Sequence[str] = ()) -> Served:
