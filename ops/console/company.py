@@ -1,21 +1,23 @@
-"""The map that the console is about, read again when somebody has mended it, and its measurements."""
+"""The map that the console is about, read again when somebody has mended it; its measurements and dead letters."""
 
 from __future__ import annotations
 
+from sorbus.dlq.desk import LetterDesk
 from sorbus.errors import MapError, SorbusError
 from sorbus.map.check import check
 from sorbus.map.load import LoadedMap, load_map
 from sorbus.ops.watch.measure import Measurement, Watch
 from sorbus.ops.watch.opened import open_watch
 from sorbus.settings import Settings
+from sorbus.state import State
 
 
 class Company:
-    """One thread refreshes and measures; pages read `loaded`, which is replaced as a whole."""
+    """One thread refreshes and measures; pages read `loaded` and `letters`, which are replaced as a whole."""
 
-    def __init__(self, loaded: LoadedMap, settings: Settings) -> None:
-        self.loaded = loaded
-        self._settings = settings
+    def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
+        self.loaded, self._settings, self._state = loaded, settings, state
+        self.letters = LetterDesk(loaded, settings, state)
         self._digest = loaded.digest()
         self._watch: Watch | None = None
 
@@ -34,8 +36,13 @@ class Company:
             raise SorbusError(
                 "map.yaml has another topic_prefix now, and so other topics and state: restart the console"
             )
-        self.loaded, self._digest = found, digest
         self.close()
+        self.loaded, self._digest = found, digest
+        self.letters = LetterDesk(found, self._settings, self._state)
+
+    def catch_up(self) -> int:
+        """Reads dead letters on into their index; how many messages that were."""
+        return self.letters.index.catch_up()
 
     def measure(self) -> Measurement:
         """Looks once at everything that the map runs. AuthError, TransientError when Kafka can't be asked."""
@@ -45,6 +52,7 @@ class Company:
 
     def close(self) -> None:
         """Gives connections back; measuring opens them again."""
+        self.letters.index.close()
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
