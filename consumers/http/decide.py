@@ -110,7 +110,7 @@ class Decider:
         fields = {**wanted, **kept}
         if not changes:
             return Note(f"a person keeps what the application has in {', '.join(kept)}", fields)
-        contests = tuple(self._contests(changes, link.sent, current, standing))
+        contests = tuple(self._contests(changes, link, current, standing))
         asked = tuple(one for one in contests if not self._is_decided(one, standing)) if self._asks else ()
         if asked:
             names = ", ".join(one.field for one in asked)
@@ -118,13 +118,14 @@ class Decider:
         why = "it differs from its owner's"
         return Update(why, link.external_id, changes, fields, current, contests)
 
-    def _contests(self, changes: Fields, sent: object, current: Found, standing: Standing) -> Iterator[Contest]:
-        """Fields whose value is neither ours of last time nor ours of now."""
+    def _contests(self, changes: Fields, link: Link, current: Found, standing: Standing) -> Iterator[Contest]:
+        """Fields whose value is neither ours of last time nor ours of now, nor one that was under way."""
+        sent = link.sent
         for path, ours in changes.items():
             if not isinstance(sent, dict) or path not in sent or path in standing.rewritten:
                 continue
             theirs = read_path(current.record, path)
-            if not self._same(path, sent[path], theirs):
+            if not any(self._same(path, value, theirs) for value in (sent[path], *link.sending.get(path, ()))):
                 yield Contest(path, sent[path], theirs, ours)
 
     def _is_decided(self, contest: Contest, standing: Standing) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from sorbus.api.interface import Api, Record
+from sorbus.api.interface import Api, Json, Record
 from sorbus.api.path import read_path
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
@@ -22,6 +22,8 @@ from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict
 
 _STEPS = 10
+_UNHEARD = 20
+"""Most values of a field that may be under way at the same time."""
 _SHORT = 2.5
 """Seconds that a record waits where it is; more than that the whole batch waits for, with health and group at ease."""
 
@@ -102,7 +104,7 @@ class Deliverer:
                     self._crosswalk.withdraw(id)  # what it says of itself now decides
                 return False
             case Update():
-                return self._update(action, id, version, wanted)
+                return self._update(action, id, version, wanted, link)
             case Hold():
                 self._hold(action, id, version)
             case Remove():
@@ -147,10 +149,12 @@ class Deliverer:
             )
         return str(external_id)
 
-    def _update(self, action: Update, id: str, version: int, wanted: Wanted | None) -> bool:
+    def _update(self, action: Update, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         current, contests = action.current, action.contests
         numbers = self._conflicts.put(id, version, self._flow.flow.id, action.external_id, contests, asks=False)
         changes = body(action.changes, current.record if current else None)
+        if changes and link is not None and link.sent is not None:
+            self._crosswalk.sending(id, _under_way(link, action.changes))
         if changes and not self._unless_gone(
             lambda: self._api.update(self._resource, action.external_id, changes, current=current)
         ):
@@ -222,6 +226,12 @@ class Deliverer:
 
     def _said(self, id: str) -> str:
         return f"{self._flow.flow.data_type} {id}"
+
+
+def _under_way(link: Link, changes: Fields) -> dict[str, list[Json]]:
+    """What may be there of ours when this update has been sent, whether or not we hear of it."""
+    found = {path: [*link.sending.get(path, ()), value] for path, value in changes.items()}
+    return {**link.sending, **{path: values[-_UNHEARD:] for path, values in found.items()}}
 
 
 def creation(shape: Shape, id: str, fields: Fields) -> Record:

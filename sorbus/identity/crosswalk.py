@@ -26,6 +26,7 @@ class Link(NamedTuple):
     """What is known of a canonical id in a system.
 
     `version` is the last one applied and `sent` what was sent for it; of an intended link, those that are under way.
+    `sending`: field -> what updates may have sent since then, of which nothing more was heard.
     `key` is the idempotency key of the creation, `intended_at` when it was first tried. `external_id` of a record that
     is gone: what it was.
     """
@@ -36,6 +37,7 @@ class Link(NamedTuple):
     key: str
     sent: Json | None
     intended_at: datetime | None
+    sending: Mapping[str, list[Json]] = {}
 
 
 class Crosswalk:
@@ -50,7 +52,7 @@ class Crosswalk:
         if not ids:
             return {}
         found = {}
-        for id, external_id, version, state, key, sent, intended_at in self._run("find", ids=list(ids)):
+        for id, external_id, version, state, key, sent, intended_at, sending in self._run("find", ids=list(ids)):
             read = None if sent is None else from_text(cast("str", sent))
             found[cast("str", id)] = Link(
                 cast("str | None", external_id),
@@ -59,6 +61,7 @@ class Crosswalk:
                 cast("str", key),
                 read,
                 cast("datetime | None", intended_at),
+                {} if sending is None else from_text(cast("str", sending)),
             )
         return found
 
@@ -108,6 +111,10 @@ class Crosswalk:
             reason="duplicate",
             value=external_id,
         )
+
+    def sending(self, id: str, fields: Mapping[str, list[Json]]) -> None:
+        """Notes, before an update of a linked record, what it and those before it may bring there; see `Link`."""
+        self._run("sending", id=id, sending=to_text(dict(fields)))
 
     def applied(self, id: str, version: int, sent: Json) -> None:
         """`version` of a linked record has landed; an older version than the one noted changes nothing."""

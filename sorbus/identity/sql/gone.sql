@@ -8,6 +8,7 @@ with gone as (
         end,
         intended_at = null,
         sent = null,
+        sending = null,
         changed_at = now()
     returning id
 ),
