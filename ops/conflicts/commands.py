@@ -68,7 +68,7 @@ def list_conflicts(
     Examples: sorbus conflicts list; sorbus conflicts list --state overwritten --system support --json
     """
     from sorbus.conflict.store import Conflicts
-    from sorbus.privacy.show import note_shown
+    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -76,6 +76,7 @@ def list_conflicts(
     found = conflicts.page(_STATES[which], before=before, most=most)  # type: ignore[arg-type]
     if show_personal:
         note_shown("conflicts list", records=", ".join(f"{each.data_type} {each.id}" for each in found))
+        note_in_trail(State.of(loaded.map.topic_prefix), "conflicts", "list")
     else:
         found = _masked(loaded, found)
     if as_json:
@@ -113,13 +114,14 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     Examples: sorbus conflicts show 12; sorbus conflicts show 12 --show-personal
     """
     from sorbus.conflict.store import Conflicts
-    from sorbus.privacy.show import note_shown
+    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     found = Conflicts(State.of(loaded.map.topic_prefix)).get(number)
     if show_personal:
         note_shown("conflicts show", record=f"{found.data_type} {found.id}", conflict=str(number))
+        note_in_trail(State.of(loaded.map.topic_prefix), "conflict", str(number), found.data_type, found.id)
     else:
         (found,) = _masked(loaded, [found])
     if as_json:

@@ -35,7 +35,7 @@ def list_candidates(
     """
     from sorbus.identity.candidates import Candidates
     from sorbus.ops.duplicates.private import masked_candidate
-    from sorbus.privacy.show import note_shown
+    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -43,6 +43,7 @@ def list_candidates(
     found = Candidates(State.of(loaded.map.topic_prefix), system, data_type).open()
     if show_personal:
         note_shown("duplicates list", records=", ".join(f"{each.data_type} {each.id}" for each in found))
+        note_in_trail(State.of(loaded.map.topic_prefix), "duplicates", "list")
     else:
         found = [masked_candidate(loaded, each) for each in found]
     if as_json:
@@ -78,13 +79,15 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     """
     from sorbus.identity.candidates import Candidates
     from sorbus.ops.duplicates.private import masked_candidate
-    from sorbus.privacy.show import note_shown
+    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     candidate = _desk(loaded).candidate(number)
     if show_personal:
         note_shown("duplicates show", record=f"{candidate.data_type} {candidate.id}", candidate=str(number))
+        state = State.of(loaded.map.topic_prefix)
+        note_in_trail(state, "duplicate", str(number), candidate.data_type, candidate.id)
     else:
         candidate = masked_candidate(loaded, candidate)
     audit = Candidates(State.of(loaded.map.topic_prefix)).audit(number)

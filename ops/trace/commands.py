@@ -35,15 +35,17 @@ def trace(
     """
     from sorbus.drift.watch import has_state
     from sorbus.ops.trace.trace import trace_record
-    from sorbus.privacy.show import note_shown
+    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
-    if show_personal:
-        note_shown("trace", record=f"{data_type} {id}")
     settings = Settings()
     state = State.of(loaded.map.topic_prefix) if has_state(settings) else None
+    if show_personal:
+        note_shown("trace", record=f"{data_type} {id}")
+        if state is not None:
+            note_in_trail(state, "record", f"{data_type} {id}", data_type, id)
     found = trace_record(loaded, settings, state, data_type, id, asks_targets=targets, show_personal=show_personal)
     if as_json:
         typer.echo(json.dumps(as_object(found), ensure_ascii=False))

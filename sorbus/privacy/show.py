@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from getpass import getuser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sorbus.state.database import State
 
 ShowPersonal = Annotated[
     bool, typer.Option("--show-personal", help="Personal values in the clear; who, what and when goes to the log.")
@@ -20,3 +23,10 @@ def note_shown(command: str, **what: str) -> None:
 
     configure_logs(command)
     structlog.get_logger(__name__).warning("personal values shown", audit=True, who=getuser(), command=command, **what)
+
+
+def note_in_trail(state: State, kind: str, subject: str, data_type: str = "", record: str = "") -> None:
+    """The same in the audit trail, where there is one: before anything is shown. TransientError."""
+    from sorbus.audit import AuditTrail
+
+    AuditTrail(state).note(getuser(), "show personal values", kind, subject, data_type=data_type, record=record)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sorbus.audit import AuditTrail
 from sorbus.conflict.store import Conflicts, Contest
 from sorbus.ops.forget.stored import Stored
 from sorbus.ops.watch.conflicts import conflicts as conflict_counts
@@ -72,6 +73,15 @@ def test_what_is_overwritten_is_counted_where_it_happened(line: Line, state: Sta
     assert "gadget.name in books was overwritten 1 time within seven days" in typed("conflicts", "list")
     assert conflicts.counts() == {("books", "gadget", "overwritten"): 1}
     assert conflict_counts(line.loaded.map)() == {}, "tables are written without being compared"
+
+
+def test_who_sees_personal_values_is_in_the_audit_trail(state: State, numbers: list[int], typed: Typed) -> None:
+    typed("conflicts", "show", str(numbers[0]))
+    typed("conflicts", "show", str(numbers[0]), "--show-personal")
+    typed("conflicts", "keep", str(numbers[0]), "--yes", "--by", "Sales", "--reason", "they know")
+    found = [(one.action, one.subject, one.record, one.reason) for one in AuditTrail(state).page()]
+    number = str(numbers[0])
+    assert found == [("keep", number, "g1", "they know"), ("show personal values", number, "g1", "")]
 
 
 def test_erasing_a_record_takes_its_conflicts_values(state: State, numbers: list[int]) -> None:
