@@ -26,10 +26,9 @@ def office(
 ) -> Office:
     """A CRM whose clients go to a support desk, which has one of them twice."""
     faulty.add_many([{"name": "Ada Lovelace"}, {"name": "Ada Lovelace", "tax_number": "GB1"}])
-    made = Office(
-        tmp_path, unique, {**stack.env(), "CRM_DSN": make_database(TABLES), "SORBUS_DATABASE": make_database("")}
-    )
-    connection = {"api": faulty.describe(tmp_path), "base_url": faulty.base_url, "api_key": faulty.api_key}
+    env = {**stack.env(), "CRM_DSN": make_database(TABLES), "SORBUS_DATABASE": make_database("")}
+    made = Office(tmp_path, unique, {**env, "DESK_KEY": faulty.api_key})
+    connection = {"api": faulty.describe(tmp_path), "base_url": faulty.base_url, "api_key": "${DESK_KEY}"}
     made.write(
         {
             "systems": {

@@ -17,7 +17,6 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.dlq.requeue import Sender
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.ops.embedded import Addresses
-from sorbus.state.database import State
 from tests.api.faulty import Faulty
 from tests.consumers.line import FLOW, Line, Running, eventually, named
 
@@ -64,10 +63,6 @@ class HttpLine(Line):
             assert step.apply is not None
             step.apply()
         assert HttpConsumer.plan(self.flow) == []
-
-    @property
-    def state(self) -> State:
-        return State.of(self.loaded.map.topic_prefix)
 
     @contextmanager
     def delivering(self) -> Iterator[Running]:
