@@ -7,9 +7,12 @@ lower case under /run/secrets, as container engines mount them, or a line of .en
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sorbus.errors import SorbusError
 
 _MOUNTED = Path("/run/secrets")
 _OWNED = {"bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store", "key.serializer"}
@@ -45,6 +48,24 @@ class Settings(BaseSettings):
     console_url: str = Field(
         default="", description="Where people reach the console, such as https://sorbus.example.com; for links."
     )
+
+    mail_server: str = Field(default="", description="Where digests are handed in, HOST:PORT.")
+    mail_from: str = Field(default="", description="Whom mail comes from.")
+    mail_user: str = Field(default="", description="The mail server's user; empty: without a login.")
+    mail_password: SecretStr = Field(default=SecretStr(""), repr=False, description="The user's password.")
+    mail_password_file: Path | None = Field(default=None, description="The file with the password, instead.")
+    mail_tls: Literal["starttls", "implicit", "off"] = Field(
+        default="starttls", description="starttls (port 587), implicit (465), or off (a relay on this machine)."
+    )
+
+    def read_mail_password(self) -> str:
+        """The mail user's password, from its file if one is named; SorbusError if that can't be read."""
+        if self.mail_password_file is None:
+            return self.mail_password.get_secret_value()
+        try:
+            return self.mail_password_file.read_text("utf-8").strip()
+        except OSError as error:
+            raise SorbusError(f"SORBUS_MAIL_PASSWORD_FILE {self.mail_password_file}: {error.strerror}") from error
 
     @field_validator("kafka_config")
     @classmethod

@@ -11,7 +11,12 @@ from sorbus.errors import ExitCode
 from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sorbus.map.model import Map
+    from sorbus.ops.digest.post import Daily
     from sorbus.ops.watch.measure import Watch
+    from sorbus.settings import Settings
 
 app = typer.Typer()
 
@@ -62,12 +67,19 @@ def watch_command(
     interval: Interval = 10.0,
     metrics_port: MetricsPort = 0,
     metrics_host: MetricsHost = LOOPBACK,
+    digest: Annotated[
+        str, typer.Option(envvar="SORBUS_DIGEST", metavar="TIME", help="Mail owners their digest daily at this time.")
+    ] = "",
+    digest_to: Annotated[
+        list[str] | None, typer.Option("--digest-to", help="An address whose digest tells everything.")
+    ] = None,
 ) -> None:
     """Measure every flow again and again, and serve the figures to Prometheus.
 
-    One of these per map. A consumer that is dead can't say so itself; this process says it.
+    One of these per map. A consumer that is dead can't say so itself; this process says it. With --digest it also mails
+    what `sorbus digest --send` would, each digest once, even if several of these run.
 
-    Examples: `sorbus watch --metrics-port 9400`, `SORBUS_METRICS_HOST=0.0.0.0 sorbus watch --interval 5`
+    Examples: `sorbus watch --metrics-port 9400`, `sorbus watch --digest 08:00 --digest-to ops@example.com`
     """
     import structlog
     from prometheus_client import REGISTRY
@@ -81,14 +93,18 @@ def watch_command(
     loaded, settings = Context.of(ctx).load(), Settings()
     eyes, collector = open_watch(loaded, settings), WatchCollector()
     people = MapCollector(loaded.map, settings.console_url)
+    daily = _daily(loaded.map, settings, digest, digest_to or ()) if digest else None
     REGISTRY.register(collector)
     REGISTRY.register(people)
     try:
         with running("watch", metrics_port, metrics_host, stale_after=max(90.0, 3 * interval)) as process:
             while not process.stop.is_set():
                 try:
-                    collector.show(eyes.measure())
+                    measured = eyes.measure()
+                    collector.show(measured)
                     process.health.ready()
+                    if daily is not None:
+                        daily.after(measured)
                 except TransientError as error:
                     FAILURES.inc()
                     process.health.ready(f"the flows can't be measured: {error}")
@@ -98,6 +114,20 @@ def watch_command(
         REGISTRY.unregister(collector)
         REGISTRY.unregister(people)
         eyes.close()
+
+
+def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> Daily:
+    from sorbus.drift.watch import has_state
+    from sorbus.ops.digest.post import Daily, Post
+    from sorbus.state import State
+
+    if not has_state(settings) or not settings.mail_server:
+        raise typer.BadParameter("--digest needs SORBUS_DATABASE, SORBUS_MAIL_SERVER and SORBUS_MAIL_FROM")
+    state = State.of(company.topic_prefix)
+    try:
+        return Daily(Post(company, settings, state, to), state, at)
+    except ValueError as error:
+        raise typer.BadParameter(f"--digest: write a time such as 08:00 or 08:00 Europe/London ({error})") from error
 
 
 def _open(ctx: typer.Context) -> Watch:

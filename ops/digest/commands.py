@@ -1,0 +1,102 @@
+"""`sorbus digest`: what waits for whom, as text, HTML or mail."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import Context
+
+if TYPE_CHECKING:
+    from sorbus.map.contact import Contact
+    from sorbus.map.model import Map
+    from sorbus.ops.digest.facts import Facts
+    from sorbus.settings import Settings
+    from sorbus.state import State
+
+app = typer.Typer()
+
+
+@app.command()
+def digest(
+    ctx: typer.Context,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only what concerns this person or team.")] = None,
+    hours: Annotated[float, typer.Option("--hours", min=1, help="How far back new and closed are counted.")] = 24,
+    send: Annotated[bool, typer.Option("--send", help="Mail each owner with an address what concerns them.")] = False,
+    to: Annotated[list[str] | None, typer.Option("--to", help="With --send: mail everything to this address.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page into this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Tell what waits for people, and what was settled, since yesterday.
+
+    Dead letters by cause, incomplete records, duplicates, conflicts, changed sources, lag, checklists. Owners are the
+    people whom the map names; --send mails those who have an address (`Finance <finance@example.com>`), through
+    SORBUS_MAIL_SERVER. Who has nothing to be told is not written to. Daily: `sorbus watch --digest 08:00`, or cron.
+
+    Examples: `sorbus digest`, `sorbus digest --owner Finance`, `sorbus digest --send --to ops@example.com`
+    """
+    from sorbus.errors import ExitCode
+    from sorbus.ops.digest.post import Post
+    from sorbus.ops.digest.write import as_html, as_text
+    from sorbus.settings import Settings
+    from sorbus.state import State
+    from sorbus.telemetry.logs import configure_logs
+
+    configure_logs("digest", level="WARNING")
+    loaded, settings = Context.of(ctx).load(), Settings()
+    if send and owner:
+        raise typer.BadParameter("--send mails everybody; leave --owner out")
+    if to and not send:
+        raise typer.BadParameter("--to goes with --send")
+    company, state = loaded.map, State.of(loaded.map.topic_prefix)
+    contact = _contact(company, owner) if owner else None
+    post, facts = Post(company, settings, state, tuple(to or ())), _gather(ctx, settings, state, hours)
+    if send:
+        sent = post.send(facts)
+        for one in sent:
+            typer.echo(f"{one.address}: {one.why or f'sent, with {one.digest.grave} to look at'}")
+        if any(one.why and one.digest.sections for one in sent):
+            raise typer.Exit(ExitCode.FINDINGS)
+        return
+    made = post.of(facts, contact)
+    if html is not None:
+        html.write_text(as_html(made, company.company, settings.console_url), "utf-8")
+        typer.echo(f"written: {html}", err=True)
+    elif as_json:
+        sections = [asdict(section) for section in made.sections]
+        whose = {"owner": contact.name if contact else None, "systems": made.systems}
+        times = {"since": made.since.isoformat(), "until": made.until.isoformat()}
+        typer.echo(json.dumps({**whose, **times, "to_look_at": made.grave, "sections": sections}, ensure_ascii=False))
+    else:
+        typer.echo(as_text(made, company.company, settings.console_url), nl=False)
+
+
+def _contact(company: Map, owner: str) -> Contact:
+    from sorbus.errors import SorbusError
+    from sorbus.mapping.failure import closest
+    from sorbus.ops.digest.share import Shares
+
+    known = Shares(company).contacts()
+    found = next((each for each in known if owner in (each.name, each.address)), None)
+    if found is None:
+        raise SorbusError(f"the map names nobody as {owner!r}; {closest(owner, [each.name for each in known])}")
+    return found
+
+
+def _gather(ctx: typer.Context, settings: Settings, state: State, hours: float) -> Facts:
+    from datetime import UTC, datetime, timedelta
+
+    from sorbus.ops.digest.facts import gather
+    from sorbus.ops.watch.opened import open_watch
+
+    eyes = open_watch(Context.of(ctx).load(), settings)
+    try:
+        measured = eyes.measure()
+    finally:
+        eyes.close()
+    now = datetime.now(UTC)
+    return gather(state, measured, now - timedelta(hours=hours), now)

@@ -1,0 +1,1 @@
+delete from digest_sent where address = %(address)s and due = %(due)s

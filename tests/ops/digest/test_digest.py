@@ -1,0 +1,310 @@
+"""The daily digest: each owner is told what is theirs, once, and by mail where the map has an address."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from sorbus.drift.store import DriftFinding
+from sorbus.errors import SorbusError, TransientError
+from sorbus.map.contact import Contact
+from sorbus.map.model import Map
+from sorbus.ops.checklists.rounds import Checklist
+from sorbus.ops.digest.facts import Cause, Facts
+from sorbus.ops.digest.mail import outbox
+from sorbus.ops.digest.post import LATEST, Daily, Post
+from sorbus.ops.digest.share import Digest, Shares
+from sorbus.ops.digest.write import as_html, as_text
+from sorbus.ops.watch.escalation import Escalation
+from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.settings import Settings
+from sorbus.state.database import State, migrate
+from sorbus.waiting.room import Missing
+from tests.consumers.line import RESTRICTED, Line, named
+from tests.consumers.plugin import line, make_line
+from tests.ops.conftest import Sorbus
+from tests.ops.postbox import Postbox, served, text_of
+
+__all__ = ["line", "make_line"]
+
+NOW = datetime(2026, 3, 11, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
+FINANCE = Contact("Finance", "finance@example.com")
+SALES = Contact("Sales", "sales@example.com")
+CONSOLE = "https://sorbus.example.com"
+COMPANY = Map.model_validate(
+    {
+        "company": "Brightwater",
+        "systems": {
+            "crm": {"kind": "postgres", "owner": str(SALES)},
+            "books": {"kind": "http", "owner": str(FINANCE)},
+            "price_book": {"kind": "spreadsheet", "owner": "Field sales"},
+        },
+        "data_types": {"order": {"system_of_record": "crm"}, "price": {"system_of_record": "books"}},
+        "flows": [
+            {"data_type": "order", "to": "books", "escalate_to": "Ann Lee <ann@example.com>"},
+            {
+                "data_type": "price",
+                "to": "price_book",
+                "manual": {
+                    "checklist": ["Paste."],
+                    "schedule": "daily",
+                    "responsible": str(SALES),
+                    "verification": "ten are equal",
+                },
+            },
+        ],
+    }
+)
+FLOW = FlowState("order-to-books", "order", "books", "running", 1, 7, 40, 7300.0, None, 12, 990.0, 0.0)
+OVERDUE = Checklist(
+    "price-to-price_book", "price", "price_book", SALES, "daily", "", (), NOW, NOW, NOW - timedelta(hours=8), ()
+)
+DRIFT = DriftFinding(
+    1,
+    "crm",
+    "order",
+    "orders",
+    "total",
+    "missing",
+    "numeric",
+    "",
+    "held",
+    "",
+    "",
+    "",
+    5,
+    NOW,
+    NOW,
+    "open",
+    None,
+    None,
+    None,
+)
+FACTS = Facts(
+    NOW - DAY,
+    NOW,
+    Measurement(
+        NOW.timestamp(),
+        (FLOW,),
+        (),
+        {},
+        {},
+        duplicates={"order-to-books": 3},
+        conflicts={("order-to-books", "open"): 2, ("order-to-books", "overwritten"): 0},
+        escalations=(
+            Escalation(
+                "order-to-books", "order", "books", "late", 40, 7300.0, 3600.0, Contact("Ann Lee", "ann@example.com")
+            ),
+        ),
+        checklists=(OVERDUE,),
+    ),
+    (
+        Cause("order", "order-to-books", "books", "too_long", "name", 12, 4, 7, NOW - 3 * DAY),
+        Cause("price", "", "books", "bad_value", "amount", 0, 0, 2, None),
+    ),
+    (Missing("order-to-books", "vat_number", 5, NOW - 2 * DAY),),
+    (DRIFT,),
+)
+NOTHING = Facts(NOW - DAY, NOW, Measurement(NOW.timestamp(), (), (), {}, {}), (), (), ())
+
+
+def told(digest: Digest) -> dict[str, list[str]]:
+    return {section.title: [item.words for item in section.items] for section in digest.sections}
+
+
+def test_an_owner_is_told_what_is_theirs() -> None:
+    found = told(Shares(COMPANY).digest(FACTS, FINANCE))
+
+    assert found["Dead letters"] == [
+        "order to order-to-books: too_long on name: 12 open, 4 of them new, 7 closed, the oldest 3 d ago",
+        "price from books: bad_value on amount: none open, 2 closed",
+    ]
+    assert found["Incomplete records"][0].startswith(
+        "5 order records lack vat_number, which books needs; fill it in, in crm."
+    )
+    assert found["Records that may be there already"] == [
+        "order-to-books: 3 wait for somebody to say whether they are the same"
+    ]
+    assert found["Fields changed by hand in the wrong system"] == ["order-to-books: 2 wait for a decision"]
+    assert found["Flows that are behind"] == ["order-to-books: 7300 s behind; 40 changes wait"]
+    assert "Changed sources" not in found
+    assert "Done by hand" not in found
+
+
+def test_who_owns_the_data_is_told_of_it_elsewhere_too() -> None:
+    found = told(Shares(COMPANY).digest(FACTS, SALES))
+
+    assert [words.partition(":")[0] for words in found["Dead letters"]] == ["order to order-to-books"]
+    assert list(found) == ["Dead letters", "Incomplete records", "Changed sources", "Done by hand"]
+    assert found["Changed sources"][0].endswith("; its records are held back")
+    assert found["Done by hand"][0].startswith("price-to-price_book: overdue since 2026-03-11")
+
+
+def test_who_is_called_is_told_first_and_whoever_runs_sorbus_of_everything() -> None:
+    shares = Shares(COMPANY)
+    everything = shares.digest(FACTS)
+
+    assert list(told(shares.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["You are called"]
+    assert list(told(everything))[:2] == ["People are called", "Dead letters"]
+    assert (everything.systems, everything.grave) == (("crm", "books", "price_book"), 8)
+
+
+def test_everybody_in_the_map_is_known_once() -> None:
+    assert [each.name for each in Shares(COMPANY).contacts()] == ["Sales", "Finance", "Field sales", "Ann Lee"]
+
+
+def test_text_and_page_link_to_the_console_and_say_nothing_twice() -> None:
+    digest = Shares(COMPANY).digest(FACTS, FINANCE)
+    text, page = (write(digest, "Brightwater", CONSOLE + "/") for write in (as_text, as_html))
+
+    assert text.startswith("Finance: books, Wednesday 2026-03-11: 5 things to look at\n")
+    assert f"    {CONSOLE}/letters?flow=order-to-books&reason=too_long\n" in text
+    assert f'<a href="{CONSOLE}/letters?flow=order-to-books&amp;reason=too_long">Look</a>' in page
+    assert "http" not in as_text(digest, "Brightwater", "")
+
+
+def test_what_a_source_says_is_text_in_the_page() -> None:
+    drift = replace(DRIFT, system="books", field="<script>alert(1)</script>")
+    digest = Shares(COMPANY).digest(replace(FACTS, drifts=(drift,)), FINANCE)
+
+    assert "<script" not in as_html(digest, "Brightwater", CONSOLE)
+    assert "&lt;script&gt;" in as_html(digest, "Brightwater", CONSOLE)
+
+
+@pytest.fixture
+def postbox() -> Iterator[Postbox]:
+    box = Postbox()
+    with served(box):
+        yield box
+
+
+@pytest.fixture
+def settings(postbox: Postbox) -> Settings:
+    return Settings(
+        mail_server=f"127.0.0.1:{postbox.port}", mail_from="sorbus@example.com", mail_tls="off", console_url=CONSOLE
+    )
+
+
+def test_everybody_with_an_address_gets_their_mail(state: State, settings: Settings, postbox: Postbox) -> None:
+    sent = Post(COMPANY, settings, state, ["ops@example.com"]).send(FACTS)
+
+    assert {one.address: one.why for one in sent} == dict.fromkeys(
+        ["sales@example.com", "finance@example.com", "ann@example.com", "ops@example.com"], ""
+    )
+    [mail] = postbox.to("finance@example.com")
+    assert mail["subject"] == "Sorbus, Brightwater: 5 things to look at"
+    assert mail["to"] == "Finance <finance@example.com>"
+    assert "12 open, 4 of them new, 7 closed" in text_of(mail)
+    assert "<h2" in text_of(mail, "html")
+
+
+def test_who_has_nothing_to_be_told_is_not_written_to(state: State, settings: Settings, postbox: Postbox) -> None:
+    assert {one.why for one in Post(COMPANY, settings, state).send(NOTHING)} == {"there is nothing to tell"}
+    assert postbox.mail == []
+
+
+def test_many_processes_send_a_days_digest_once(state: State, settings: Settings, postbox: Postbox) -> None:
+    threads = [threading.Thread(target=Post(COMPANY, settings, state).send, args=(FACTS, NOW)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(str(each["X-Envelope-To"]) for each in postbox.mail) == [
+        "ann@example.com",
+        "finance@example.com",
+        "sales@example.com",
+    ]
+
+
+def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
+    state: State, settings: Settings, postbox: Postbox
+) -> None:
+    post = Post(COMPANY, settings, state)
+    postbox.refuses = True
+    refused = post.send(FACTS, NOW)
+    postbox.refuses = False
+    again = post.send(FACTS, NOW)
+
+    assert all("550 nobody of that name lives here; mend the address in the map" in one.why for one in refused)
+    assert [one.why for one in again] == ["", "", ""]
+
+
+def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: Settings, postbox: Postbox) -> None:
+    now = NOW - timedelta(minutes=1)
+    daily = Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now)
+    behind = replace(FACTS.measured)
+
+    daily.after(behind)
+    assert postbox.mail == [], "its time has not come, and yesterday's is too long ago"
+    now = NOW + timedelta(minutes=1)
+    daily.after(behind)
+    daily.after(behind)
+    assert len(postbox.to("finance@example.com")) == 1
+    now = NOW + DAY + LATEST - timedelta(minutes=1)
+    Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now).after(behind)
+    assert len(postbox.to("finance@example.com")) == 2, "a watch that was away sends it late"
+    now = NOW + 2 * DAY + LATEST + timedelta(minutes=1)
+    daily.after(behind)
+    assert len(postbox.to("finance@example.com")) == 2, "but not when the day is half over"
+
+
+def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Settings, postbox: Postbox) -> None:
+    away = settings.model_copy(update={"mail_server": "127.0.0.1:1"})
+    with pytest.raises(TransientError, match=r"the mail server 127\.0\.0\.1:1: "):
+        Post(COMPANY, away, state).send(FACTS)
+    now = NOW
+    daily = Daily(Post(COMPANY, away, state), state, "08:00", clock=lambda: now)
+    daily.after(FACTS.measured)
+    daily = Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now)
+    daily.after(FACTS.measured)
+    assert len(postbox.to("finance@example.com")) == 1
+
+
+def test_what_the_mail_server_can_not_do_is_said(settings: Settings, tmp_path: Path) -> None:
+    login = {"mail_user": "sorbus", "mail_password": SecretStr("a secret")}
+    for update, why in (
+        ({"mail_server": ""}, "set SORBUS_MAIL_SERVER"),
+        ({"mail_tls": "starttls"}, "see SORBUS_MAIL_TLS"),
+        (login, "see SORBUS_MAIL_TLS"),
+        ({"mail_user": "sorbus", "mail_password_file": tmp_path / "none"}, "SORBUS_MAIL_PASSWORD_FILE .*No such file"),
+    ):
+        with pytest.raises(SorbusError, match=why), outbox(settings.model_copy(update=update)):
+            pytest.fail(f"{update} should have been refused")
+    assert "a secret" not in repr(settings.model_copy(update=login))
+
+
+def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_path: Path) -> None:
+    state = State(line.env["SORBUS_DATABASE"], line.loaded.map.topic_prefix)
+    migrate(state)
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named("a name that is too long for it")), ("g2", 1, named("short"))])
+        line.until_letters(1)
+    env = {name: line.env[name] for name in line.env if name.startswith("SORBUS_")}
+
+    def shown(*words: str, status: int = 0) -> str:
+        done = sorbus("digest", *words, **env)
+        assert done.exit_code == status, done.output
+        return done.stdout if status == 0 else done.output
+
+    finance, sales = (json.loads(shown("--owner", who, "--json")) for who in ("Finance", "Sales"))
+    assert (finance["systems"], sales["systems"]) == (["books"], ["crm"])
+    for one in (finance, sales):
+        [letters] = [section["items"] for section in one["sections"] if section["title"] == "Dead letters"]
+        assert "1 open, 1 of them new" in letters[0]["words"]
+    assert "Dead letters\n  * gadget to gadget-to-books: " in shown()
+    page = tmp_path / "digest.html"
+    shown("--html", str(page))
+    assert page.read_text().startswith("<!doctype html>")
+    assert "did you mean Finance?" in shown("--owner", "Finnance", status=1)
+    assert "--send mails everybody" in shown("--owner", "Finance", "--send", status=2)
+    assert "set SORBUS_MAIL_SERVER" in shown("--send", status=1)
+    state.close()
