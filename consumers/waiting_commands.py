@@ -72,20 +72,17 @@ def retry(
     """
     from getpass import getuser
 
-    from sorbus.audit import AuditTrail
     from sorbus.errors import ExitCode, SorbusError
     from sorbus.mapping.failure import closest
     from sorbus.state import State
-    from sorbus.waiting.room import Room
+    from sorbus.waiting.room import retry as try_now
 
     written = Context.of(ctx).load().map
     found = next((one for one in written.flows if one.id == flow), None)
     if found is None:
         raise SorbusError(f"no flow is called {flow!r}; {closest(flow, [one.id for one in written.flows])}")
     state = State.of(written.topic_prefix)
-    count = Room(state, found.id, found.data_type, found.to).wake(id)
-    about = {"data_type": found.data_type, "record": id} if id else {}
-    AuditTrail(state).note(getuser(), "retry", "flow", flow, details={"count": count}, **about)
+    count = try_now(state, found.id, found.data_type, found.to, id, getuser())
     typer.echo(f"{count} record{'s' * (count != 1)} of {flow} will be tried by its consumer now")
     if not count:
         raise typer.Exit(ExitCode.FINDINGS)

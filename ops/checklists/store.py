@@ -8,12 +8,16 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from pydantic import JsonValue
+
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.map.contact import parse_contact
 from sorbus.map.model import Flow, Manual, Map
 from sorbus.map.routine import parse_routine
 from sorbus.mapping.failure import closest
 from sorbus.ops.checklists.rounds import Checklist, Round, Step, in_hand
+from sorbus.postgres.connection import Connection
 from sorbus.state import State
 
 HISTORY = 20
@@ -51,6 +55,7 @@ class Checklists:
             for number in numbers:
                 step = found.steps[number - 1].words
                 connection.execute(_statement("untick" if undo else "tick"), _of(found, step=step, who=who))
+            self._note(connection, found, who, "untick" if undo else "tick", steps=", ".join(map(str, numbers)))
         return self.get(flow)
 
     def finish(self, flow: str, who: str, verification: str) -> Checklist:
@@ -67,7 +72,18 @@ class Checklists:
             values = _of(found, who=who, verification=verification.strip())
             if connection.execute(_statement("done"), values).fetchone() is None:
                 raise SorbusError(f"somebody else has just finished this round of {flow}; see `sorbus checklists show`")
+            self._note(connection, found, who, "finish", reason=verification.strip())
         return self.get(flow)
+
+    def _note(
+        self, connection: Connection, found: Checklist, who: str, action: str, *, reason: str = "", steps: str = ""
+    ) -> None:
+        details: dict[str, JsonValue] = {"round": found.round.isoformat()}
+        if steps:
+            details["steps"] = steps
+        AuditTrail(self._state).note_in(
+            connection, who, action, "checklist", found.flow, data_type=found.data_type, reason=reason, details=details
+        )
 
     def _refuse_done(self, found: Checklist) -> None:
         if found.is_done:

@@ -26,6 +26,7 @@ from sorbus.ops.console.access.person import Visit
 from sorbus.ops.console.frame import Console, console_of, render
 from sorbus.ops.console.pages import (
     accounts,
+    audit,
     checklists,
     conflicts,
     drift,
@@ -46,6 +47,7 @@ PAGES = (
     drift,
     checklists,
     trace,
+    audit,
     accounts,
     login,
 )

@@ -13,10 +13,11 @@ from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
     from sorbus.map.contact import Contact
+    from sorbus.map.load import LoadedMap
     from sorbus.map.model import Map
     from sorbus.ops.digest.facts import Facts
+    from sorbus.ops.digest.post import Post
     from sorbus.settings import Settings
-    from sorbus.state import State
 
 app = typer.Typer()
 
@@ -54,7 +55,8 @@ def digest(
         raise typer.BadParameter("--to goes with --send")
     company, state = loaded.map, State.of(loaded.map.topic_prefix)
     contact = _contact(company, owner) if owner else None
-    post, facts = Post(company, settings, state, tuple(to or ())), _gather(ctx, settings, state, hours)
+    post = Post(company, settings, state, tuple(to or ()))
+    facts = _gather(post, loaded, settings, hours)
     if send:
         sent = post.send(facts)
         for one in sent:
@@ -87,16 +89,15 @@ def _contact(company: Map, owner: str) -> Contact:
     return found
 
 
-def _gather(ctx: typer.Context, settings: Settings, state: State, hours: float) -> Facts:
+def _gather(post: Post, loaded: LoadedMap, settings: Settings, hours: float) -> Facts:
     from datetime import UTC, datetime, timedelta
 
-    from sorbus.ops.digest.facts import gather
     from sorbus.ops.watch.opened import open_watch
 
-    eyes = open_watch(Context.of(ctx).load(), settings)
+    eyes = open_watch(loaded, settings)
     try:
         measured = eyes.measure()
     finally:
         eyes.close()
     now = datetime.now(UTC)
-    return gather(state, measured, now - timedelta(hours=hours), now)
+    return post.gather(measured, now - timedelta(hours=hours), now)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sorbus.dlq.index import LetterIndex
 from sorbus.drift.store import DriftFinding, DriftStore
 from sorbus.ops.watch.measure import Measurement
 from sorbus.state import State
@@ -42,8 +43,9 @@ class Facts:
     drifts: tuple[DriftFinding, ...]
 
 
-def gather(state: State, measured: Measurement, since: datetime, until: datetime) -> Facts:
-    """Asks the state. TransientError, AuthError."""
+def gather(index: LetterIndex, state: State, measured: Measurement, since: datetime, until: datetime) -> Facts:
+    """Asks the state, once `index` has read the letters on. TransientError, AuthError."""
+    index.catch_up()
     letters = state.run(statement("letters"), {"since": since})
     return Facts(
         since,

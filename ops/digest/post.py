@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import structlog
 
+from sorbus.bus.names import Names
+from sorbus.dlq.index import LetterIndex
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
 from sorbus.map.model import Map
@@ -40,6 +42,15 @@ class Post:
     def __init__(self, company: Map, settings: Settings, state: State, to: Sequence[str] = ()) -> None:
         self._company, self._settings, self._state, self._to = company, settings, state, to
         self._shares = Shares(company)
+
+    def gather(self, measured: Measurement, since: datetime, until: datetime) -> Facts:
+        """What there is to tell. TransientError, AuthError."""
+        names = Names(self._company.topic_prefix)
+        index = LetterIndex(self._state, self._settings, names, self._company.data_types)
+        try:
+            return gather(index, self._state, measured, since, until)
+        finally:
+            index.close()
 
     def addressed(self, facts: Facts) -> Iterator[tuple[str, Digest]]:
         """Whom it goes to: everybody in the map with an address, and `to` of everything."""
@@ -86,8 +97,8 @@ class Daily:
     `at` is a time of day as in `08:00` or `08:00 Europe/London`; ValueError says what to write.
     """
 
-    def __init__(self, post: Post, state: State, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
-        self._post, self._state = post, state
+    def __init__(self, post: Post, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
+        self._post = post
         self._routine = parse_routine(f"daily at {at}")
         self._clock = clock or (lambda: datetime.now(UTC))
         self._done: datetime | None = None
@@ -99,7 +110,7 @@ class Daily:
         if due is None or due == self._done or now - due > LATEST:
             return
         try:
-            sent = self._post.send(gather(self._state, measured, due - DAY, now), due)
+            sent = self._post.send(self._post.gather(measured, due - DAY, now), due)
         except TransientError as error:
             _log.warning("the digest can't be sent now", reason=str(error), tried_until=(due + LATEST).isoformat())
             return

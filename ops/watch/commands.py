@@ -123,9 +123,8 @@ def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> Dail
 
     if not has_state(settings) or not settings.mail_server:
         raise typer.BadParameter("--digest needs SORBUS_DATABASE, SORBUS_MAIL_SERVER and SORBUS_MAIL_FROM")
-    state = State.of(company.topic_prefix)
     try:
-        return Daily(Post(company, settings, state, to), state, at)
+        return Daily(Post(company, settings, State.of(company.topic_prefix), to), at)
     except ValueError as error:
         raise typer.BadParameter(f"--digest: write a time such as 08:00 or 08:00 Europe/London ({error})") from error
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, cast
 
 from psycopg.types.json import Jsonb
 
+from sorbus.audit import AuditTrail
 from sorbus.state.database import State
 
 Why = Literal["reference", "incomplete"]
@@ -159,6 +160,14 @@ def waiting(
 def waiting_of(state: State, data_type: str, id: str) -> list[Waiting]:
     """Where one record waits, in any flow. TransientError."""
     return [_waiting(row) for row in state.run(_statement("of_record"), {"data_type": data_type, "key": id.encode()})]
+
+
+def retry(state: State, flow: str, data_type: str, system: str, id: str | None, who: str) -> int:
+    """Has a flow's records that wait, or one of them, be tried at once, since a person wants it; how many those are."""
+    count = Room(state, flow, data_type, system).wake(id)
+    about = {"data_type": data_type, "record": id} if id else {}
+    AuditTrail(state).note(who, "retry", "flow", flow, details={"count": count}, **about)
+    return count
 
 
 def forget(state: State, data_type: str, id: str) -> list[str]:

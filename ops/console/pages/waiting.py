@@ -14,7 +14,8 @@ from starlette.routing import Route
 from sorbus.map.contact import owner_of
 from sorbus.ops.console.access.person import Role
 from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
-from sorbus.waiting.room import Place, Room, Why, missing, waiting
+from sorbus.waiting.room import Place, Why, missing, waiting
+from sorbus.waiting.room import retry as try_now
 
 PAGE = 100
 _VIEWS = {"": "All", "incomplete": "Incomplete", "reference": "Waiting for another record"}
@@ -68,7 +69,7 @@ def retry(request: Request) -> Response:
     flow = next((each for each in console.loaded.map.flows if each.id == name), None)
     if flow is None:
         return refused(request, "/waiting", f"The map has no flow {name!r}.")
-    count = Room(console.state, flow.id, flow.data_type, flow.to).wake(id or None)
+    count = try_now(console.state, flow.id, flow.data_type, flow.to, id or None, person_of(request).name)
     back = f"/waiting?{urlencode({'flow': flow.id})}"
     if not count:
         return refused(request, back, "Nothing waits there any more.")

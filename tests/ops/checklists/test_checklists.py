@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.map.model import Map
 from sorbus.map.routine import parse_routine
@@ -98,6 +99,12 @@ def test_several_people_tick_and_one_says_that_it_is_right(state: State) -> None
     assert [step.who for step in done.steps] == ["ann", "bob", "bob"]
     assert done.standing == "done"
     assert (done.done[0].done_by, done.done[0].verification) == ("bob", "ten compared, all equal")
+    noted = [(entry.who, entry.action, entry.subject, entry.reason) for entry in AuditTrail(state).page()]
+    assert noted == [
+        ("bob", "finish", FLOW, "ten compared, all equal"),
+        ("ann", "untick", FLOW, ""),
+        ("ann", "tick", FLOW, ""),
+    ]
 
 
 def test_a_round_is_done_once(state: State) -> None:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from sorbus.audit import AuditTrail
 from sorbus.drift.store import DriftStore
 from sorbus.map.load import LoadedMap
 from sorbus.ops.checklists.store import Checklists
@@ -139,3 +140,28 @@ def test_a_checklist_is_ticked_and_finished(visitor: Visitor, state: State, load
 def test_a_deed_without_its_pages_token_is_refused(visitor: Visitor, path: str) -> None:
     answer = visitor.client.post(path, data={"csrf": "0" * 64}, headers={"Origin": visitor.url})
     assert answer.status_code == 403
+
+
+def test_the_audit_trail_tells_who_did_what_by_pages(visitor: Visitor, state: State) -> None:
+    assert "Nobody has done anything yet." in visitor.get("/audit").text
+    hold(state, ["4711"])
+    visitor.post("/waiting/retry", {"flow": FLOW, "id": "4711"}, form="/waiting")
+    visitor.post(f"/checklists/{BY_HAND}/tick", {"step": "1"}, form=f"/checklists/{BY_HAND}")
+    trail = AuditTrail(state)
+    for number in range(120):
+        trail.note("Ada", "discard", "letter", f"L/{number}", reason=EVIL, details={"attempts": number})
+
+    newest = visitor.get("/audit").text
+    older = re.search(r'href="(/audit\?before=\d+)"', newest)
+    assert older is not None
+    rest = visitor.get(older[1]).text
+
+    assert "attempts: 119" in newest
+    assert "attempts: 119" not in rest
+    assert EVIL not in newest
+    assert 'href="/letters/L%2F119"' in newest
+    assert ">retry<" in rest
+    assert f'href="/checklists/{BY_HAND}"' in rest
+    assert "customer 4711" in rest
+    assert "attempts" not in visitor.get("/audit?action=retry&record=4711&data_type=customer").text
+    assert "No entry is like that." in visitor.get("/audit?who=Nobody").text

@@ -22,6 +22,7 @@ from sorbus.ops.digest.mail import outbox
 from sorbus.ops.digest.post import LATEST, Daily, Post
 from sorbus.ops.digest.share import Digest, Shares
 from sorbus.ops.digest.write import as_html, as_text
+from sorbus.ops.embedded import Addresses
 from sorbus.ops.watch.escalation import Escalation
 from sorbus.ops.watch.measure import FlowState, Measurement
 from sorbus.settings import Settings
@@ -187,9 +188,13 @@ def postbox() -> Iterator[Postbox]:
 
 
 @pytest.fixture
-def settings(postbox: Postbox) -> Settings:
+def settings(postbox: Postbox, stack: Addresses) -> Settings:
     return Settings(
-        mail_server=f"127.0.0.1:{postbox.port}", mail_from="sorbus@example.com", mail_tls="off", console_url=CONSOLE
+        kafka=stack.kafka,
+        mail_server=f"127.0.0.1:{postbox.port}",
+        mail_from="sorbus@example.com",
+        mail_tls="off",
+        console_url=CONSOLE,
     )
 
 
@@ -239,7 +244,7 @@ def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
 
 def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: Settings, postbox: Postbox) -> None:
     now = NOW - timedelta(minutes=1)
-    daily = Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now)
+    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now)
     behind = replace(FACTS.measured)
 
     daily.after(behind)
@@ -249,7 +254,7 @@ def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: 
     daily.after(behind)
     assert len(postbox.to("finance@example.com")) == 1
     now = NOW + DAY + LATEST - timedelta(minutes=1)
-    Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now).after(behind)
+    Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now).after(behind)
     assert len(postbox.to("finance@example.com")) == 2, "a watch that was away sends it late"
     now = NOW + 2 * DAY + LATEST + timedelta(minutes=1)
     daily.after(behind)
@@ -261,9 +266,9 @@ def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Setti
     with pytest.raises(TransientError, match=r"the mail server 127\.0\.0\.1:1: "):
         Post(COMPANY, away, state).send(FACTS)
     now = NOW
-    daily = Daily(Post(COMPANY, away, state), state, "08:00", clock=lambda: now)
+    daily = Daily(Post(COMPANY, away, state), "08:00", clock=lambda: now)
     daily.after(FACTS.measured)
-    daily = Daily(Post(COMPANY, settings, state), state, "08:00", clock=lambda: now)
+    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now)
     daily.after(FACTS.measured)
     assert len(postbox.to("finance@example.com")) == 1
 
