@@ -22,7 +22,7 @@ FIELDS = {
 }
 """What can be asked for, as in AuditFilter, and how it is called on the page."""
 _PAGES = {
-    "letter": "/letters/{}",
+    "letter": "/letter?id={}",
     "drift": "/drift/{}",
     "checklist": "/checklists/{}",
     "flow": "/flows/{}",
