@@ -48,8 +48,9 @@ def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(line: Line, desk
     with line.consuming():
         line.until({"g1": LONG})
         eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
-    (entry,) = AuditTrail(state).page(filter=AuditFilter(data_type="gadget", record="g1"))
-    assert (entry.who, entry.action, entry.subject_kind, entry.subject) == ("Ada", "requeue", "letter", letter.id)
+    landed, sent = AuditTrail(state).page(filter=AuditFilter(data_type="gadget", record="g1"))
+    assert (sent.who, sent.action, sent.subject_kind, sent.subject) == ("Ada", "requeue", "letter", letter.id)
+    assert (landed.who, landed.action) == ("Sorbus", "landed")
     with pytest.raises(SorbusError, match="it was landed"):
         desk.requeue([letter.id], "Ada")
 
@@ -102,7 +103,7 @@ def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: LetterDesk, s
         line.until({"g1": "mended"})
         eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
     assert line.connection.execute("select sorbus_version from gadgets").fetchall() == [(1,)], "the event's own version"
-    (entry,) = AuditTrail(state).page(filter=AuditFilter(subject=letter.id))
+    (entry,) = AuditTrail(state).page(filter=AuditFilter(subject=letter.id, who="Ada"))
     assert (entry.action, entry.details) == ("edit", {"fields": ["name", "lines[0]"]})
     assert state.run(b"select fields, frame from letter_edit") == [(["name", "lines[0]"], None)]
 

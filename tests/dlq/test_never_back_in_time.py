@@ -175,5 +175,5 @@ def test_a_requeue_that_is_killed_is_ended_by_the_next(watched: Line) -> None:
 
 def _noted(line: Line) -> int:
     """How many letters the audit trail says were sent back."""
-    [[count]] = line.state.run(b"select count(*) from audit where part_of is not null")
+    [[count]] = line.state.run(b"select count(*) from audit where part_of is not null and action = 'requeue'")
     return int(str(count))
