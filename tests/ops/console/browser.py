@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+MOST_PAGES = 80
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _CURE = (
     "the console's tests need a browser: `make browser` (Debian's chromium), or SORBUS_CHROMIUM=/path/to/chromium;"
@@ -32,3 +34,41 @@ def opened() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def is_complaint(said: ConsoleMessage) -> bool:
+    return said.type == "error" and "401 (Unauthorized)" not in said.text
+
+
+def faults(url: str, page: Page, paths: list[str]) -> list[str]:
+    """What axe-core finds on pages, in light and dark, wide and narrow; and pages that are wider than the screen."""
+    axe, wrong = Axe(), []
+    for path in paths:
+        for scheme, width in (("light", 1280), ("dark", 400)):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(url + path)
+            wrong += [
+                f"{path} ({scheme}, {width}): {one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
+                for one in axe.run(page).response["violations"]
+                if one["impact"] in ("serious", "critical", "moderate")
+            ]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                wrong.append(f"{path} is wider than {width} pixels")
+    return wrong
+
+
+def crawl(url: str, page: Page) -> list[str]:
+    """Every page of the console that links lead to, each of which answers."""
+    found, reached = ["/"], 0
+    while reached < len(found):
+        assert reached < MOST_PAGES, f"more pages than expected: {found}"
+        answer = page.goto(url + found[reached])
+        assert answer is not None
+        assert answer.status == 200, found[reached]
+        reached += 1
+        for href in page.eval_on_selector_all("a[href^='/']", "links => links.map(link => link.getAttribute('href'))"):
+            way = str(href).partition("#")[0]
+            if way and way not in found:
+                found.append(way)
+    return found

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from sorbus.map.load import LoadedMap, load_map
 from sorbus.ops.console.access.door import Door, OpenDoor
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State
-from tests.ops.console.browser import opened
+from tests.ops.console.browser import is_complaint, opened
 from tests.ops.console.visitor import Served, serving
 
 MAP = """
@@ -55,6 +55,22 @@ def browser() -> Iterator[Browser]:
     """A real browser; failing with the cure where there is none. Not longer: it keeps an event loop in this thread."""
     with opened() as found:
         yield found
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose browser has nothing to complain about: no script failed, nothing was forbidden.
+
+    But what a live part asks at the moment of a logout is rightly refused (401).
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    made = context.new_page()
+    complaints: list[str] = []
+    made.on("console", lambda said: complaints.append(f"{made.url}: {said.text}") if is_complaint(said) else None)
+    made.on("pageerror", lambda error: complaints.append(f"{made.url}: {error}"))
+    yield made
+    context.close()
+    assert complaints == []
 
 
 Serve = Callable[..., Served]

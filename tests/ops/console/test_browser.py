@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
@@ -19,66 +17,16 @@ from sorbus.ops.console.access.person import Role
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State
+from tests.ops.console.browser import crawl, faults
 from tests.ops.console.conftest import Serve
 from tests.ops.console.visitor import Served
 
-MOST_PAGES = 80
 PASSWORD = "three quiet rowan trees"
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page whose browser has nothing to complain about: no script failed, nothing was forbidden.
-
-    But what a live part asks at the moment of a logout is rightly refused (401).
-    """
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda said: complaints.append(f"{opened.url}: {said.text}") if is_complaint(said) else None)
-    opened.on("pageerror", lambda error: complaints.append(f"{opened.url}: {error}"))
-    yield opened
-    context.close()
-    assert complaints == []
-
-
-def is_complaint(said: ConsoleMessage) -> bool:
-    return said.type == "error" and "401 (Unauthorized)" not in said.text
 
 
 def test_every_page_that_links_lead_to_is_accessible(console: Served, page: Page) -> None:
     """Light and dark, wide and narrow: axe-core finds nothing serious, and nothing has to be scrolled sideways."""
-    axe, wrong = Axe(), []
-    for path in crawl(console, page):
-        for scheme, width in (("light", 1280), ("dark", 400)):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.set_viewport_size({"width": width, "height": 900})
-            page.goto(console.url + path)
-            found = axe.run(page).response["violations"]
-            wrong += [
-                f"{path} ({scheme}, {width}): {one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
-                for one in found
-                if one["impact"] in ("serious", "critical", "moderate")
-            ]
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                wrong.append(f"{path} is wider than {width} pixels")
-    assert wrong == []
-
-
-def crawl(console: Served, page: Page) -> list[str]:
-    """Every page of the console that links lead to, each of which answers."""
-    found, reached = ["/"], 0
-    while reached < len(found):
-        assert reached < MOST_PAGES, f"more pages than expected: {found}"
-        answer = page.goto(console.url + found[reached])
-        assert answer is not None
-        assert answer.status == 200, found[reached]
-        reached += 1
-        for href in page.eval_on_selector_all("a[href^='/']", "links => links.map(link => link.getAttribute('href'))"):
-            way = str(href).partition("#")[0]
-            if way and way not in found:
-                found.append(way)
-    return found
+    assert faults(console.url, page, crawl(console.url, page)) == []
 
 
 def test_the_keyboard_reaches_everything_from_the_start(console: Served, page: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import Producer
+from playwright.sync_api import Page
 from starlette.requests import Request
 
 from sorbus.audit import AuditTrail
@@ -27,6 +28,7 @@ from sorbus.schema import read_schema
 from sorbus.schemas import packaged_schema
 from sorbus.settings import Settings
 from sorbus.state import State
+from tests.ops.console.browser import faults
 from tests.ops.console.conftest import Serve
 from tests.ops.console.visitor import Served
 
@@ -158,6 +160,22 @@ def test_a_trace_tells_events_questions_and_targets(
     assert "Nothing is known of it" in visitor.get("/trace?type=customer&id=nobody").text
     assert visitor.get("/trace?type=nothing&id=7").status_code == 404
     assert visitor.get(f"/trace?type=customer&id={'x' * 501}").status_code == 404
+
+
+def test_pages_of_decisions_are_accessible_with_much_on_them(
+    console: Served, page: Page, loaded: LoadedMap, stack: Addresses, state: State, number: int, conflict: int
+) -> None:
+    publish(loaded, stack, [{"name": "Ada"}, {"name": EVIL}])
+    Candidates(state).merge(number, "X1", ["X2"], "person", who="Sales", reason="the same")
+    there = [Candidate(id, {**OURS, "name": f"A Lovelace {id}"}) for id in ("X5", "X6")]
+    verdict = MATCHER.judge(OURS, there)
+    second = Candidates(state, "accounting", "customer").put("8", 1, verdict, MATCHER, OURS, there)
+    conflicts = Conflicts(state, "accounting", "customer")
+    over = [Contest("name", "a", "b", "c")]
+    conflicts.overwritten(conflicts.put("9", 1, "customer-to-accounting", "X9", over, asks=False))
+    paths = ["/duplicates", f"/duplicates/{number}", f"/duplicates/{second}", "/duplicates/merges", "/conflicts"]
+    paths += [f"/conflicts/{conflict}", "/conflicts?state=overwritten", "/trace", "/trace?type=customer&id=7&targets=1"]
+    assert faults(console.url, page, paths) == []
 
 
 def publish(loaded: LoadedMap, stack: Addresses, records: list[dict[str, object]]) -> None:
