@@ -113,6 +113,19 @@ def test_a_conflict_ends_by_itself_when_both_agree_or_the_record_goes(house: Hou
     assert conflicts(house, "open") == []
 
 
+def test_our_own_value_that_was_never_noted_as_sent_is_no_conflict(house: House) -> None:
+    consumer = house.opened(on_conflict="ask")
+    house.deliver(consumer, event("c1", 1, contact("Ada", city="Kyoto")))
+    # Version 2's update was noted as under way and carried out; then its process died.
+    house.crosswalk.sending("c1", {"city": ["Oslo"]})
+    house.faulty.records.update(int(house.linked("c1")), {"city": "Oslo"}, "api")
+    assert house.deliver(consumer, event("c1", 3, contact("Ada", city="Rome"))).refused == {}
+    assert (city(house), conflicts(house)) == ("Rome", [])
+    link = house.link("c1")
+    assert link is not None
+    assert link.sending == {}, "what was heard of is under way no more"
+
+
 def test_an_application_that_writes_values_in_its_own_way_is_told_from_people(house: House) -> None:
     def shouts(method: str, path: str, parameters: dict[str, str]) -> None:
         if method == "GET":
