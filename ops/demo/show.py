@@ -165,10 +165,10 @@ def _tell(stage: Stage, console: Console) -> None:
     folder, source = stage.folder, stage.company.source
     lines = [
         "",
-        "[bold]Look at it from another terminal:[/]",
+        f"[bold]Look at it in a browser: http://127.0.0.1:{stage.console_port}[/]",
+        "[bold]or from another terminal:[/]",
         f"  source {folder}/env",
         "  sorbus status --watch    [dim]every flow: lag, rate, dead letters[/]",
-        "  sorbus console           [dim]the same and more at http://127.0.0.1:9490[/]",
         "  sorbus map draw          [dim]who owns what, and where it goes[/]",
         f"  {stage.psql('reporting')} -c 'table customers limit 5'",
         f"  {stage.psql('accounting')} -c 'table sales_orders limit 5'",

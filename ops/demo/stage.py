@@ -21,12 +21,14 @@ from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
 from sorbus.ops.demo.company import Company, DemoError, fill_if_new
 from sorbus.ops.embedded import packages
+from sorbus.ops.embedded.ports import free_port
 from sorbus.ops.embedded.stack import Stack
 from sorbus.ops.run.planning import plan
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 
 _COMMAND = (sys.executable, "-m", "sorbus.ops.demo.child")
+_CONSOLE_PORT = 9490
 _STOPPING = 20.0
 _VERSIONS = (
     "select column_name, table_name from information_schema.columns"
@@ -47,6 +49,7 @@ class Stage:
         self.company = company
         self.stack = Stack(self.folder / "stack")
         self.addresses: dict[str, str] = {}
+        self.console_port = 0
         self._up: subprocess.Popen[bytes] | None = None
         self._prepare: subprocess.Popen[bytes] | None = None
         self._state = self.folder / "demo.json"
@@ -108,11 +111,12 @@ class Stage:
         return len(steps)
 
     def start_work(self) -> None:
-        """`sorbus up`: every producer, every consumer and the watch, their words into up.log."""
+        """`sorbus up`: every producer, every consumer, the watch and the console, their words into up.log."""
+        self.console_port = free_port(_CONSOLE_PORT)
         with (self.folder / "up.log").open("ab") as log:
             self._up = subprocess.Popen(
-                [*_COMMAND, "up"],
-                env=os.environ | self.env(),
+                [*_COMMAND, "up", "--console"],
+                env=os.environ | self.env() | {"SORBUS_CONSOLE_PORT": str(self.console_port)},
                 cwd=self.folder,
                 stdin=subprocess.PIPE,
                 stdout=log,

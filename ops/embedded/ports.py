@@ -6,7 +6,9 @@ import dataclasses
 import json
 import random
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sorbus.ops.embedded.errors import StackError
@@ -29,13 +31,10 @@ class Ports:
     @classmethod
     def free(cls) -> Ports:
         """Four ports that nobody listens on now."""
-        chosen: list[int] = []
-        for port in random.sample(_CHOICE, len(_CHOICE)):
-            if is_free(port):
-                chosen.append(port)
-            if len(chosen) == 4:
-                return cls(*chosen)
-        raise StackError(f"No four free ports between {_CHOICE.start} and {_CHOICE.stop} on {LOOPBACK}; pass --ports.")
+        chosen = list(islice(_free_ports(), 4))
+        if len(chosen) < 4:
+            raise StackError(f"No four free ports from {_CHOICE.start} to {_CHOICE.stop} on {LOOPBACK}; pass --ports.")
+        return cls(*chosen)
 
     def busy(self) -> list[str]:
         """The listeners whose port somebody else holds, as `kafka (9092)`."""
@@ -55,6 +54,15 @@ class Ports:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise StackError(f"{file} doesn't hold a stack's ports ({error}); delete it to have new ones.") from error
+
+
+def free_port(preferred: int) -> int:
+    """The preferred port if nobody listens on it, else another one."""
+    return preferred if is_free(preferred) else next(_free_ports(), 0)
+
+
+def _free_ports() -> Iterator[int]:
+    return filter(is_free, random.sample(_CHOICE, len(_CHOICE)))
 
 
 def is_free(port: int) -> bool:

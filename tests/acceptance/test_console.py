@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.ops.console.browser import opened
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute, rows_of
+from tests.ops.console.browser import opened
 
 SORBUS = str(Path(sys.executable).with_name("sorbus"))
 RECORDS = 5_000

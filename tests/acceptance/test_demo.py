@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -32,10 +33,13 @@ def test_the_demo_comes_up_and_the_next_one_goes_on_where_it_was(tmp_path: Path)
     assert _left_in(tmp_path) == []
 
 
-def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+def test_the_console_is_where_the_demo_says_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
     with (tmp_path / "said").open("wb") as said:
         demo = subprocess.Popen([_SORBUS, "demo", "--folder", str(tmp_path)], stdout=said, stderr=said)
     _wait(lambda: _ARRIVED in (tmp_path / "said").read_text("utf-8"), demo, 120, "the first record")
+    _wait(lambda: "in a browser" in (tmp_path / "said").read_text("utf-8"), demo, 30, "where the console is")
+    (url,) = re.findall(r"in a browser: (\S+)", (tmp_path / "said").read_text("utf-8"))
+    _wait(lambda: "customer-to-reporting" in _page(url), demo, 60, "the console's first page")
     demo.send_signal(signal.SIGINT)
     assert demo.wait(40) == 0, (tmp_path / "said").read_text("utf-8")
     assert _left_in(tmp_path) == []
@@ -64,6 +68,13 @@ def _demo(folder: Path, *options: str) -> str:
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{(folder / 'up.log').read_text('utf-8')[-3000:]}"
     return done.stdout
+
+
+def _page(url: str) -> str:
+    try:
+        return httpx.get(url).text
+    except httpx.TransportError:
+        return ""  # it is still starting
 
 
 def _left_in(folder: Path) -> list[str]:
