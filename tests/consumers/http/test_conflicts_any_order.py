@@ -30,15 +30,15 @@ class Step(NamedTuple):
     is_done: bool
 
 
-_NUMBER = st.none() | st.integers(0, 3)
+_NUMBER = st.none() | st.integers(0, 5)
 STEPS = st.lists(
     st.builds(
         Step,
         _NUMBER,
         _NUMBER,
         st.sampled_from([None, "overwrite", "keep"]),
-        st.booleans(),
-        st.none() | st.integers(0, 12),
+        st.sampled_from([True, True, False]),
+        st.none() | st.integers(4, 11),  # where an update is decided, sent and noted
         st.booleans(),
     ),
     min_size=1,
