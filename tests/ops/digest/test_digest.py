@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +30,7 @@ from sorbus.ops.watch.measure import FlowState, Measurement
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from sorbus.waiting.room import Missing
-from tests.consumers.line import RESTRICTED, Line, named
+from tests.consumers.line import RESTRICTED, Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.ops.conftest import Sorbus
 from tests.ops.postbox import Postbox, served, text_of
@@ -313,3 +315,50 @@ def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_p
     assert "--send mails everybody" in shown("--owner", "Finance", "--send", status=2)
     assert "set SORBUS_MAIL_SERVER" in shown("--send", status=1)
     state.close()
+
+
+def test_the_watch_mails_the_digest_at_its_time(line: Line, postbox: Postbox) -> None:
+    map_file = line.folder / "map.yaml"
+    map_file.write_text(map_file.read_text().replace("owner: Finance", 'owner: "Finance <finance@example.com>"'))
+    state = State(line.env["SORBUS_DATABASE"], line.loaded.map.topic_prefix)
+    migrate(state)
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 1, named("a name that is too long for it"))])
+        line.until_letters(1)
+    at = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%H:%M")
+    mail = {"SORBUS_MAIL_SERVER": f"127.0.0.1:{postbox.port}", "SORBUS_MAIL_FROM": "s@example.com"}
+    command = [str(Path(sys.executable).with_name("sorbus")), "watch", "--interval", "1"]
+    command += ["--digest", at, "--digest-to", "ops@example.com"]
+    env = {**line.env, **mail, "SORBUS_MAIL_TLS": "off", "SORBUS_CONSOLE_URL": CONSOLE}
+    with (line.folder / "watch.log").open("wb") as log:
+        watch = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        try:
+            for address in ("finance@example.com", "ops@example.com"):
+                [found] = eventually(lambda who=address: postbox.to(who), f"mail to {address}")
+                assert "gadget to gadget-to-books" in text_of(found)
+                assert f"{CONSOLE}/letters?flow=gadget-to-books" in text_of(found)
+        finally:
+            watch.terminate()
+            watch.wait(20)
+    assert len(postbox.mail) == 2
+    state.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "at", "why"),
+    [
+        ({"SORBUS_MAIL_SERVER": ""}, "08:00", "needs SORBUS_DATABASE, SORBUS_MAIL_SERVER"),
+        ({"SORBUS_MAIL_SERVER": "127.0.0.1:1"}, "noon", "write a time such as 08:00"),
+    ],
+)
+def test_a_digest_that_can_not_be_sent_is_refused_at_the_start(
+    sorbus: Sorbus, database: str, stack: Addresses, tmp_path: Path, env: dict[str, str], at: str, why: str
+) -> None:
+    (tmp_path / "map.yaml").write_text("systems: {crm: {kind: spreadsheet}}\ndata_types: {}\n")
+    words = ("--map", str(tmp_path / "map.yaml"), "watch", "--digest", at)
+
+    done = sorbus(*words, SORBUS_DATABASE=database, SORBUS_KAFKA=stack.kafka, **env)
+
+    assert done.exit_code == 2
+    assert why in " ".join(done.output.replace("│", " ").split())
