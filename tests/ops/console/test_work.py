@@ -5,17 +5,49 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import Page
 
 from sorbus.audit import AuditTrail
 from sorbus.drift.store import DriftStore
 from sorbus.map.load import LoadedMap
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state import State
-from sorbus.waiting.room import Room, waiting
+from sorbus.waiting.room import Event, Held, Room, waiting
+from tests.ops.console.browser import faults
 from tests.ops.console.visitor import Served, Visitor
-from tests.ops.console.work import BY_HAND, FLOW, find, hold
 
+FLOW, BY_HAND = "customer-to-accounting", "customer-to-plan"
 EVIL = "<script>alert(1)</script>"
+
+
+def hold(state: State, ids: list[str], message: str = "customer {} lacks tax_number") -> None:
+    """Records that wait in a flow's room, one after the other."""
+    room = Room(state, FLOW, "customer", "accounting")
+    for number, id in enumerate(ids):
+        event = Event(id.encode(), 1, b"frame", [], "customer", 0, number)
+        room.put([Held(event, "incomplete", [("tax_number", "")], message.format(id))], limit=0)
+
+
+def find(state: State, system: str = "crm", severity: str = "held", now: str = "text") -> int:
+    """A drift finding; its number."""
+    return DriftStore(state).put(
+        {
+            "system": system,
+            "data_type": "customer",
+            "resource": "public.customers",
+            "field": "name",
+            "what": "retyped",
+            "was": "text",
+            "now": now,
+            "severity": severity,
+            "renamed": "",
+            "example": "***",
+            "mapping": "",
+            "count": 3,
+            "first_seen": 1_000_000,
+            "last_seen": 1_000_100,
+        }
+    )
 
 
 @pytest.fixture
@@ -135,3 +167,13 @@ def test_the_audit_trail_tells_who_did_what_by_pages(visitor: Visitor, state: St
     assert "customer 4711" in rest
     assert "attempts" not in visitor.get("/audit?action=retry&record=4711&data_type=customer").text
     assert "No entry is like that." in visitor.get("/audit?who=Nobody").text
+
+
+def test_the_pages_are_accessible_with_something_on_them(
+    console: Served, page: Page, state: State, loaded: LoadedMap
+) -> None:
+    hold(state, ["4711", "4712"])
+    number = find(state)
+    Checklists(loaded.map, state).tick(BY_HAND, [1], "ann")
+    paths = [f"/waiting?flow={FLOW}", "/drift", f"/drift/{number}", "/checklists", f"/checklists/{BY_HAND}", "/audit"]
+    assert faults(console.url, page, paths) == []
