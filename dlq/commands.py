@@ -245,44 +245,23 @@ def _masked(desk: LetterDesk, filter: LetterFilter, most: int | None) -> Iterato
 
 
 def _show_letters(desk: LetterDesk, filter: LetterFilter, most: int) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from sorbus.dlq.shown import moment, where
 
     letters = list(_masked(desk, filter, most))
     if not letters:
         typer.echo("No dead letters: everything has landed.")
         return
-    table = Table("Letter", "Record", "Flow", "Reason", "Field", "What happened", "State", "Since", box=box.SIMPLE)
     for letter in letters:
         dead = letter.dead
-        state = f"{letter.state}, {letter.assigned_to}" if letter.assigned_to else letter.state
-        cells = (
-            letter.id,
-            f"{dead.data_type} {letter.record}",
-            where(dead.flow, dead.system),
-            dead.reason,
-            dead.field,
-            dead.words or dead.message,
-            state,
-            moment(letter.first_at),
-        )
-        table.add_row(*map(escape, cells))
-    Console().print(table)
+        given = f", given to {letter.assigned_to}" if letter.assigned_to else ""
+        place = f"{where(dead.flow, dead.system)}, {letter.state} since {moment(letter.first_at)}{given}"
+        _print_entry(f"{dead.data_type} {letter.record}", place, dead.words or dead.message, letter.id)
     count = len(letters) if len(letters) < most else desk.letters.count(filter)
     more = f" ({most} shown; by cause: sorbus dlq groups)" if count > len(letters) else ""
     typer.echo(f"{count} open{more}. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
 
 
 def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from sorbus.dlq.shown import group_json, moment, where
 
     found = desk.groups(filter)
@@ -293,21 +272,26 @@ def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
     if not found:
         typer.echo("No dead letters: everything has landed.")
         return
-    table = Table("Cause", "Letters", "Flow", "Reason", "Field", "For example", "Since", box=box.SIMPLE)
     for group in found:
-        sent = f" ({group.under_way} sent back)" if group.under_way else ""
-        cells = (
-            group.cause,
-            f"{group.count}{sent}",
-            where(group.flow, group.system),
-            group.reason,
-            group.field,
-            group.words or group.message,
-            moment(group.first_at),
+        what = f"{group.reason} ({group.field})" if group.field else group.reason
+        sent = f", {group.under_way} of them sent back" if group.under_way else ""
+        place = f"{what}, {where(group.flow, group.system)}, since {moment(group.first_at)}{sent}"
+        _print_entry(
+            f"{group.count:,} x {group.data_type}", place, group.words or group.message, f"cause {group.cause}"
         )
-        table.add_row(*map(escape, cells))
-    Console().print(table)
-    typer.echo("One cause: sorbus dlq list --cause CAUSE; send all of it back: sorbus dlq requeue --cause CAUSE")
+    typer.echo("After mending what is behind one: sorbus dlq requeue --cause CAUSE (--dry-run says what would happen)")
+
+
+def _print_entry(what: str, place: str, words: str, id: str) -> None:
+    """Three lines that fit any terminal: what it is and since when, why, and by what name commands know it."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text.assemble((what, "bold"), "  ", place), soft_wrap=not console.is_terminal)
+    console.print(Padding(Text(words), (0, 0, 0, 4)) if console.is_terminal else Text(f"    {words}"), soft_wrap=True)
+    console.print(Text(f"    {id}", "dim"), soft_wrap=True)
 
 
 def _cell(value: object) -> object:

@@ -55,11 +55,16 @@ def is_auth(state: str | None) -> bool:
     return state is not None and (state[:2] == "28" or state in ("42501", "3D000"))
 
 
+_REPEATS_THE_ROW = ("23502", "23514")
+"""Not null, check: what they say in detail is the whole row, and the message names column or constraint."""
+
+
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
     diag = error.diag
-    words = " ".join(part for part in (diag.message_primary, diag.message_detail) if part) or str(error).strip()
     state = error.sqlstate
+    detail = None if state in _REPEATS_THE_ROW else diag.message_detail
+    words = " ".join(part for part in (diag.message_primary, detail) if part) or str(error).strip()
     refused = state is None and any(
         sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry")
     )
