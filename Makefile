@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test chaos test-real test-containers lint bench lock clean
+.PHONY: help setup tools demo test chaos test-real test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,21 +30,24 @@ $(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
 demo: setup  ## Start Kafka, a registry and PostgreSQL here, and run a company on them
 	@$(RUN)/sorbus demo
 
-browser:  ## Have a browser for the console's tests (Debian's chromium, installed where it is missing and we may)
-	@for name in "$$SORBUS_CHROMIUM" chromium chromium-browser google-chrome chrome; do \
-	  command -v "$$name" >/dev/null 2>&1 && exit 0; done; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
-	else echo "No browser found: the console's tests in one will fail. Install chromium, or leave them out:" \
-	  "make test TESTS=\"-m 'not slow and not real and not browser'\"" >&2; fi
+tools:  ## Debian packages that tests use, installed where missing and we may: chromium, prometheus, prometheus-alertmanager
+	@has() { for name in "$$@"; do command -v "$$name" >/dev/null 2>&1 && return 0; done; return 1; }; missing=; \
+	has "$$SORBUS_CHROMIUM" chromium chromium-browser google-chrome chrome || missing="chromium fonts-dejavu-core"; \
+	has promtool || missing="$$missing prometheus"; \
+	has prometheus-alertmanager alertmanager || missing="$$missing prometheus-alertmanager"; \
+	test -z "$$missing" && exit 0; \
+	if [ "$$(id -u)" = 0 ] && has apt-get; then apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Not here: $$missing. Without a browser the console's tests in one fail: install chromium, or leave them" \
+	  "out with make test TESTS=\"-m 'not slow and not real and not browser'\"; without Prometheus its tests are skipped." >&2; fi
 
-test: setup browser  ## Check style and types, then run the tests (in parallel; TESTS="..." passes pytest options)
+test: setup tools  ## Check style and types, then run the tests (in parallel; TESTS="..." passes pytest options)
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@$(RUN)/mypy
 	@$(RUN)/pytest -n 2 $(TESTS)
 
-chaos: setup  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
+chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
 	@$(RUN)/pytest -m slow $(TESTS)
 
 test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 MOST_PAGES = 80
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _CURE = (
-    "the console's tests need a browser: `make browser` (Debian's chromium), or SORBUS_CHROMIUM=/path/to/chromium;"
+    "the console's tests need a browser: `make tools` (Debian's chromium), or SORBUS_CHROMIUM=/path/to/chromium;"
     " to leave them out: TESTS=\"-m 'not slow and not real and not browser'\""
 )
 
