@@ -14,7 +14,8 @@ from typing import cast
 from pydantic import JsonValue
 from ruamel.yaml import YAML
 
-from sorbus.map.contact import Contact, called_for, owner_of, parse_contact
+from sorbus.map.contact import Contact, called_for, owner_of
+from sorbus.map.contact import contact as contact_of
 from sorbus.map.model import Map
 
 Table = dict[str, JsonValue]
@@ -68,7 +69,7 @@ def shares(company: Map) -> Iterator[Share]:
         if flow.runs:
             calls.setdefault(called_for(company, flow), []).append(flow.id)
         if flow.manual is not None:
-            responsible = parse_contact(flow.manual.responsible)
+            responsible = contact_of(flow.manual.responsible)
             tell(responsible, 'alertname="SorbusChecklistOverdue"', f'flow="{flow.id}"')
     for contact, ids in calls.items():
         tell(contact, 'alertname="SorbusEscalated"', f'flow=~"{"|".join(ids)}"')
@@ -80,7 +81,7 @@ def unreachable(company: Map) -> list[str]:
     """The people whom the map names without an address: they hear of nothing by mail."""
     contacts = [owner_of(company, system) for system in company.systems]
     contacts += [called_for(company, flow) for flow in company.flows if flow.runs]
-    contacts += [parse_contact(flow.manual.responsible) for flow in company.flows if flow.manual]
+    contacts += [contact_of(flow.manual.responsible) for flow in company.flows if flow.manual]
     return list(dict.fromkeys(each.name for each in contacts if each is not None and each.address is None))
 
 

@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
-from sorbus.map.contact import parse_contact
+from sorbus.map.contact import contact as contact_of
 from sorbus.map.model import Flow, Manual, Map
-from sorbus.map.routine import parse_routine
+from sorbus.map.routine import Routine, parse_routine
 from sorbus.mapping.failure import closest
 from sorbus.ops.checklists.rounds import Checklist, Round, Step, in_hand
 from sorbus.postgres.connection import Connection
@@ -98,14 +98,14 @@ class Checklists:
         [[since]] = self._state.run(_statement("know"), {"flow": flow.id, "schedule": manual.schedule})
         rows = self._state.run(_statement("last"), {"flow": flow.id, "most": HISTORY})
         done = tuple(Round(*cast("tuple[datetime, datetime, str, str]", row)) for row in rows)
-        round, due, overdue_since = in_hand(parse_routine(manual.schedule), cast("datetime", since), done, now)
+        round, due, overdue_since = in_hand(_routine(flow.id, manual), cast("datetime", since), done, now)
         rows = self._state.run(_statement("ticks"), {"flow": flow.id, "round": round})
         ticks = {str(step): (str(who), cast("datetime", at)) for step, who, at in rows}
         return Checklist(
             flow.id,
             flow.data_type,
             flow.to,
-            parse_contact(manual.responsible),
+            contact_of(manual.responsible),
             manual.schedule,
             manual.verification,
             tuple(Step(words, *ticks.get(words, (None, None))) for words in manual.checklist),
@@ -114,6 +114,13 @@ class Checklists:
             overdue_since,
             done,
         )
+
+
+def _routine(flow: str, manual: Manual) -> Routine:
+    try:
+        return parse_routine(manual.schedule)
+    except ValueError as error:
+        raise SorbusError(f"{flow}: its schedule can't be read, so nothing is ever due: {error}") from error
 
 
 def _of(found: Checklist, **values: object) -> dict[str, object]:

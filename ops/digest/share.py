@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from sorbus.map.contact import Contact, called_for, owner_of, parse_contact
+from sorbus.map.contact import Contact, called_for, owner_of
+from sorbus.map.contact import contact as contact_of
 from sorbus.map.model import Map
 from sorbus.ops.digest.facts import Cause, Facts
 from sorbus.ops.watch.status import ago
@@ -53,7 +54,7 @@ class Shares:
         self._owners = {system: owner_of(company, system) for system in company.systems}
         self._called = {flow.id: called_for(company, flow) for flow in self._flows.values()}
         self._responsible = {
-            flow.id: parse_contact(flow.manual.responsible) for flow in self._flows.values() if flow.manual
+            flow.id: contact_of(flow.manual.responsible) for flow in self._flows.values() if flow.manual
         }
 
     def contacts(self) -> list[Contact]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sorbus.errors import SorbusError
 from sorbus.map.contact import Contact, called_for
-from sorbus.map.model import Map
+from sorbus.map.model import Flow, Map
 from sorbus.map.timing import parse_duration
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Escalations:
 
     def __init__(self, company: Map) -> None:
         self._limits = {
-            flow.id: (parse_duration(flow.escalate_after), called_for(company, flow))
+            flow.id: (_limit(flow), called_for(company, flow))
             for flow in company.flows
             if flow.runs and flow.escalate_after != "off"
         }
@@ -67,6 +68,13 @@ class Escalations:
             for why, records, seconds, most in ways:
                 if records and seconds > most:
                     yield Escalation(flow.flow, flow.data_type, flow.target, why, records, seconds, most, person)
+
+
+def _limit(flow: Flow) -> float:
+    try:
+        return parse_duration(flow.escalate_after)
+    except ValueError as error:
+        raise SorbusError(f"{flow.id}: escalate_after: {error}") from error
 
 
 def _span(seconds: float) -> str:

@@ -16,7 +16,7 @@ from sorbus.map.check_flows import check_flows
 from sorbus.map.check_incomplete import check_incomplete
 from sorbus.map.check_mapping import check_mapping
 from sorbus.map.check_owners import check_owners
-from sorbus.map.check_people import check_people
+from sorbus.map.check_people import check_limits, check_people
 from sorbus.map.check_secrets import check_secrets
 from sorbus.map.editor import json_schema
 from sorbus.map.examples import check_examples
@@ -30,11 +30,11 @@ __all__ = ["check", "check_to_run", "json_schema"]
 
 def check(loaded: LoadedMap) -> list[Finding]:
     """Everything to mend in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
-    return sorted({*check_to_run(loaded), *check_examples(bind(loaded.for_check()))})
+    return sorted({*check_to_run(loaded), *check_people(loaded), *check_examples(bind(loaded.for_check()))})
 
 
 def check_to_run(loaded: LoadedMap) -> list[Finding]:
-    """What must be mended before anything runs: all but the examples, which are tests."""
+    """What must be mended before anything runs: all but people and the examples, which are tests."""
     bound = bind(loaded.for_check())
     findings = [
         *bound.findings,
@@ -43,8 +43,7 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *loaded.unrouted,
         *check_mapping(bound),
         *check_incomplete(bound),
-        *check_people(loaded),
-        *check_examples(bound),
+        *check_limits(loaded),
         *check_secrets(loaded),
     ]
     return sorted(set(findings))

@@ -19,18 +19,11 @@ _DURATION_CURE = "write 30s, 5m, 2h, 1d or off"
 
 
 def check_people(loaded: LoadedMap) -> Iterator[Finding]:
-    """Findings about owners, those responsible, schedules by hand, `escalate_after` and `escalate_to`."""
+    """Findings about owners, those responsible, `escalate_to`, and schedules by hand: they keep nothing from running."""
     for name, system in loaded.map.systems.items():
         yield from _contact(loaded, ("systems", name, "owner"), system.owner)
     for place, flow in enumerate(loaded.map.flows):
         yield from _contact(loaded, ("flows", place, "escalate_to"), flow.escalate_to)
-        if flow.escalate_after != "off":
-            try:
-                parse_duration(flow.escalate_after)
-            except ValueError as error:
-                message = f"{flow.id}: escalate_after: {str(error).partition(';')[0]}"
-                path = ("flows", place, "escalate_after")
-                yield loaded.finding(path, "bad-duration", message, _DURATION_CURE)
         if flow.manual is None:
             continue
         path = ("flows", place, "manual")
@@ -40,6 +33,18 @@ def check_people(loaded: LoadedMap) -> Iterator[Finding]:
         except ValueError as error:
             message = f"{flow.id}: {str(error).removesuffix(SCHEDULE_CURE).rstrip('; ')}"
             yield loaded.finding((*path, "schedule"), "bad-schedule", message, SCHEDULE_CURE)
+
+
+def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
+    """Findings about `escalate_after`, which consumers go by."""
+    for place, flow in enumerate(loaded.map.flows):
+        if flow.escalate_after == "off":
+            continue
+        try:
+            parse_duration(flow.escalate_after)
+        except ValueError as error:
+            message = f"{flow.id}: escalate_after: {str(error).partition(';')[0]}"
+            yield loaded.finding(("flows", place, "escalate_after"), "bad-duration", message, _DURATION_CURE)
 
 
 def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None) -> Iterator[Finding]:

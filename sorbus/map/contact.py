@@ -39,6 +39,14 @@ def parse_contact(text: str) -> Contact:
     return Contact(written)
 
 
+def contact(text: str) -> Contact:
+    """Whom a map names; without an address where it can't be read, which `map check` tells."""
+    try:
+        return parse_contact(text)
+    except ValueError:
+        return Contact(" ".join(text.split()))
+
+
 def _address(text: str) -> str:
     try:
         return validate_email(text, check_deliverability=False).normalized
@@ -49,9 +57,9 @@ def _address(text: str) -> str:
 def owner_of(company: Map, system: str) -> Contact | None:
     """Whom to ask about a system; None where the map names nobody."""
     owner = company.systems[system].owner if system in company.systems else None
-    return parse_contact(owner) if owner else None
+    return contact(owner) if owner else None
 
 
 def called_for(company: Map, flow: Flow) -> Contact | None:
     """Who is called when a flow can't go on by itself: its `escalate_to`, else its target's owner."""
-    return parse_contact(flow.escalate_to) if flow.escalate_to else owner_of(company, flow.to)
+    return contact(flow.escalate_to) if flow.escalate_to else owner_of(company, flow.to)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from sorbus.errors import Finding
+from sorbus.map.check import check_to_run
 from sorbus.map.contact import Contact, called_for, owner_of, parse_contact
+from sorbus.map.load import load_map
 from sorbus.map.model import Map
 
 TEXT = """
@@ -47,6 +49,8 @@ def test_what_nobody_can_follow_is_found(findings_of: Findings, key: str, writte
 
     assert (finding.line, finding.code) == (line, code)
     assert finding.cure.startswith("write ")
+    keeps_from_running = check_to_run(load_map(finding.file))
+    assert (keeps_from_running != []) == (code == "bad-duration")
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,10 @@ def test_who_is_called_is_the_targets_owner_unless_the_flow_says_otherwise() -> 
         Contact("Ann", "ann@example.com"),
         None,
     ]
+
+
+def test_a_contact_that_can_not_be_read_is_still_named() -> None:
+    system = {"kind": "postgres", "owner": "Sales <sales at example.com>"}
+    company = Map.model_validate({"systems": {"crm": system}, "data_types": {}})
+
+    assert owner_of(company, "crm") == Contact("Sales <sales at example.com>")

@@ -160,6 +160,11 @@ def test_what_is_done_on_demand_has_rounds_but_is_never_due(state: State) -> Non
     assert [each.verification for each in checklists.get(FLOW).done] == ["equal again", "all equal"]
 
 
+def test_a_schedule_that_can_not_be_read_is_said(state: State) -> None:
+    with pytest.raises(SorbusError, match="its schedule can't be read, so nothing is ever due: 'sometimes' is"):
+        Checklists(company("sometimes"), state).all()
+
+
 MINUTES = st.integers(0, 60 * 24 * 90)
 
 
