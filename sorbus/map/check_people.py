@@ -19,7 +19,7 @@ _DURATION_CURE = "write 30s, 5m, 2h, 1d or off"
 
 
 def check_people(loaded: LoadedMap) -> Iterator[Finding]:
-    """Findings about owners, those responsible, `escalate_to`, and schedules by hand: they keep nothing from running."""
+    """Findings about owners, those responsible, `escalate_to` and schedules by hand; they keep nothing from running."""
     for name, system in loaded.map.systems.items():
         yield from _contact(loaded, ("systems", name, "owner"), system.owner)
     for place, flow in enumerate(loaded.map.flows):
