@@ -48,7 +48,7 @@ def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None)
     if flow.none is not None:
         return Sign("idle", "not integrated")
     if flow.manual is not None:
-        return Sign("idle", "by hand")
+        return _by_hand(flow, measured)
     if state is None or measured is None:
         return Sign("idle", "not measured yet")
     waiting = sum(count for (of, _), count in measured.waiting.items() if of == flow.id)
@@ -59,11 +59,19 @@ def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None)
         _counted("bad", state.dead_letters, "dead letter"),
         _counted("warn", measured.duplicates.get(flow.id, 0), "possible duplicate"),
         _counted("warn", waiting, "record", " waiting"),
+        _counted("warn", measured.conflicts.get((flow.id, "open"), 0), "conflict"),
         Sign("warn", "joining") if state.state == "joining" else None,
         Sign("ok", f"{number(state.lag_records)} on their way") if state.lag_records and state.members else None,
     ]
     quiet = Sign("ok", "in step") if state.members else Sign("idle", "until its time")
     return next((sign for sign in found if sign), quiet)
+
+
+def _by_hand(flow: Flow, measured: Measurement | None) -> Sign:
+    standing = next((one.standing for one in measured.checklists if one.flow == flow.id), "") if measured else ""
+    if standing == "overdue":
+        return Sign("bad", "by hand, overdue")
+    return Sign("warn", "by hand, due") if standing == "due" else Sign("idle", "by hand")
 
 
 def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:

@@ -8,14 +8,18 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
+from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.ops.console.access import passwords
 from sorbus.ops.console.access.person import Person, Role
+from sorbus.postgres.connection import Connection
 from sorbus.state import State
 
 IDLE, LONGEST = 2 * 3600, 12 * 3600
@@ -38,10 +42,10 @@ class Account(NamedTuple):
 
 
 class Accounts:
-    """Local accounts: by command and by admins in the console."""
+    """Local accounts: by command and by admins in the console. `who` does it; the audit trail says so."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
+        self._state, self._audit = state, AuditTrail(state)
 
     def all(self) -> list[Account]:
         """Every account, by name."""
@@ -52,31 +56,34 @@ class Accounts:
         """Whether anybody can log in at all."""
         return bool(self._state.run(b"select 1 from console_account where not disabled limit 1"))
 
-    def add(self, name: str, role: Role, password: str) -> None:
+    def add(self, name: str, role: Role, password: str, who: str) -> None:
         """Makes an account. SorbusError if the name is taken or can't be one, WeakPassword."""
         if not _NAME.fullmatch(name):
             raise SorbusError(f"{name!r} can't be an account's name: letters, digits and . _ @ + - only, 100 at most")
-        statement = (
-            b"insert into console_account (name, hash, role) values (%s, %s, %s) on conflict do nothing returning 1"
-        )
-        if not self._state.run(statement, [name, passwords.hashed(password, name), role.name]):
-            raise SorbusError(f"there is an account {name} already; `sorbus console account role` changes what it may")
+        kept = passwords.hashed(password, name)
+        statement = "insert into console_account (name, hash, role) values (%s, %s, %s) on conflict do nothing"
+        with self._state.connection() as connection:
+            if not connection.execute(statement, (name, kept, role.name)).rowcount:
+                raise SorbusError(f"there is an account {name} already; `sorbus console account role` changes its role")
+            self._note(connection, who, "add account", name, role=role.name)
 
-    def set_role(self, name: str, role: Role) -> None:
+    def set_role(self, name: str, role: Role, who: str) -> None:
         """What the account may from now on, its open sessions too. SorbusError if there is none."""
-        self._change(name, b"update console_account set role = %s where name = %s returning 1", role.name)
+        with self._changing(name, "update console_account set role = %s where name = %s", role.name) as connection:
+            self._note(connection, who, "change role", name, role=role.name)
 
-    def set_password(self, name: str, password: str) -> None:
+    def set_password(self, name: str, password: str, who: str) -> None:
         """Another password; ends all of the account's sessions. SorbusError if there is none, WeakPassword."""
-        statement = b"update console_account set hash = %s, password_at = now() where name = %s returning 1"
-        self._change(name, statement, passwords.hashed(password, name))
-        self._end_all(name)
+        statement = "update console_account set hash = %s, password_at = now() where name = %s"
+        with self._changing(name, statement, passwords.hashed(password, name)) as connection:
+            _end_all(connection, name)
+            self._note(connection, who, "change password", name)
 
-    def disable(self, name: str, is_disabled: bool = True) -> None:
-        """Lets nobody in under this name, or lets them in again. SorbusError if there is none."""
-        self._change(name, b"update console_account set disabled = %s where name = %s returning 1", is_disabled)
-        if is_disabled:
-            self._end_all(name)
+    def disable(self, name: str, who: str, *, undo: bool = False) -> None:
+        """Lets nobody in under this name, or (`undo`) lets them in again. SorbusError if there is none."""
+        with self._changing(name, "update console_account set disabled = %s where name = %s", not undo) as connection:
+            _end_all(connection, name)
+            self._note(connection, who, "enable account" if undo else "disable account", name)
 
     def is_password_of(self, name: str, password: str) -> bool:
         """Whether somebody may enter with this password."""
@@ -85,16 +92,19 @@ class Accounts:
         if not passwords.is_right(kept, password):
             return False
         if kept is not None and passwords.is_outdated(kept):
-            values = [passwords.hashed(password, name), name, kept]
+            values = [passwords.rehashed(password), name, kept]
             self._state.run(b"update console_account set hash = %s where name = %s and hash = %s", values)
         return True
 
-    def _change(self, name: str, statement: bytes, value: object) -> None:
-        if not self._state.run(statement, [value, name]):
-            raise SorbusError(f"there is no account {name}; see `sorbus console account list`")
+    @contextmanager
+    def _changing(self, name: str, statement: LiteralString, value: object) -> Iterator[Connection]:
+        with self._state.connection() as connection:
+            if not connection.execute(statement, (value, name)).rowcount:
+                raise SorbusError(f"there is no account {name}; see `sorbus console account list`")
+            yield connection
 
-    def _end_all(self, name: str) -> None:
-        self._state.run(b"delete from console_session where account = %s", [name])
+    def _note(self, connection: Connection, who: str, action: str, name: str, **details: str) -> None:
+        self._audit.note_in(connection, who, action, "account", name, details=details)
 
 
 class Sessions:
@@ -145,6 +155,10 @@ class Attempts:
     def forget(self, account: str) -> None:
         """After a login: the account's tries count no more. The address's still do: it may try others' passwords."""
         self._state.run(b"delete from console_attempt where subject = %s", [f"account {account}"])
+
+
+def _end_all(connection: Connection, name: str) -> None:
+    connection.execute("delete from console_session where account = %s", (name,))
 
 
 def _account(name: object, role: object, disabled: object, made_at: object, login_at: object) -> Account:

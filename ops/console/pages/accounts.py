@@ -41,25 +41,27 @@ def add(request: Request) -> Response:
     """Makes an account with a first password."""
     form = form_of(request)
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
-    return _do(request, lambda: _accounts(request).add(name, _role(request), password), f"{name} may log in now.")
+    who = person_of(request).name
+    return _do(request, lambda: _accounts(request).add(name, _role(request), password, who), f"{name} may log in now.")
 
 
 @needs(Role.admin)
 def change(request: Request) -> Response:
     """Another role, another password, or whether somebody may log in. Nobody can shut themselves out."""
     accounts, name, deed = _accounts(request), request.path_params["name"], str(form_of(request).get("deed", ""))
-    if name == person_of(request).name and deed != "password":
+    who = person_of(request).name
+    if name == who and deed != "password":
         return refused(request, "/accounts", "Another admin has to change your own role, or disable you.")
     if deed == "role":
         role = _role(request)
-        return _do(request, lambda: accounts.set_role(name, role), f"{name} is {role.name} now.")
+        return _do(request, lambda: accounts.set_role(name, role, who), f"{name} is {role.name} now.")
     if deed == "password":
         password = str(form_of(request).get("password", ""))
         said = f"{name} has a new password, and has to log in again."
-        return _do(request, lambda: accounts.set_password(name, password), said)
+        return _do(request, lambda: accounts.set_password(name, password, who), said)
     if deed in ("disable", "enable"):
         said = f"{name} may not log in any more." if deed == "disable" else f"{name} may log in again."
-        return _do(request, lambda: accounts.disable(name, deed == "disable"), said)
+        return _do(request, lambda: accounts.disable(name, who, undo=deed == "enable"), said)
     raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was done: what to do with the account is not said")
 
 
@@ -77,7 +79,7 @@ def change_own(request: Request) -> Response:
     if form.get("new") != form.get("again"):
         return refused(request, "/account", "The new password is not the same both times; nothing was changed.")
     try:
-        accounts.set_password(name, str(form.get("new", "")))
+        accounts.set_password(name, str(form.get("new", "")), name)
     except SorbusError as error:
         return refused(request, "/account", f"Nothing was changed: {error}.")
     return done(request, "/login", "Your password is changed. Log in with the new one.")

@@ -31,6 +31,9 @@ def show(request: Request) -> Response:
         states=_states(console_of(request)),
         flows=_flows(console_of(request)),
         needs=_needs(console_of(request)),
+        open_conflicts=sum(n for (_, state), n in live.measured.conflicts.items() if state == "open")
+        if live.measured
+        else 0,
     )
 
 

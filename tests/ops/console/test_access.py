@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from typer.testing import Result
 
+from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.errors import AuthError, SorbusError
+from sorbus.map.load import LoadedMap
 from sorbus.ops.console.access.accounts import PER_ACCOUNT, PER_ADDRESS, Accounts, Attempts, Sessions
 from sorbus.ops.console.access.door import AccountDoor, Proxies, ProxyDoor
 from sorbus.ops.console.access.entrance import Entrance
 from sorbus.ops.console.access.passwords import WeakPassword
 from sorbus.ops.console.access.person import Role
 from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.app import PAGES
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State, migrate
+from tests.ops.conftest import Sorbus
 from tests.ops.console.conftest import Serve, write_map
 from tests.ops.console.visitor import Served, Visitor, serving
 
@@ -48,7 +55,7 @@ def shared(stack: Addresses) -> Iterator[State]:
     migrate(state)
     made = Accounts(state)
     for account, role in (("mara", Role.operator), ("vic", Role.viewer), ("ada", Role.admin)):
-        made.add(account, role, PASSWORD)
+        made.add(account, role, PASSWORD, "root")
     state.run(b"create table first_accounts as table console_account")
     yield state
     state.close()
@@ -115,6 +122,32 @@ def test_nobody_sees_anything_without_a_login(guarded: Served, path: str) -> Non
     assert "crm" not in answer.text
 
 
+ROUTES = [route for page in PAGES for route in page.routes]
+FOR_ALL = {"/login"}
+OWN = {"/login", "/logout", "/account", "/measure"}
+"""What everybody may send: it changes nothing, or only what is theirs."""
+
+
+def ways(method: str, but: set[str]) -> list[str]:
+    """Every address that a page module has for a method, whatever it is about being called x."""
+    found = {route.path for route in ROUTES if method in (route.methods or ())} - but
+    assert len(found) > 5
+    return sorted(re.sub(r"\{[^}]+\}", "1", path) for path in found)
+
+
+@pytest.mark.parametrize("way", ways("GET", FOR_ALL))
+def test_no_page_is_forgotten_by_the_gate(guarded: Served, way: str) -> None:
+    answer = guarded.visitor().get(way)
+    assert (answer.status_code, answer.headers["location"].startswith("/login?")) == (303, True)
+
+
+@pytest.mark.parametrize("way", ways("POST", OWN))
+def test_a_viewer_can_change_nothing(guarded: Served, way: str) -> None:
+    answer = log_in(guarded, "vic").post(way, form="/")
+    assert answer.status_code == 403
+    assert "vic is viewer" in answer.text
+
+
 def test_a_login_leads_to_where_somebody_wanted_to_go(guarded: Served) -> None:
     visitor = guarded.visitor()
     asked = visitor.get("/?of=crm")
@@ -167,8 +200,8 @@ def test_a_logout_ends_the_session_everywhere(guarded: Served) -> None:
 @pytest.mark.parametrize(
     "deed",
     [
-        lambda accounts: accounts.set_password("mara", "four quiet rowan trees"),
-        lambda accounts: accounts.disable("mara"),
+        lambda accounts: accounts.set_password("mara", "four quiet rowan trees", "ada"),
+        lambda accounts: accounts.disable("mara", "ada"),
     ],
 )
 def test_a_new_password_and_a_disabled_account_end_its_sessions(
@@ -180,7 +213,7 @@ def test_a_new_password_and_a_disabled_account_end_its_sessions(
 
 
 def test_a_disabled_account_can_not_log_in(guarded: Served, accounts: Accounts) -> None:
-    accounts.disable("mara")
+    accounts.disable("mara", "ada")
     answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
     assert answer.status_code == 401
 
@@ -211,7 +244,7 @@ def test_pages_that_fetch_what_has_changed_keep_no_session_awake(guarded: Served
 
 def test_another_role_counts_at_once(guarded: Served, accounts: Accounts) -> None:
     visitor = log_in(guarded, "mara")
-    accounts.set_role("mara", Role.viewer)
+    accounts.set_role("mara", Role.viewer, "ada")
     assert who(visitor) == "mara · viewer"
 
 
@@ -262,16 +295,16 @@ def test_tries_are_forgotten_after_a_while(guarded: Served, state: State) -> Non
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaaa", "mara and a hundred", "x" * 257])
 def test_a_weak_password_is_refused(accounts: Accounts, password: str) -> None:
     with pytest.raises(WeakPassword):
-        accounts.set_password("mara", password)
+        accounts.set_password("mara", password, "ada")
 
 
 def test_a_name_is_given_once_and_can_not_be_anything(accounts: Accounts) -> None:
     with pytest.raises(SorbusError, match="already"):
-        accounts.add("mara", Role.admin, PASSWORD)
+        accounts.add("mara", Role.admin, PASSWORD, "ada")
     with pytest.raises(SorbusError, match="can't be an account's name"):
-        accounts.add("<script>", Role.viewer, PASSWORD)
+        accounts.add("<script>", Role.viewer, PASSWORD, "ada")
     with pytest.raises(SorbusError, match="no account zoe"):
-        accounts.set_role("zoe", Role.admin)
+        accounts.set_role("zoe", Role.admin, "ada")
 
 
 ROLES = {"sorbus-ops": Role.operator, "sorbus-admins": Role.admin, "staff": Role.viewer}
@@ -324,12 +357,12 @@ def test_a_console_for_others_does_not_open_without_somebody_to_ask(state: State
     entrance = Entrance(url="https://sorbus.example.com")
     site = entrance.site("0.0.0.0", 9490)
     for name in ("ada", "mara", "vic"):
-        Accounts(state).disable(name)
+        Accounts(state).disable(name, "root")
     with pytest.raises(AuthError, match="account add"):
         entrance.door("0.0.0.0", site, state)
     with pytest.raises(AuthError, match="account add"):
         Entrance(login=True).door("127.0.0.1", Site("http://127.0.0.1:9490"), state)
-    Accounts(state).disable("ada", False)
+    Accounts(state).disable("ada", "root", undo=True)
     assert isinstance(entrance.door("0.0.0.0", site, state), AccountDoor)
     with pytest.raises(AuthError, match="TLS"):
         Entrance().site("0.0.0.0", 9490)
@@ -351,7 +384,7 @@ def test_a_console_behind_tls_has_cookies_that_travel_nowhere_else(
     assert served.visitor().get("/login").status_code == 421, "its loopback name isn't how people reach it"
 
 
-def test_an_admin_has_the_accounts_and_nobody_else(guarded: Served, accounts: Accounts) -> None:
+def test_an_admin_has_the_accounts_and_nobody_else(guarded: Served, state: State) -> None:
     ada = log_in(guarded, "ada")
     assert "vic" in ada.get("/accounts").text
     sent = {"name": "kim", "role": "operator", "password": "five quiet rowan trees"}
@@ -370,6 +403,8 @@ def test_an_admin_has_the_accounts_and_nobody_else(guarded: Served, accounts: Ac
     assert kim.get("/").status_code == 303
     ada.post("/accounts/ada", {"deed": "disable"}, form="/accounts")
     assert "Another admin has to" in ada.get("/accounts").text
+    told = [(entry.who, entry.action) for entry in AuditTrail(state).page(filter=AuditFilter(subject="kim"))]
+    assert told == [("ada", "disable account"), ("ada", "change role"), ("ada", "add account")]
 
 
 def test_people_change_their_own_password_when_they_know_the_old_one(guarded: Served) -> None:
@@ -380,6 +415,42 @@ def test_people_change_their_own_password_when_they_know_the_old_one(guarded: Se
     assert mara.post("/account", {"old": PASSWORD, "new": new, "again": new}).headers["location"] == "/login"
     assert mara.get("/").status_code == 303
     log_in(guarded, "mara", new)
+
+
+def test_the_console_does_not_start_for_others_without_somebody_to_ask(
+    sorbus: Sorbus, loaded: LoadedMap, database: str
+) -> None:
+    env = {"SORBUS_DATABASE": database, "SORBUS_KAFKA": "127.0.0.1:1"}
+    words = ["--map", str(loaded.file), "console", "--port", "0", "--host", "0.0.0.0"]
+    bare = sorbus(*words, **env)
+    assert (bare.exit_code, "TLS" in bare.stderr) == (4, True), bare.stderr
+    migrate(State(database, loaded.map.topic_prefix))
+    unknown = sorbus(*words, "--url", "https://sorbus.example.com", **env)
+    assert (unknown.exit_code, "account add" in unknown.stderr) == (4, True), unknown.stderr
+    wrong = sorbus(*words, "--proxy-role", "everybody", **env)
+    assert wrong.exit_code == 2
+
+
+def test_accounts_are_had_by_command(sorbus: Sorbus, loaded: LoadedMap, database: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+
+    def account(*words: str) -> Result:
+        return sorbus("--map", str(loaded.file), "console", "account", *words, SORBUS_DATABASE=database)
+
+    assert "Nobody has an account" in account("list").stdout
+    assert account("add", "mara", "--role", "operator", "--password-file", str(file)).exit_code == 0
+    assert account("role", "mara", "--role", "admin").exit_code == 0
+    assert account("disable", "mara").exit_code == 0
+    shown = json.loads(account("list", "--json").stdout)
+    assert (shown["name"], shown["role"], shown["disabled"]) == ("mara", "admin", True)
+    assert account("disable", "mara", "--undo").exit_code == 0
+    accounts = Accounts(State(database, loaded.map.topic_prefix))
+    assert accounts.is_password_of("mara", PASSWORD)
+    file.write_text("short")
+    refused = account("password", "mara", "--password-file", str(file))
+    assert (refused.exit_code, "12 to 256" in refused.stderr) == (1, True)
+    assert account("role", "zoe", "--role", "admin").exit_code == 1
 
 
 def _idle(state: State) -> float:

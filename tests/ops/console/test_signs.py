@@ -1,0 +1,117 @@
+"""What figures mean for people: the worst that can be said of a flow or system, in a word or two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sorbus.api.limits.budgets import Budget, Window
+from sorbus.map.layout import text_width
+from sorbus.map.model import Map
+from sorbus.ops.console import words
+from sorbus.ops.console.drawing import draw_live
+from sorbus.ops.console.signs import Sign, signs_of
+from sorbus.ops.watch.measure import FlowState, Measurement
+
+FLOW = "order-to-books"
+COMPANY = Map.model_validate(
+    {
+        "systems": {"crm": {"kind": "postgres"}, "books": {"kind": "http"}, "old": {"kind": "postgres"}},
+        "data_types": {"order": {"system_of_record": "crm"}},
+        "flows": [
+            {"data_type": "order", "to": "books"},
+            {"data_type": "order", "to": "old", "none": "it is switched off in spring"},
+        ],
+    }
+)
+STATE = FlowState(FLOW, "order", "books", "running", 1, 100, 0, 0.0, 5.0, 0, 1000.0, 0.0)
+WELL = Measurement(2000.0, (STATE,), (), {("order", FLOW): 0}, {"crm": 0})
+
+
+def seen(state: FlowState = STATE, **other: object) -> Measurement:
+    return replace(WELL, flows=(state,), **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("measured", "sign"),
+    [
+        (seen(), Sign("ok", "in step")),
+        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), Sign("ok", "1,200 on their way")),
+        (seen(replace(STATE, members=0, state="down")), Sign("bad", "no consumer runs")),
+        (seen(replace(STATE, lag_records=5, lag_seconds=400.0)), Sign("bad", "7 min behind")),
+        (seen(replace(STATE, dead_letters=1)), Sign("bad", "1 dead letter")),
+        (seen(replace(STATE, dead_letters=4000)), Sign("bad", "4,000 dead letters")),
+        (seen(replace(STATE, members=0, state="down", dead_letters=4000)), Sign("bad", "no consumer runs")),
+        (seen(replace(STATE, members=0, state="waiting", period=900.0)), Sign("idle", "until its time")),
+        (
+            seen(replace(STATE, members=0, state="waiting", period=900.0, lag_records=3, lag_seconds=1000.0)),
+            Sign("bad", "waits and no consumer runs"),
+        ),
+        (seen(duplicates={FLOW: 2}), Sign("warn", "2 possible duplicates")),
+        (seen(waiting={(FLOW, "incomplete"): 1, (FLOW, "reference"): 2}), Sign("warn", "3 records waiting")),
+        (seen(conflicts={(FLOW, "open"): 1, (FLOW, "overwritten"): 7}), Sign("warn", "1 conflict")),
+        (seen(replace(STATE, state="joining")), Sign("warn", "joining")),
+        (None, Sign("idle", "not measured yet")),
+    ],
+)
+def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: Sign) -> None:
+    assert signs_of(COMPANY, measured).flows[FLOW] == sign
+
+
+@pytest.mark.parametrize(
+    ("measured", "system", "sign"),
+    [
+        (seen(), "crm", Sign("ok", "well")),
+        (seen(), "books", Sign("ok", "well")),
+        (seen(), "old", Sign("idle", "not connected")),
+        (seen(slots={"crm": None}), "crm", Sign("bad", "can't be asked")),
+        (seen(drifts={("crm", "held"): 1}), "crm", Sign("bad", "1 changed field")),
+        (seen(drifts={("crm", "info"): 2}), "crm", Sign("warn", "2 changed fields")),
+        (seen(dead_letters={("order", ""): 3}), "crm", Sign("bad", "3 rows refused")),
+        (seen(budgets=(Budget("books", (), 0, 90, False),)), "books", Sign("bad", "down for 90 s")),
+        (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", Sign("warn", "told to wait 8 s")),
+        (
+            seen(budgets=(Budget("books", (Window(86400, 5000, 300),), 0, 0, False),)),
+            "books",
+            Sign("warn", "rate limit nearly spent"),
+        ),
+    ],
+)
+def test_a_system_says_the_worst_of_it(measured: Measurement, system: str, sign: Sign) -> None:
+    assert signs_of(COMPANY, measured).systems[system] == sign
+
+
+def test_what_a_drawing_says_fits_its_boxes() -> None:
+    long = Map.model_validate(
+        {
+            "systems": {"a" * 63: {"kind": "postgres", "owner": "x" * 200}, "books": {"kind": "http"}},
+            "data_types": {"order": {"system_of_record": "a" * 63}},
+            "flows": [{"data_type": "order", "to": "books", "name": FLOW}],
+        }
+    )
+    measured = seen(replace(STATE, dead_letters=123_456_789, lag_records=123_456_789), slots={"a" * 63: None})
+    drawing = draw_live(long, signs_of(long, measured), measured)
+    for system in drawing.systems:
+        taken = text_width(system.name, 15) + text_width(system.sign.text, 12)
+        assert taken <= system.width - 48, system.name
+        assert text_width(system.below, 12) <= system.width - 32
+    assert drawing.flows[0].sign == Sign("bad", "123,456,789 dead letters")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
+)
+def test_a_span_is_said_in_one_unit(seconds: float, text: str) -> None:
+    assert words.span(seconds) == text
+
+
+def test_moments_and_figures_are_as_people_read_them() -> None:
+    assert words.number(1234567) == "1,234,567"
+    assert words.number(None) == "–"
+    assert words.ago(None) == words.moment(None) == "never"
+    told = words.ago(datetime.now(UTC) - timedelta(hours=3))
+    assert ">3 h ago</time>" in told
+    points = [words.Point(0.0, 0), words.Point(10.0, 50), words.Point(20.0, 100)]
+    assert words.sparkline(points, 100, 50) == "0.0,48.0 50.0,25.0 100.0,2.0"
