@@ -88,7 +88,8 @@ def _system(box: Box, x: float, width: float, middle: float, signs: Signs) -> Dr
     sign = signs.systems.get(box.name, Sign("idle", "not in the map"))
     name = shorten(box.name, 15.5, width * 0.6)
     said = shorten(sign.text, 12.5, width - 64 - text_width(name, 15.5))
-    below = shorten(f"{box.kind} · {box.owner}" if box.owner else box.kind, 12, width - 32)
+    person = box.owner.partition(" <")[0]
+    below = shorten(f"{box.kind} · {person}" if person else box.kind, 12, width - 32)
     return DrawnSystem(box, x, width, box.y + middle, Sign(sign.kind, said), name, below)
 
 

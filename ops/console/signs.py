@@ -68,10 +68,11 @@ def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None)
 
 
 def _by_hand(flow: Flow, measured: Measurement | None) -> Sign:
-    standing = next((one.standing for one in measured.checklists if one.flow == flow.id), "") if measured else ""
-    if standing == "overdue":
-        return Sign("bad", "by hand, overdue")
-    return Sign("warn", "by hand, due") if standing == "due" else Sign("idle", "by hand")
+    known = next((one for one in measured.checklists if one.flow == flow.id), None) if measured else None
+    if known is None:
+        return Sign("idle", "by hand")
+    kinds: Mapping[str, Kind] = {"overdue": "bad", "done": "ok"}
+    return Sign(kinds.get(known.standing, "idle"), f"by hand, {known.standing}")
 
 
 def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:

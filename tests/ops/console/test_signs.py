@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sorbus.api.limits.budgets import Budget, Window
+from sorbus.map.contact import Contact
 from sorbus.map.layout import text_width
 from sorbus.map.model import Map
+from sorbus.ops.checklists.rounds import Checklist, Round
 from sorbus.ops.console import words
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.signs import Sign, signs_of
 from sorbus.ops.watch.measure import FlowState, Measurement
 
+MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"
 COMPANY = Map.model_validate(
     {
@@ -81,6 +84,27 @@ def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: Sign) -
 )
 def test_a_system_says_the_worst_of_it(measured: Measurement, system: str, sign: Sign) -> None:
     assert signs_of(COMPANY, measured).systems[system] == sign
+
+
+@pytest.mark.parametrize(
+    ("overdue_since", "done", "sign"),
+    [
+        (None, (), Sign("idle", "by hand, open")),
+        (MORNING, (), Sign("bad", "by hand, overdue")),
+        (None, (Round(MORNING, MORNING, "Mara", "counted"),), Sign("ok", "by hand, done")),
+    ],
+)
+def test_a_flow_by_hand_says_whether_it_is_done(
+    overdue_since: datetime | None, done: tuple[Round, ...], sign: Sign
+) -> None:
+    manual = {"checklist": ["copy"], "schedule": "weekly", "responsible": "Finance", "verification": "count"}
+    flow = {"data_type": "order", "to": "books", "manual": manual}
+    company = Map.model_validate(
+        {**COMPANY.model_dump(include={"systems", "data_types"}, by_alias=True), "flows": [flow]}
+    )
+    person = Contact("Finance")
+    one = Checklist(FLOW, "order", "books", person, "weekly", "", (), MORNING, MORNING, overdue_since, done)
+    assert signs_of(company, seen(checklists=(one,))).flows[FLOW] == sign
 
 
 def test_what_a_drawing_says_fits_its_boxes() -> None:
