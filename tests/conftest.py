@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from tests.api.faulty import Faulty, serving
 
 _FOLDER = "SORBUS_TEST_STACK"
 _run = ExitStack()
+Report = Callable[[str], None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,3 +84,14 @@ def state(database: str) -> Iterator[State]:
     migrate(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str]) -> Report:
+    """Says a figure on the terminal, also when the test passes."""
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}\n")
+
+    return say

@@ -152,20 +152,6 @@ class Plant:
         return "\n".join([f"{len(found)} differences, the first:", *shown])
 
 
-Report = Callable[[str], None]
-
-
-@pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Report:
-    """Says a figure on the terminal, also when the test passes."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
-
-    return say
-
-
 MakePlant = Callable[[Company, Path], Plant]
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from sorbus.ops.embedded import Addresses
-from tests.acceptance.conftest import Report
 from tests.acceptance.office import Office, execute, rows_of, unlike
 from tests.api.faulty import Faulty
 from tests.api.faulty_http import Fault
+from tests.conftest import Report
 
 FAULTS: dict[Fault, float] = {
     "429": 0.001,

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from sorbus.ops.embedded import Addresses
-from tests.acceptance.conftest import Report
 from tests.acceptance.customers import BY_HAND, CRM_ROWS, CRM_TABLE, Application, Customer, follow, office_map, sheet
 from tests.acceptance.office import Office, rows_of
 from tests.acceptance.real import Running, redmine
+from tests.conftest import Report
 
 pytestmark = pytest.mark.real
 POLL = 15

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from sorbus.ops.embedded import Addresses
-from tests.acceptance.conftest import Report
 from tests.acceptance.customers import CRM_ROWS, CRM_TABLE, Application, Customer, follow, office_map, sheet
 from tests.acceptance.office import Office
 from tests.acceptance.real import Running, tryton
+from tests.conftest import Report
 
 pytestmark = pytest.mark.real
 

@@ -31,9 +31,9 @@ from sorbus.map.load import load_map
 from sorbus.map.model import System
 from sorbus.state import State
 from sorbus.state.database import migrate
-from tests.acceptance.conftest import Report
 from tests.acceptance.real import SPECS, prism, stripe_mock
 from tests.api.applications import Asked, Reply, answering
+from tests.conftest import Report
 from tests.consumers.gadgets import Writer
 
 pytestmark = pytest.mark.real

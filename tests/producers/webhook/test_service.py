@@ -9,12 +9,15 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from statistics import median, quantiles
 
 import httpx
 import pytest
+from confluent_kafka import TopicPartition
 
+from sorbus.bus.kafka import topic_reader
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.ops.embedded.kafka import Kafka
@@ -22,6 +25,7 @@ from sorbus.ops.embedded.packages import fetch
 from sorbus.ops.embedded.ports import Ports
 from sorbus.producers.webhook.service import LARGEST_BODY
 from sorbus.settings import Settings
+from tests.conftest import Report
 from tests.producers.webhook.house import House, counted, make_topic, notices, serving
 from tests.producers.webhook.signed import SCHEMES, SECRET, headers
 
@@ -154,11 +158,31 @@ def test_one_address_can_only_have_so_many_requests_at_a_time(
         assert _until(lambda: house.post(ANNA) == 200)
 
 
-def test_200_deliveries_at_once_are_all_taken(house: House, settings: Settings, names: Names) -> None:
+def test_an_answer_comes_in_milliseconds_and_not_before_kafka_has_the_notice(
+    house: House, settings: Settings, names: Names, report: Report
+) -> None:
+    took = []
+    with closing(topic_reader(settings, "watermark", committed=False)) as kafka:
+        inbox = TopicPartition(names.inbox("standard"), 0)
+        for number in range(100):
+            begun = time.monotonic()
+            assert house.post({**ANNA, "id": f"c{number}"}, id=f"msg_{number}") == 200
+            took.append(time.monotonic() - begun)
+            assert kafka.get_watermark_offsets(inbox, timeout=20)[1] == number + 1, "answered before Kafka had it"
+    report(f"webhooks: {shown(took)}, one after another")
+    assert median(took) < 0.05
+
+
+def test_200_deliveries_at_once_are_all_taken(house: House, settings: Settings, names: Names, report: Report) -> None:
+    took = []
+
     async def post(client: httpx.AsyncClient, number: int) -> int:
         raw = json.dumps({**ANNA, "id": f"c{number}"}).encode()
         signed = headers("standard", raw, int(time.time()), id=f"msg_{number}")
-        return (await client.post("/webhooks/standard", content=raw, headers=signed)).status_code
+        begun = time.monotonic()
+        status = (await client.post("/webhooks/standard", content=raw, headers=signed)).status_code
+        took.append(time.monotonic() - begun)
+        return status
 
     async def post_all() -> list[int]:
         async with httpx.AsyncClient(
@@ -168,6 +192,7 @@ def test_200_deliveries_at_once_are_all_taken(house: House, settings: Settings, 
 
     assert set(asyncio.run(post_all())) == {200}
     assert {notice.id for notice in notices(settings, names, expected=200)} == {f"c{number}" for number in range(200)}
+    report(f"webhooks: {shown(took)}, {len(took)} at once")
 
 
 def test_without_kafka_the_sender_is_told_to_try_again(names: Names, free_port: int) -> None:
@@ -202,6 +227,12 @@ def test_when_kafka_comes_back_deliveries_are_taken_again_without_a_restart(tmp_
         kafka.wait()
         assert _until(lambda: house.post({**ANNA, "id": "ben"}, id="msg_2") == 200), "it still refuses"
         assert TOLD._replace(id="ben") in notices(settings, names, expected=2)
+
+
+def shown(took: list[float]) -> str:
+    """How long answers took."""
+    middle, late = median(took), quantiles(took, n=100)[98]
+    return f"answered in {middle * 1000:.1f} ms (median), 99 of 100 within {late * 1000:.1f} ms"
 
 
 def _pour(connection: socket.socket, chunk: bytes, *, most: int) -> bytes:
