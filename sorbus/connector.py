@@ -348,8 +348,9 @@ class ProducerConnector(Protocol):
     Source: type[BaseModel]
 
     def __call__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> Producer: ...
-    def plan(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]: ...
-    def discover(self, system: BoundSystem) -> list[Resource]: ...
+    def plan(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
+        """What `sorbus apply` has to make; nothing once it is there. MapError, TransientError, AuthError."""
+
     def resources_of(self, options: BaseModel) -> dict[str, str]:
         """Which resource holds which part: "" for the record itself, a list field's name for its items."""
 
@@ -360,6 +361,25 @@ class Describes(Protocol):
 
     def describe(self, system: BoundSystem) -> list[Resource]:
         """What the system holds, for the map's check. MapError."""
+
+
+@runtime_checkable
+class Discovers(Protocol):
+    """A connector that can ask a system what it holds."""
+
+    def discover(self, system: BoundSystem) -> list[Resource]:
+        """For `sorbus discover`. MapError, TransientError, AuthError."""
+
+
+@runtime_checkable
+class Prescribes(Protocol):
+    """A consumer connector whose resources have fields of their own, to which the map's check holds the mapping."""
+
+    def makes_tables(self, options: BaseModel) -> bool:
+        """Whether Sorbus makes the target's resources itself, from the data type's schema."""
+
+    def fills(self, options: BaseModel) -> dict[str, frozenset[str]]:
+        """Part -> columns that the connector fills by itself: the record's id, an item's parent and place."""
 
 
 @runtime_checkable
@@ -385,14 +405,11 @@ class ConsumerConnector(Protocol):
     Target: type[BaseModel]
 
     def __call__(self, flow: BoundFlow) -> Consumer: ...
-    def plan(self, flow: BoundFlow) -> list[Step]: ...
-    def discover(self, system: BoundSystem) -> list[Resource]: ...
-    def resources_of(self, options: BaseModel) -> dict[str, str]: ...
-    def makes_tables(self, options: BaseModel) -> bool:
-        """Whether Sorbus makes the target's resources itself, from the data type's schema."""
+    def plan(self, flow: BoundFlow) -> list[Step]:
+        """As a producer's."""
 
-    def fills(self, options: BaseModel) -> dict[str, frozenset[str]]:
-        """Part -> columns that the connector fills by itself: the record's id, an item's parent and place."""
+    def resources_of(self, options: BaseModel) -> dict[str, str]:
+        """As a producer's."""
 
 
 def producer_connector(kind: str) -> ProducerConnector:

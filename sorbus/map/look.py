@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from sorbus.connector import Resource, consumer_connector, known_kinds, producer_connector
+from sorbus.connector import Discovers, Resource, consumer_connector, known_kinds, producer_connector
+from sorbus.errors import SorbusError
 from sorbus.map.catalog import read_catalog
 from sorbus.map.draft import ProposedOwner, propose_owners, source_options
 from sorbus.map.load import PACKAGED_SCHEMAS, LoadedMap
@@ -44,10 +45,12 @@ def look_into(loaded: LoadedMap, system: str) -> Look:
 
 
 def discover(loaded: LoadedMap, system: str) -> list[Resource]:
-    """The system's resources, through whichever connector its kind has."""
+    """The system's resources, through whichever connector its kind has; SorbusError where that can't tell."""
     bound = loaded.system(system)
     is_source = bound.system.kind in known_kinds("sorbus.producers")
     connector = (producer_connector if is_source else consumer_connector)(bound.system.kind)
+    if not isinstance(connector, Discovers):
+        raise SorbusError(f"systems of kind {bound.system.kind} can't be asked what they hold; write the sheet by hand")
     return connector.discover(bound)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from sorbus.connector import CatalogField, Samples, consumer_connector, producer_connector
+from sorbus.connector import CatalogField, Prescribes, Samples, consumer_connector, producer_connector
 from sorbus.errors import Finding, MapError, SorbusError
 from sorbus.map.catalog import Catalog
 from sorbus.map.check import check
@@ -199,7 +199,7 @@ def _to_target(
         options = connector.Target.model_validate(flow.target)
     except ValidationError:
         return
-    if connector.makes_tables(options):
+    if not isinstance(connector, Prescribes) or connector.makes_tables(options):
         return
     resources = target_resources(loaded, flow)
     reading = read_target(loaded.mappings, flow.to, flow.data_type, schema, resources, loaded.map.lookups)

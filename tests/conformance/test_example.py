@@ -16,6 +16,7 @@ from sorbus.ops.embedded import Addresses
 from tests.consumers.line import eventually
 
 CONNECTOR = Path(__file__).parents[2] / "examples" / "connector"
+PAGE = CONNECTOR.parents[1] / "docs" / "write-a-connector.md"
 MAP = """
 topic_prefix: {prefix}.
 systems:
@@ -57,8 +58,14 @@ def test_the_example_passes_the_conformance_suite(installed: Path, tmp_path: Pat
         "-p",
         "no:cacheprovider",
     ]
-    told = run([*command, str(CONNECTOR / "test_sqlite.py")], tmp_path, PYTHONPATH=str(installed))
+    tests = [str(CONNECTOR / "test_target.py"), str(CONNECTOR / "test_source.py")]
+    told = run([*command, *tests], tmp_path, PYTHONPATH=str(installed))
     assert " passed" in told
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "sorbus_sqlite/target.py", "test_target.py"])
+def test_the_page_shows_the_example_as_it_is(file: str) -> None:
+    assert f"\n{(CONNECTOR / file).read_text('utf-8')}```\n" in PAGE.read_text("utf-8")
 
 
 @pytest.mark.slow

@@ -1,48 +1,48 @@
 """SQLite as a system of record: it has no log, so the records are compared with what was published."""
 
-from __future__ import annotations
-
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Published, Reject, Resource, Step
-from sorbus.errors import PermanentError
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Published, Reject, Step
+from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.record import canonical_maker
-from sorbus_sqlite.file import File, Records, plan_file, session
+from sorbus_sqlite.target import File, make
+
+
+class Looks(BaseModel, extra="forbid"):  # what a data type says under `source:`
+    resource: str
+    every: float = 1.0  # seconds between two looks
 
 
 class SqliteProducer:
     """Captures the data types that one file owns. The topic itself is its memory (`sorbus.connector.Remembers`)."""
 
-    Connection: type[BaseModel] = File
-    Source: type[BaseModel] = Records
+    Connection, Source = File, Looks
 
     def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
-        assert isinstance(system.connection, File)
-        self._file = system.connection.file
-        self._makers = {one.name: canonical_maker(one, system.name, _resource(one.options)) for one in sources}
-        self._resources = {one.name: _resource(one.options) for one in sources}
-        self._known: dict[str, dict[bytes, tuple[int, bytes | str | None]]] = {name: {} for name in self._makers}
-        self._every = min((one.options.every for one in sources if isinstance(one.options, Records)), default=1.0)
-        self._due = 0.0
+        self._file = system.connection.file.absolute()
+        self._resources = {one.name: one.options.resource for one in sources}
+        self._makers = {one.name: canonical_maker(one, system.name, one.options.resource) for one in sources}
+        self._known: dict[str, dict[bytes, tuple[int, bytes | str | None]]] = {one.name: {} for one in sources}
+        self._every, self._due = min(one.options.every for one in sources), 0.0
 
     def remember(self, data_type: str, published: Iterable[Published]) -> None:
         self._known[data_type] = {one.id: (one.version, one.data) for one in published}
 
     def open(self, position: Position | None) -> None:
-        with session(self._file) as connection:
-            connection.execute("select 1 from records limit 1")
+        self._rows()
 
     def read(self, wait: float) -> Batch | None:
         if (pause := self._due - time.monotonic()) > 0:
             time.sleep(min(pause, wait))
             if pause > wait:
                 return None
-        with session(self._file) as connection:
-            rows = connection.execute("select resource, id, record from records where record is not null").fetchall()
+        rows = self._rows()
         changes: list[Change] = []
         rejects: list[Reject] = []
         # Only now, since what a read that fails has noted would never be published.
@@ -50,6 +50,13 @@ class SqliteProducer:
             self._compare(name, {id.encode(): text for of, id, text in rows if of == resource}, changes, rejects)
         self._due = time.monotonic() + self._every
         return Batch(changes, rejects, (), {}, caught_up=True)
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        try:
+            with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=1)) as file:
+                return file.execute("select resource, id, record from records where record is not null").fetchall()
+        except sqlite3.OperationalError as error:
+            raise TransientError(f"{self._file}: {error}; is it free, and has `sorbus apply` made it?") from error
 
     def _compare(self, name: str, rows: dict[bytes, str], changes: list[Change], rejects: list[Reject]) -> None:
         known, now = self._known[name], time.time_ns() // 1000
@@ -68,8 +75,8 @@ class SqliteProducer:
                 changes.append(Change(name, id, newer, now, data))
                 known[id] = newer, data
 
-    def confirm(self, position: Position) -> None:
-        """The file keeps nothing back for us."""
+    def confirm(self, position: Position) -> None: ...  # the file keeps nothing back for us
+    def close(self) -> None: ...
 
     def recopy(self, data_types: Sequence[str]) -> None:
         for name in data_types:
@@ -79,23 +86,11 @@ class SqliteProducer:
     def lag(self) -> int | None:
         return None
 
-    def close(self) -> None:
-        """Nothing stays open between polls."""
-
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
-        assert isinstance(system.connection, File)
-        return plan_file(system.name, system.connection.file)
+        file = system.connection.file
+        return [] if file.exists() else [Step(system.name, f"file {file}", apply=lambda: make(file))]
 
     @classmethod
-    def discover(cls, system: BoundSystem) -> list[Resource]:
-        return []
-
-    @classmethod
-    def resources_of(cls, options: BaseModel) -> dict[str, str]:
-        return {"": _resource(options)}
-
-
-def _resource(options: BaseModel) -> str:
-    assert isinstance(options, Records)
-    return options.resource
+    def resources_of(cls, options: Looks) -> dict[str, str]:
+        return {"": options.resource}

@@ -1,75 +1,67 @@
-"""SQLite as a target: one transaction a batch, the version beside each record."""
+"""SQLite as a target: each record a JSON object, its version beside it, a batch in one transaction."""
 
-from __future__ import annotations
-
+import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 from pydantic import BaseModel
 
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Refusal, Resource, Step
-from sorbus.errors import PermanentError
+from sorbus.connector import BoundFlow, Delivery, Refusal, Step
+from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.record import target_maker
-from sorbus_sqlite.file import File, Records, as_json, plan_file, session
 
+TABLE = "create table records (resource, id, version, record check (length(record) < 1e7), primary key (resource, id))"
 # A deleted record leaves its version behind, so that a late older event can't bring it back.
-_WRITE = """
-insert into records (resource, id, version, record) values (?1, ?2, ?3, ?4)
-on conflict (resource, id) do update set version = excluded.version, record = excluded.record
-where excluded.version > version or (excluded.version = version and ?5)
-"""
+WRITE = """insert into records values (?1, ?2, ?3, ?4)
+on conflict do update set version = excluded.version, record = excluded.record
+where excluded.version > version or (excluded.version = version and ?5)"""
+
+
+class File(BaseModel, extra="forbid"):  # what a map's system says under `connection:`
+    file: Path
+
+
+class Records(BaseModel, extra="forbid"):  # what a flow says under `target:`
+    resource: str
 
 
 class SqliteConsumer:
-    """Delivers one flow into the records of one resource."""
-
-    Connection: type[BaseModel] = File
-    Target: type[BaseModel] = Records
+    Connection, Target = File, Records
 
     def __init__(self, flow: BoundFlow) -> None:
-        assert isinstance(flow.options, Records)
-        assert isinstance(flow.system.connection, File)
-        self._file, self._resource = flow.system.connection.file, flow.options.resource
-        self._fields = target_maker(flow, self._resource)
+        self._file, self._resource = flow.system.connection.file.absolute(), flow.options.resource
+        self._fields = target_maker(flow, self._resource)  # the map's sheet, ready to be called
 
-    def open(self) -> None:
-        with session(self._file) as connection:
-            connection.execute("select 1 from records limit 1")
+    def open(self) -> None: ...  # this one has nothing to keep open
+    def close(self) -> None: ...
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
-        refusals: list[Refusal] = []
-        with session(self._file) as connection:
-            for place, one in enumerate(deliveries):
-                try:
-                    record = None if one.deleted else as_json(self._fields(one))
-                    connection.execute(_WRITE, [self._resource, one.id.decode(), one.version, record, again])
-                except PermanentError as error:
-                    refusals.append(Refusal(place, error))
-                except sqlite3.IntegrityError as error:  # refused by the file itself: this record's fault alone
-                    refusals.append(Refusal(place, PermanentError(str(error), reason="refused", words=str(error))))
+        refusals = []
+        try:
+            with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=rw", uri=True, timeout=1)) as file, file:
+                for place, one in enumerate(deliveries):
+                    try:
+                        record = None if one.deleted else json.dumps(self._fields(one), default=str)
+                        file.execute(WRITE, [self._resource, one.id.decode(), one.version, record, again])
+                    except PermanentError as error:  # the sheet can't make this record: a dead letter
+                        refusals.append(Refusal(place, error))
+                    except sqlite3.IntegrityError as error:  # SQLite refuses this one, and no other
+                        refusals.append(Refusal(place, PermanentError(f"refused: {error}", reason="refused")))
+        except sqlite3.OperationalError as error:  # locked, or gone: the batch comes again
+            raise TransientError(f"{self._file}: {error}; is it free, and has `sorbus apply` made it?") from error
         return refusals
 
-    def close(self) -> None:
-        """Nothing stays open between batches."""
+    @classmethod
+    def plan(cls, flow: BoundFlow) -> list[Step]:  # what `sorbus apply` has to make
+        file = flow.system.connection.file
+        return [] if file.exists() else [Step(flow.system.name, f"file {file}", apply=lambda: make(file))]
 
     @classmethod
-    def plan(cls, flow: BoundFlow) -> list[Step]:
-        assert isinstance(flow.system.connection, File)
-        return plan_file(flow.system.name, flow.system.connection.file)
-
-    @classmethod
-    def discover(cls, system: BoundSystem) -> list[Resource]:
-        return []
-
-    @classmethod
-    def resources_of(cls, options: BaseModel) -> dict[str, str]:
-        assert isinstance(options, Records)
+    def resources_of(cls, options: Records) -> dict[str, str]:  # the name before the dot in sheets: things.name
         return {"": options.resource}
 
-    @classmethod
-    def makes_tables(cls, options: BaseModel) -> bool:
-        return True
 
-    @classmethod
-    def fills(cls, options: BaseModel) -> dict[str, frozenset[str]]:
-        return {"": frozenset({"id"})}
+def make(file: Path) -> None:
+    sqlite3.connect(file).execute(TABLE).connection.close()
