@@ -93,7 +93,11 @@ class Office:
 
     def said(self, words: str) -> int:
         """How often the processes' log says this."""
-        return len(re.findall(words, self.log.read_text("utf-8", "replace")))
+        return len(self.found(words))
+
+    def found(self, words: str) -> list[str]:
+        """What the processes' log says that is like this."""
+        return re.findall(words, self.log.read_text("utf-8", "replace"))
 
 
 def execute(dsn: str, *statements: str) -> None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -86,7 +86,8 @@ def prism(folder: Path, spec: Path) -> Iterator[Running]:
             stderr=log,
         )
     try:
-        yield _answering(f"http://127.0.0.1:{port}", "", folder, folder / "prism.log")
+        log = folder / "prism.log"
+        yield _answering(f"http://127.0.0.1:{port}", "", folder, log, lambda: process.poll() is None)
     finally:
         process.terminate()
         process.wait(20)
@@ -109,17 +110,17 @@ def _started(script: str, folder: Path, pid: Path, *, by_pid_file: bool = False)
     folder.mkdir(parents=True, exist_ok=True)
     pid.unlink(missing_ok=True)
     said, told = folder / "script.out", folder / "script.err"
-    with said.open("wb") as out, told.open("wb") as error:
-        # The server lives on in the background and keeps what it inherits, so nothing is read through pipes.
-        done = subprocess.run(
-            ["bash", str(path), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=error, timeout=_FIRST_START
-        )
+    command = ["bash", str(path), *arguments]
     try:
-        assert done.returncode == 0, (
-            f"{script} ended with {done.returncode}:\n{told.read_text('utf-8', 'replace')[-2000:]}"
-        )
+        with said.open("wb") as out, told.open("wb") as error:
+            # The server lives on in the background and keeps what it inherits, so nothing is read through pipes.
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=error, timeout=_FIRST_START)
+        assert done.returncode == 0, f"{script} ended with {done.returncode}:\n{_last_words(told)}"
         words = said.read_text("utf-8", "replace").split()
-        yield _answering(f"http://127.0.0.1:{port}", words[-1] if words else "", folder, told)
+        url = f"http://127.0.0.1:{port}"
+        yield _answering(
+            url, words[-1] if words else "", folder, told, lambda: Path(f"/proc/{pid.read_text().strip()}").exists()
+        )
     finally:
         if pid.is_file():
             _end(int(pid.read_text()))
@@ -138,17 +139,22 @@ def _end(pid: int) -> None:
             return
 
 
-def _answering(url: str, said: str, folder: Path, log: Path) -> Running:
+def _answering(url: str, said: str, folder: Path, log: Path, is_running: Callable[[], bool]) -> Running:
     deadline = time.monotonic() + 240
     while True:
         try:
             httpx.get(url, timeout=20)
             return Running(url, said, folder)
         except httpx.TransportError as error:
-            words = re.sub(r"\S*key\S*", "...", log.read_text("utf-8", "replace")[-2000:])
+            if not is_running():
+                pytest.fail(f"what should answer at {url} has ended:\n{_last_words(log)}", pytrace=False)
             if time.monotonic() > deadline:
-                pytest.fail(f"{url} doesn't answer after 240 s: {error}\n{words}", pytrace=False)
+                pytest.fail(f"{url} doesn't answer after 240 s: {error}\n{_last_words(log)}", pytrace=False)
             time.sleep(0.1)
+
+
+def _last_words(log: Path) -> str:
+    return re.sub(r"\S*key\S*", "...", log.read_text("utf-8", "replace")[-2000:])
 
 
 @contextmanager

@@ -8,17 +8,24 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from sorbus.bus.names import Names
+from sorbus.bus.schemabook import SchemaBook
+from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
 from tests.acceptance.office import Office, execute, rows_of, unlike
 from tests.api.faulty import Faulty
 from tests.api.faulty_http import Fault
 from tests.conftest import Report
+from tests.producers.shop import Event, Tape
 
 FAULTS: dict[Fault, float] = {
     "429": 0.001,
@@ -37,6 +44,8 @@ FAULTS: dict[Fault, float] = {
     "retyped": 0.004,
     "empty": 0.004,
 }
+HOOK = "whsec_" + "YSBzZWNyZXQgb2YgdGhlIHRlc3RzLCAzMiBieXRlcyEh"
+HEARING = r"http://127\.0\.0\.1:\d+/webhooks/"
 FIELDS = ("name", "email", "tax_number", "amount", "city")
 SCHEMA: list[object] = [
     {"name": "name", "type": "string"},
@@ -87,6 +96,7 @@ def desk(faulty: Faulty, folder: Path, limits: list[tuple[int, float]], **descri
         "client_id": faulty.tokens.client_id,
         "client_secret": "${DESK_SECRET}",
         "refresh_token": "${DESK_REFRESH}",
+        "webhook_secret": "${DESK_HOOK}",
     }
     return {"kind": "http", "connection": connection, "owner": "Sales"}
 
@@ -101,6 +111,8 @@ def office(
         "SORBUS_DATABASE": make_database(""),
         "DESK_SECRET": faulty.tokens.client_secret,
         "DESK_REFRESH": faulty.tokens.refresh_token,
+        "DESK_HOOK": HOOK,
+        "SORBUS_WEBHOOKS_PORT": "0",
     }
     return Office(tmp_path, unique, env)
 
@@ -190,8 +202,9 @@ def test_every_change_reaches_a_faulty_application_once(
     "contacts", [pytest.param(150, id="a slice"), pytest.param(3000, id="whole", marks=pytest.mark.slow)]
 )
 def test_every_change_of_a_faulty_application_arrives(
-    contacts: int, faulty: Faulty, office: Office, report: Report
+    contacts: int, faulty: Faulty, office: Office, stack: Addresses, report: Report
 ) -> None:
+    """Polled, and told of by webhooks of which some are lost, and others come twice and in any order."""
     crm, chance = office.env["CRM_DSN"], random.Random(3)
     system = desk(faulty, office.folder, [(60, 1.0), (2000, 60.0)])
     office.write(
@@ -221,8 +234,12 @@ def test_every_change_of_a_faulty_application_arrives(
     def missing() -> str:
         return unlike(here(crm, "shown_contacts"), by_id(faulty))
 
+    answers = Counter[int]()
     with office.up():
         office.until(missing, seconds=60 + contacts / 10)
+        office.until(lambda: "" if office.found(HEARING) else "no webhooks are received", seconds=30)
+        [address] = set(office.found(HEARING))
+        faulty.webhooks(f"{address}desk", HOOK, lost=1.0)  # what was made before is known already
 
         def people() -> None:
             for number in range(contacts * 7 // 3):
@@ -235,6 +252,8 @@ def test_every_change_of_a_faulty_application_arrives(
                 else:
                     faulty.remove(id)
                 time.sleep(0.002)
+                if number % 25 == 0:
+                    answers.update(faulty.webhooks(f"{address}desk", HOOK, doubled=0.3, lost=0.2, shuffled=True))
 
         busy = threading.Thread(target=people)
         busy.start()
@@ -243,9 +262,27 @@ def test_every_change_of_a_faulty_application_arrives(
         office.until(missing, seconds=60 + contacts / 10)
         seconds = time.monotonic() - began
     faulty.faults = {}
-    report(figures(faulty, contacts + contacts * 7 // 3, seconds, office))
+    events = published(office, stack)
+    told = f"{answers.total()} webhooks (a fifth lost, three in ten twice), {len(events)} events"
+    report(f"{figures(faulty, contacts + contacts * 7 // 3, seconds, office)}; {told}")
     assert missing() == ""
+    assert set(answers) == {200}
+    assert office.said("is a dead letter") == 0, office.last_words()
     assert faulty.too_many <= 0.01 * len(faulty.asked)
+    latest: dict[str, object] = {}
+    for event in events:
+        assert event.id not in latest or latest[event.id] != event.record, f"{event} says nothing new"
+        latest[event.id] = event.record
+
+
+def published(office: Office, stack: Addresses) -> list[Event]:
+    """The contacts' topic, from its beginning; it fails if a version or an event comes twice."""
+    company = load_map(office.folder / "map.yaml")
+    settings, names = Settings(kafka=stack.kafka, registry=stack.registry), Names(company.map.topic_prefix)
+    tape = Tape(settings, names.topic("contact"), SchemaBook(settings, names, [company.schema("contact")]))
+    with closing(tape):
+        tape.wait(lambda: not tape.read(1.0) and bool(tape.events), "no event")
+    return tape.events
 
 
 def with_settle(seconds: int) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -89,12 +88,13 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
         found = rows_of(env["CRM_DSN"], "select id, status from shown_projects")
         return "" if {"id": chosen, "status": status} in found else f"project {chosen} as {status} among {len(found)}"
 
+    seconds = 0.0
     with office.up():
-        office.until(lambda: shown("ACTIVE"), seconds=120)
-        assert desk.put(f"/projects/{chosen}/close.json").is_success
-        began = time.monotonic()
-        office.until(lambda: shown("COMPLETED"), seconds=POLL + 30, every=0.1)
-        seconds = time.monotonic() - began
+        # The first time is for all to have started, and isn't counted.
+        for turn, (action, status) in enumerate((("close", "COMPLETED"), ("reopen", "ACTIVE")) * 2):
+            assert desk.put(f"/projects/{chosen}/{action}.json").is_success
+            took = office.until(lambda: shown(status), seconds=2 * POLL + 60, every=0.1)  # noqa: B023 - called at once
+            seconds = max(seconds, took if turn else 0.0)
     # Redmine has no list of changes: what is changed behind a list's back is in the next one.
     lists = re.findall(r"listed, \d+ read, \d+ published, ([\d.]+) s", office.log.read_text("utf-8"))
     longest = max(map(float, lists))
@@ -102,6 +102,6 @@ def test_customers_reach_redmine_and_a_project_s_status_the_crm(
         f"{seconds:.0f} s: more than a poll of {POLL} s and lists of {longest:.0f} s"
     )
     report(
-        f"Redmine: {figures}; a project's status is in the CRM after {seconds:.1f} s"
+        f"Redmine: {figures}; a project's status is in the CRM within {seconds:.1f} s"
         f" (polled every {POLL} s, a list takes {longest:.1f} s)"
     )
