@@ -181,12 +181,14 @@ class HttpProducer:
         """What the records are that we were told of: all of them, or an error and what there is so far is kept."""
         if not any(track.is_told for track in self._tracks) and not self._found:
             return None
+        began = time.monotonic()
         for track in self._tracks:
             while track.is_told:
                 found = track.look(api)
-                if found is None:
+                if found is not None:
+                    self._found.append(found)
+                if found is None or time.monotonic() - began > _SHOW_LIFE:
                     raise Unfinished(f"records of {self._system.name} are being looked at", retry_after=0.0)
-                self._found.append(found)
         found_all, self._found = self._found, []
         return self._batch(found_all, "")
 

@@ -94,29 +94,33 @@ class Reader:
         self._listed(began, newest, is_whole=resumed is None, is_one=pages.is_one, missed=missed)
 
     def records(self, ids: Iterable[tuple[str, bool]]) -> Steps:
-        """Records that somebody says have changed, each with whether it is said to be gone."""
-        found = Found()
+        """Records that somebody says have changed, each with whether it is said to be gone.
+
+        What one brings is yielded before the next is asked for: whoever gives a question up loses no other's answer.
+        """
         for id, is_gone in ids:
-            if not self.rules.can_look:
-                if is_gone:
-                    _add(found, self.memory.gone(id.encode(), self._now()))
-                else:
-                    self.wants_list = True
-                continue
-            record = yield AskRecord(id)
-            assert not isinstance(record, Page)
-            if record is UNREADABLE:
-                continue
-            found.read += 1
-            key = id.encode() if record is None else self.rules.id_of(record)
-            if record is None or self.rules.is_deleted(record):
-                _add(found, self.memory.gone(key, self._now()))
-                continue
-            judged = self.memory.judge(key, record, self._now())
-            if judged is Verdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
-                judged = self.memory.judge(key, record, self._now(), trusted=True)
-            _add(found, judged)
-        yield found
+            found = Found()
+            if self.rules.can_look:
+                record = yield AskRecord(id)
+                assert not isinstance(record, Page)
+                if record is not UNREADABLE:
+                    found.read = 1
+                    self._take_told(found, id, record)
+            elif is_gone:
+                _add(found, self.memory.gone(id.encode(), self._now()))
+            else:
+                self.wants_list = True
+            yield found
+
+    def _take_told(self, found: Found, id: str, record: Record | None) -> None:
+        key = id.encode() if record is None else self.rules.id_of(record)
+        if record is None or self.rules.is_deleted(record):
+            _add(found, self.memory.gone(key, self._now()))
+            return
+        judged = self.memory.judge(key, record, self._now())
+        if judged is Verdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
+            judged = self.memory.judge(key, record, self._now(), trusted=True)
+        _add(found, judged)
 
     def _from_time_to_time(self) -> Steps:
         """Oldest first: each page is asked for anew from the last record's update time, so that none can shift away.

@@ -27,7 +27,8 @@ from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.telemetry.metrics import PollMetrics
 
-_TRIES = 10
+TRIES = 10
+"""How often a record that a webhook named is asked for before it is left to the polls."""
 _SHOW_LIFE = 0.5
 """Seconds after which the loop gets its turn, answered or not."""
 _log = logging.getLogger(__name__)
@@ -156,9 +157,9 @@ class Track:
         return max(soonest, self._not_before)
 
     def look(self, api: Api) -> Found | None:
-        """Looks at the records it was told of; None when it takes long: call again. Errors as in `step`.
+        """Looks at a record that it was told of; None when it takes long: call again. Errors as in `step`.
 
-        What can't be read again and again is left to the polls, which don't rely on having been told.
+        What can't be read, again and again, is left to the polls, which don't rely on having been told.
         """
         if self._look is None:
             self._look = _Run(self._reader.records(list(self._told.items())), self._clock())
@@ -167,13 +168,17 @@ class Track:
             found = self._answered(api, self._look)
         except TransientError:
             self._tries += 1
-            if self._tries < _TRIES:
+            if self._tries < TRIES:
                 raise
-            _log.warning("%s: what webhooks named can't be read; a list will show it", self._what)
-            self._look, self._tries, self._next["everything"] = None, 0, 0.0
-            return Found()
+            question = self._look.question
+            assert isinstance(question, AskRecord)
+            _log.warning("%s: %s, which a webhook named, can't be read; a list will show it", self._what, question.id)
+            self._next["everything"] = 0.0
+            found = self._look.go_on(UNREADABLE)
         if found is not None:
-            self._look, self._tries = None, 0
+            self._tries = 0
+        if self._look.is_over:
+            self._look, found = None, found or Found()
             if self._reader.wants_list:
                 self._reader.wants_list, self._next["everything"] = False, 0.0
         return found
@@ -264,7 +269,10 @@ class Track:
         try:
             if isinstance(question, AskRecord):
                 itself = api.get(self.resource, question.id)
-                return None if itself is None else itself.record
+                if itself is None:
+                    return None
+                self._reader.rules.id_of(itself.record)  # without an id it isn't as described, and is asked for again
+                return itself.record
             since = question.since if question.since is not None or not self._lists_by_changes else 0
             moment = None if since is None else EPOCH + timedelta(microseconds=since)
             return api.page(self.resource, since=moment, after=question.after)

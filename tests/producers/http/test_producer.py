@@ -11,7 +11,9 @@ from sorbus.bus.inbox import InboxWriter
 from sorbus.connector import Notice
 from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
+from sorbus.producers.http.track import TRIES
 from sorbus.telemetry.metrics import LAST_POLL
+from tests.api.faulty_http import Fault
 from tests.producers.http.desk import CONTACT, WITH_LINES, Desk
 from tests.producers.shop import Tape
 
@@ -225,6 +227,27 @@ def test_a_notice_in_the_inbox_is_answered_at_once(desk: Desk) -> None:
     finally:
         writer.close()
     assert len(tape.events_of("1")) == 2
+
+
+@pytest.mark.parametrize("fault", ["renamed", "500"])
+def test_a_record_that_a_webhook_names_and_that_cant_be_read_takes_no_other_along(desk: Desk, fault: Fault) -> None:
+    desk.faulty.add_many(contacts(4))
+    desk.poll(every="every 1h", connection={"webhook_secret": "${DESK_WEBHOOK_SECRET}"})
+    tape = desk.tape("contact")
+    writer = InboxWriter(desk.settings, desk.names)
+    try:
+        with desk.producing():
+            tape.wait_for(desk.there())
+            for id in ("1", "2", "3", "4"):
+                desk.faulty.change(id, city="Oulu")
+            desk.faulty.script("GET", "/contacts/3", *[fault] * (2 if fault == "renamed" else TRIES))
+            writer.put("shop", [Notice("contacts", id, False, 1) for id in ("1", "2", "3", "4")]).result(10)
+            tape.wait_for(desk.there(), 60)
+    finally:
+        writer.close()
+    assert [len(tape.events_of(id)) for id in ("1", "2", "3", "4")] == [2] * 4
+    asked = desk.faulty.count("GET", "/contacts/3", 500) if fault == "500" else 0
+    assert asked == (TRIES if fault == "500" else 0), "it is left to a list once it was tried often enough"
 
 
 def test_what_the_description_does_not_know_is_told_before_anything_starts(desk: Desk) -> None:
