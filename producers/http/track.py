@@ -27,7 +27,7 @@ from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.telemetry.metrics import PollMetrics
 
-TRIES = 10
+TRIES = 3
 """How often a record that a webhook named is asked for before it is left to the polls."""
 _SHOW_LIFE = 0.5
 """Seconds after which the loop gets its turn, answered or not."""
@@ -172,8 +172,8 @@ class Track:
                 raise
             question = self._look.question
             assert isinstance(question, AskRecord)
-            _log.warning("%s: %s, which a webhook named, can't be read; a list will show it", self._what, question.id)
-            self._next["everything"] = 0.0
+            _log.warning("%s: %s, which a webhook named, can't be read; a poll will show it", self._what, question.id)
+            self._next["changes" if self._polls_changes else "everything"] = 0.0
             found = self._look.go_on(UNREADABLE)
         if found is not None:
             self._tries = 0

@@ -247,7 +247,7 @@ def test_a_record_that_a_webhook_names_and_that_cant_be_read_takes_no_other_alon
         writer.close()
     assert [len(tape.events_of(id)) for id in ("1", "2", "3", "4")] == [2] * 4
     asked = desk.faulty.count("GET", "/contacts/3", 500) if fault == "500" else 0
-    assert asked == (TRIES if fault == "500" else 0), "it is left to a list once it was tried often enough"
+    assert asked == (TRIES if fault == "500" else 0), "it is left to a poll once it was tried often enough"
 
 
 def test_what_the_description_does_not_know_is_told_before_anything_starts(desk: Desk) -> None:
