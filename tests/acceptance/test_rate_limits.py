@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from sorbus.state import State
+from tests.conftest import Report
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def load(state: State, database: str) -> Iterator[Load]:
             process.wait()
 
 
-def test_processes_use_the_allowed_rate_alike_and_are_hardly_ever_refused(load: Load) -> None:
+def test_processes_use_the_allowed_rate_alike_and_are_hardly_ever_refused(load: Load, report: Report) -> None:
     flows = [("contact", 4), ("contact", 4), ("invoice", 4), ("payment", 4)]
     for tries in (4, 3, 2, 1):  # a machine that is busy with something else may keep a request back for long
         seen = load.run(SECONDS, flows)
@@ -67,6 +68,10 @@ def test_processes_use_the_allowed_rate_alike_and_are_hardly_ever_refused(load: 
         asked = sum(client["all"] for client in seen.clients)
         total = sum(seen.taken.values())
         share = total / len(seen.taken)
+        report(
+            f"rate limits: {total / SECONDS:.1f} of {ALLOWED:.0f} a second used ({total / SECONDS / ALLOWED:.1%}),"
+            f" {seen.refused} of {sent} refused, shares {sorted(seen.taken.values())}, asked {asked} times"
+        )
         found = [
             words
             for is_so, words in (
