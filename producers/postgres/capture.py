@@ -69,6 +69,7 @@ class Capture:
             child._replace(table=read_table(connection, child.table.name) or child.table) for child in self.children
         )
         if self._tables() != before:
+            self._layouts.clear()
             self.look()
 
     def look(self) -> None:
@@ -128,9 +129,10 @@ class Capture:
             else:
                 fields = self.source.schema.fields
             skip = [child.field.name for child in self.children] if not part else []
-            once = self._once.get(part, frozenset())
+            # What the table has and the stream doesn't carry (computed columns) is missing, and not null.
+            known = self._once.get(part, frozenset()) | self._tables()[part].columns.keys()
             parts = self._parts.get(part, ())
-            found = self._layouts[memo] = RowLayout(tuple(fields), parts, oids, part=part, skip=skip, once=once)
+            found = self._layouts[memo] = RowLayout(tuple(fields), parts, oids, part=part, skip=skip, once=known)
         return found
 
     def columns(self) -> list[str]:
