@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from operator import itemgetter
 from typing import NamedTuple, cast
 
@@ -12,7 +14,7 @@ from sorbus.drift.watch import DriftWatch
 from sorbus.errors import MapError, PermanentError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection
-from sorbus.producers.postgres.drift import example_of, mapped_columns, shape_of, type_name
+from sorbus.producers.postgres.drift import columns_of, example_of, mapped_columns, shape_of, type_name
 from sorbus.producers.postgres.layout import (
     Oids,
     RowLayout,
@@ -98,6 +100,22 @@ class Capture:
         """The columns that the map reads -> what it makes of them."""
         once = dict.fromkeys(self._once.get(part, ()), 0)
         return mapped_columns(self._parts.get(part, ()), {**once, **oids})
+
+    def meaning(self) -> str:
+        """A digest of what the map makes of rows: when it is another one, what is published is out of date."""
+        parts: dict[str, list[tuple[str, str | None, str]]] = {}
+        for part, table in self._tables().items():
+            known = self._once.get(part, frozenset()) | table.columns.keys()
+            parts[part] = sorted(
+                (each.into, each.source, each.rule.text if each.rule else "")
+                for each in self._parts.get(part, ())
+                if each.row is not None or columns_of(each) <= known
+            )
+        rules = " ".join(rule for rows in parts.values() for _, _, rule in rows)
+        lookups = {name: dict(table) for name, table in self.source.lookups.items() if name in rules}
+        children = [(child.field.name, child.table.name, child.options.parent, child.order) for child in self.children]
+        told = json.dumps([self.table.name, self.key, children, parts, lookups], sort_keys=True)
+        return blake2b(told.encode(), digest_size=16).hexdigest()
 
     def is_about(self, table: str, oids: Oids) -> bool:
         """Whether a table is one of ours and looks otherwise than when it was last read."""

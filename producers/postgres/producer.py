@@ -70,6 +70,7 @@ class PostgresProducer:
         self._held: bytes | None = None
         self._wal_end = 0
         self._published: dict[str, str] = {}
+        self._meaning: dict[str, str] = {}
         self._stored_at = self._beaten_at = self._asked_at = time.monotonic()
 
     @classmethod
@@ -115,9 +116,11 @@ class PostgresProducer:
             self._look(state)
             if state is not None and (lost := loss(state, server, slot, self._name) or self._lapse(state)):
                 state, slot = self._after_loss(state, lost), None
+        self._meaning = {capture.name: capture.meaning() for capture in self._captures}
         if state is None or slot is None:
             self._begin_anew(side, server, state)
             return
+        state = self._with_new_meaning(state)
         try:
             self._go_on(state)
         except LostPosition as error:  # the slot is there, but the server has invalidated it
@@ -149,7 +152,7 @@ class PostgresProducer:
         """Copies these data types again, between this batch and the next."""
         assert self._collector is not None
         collector = self._collector
-        collector.state = replace(collector.state, recopy=tuple(dict.fromkeys((*collector.state.recopy, *data_types))))
+        collector.state = collector.state.copying_again(data_types)
 
     def lag(self) -> int | None:
         """Bytes of write-ahead log that the slot holds back; may be asked without `open`, by whoever watches."""
@@ -208,6 +211,13 @@ class PostgresProducer:
         begun = () if state.copying is None else (state.copying.data_type,)
         return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy, *begun))), copying=None)
 
+    def _with_new_meaning(self, state: State) -> State:
+        """Every record of a data type of which the map makes something else now is published again."""
+        changed = [name for name, now in self._meaning.items() if state.meaning.get(name, now) != now]
+        if changed:
+            _log.info("%s: the mapping of %s has changed: copied again", self._system.name, ", ".join(changed))
+        return state.copying_again(changed)
+
     def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
         drop_slot(side, self._name)
 
@@ -221,12 +231,13 @@ class PostgresProducer:
                 transaction=0,
                 done=0,
                 published=self._published,
+                meaning=self._meaning,
             )
 
         self._begin_copy(SlotMaking(self._connection, self._name, temporary=False), begin)
 
     def _go_on(self, state: State) -> None:
-        state = replace(state, named=self._named(), published=self._published)
+        state = replace(state, named=self._named(), published=self._published, meaning=self._meaning)
         names = {capture.name for capture in self._captures}
         if self._replication is not None:
             self._replication.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
@@ -26,7 +26,7 @@ class State:
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
     whose first copy is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
     part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
-    publication.
+    publication; `meaning`: data type -> a digest of what the map made of its rows.
     """
 
     server: str
@@ -39,6 +39,7 @@ class State:
     copying: Copying | None = None
     named: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, str] = field(default_factory=dict)
 
     def to_position(self) -> Position:
         """As plain JSON."""
@@ -62,7 +63,16 @@ class State:
             },
             "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
             "published": dict(self.published),
+            "meaning": dict(self.meaning),
         }
+
+    def copying_again(self, data_types: Iterable[str]) -> Self:
+        """The same, but these data types are copied anew, from their first record on."""
+        again, copying = dict.fromkeys(data_types), self.copying
+        if copying is not None and copying.data_type in again:
+            copying = None
+        due = (name for name in again if name in self.copied)
+        return replace(self, recopy=tuple(dict.fromkeys((*self.recopy, *due))), copying=copying)
 
     @classmethod
     def from_position(cls, position: Position) -> Self:
@@ -79,6 +89,7 @@ class State:
             recopy=tuple(cast("list[str]", read.get("recopy", []))),
             named=cast("dict[str, dict[str, list[str]]]", read.get("named", {})),
             published=cast("dict[str, str]", read.get("published", {})),
+            meaning=cast("dict[str, str]", read.get("meaning", {})),
         )
         if copying is None:
             return made

@@ -1,0 +1,79 @@
+"""A map that makes something else of the same rows: every record is published again, and none that stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sorbus.schema import AvroType
+from tests.producers.shop import Record, Shop
+
+MakeShop = Callable[..., Shop]
+ITEM: list[AvroType] = [
+    {"name": "name", "type": "string"},
+    {"name": "colour", "type": ["null", "string"], "default": None},
+]
+TABLES = (
+    "create table items (id int primary key, name text not null, colour text, size text);"
+    "insert into items select n, 'item ' || n, 'red', 'xl' from generate_series(1, 20) n;"
+    "create table things (id int primary key, name text, colour text); insert into things values (1, 'thing')"
+)
+ROWS = [("items.name", "item.name", ""), ("items.colour", "item.colour", "")]
+
+
+def describe(shop: Shop, rows: Sequence[tuple[str, str, str]], fields: Sequence[AvroType] = ITEM) -> None:
+    shop.describe({"item": (fields, {"table": "items"}), "thing": (ITEM, {"table": "things"})}, sheet=rows)
+
+
+def item(n: int, name: str, colour: str | None = "red") -> Record:
+    return {"name": name, "colour": colour}
+
+
+def test_a_new_rule_is_applied_to_every_record_at_the_next_start_and_to_no_other_data_type(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLES)
+    describe(shop, ROWS)
+    shop.apply()
+    items, things = shop.tape("item"), shop.tape("thing")
+    with shop.producing():
+        items.wait_for({str(n): item(n, f"item {n}") for n in range(1, 21)})
+        things.wait(lambda: len(things.events) == 1, "the thing")
+    shop.execute("delete from items where id = 20")
+    describe(shop, [("items.name", "item.name", "value | upper"), ("items.size", "item.colour", "")])
+    with shop.producing():
+        items.wait_for({str(n): item(n, f"ITEM {n}", "xl") for n in range(1, 20)})
+        shop.execute("update things set colour = 'blue'")
+        things.wait(lambda: len(things.events) == 2, "the thing's change")
+    assert len(items.events) in (20 + 19 + 1, 20 + 19 + 2), "deleted by the sweep, and by the stream if that was first"
+
+
+def test_a_killed_new_copy_for_a_new_rule_is_finished_with_it(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLES + "; insert into items select n, 'item ' || n, 'red', '' from generate_series(21, 30000) n")
+    describe(shop, ROWS)
+    shop.apply()
+    items = shop.tape("item")
+    with shop.producing():
+        items.wait(lambda: len(items.live()) == 30_000, lambda: len(items.live()), 90)
+    describe(shop, [ROWS[0], ("items.colour", "item.colour", "value | upper")])
+    with shop.process() as process:
+        items.wait(lambda: len(items.events) > 30_000, lambda: shop.log.read_text()[-2000:], 60)
+        assert process.poll() is None
+    describe(shop, [ROWS[0], ("items.colour", "item.colour", "value | title")])
+    with shop.producing():
+        items.wait(
+            lambda: {str(one["colour"]) for one in items.live().values()} == {"Red"}, "all as the last rule says", 90
+        )
+
+
+def test_a_map_that_only_looks_otherwise_publishes_nothing_again(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLES, registry=True)
+    describe(shop, ROWS)
+    shop.apply()
+    items = shop.tape("item")
+    with shop.producing():
+        items.wait(lambda: len(items.events) == 20, "the first copy")
+    shop.execute("alter table items add column nickname text")
+    describe(shop, [*reversed(ROWS)], [*ITEM, {"name": "weight", "type": ["null", "string"], "default": None}])
+    shop.apply()
+    with shop.producing():
+        shop.execute("update items set name = 'one' where id = 1")
+        items.wait(lambda: items.live().get("1") == {"name": "one", "colour": "red", "weight": None}, items.live)
+    assert len(items.events) == 21
