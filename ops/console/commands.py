@@ -49,7 +49,8 @@ def console(
 ) -> None:
     """The web page where people see what goes on, and mend it, until stopped.
 
-    On the loopback address nobody is asked who they are. Elsewhere people log in: with accounts
+    On the loopback address nobody is asked who they are: behind a proxy or tunnel, or where several people share the
+    machine, add --login. Elsewhere people log in: with accounts
     (`sorbus console account add`), or at a proxy that knows them. Roles: viewer (reads, personal values masked),
     operator (acts), admin (accounts too).
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sorbus.connector import Delivery, Preview, Previews
+from sorbus.connector import BoundFlow, Delivery, Preview, Previews
 from sorbus.errors import SorbusError
 from sorbus.map.load import LoadedMap
-from sorbus.privacy.preview import masked_preview
+from sorbus.privacy.preview import masked_fault, masked_preview
 from sorbus.waiting.complete import consumer_of
 
 _SAID = {
@@ -44,6 +44,7 @@ def target_states(
 def _state(loaded: LoadedMap, flow: str, system: str, delivery: Delivery | None, *, show_personal: bool) -> TargetState:
     if delivery is None:
         return TargetState(flow, system, "unknown", None, "its topic has no event that could be delivered")
+    bound: BoundFlow | None = None
     try:
         bound = loaded.flow(flow)
         target = consumer_of(loaded.consumer(system), bound)
@@ -58,5 +59,6 @@ def _state(loaded: LoadedMap, flow: str, system: str, delivery: Delivery | None,
         if not show_personal:
             shown = masked_preview(shown, bound, delivery)
     except SorbusError as error:
-        return TargetState(flow, system, "unknown", None, str(error))
+        shown_error = error if show_personal or bound is None else masked_fault(error, bound, delivery)
+        return TargetState(flow, system, "unknown", None, str(shown_error))
     return TargetState(flow, system, _SAID[shown.action], shown)

@@ -8,6 +8,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from sorbus.connector import BoundFlow, Delivery, Preview, consumer_connector
+from sorbus.errors import PermanentError, SorbusError
 from sorbus.mapping.places import canonical_place
 from sorbus.privacy.errors import flow_privacy, row_is_personal
 from sorbus.privacy.mask import masked, personal_names
@@ -32,6 +33,15 @@ def masked_preview(shown: Preview, flow: BoundFlow, delivery: Delivery | None) -
     mask = _Mask(flow, personal, values, id.decode(errors="replace"))
     why = privacy.words(shown.why, "", id, content)
     return Preview(shown.action, why, cast("JsonValue", mask.request(shown.request)))
+
+
+def masked_fault(error: SorbusError, flow: BoundFlow, delivery: Delivery) -> SorbusError:
+    """What went wrong with a delivery, its words without the record's personal values."""
+    resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
+    privacy = flow_privacy(flow, lambda _: delivery.schema, resources)
+    if isinstance(error, PermanentError):
+        return privacy.error(error, delivery.id, None if delivery.deleted else delivery.data)
+    return privacy.fault(error, [delivery])
 
 
 class _Mask:

@@ -152,9 +152,12 @@ class Attempts:
                 connection.execute("insert into console_attempt (subject) select unnest(%s::text[])", [list(limits)])
         return wait
 
-    def forget(self, account: str) -> None:
-        """After a login: the account's tries count no more. The address's still do: it may try others' passwords."""
-        self._state.run(b"delete from console_attempt where subject = %s", [f"account {account}"])
+    def forget(self, account: str, address: str) -> None:
+        """After a right password: the account's tries count no more, and of the address's this one doesn't.
+
+        Its others still do: they may have been tries for other accounts.
+        """
+        self._state.run(_sql("forget_attempts"), {"account": f"account {account}", "address": f"address {address}"})
 
 
 def _end_all(connection: Connection, name: str) -> None:

@@ -68,7 +68,9 @@ class ProxyDoor:
     def visit(self, request: Request, cookie: str) -> Visit:
         if not self._proxies.sent(request):
             raise AuthError("this console is entered through its proxy only, which knows who you are")
-        name = request.headers.get("x-forwarded-preferred-username") or request.headers.get("x-forwarded-user", "")
+        # Not X-Forwarded-Preferred-Username: people may choose that one themselves, and another one tomorrow.
+        user, mail = (request.headers.get(f"x-forwarded-{each}", "") for each in ("user", "email"))
+        name = f"{mail} ({user})" if mail and user and mail != user else user or mail
         if not name:
             raise AuthError("the proxy has not said who you are (X-Forwarded-User); an admin has to set that up")
         said = ",".join(request.headers.getlist("x-forwarded-groups"))

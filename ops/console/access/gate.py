@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import FormData, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +28,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, *, site: Site, door: Door) -> None:
         self._app, self._site, self._door = app, site, door
+        self._limiter: CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +37,10 @@ class Gate:
         if not self._site.is_ours(request.headers.get("host", "")):
             raise HTTPException(HTTPStatus.MISDIRECTED_REQUEST, f"this console is at {self._site.url}")
         try:
-            visit = await to_thread.run_sync(self._door.visit, request, request.cookies.get(self._site.cookie, ""))
+            # Threads of its own: pages that take long keep nobody out.
+            limiter = self._limiter = self._limiter or CapacityLimiter(8)
+            cookie = request.cookies.get(self._site.cookie, "")
+            visit = await to_thread.run_sync(self._door.visit, request, cookie, limiter=limiter)
         except AuthError as error:
             raise HTTPException(HTTPStatus.FORBIDDEN, str(error)) from error
         scope.setdefault("state", {})

@@ -25,7 +25,12 @@ class Site:
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this console."""
-        return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES if self.is_loopback else host == self._host
+        if not self.is_loopback:
+            return host == self._host
+        try:
+            return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES
+        except ValueError:  # no host at all, such as "["
+            return False
 
     def origin(self, request: Request) -> str:
         """What Origin says in requests from our own pages."""

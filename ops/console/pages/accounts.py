@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.errors import SorbusError
-from sorbus.ops.console.access.accounts import Accounts
+from sorbus.ops.console.access.accounts import Accounts, Attempts
 from sorbus.ops.console.access.passwords import LONGEST, SHORTEST
 from sorbus.ops.console.access.person import Role
 from sorbus.ops.console.frame import (
@@ -25,6 +25,7 @@ from sorbus.ops.console.frame import (
     refused,
     render,
 )
+from sorbus.ops.console.words import span
 
 section = Section("Accounts", "/accounts", role=Role.admin, is_there=lambda console: console.has_login)
 
@@ -74,8 +75,13 @@ def show_own(request: Request) -> Response:
 def change_own(request: Request) -> Response:
     """One's own password, by somebody who knows the old one; ends all sessions, this one too."""
     accounts, form, name = _accounts(request), form_of(request), person_of(request).name
+    console = console_of(request)
+    attempts, address = Attempts(console.state), console.proxies.client(request)
+    if wait := attempts.admit(name, address):
+        return refused(request, "/account", f"Too many tries. Wait {span(wait)}, then try again.")
     if not accounts.is_password_of(name, str(form.get("old", ""))):
         return refused(request, "/account", "The old password is not right; nothing was changed.")
+    attempts.forget(name, address)
     if form.get("new") != form.get("again"):
         return refused(request, "/account", "The new password is not the same both times; nothing was changed.")
     try:

@@ -41,7 +41,7 @@ def enter(request: Request) -> Response:
     if not Accounts(console.state).is_password_of(name, password):
         _log.warning("a login was refused", account=name, address=address)
         return render(request, "login.html", status=401, next=way, name=name, wrong="Name or password is not right.")
-    attempts.forget(name)
+    attempts.forget(name, address)
     _log.info("somebody logged in", account=name, address=address)
     answer = RedirectResponse(way, HTTPStatus.SEE_OTHER)
     console.site.set_cookie(answer, Sessions(console.state).open(name))
@@ -66,7 +66,10 @@ def _with_accounts(request: Request) -> Console:
 
 def _own_path(way: str) -> str:
     """`way` if it is a path of this console as browsers read it, the first page otherwise."""
-    parts = urlsplit(way) if way.isprintable() and "\\" not in way else urlsplit("")
+    try:
+        parts = urlsplit(way) if way.isprintable() and "\\" not in way else urlsplit("")
+    except ValueError:
+        return "/"
     is_own = parts.path.startswith("/") and not way.startswith("//") and not parts.scheme and not parts.netloc
     return way if is_own else "/"
 

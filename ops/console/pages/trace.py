@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import BoundedSemaphore
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -15,6 +16,9 @@ from sorbus.ops.console.values import note_values, text_of
 from sorbus.ops.trace.trace import trace_record
 
 LONGEST_ID = 500
+AT_ONCE = 4
+"""Traces that are made at once: each may read a whole topic, and all pages share the same threads."""
+_AT_WORK = BoundedSemaphore(AT_ONCE)
 section = Section("Trace", "/trace")
 
 
@@ -40,15 +44,20 @@ def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
         raise HTTPException(404, "the map has no such data type, or the id is longer than any")
     found = None
     if id:
-        found = trace_record(
-            console.loaded,
-            console.settings,
-            console.state,
-            data_type,
-            id,
-            asks_targets=asks_targets,
-            show_personal=is_shown,
-        )
+        if not _AT_WORK.acquire(blocking=False):
+            raise HTTPException(503, "other records are being traced at this moment; try again in a while")
+        try:
+            found = trace_record(
+                console.loaded,
+                console.settings,
+                console.state,
+                data_type,
+                id,
+                asks_targets=asks_targets,
+                show_personal=is_shown,
+            )
+        finally:
+            _AT_WORK.release()
     return render(
         request,
         "trace.html",

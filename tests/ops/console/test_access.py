@@ -292,6 +292,30 @@ def test_tries_are_forgotten_after_a_while(guarded: Served, state: State) -> Non
     log_in(guarded, "mara")
 
 
+def test_right_passwords_keep_nobody_out_who_shares_the_address(guarded: Served, state: State) -> None:
+    attempts = Attempts(state)
+    for number in range(PER_ADDRESS + 5):
+        assert attempts.admit(f"person{number}", "198.51.100.7") == 0
+        attempts.forget(f"person{number}", "198.51.100.7")
+    assert state.run(b"select count(*) from console_attempt") == [(0,)]
+
+
+def test_guessing_the_old_password_within_a_session_is_slowed_down_too(guarded: Served) -> None:
+    mara = log_in(guarded, "mara")
+    for number in range(PER_ACCOUNT):
+        mara.post("/account", {"old": f"wrong password {number}", "new": "x", "again": "x"})
+    mara.post("/account", {"old": PASSWORD, "new": "six quiet rowan trees", "again": "six quiet rowan trees"})
+    assert "Too many tries" in mara.get("/account").text
+    assert mara.get("/").status_code == 200
+
+
+def test_what_is_no_host_and_no_way_is_refused_quietly(guarded: Served, console: Served) -> None:
+    assert console.visitor().get("/", Host="[").status_code == 421
+    visitor = guarded.visitor()
+    answer = visitor.post("/login", {"name": "mara", "password": PASSWORD, "next": "//["})
+    assert answer.headers["location"] == "/"
+
+
 @pytest.mark.parametrize("password", ["short", "aaaaaaaaaaaaaaaa", "mara and a hundred", "x" * 257])
 def test_a_weak_password_is_refused(accounts: Accounts, password: str) -> None:
     with pytest.raises(WeakPassword):
@@ -334,6 +358,13 @@ def test_anybody_else_s_word_is_ignored(serve: Serve, proxies: list[str], header
     answer = serve(door=ProxyDoor(Proxies(proxies), ROLES)).visitor(headers).get("/")
     assert answer.status_code == 403
     assert "Larkspur" not in answer.text
+
+
+def test_who_a_proxy_s_person_is_can_not_be_chosen_by_themselves(serve: Serve) -> None:
+    served = serve(door=ProxyDoor(Proxies(["127.0.0.0/8"]), ROLES))
+    headers = {"X-Forwarded-User": "u-17", "X-Forwarded-Email": "kim@example.com", "X-Forwarded-Groups": "staff"}
+    visitor = served.visitor({**headers, "X-Forwarded-Preferred-Username": "the boss"})
+    assert who(visitor) == "kim@example.com (u-17) · viewer"
 
 
 def test_an_open_console_refuses_what_a_proxy_passes_on(console: Served) -> None:
