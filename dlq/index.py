@@ -41,7 +41,7 @@ from sorbus.postgres.connection import Connection
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
-BATCH = 2_000
+BATCH = 1_000
 TRUSTED = timedelta(days=29)
 """How long a position is good for: the topics keep what closed a letter for 30 days (`delete.retention.ms`)."""
 _TIMEOUT = 30.0

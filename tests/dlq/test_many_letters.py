@@ -23,7 +23,7 @@ from tests.dlq.post import Post
 
 COUNT = 100_000
 CAUSES = 4
-MEGABYTES = 250
+MEGABYTES = 300
 
 
 class Ran(NamedTuple):
