@@ -71,12 +71,13 @@ class MergeDesk:
         return [one for number in numbers for one in self._merged.of_candidate(number)]
 
     def _retire(self, one: Merged) -> str:
-        """Takes one away if that can be done; the survivor's id afterwards."""
+        """Takes one away if that can be done and is wanted still; the survivor's id afterwards."""
         assert one.way != "person"
+        if not self._merged.is_due(one):
+            return one.survivor
         crosswalk = Crosswalk(self._state, one.system, one.data_type)
         try:
-            if (other := crosswalk.canonical_of([one.external_id]).get(one.external_id)) is not None:
-                raise SorbusError(f"{one.external_id} is {one.data_type} {other} by now, and is left alone")
+            self._refuse_wanted(one)
             with self._target(one.system, one.data_type) as target:
                 if target is None or one.way not in target.ways():
                     raise SorbusError(f"{one.system} can't {one.way} records any more; do it by hand")
@@ -90,6 +91,17 @@ class MergeDesk:
             self._follow(crosswalk, one, left)
         return left
 
+    def _refuse_wanted(self, one: Merged) -> None:
+        """Much may have happened since a person decided that it goes."""
+        for claim in self._merged.claims(one.system, [one.data_type], [one.external_id], one.candidate):
+            raise SorbusError(f"{one.external_id} is {claim.data_type} {claim.id} by now, and is left alone")
+        question = self._candidates.get(one.candidate)
+        if question is None or question.state == "open":
+            raise SorbusError(
+                f"decision {one.candidate} could not be carried out, and {one.external_id} is left alone until"
+                f" somebody has decided again; see `sorbus duplicates show {one.candidate}`"
+            )
+
     def _follow(self, crosswalk: Crosswalk, one: Merged, left: str) -> None:
         """A delivery may have linked the record to the survivor while it got another id."""
         if crosswalk.external_of([one.id]).get(one.id) == one.survivor:
@@ -100,12 +112,16 @@ class MergeDesk:
             raise SorbusError("name the records that are the same as the one that stays, or say link instead")
         if survivor in others:
             raise SorbusError(f"{survivor} can't both stay and go")
-        taken = Crosswalk(self._state, candidate.system, candidate.data_type).canonical_of([survivor, *others])
-        for external_id, other in taken.items():
-            if other != candidate.id:
+        if any(
+            one.external_id == survivor for one in self._merged.of_candidate(candidate.number) if one.state == "done"
+        ):
+            raise SorbusError(f"{survivor} in {candidate.system} is gone: it was merged into another already")
+        taken = self._merged.claims(candidate.system, [candidate.data_type], [survivor, *others], candidate.number)
+        for external_id, data_type, id in taken:
+            if (data_type, id) != (candidate.data_type, candidate.id):
                 raise SorbusError(
-                    f"{external_id} in {candidate.system} is {candidate.data_type} {other} already; if that is"
-                    f" {candidate.id} too, merge them at their owner"
+                    f"{external_id} in {candidate.system} is {data_type} {id} already; if that is"
+                    f" {candidate.data_type} {candidate.id} too, merge them at their owner"
                 )
         known = {doubt.external_id for doubt in candidate.doubts}
         if strange := sorted({survivor, *others} - known):

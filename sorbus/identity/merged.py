@@ -6,9 +6,10 @@ somebody says that it is done. Whatever the way, none is ever a candidate again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
@@ -50,6 +51,14 @@ class Merged:
         return f"{self.external_id} is still to be {verb} {self.survivor} in {self.system}{why}"
 
 
+class Claim(NamedTuple):
+    """A record of a target that is some record of ours, linked or decided so."""
+
+    external_id: str
+    data_type: str
+    id: str
+
+
 class MergedRecords:
     """The merged records of a map, or of one system and data type."""
 
@@ -67,6 +76,30 @@ class MergedRecords:
     def all(self) -> list[Merged]:
         """Every one, what is due first."""
         return self._list({**self._of, "all": True, "candidate": None})
+
+    def is_due(self, one: Merged) -> bool:
+        """Whether it is to go still, into the same survivor and the same way: a person may have decided anew."""
+        return any(
+            (each.state, each.external_id, each.survivor, each.way) == ("due", one.external_id, one.survivor, one.way)
+            for each in self.of_candidate(one.candidate)
+        )
+
+    def claims(
+        self, system: str, data_types: Collection[str], external_ids: Collection[str], candidate: int
+    ) -> list[Claim]:
+        """Which of a system's records are somebody's by now; `candidate`: the question whose own answer doesn't count.
+
+        Each is linked, or chosen for another record that is yet to be delivered.
+        """
+        values = {
+            "system": system,
+            "data_types": list(data_types),
+            "external_ids": list(external_ids),
+            "candidate": candidate,
+        }
+        return [
+            Claim(*cast("tuple[str, str, str]", row)) for row in self._state.run(statement("merged_claimed"), values)
+        ]
 
     def done(self, one: Merged, who: str) -> None:
         """It is gone there. SorbusError if it wasn't due."""

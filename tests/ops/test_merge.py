@@ -11,9 +11,13 @@ import pytest
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
+from sorbus.identity.merged import MergedRecords
+from sorbus.map.load import load_map
 from sorbus.map.model import DataType
+from sorbus.ops.duplicates.merge import MergeDesk
 from sorbus.ops.embedded import Addresses
 from sorbus.schema import parse_schema
+from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from tests.acceptance.office import Office
 from tests.api.faulty import Faulty
@@ -125,6 +129,73 @@ def test_what_fails_stays_due_and_is_tried_again(state: State, faulty: Faulty, n
     )
     faulty._scripted.clear()
     assert "2 is merged into 1 in desk" in typed("retry", str(number))
+    assert set(faulty.contacts()) == {"1", "3"}
+
+
+@pytest.mark.parametrize(
+    ("anew", "stay", "no_candidates"),
+    [
+        (("link", "2"), {"1", "2", "3"}, set()),
+        (("create",), {"1", "2", "3"}, set()),
+        (("merge", "1", "--with", "2", "--retire", "person"), {"1", "2", "3"}, {"2"}),
+        (("merge", "2", "--with", "1", "--retire", "delete"), {"2", "3"}, {"1"}),
+    ],
+)
+def test_a_merge_that_is_taken_back_takes_nothing_away(
+    state: State,
+    faulty: Faulty,
+    office: Office,
+    number: int,
+    typed: Typed,
+    monkeypatch: pytest.MonkeyPatch,
+    anew: tuple[str, ...],
+    stay: set[str],
+    no_candidates: set[str],
+) -> None:
+    faulty.script("DELETE", "/contacts/2", *["503"] * 20)
+    typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)
+    (left,) = MergedRecords(state).due()
+    faulty._scripted.clear()
+    typed(anew[0], str(number), *anew[1:], "--yes")
+    typed("retry", str(number))
+    for name, text in office.env.items():
+        monkeypatch.setenv(name, text)
+    MergeDesk(load_map(office.folder / "map.yaml"), Settings(), state).carry_out([left])
+    assert set(faulty.contacts()) == stay, "nor does who has read before what was due"
+    assert Candidates(state, "desk", "client").excluded("8", ["1", "2"]) == no_candidates
+
+
+def test_what_another_decision_has_chosen_is_left_alone(
+    state: State, faulty: Faulty, number: int, typed: Typed
+) -> None:
+    there = [Candidate(id, OURS) for id in ("1", "2")]
+    candidates = Candidates(state, "desk", "client")
+    other = candidates.put("8", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
+    faulty.script("DELETE", "/contacts/2", *["503"] * 20)
+    typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)
+    faulty._scripted.clear()
+    typed("link", str(other), "2", "--yes")
+    assert "2 is client 8 by now, and is left alone" in typed("retry", str(number), status=1)
+    again = ("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes")
+    assert "2 in desk is client 8 already" in typed(*again, status=1)
+    assert set(faulty.contacts()) == {"1", "2", "3"}
+    assert faulty.count("DELETE", status=204) == 0
+
+
+def test_nothing_goes_while_the_question_is_open_again(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
+    faulty.script("DELETE", "/contacts/2", *["503"] * 20)
+    typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)
+    faulty._scripted.clear()
+    there = [Candidate("1", OURS), Candidate("3", OURS)]
+    Candidates(state, "desk", "client").put("7", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
+    assert "2 is left alone until somebody has decided again" in typed("retry", str(number), status=1)
+    assert set(faulty.contacts()) == {"1", "2", "3"}
+
+
+def test_what_is_gone_can_not_be_the_one_that_stays(faulty: Faulty, number: int, typed: Typed) -> None:
+    typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes")
+    anew = ("merge", str(number), "2", "--with", "1", "--retire", "delete", "--yes")
+    assert "2 in desk is gone" in typed(*anew, status=1)
     assert set(faulty.contacts()) == {"1", "3"}
 
 

@@ -27,5 +27,9 @@ together as (
     delete from duplicate_apart as other using decided
     where (other.system, other.data_type, other.id, other.external_id)
         = (decided.system, decided.data_type, decided.id, decided.external_id)
+),
+taken_back as (
+    delete from duplicate_merged using decided
+    where duplicate_merged.candidate = decided.number and duplicate_merged.state = 'due'
 )
 select * from decided
