@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import stamina
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from sorbus.api.connection import HttpConnection, application
 from sorbus.api.records import open_api
@@ -144,6 +144,10 @@ class HttpConsumer:
         """What `apply` would do with it now. TransientError, AuthError."""
         self._make.prepare([delivery])
         return self._previewer.preview(delivery)
+
+    def look(self, id: str) -> Mapping[str, JsonValue] | None:
+        """See `sorbus.connector.Looks`. TransientError, AuthError; PermanentError if it can't be asked for records."""
+        return self._previewer.look(id)
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:  # noqa: ARG002 - every record is claimed
         """Delivers what it can in some seconds; see `sorbus.connector.Consumer`."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, time
+from decimal import Decimal
+from typing import cast
 
 from pydantic import JsonValue
 
+from sorbus.api.description import ApiField
 from sorbus.api.interface import Api, Call, Found, Json
 from sorbus.api.path import read_path
-from sorbus.api.values import dump_json, load_json
+from sorbus.api.values import dump_json, load_json, to_value
 from sorbus.connector import Delivery, Preview
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body
@@ -48,6 +52,20 @@ class Previewer:
         except PermanentError as error:
             return Preview("refuse", str(error))
 
+    def look(self, id: str) -> dict[str, JsonValue] | None:
+        """See `sorbus.connector.Looks`: the fields that the description knows, by what they mean.
+
+        PermanentError where the application can't be asked for a record.
+        """
+        link = self._crosswalk.find([id]).get(id)
+        if link is None or link.state != "linked" or link.external_id is None:
+            return None
+        found = self._api.get(self._resource, link.external_id)
+        if found is None:
+            return None
+        fields = self._shape.resource.fields
+        return {path: _meant(read_path(found.record, path), field) for path, field in fields.items()}
+
     def _shown(self, id: str, wanted: Wanted | None, action: Action) -> Preview:
         resource, api = self._resource, self._api
         match action:
@@ -85,6 +103,16 @@ class Previewer:
                     for one in action.candidates
                 ]
                 return Preview("ask", action.why, {"candidates": found} if found else None)
+
+
+def _meant(value: Json, field: ApiField) -> JsonValue:
+    try:
+        meant = to_value(value, field)
+    except PermanentError:
+        meant = value  # it isn't what the description says; people see what there is
+    if isinstance(meant, date | time):  # of which datetime is one
+        return meant.isoformat()
+    return cast("JsonValue", str(meant) if isinstance(meant, Decimal) else meant)
 
 
 def _request(call: Call, changes: Fields | None = None, current: Found | None = None) -> JsonValue:

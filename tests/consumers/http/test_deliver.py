@@ -173,3 +173,18 @@ def test_a_value_that_can_not_be_made_names_its_field_and_rule(house: House) -> 
     done = house.deliver(consumer, event("c1", 1, contact("Ada", city="Nowhere")), event("c2", 1, contact("Bo")))
     assert (done.refused[0].field, done.refused[0].rule) == ("status", "value")
     assert list(house.there()) == ["Bo"]
+
+
+def test_what_the_application_has_of_a_record_is_shown_as_it_means(house: House) -> None:
+    consumer = house.opened()
+    assert consumer.look("c1") is None
+    house.deliver(consumer, event("c1", 1, contact("Ada", city="Kyoto", amount=Decimal("10.00"))))
+    external_id = house.linked("c1")
+    house.faulty.change(external_id, city="Oslo")
+    asked = len(house.faulty.writes)
+    seen = consumer.look("c1")
+    assert seen is not None
+    assert (seen["name"], seen["city"], Decimal(str(seen["amount"]))) == ("Ada", "Oslo", Decimal(10))
+    assert len(house.faulty.writes) == asked
+    house.faulty.remove(external_id)
+    assert consumer.look("c1") is None
