@@ -30,9 +30,9 @@ from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN, check_columns, plan_target, target_parts
 from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.assign import Assignment
-from sorbus.postgres.catalog import Table, qualified, read_resources, read_table
+from sorbus.postgres.catalog import Table, discover_tables, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
-from sorbus.postgres.connection import PostgresConnection, as_error, connect, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, as_error, connect, is_of_tables, postgres_errors
 from sorbus.schema import RecordSchema
 
 
@@ -84,9 +84,7 @@ class PostgresConsumer:
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
-        assert isinstance(system.connection, PostgresConnection)
-        with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
-            return read_resources(session)
+        return discover_tables(system)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
@@ -241,6 +239,8 @@ class PostgresConsumer:
                 continue
             except psycopg.Error as error:
                 found = as_error(error, f"flow {self._flow.flow.id}")
+                if is_of_tables(error.sqlstate):  # no record can pass until somebody mends them
+                    raise TransientError(str(found)) from error
                 if not isinstance(found, PermanentError):
                     raise found from error
                 context = copy_context(error)
@@ -324,10 +324,9 @@ class PostgresConsumer:
         return qualified(self._options.table)
 
     def _stage(self, schema: RecordSchema) -> _Stage:
-        found = self._stages.get(schema.text)
-        if found is None:
-            found = self._stages[schema.text] = self._make_stage(schema)
-        return found
+        if schema.text not in self._stages:
+            self._stages[schema.text] = self._make_stage(schema)
+        return self._stages[schema.text]
 
     def _make_stage(self, schema: RecordSchema) -> _Stage:
         """A stage for one writer's schema. It is made outside the batch's transaction, and lives with the session."""

@@ -14,7 +14,7 @@ from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Resource
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, PermanentError, TransientError
 from sorbus.map.timing import parse_duration
-from sorbus.postgres.catalog import read_resources
+from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.sample import sample_rows
@@ -81,9 +81,7 @@ class PostgresProducer:
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
-        assert isinstance(system.connection, PostgresConnection)
-        with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
-            return read_resources(session)
+        return discover_tables(system)
 
     @classmethod
     def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:

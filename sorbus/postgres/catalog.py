@@ -8,8 +8,8 @@ from importlib.resources import files
 
 from psycopg import sql
 
-from sorbus.connector import CatalogField, Resource
-from sorbus.postgres.connection import Connection
+from sorbus.connector import BoundSystem, CatalogField, Resource
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.schema import Kind
 
 _SQL = files("sorbus.postgres")
@@ -82,6 +82,13 @@ def read_table(connection: Connection, name: str) -> Table | None:
         (schema, table),
     ).fetchone()
     return _table(connection, int(str(row[0])), qualified(name)) if row else None
+
+
+def discover_tables(system: BoundSystem) -> list[Resource]:
+    """Every table of a system's database. TransientError, AuthError."""
+    assert isinstance(system.connection, PostgresConnection)
+    with connect(system.connection, "discover") as session, postgres_errors(f"looking into {system.name}"):
+        return read_resources(session)
 
 
 def read_resources(connection: Connection) -> list[Resource]:

@@ -59,6 +59,11 @@ _REPEATS_THE_ROW = ("23502", "23514")
 """Not null, check: what they say in detail is the whole row, and the message names column or constraint."""
 
 
+def is_of_tables(state: str | None) -> bool:
+    """Whether tables are not as a statement needs them, whatever the record: no column, key, type of that name."""
+    return state is not None and state[:2] in ("42", "3F") and not is_auth(state)
+
+
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
     diag = error.diag

@@ -143,6 +143,35 @@ def test_a_target_that_is_down_pauses_the_flow_which_goes_on_by_itself(line: Lin
     assert line.letters() == []
 
 
+CHANGED = {
+    "the table is gone": ("alter table gadgets rename to parts", "alter table parts rename to gadgets"),
+    "a column is gone": (
+        "alter table gadgets rename sorbus_version to v",
+        "alter table gadgets rename v to sorbus_version",
+    ),
+    "the key is none": (
+        "alter table gadgets drop constraint gadgets_pkey",
+        "alter table gadgets add primary key (id)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "mend"), CHANGED.values(), ids=CHANGED)
+def test_a_target_whose_tables_are_not_as_they_were_pauses_the_flow_and_makes_no_letters(
+    line: Line, change: str, mend: str
+) -> None:
+    line.publish([("g0", 1, named("before"))])
+    with line.consuming() as running:
+        line.until({"g0": "before"})
+        eventually(lambda: running.health.waiting() is None, "readiness")
+        line.execute(change)
+        line.publish((f"g{n}", 1, named(f"n{n}", "a")) for n in range(1, 50))
+        assert eventually(running.health.waiting, "the reason in health")
+        line.execute(mend)
+        line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 50)})
+    assert line.letters() == []
+
+
 def test_kill_nine_between_the_targets_commit_and_ours_loses_and_doubles_nothing(line: Line) -> None:
     expected = {f"g{n}": f"n{n}" for n in range(2000)}
     line.execute(
