@@ -69,12 +69,12 @@ def _bind(
 
 def _checked(found: Filter, name: str, argument: Part, lookups: Mapping[str, Mapping[str, str]]) -> Part:
     hint = found.hints[name]
-    if hint is object:
+    kind, checks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    if kind is object and not argument.written:
         return argument
     value = argument.constant
-    kind, checks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     wanted = str if kind is Table else kind
-    if not argument.written or type(value) is not wanted:
+    if kind is not object and (not argument.written or type(value) is not wanted):
         raise RuleError(
             f"{found.name}: its argument {name} must be {_NAMES[wanted]}, written out", cure=f"write {found.usage}"
         )

@@ -15,6 +15,7 @@ from sorbus.mapping.filters import (
     money,
     number,
     person,
+    phone,
     reference,
     text,
     written_date,
@@ -26,5 +27,5 @@ for _entry in entry_points(group="sorbus.filters"):
 
 __all__ = [
     "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "moment", "money", "number", "person",
-    "reference", "rule_filter", "text", "written_date",
+    "phone", "reference", "rule_filter", "text", "written_date",
 ]  # fmt: skip

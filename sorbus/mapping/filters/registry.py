@@ -2,7 +2,8 @@
 
 A filter is a plain function: the value first, then its arguments. It raises ValueError in plain words when a value
 won't do. Arguments annotated `object` may be any expression; all others must be written out, so that a mistake in
-them is found when the map is read; `Annotated[str, check]` has `check(text)` raise ValueError for a wrong one.
+them is found when the map is read. `Annotated[str, check]` has `check(text)` raise ValueError for a wrong one,
+`Annotated[object, check]` too, where it is written out.
 """
 
 from __future__ import annotations

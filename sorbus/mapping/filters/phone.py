@@ -1,0 +1,114 @@
+"""Filters over telephone numbers, by phonenumbers (Google's metadata, ITU-T E.164); plain ones by `numbering`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated
+
+from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.code import country as country_code
+from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.kinds import TEXT
+
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
+
+_MANY = 1 << 16
+"""Numbers that are remembered: 10 MB, to know those of a middling company."""
+_STYLES = ("international", "national", "rfc3966")
+
+
+def _check_region(region: object) -> None:
+    _region(region)
+
+
+def _check_style(style: str) -> None:
+    if style not in _STYLES:
+        raise ValueError(f"{shown(style)} is none of {', '.join(_STYLES)}")
+
+
+Region = Annotated[object, _check_region]
+Style = Annotated[str, _check_style]
+
+
+@rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=_MANY)
+def phone(value: str, region: Region = "") -> str:
+    """A telephone number in E.164: `"020 7946 0018" | phone("GB")` is +442079460018.
+
+    `region` is where numbers without a country code are: a country's code or name, or an expression that gives one:
+    `value | phone(record.country)`. An extension is left out (`phone_extension` gives it). A number that can't be one
+    in its country is refused.
+    """
+    from sorbus.mapping.filters.numbering import plain_number
+
+    where = _region(region)
+    if (plain := plain_number(value, where)) is not None:
+        return plain.e164
+    from phonenumbers import PhoneNumberFormat, format_number
+
+    return str(format_number(_number(value, where), PhoneNumberFormat.E164))
+
+
+@rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=_MANY)
+def phone_text(value: str, style: Style = "international", region: Region = "") -> str:
+    """A telephone number for people: `"+442079460018" | phone_text` is +44 20 7946 0018; also "national", "rfc3966".
+
+    `region` as for `phone`.
+    """
+    from sorbus.mapping.filters.numbering import plain_number, written_internationally
+
+    where = _region(region)
+    plain = plain_number(value, where) if style == "international" else None
+    if plain is not None and (written := written_internationally(plain)) is not None:
+        return written
+    from phonenumbers import PhoneNumberFormat, format_number
+
+    return str(format_number(_number(value, where), getattr(PhoneNumberFormat, style.upper())))
+
+
+@rule_filter(takes=TEXT, gives="string")
+@lru_cache(maxsize=4096)
+def phone_extension(value: str, region: Region = "") -> str:
+    """The extension of a telephone number, empty if it has none: `"020 7946 0018 ext 5" | phone_extension("GB")`.
+
+    `region` as for `phone`.
+    """
+    return str(_number(value, _region(region)).extension or "")
+
+
+def _region(region: object) -> str:
+    """The region's ISO code; empty for none. ValueError for one that has no telephones."""
+    if region is None or region == "":
+        return ""
+    if not isinstance(region, str):
+        raise ValueError(f"the region {shown(region)} is no text")
+    return _known_region(region)
+
+
+@lru_cache(maxsize=4096)
+def _known_region(region: str) -> str:
+    from phonenumbers import SUPPORTED_REGIONS
+
+    if region in SUPPORTED_REGIONS:
+        return region
+    if not region.strip():
+        return ""
+    code = country_code(region)
+    if code not in SUPPORTED_REGIONS:
+        raise ValueError(f"{shown(region)} is no region with telephones; write an ISO 3166 code such as GB")
+    return code
+
+
+def _number(value: str, region: str) -> PhoneNumber:
+    from phonenumbers import NumberParseException, is_possible_number, parse
+
+    try:
+        number = parse(value, region or None)
+    except NumberParseException as error:
+        hint = "" if region else '; if it has no country code, say where it is, as in phone("GB")'
+        raise ValueError(f"{shown(value)} is no telephone number: {error}{hint}") from None
+    if not is_possible_number(number):
+        raise ValueError(f"{shown(value)} has too few or too many digits for a telephone number of its country")
+    return number
