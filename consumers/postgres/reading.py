@@ -12,15 +12,17 @@ from typing import Literal, NamedTuple, cast
 
 from sorbus.avro.decode import AnyReader
 from sorbus.avro.skip import skipper
+from sorbus.consumers.postgres.cells import LENGTHS
+from sorbus.consumers.postgres.text import CellMaker
 from sorbus.mapping.assign import Assignment
-from sorbus.mapping.generate import Names, by_fields, call, load
-from sorbus.mapping.known import Known
+from sorbus.mapping.generate import Names, assign, call, load, text_with_length, within
+from sorbus.mapping.known import MANY, SOME, Known
+from sorbus.mapping.weight import weight_of
 from sorbus.schema import SchemaField
 
 Cells = list[bytes]
 Items = dict[str, list[Cells]]
 Use = Literal["cell", "value", "items", "skip"]
-CellMaker = Callable[[object], bytes]
 
 
 class Read(NamedTuple):
@@ -52,21 +54,30 @@ def reading(
     places = {read.field.name: place for place, read in enumerate(reads) if read.use == "value"}
     pure = [item for item in computed if item.rule is None or item.rule.is_pure]
     pure = [item for item in pure if inputs(item) and inputs(item) <= places.keys()]
-    decoded = {name for item in computed if item not in pure for name in inputs(item)}
-    by_bytes = {name for item in pure for name in inputs(item)}
+    texts = {name for name, place in places.items() if reads[place].field.type.kind == "string"}
+    weights = {item.into: weight_of(item.rule.whole) if item.rule else "middling" for item in pure}
+    light = [item for item in pure if weights[item.into] == "light" and inputs(item) <= texts]
+    decoded = {name for item in computed if item in light or item not in pure for name in inputs(item)}
+    by_bytes = {name for item in pure if item not in light for name in inputs(item)}
     body: list[ast.stmt] = []
     for place, read in enumerate(reads):
         body += _statements(names, place, read, read.name in decoded, read.name in by_bytes)
     cells = [load(f"found{place}") for place, read in enumerate(reads) if read.use == "cell"]
     for item in computed:
-        if item in pure:
+        maker = makers[item.into]
+        if item in light and item.rule:
+            found = {name: load(f"found{places[name]}") for name in inputs(item)}
+            value = found[item.source] if item.source else ast.Constant(None)
+            cells.append(_cell(names, within(names, item.rule.whole, value, found, item.into), maker, item.into))
+        elif item in pure:
             wanted = sorted(inputs(item))
-            known = Known(_of_bytes(item, {name: reads[places[name]].read for name in wanted}, makers[item.into]))
+            make = _of_bytes(item, {name: reads[places[name]].read for name in wanted}, maker)
+            known = Known(make, MANY if weights[item.into] == "heavy" else SOME)
             keys = [load(f"bytes{places[name]}") for name in wanted]
             key = keys[0] if len(keys) == 1 else ast.Tuple(keys, ast.Load())
             cells.append(ast.Subscript(names.of(known), key, ast.Load()))
         else:
-            cells.append(_computed(names, item, makers[item.into], places, defaults))
+            cells.append(_computed(names, item, maker.make, places, defaults))
     lists = [(read.name, load(f"found{place}")) for place, read in enumerate(reads) if read.use == "items"]
     items = ast.Dict([ast.Constant(name) for name, _ in lists], [value for _, value in lists])
     result = ast.Tuple([ast.List(cells, ast.Load()), items, load("at")], ast.Load())
@@ -76,20 +87,48 @@ def reading(
 
 def _statements(names: Names, place: int, read: Read, is_decoded: bool, is_by_bytes: bool) -> list[ast.stmt]:
     """What reads one field: `found` is its value, `bytes` its bytes, `at` where it ends."""
-    data, at = load("data"), load("at")
+    data, at, end = load("data"), load("at"), load("end")
     decoding = call(names.of(read.read), data, at)
-    if read.use in ("cell", "items") or (is_decoded and not is_by_bytes):
+    if read.use in ("cell", "items"):
         return [_set_both(f"found{place}", "at", decoding)]
-    end = call(names.of(skipper(read.field.type)), data, at)
-    if not is_by_bytes:
-        return [_set("at", end)]
-    more = [_set_both(f"found{place}", "end", decoding)] if is_decoded else []
-    piece = ast.Subscript(data, ast.Slice(at, load("end")), ast.Load())
-    return [*more, _set("end", end), _set(f"bytes{place}", piece), _set("at", load("end"))]
+    slowly: ast.stmt = assign("end", call(names.of(skipper(read.field.type)), data, at))
+    if is_decoded:
+        slowly = _set_both(f"found{place}", "end", decoding)
+    steps = [slowly]
+    if read.field.type.kind == "string":
+        text = _slice(_plus(at, 1 + read.field.type.nullable), end)
+        decoded = [assign(f"found{place}", call(ast.Attribute(text, "decode", ast.Load())))] if is_decoded else []
+        steps = [
+            ast.If(_is_short(read.field.type.nullable), [_short_end(read.field.type.nullable), *decoded], [slowly])
+        ]
+    piece = [assign(f"bytes{place}", _slice(at, end))] if is_by_bytes else []
+    return [*steps, *piece, assign("at", end)]
 
 
-def _set(name: str, value: ast.expr) -> ast.stmt:
-    return ast.Assign([ast.Name(name, ast.Store())], value)
+def _is_short(nullable: bool) -> ast.expr:
+    """Whether a string is there, and its length takes a single byte, which is kept as `size`."""
+    length = ast.NamedExpr(ast.Name("size", ast.Store()), _byte(_plus(load("at"), 1) if nullable else load("at")))
+    is_even = ast.UnaryOp(ast.Not(), ast.BinOp(load("size"), ast.BitAnd(), ast.Constant(1)))
+    tests = [ast.Compare(length, [ast.Lt()], [ast.Constant(128)]), is_even]
+    is_there = [ast.Compare(_byte(load("at")), [ast.Eq()], [ast.Constant(2)])] if nullable else []
+    return ast.BoolOp(ast.And(), [*is_there, *tests])
+
+
+def _short_end(nullable: bool) -> ast.stmt:
+    size = ast.BinOp(load("size"), ast.RShift(), ast.Constant(1))
+    return assign("end", ast.BinOp(_plus(load("at"), 1 + nullable), ast.Add(), size))
+
+
+def _byte(at: ast.expr) -> ast.expr:
+    return ast.Subscript(load("data"), at, ast.Load())
+
+
+def _slice(start: ast.expr, end: ast.expr) -> ast.expr:
+    return ast.Subscript(load("data"), ast.Slice(start, end), ast.Load())
+
+
+def _plus(at: ast.expr, more: int) -> ast.expr:
+    return ast.BinOp(at, ast.Add(), ast.Constant(more))
 
 
 def _set_both(first: str, second: str, value: ast.expr) -> ast.stmt:
@@ -97,38 +136,42 @@ def _set_both(first: str, second: str, value: ast.expr) -> ast.stmt:
     return ast.Assign([ast.Tuple(names, ast.Store())], value)
 
 
-def _of_bytes(item: Assignment, readers: Mapping[str, AnyReader], make: CellMaker) -> Callable[..., bytes]:
+def _of_bytes(item: Assignment, readers: Mapping[str, AnyReader], maker: CellMaker) -> Callable[..., bytes]:
     """The bytes of the fields that an assignment reads, in their names' order, to its cell."""
-    run = by_fields(item.rule.whole, list(readers)) if item.rule else None
-    source = list(readers).index(item.source) if item.source else None
-    reads = list(readers.values())
-    if len(reads) == 1 and run is not None:
-        (read,) = reads
-        has_source = source is not None
+    names = Names()
+    places = {name: place for place, name in enumerate(readers)}
+    body: list[ast.stmt] = []
+    for name, place in places.items():
+        body.append(
+            _set_both(f"found{place}", "end", call(names.of(readers[name]), load(f"bytes{place}"), ast.Constant(0)))
+        )
+        body.append(ast.Expr(call(names.of(_is_whole), load("end"), load(f"bytes{place}"))))
+    found = {name: load(f"found{place}") for name, place in places.items()}
+    value = found[item.source] if item.source else ast.Constant(None)
+    made = within(names, item.rule.whole, value, found, "") if item.rule else value
+    return cast(
+        "Callable[..., bytes]",
+        names.function("cell", [f"bytes{place}" for place in places.values()], body, _cell(names, made, maker, "")),
+    )
 
-        def alone(piece: bytes) -> bytes:
-            value, end = read(piece, 0)
-            if end != len(piece):
-                raise IndexError("the value is cut short")
-            return make(run(value if has_source else None, value))
 
-        return alone
+def _is_whole(end: int, piece: bytes) -> None:
+    if end != len(piece):
+        raise IndexError("the value is cut short")
 
-    def cell(*data: bytes) -> bytes:
-        values = []
-        for read, piece in zip(reads, data, strict=True):
-            value, end = read(piece, 0)
-            if end != len(piece):
-                raise IndexError("the value is cut short")
-            values.append(value)
-        value = None if source is None else values[source]
-        return make(value if run is None else run(value, *values))
 
-    return cell
+def _cell(names: Names, made: ast.expr, maker: CellMaker, prefix: str) -> ast.expr:
+    if maker.takes_text:
+        return text_with_length(names, made, LENGTHS, maker.make, prefix)
+    return call(names.of(maker.make), made)
 
 
 def _computed(
-    names: Names, item: Assignment, make: CellMaker, places: Mapping[str, int], defaults: Mapping[str, object]
+    names: Names,
+    item: Assignment,
+    make: Callable[[object], bytes],
+    places: Mapping[str, int],
+    defaults: Mapping[str, object],
 ) -> ast.expr:
     """The cell of an assignment that needs several fields, the record's id, or none."""
 

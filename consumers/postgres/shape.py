@@ -143,7 +143,7 @@ class TableShape:
     def _compute(self, item: Assignment, record: Mapping[str, object]) -> bytes:
         value = record.get(item.source) if item.source else None
         try:
-            return self._makers[item.into](item.rule(value, record) if item.rule else value)
+            return self._makers[item.into].make(item.rule(value, record) if item.rule else value)
         except (ValueError, TypeError) as error:
             raise PermanentError(
                 f"{item.into} from {str(value)[:80]!r}: {error}",

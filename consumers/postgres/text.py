@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from typing import NamedTuple
 
 from psycopg.adapt import PyFormat, Transformer
 
@@ -16,22 +17,41 @@ from sorbus.schema import FieldType
 _JSON = (114, 3802)
 
 
-def cell_maker(column: Column) -> Callable[[object], bytes]:
-    """The function that makes a column's cell of any value; ValueError or TypeError if it can't be."""
+class CellMaker(NamedTuple):
+    """`make` gives a column's cell of any value; ValueError or TypeError if it can't be. Text may go in as it is."""
+
+    make: Callable[[object], bytes]
+    takes_text: bool
+
+
+def cell_maker(column: Column) -> CellMaker:
+    """How values become a column's cells."""
     to_text = _text_maker(column)
     target = column_type(column)
     takes_text = column.base not in _JSON and (target is None or target.kind == "string")
 
+    booleans = _booleans(to_text)
+
     def make(value: object) -> bytes:
         if value is None:
             return NULL
+        if value.__class__ is bool and booleans:
+            return booleans[value is True]
         if takes_text and value.__class__ is str:
             raw = value.encode()
             size = len(raw)
             return LENGTHS[size] + raw if size < 4096 else text_cell(raw)
         return text_cell(to_text(value))
 
-    return make
+    return CellMaker(make, takes_text)
+
+
+def _booleans(to_text: Callable[[object], bytes]) -> tuple[bytes, bytes] | None:
+    """The cells of false and true; None where the column takes neither."""
+    try:
+        return text_cell(to_text(False)), text_cell(to_text(True))
+    except (ValueError, TypeError):
+        return None
 
 
 def _text_maker(column: Column) -> Callable[[object], bytes]:

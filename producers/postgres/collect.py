@@ -12,7 +12,7 @@ from sorbus.connector import Change, Reject, Sweep
 from sorbus.errors import PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.fetch import Fetched
-from sorbus.producers.postgres.layout import picker
+from sorbus.producers.postgres.layout import FAULTS, picker
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -163,7 +163,7 @@ class Collector:
         whole = cast("list[bytes | None]", row)
         try:
             data = b"".join(shape.fields(whole))
-        except (ValueError, TypeError):
+        except FAULTS:
             self._new_state(shape, row, shape.id(row), version)
             return
         self._changes.append(_change((shape.capture.name, shape.id(row), version, self._occurred_at, data)))

@@ -10,21 +10,25 @@ from typing import NamedTuple, TypeVar, cast
 from sorbus.avro.encode import encode_long
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
+from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.default import encoded_default
-from sorbus.mapping.finish import avro_maker
-from sorbus.mapping.generate import Names, call, load
-from sorbus.mapping.known import Known
+from sorbus.mapping.finish import avro_expression, avro_maker
+from sorbus.mapping.generate import Names, assign, call, load, unless_none, within
+from sorbus.mapping.known import MANY, SOME, Known
 from sorbus.mapping.rule import Rule, RuleError
+from sorbus.mapping.weight import weight_of
 from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.text import loader, text_encoder
+from sorbus.producers.postgres.text import is_plain_text, loader, text_encoder
 from sorbus.schema import SchemaField
 
 T = TypeVar("T")
 TextRow = Sequence[bytes | None]
 Oids = Mapping[str, int]
 """A table's columns as it has them now: name -> type oid, in order."""
+FAULTS = EXPECTED
+"""What the function for a whole row may raise for values that it can't take."""
 
 
 def source_parts(source: BoundSource) -> dict[str, tuple[Assignment, ...]]:
@@ -46,20 +50,24 @@ class Gone(ValueError):
 
 
 class _Step(NamedTuple):
-    """One canonical field of a row: what makes it of the texts at `columns`. `column` is the source's own, if any."""
+    """One canonical field of a row: `encode` makes it of the texts at `columns`, and says what is wrong with them.
+
+    `column` is the source's own, if any. `fast` gives the same as an expression of a function for the whole row.
+    """
 
     field: SchemaField
     column: int
     columns: tuple[int, ...]
     encode: Callable[..., bytes]
     assignment: Assignment | None
+    fast: Callable[[_RowNames], ast.expr] | None = None
 
 
 class RowLayout:
     """Encodes the rows of one table as one record (or one list item) of a data type.
 
     `fields(row)` is what it all comes to: one function made for these fields and columns, each field's Avro in schema
-    order. It raises ValueError or TypeError; `encode` says of which field.
+    order. It raises any of FAULTS for what it can't take; `encode` takes that too, or says what is wrong with what.
     """
 
     def __init__(
@@ -100,23 +108,20 @@ class RowLayout:
         """Each field's Avro in schema order. PermanentError names field, value and rule."""
         try:
             return self.fields(row)
-        except (ValueError, TypeError) as error:
-            raise self._explain(row) or PermanentError(str(error), reason="value") from error
+        except FAULTS:
+            return [self._exactly(step, row) for step in self.steps]
 
     def _gone(self, assignment: Assignment) -> list[str]:
         names = sorted(columns_of(assignment) - self._oids.keys())
         return names if assignment.row is not None else [name for name in names if name in self._once]
 
     def _together(self) -> Callable[[TextRow], list[bytes]]:
-        names = Names()
+        names = _RowNames()
         made = [
-            call(
-                names.of(step.encode),
-                *(ast.Subscript(load("row"), ast.Constant(at), ast.Load()) for at in step.columns),
-            )
+            step.fast(names) if step.fast else call(names.of(step.encode), *map(names.cell, step.columns))
             for step in self.steps
         ]
-        made_of = names.function("fields", ["row"], [], ast.List(made, ast.Load()))
+        made_of = names.function("fields", ["row"], names.texts, ast.List(made, ast.Load()))
         return cast("Callable[[TextRow], list[bytes]]", made_of)
 
     def _step(self, field: SchemaField, assignment: Assignment | None) -> _Step:
@@ -128,52 +133,103 @@ class RowLayout:
         if assignment.rule is None:
             oid = self._oids[assignment.source or ""]
             return _Step(field, place, (place,), text_encoder(oid, field.type), assignment)
-        columns, encode = self._computed(field, place, assignment.rule)
-        return _Step(field, place, columns, encode, assignment)
+        columns, encode, fast = self._computed(field, place, assignment.rule)
+        return _Step(field, place, columns, encode, assignment, fast)
 
-    def _computed(self, field: SchemaField, place: int, rule: Rule) -> tuple[tuple[int, ...], Callable[..., bytes]]:
-        """The columns that a rule reads, its own field's first, and what makes the field of their texts."""
+    def _computed(
+        self, field: SchemaField, place: int, rule: Rule
+    ) -> tuple[tuple[int, ...], Callable[..., bytes], Callable[[_RowNames], ast.expr] | None]:
+        """The columns that a rule reads, what makes the field of their texts, and the fast way of that."""
         uses = [name for name in sorted(rule.uses) if name in self._places]
-        run = rule.of_fields(uses) if len(uses) == len(rule.uses) else _with_gaps(rule, uses)
-        places = tuple(self._places[name] for name in uses)
-        loads = [_loader(self._oids[name]) for name in uses]
+        is_whole = len(uses) == len(rule.uses)
+        run = rule.of_fields(uses) if is_whole else _with_gaps(rule, uses)
+        places = tuple(dict.fromkeys([*([place] if place >= 0 else []), *(self._places[name] for name in uses)]))
+        oids = [[*self._oids.values()][at] for at in places]
+        loads = [_loader(oid) for oid in oids]
+        value = places.index(place) if place >= 0 else None
+        fields = {name: places.index(self._places[name]) for name in uses}
         finish = avro_maker(field.type)
-        if place in places or place < 0:
-            value = places.index(place) if place >= 0 else None
-        else:
-            value, places, loads = 0, (place, *places), [_loader([*self._oids.values()][place]), *loads]
-        first = len(places) - len(uses)
 
         def make(*texts: bytes | None) -> bytes:
             values = [read(text) for read, text in zip(loads, texts, strict=True)]
-            return finish(run(None if value is None else values[value], *values[first:]))
+            return finish(run(None if value is None else values[value], *[values[at] for at in fields.values()]))
 
-        if not rule.is_pure or not places:
-            return places, make
-        if len(places) == 1 and value == 0 and not uses:
-            (read,) = loads
-            return places, Known(lambda text: finish(run(read(text)))).__getitem__
-        known = Known(make)
-        return places, known.__getitem__ if len(places) == 1 else lambda *texts: known[texts]
+        if not is_whole or not places:
+            return places, make, None
+        weight = weight_of(rule.whole)
+        if weight == "light" and all(is_plain_text(oid) for oid in oids):
+            return places, make, lambda names: self._written_in(names, field, rule, place, uses)
+        if not rule.is_pure:
+            return places, make, None
+        known = Known(_made_once(field, rule, oids, value, fields), MANY if weight == "heavy" else SOME)
+        return places, make, lambda names: ast.Subscript(names.of(known), names.key(places), ast.Load())
 
-    def _explain(self, row: TextRow) -> PermanentError | None:
-        """Finds the field that fails: only failures pay for knowing which."""
-        for step in self.steps:
+    def _written_in(
+        self, names: _RowNames, field: SchemaField, rule: Rule, place: int, uses: Sequence[str]
+    ) -> ast.expr:
+        value = names.text(place) if place >= 0 else ast.Constant(None)
+        fields = {name: names.text(self._places[name]) for name in uses}
+        return avro_expression(names, field.type, within(names, rule.whole, value, fields, field.name), field.name)
+
+    def _exactly(self, step: _Step, row: TextRow) -> bytes:
+        """A field's Avro. Only failures pay for knowing whose they are: PermanentError."""
+        try:
+            return step.encode(*(row[place] for place in step.columns))
+        except (ValueError, TypeError, RuleError) as error:
             text = row[step.column] if step.column >= 0 else None
-            try:
-                step.encode(*(row[place] for place in step.columns))
-            except (ValueError, TypeError, RuleError) as error:
-                source = step.assignment.source if step.assignment else None
-                rule = step.assignment.rule.text if step.assignment and step.assignment.rule else None
-                shown = "" if text is None else f" from {text.decode(errors='replace')[:80]!r}"
-                return PermanentError(
-                    f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {error}",
-                    reason="drift" if isinstance(error, Gone) else "not canonical",
-                    field=step.field.name,
-                    value=None if text is None else text.decode(errors="replace"),
-                    rule=rule,
-                )
-        return None
+            source = step.assignment.source if step.assignment else None
+            rule = step.assignment.rule.text if step.assignment and step.assignment.rule else None
+            shown = "" if text is None else f" from {text.decode(errors='replace')[:80]!r}"
+            raise PermanentError(
+                f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {error}",
+                reason="drift" if isinstance(error, Gone) else "not canonical",
+                field=step.field.name,
+                value=None if text is None else text.decode(errors="replace"),
+                rule=rule,
+            ) from error
+
+
+class _RowNames(Names):
+    """What the function for a whole row refers to; `texts` are the statements that decode columns, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[ast.stmt] = []
+        self._decoded: set[int] = set()
+
+    def cell(self, column: int) -> ast.expr:
+        """A column's bytes, or None."""
+        return ast.Subscript(load("row"), ast.Constant(column), ast.Load())
+
+    def key(self, columns: Sequence[int]) -> ast.expr:
+        """What results are known by."""
+        cells = [self.cell(column) for column in columns]
+        return cells[0] if len(cells) == 1 else ast.Tuple(cells, ast.Load())
+
+    def text(self, column: int) -> ast.expr:
+        """A column's text, or None."""
+        name, cell = f"text{column}", f"cell{column}"
+        if column not in self._decoded:
+            self._decoded.add(column)
+            decoded = call(ast.Attribute(load(cell), "decode", ast.Load()))
+            self.texts += [assign(cell, self.cell(column)), assign(name, unless_none(load(cell), decoded))]
+        return load(name)
+
+
+def _made_once(
+    field: SchemaField, rule: Rule, oids: Sequence[int], value: int | None, fields: Mapping[str, int]
+) -> Callable[..., bytes]:
+    """The function of the texts of columns of types `oids`, whose results are looked up afterwards."""
+    names = Names()
+    texts = [f"text{at}" for at in range(len(oids))]
+    body = [
+        assign(f"value{at}", unless_none(load(text), call(names.of(loader(oid)), load(text))))
+        for at, (text, oid) in enumerate(zip(texts, oids, strict=True))
+    ]
+    given = ast.Constant(None) if value is None else load(f"value{value}")
+    made = within(names, rule.whole, given, {name: load(f"value{at}") for name, at in fields.items()}, "")
+    made_of = names.function("made", texts, body, avro_expression(names, field.type, made, ""))
+    return cast("Callable[..., bytes]", made_of)
 
 
 def _constant(field: SchemaField) -> Callable[[], bytes]:

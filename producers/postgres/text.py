@@ -39,6 +39,11 @@ _NUMBERS = {*_INTEGERS, 1700}
 _PLAIN_TEXTS = {18, 19, 25, 1042, 1043}
 
 
+def is_plain_text(oid: int) -> bool:
+    """Whether a value of type `oid` is its text."""
+    return oid in _PLAIN_TEXTS
+
+
 def loader(oid: int) -> Loader:
     """Text of type `oid` to a Python value: psycopg's loader where it knows the type, else the text itself."""
     if oid in _PLAIN_TEXTS:

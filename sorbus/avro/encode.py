@@ -21,7 +21,9 @@ Encoder = Callable[[object], bytes]
 NULL, SOME = b"\0", b"\2"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+_POWERS = tuple(10**digits for digits in range(60))
 _EXACTLY = Context(prec=100, traps=[Inexact, InvalidOperation, Rounded])
+_scaled = _EXACTLY.scaleb
 _float32, _float64 = Struct("<f").pack, Struct("<d").pack
 
 
@@ -62,20 +64,22 @@ def encode_bytes(value: bytes) -> bytes:
 
 def encode_unscaled(value: int) -> bytes:
     """A decimal's unscaled integer: two's complement, big-endian, as few bytes as hold it."""
-    return encode_bytes(value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True))
+    size = (value.bit_length() + 8) >> 3
+    return LENGTHS[size] + value.to_bytes(size, "big", signed=True)
 
 
 def unscaled(value: Decimal, precision: int, scale: int) -> int:
     """`value` in units of 10^-scale, exactly; ValueError if digits would be lost or it doesn't fit `precision`."""
+    try:
+        if -30 < value.adjusted() < 60:
+            scaled = _scaled(value, scale)
+            limit = _POWERS[precision] if precision < len(_POWERS) else 10**precision
+            if -limit < (number := int(scaled)) < limit and scaled == number:
+                return number
+    except (Inexact, Rounded, InvalidOperation, ValueError, OverflowError):
+        pass  # more digits than usual, or none: the long way tells
     if not value.is_finite():
         raise ValueError(f"{value} is not a number that decimal({precision},{scale}) can hold")
-    if -30 < value.adjusted() < 60:
-        try:
-            scaled = value.scaleb(scale, _EXACTLY)
-            if scaled == (number := int(scaled)) and -(10**precision) < number < 10**precision:
-                return number
-        except (Inexact, Rounded, InvalidOperation):
-            pass  # more digits than usual: the long way tells whether they fit
     sign, digits, exponent = value.as_tuple()
     number = int("".join(map(str, digits)))
     assert isinstance(exponent, int)

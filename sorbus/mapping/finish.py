@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from decimal import Decimal
 
 from sorbus.avro.encode import LENGTHS, NULL, SOME, SOME_LENGTHS, encode_unscaled, encoder, unscaled
 from sorbus.mapping.convert import converter
+from sorbus.mapping.generate import Names, call, text_with_length
 from sorbus.schema import FieldType
 
 
@@ -29,10 +31,18 @@ def avro_maker(to: FieldType) -> Callable[[object], bytes]:
             return NULL
         return slowly(made)
 
+    precision, scale, front = to.precision, to.scale, SOME if to.nullable else b""
+
     def decimal(made: object) -> bytes:
         if isinstance(made, Decimal):
-            unit = unscaled(made, to.precision, to.scale)
-            return SOME + encode_unscaled(unit) if to.nullable else encode_unscaled(unit)
+            return front + encode_unscaled(unscaled(made, precision, scale))
         return slowly(made)
 
     return text if to.kind == "string" else decimal if to.kind == "decimal" else slowly
+
+
+def avro_expression(names: Names, to: FieldType, made: ast.expr, prefix: str) -> ast.expr:
+    """`avro_maker` of `made` as an expression inside a generated function."""
+    if to.kind != "string":
+        return call(names.of(avro_maker(to)), made)
+    return text_with_length(names, made, SOME_LENGTHS if to.nullable else LENGTHS, avro_maker(to), prefix)

@@ -35,6 +35,32 @@ def by_fields(part: Part, fields: Sequence[str]) -> Callable[..., object]:
     return names.function("rule", ["value", *arguments.values()], [], rule.of(part))
 
 
+def within(names: Names, part: Part, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str) -> ast.expr:
+    """A rule as an expression inside a larger function: `value` and `fields` give what it reads.
+
+    `prefix` keeps its variables apart from those of the function's other rules.
+    """
+    return _Expression(names, lambda field: fields[field], value=value, has_record=False, prefix=prefix).of(part)
+
+
+def text_with_length(
+    names: Names, made: ast.expr, lengths: Sequence[bytes], otherwise: Callable[[object], bytes], prefix: str
+) -> ast.expr:
+    """Text in UTF-8 behind its length; whatever `made` gives that isn't text, or is too long, is `otherwise`'s."""
+    text, raw, size = (f"{name}{prefix}" for name in ("made", "raw", "size"))
+    is_text = ast.Compare(ast.Attribute(_kept(text, made), "__class__", ast.Load()), [ast.Is()], [names.of(str)])
+    encoded = call(ast.Attribute(load(text), "encode", ast.Load()))
+    is_short = ast.Compare(
+        _kept(size, call(names.of(len), _kept(raw, encoded))), [ast.Lt()], [ast.Constant(len(lengths))]
+    )
+    head = ast.Subscript(names.of(lengths), load(size), ast.Load())
+    return ast.IfExp(
+        ast.BoolOp(ast.And(), [is_text, is_short]),
+        ast.BinOp(head, ast.Add(), load(raw)),
+        call(names.of(otherwise), load(text)),
+    )
+
+
 class Names:
     """What a generated function may refer to, each by a name of its own; it has no builtins."""
 
@@ -73,12 +99,36 @@ def call(function: ast.expr, *arguments: ast.expr) -> ast.expr:
     return ast.Call(function, list(arguments), [])
 
 
+def assign(name: str, value: ast.expr) -> ast.stmt:
+    """A variable is set."""
+    return ast.Assign([ast.Name(name, ast.Store())], value)
+
+
+def unless_none(value: ast.expr, made: ast.expr) -> ast.expr:
+    """`made`, or None where `value` is."""
+    return ast.IfExp(ast.Compare(value, [ast.Is()], [ast.Constant(None)]), ast.Constant(None), made)
+
+
+def _kept(name: str, value: ast.expr) -> ast.expr:
+    """`value`, kept in a variable."""
+    return ast.NamedExpr(ast.Name(name, ast.Store()), value)
+
+
 class _Expression:
     """Turns parts into expressions over `value` and the record's fields."""
 
-    def __init__(self, names: Names, field: Callable[[str], ast.expr], *, has_record: bool = True) -> None:
+    def __init__(
+        self,
+        names: Names,
+        field: Callable[[str], ast.expr],
+        *,
+        value: ast.expr | None = None,
+        has_record: bool = True,
+        prefix: str = "",
+    ) -> None:
         self._names, self._field, self._has_record = names, field, has_record
-        self._kept = 0
+        self._value, self._prefix = value or load("value"), prefix
+        self._count = 0
 
     def of(self, part: Part) -> ast.expr:
         """The expression of a part and all below it."""
@@ -87,7 +137,7 @@ class _Expression:
         inner = part.parts
         match part.form:
             case "value":
-                return load("value")
+                return self._value
             case "field":
                 return self._field(part.name)
             case "forgiving" if inner[0].form == "field":
@@ -116,7 +166,7 @@ class _Expression:
             case "list":
                 return ast.List([self.of(each) for each in inner], ast.Load())
             case _:
-                return call(self._names.of(part.run), load("value"), self._record(part))
+                return call(self._names.of(part.run), self._value, self._record(part))
 
     def _optional(self, field: str) -> ast.expr:
         if not self._has_record:
@@ -134,7 +184,7 @@ class _Expression:
         """The filter's function called straight, behind the same tests for null and for what it takes."""
         given = self.of(inner)
         variable = self._variable()
-        kept = ast.NamedExpr(ast.Name(variable, ast.Store()), given)
+        kept = _kept(variable, given)
         value: ast.expr = load(variable) if not found.sees_null else kept
         if found.accepts and not _gives_it(inner, found):
             accepts = found.accepts | {NoneType} if found.sees_null else found.accepts
@@ -145,19 +195,19 @@ class _Expression:
         made = call(run, value, *map(self.of, arguments))
         if found.sees_null:
             return made
-        return ast.IfExp(ast.Compare(kept, [ast.Is()], [ast.Constant(None)]), ast.Constant(None), made)
+        return unless_none(kept, made)
 
     def _text(self, part: Part) -> ast.expr:
         if part.written:
             return self._names.of(as_text(part.constant))
         variable = self._variable()
-        kept = ast.NamedExpr(ast.Name(variable, ast.Store()), self.of(part))
+        kept = _kept(variable, self.of(part))
         test = ast.Compare(ast.Attribute(kept, "__class__", ast.Load()), [ast.Is()], [self._names.of(str)])
         return ast.IfExp(test, load(variable), call(self._names.of(as_text), load(variable)))
 
     def _variable(self) -> str:
-        self._kept += 1
-        return f"kept{self._kept}"
+        self._count += 1
+        return f"kept{self._prefix}_{self._count}"
 
 
 def _fields(part: Part) -> set[str]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sorbus.mapping.filters import rule_filter
 from sorbus.mapping.filters.registry import FILTERS
 from sorbus.mapping.rule import RuleError, compile_rule
+from tests.mapping.rules import LOOKUPS, RULES
 
-LOOKUPS = {"status": {"a": "b", "1": "one"}}
 VALUES = (
     st.none()
     | st.sampled_from(["", " a ", "a", "1", "12.50", "24/11/2026", "2026-11-24", "x" * 50, "Germany", "\ud83d\ude00"])
@@ -26,33 +26,6 @@ VALUES = (
         [date(2026, 11, 24), datetime(2026, 11, 24, tzinfo=UTC), UUID(int=7), b"ab", ["a", None], {"a": 1}]
     )
 )
-STEPS = [
-    "trim", "upper", "lower", "title", "slug", "text", "decimal", "integer", "country", "boolean", "required",
-    'default("UK")', 'default(record.b)', 'coalesce(record.a, value)', 'nullif("a")', 'lookup("status", "pass")',
-    'lookup("status")', 'concat("-", record.a)', "truncate(2)", 'replace("a", "b")', 'split("a")', "join", "round(1)",
-    'date("%d/%m/%Y")', "date", 'text("%d.%m.%Y")', 'datetime(tz="Europe/London")', 'phone("GB")', "email",
-]  # fmt: skip
-LEAVES = st.sampled_from(
-    ["value", "record.a", "record.b", "record.gone", '"a"', "3", "1.5", "none", "true", "value[0]"]
-)
-
-
-def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    return st.one_of(
-        st.tuples(inner, st.sampled_from(STEPS)).map(lambda t: f"({t[0]}) | {t[1]}"),
-        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "~", "==", "<", "in", "and", "or"]), inner).map(
-            lambda t: f"({t[0]}) {t[1]} ({t[2]})"
-        ),
-        st.tuples(inner, inner, inner).map(lambda t: f"({t[0]}) if ({t[1]}) else ({t[2]})"),
-        st.tuples(inner, inner, inner).map(lambda t: f"({t[0]}) < ({t[1]}) < ({t[2]})"),
-        st.tuples(inner, inner).map(lambda t: f"[{t[0]}, {t[1]}]"),
-        inner.map(lambda t: f"not ({t})"),
-        inner.map(lambda t: f"({t}) is none"),
-        inner.map(lambda t: f"-({t})"),
-    )
-
-
-RULES = st.recursive(LEAVES, _larger, max_leaves=6)
 
 
 def outcome(run: Callable[[], object]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ declared by `rule_filter`, as ours are.
 
 from importlib.metadata import entry_points
 
+from sorbus.errors import SorbusError
 from sorbus.mapping.filters import (
     address,
     choice,
@@ -23,7 +24,11 @@ from sorbus.mapping.filters import (
 from sorbus.mapping.filters.registry import FILTERS, Filter, Table, rule_filter
 
 for _entry in entry_points(group="sorbus.filters"):
-    _entry.load()
+    try:
+        _entry.load()
+    except Exception as error:
+        package = _entry.dist.name if _entry.dist is not None else _entry.value
+        raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; mend or uninstall it") from error
 
 __all__ = [
     "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "moment", "money", "number", "person",

@@ -95,14 +95,14 @@ def address_text(
     return separator.join(line.strip(" ,") for line in _unshouted(lines, written) if line.strip(" ,"))
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 def house_number(value: str) -> str:
     """The house's number in a street line, before or behind the street, empty if none: `value | house_number`."""
     found = _NUMBER_LAST.match(value.strip()) or _NUMBER_FIRST.match(value.strip())
     return found["number"].strip() if found else ""
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 def street_name(value: str) -> str:
     """A street line without the number of the house: `"Obere Str. 57" | street_name` is Obere Str."""
     found = _NUMBER_LAST.match(value.strip()) or _NUMBER_FIRST.match(value.strip())

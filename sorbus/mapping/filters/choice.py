@@ -11,25 +11,30 @@ _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})
 
 
-@rule_filter(gives="same", sees_null=True)
+@rule_filter(gives="same", sees_null=True, weight="light")
 def default(value: object, instead: object) -> object:
     """`instead` for a null or blank value: `value | default("UK")`."""
+    if value.__class__ is str:
+        return value if value.strip() else instead
     return instead if is_blank(value) else value
 
 
-@rule_filter(gives="same", sees_null=True)
+@rule_filter(gives="same", sees_null=True, weight="light")
 def coalesce(value: object, *more: object) -> object:
     """The first that is neither null nor blank: `record.mobile | coalesce(record.phone, record.fax)`."""
-    return next((item for item in (value, *more) if not is_blank(item)), None)
+    for item in (value, *more):
+        if not is_blank(item):
+            return item
+    return None
 
 
-@rule_filter(gives="same")
+@rule_filter(gives="same", weight="light")
 def nullif(value: object, unwanted: object) -> object:
     """Null in place of a stand-in for it: `value | nullif("n/a")`."""
     return None if value == unwanted else value
 
 
-@rule_filter(gives="same", sees_null=True)
+@rule_filter(gives="same", sees_null=True, weight="light")
 def required(value: object) -> object:
     """Refuses null and blank, so that the record becomes a dead letter: `value | trim | required`."""
     if is_blank(value):
@@ -37,7 +42,16 @@ def required(value: object) -> object:
     return value
 
 
-@rule_filter(takes=TEXT | EXACT | {"boolean"}, gives="string")
+@rule_filter(gives="same", sees_null=True, weight="light")
+def when(value: object, condition: object, otherwise: object = None) -> object:
+    """The value where a condition holds, else another, or null: `value | when(record.country == "DE", "export")`.
+
+    Both values are worked out; where the other may be refused, write `A if CONDITION else B`.
+    """
+    return value if condition else otherwise
+
+
+@rule_filter(takes=TEXT | EXACT | {"boolean"}, gives="string", weight="light")
 def lookup(value: object, table: Table, unknown: str = "fail") -> object:
     """The value's entry in a table of the map's `lookups:`: `value | lookup("status")`.
 
@@ -51,7 +65,7 @@ def lookup(value: object, table: Table, unknown: str = "fail") -> object:
     return key if unknown == "pass" else unknown
 
 
-@rule_filter(takes=TEXT | WHOLE | {"boolean"}, gives="boolean")
+@rule_filter(takes=TEXT | WHOLE | {"boolean"}, gives="boolean", weight="middling")
 def boolean(value: object, yes: str = "", no: str = "") -> bool:
     """True or false: true, yes, y, t, 1, on and their opposites, or your words: `value | boolean("Ja", "Nein")`."""
     if isinstance(value, bool):

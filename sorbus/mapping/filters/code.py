@@ -38,7 +38,7 @@ _ALSO_COUNTRIES = {
 }
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 @lru_cache(maxsize=4096)
 def country(value: str) -> str:
     """A country's name or code as ISO 3166-1 alpha-2: `"Germany" | country` is DE, `"UK" | country` is GB."""
@@ -50,7 +50,7 @@ def country(value: str) -> str:
         raise ValueError(f"no country is called {shown(value)}; translate it with a lookup table first") from None
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 @lru_cache(maxsize=4096)
 def currency(value: str) -> str:
     """A currency's code or English name as ISO 4217 code: `"Euro" | currency` is EUR."""

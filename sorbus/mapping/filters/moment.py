@@ -47,7 +47,7 @@ Format = Annotated[str, _check_format]
 ZoneName = Annotated[str, zone]
 
 
-@rule_filter(takes=TEXT | {"date", "timestamp"}, gives="date")
+@rule_filter(takes=TEXT | {"date", "timestamp"}, gives="date", weight="middling")
 def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
     """A date, from text written by `format` (ISO 8601 without one): `value | date("%d/%m/%Y")`.
 
@@ -70,7 +70,7 @@ def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
         raise ValueError(f"{shown(value)} is no date written as {format or 'YYYY-MM-DD'}") from error
 
 
-@rule_filter(takes=TEXT | EXACT | FLOAT | {"date", "timestamp"}, gives="timestamp")
+@rule_filter(takes=TEXT | EXACT | FLOAT | {"date", "timestamp"}, gives="timestamp", weight="middling")
 def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime:
     """A point in time: `value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")`; ISO 8601 without a format.
 

@@ -99,7 +99,7 @@ def money_currency(value: str, default: Code = "") -> str:
     raise ValueError(f'{shown(value)} names no currency; say which if there is none, as in money_currency("EUR")')
 
 
-@rule_filter(takes=EXACT, gives="long")
+@rule_filter(takes=EXACT, gives="long", weight="middling")
 def minor_units(value: object, currency: Code) -> int:
     """An amount in the currency's smallest units, as payment systems want it: `value | minor_units("EUR")`.
 
@@ -112,7 +112,7 @@ def minor_units(value: object, currency: Code) -> int:
     return int(units)
 
 
-@rule_filter(takes=EXACT, gives="decimal")
+@rule_filter(takes=EXACT, gives="decimal", weight="middling")
 def from_minor_units(value: object, currency: Code) -> Decimal:
     """An amount from the currency's smallest units: `1999 | from_minor_units("EUR")` is 19.99."""
     number = as_decimal(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
+from functools import cache
 from typing import Annotated
 
 from sorbus.mapping.failure import shown
@@ -32,15 +34,17 @@ def _check_mode(mode: str) -> None:
 Mode = Annotated[str, _check_mode]
 
 
-@rule_filter(takes=NUMBER | TEXT, gives="decimal")
+@rule_filter(takes=NUMBER | TEXT, gives="decimal", weight="middling")
 def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
     """A number, exactly: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`."""
     if isinstance(value, str) and (point, group) != (".", ""):
+        if len(value) <= _LONGEST and group and _in_thousands(point, group)(value):
+            return Decimal(value.replace(group, "").replace(point, "."))
         value = _plain(value, point, group)
     return as_decimal(value)
 
 
-@rule_filter(takes=NUMBER | TEXT, gives="long")
+@rule_filter(takes=NUMBER | TEXT, gives="long", weight="middling")
 def integer(value: object, group: str = "") -> int:
     """A whole number; one with a fraction is refused: `value | integer`, `value | round | integer`."""
     if isinstance(value, str) and group:
@@ -55,7 +59,7 @@ def integer(value: object, group: str = "") -> int:
     return int(number)
 
 
-@rule_filter(takes=NUMBER, gives="decimal")
+@rule_filter(takes=NUMBER, gives="decimal", weight="middling")
 def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
     """To so many decimal places, halves away from zero: `value | round(2)`.
 
@@ -70,7 +74,7 @@ def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
     return rounded if places >= 0 else rounded.quantize(Decimal(1), context=_WIDE)
 
 
-@rule_filter(takes=EXACT | FLOAT | TEXT, gives="double")
+@rule_filter(takes=EXACT | FLOAT | TEXT, gives="double", weight="middling")
 def float_(value: object) -> float:
     """A binary fraction, for targets that have nothing exact (never for money): `value | float`."""
     return float(as_decimal(value))
@@ -99,6 +103,13 @@ def as_decimal(value: object) -> Decimal:
     if not number.is_finite():
         raise ValueError(f"{number} is no finite number")
     return number
+
+
+@cache
+def _in_thousands(point: str, group: str) -> Callable[[str], object]:
+    """Whether a number is written as most are: digits in groups of three, then the point."""
+    mark = re.escape(group)
+    return re.compile(rf"[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})*(?:{re.escape(point)}[0-9]+)?").fullmatch
 
 
 def _plain(value: str, point: str, group: str) -> str:

@@ -16,21 +16,16 @@ from typing import NamedTuple
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, region_code_for_country_code
 
 _LONGEST = 40
-_SEPARATORS = str.maketrans("", "", " -./()\u00a0")
+_SEPARATORS = b" -./()"
 _Match = Callable[[str], re.Match[str] | None]
-_Template = Callable[[re.Match[str]], str]
-_DIGITS = {digits: int(digits) for digits in map(str, COUNTRY_CODE_TO_REGION_CODE)}
-
-
-class PlainNumber(NamedTuple):
-    """A number taken apart: the country's calling code, and the rest as dialled from abroad (leading zeros count)."""
-
-    country_code: int
-    national: str
-
-    @property
-    def e164(self) -> str:
-        return f"+{self.country_code}{self.national}"
+_CODES = {
+    f"{code}{more:0{3 - len(str(code))}}"[:3]: str(code)
+    for code in COUNTRY_CODE_TO_REGION_CODE
+    for more in range(10 ** (3 - len(str(code))))
+}
+"""The first three digits of an international number -> its calling code: none begins as another does."""
+PlainNumber = tuple[int, str]
+"""A number taken apart: the country's calling code, and the rest as dialled from abroad (leading zeros count)."""
 
 
 class _Plan(NamedTuple):
@@ -52,39 +47,42 @@ class _Plan(NamedTuple):
 
 def plain_number(value: str, region: str) -> PlainNumber | None:
     """A plainly written number; None for any other, and for one that can't be a number at all."""
-    digits = value.translate(_SEPARATORS)
-    if len(value) > _LONGEST or not digits.isascii():
+    if len(value) > _LONGEST or not value.isascii():
         return None
+    digits = value.encode().translate(None, _SEPARATORS).decode()
     if digits[:1] == "+":
-        digits = digits[1:]
-        code = next((found for size in (1, 2, 3) if (found := _DIGITS.get(digits[:size]))), 0)
-        plan = _plan_of_code(code) if code and digits.isdigit() else None
-        digits = digits[len(str(code)) :]
+        code = _CODES.get(digits[1:4])
+        if code is None:
+            return None
+        plan, digits = _plan_of_code(code), digits[len(code) + 1 :]
     else:
-        plan = _plan_of_region(region) if digits.isdigit() else None
-        if plan is not None and plan.starts_elsewhere(digits):
+        plan = _plan_of_region(region)
+        if plan is None or plan.starts_elsewhere(digits):
             return None
-    if plan is None:
+    if plan is None or not digits.isdigit():
         return None
-    if plan.prefix is not None and (prefix := plan.prefix(digits)):
+    country_code, _, strip, has_transform, is_national, lengths, possible = plan
+    if strip is not None and (prefix := strip(digits)):
         digits = digits[prefix.end() :]
-        if plan.has_transform and (prefix.lastindex is None or prefix.groups()[-1] is not None):
+        if has_transform and (prefix.lastindex is None or prefix.groups()[-1] is not None):
             return None
-        if len(digits) not in plan.lengths or not plan.is_national(digits):
+        if len(digits) not in lengths or not is_national(digits):
             return None
     # Zeros alone are no number, and two digits are one for phonenumbers in its own way.
-    if len(digits) not in plan.possible or not digits.strip("0") or len(digits) < 4:
+    if len(digits) not in possible or len(digits) < 4 or (digits[0] == "0" and not digits.strip("0")):
         return None
-    return PlainNumber(plan.country_code, digits)
+    return country_code, digits
 
 
-def written_internationally(number: PlainNumber) -> str | None:
-    """+44 20 7946 0018; None where that takes phonenumbers' own way."""
-    national = number.national
-    for is_led, pattern, template in _formats(number.country_code):
-        if (is_led is None or is_led(national)) and (found := pattern(national)):
-            return f"+{number.country_code} {template(found)}" if found.end() == len(national) else None
-    return f"+{number.country_code} {national}"
+def written_internationally(number: PlainNumber) -> str:
+    """+44 20 7946 0018."""
+    country_code, national = number
+    match, forms = _formats(country_code)
+    found = match(national)
+    if found is None or found.lastindex is None:
+        return f"+{country_code} {national}"
+    form, order = forms[found.lastindex]
+    return form % found.group(*order)
 
 
 @cache
@@ -93,8 +91,8 @@ def _plan_of_region(region: str) -> _Plan | None:
 
 
 @cache
-def _plan_of_code(code: int) -> _Plan | None:
-    return _plan(_metadata_of_code(code))
+def _plan_of_code(code: str) -> _Plan | None:
+    return _plan(_metadata_of_code(int(code)))
 
 
 def _metadata_of_code(code: int) -> PhoneMetadata | None:
@@ -122,23 +120,24 @@ def _plan(found: PhoneMetadata | None) -> _Plan | None:
 
 
 @cache
-def _formats(code: int) -> tuple[tuple[_Match | None, _Match, _Template], ...]:
-    """How numbers of a calling code are written: what they begin with, what they look like, and the way."""
-    found = _metadata_of_code(code)
-    formats = (found.intl_number_format or found.number_format) if found is not None else ()
-    made: list[tuple[_Match | None, _Match, _Template]] = []
+def _formats(code: int) -> tuple[_Match, dict[int, tuple[str, tuple[int, ...]]]]:
+    """How numbers of a calling code are written: all patterns in one, each behind what its numbers begin with, and for
+    the group around each its form and the groups to be filled in.
+    """
+    metadata = _metadata_of_code(code)
+    formats = (metadata.intl_number_format or metadata.number_format) if metadata is not None else ()
+    patterns: list[str] = []
+    forms: dict[int, tuple[str, tuple[int, ...]]] = {}
+    groups = 0
     for each in formats:
-        pattern = re.compile(str(each.pattern))
-        led = re.compile(each.leading_digits_pattern[-1]) if each.leading_digits_pattern else None
-        made.append((led.match if led else None, pattern.match, _template(str(each.format), pattern.groups)))
-    return tuple(made)
-
-
-def _template(form: str, groups: int) -> _Template:
-    """Fills a format's groups in."""
-    pieces = re.split(r"\\(\d)", form)
-    order = [int(group) - 1 for group in pieces[1::2]]
-    filled = "%s".join(text.replace("%", "%%") for text in pieces[::2])
-    if order == list(range(groups)):
-        return lambda found: filled % found.groups("")
-    return lambda found: filled % tuple([found.groups("")[group] for group in order])
+        if each.leading_digits_pattern:
+            patterns.append(f"(?={each.leading_digits_pattern[-1]})({each.pattern})\\Z")
+            groups += re.compile(each.leading_digits_pattern[-1]).groups
+        else:
+            patterns.append(f"({each.pattern})\\Z")
+        outer = groups + 1
+        pieces = re.split(r"\\(\d)", str(each.format))
+        written = "%s".join(text.replace("%", "%%") for text in pieces[::2])
+        forms[outer] = f"+{code} {written}", tuple(outer + int(group) for group in pieces[1::2])
+        groups = outer + re.compile(str(each.pattern)).groups
+    return re.compile("|".join(patterns) or "(?!)").match, forms

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
@@ -13,8 +14,10 @@ from sorbus.mapping.kinds import TEXT
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
+    from sorbus.mapping.filters.numbering import PlainNumber
+
 _MANY = 1 << 16
-"""Numbers that are remembered: 10 MB, to know those of a middling company."""
+"""Numbers not written plainly that are remembered: phonenumbers takes 20 us for one. All together some 10 MB."""
 _STYLES = ("international", "national", "rfc3966")
 
 
@@ -31,8 +34,7 @@ Region = Annotated[object, _check_region]
 Style = Annotated[str, _check_style]
 
 
-@rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=_MANY)
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 def phone(value: str, region: Region = "") -> str:
     """A telephone number in E.164: `"020 7946 0018" | phone("GB")` is +442079460018.
 
@@ -40,36 +42,27 @@ def phone(value: str, region: Region = "") -> str:
     `value | phone(record.country)`. An extension is left out (`phone_extension` gives it). A number that can't be one
     in its country is refused.
     """
-    from sorbus.mapping.filters.numbering import plain_number
-
     where = _region(region)
-    if (plain := plain_number(value, where)) is not None:
-        return plain.e164
-    from phonenumbers import PhoneNumberFormat, format_number
-
-    return str(format_number(_number(value, where), PhoneNumberFormat.E164))
+    plain: PlainNumber | None = _numbering().plain_number(value, where)
+    if plain is not None:
+        return f"+{plain[0]}{plain[1]}"
+    return _formatted(value, "e164", where)
 
 
 @rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=_MANY)
 def phone_text(value: str, style: Style = "international", region: Region = "") -> str:
     """A telephone number for people: `"+442079460018" | phone_text` is +44 20 7946 0018; also "national", "rfc3966".
 
     `region` as for `phone`.
     """
-    from sorbus.mapping.filters.numbering import plain_number, written_internationally
-
     where = _region(region)
-    plain = plain_number(value, where) if style == "international" else None
-    if plain is not None and (written := written_internationally(plain)) is not None:
-        return written
-    from phonenumbers import PhoneNumberFormat, format_number
-
-    return str(format_number(_number(value, where), getattr(PhoneNumberFormat, style.upper())))
+    plain: PlainNumber | None = _numbering().plain_number(value, where) if style == "international" else None
+    if plain is not None:
+        return str(_numbering().written_internationally(plain))
+    return _formatted(value, style, where)
 
 
 @rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
 def phone_extension(value: str, region: Region = "") -> str:
     """The extension of a telephone number, empty if it has none: `"020 7946 0018 ext 5" | phone_extension("GB")`.
 
@@ -78,27 +71,36 @@ def phone_extension(value: str, region: Region = "") -> str:
     return str(_number(value, _region(region)).extension or "")
 
 
-def _region(region: object) -> str:
-    """The region's ISO code; empty for none. ValueError for one that has no telephones."""
-    if region is None or region == "":
-        return ""
-    if not isinstance(region, str):
-        raise ValueError(f"the region {shown(region)} is no text")
-    return _known_region(region)
+@cache
+def _numbering() -> ModuleType:
+    """Google's metadata, which are only read where a rule is about telephones."""
+    from sorbus.mapping.filters import numbering
+
+    return numbering
 
 
 @lru_cache(maxsize=4096)
-def _known_region(region: str) -> str:
+def _region(region: object) -> str:
+    """The region's ISO code; empty for none. ValueError for one that has no telephones."""
     from phonenumbers import SUPPORTED_REGIONS
 
-    if region in SUPPORTED_REGIONS:
-        return region
+    if region is None or region in SUPPORTED_REGIONS:
+        return str(region or "")
+    if not isinstance(region, str):
+        raise ValueError(f"the region {shown(region)} is no text")
     if not region.strip():
         return ""
     code = country_code(region)
     if code not in SUPPORTED_REGIONS:
         raise ValueError(f"{shown(region)} is no region with telephones; write an ISO 3166 code such as GB")
     return code
+
+
+@lru_cache(maxsize=_MANY)
+def _formatted(value: str, style: str, region: str) -> str:
+    from phonenumbers import PhoneNumberFormat, format_number
+
+    return str(format_number(_number(value, region), getattr(PhoneNumberFormat, style.upper())))
 
 
 def _number(value: str, region: str) -> PhoneNumber:

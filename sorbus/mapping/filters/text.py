@@ -17,54 +17,60 @@ _MOST = 1_000_000
 _WORD = re.compile(r"[^\s\-]+")
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def trim(value: str) -> str:
     """Takes away white space at both ends: `value | trim`."""
     return value.strip()
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def upper(value: str) -> str:
     """In capitals: `value | upper`."""
     return value.upper()
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def lower(value: str) -> str:
     """In small letters: `value | lower`."""
     return value.lower()
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def title(value: str) -> str:
     """Each word with a capital, the rest small: `"ANNA-MARIA o'neill" | title` is Anna-Maria O'neill."""
+    if value.isascii() and value.isprintable() and "-" not in value:
+        return " ".join([word.capitalize() for word in value.split(" ")])
     return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), value)
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def truncate(value: str, length: int, end: str = "") -> str:
-    """At most `length` characters, ending in `end` where cut: `value | truncate(40, "…")`."""
+    """At most `length` characters, ending in `end` where cut: `value | truncate(40, "…")`.
+
+    `sorbus map explain` and `sorbus preview --explain` say how many characters were cut.
+    """
     if length < len(end):
         raise ValueError(f"truncate({length}) leaves no room for its end {shown(end)}")
     return value if len(value) <= length else value[: length - len(end)] + end
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="light")
 def replace(value: str, old: str, new: str) -> str:
     """Every `old` as `new`: `value | replace("-", "")`."""
     if not old:
         raise ValueError("there is nothing to look for: write the text to replace")
-    return bounded(value.replace(old, new))
+    made = value.replace(old, new)
+    return made if len(made) <= _MOST else bounded(made)
 
 
-@rule_filter(takes=TEXT, gives="string")
+@rule_filter(takes=TEXT, gives="string", weight="middling")
 def slug(value: str) -> str:
     """Small letters, digits and hyphens only, accents dropped: `"Blauer See Delikatessen" | slug`."""
     plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
-@rule_filter(takes=TEXT, gives="array")
+@rule_filter(takes=TEXT, gives="array", weight="middling")
 def split(value: str, separator: str) -> list[str]:
     """A list of the trimmed pieces between separators, empty ones left out: `value | split(";")`."""
     if not separator:
@@ -72,19 +78,19 @@ def split(value: str, separator: str) -> list[str]:
     return [piece.strip() for piece in value.split(separator) if piece.strip()]
 
 
-@rule_filter(takes=LIST, gives="string")
+@rule_filter(takes=LIST, gives="string", weight="middling")
 def join(value: list[object], separator: str = ", ") -> str:
     """A list as one text, nulls left out: `value | join("; ")`."""
     return bounded(separator.join(as_text(item) for item in value if item is not None))
 
 
-@rule_filter(takes=SCALAR, gives="string", sees_null=True)
+@rule_filter(takes=SCALAR, gives="string", sees_null=True, weight="light")
 def concat(value: object, *more: object) -> str:
     """One text of several values, nulls left out: `record.first_name | concat(" ", record.last_name)`."""
     return bounded("".join([as_text(item) for item in (value, *more)]))
 
 
-@rule_filter(takes=SCALAR, gives="string")
+@rule_filter(takes=SCALAR, gives="string", weight="middling")
 def text(value: object, format: str = "", tz: ZoneName = "UTC") -> str:
     """As text; dates and times by `format` if given: `value | text("%d.%m.%Y")`, in the time zone `tz`."""
     if not format:
