@@ -126,7 +126,10 @@ def trace_json(found: FieldTrace) -> dict[str, JsonValue]:
         "error": found.error or None,
         "from": [{"field": name, "value": plain(value)} for name, value in found.sources],
         "rule": found.rule or None,
-        "steps": [{"step": step.name, "value": plain(step.value), "error": step.error or None} for step in found.steps],
+        "steps": [
+            {"step": step.name, "value": plain(step.value), "error": step.error or None, "notice": step.notice or None}
+            for step in found.steps
+        ],
         "where": found.where or None,
     }
 

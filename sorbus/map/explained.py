@@ -61,7 +61,10 @@ class FieldTrace(NamedTuple):
             return self
         values = [value for _, value in self.sources] + [step.value for step in self.steps]
         result = masked(self.value) if self.into in self.personal else self.value
-        steps = [Step(each.name, masked(each.value), without(each.error, values, quotes=True)) for each in self.steps]
+        steps = [
+            Step(each.name, masked(each.value), without(each.error, values, quotes=True), each.notice and "cut")
+            for each in self.steps
+        ]
         if steps and not self.error:
             steps[-1] = steps[-1]._replace(value=result)
         return self._replace(
@@ -75,7 +78,7 @@ class FieldTrace(NamedTuple):
         item = f" (item {self.item})" if self.item else ""
         taken = ", ".join(f"{name} {shown(value)}" for name, value in self.sources) or "no field"
         if self.rule:
-            way = " -> ".join(f"{step.name} {step.error or shown(step.value)}" for step in self.steps)
+            way = " -> ".join(map(str, self.steps))
             told = f"{taken}\n    rule {self.rule}\n    {way}"
         else:
             told = f"{taken}, as it is"

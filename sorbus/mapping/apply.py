@@ -12,6 +12,8 @@ from sorbus.mapping.part import Part, Run, constant, same_kind, value_itself
 from sorbus.schema import Kind
 
 EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
+_NOT_GIVEN: Mapping[str, int] = {"nullif": 1, "when": 1}
+"""Filters that give what they are given, but for their first arguments."""
 _NAMES: Mapping[object, str] = {str: "text in quotes", int: "a whole number", bool: "true or false"}
 
 
@@ -31,7 +33,7 @@ def apply_filter(
     bound = _bind(found, args, named, lookups)
     kind: Kind | None
     if found.gives == "same":
-        kind = inner.kind if name == "nullif" else same_kind([inner, *bound])
+        kind = same_kind([inner, *bound[_NOT_GIVEN.get(name, 0) :]])
     else:
         kind = None if found.gives == "any" else found.gives
     return Part(_run(found, inner.run, bound), kind, form="filter", name=name, parts=(inner, *bound))

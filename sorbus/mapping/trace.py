@@ -15,11 +15,19 @@ _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq":
 
 
 class Step(NamedTuple):
-    """One step of a rule: `value`, `record.first`, `truncate(60)`; what it gave, or why it refused."""
+    """One step of a rule: `value`, `record.first`, `truncate(60)`; what it gave, or why it refused.
+
+    `notice` says what was lost on the way, such as "11 characters cut".
+    """
 
     name: str
     value: object
     error: str = ""
+    notice: str = ""
+
+    def __str__(self) -> str:
+        """`truncate(4) "Kiln" (11 characters cut)`."""
+        return f"{self.name} {self.error or shown(self.value)}{f' ({self.notice})' if self.notice else ''}"
 
 
 class Trace(NamedTuple):
@@ -39,7 +47,7 @@ class Trace(NamedTuple):
 
     def __str__(self) -> str:
         """`value "  a " -> trim "a" -> upper "A"`."""
-        return " -> ".join(f"{step.name} {step.error or shown(step.value)}" for step in self.steps)
+        return " -> ".join(map(str, self.steps))
 
 
 def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
@@ -48,13 +56,25 @@ def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
     try:
         for name, part in _steps(rule.whole, value, record):
             try:
-                steps.append(Step(name, part.run(value, record)))
+                made = part.run(value, record)
+                steps.append(Step(name, made, notice=_notice(part, made, value, record)))
             except RuleError as error:
                 return Trace((*steps, Step(name, None, str(error))))
         result = rule.exactly(value, record)
     except RuleError as error:
         return Trace((*steps, Step(steps[-1].name if steps else "rule", None, str(error))))
     return Trace((*steps, Step("rule", result))) if not steps or steps[-1].value != result else Trace(tuple(steps))
+
+
+def _notice(part: Part, made: object, value: object, record: Mapping[str, object]) -> str:
+    """What `truncate` has left out: whoever looks is to see that something is lost."""
+    if part.form != "filter" or part.name != "truncate" or not isinstance(made, str):
+        return ""
+    before, end = part.parts[0].run(value, record), part.parts[2].constant
+    if not isinstance(before, str) or before == made:
+        return ""
+    lost = len(before) - len(made) + len(str(end))
+    return f"{lost} character{'s' * (lost != 1)} cut"
 
 
 def _steps(part: Part, value: object, record: Mapping[str, object]) -> Iterator[tuple[str, Part]]:

@@ -15,7 +15,7 @@ from sorbus.cli.context import Context
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 ROW = {
     "customer_no": "C-7",
-    "company": " Kiln Ltd ",
+    "company": f" Kiln {'and Clay ' * 7}Ltd ",
     "stage": "on hold",
     "email": " Jo@Kiln.Example ",
     "street": "Rowan 3",
@@ -66,7 +66,7 @@ def test_a_difference_names_file_line_field_rule_and_steps(company: Path) -> Non
     assert code == 1
     for words in (
         "customer-to-accounting.csv:2: name\n    expected Kiln & Clay Ltd\n    got      Kiln\n",
-        'value "Kiln & Clay Ltd" -> trim "Kiln & Clay Ltd" -> truncate(4) "Kiln"',
+        'value "Kiln & Clay Ltd" -> trim "Kiln & Clay Ltd" -> truncate(4) "Kiln" (11 characters cut)',
         "accounting.csv:3",
         "2 fields not as expected",
     ):
@@ -121,6 +121,8 @@ def test_explaining_goes_from_the_owners_row_to_the_target_and_masks_what_is_per
     blocked = next(each for each in halves["target"] if each["field"] == "debtors.blocked")
     assert (blocked["value"], blocked["from"][0]["value"]) == (True, "ON_HOLD")
     assert "Kiln" not in told
+    name = next(each for each in halves["target"] if each["field"] == "debtors.name")
+    assert {step["step"]: step["notice"] for step in name["steps"]} == {"value": None, "truncate(60)": "cut"}
     assert "jo@" not in told.lower()
     code, shown = sorbus(COMPANY / "map.yaml", *arguments, "--show-personal", "--field", "email")
     assert '-> trim "Jo@Kiln.Example" -> lower "jo@kiln.example"' in shown

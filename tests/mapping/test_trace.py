@@ -17,7 +17,14 @@ from tests.mapping.test_generate import LOOKUPS, RULES, VALUES, outcome
     [
         ("value | trim | upper", "  a ", {}, 'value "  a " -> trim "a" -> upper "A"'),
         ('"GB"', None, {}, '"GB" "GB"'),
-        ("value | truncate(2)", "abc", {}, 'value "abc" -> truncate(2) "ab"'),
+        ("value | truncate(3)", "abc", {}, 'value "abc" -> truncate(3) "abc"'),
+        ("value | truncate(2)", "abc", {}, 'value "abc" -> truncate(2) "ab" (1 character cut)'),
+        (
+            'value | truncate(4, "…")',
+            "a long name",
+            {},
+            'value "a long name" -> truncate(4, "…") "a l…" (8 characters cut)',
+        ),
         ('value | lookup("status")', "a", {}, 'value "a" -> lookup("status") "b"'),
         (
             'record.first ~ " " ~ record.last',
