@@ -136,8 +136,11 @@ class Letters:
                 return
 
     def close(self, letter: bytes | None) -> None:
-        """Queues the closing of a requeued letter that has landed, unless a newer state of its record has instead."""
-        if letter and self._queued.get(letter, (b"",))[0] is not None:
+        """Queues the closing of a requeued letter that has landed, unless what is queued says more of it.
+
+        Sent back twice, it stays open if the copy that was delivered for both is refused.
+        """
+        if letter and letter not in self._queued:
             self._close(letter, b"requeued")
 
     def supersede(self, landed: Iterable[Message]) -> None:

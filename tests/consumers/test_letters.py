@@ -164,6 +164,21 @@ def test_a_requeued_letter_that_is_refused_again_is_closed_by_the_newer_one() ->
     assert {key: value is None for key, value in producer.taken} == {older: True, newer: False}
 
 
+def test_a_letter_sent_back_twice_stays_open_when_the_copy_that_was_delivered_is_refused() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    id = ours.write(told(b"g1", 4, 1), ERROR).id.encode()
+    ours.flush()
+    again = requeued(b"g1", 1, id)
+    ours.write(again, ERROR)
+    ours.close(id)  # the other copy, which was left out of the batch for this one
+    ours.flush()
+    assert producer.taken[-1] == (id, again.value())
+    ours.close(id)
+    ours.flush()
+    assert producer.taken[-1] == (id, None), "what lands later still closes it"
+
+
 @pytest.mark.parametrize(("version", "closes"), [(1, False), (2, True), (3, True)])
 def test_what_has_landed_closes_letters_by_its_version_whatever_way_it_came(version: int, closes: bool) -> None:
     producer = Moody()

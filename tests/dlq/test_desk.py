@@ -93,6 +93,23 @@ def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Lin
     assert line.rows() == {"g1": "short"}
 
 
+def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, desk: LetterDesk) -> None:
+    (letter,) = refuse(line, "g1")
+    for who in ("Ada", "Bo"):  # both copies wait when the consumer comes back
+        assert desk.requeue([letter.id], who).ids == (letter.id,)
+    with line.consuming():
+        line.publish([("g2", 1, named("short"))])
+        line.until({"g2": "short"})
+        eventually(lambda: state_of(desk, letter.id) != "requeued", "an answer to what was sent back")
+    assert state_of(desk, letter.id) == "open"
+    assert [(each.id, each.attempts) for each in line.letters()] == [(letter.id, 2)]
+    line.execute("alter table gadgets drop constraint short_name")
+    desk.requeue([letter.id], "Ada")
+    with line.consuming():
+        line.until({"g1": LONG, "g2": "short"})
+        eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
+
+
 def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: LetterDesk, state: State) -> None:
     (letter,) = refuse(line, "g1")
     assert [error.path for error in desk.edit(letter.id, {"name": " ", "colour": "red"}, "Ada")] == ["name", "colour"]
