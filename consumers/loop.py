@@ -44,7 +44,8 @@ from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.process import collect_seldom
 from sorbus.telemetry.stop import Stop
 
-BATCH = 10_000
+BATCH, _FIRST = 10_000, 500
+_QUICK, _SLOW = 2.0, 10.0
 _SOONEST = 0.02
 # A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
@@ -81,7 +82,7 @@ class ConsumeLoop:
         resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
         self._privacy = flow_privacy(flow, self._book.schema, resources)
         self._target: Consumer | None = None
-        self._most = batch
+        self._most = min(batch, _FIRST)
         self._kafka: KafkaConsumer | None = None
         producer = idempotent_producer(settings, f"letters-{flow.flow.id}")
         self._letters = Letters(producer, self._names, flow, self._privacy)
@@ -171,12 +172,22 @@ class ConsumeLoop:
         if self._target is None:
             self._target = self._make()
             self._target.open()
+        began = time.monotonic()
         try:
-            return self._target.apply(deliveries, alone=alone)
+            refusals = self._target.apply(deliveries, alone=alone)
+            self._pace(time.monotonic() - began, len(deliveries))
+            return refusals
         except (TransientError, AuthError) as error:
             self._target.close()
             self._target = None
             raise self._privacy.fault(error, deliveries) from None
+
+    def _pace(self, seconds: float, count: int) -> None:
+        """Keeps batches so small that a target with slow triggers has one in seconds: longer, and we'd look stuck."""
+        if seconds > _SLOW:
+            self._most = max(1, count // 2)
+        elif seconds < _QUICK and count > self._most // 2:
+            self._most = min(self._batch, 2 * self._most)
 
     def _file(
         self,
@@ -212,7 +223,8 @@ class ConsumeLoop:
                 target.close()
                 raise
             self._target = target
-            self._most = min(self._batch, getattr(target, "batch", self._batch))
+            self._batch = min(self._batch, getattr(target, "batch", self._batch))
+            self._most = min(self._most, self._batch)
 
         self._persistently(open_once)
         self._health.ready()

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from confluent_kafka import Producer
@@ -14,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from sorbus.bus.kafka import base_config
 from sorbus.connector import Delivery, Refusal
+from sorbus.consumers import loop as loop_module
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import Sender
@@ -141,6 +143,37 @@ def test_a_target_that_is_down_pauses_the_flow_which_goes_on_by_itself(line: Lin
         line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 300)})
         eventually(lambda: running.health.waiting() is None, "readiness again")
     assert line.letters() == []
+
+
+class Noting(PostgresConsumer):
+    """It notes how many deliveries it is given at a time."""
+
+    counts: ClassVar[list[int]] = []
+
+    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+        self.counts.append(len(deliveries))
+        return super().apply(deliveries, again=again, alone=alone)
+
+
+def test_batches_grow_with_a_quick_target_and_shrink_with_a_slow_one(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "_SLOW", 0.5)
+    Noting.counts.clear()
+    line.publish((f"g{n}", 1, named("x")) for n in range(4000))
+    with line.consuming(make=lambda: Noting(line.flow)):
+        line.until({f"g{n}": "x" for n in range(4000)})
+    assert Noting.counts[0] <= 500
+    assert max(Noting.counts) > 1000
+    line.execute(
+        "create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return new; end';"
+        "create trigger slowly before insert or update on gadgets for each row execute function slowly()"
+    )
+    Noting.counts.clear()
+    line.publish((f"g{n}", 2, named("y")) for n in range(1000))
+    with line.consuming(make=lambda: Noting(line.flow)):
+        line.until({f"g{n}": "y" if n < 1000 else "x" for n in range(4000)})
+    assert min(Noting.counts[1:]) < 300, Noting.counts
 
 
 CHANGED = {
