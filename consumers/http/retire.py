@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sorbus.api.interface import Api, Merges
+from sorbus.api.interface import Api, Found, Merges
 from sorbus.api.path import read_path
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import PermanentError
@@ -29,25 +29,51 @@ class Retirer:
 
     def retire(self, external_id: str, survivor: str, way: Way) -> str:
         """See `sorbus.connector.Retires`. The survivor must be there: a double is never the last one."""
-        if self._reads and self._api.get(self._resource, survivor) is None:
-            raise PermanentError(
-                f"{self._resource} {survivor}, which was to stay, isn't there any more; {external_id} is left alone",
-                reason="missing",
-                value=survivor,
-            )
+        current, left = None, survivor
+        if self._reads:
+            stays, current = self._api.get(self._resource, survivor), self._api.get(self._resource, external_id)
+            if stays is None:
+                raise PermanentError(
+                    f"{self._resource} {survivor}, which was to stay, isn't there any more; {external_id} is left"
+                    " alone",
+                    reason="missing",
+                    value=survivor,
+                )
+            left = self._own_id(stays) or survivor
+            if current is None or self._is_same(current, external_id, left):
+                return left
         try:
             if way == "merge":
                 assert isinstance(self._api, Merges)
                 return self._api.merge(self._resource, external_id, survivor)
-            current = self._api.get(self._resource, external_id) if self._reads else None
-            if current is not None or not self._reads:
-                self._api.delete(self._resource, external_id, current=current)
+            self._api.delete(self._resource, external_id, current=current)
         except PermanentError as error:
             if error.reason != "gone":
                 raise
         return self._left(survivor)
 
+    def _is_same(self, current: Found, external_id: str, left: str) -> bool:
+        """Whether somebody has merged the double into the survivor by hand: applications show the one for both then.
+
+        PermanentError if what is shown is neither: to take that away was never decided.
+        """
+        own = self._own_id(current)
+        if own == left:
+            return True
+        if own != external_id:
+            raise PermanentError(
+                f"{self._resource} {external_id} is {own or 'a record without an id'} by now, and is left alone; look"
+                " whether it was merged there, and decide again",
+                reason="missing",
+                value=external_id,
+            )
+        return False
+
     def _left(self, survivor: str) -> str:
         """The id that the survivor's own address shows: a merge whose answer was lost may have given it a new one."""
         found = self._api.get(self._resource, survivor) if self._reads else None
-        return survivor if found is None else str(read_path(found.record, self._shape.resource.id))
+        return (self._own_id(found) if found else "") or survivor
+
+    def _own_id(self, found: Found) -> str:
+        own = read_path(found.record, self._shape.resource.id)
+        return "" if own is None else str(own)

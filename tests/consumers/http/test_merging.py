@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from sorbus.connector import Retires
@@ -77,6 +79,24 @@ def test_what_is_gone_already_is_fine_but_the_survivor_must_be_there(house: Hous
     with pytest.raises(PermanentError, match="isn't there any more"):
         consumer.retire("1", "7", "delete")
     assert list(house.faulty.contacts()) == ["1"]
+
+
+@pytest.mark.parametrize("way", ["merge", "delete"])
+def test_what_was_merged_by_hand_is_not_taken_away_with_its_survivor(
+    house: House, way: Literal["merge", "delete"]
+) -> None:
+    house.faulty.add_many([{"name": "Ada"}, {"name": "A."}, {"name": "Bea"}])
+    consumer = house.opened()
+    house.faulty.shown = lambda record: {**record, "id": 1} if record["id"] == 2 else record
+    assert consumer.retire("2", "1", way) == "1"
+    house.faulty.shown = lambda record: {**record, "id": 3} if record["id"] == 2 else record
+    with pytest.raises(PermanentError, match="2 is 3 by now, and is left alone"):
+        consumer.retire("2", "1", way)
+    house.faulty.shown = lambda record: {**record, "id": None} if record["id"] == 2 else record
+    with pytest.raises(PermanentError, match="2 is a record without an id by now"):
+        consumer.retire("2", "1", way)
+    assert house.faulty.count("DELETE") == house.faulty.count("POST") == 0
+    assert set(house.faulty.contacts()) == {"1", "2", "3"}
 
 
 def test_an_application_without_merging_says_so(house: House) -> None:
