@@ -13,6 +13,7 @@ from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
+from sorbus.map.known_fields import target_resources
 from sorbus.map.load import LoadedMap
 from sorbus.ops.decision import Onward
 from sorbus.settings import Settings
@@ -75,7 +76,6 @@ class MergeDesk:
         assert one.way != "person"
         if not self._merged.is_due(one):
             return one.survivor
-        crosswalk = Crosswalk(self._state, one.system, one.data_type)
         try:
             self._refuse_wanted(one)
             with self._target(one.system, one.data_type) as target:
@@ -88,12 +88,13 @@ class MergeDesk:
         self._merged.done(one, SORBUS)
         if left != one.survivor:
             self._merged.moved(one, left)
-            self._follow(crosswalk, one, left)
+            self._follow(one, left)
         return left
 
     def _refuse_wanted(self, one: Merged) -> None:
         """Much may have happened since a person decided that it goes."""
-        for claim in self._merged.claims(one.system, [one.data_type], [one.external_id], one.candidate):
+        sharing = self._sharing(one.system, one.data_type)
+        for claim in self._merged.claims(one.system, sharing, [one.external_id], one.candidate):
             raise SorbusError(f"{one.external_id} is {claim.data_type} {claim.id} by now, and is left alone")
         question = self._candidates.get(one.candidate)
         if question is None or question.state == "open":
@@ -102,10 +103,22 @@ class MergeDesk:
                 f" somebody has decided again; see `sorbus duplicates show {one.candidate}`"
             )
 
-    def _follow(self, crosswalk: Crosswalk, one: Merged, left: str) -> None:
-        """A delivery may have linked the record to the survivor while it got another id."""
-        if crosswalk.external_of([one.id]).get(one.id) == one.survivor:
-            crosswalk.rename(one.id, left)
+    def _follow(self, one: Merged, left: str) -> None:
+        """What was linked to the survivor, also by a delivery meanwhile, is linked to its new id."""
+        for data_type in self._sharing(one.system, one.data_type):
+            crosswalk = Crosswalk(self._state, one.system, data_type)
+            if (id := crosswalk.canonical_of([one.survivor]).get(one.survivor)) is not None:
+                crosswalk.rename(id, left)
+
+    def _sharing(self, system: str, data_type: str) -> list[str]:
+        """The data types whose records go where this one's do: one of the target's may be a record of each."""
+        into = [
+            (flow.data_type, target_resources(self._loaded, flow).get(""))
+            for flow in self._loaded.map.flows
+            if flow.to == system
+        ]
+        resources = {resource for other, resource in into if other == data_type and resource is not None}
+        return sorted({data_type, *(other for other, resource in into if resource in resources)})
 
     def _check(self, candidate: DuplicateCandidate, survivor: str, others: Collection[str], way: Way) -> None:
         if not others:
@@ -116,9 +129,14 @@ class MergeDesk:
             one.external_id == survivor for one in self._merged.of_candidate(candidate.number) if one.state == "done"
         ):
             raise SorbusError(f"{survivor} in {candidate.system} is gone: it was merged into another already")
-        taken = self._merged.claims(candidate.system, [candidate.data_type], [survivor, *others], candidate.number)
+        sharing = self._sharing(candidate.system, candidate.data_type)
+        taken = self._merged.claims(candidate.system, sharing, [survivor, *others], candidate.number)
         for external_id, data_type, id in taken:
-            if (data_type, id) != (candidate.data_type, candidate.id):
+            if data_type != candidate.data_type and external_id != survivor:
+                raise SorbusError(
+                    f"{external_id} in {candidate.system} is {data_type} {id} too, and can't go; let it stay"
+                )
+            if data_type == candidate.data_type and id != candidate.id:
                 raise SorbusError(
                     f"{external_id} in {candidate.system} is {data_type} {id} already; if that is"
                     f" {candidate.data_type} {candidate.id} too, merge them at their owner"

@@ -192,6 +192,44 @@ def test_nothing_goes_while_the_question_is_open_again(state: State, faulty: Fau
     assert set(faulty.contacts()) == {"1", "2", "3"}
 
 
+@pytest.fixture
+def vendors(office: Office) -> None:
+    """Vendors go into the same contacts as clients, and goods elsewhere."""
+    file = office.folder / "map.yaml"
+    document = json.loads(file.read_text())
+    for data_type, resource in (("vendor", "contacts"), ("good", "by_offset")):
+        document["data_types"][data_type] = {"schema": "client", "system_of_record": "crm", "source": {"table": "v"}}
+        document["flows"].append({"data_type": data_type, "to": "desk", "target": {"resource": resource}})
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.usefixtures("vendors")
+def test_what_is_another_data_types_record_too_is_left_alone(
+    state: State, faulty: Faulty, number: int, typed: Typed
+) -> None:
+    faulty.script("DELETE", "/contacts/2", *["503"] * 20)
+    words = ("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes")
+    typed(*words, status=1)
+    faulty._scripted.clear()
+    Crosswalk(state, "desk", "vendor").link("9", "2", 1, {})
+    assert "2 is vendor 9 by now, and is left alone" in typed("retry", str(number), status=1)
+    assert "2 in desk is vendor 9 too, and can't go" in typed(*words, status=1)
+    Crosswalk(state, "desk", "good").link("g", "3", 1, {})
+    typed("merge", str(number), "2", "--with", "3", "--retire", "delete", "--yes")
+    assert set(faulty.contacts()) == {"1", "2"}, "what is a vendor may stay, and other resources' ids are others"
+
+
+@pytest.mark.usefixtures("vendors")
+def test_another_data_types_record_follows_the_survivor(
+    state: State, faulty: Faulty, number: int, typed: Typed
+) -> None:
+    faulty.renumbers = True
+    Crosswalk(state, "desk", "vendor").link("9", "1", 1, {})
+    typed("merge", str(number), "1", "--with", "2", "--yes")
+    (left,) = set(faulty.contacts()) - {"3"}
+    assert Crosswalk(state, "desk", "vendor").external_of(["9"]) == {"9": left}
+
+
 def test_what_is_gone_can_not_be_the_one_that_stays(faulty: Faulty, number: int, typed: Typed) -> None:
     typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes")
     anew = ("merge", str(number), "2", "--with", "1", "--retire", "delete", "--yes")
