@@ -42,12 +42,15 @@ class Checklists:
             raise SorbusError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self.flows)}")
         return self._read(self.flows[flow], now or datetime.now(UTC))
 
-    def tick(self, flow: str, numbers: Collection[int], who: str, *, undo: bool = False) -> Checklist:
+    def tick(
+        self, flow: str, numbers: Collection[int], who: str, *, undo: bool = False, round: datetime | None = None
+    ) -> Checklist:
         """Notes that `who` has done these steps (counted from 1) of the round in hand, or with `undo` that they are to
-        be done after all. SorbusError for a step that there isn't, or a round that is done.
+        be done after all. SorbusError for a step that there isn't, a round that is done, or one in hand that isn't
+        `round`, which the person was shown.
         """
         found = self.get(flow)
-        self._refuse_done(found)
+        self._refuse_done(found, round)
         for number in numbers:
             if not 1 <= number <= len(found.steps):
                 raise SorbusError(f"{flow} has the steps 1 to {len(found.steps)}, and no step {number}")
@@ -58,12 +61,13 @@ class Checklists:
             self._note(connection, found, who, "untick" if undo else "tick", steps=", ".join(map(str, numbers)))
         return self.get(flow)
 
-    def finish(self, flow: str, who: str, verification: str) -> Checklist:
+    def finish(self, flow: str, who: str, verification: str, round: datetime | None = None) -> Checklist:
         """The round in hand is done, and `verification` says what the look has shown. Steps that nobody ticked are
-        ticked for `who`. SorbusError when it is done already, or `verification` says nothing.
+        ticked for `who`. SorbusError when it is done already, isn't `round`, which the person was shown, or
+        `verification` says nothing.
         """
         found = self.get(flow)
-        self._refuse_done(found)
+        self._refuse_done(found, round)
         if not verification.strip():
             raise SorbusError(f"{flow}: say what its verification has shown ({found.verification})")
         with self._state.connection() as connection:
@@ -85,12 +89,16 @@ class Checklists:
             connection, who, action, "checklist", found.flow, data_type=found.data_type, reason=reason, details=details
         )
 
-    def _refuse_done(self, found: Checklist) -> None:
+    def _refuse_done(self, found: Checklist, shown: datetime | None) -> None:
         if found.is_done:
             last = found.done[0]
             raise SorbusError(
                 f"{found.flow} is done for this time, by {last.done_by} at {last.done_at.astimezone():%Y-%m-%d %H:%M};"
                 f" the next round begins at {last.due.astimezone():%Y-%m-%d %H:%M}"
+            )
+        if shown is not None and shown != found.round:
+            raise SorbusError(
+                f"{found.flow}: the round that you were shown is over, and nothing was noted; look at the one in hand"
             )
 
     def _read(self, flow: Flow, now: datetime) -> Checklist:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,8 +50,10 @@ def tick(request: Request) -> Response:
     here, step, undo = f"/checklists/{found.flow}", str(form.get("step", "")), form.get("undo") == "1"
     if not step.isdecimal():
         return refused(request, here, "No step was named.")
+    if (round := _round(request)) is None:
+        return refused(request, here, "No round was named.")
     try:
-        _store(request).tick(found.flow, [int(step)], person_of(request).name, undo=undo)
+        _store(request).tick(found.flow, [int(step)], person_of(request).name, undo=undo, round=round)
     except TransientError:
         raise
     except SorbusError as error:
@@ -62,8 +66,10 @@ def finish(request: Request) -> Response:
     """The whole round is done."""
     found = _found(request)
     here, verification = f"/checklists/{found.flow}", str(form_of(request).get("verification", ""))
+    if (round := _round(request)) is None:
+        return refused(request, here, "No round was named.")
     try:
-        _store(request).finish(found.flow, person_of(request).name, verification)
+        _store(request).finish(found.flow, person_of(request).name, verification, round)
     except TransientError:
         raise
     except SorbusError as error:
@@ -74,6 +80,14 @@ def finish(request: Request) -> Response:
 def _store(request: Request) -> Checklists:
     console = console_of(request)
     return Checklists(console.loaded.map, console.state)
+
+
+def _round(request: Request) -> datetime | None:
+    """The round that the page showed: by the time that a form comes, even twice, another may be in hand."""
+    try:
+        return datetime.fromisoformat(str(form_of(request).get("round", "")))
+    except ValueError:
+        return None
 
 
 def _found(request: Request) -> Checklist:

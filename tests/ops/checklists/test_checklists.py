@@ -117,6 +117,24 @@ def test_a_round_is_done_once(state: State) -> None:
         checklists.tick(FLOW, [1], "ann")
 
 
+@pytest.mark.parametrize("schedule", ["Monday before 09:00", "on demand"])
+def test_what_a_page_shows_too_late_says_nothing_of_the_round_after(
+    state: State, known_since: Callable[[datetime], None], schedule: str
+) -> None:
+    checklists = Checklists(company(schedule), state)
+    checklists.all()
+    known_since(datetime.now(UTC) - 4 * WEEK)
+    shown = checklists.get(FLOW).round
+    checklists.finish(FLOW, "ann", "all equal", shown)
+
+    with pytest.raises(SorbusError, match="the round that you were shown is over"):
+        checklists.finish(FLOW, "ann", "all equal", shown)
+    with pytest.raises(SorbusError, match="the round that you were shown is over"):
+        checklists.tick(FLOW, [1], "ann", round=shown)
+    found = checklists.get(FLOW)
+    assert (len(found.done), [step.who for step in found.steps]) == (1, [None, None, None])
+
+
 def test_nothing_is_done_without_a_word_on_its_verification(state: State) -> None:
     with pytest.raises(SorbusError, match=r"say what its verification has shown \(Ten prices are equal"):
         Checklists(company(), state).finish(FLOW, "bob", "  ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -53,6 +54,12 @@ def find(state: State, system: str = "crm", severity: str = "held", now: str = "
 @pytest.fixture
 def visitor(console: Served) -> Visitor:
     return console.visitor()
+
+
+def shown(visitor: Visitor) -> dict[str, str]:
+    """The round that the checklist's page shows, for its forms."""
+    (round,) = set(re.findall(r'name="round" value="([^"]+)"', visitor.get(f"/checklists/{BY_HAND}").text))
+    return {"round": html.unescape(round)}
 
 
 def test_waiting_records_say_what_is_missing_and_whom_to_ask(visitor: Visitor, state: State) -> None:
@@ -120,15 +127,16 @@ def test_a_checklist_is_ticked_and_finished(visitor: Visitor, state: State, load
     here = f"/checklists/{BY_HAND}"
     assert BY_HAND in visitor.get("/checklists").text
 
-    visitor.post(f"{here}/tick", {"step": "1"}, form=here)
+    round = shown(visitor)
+    visitor.post(f"{here}/tick", {**round, "step": "1"}, form=here)
     assert "Step 1 is done." in visitor.get(here).text
-    visitor.post(f"{here}/tick", {"step": "1", "undo": "1"}, form=here)
+    visitor.post(f"{here}/tick", {**round, "step": "1", "undo": "1"}, form=here)
     assert "to be done after all" in visitor.get(here).text
-    wrong = visitor.post(f"{here}/tick", {"step": "7"}, form=here)
+    wrong = visitor.post(f"{here}/tick", {**round, "step": "7"}, form=here)
     assert "no step 7" in visitor.get(wrong.headers["location"]).text
-    empty = visitor.post(f"{here}/done", {"verification": " "}, form=here)
+    empty = visitor.post(f"{here}/done", {**round, "verification": " "}, form=here)
     assert "say what its verification has shown" in visitor.get(empty.headers["location"]).text
-    visitor.post(f"{here}/done", {"verification": EVIL}, form=here)
+    visitor.post(f"{here}/done", {**round, "verification": EVIL}, form=here)
 
     page = visitor.get(here).text
     assert "&lt;script&gt;" in page
@@ -136,6 +144,23 @@ def test_a_checklist_is_ticked_and_finished(visitor: Visitor, state: State, load
     assert Checklists(loaded.map, state).get(BY_HAND).standing == "done"
     assert "csrf" not in page, "what is done has no form"
     assert visitor.get("/checklists/nothing").status_code == 404
+
+
+def test_a_double_click_does_not_do_the_next_round(visitor: Visitor, state: State, loaded: LoadedMap) -> None:
+    here, checklists = f"/checklists/{BY_HAND}", Checklists(loaded.map, state)
+    checklists.all()
+    state.run(b"update checklist set since = now() - interval '100 days'")
+    assert checklists.get(BY_HAND).standing == "overdue"
+    form = {**shown(visitor), "verification": "all equal"}
+
+    for round, told in (
+        (form["round"], "The round is done."),
+        (form["round"], "shown is over"),
+        ("now", "No round was"),
+    ):
+        visitor.post(f"{here}/done", {**form, "round": round}, form=here)
+        assert told in visitor.get(here).text
+    assert len(checklists.get(BY_HAND).done) == 1
 
 
 @pytest.mark.parametrize("path", ["/waiting/retry", "/drift/1/settle", f"/checklists/{BY_HAND}/done"])
@@ -148,7 +173,7 @@ def test_the_audit_trail_tells_who_did_what_by_pages(visitor: Visitor, state: St
     assert "Nobody has done anything yet." in visitor.get("/audit").text
     hold(state, ["4711"])
     visitor.post("/waiting/retry", {"flow": FLOW, "id": "4711"}, form="/waiting")
-    visitor.post(f"/checklists/{BY_HAND}/tick", {"step": "1"}, form=f"/checklists/{BY_HAND}")
+    visitor.post(f"/checklists/{BY_HAND}/tick", {**shown(visitor), "step": "1"}, form=f"/checklists/{BY_HAND}")
     trail = AuditTrail(state)
     for number in range(120):
         trail.note("Ada", "discard", "letter", f"L/{number}", reason=EVIL, details={"attempts": number})
