@@ -29,11 +29,12 @@ _log = structlog.get_logger(__name__)
 
 
 class Sent(NamedTuple):
-    """What became of one digest: `why` is empty when it was sent."""
+    """What became of one digest: `why` is empty when it was sent, `may_go_later` when it is just a matter of time."""
 
     address: str
     digest: Digest
     why: str
+    may_go_later: bool = False
 
 
 class Post:
@@ -79,15 +80,15 @@ class Post:
                 if due is not None and not self._state.run(statement("claim"), {"address": address, "due": due}):
                     found.append(Sent(address, digest, "it was sent already"))
                     continue
-                why = ""
+                why, may_go_later = "", False
                 try:
                     sender, where = self._settings.mail_from, self._settings.console_url
                     box.send(as_mail(digest, self._company.company, where, sender, address), address)
                 except SorbusError as error:
-                    why = str(error)
+                    why, may_go_later = str(error), isinstance(error, TransientError)
                     if due is not None:
                         self._state.run(statement("release"), {"address": address, "due": due})
-                found.append(Sent(address, digest, why))
+                found.append(Sent(address, digest, why, may_go_later))
         return found
 
 
@@ -119,8 +120,12 @@ class Daily:
             _log.error("the digest can't be sent; the next try is at its next time", reason=str(error))
             return
         for one in sent:
-            if one.why:
+            if one.may_go_later:
+                tried_until = (due + LATEST).isoformat()
+                _log.warning("a digest can't be sent now", to=one.address, reason=one.why, tried_until=tried_until)
+            elif one.why:
                 _log.info("no digest", to=one.address, reason=one.why)
             else:
                 _log.info("digest sent", to=one.address, to_look_at=one.digest.grave)
-        self._done = due
+        if not any(one.may_go_later for one in sent):
+            self._done = due

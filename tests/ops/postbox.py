@@ -14,7 +14,10 @@ from typing import Any
 
 
 class Postbox(socketserver.ThreadingTCPServer):
-    """Keeps the mail that is handed in; `refuses` has it answer that it takes none."""
+    """Keeps the mail that is handed in; `refuses` has it answer that it takes none.
+
+    `busy`: what it answers instead for an address, such as 450 (come again later); "" hangs up.
+    """
 
     daemon_threads, allow_reuse_address = True, True
 
@@ -22,6 +25,7 @@ class Postbox(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Session)
         self.mail: list[EmailMessage] = []
         self.refuses = False
+        self.busy: dict[str, str] = {}
 
     @property
     def port(self) -> int:
@@ -44,7 +48,13 @@ class _Session(socketserver.StreamRequestHandler):
                 if self.server.refuses:
                     self._say("550 nobody of that name lives here")
                     continue
-                to.append(verb[8:].strip().strip("<>"))
+                address = verb[8:].strip().strip("<>")
+                if (answer := self.server.busy.get(address)) is not None:
+                    if not answer:
+                        return
+                    self._say(answer)
+                    continue
+                to.append(address)
             elif verb.upper() == "DATA":
                 self._say("354 go on")
                 self._keep(to)

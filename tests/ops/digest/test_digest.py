@@ -275,6 +275,35 @@ def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Setti
     assert len(postbox.to("finance@example.com")) == 1
 
 
+@pytest.mark.parametrize("answer", ["450 greylisted, come again later", "421 too busy", ""])
+def test_a_mail_that_the_server_takes_later_goes_later(
+    state: State, settings: Settings, postbox: Postbox, answer: str
+) -> None:
+    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: NOW)
+    postbox.busy["finance@example.com"] = answer
+    daily.after(FACTS.measured)
+    assert postbox.to("finance@example.com") == []
+    postbox.busy.clear()
+    for _ in range(3):
+        daily.after(FACTS.measured)
+    assert sorted(str(each["X-Envelope-To"]) for each in postbox.mail) == [
+        "ann@example.com",
+        "finance@example.com",
+        "sales@example.com",
+    ], "each once"
+
+
+def test_a_mail_that_the_server_never_takes_is_not_tried_all_morning(
+    state: State, settings: Settings, postbox: Postbox
+) -> None:
+    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: NOW)
+    postbox.refuses = True
+    daily.after(FACTS.measured)
+    postbox.refuses = False
+    daily.after(FACTS.measured)
+    assert postbox.mail == []
+
+
 def test_what_the_mail_server_can_not_do_is_said(settings: Settings, tmp_path: Path) -> None:
     login = {"mail_user": "sorbus", "mail_password": SecretStr("a secret")}
     for update, why in (
