@@ -185,7 +185,12 @@ def discard(
         typer.confirm(f"{count} letters will be discarded, for good. Go on?", abort=True, err=True)
     with progress("discarding", count) as told:
         done = desk.discard(wanted, person(who), reason, progress=told)
-    typer.echo(json.dumps({"discarded": done}) if as_json else f"{done} discarded")
+    if as_json:
+        typer.echo(json.dumps({"discarded": done.count, "on_their_way": done.on_their_way}))
+        return
+    typer.echo(f"{done.count} discarded")
+    if done.on_their_way:
+        typer.echo(f"{done.on_their_way} left: on their way back to their flow; discard them if they are refused again")
 
 
 def assign(

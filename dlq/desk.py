@@ -26,7 +26,7 @@ from sorbus.dlq.requeue import Sender, mark, send_marked
 from sorbus.dlq.review import Decoded, decode
 from sorbus.dlq.shown import masked_letter
 from sorbus.dlq.statements import statement
-from sorbus.dlq.store import UNSETTLED, Group, Letter, LetterFilter, Letters, Spot, select, select_named
+from sorbus.dlq.store import UNSETTLED, Group, Letter, LetterFilter, Letters, LetterState, Spot, select, select_named
 from sorbus.errors import SorbusError
 from sorbus.map.load import LoadedMap
 from sorbus.postgres.connection import Connection
@@ -49,6 +49,14 @@ class Requeued:
 
     ids: tuple[str, ...]
     reread: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """How many letters were closed, and how many were left because they are on their way back to their flow."""
+
+    count: int
+    on_their_way: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ class LetterDesk:
 
     def form(self, id: str, *, hide: bool) -> Form:
         """The edit form of an open letter's record; `hide`: personal values masked. SorbusError if it has none."""
-        return form_of(self._open(id), self.loaded, self.book, hide=hide)
+        return form_of(self._editable(id), self.loaded, self.book, hide=hide)
 
     def edit(self, id: str, texts: Mapping[str, str], who: str, *, hide: bool = False) -> list[FieldError]:
         """Changes a letter's record and sends it back; what is wrong with the texts, and then nothing has happened.
@@ -159,7 +167,7 @@ class LetterDesk:
         `texts` by path as `Form` has them; `hide`: they come from a form that masked personal values. The owner's
         record is as it was, and overwrites this with its next change.
         """
-        letter = self._open(id)
+        letter = self._editable(id)
         parsed = form_of(letter, self.loaded, self.book, hide=hide).parse(texts)
         if parsed.errors:
             return list(parsed.errors)
@@ -174,20 +182,25 @@ class LetterDesk:
                 "who": who,
                 "fields": list(parsed.changed),
                 "frame": frame,
-                "unsettled": list(UNSETTLED),
+                "before": letter.dead.value,
             }
             if not connection.execute(statement("edit").encode(), values).rowcount:
-                raise _unknown(id)
+                raise SorbusError(f"{id} has changed meanwhile, so nothing was sent: look at it again, then edit it")
             self._note(connection, "edit", letter, who, details={"fields": list(parsed.changed)})
         self._send([replace(letter, dead=replace(letter.dead, value=frame))], None)
         return []
 
-    def discard(self, chosen: Chosen, who: str, reason: str, *, progress: Progress | None = None) -> int:
-        """Closes letters whose records need not arrive; the record's next change is delivered all the same."""
+    def discard(self, chosen: Chosen, who: str, reason: str, *, progress: Progress | None = None) -> Discarded:
+        """Closes letters whose records need not arrive; the record's next change is delivered all the same.
+
+        What is on its way back is left: its copy is delivered whatever the letter says.
+        """
         if not reason.strip():
             raise SorbusError("say why the letters may be discarded; the reason is kept in the audit trail")
-        count = 0
-        for letters in self._deed("discard", chosen, who, reason, _nothing, CHUNK):
+        self.index.catch_up()
+        whole = self.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(set(chosen))
+        waiting, count = self._waiting(chosen), 0
+        for letters in self._deed("discard", waiting, who, reason, _nothing, CHUNK, states=("open",)):
             for data_type in {letter.dead.data_type for letter in letters}:
                 keys = [letter.key for letter in letters if letter.dead.data_type == data_type]
                 self._sender.close(self._names.dead_letters(data_type), keys, "discarded")
@@ -195,7 +208,19 @@ class LetterDesk:
             if progress is not None:
                 progress(len(letters))
         self.index.catch_up()
-        return count
+        return Discarded(count, max(0, whole - count))
+
+    def _waiting(self, chosen: Chosen) -> Chosen:
+        """Those that wait for a person. SorbusError if one that is named is closed or unknown."""
+        if isinstance(chosen, LetterFilter):
+            if chosen.state in ("requeueing", "requeued"):
+                return ()
+            return replace(chosen, state="open") if chosen.state in ("unsettled", "unsent") else chosen
+        found = {letter.id: letter for letter in self.letters.named(list(chosen))}
+        for id in chosen:
+            if id not in found or not found[id].is_unsettled:
+                raise _unknown(id, found.get(id))
+        return [id for id, letter in found.items() if letter.state == "open"]
 
     def assign(self, chosen: Chosen, person: str, who: str) -> int:
         """Gives letters to somebody; to nobody if `person` is empty."""
@@ -226,6 +251,16 @@ class LetterDesk:
     def _send(self, letters: Sequence[Letter], progress: Progress | None) -> None:
         send_marked(self._sender, self._state, [letter.dead for letter in letters], progress)
 
+    def _editable(self, id: str) -> Letter:
+        """A letter that waits: a second edit would have the version of the first, and be taken for it."""
+        found = self._open(id)
+        if found.state != "open":
+            raise SorbusError(
+                f"{id} is on its way back to its flow, so it can't be edited now: wait until it has landed or was"
+                f" refused again; if its flow runs and neither comes, send it once more: sorbus dlq requeue {id}"
+            )
+        return found
+
     def _open(self, id: str) -> Letter:
         self.index.catch_up()
         found = self.letters.get(id)
@@ -242,11 +277,12 @@ class LetterDesk:
         step: Step,
         size: int,
         details: Mapping[str, JsonValue] | None = None,
+        states: Sequence[LetterState] = UNSETTLED,
     ) -> Iterator[list[Letter]]:
         """The chosen letters, chunk by chunk, each noted and changed by `step` in one transaction."""
         self.index.catch_up()
         whole: int | None = None
-        for connection, letters, count in self._chunks(chosen, size):
+        for connection, letters, count in self._chunks(chosen, size, states):
             if count == 1:
                 self._note(connection, action, letters[0], who, reason, details)
             else:
@@ -260,7 +296,9 @@ class LetterDesk:
             connection.commit()
             yield letters
 
-    def _chunks(self, chosen: Chosen, size: int) -> Iterator[tuple[Connection, list[Letter], int]]:
+    def _chunks(
+        self, chosen: Chosen, size: int, states: Sequence[LetterState]
+    ) -> Iterator[tuple[Connection, list[Letter], int]]:
         """Locked letters with the transaction that holds them, and how many there are in all."""
         if not isinstance(chosen, LetterFilter):
             ids = list(dict.fromkeys(chosen))
@@ -271,7 +309,7 @@ class LetterDesk:
             for at in range(0, len(ids), size):
                 with self._state.connection() as connection:
                     found = select_named(connection, ids[at : at + size], lock=True)
-                    if still := [letter for letter in found if letter.is_unsettled]:
+                    if still := [letter for letter in found if letter.state in states]:
                         yield connection, still, len(ids)
             return
         count, until = self.letters.count(chosen), self.letters.last(chosen)

@@ -111,7 +111,7 @@ class LetterIndex:
         count = self._read([TopicPartition(*spot, known[spot].next) for spot in behind], progress) if behind else 0
         for spot in parts.keys() - set(behind):
             if datetime.now(UTC) - known[spot].read_at > _TOUCH:
-                self._move(spot, known[spot].next)
+                self._move(spot, known[spot].next, known[spot].next)
         for topic in self._topics:
             since = [found for spot in parts if spot[0] == topic and (found := known[spot].rebuilding_since)]
             if since:
@@ -119,17 +119,20 @@ class LetterIndex:
         return count
 
     def _read(self, starts: Sequence[TopicPartition], progress: Progress | None) -> int:
-        count, ends = 0, dict[Part, int]()
+        count, ends, reached = 0, dict[Part, int](), dict[Part, int]()
         # One partition after the other: a batch has one position.
         for start in starts:
+            spot = start.topic, start.partition
+            reached[spot] = start.offset
             arriving = read_to_end(self._consumer, [start], ends=ends)
             while messages := list(islice(arriving, BATCH)):
                 self._apply(messages)
+                reached[spot] = offset_of(messages[-1]) + 1
                 count += len(messages)
                 if progress is not None:
                     progress(len(messages))
         for spot, end in ends.items():
-            self._move(spot, end)
+            self._move(spot, reached[spot], end)
         return count
 
     def _apply(self, messages: Sequence[Message]) -> None:
@@ -154,11 +157,11 @@ class LetterIndex:
             if offset_of(messages[-1]) >= at:
                 _set(connection, spot, offset_of(messages[-1]) + 1)
 
-    def _move(self, spot: Part, next: int) -> None:
-        """Past what is no message, or only to say that somebody has looked."""
+    def _move(self, spot: Part, reached: int, next: int) -> None:
+        """Past what is no message, or only to say that somebody has looked; not where others read what we `reached`."""
         with self._state.connection() as connection:
             at, _ = _lock(connection, spot)
-            if at is None:
+            if at is None or at < reached:
                 raise _Moved
             _set(connection, spot, max(at, next))
 

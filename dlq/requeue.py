@@ -21,9 +21,10 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 
 
-def mark(connection: Connection, letters: Iterable[DeadLetter]) -> None:
-    """Notes that letters are about to be sent back, in the transaction of whoever wants it."""
-    connection.execute(statement("mark").encode(), {"ids": [letter.id for letter in letters]})
+def mark(connection: Connection, letters: Iterable[DeadLetter]) -> set[str]:
+    """Notes that letters are about to be sent back, in the transaction of whoever wants it; ids of those not closed."""
+    rows = connection.execute(statement("mark").encode(), {"ids": [letter.id for letter in letters]}).fetchall()
+    return {str(id) for (id,) in rows}
 
 
 def send_marked(
@@ -35,11 +36,11 @@ def send_marked(
 
 
 def send_back(sender: Sender, state: State, letters: Sequence[DeadLetter]) -> None:
-    """Sends letters back, whether they are in the index or not. TransientError."""
+    """Sends back those of the index's letters that nobody has closed meanwhile. TransientError."""
     if letters:
         with state.connection() as connection:
-            mark(connection, letters)
-        send_marked(sender, state, letters)
+            marked = mark(connection, letters)
+        send_marked(sender, state, [letter for letter in letters if letter.id in marked])
 
 
 class Sender:

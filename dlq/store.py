@@ -22,7 +22,7 @@ STATES = (
     *("closed", "landed", "superseded", "discarded", "all"),
 )
 """What a filter may ask for, by name."""
-UNSETTLED = ("open", "requeueing", "requeued")
+UNSETTLED: tuple[LetterState, ...] = ("open", "requeueing", "requeued")
 """A letter that isn't closed: it waits for a person, or is on its way back to its flow."""
 _SETS = {"unsettled": UNSETTLED, "unsent": ("open", "requeueing")}
 """"unsent": not known to be on their way back."""

@@ -1,6 +1,7 @@
 with kept as (
     insert into letter_edit (id, who, fields, frame)
-    select id, %(who)s, %(fields)s, frame from letter where id = %(id)s and state = any(%(unsettled)s)
+    select id, %(who)s, %(fields)s, frame from letter
+    where id = %(id)s and state = 'open' and frame is not distinct from %(before)s::bytea
     returning id
 )
 update letter set frame = %(frame)s, state = 'requeueing', state_at = clock_timestamp()

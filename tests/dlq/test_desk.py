@@ -9,7 +9,8 @@ import pytest
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.desk import LetterDesk
+from sorbus.dlq.desk import Discarded, LetterDesk
+from sorbus.dlq.requeue import send_back
 from sorbus.dlq.store import LetterFilter
 from sorbus.errors import SorbusError, TransientError
 from sorbus.state.database import State
@@ -153,11 +154,34 @@ def test_a_discarded_letter_is_closed_and_its_reason_is_kept(line: Line, desk: L
     first, second = refuse(line, "g1", "g2")
     with pytest.raises(SorbusError, match="say why"):
         desk.discard([first.id], "Ada", " ")
-    assert desk.discard([first.id], "Ada", "a test") == 1
+    assert desk.discard([first.id], "Ada", "a test") == Discarded(1, 0)
     assert [letter.id for letter in line.letters()] == [second.id], "the topic says so too"
     assert state_of(desk, first.id) == "discarded"
     (entry,) = AuditTrail(state).page()
     assert (entry.action, entry.reason) == ("discard", "a test")
+
+
+def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, desk: LetterDesk) -> None:
+    first, second = refuse(line, "g1", "g2")
+    assert desk.edit(first.id, {"name": "mended"}, "Ada") == []
+    with pytest.raises(SorbusError, match="on its way"):
+        desk.edit(first.id, {"name": "better"}, "Bo")
+    assert desk.discard([first.id, second.id], "Bo", "a test") == Discarded(1, 1)
+    assert desk.discard(LetterFilter(state="requeued"), "Bo", "a test") == Discarded(0, 1)
+    assert (state_of(desk, first.id), state_of(desk, second.id)) == ("requeued", "discarded")
+    with line.consuming():
+        line.until({"g1": "mended"})
+        eventually(lambda: state_of(desk, first.id) == "landed", "the closed letter")
+
+
+def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, desk: LetterDesk, state: State) -> None:
+    closed, left = post.letter(1), post.letter(2)
+    post.write([closed, left])
+    desk.index.catch_up()
+    post.close(closed, "superseded", by=9)
+    desk.index.catch_up()
+    send_back(desk._sender, state, [closed, left])
+    assert (state_of(desk, closed.id), state_of(desk, left.id)) == ("superseded", "requeued")
 
 
 def test_many_are_one_entry_with_a_part_for_each(
@@ -168,8 +192,8 @@ def test_many_are_one_entry_with_a_part_for_each(
     odd = LetterFilter(reason="R1")
     assert desk.assign(odd, "Bo", "Ada") == 20
     assert desk.letters.count(LetterFilter(assigned_to="Bo")) == 20
-    assert len(desk.requeue(odd, "Ada").ids) == 20
-    assert desk.discard(LetterFilter(state="requeued"), "Ada", "old") == 20
+    assert len(desk.requeue(LetterFilter(reason="R0"), "Ada").ids) == 20
+    assert desk.discard(ALL, "Ada", "old") == Discarded(20, 20)
     desk.assign([post.letter(2).id], "", "Ada")
     told = [(entry.action, entry.subject_kind, entry.details.get("count")) for entry in AuditTrail(state).page()]
     assert told == [
@@ -179,7 +203,7 @@ def test_many_are_one_entry_with_a_part_for_each(
         ("assign", "letters", 20),
     ]
     parts = AuditTrail(state).page(filter=AuditFilter(subject=post.letter(1).id))
-    assert [entry.action for entry in parts] == ["discard", "requeue", "assign"]
+    assert [entry.action for entry in parts] == ["discard", "assign"]
 
 
 def test_a_rate_is_kept(post: Post, desk: LetterDesk) -> None:

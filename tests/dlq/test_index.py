@@ -159,6 +159,30 @@ def test_many_may_read_at_once(post: Post, state: State, monkeypatch: pytest.Mon
     assert sorted(lives(state).values()) == ["landed"] * 500 + ["open"] * 500
 
 
+def test_what_somebody_begins_to_read_again_while_we_read_is_read_to_its_end(
+    post: Post, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = [post.letter(number) for number in range(1, 21)]
+    post.write(letters)
+    other, begun = post.index(), list[int]()
+
+    def die(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(other, "catch_up", die)
+
+    def begin_again(count: int) -> None:
+        if not begun:
+            begun.append(count)
+            with pytest.raises(KeyboardInterrupt):
+                other.rebuild()
+
+    post.index().catch_up(begin_again)
+    post.index().catch_up()
+    assert begun
+    assert lives(state) == {f"g{number}": "open" for number in range(1, 21)}
+
+
 def test_groups_and_pages_tell_the_same_as_a_count_by_hand(line: Line, post: Post, state: State) -> None:
     letters = [post.letter(number, reason=f"R{number % 3}") for number in range(1, 101)]
     post.write(letters)

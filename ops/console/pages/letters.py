@@ -114,7 +114,13 @@ def act(request: Request) -> Response:
             rows = f"; {again} of them are rows that their sources are asked for again" if again else ""
             return f"{_letters(len(sent.ids))} sent back{rows}."
         if action == "discard":
-            return f"{_letters(desk.discard(chosen, who, reason, progress=told))} discarded."
+            gone = desk.discard(chosen, who, reason, progress=told)
+            left = (
+                f"; {gone.on_their_way} left, since they are on their way back to their flow"
+                if gone.on_their_way
+                else ""
+            )
+            return f"{_letters(gone.count)} discarded{left}."
         if action == "assign":
             given = _letters(desk.assign(chosen, person, who))
             return f"{given} given to {person}." if person else f"{given} given to nobody."
