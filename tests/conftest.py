@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
@@ -21,6 +22,10 @@ from tests.api.faulty import Faulty, serving
 _FOLDER = "SORBUS_TEST_STACK"
 _run = ExitStack()
 Report = Callable[[str], None]
+
+# How long one example takes says more of who else uses the machine than of the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
