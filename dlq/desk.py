@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 from pydantic import JsonValue
@@ -161,13 +162,18 @@ class LetterDesk:
         """The edit form of an open letter's record; `hide`: personal values masked. SorbusError if it has none."""
         return form_of(self._editable(id), self.loaded, self.book, hide=hide)
 
-    def edit(self, id: str, texts: Mapping[str, str], who: str, *, hide: bool = False) -> list[FieldError]:
+    def edit(
+        self, id: str, texts: Mapping[str, str], who: str, *, hide: bool = False, seen: datetime | None = None
+    ) -> list[FieldError]:
         """Changes a letter's record and sends it back; what is wrong with the texts, and then nothing has happened.
 
-        `texts` by path as `Form` has them; `hide`: they come from a form that masked personal values. The owner's
+        `texts` by path as `Form` has them; `hide`: they come from a form that masked personal values; `seen`: the
+        letter's `state_at` when the form was made, so that what somebody else did since isn't undone. The owner's
         record is as it was, and overwrites this with its next change.
         """
         letter = self._editable(id)
+        if seen is not None and seen != letter.state_at:
+            raise _changed(id)
         parsed = form_of(letter, self.loaded, self.book, hide=hide).parse(texts)
         if parsed.errors:
             return list(parsed.errors)
@@ -185,7 +191,7 @@ class LetterDesk:
                 "before": letter.dead.value,
             }
             if not connection.execute(statement("edit").encode(), values).rowcount:
-                raise SorbusError(f"{id} has changed meanwhile, so nothing was sent: look at it again, then edit it")
+                raise _changed(id)
             self._note(connection, "edit", letter, who, details={"fields": list(parsed.changed)})
         self._send([replace(letter, dead=replace(letter.dead, value=frame))], None)
         return []
@@ -254,7 +260,7 @@ class LetterDesk:
     def _editable(self, id: str) -> Letter:
         """A letter that waits: a second edit would have the version of the first, and be taken for it."""
         found = self._open(id)
-        if found.state != "open":
+        if found.state != "open" and found.dead.flow:  # a source's can't be edited at all, and says why
             raise SorbusError(
                 f"{id} is on its way back to its flow, so it can't be edited now: wait until it has landed or was"
                 f" refused again; if its flow runs and neither comes, send it once more: sorbus dlq requeue {id}"
@@ -352,6 +358,10 @@ def _unsent(filter: LetterFilter) -> LetterFilter:
 def _nothing(connection: Connection, letters: Sequence[Letter]) -> None:
     """Of a deed that only Kafka is told of."""
     del connection, letters
+
+
+def _changed(id: str) -> SorbusError:
+    return SorbusError(f"{id} has changed meanwhile, so nothing was sent: look at it again, then edit it")
 
 
 def _unknown(id: str, closed: Letter | None = None) -> SorbusError:

@@ -19,7 +19,7 @@ from sorbus.map.explained import explain_delivery
 from sorbus.map.load import LoadedMap
 from sorbus.mapping.places import RECORD
 from sorbus.privacy.mask import masked
-from sorbus.privacy.preview import masked_preview
+from sorbus.privacy.preview import masked_fault, masked_preview
 from sorbus.waiting.complete import consumer_of
 from sorbus.waiting.events import message_of
 from sorbus.waiting.room import Event
@@ -119,11 +119,13 @@ def _foreseen(letter: Letter, flow: BoundFlow, target: Consumer, book: SchemaBoo
     assert isinstance(target, Previews)
     try:
         delivery = _delivery(letter, book)
-        shown = target.preview(delivery)
-    except PermanentError as error:
+    except PermanentError as error:  # of bytes that say nothing: it quotes none of them
         return Foreseen(letter, "refuse", str(error))
+    try:
+        shown = target.preview(delivery)
     except SorbusError as error:
-        return Foreseen(letter, "unknown", str(error))
+        told = masked_fault(error, flow, delivery) if hide else error
+        return Foreseen(letter, "refuse" if isinstance(error, PermanentError) else "unknown", str(told))
     return Foreseen(letter, *(masked_preview(shown, flow, delivery) if hide else shown))
 
 

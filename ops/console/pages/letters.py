@@ -139,9 +139,11 @@ def act(request: Request) -> Response:
 @needs(Role.operator)
 def edit(request: Request) -> Response:
     """The edit form; personal values masked."""
-    id = request.query_params.get("id", "")
-    form = _desk(request).form(id, hide=True)
-    return render(request, "letter_edit.html", id=id, fields=form.fields, errors={}, sent={})
+    desk, id = _desk(request), request.query_params.get("id", "")
+    found = desk.letters.get(id)
+    form = desk.form(id, hide=True)
+    seen = found.state_at.isoformat() if found else ""
+    return render(request, "letter_edit.html", id=id, seen=seen, fields=form.fields, errors={}, sent={})
 
 
 @needs(Role.operator)
@@ -150,7 +152,8 @@ def save(request: Request) -> Response:
     desk, form = _desk(request), form_of(request)
     id = str(form.get("id", ""))
     texts = {name.removeprefix("f:"): str(value) for name, value in form.items() if name.startswith("f:")}
-    wrong = desk.edit(id, texts, person_of(request).name, hide=True)
+    seen = str(form.get("seen", ""))
+    wrong = desk.edit(id, texts, person_of(request).name, hide=True, seen=_moment(seen))
     if not wrong:
         said = "Edited and sent back. Its owner has the old values still: have them mended there too."
         return done(request, f"/letter?{urlencode({'id': id})}", said)
@@ -161,10 +164,20 @@ def save(request: Request) -> Response:
         "letter_edit.html",
         status=HTTPStatus.UNPROCESSABLE_ENTITY,
         id=id,
+        seen=seen,
         fields=fields,
         errors=errors,
         sent=texts,
     )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, "the form doesn't say which state of the letter it shows"
+        ) from error
 
 
 def _one(request: Request, id: str, *, show_personal: bool) -> Response:

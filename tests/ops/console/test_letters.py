@@ -109,12 +109,17 @@ def test_one_letter_is_looked_at_edited_and_lands(line: Line, visitor: Visitor, 
     edit = f"/letter/edit?id={quote(letter.id)}"
     form = visitor.get(edit).text
     assert f'name="f:name" value="{LONG}"' in form
-    wrong = visitor.post("/letter/edit", {"id": letter.id, "f:name": "", "f:lines[0].sku": "S1"}, form=edit)
+    (seen,) = re.findall(r'name="seen" value="([^"]+)"', form)
+    about = {"id": letter.id, "seen": seen}
+    wrong = visitor.post("/letter/edit", {**about, "f:name": "", "f:lines[0].sku": "S1"}, form=edit)
     assert wrong.status_code == 422
     assert "must have a value" in wrong.text
     assert 'aria-invalid="true"' in wrong.text
     assert 'value="S1"' in wrong.text, "what was typed is still there"
-    saved = visitor.post("/letter/edit", {"id": letter.id, "f:name": "mended"}, form=edit)
+    stale = visitor.post("/letter/edit", {**about, "seen": "2026-01-01T00:00:00+00:00", "f:name": "x"}, form=edit)
+    assert stale.status_code == 409
+    assert "has changed meanwhile" in stale.text
+    saved = visitor.post("/letter/edit", {**about, "f:name": "mended"}, form=edit)
     assert saved.status_code == 303
     with line.consuming():
         line.until({"g1": "mended"})
