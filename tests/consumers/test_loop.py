@@ -189,7 +189,10 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize(("change", "mend"), CHANGED.values(), ids=CHANGED)
+@pytest.mark.parametrize(
+    ("change", "mend"),
+    [pytest.param(*case, id=id, marks=() if "column" in id else pytest.mark.slow) for id, case in CHANGED.items()],
+)
 def test_a_target_whose_tables_are_not_as_they_were_pauses_the_flow_and_makes_no_letters(
     line: Line, change: str, mend: str
 ) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.consumers.line import FLOW, Line, down, eventually, named
 
 
@@ -50,6 +52,7 @@ def test_while_the_target_does_not_answer(line: Line) -> None:
             caller.close()
 
 
+@pytest.mark.slow
 def test_while_the_target_has_frozen_in_the_middle(line: Line) -> None:
     line.publish([("g1", 1, named("x"))])
     with line.process() as process:

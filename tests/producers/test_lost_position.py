@@ -128,7 +128,10 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize(("statement", "words"), WITHOUT.values(), ids=WITHOUT)
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [pytest.param(*case, id=id, marks=() if "the" in id else pytest.mark.slow) for id, case in WITHOUT.items()],
+)
 def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_copied_again(
     make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, statement: str, words: str
 ) -> None:

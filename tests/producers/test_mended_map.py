@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Shop
 
@@ -45,6 +47,7 @@ def test_a_new_rule_is_applied_to_every_record_at_the_next_start_and_to_no_other
     assert len(items.events) in (20 + 19 + 1, 20 + 19 + 2), "deleted by the sweep, and by the stream if that was first"
 
 
+@pytest.mark.slow
 def test_a_killed_new_copy_for_a_new_rule_is_finished_with_it(make_shop: MakeShop) -> None:
     shop = make_shop(TABLES + "; insert into items select n, 'item ' || n, 'red', '' from generate_series(21, 30000) n")
     describe(shop, ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Shop
@@ -66,6 +67,7 @@ def test_columns_that_the_server_computes_are_there_in_the_stream_too(make_shop:
         )
 
 
+@pytest.mark.slow
 def test_columns_that_the_publication_does_not_list_are_there_in_the_stream_too(make_shop: MakeShop) -> None:
     shop = make_shop("create table items (id int primary key, name text); insert into items values (1, 'one')")
     shop.describe({"item": (ITEM, {"table": "items"})})
@@ -78,6 +80,7 @@ def test_columns_that_the_publication_does_not_list_are_there_in_the_stream_too(
         tape.wait_for({"1": item(1, "eins"), "2": item(2, "two")})
 
 
+@pytest.mark.slow
 def test_names_that_must_be_quoted(make_shop: MakeShop) -> None:
     table = '"Our Shop"."Items ""x"""'
     shop = make_shop(
@@ -94,6 +97,7 @@ def test_names_that_must_be_quoted(make_shop: MakeShop) -> None:
         tape.wait_for({"1": item(1, "eins")})
 
 
+@pytest.mark.slow
 def test_what_is_rolled_back_to_a_savepoint_never_comes(make_shop: MakeShop) -> None:
     shop = make_shop("create table items (id int primary key, name text); insert into items values (1, 'one')")
     shop.describe({"item": (ITEM, {"table": "items"})})

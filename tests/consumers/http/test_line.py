@@ -201,6 +201,7 @@ def test_a_rate_limit_is_no_trouble(make_http_line: Callable[..., HttpLine]) -> 
     assert line.letters() == []
 
 
+@pytest.mark.slow
 def test_sigterm_stops_within_ten_seconds_while_the_application_does_not_answer(
     make_http_line: Callable[..., HttpLine],
 ) -> None:
