@@ -51,7 +51,7 @@ chaos: setup tools  ## Everything slow: kill, cut off and flood running companie
 	@$(RUN)/pytest -m slow $(TESTS)
 
 test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)
-	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py $(TESTS)
+	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py tests/acceptance/test_northwind_to_xero.py $(TESTS)
 
 test-containers: setup  ## Build the image and run a company in containers (needs a Docker Engine; minutes)
 	@$(RUN)/pytest -m real tests/acceptance/test_containers.py

@@ -65,8 +65,11 @@ def stripe_mock(folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def prism(folder: Path, spec: Path) -> Iterator[Running]:
-    """Stoplight Prism by a vendor's OpenAPI file: an answer 4xx to whatever breaks it. `folder` gets its log."""
+def prism(folder: Path, spec: Path, upstream: str = "") -> Iterator[Running]:
+    """Stoplight Prism by a vendor's OpenAPI file: an answer 4xx to whatever breaks it. `folder` gets its log.
+
+    With `upstream` what doesn't break it goes on to there, and the answers are held to the file as well.
+    """
     if not spec.is_file():
         pytest.skip(f"{spec} is not there: the vendors' OpenAPI files lie beside the checkout")
     home = CACHE / "prism"
@@ -78,9 +81,10 @@ def prism(folder: Path, spec: Path) -> Iterator[Running]:
             command = ["npm", "install", "--no-fund", "--no-audit", "--silent", "--prefix", str(home)]
             subprocess.run([*command, "@stoplight/prism-cli"], check=True, timeout=_FIRST_START)
     port = free_port()
+    way = ["proxy", str(spec), upstream] if upstream else ["mock", str(spec)]
     with (folder / "prism.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(program), "mock", "-h", "127.0.0.1", "-p", str(port), "--errors", str(spec)],
+            [str(program), *way, "-h", "127.0.0.1", "-p", str(port), "--errors"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -98,6 +98,9 @@ def test_what_is_not_plain_is_left_to_phonenumbers(value: str) -> None:
         ('value | phone_text("national", record.country)', "SE", "0921-12 34 65", "0921-12 34 65"),
         ("value | phone_text(region=record.country)", "Germany", "030-0074321", "+49 30 0074321"),
         ("value | phone_extension(record.country)", "Germany", "030-0074321 ext. 12", "12"),
+        ('value | phone(record.country, unknown="pass")', "France", "40.67.88.88", "40.67.88.88"),
+        ('value | postcode(record.country, unknown="pass")', "UK", "WX1 6LT", "WX1 6LT"),
+        ('value | postcode(record.country, unknown="pass")', "UK", "ec25nt", "EC2 5NT"),
         ('value | phone("United Kingdom")', None, "(171) 555-7788", "+441715557788"),
     ],
 )
@@ -106,7 +109,7 @@ def test_the_region_may_come_from_the_record(rule: str, country: str | None, num
 
 
 def test_a_region_that_is_none_is_refused_when_the_rule_is_read_or_when_the_record_comes() -> None:
-    for wrong in ('"XX"', '"Atlantis"', "5"):
+    for wrong in ('"XX"', '"Atlantis"', "5", '"DE", unknown="drop"'):
         with pytest.raises(RuleError, match="phone"):
             compile_rule(f"value | phone({wrong})", lookups={})
     rule = compile_rule("value | phone(record.country)", lookups={})

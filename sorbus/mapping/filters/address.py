@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.code import country as country_code
-from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.filters.registry import check_unknown, rule_filter
 from sorbus.mapping.kinds import TEXT
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def _check_part(part: str) -> None:
 
 
 Country = Annotated[object, _check_country]
+Unknown = Annotated[str, check_unknown]
 PartName = Annotated[str, _check_part]
 
 
@@ -47,13 +48,14 @@ def country_name(value: str, locale: str = "en") -> str:
 
 
 @rule_filter(takes=TEXT, gives="string")
-def postcode(value: str, country: Country) -> str:
+def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
     """A postal code as its country writes it, checked: `"sw1a1aa" | postcode("GB")` is SW1A 1AA.
 
-    `country` is a code or name, or an expression that gives one: `value | postcode(record.country)`.
+    `country` is a code or name, or an expression that gives one: `value | postcode(record.country)`. What can't be a
+    postal code there is refused; `unknown="pass"` lets it through as it is.
     """
     code = _country(country)
-    rules = _rules(code)
+    rules, given = _rules(code), value
     value = _WITH_COUNTRY.sub("", value.strip().upper())
     plain = "".join(value.split())
     if not plain:
@@ -61,6 +63,8 @@ def postcode(value: str, country: Country) -> str:
     for written in (" ".join(value.split()), plain, *_spaced(plain, rules)):
         if all(pattern.fullmatch(written) for pattern in rules.postal_code_matchers):
             return next((form for form in _spaced(plain, rules) if _like_example(form, rules)), written)
+    if unknown == "pass":
+        return given
     examples = ", ".join(str(example) for example in rules.postal_code_examples[:2])
     raise ValueError(f"{shown(value)} is no postal code of {code}" + (f", such as {examples}" if examples else ""))
 

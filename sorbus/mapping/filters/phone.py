@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.code import country as country_code
-from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.filters.registry import check_unknown, rule_filter
 from sorbus.mapping.kinds import TEXT
 
 if TYPE_CHECKING:
@@ -31,22 +31,28 @@ def _check_style(style: str) -> None:
 
 
 Region = Annotated[object, _check_region]
+Unknown = Annotated[str, check_unknown]
 Style = Annotated[str, _check_style]
 
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
-def phone(value: str, region: Region = "") -> str:
+def phone(value: str, region: Region = "", unknown: Unknown = "fail") -> str:
     """A telephone number in E.164: `"020 7946 0018" | phone("GB")` is +442079460018.
 
     `region` is where numbers without a country code are: a country's code or name, or an expression that gives one:
     `value | phone(record.country)`. An extension is left out (`phone_extension` gives it). A number that can't be one
-    in its country is refused.
+    in its country is refused; `unknown="pass"` lets it through as it is.
     """
     where = _region(region)
     plain: PlainNumber | None = _numbering().plain_number(value, where)
     if plain is not None:
         return f"+{plain[0]}{plain[1]}"
-    return _formatted(value, "e164", where)
+    try:
+        return _formatted(value, "e164", where)
+    except ValueError:
+        if unknown == "pass":
+            return value
+        raise
 
 
 @rule_filter(takes=TEXT, gives="string")

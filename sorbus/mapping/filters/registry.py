@@ -59,6 +59,12 @@ class Filter:
 FILTERS: dict[str, Filter] = {}
 
 
+def check_unknown(unknown: str) -> None:
+    """What becomes of a value that a filter doesn't know: "fail" or "pass"."""
+    if unknown not in ("fail", "pass"):
+        raise ValueError(f'unknown="{unknown}" is neither "fail" nor "pass"')
+
+
 def rule_filter(
     *,
     takes: Collection[Kind] = (),
