@@ -115,3 +115,70 @@ def test_a_postal_code_made_plain_stays_as_it_is() -> None:
         country, rule, _, expected, _ = map(str, case.values)
         if "| postcode(" in rule and not expected.startswith("!"):
             assert run(f'value | postcode("{country}")', expected) == expected
+
+
+KEPT = {
+    "trim": st.text(max_size=40),
+    "upper": st.text(max_size=40),
+    "lower": st.text(max_size=40),
+    "slug": st.text(max_size=40),
+    "truncate(7)": st.text(max_size=40),
+    "text": st.text(max_size=40) | st.integers() | AMOUNTS | st.dates(date(1000, 1, 1)),
+    "decimal": AMOUNTS.map(str),
+    "integer": st.integers(-(10**12), 10**12).map(str),
+    "round(1)": AMOUNTS,
+    "date": st.dates(date(1000, 1, 1)).map(date.isoformat),
+    "boolean": st.sampled_from(["Y", "yes", "1", "No", "false", "0", "on", "OFF"]),
+    "country": st.sampled_from(["Germany", "de", "UK", "United States", "Côte d'Ivoire", "JPN", "276"]),
+    "currency": st.sampled_from(["eur", "USD", "€", "Euro", "gbp"]),
+    "email": st.from_regex(r"\A[A-Za-z][A-Za-z0-9]{0,8}@[A-Z]?[a-z]{2,8}\.(com|DE|org)\Z"),
+    "url": st.from_regex(r"\A(https?://|HTTP://|)[a-z]{2,8}\.(com|DE)(:8080)?(/[a-z]{0,5})?\Z"),
+    "tax_number": st.sampled_from(["DE 136 695 976", "gb 980 7806 84", "FR 40 303265045", "ATU13585627"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", KEPT)
+def test_what_is_in_order_stays_as_it_is(rule: str) -> None:
+    taken = 0
+
+    @given(value=KEPT[rule])
+    def made_twice(value: object) -> None:
+        nonlocal taken
+        try:
+            once = run(f"value | {rule}", value)
+        except RuleError:
+            return
+        taken += 1
+        assert run(f"value | {rule}", once) == once
+
+    made_twice()
+    assert taken >= 1, "every value was refused, so nothing was shown"
+
+
+@given(day=st.dates(date(1000, 1, 1)), format=st.sampled_from(["%d.%m.%Y", "%Y%m%d", "%m/%d/%Y", "%d %B %Y"]))
+def test_a_date_written_in_a_format_is_read_back_by_it(day: date, format: str) -> None:
+    assert run(f'value | text("{format}") | date("{format}")', day) == day
+
+
+@given(
+    first=st.sampled_from(["Sarah", "Jean-Luc", "Ólafur", "Mary", "Yukiko", "Zoë", "Pedro"]),
+    last=st.sampled_from(["Smith", "van der Berg", "O'Neil", "García", "Żuk", "de la Cruz", "Müller-Lüdenscheidt"]),
+)
+def test_a_name_put_together_is_taken_apart_again(first: str, last: str) -> None:
+    whole = run("value | full_name(record.last)", first, {"last": last})
+    assert (run("value | first_name", whole), run("value | last_name", whole)) == (first, last)
+    assert run('value | name_part("given")', whole) == first
+
+
+@given(
+    street=st.sampled_from(["Obere Str. 57", "Hauptstraße 29", "Am Markt 3a"]),
+    city=st.sampled_from(["Berlin", "Bad Homburg", "Köln"]),
+    postcode=st.integers(1000, 99999).map("{:05}".format),
+    separator=st.sampled_from(["\n", ", "]),
+)
+def test_an_address_put_together_is_taken_apart_again(street: str, city: str, postcode: str, separator: str) -> None:
+    record = {"postcode": postcode, "city": city}
+    rule = f'value | address_text(record.postcode, record.city, "DE", separator={json.dumps(separator)})'
+    written = run(rule, street, record)
+    parts = {part: run(f'value | address_part("{part}", "DE")', written) for part in ("street", "city", "postcode")}
+    assert parts == {"street": street, **record}
