@@ -106,14 +106,15 @@ def test_consumers_on_the_older_and_the_newer_schema_are_both_right(
         with house.consuming("new"), house.producing("new"):
             house.execute("update people set name = 'Changed', mobile = 'm9' where id = 1")
             house.execute("insert into people values (3, 'Third', 'f3', 'm3')")
-            # What the older schema wrote has no mobile, what the newer wrote has no fax: both take their default.
+            # What the newer schema writes has no fax, and the older reader takes its default; with another mapping each
+            # record is read and written once more, the unchanged one too.
             house.wait(
                 "new",
                 "select name, mobile from people order by 1",
                 [("Changed", "m9"), ("Second", None), ("Third", "m3")],
             )
             house.wait(
-                "old", "select name, fax from people order by 1", [("Changed", None), ("Second", "f2"), ("Third", None)]
+                "old", "select name, fax from people order by 1", [("Changed", None), ("Second", None), ("Third", None)]
             )
             house.execute("delete from people where id = 2")
             house.wait("new", "select count(*) from people", [(2,)])
