@@ -125,8 +125,7 @@ def show(
     from sorbus.errors import SorbusError
 
     desk = desk_of(ctx)
-    desk.index.catch_up()
-    found = desk.letters.get(letter)
+    found = desk.find(letter)
     if found is None:
         raise SorbusError(f"no dead letter is called {letter!r}; see `sorbus dlq list`")
     opened = desk.look_at(found, person(""), show_personal=show_personal)

@@ -111,6 +111,11 @@ class LetterDesk:
         self.index.catch_up()
         return self.letters.count(_unsent(chosen))
 
+    def find(self, id: str) -> Letter | None:
+        """The letter with this id, also one that was written a moment ago."""
+        self.index.catch_up()
+        return self.letters.get(id)
+
     def look_at(self, letter: Letter, who: str, *, show_personal: bool) -> Opened:
         """All there is to say of a letter; its personal values masked, or, if they are shown, that written down."""
         decoded = decode(letter.dead, self.book) if letter.is_unsettled else Decoded(None, letter.version, None)
@@ -268,8 +273,7 @@ class LetterDesk:
         return found
 
     def _open(self, id: str) -> Letter:
-        self.index.catch_up()
-        found = self.letters.get(id)
+        found = self.find(id)
         if found is None or not found.is_unsettled:
             raise _unknown(id, found)
         return found

@@ -6,7 +6,6 @@ it waits for, and can be stopped.
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from sorbus.postgres.connection import Connection
+from sorbus.postgres.connection import Connection, is_readable
 
 _BAD = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
 
@@ -85,7 +84,7 @@ class Asked:
         """Waits for more from the server; None: however long."""
         if seconds is not None and seconds <= 0:
             return False
-        return bool(select.select([self._pg.socket], [], [], seconds)[0])
+        return is_readable(self._pg.socket, seconds)
 
     def _result(self) -> PGresult:
         """The next result; an error is raised when the connection can be asked again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 
 import psycopg
@@ -11,7 +10,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
 from sorbus.errors import LostPosition, TransientError
-from sorbus.postgres.connection import Connection
+from sorbus.postgres.connection import Connection, is_readable
 from sorbus.producers.postgres.pgoutput import lsn_text, status_update
 
 _STATUS_EVERY = 10.0
@@ -57,7 +56,7 @@ class ReplicationStream:
 
     def wait(self, seconds: float) -> bool:
         """Waits until something arrives, `seconds` at most."""
-        return bool(select.select([self._pg.socket], [], [], max(0.0, seconds))[0])
+        return is_readable(self._pg.socket, seconds)
 
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is safe: the server may forget it."""

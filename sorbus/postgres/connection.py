@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +42,13 @@ def connect(connection: PostgresConnection, application: str, *, autocommit: boo
     """Connects. TransientError when the server is out of reach, AuthError when it refuses us."""
     with postgres_errors(f"connecting for {application}"):
         return psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
+
+
+def is_readable(descriptor: int, seconds: float | None) -> bool:
+    """Waits until a socket has something to read, `seconds` at most; None: however long. Safe above descriptor 1023."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(None if seconds is None else max(0.0, seconds * 1000)))
 
 
 def is_transient(state: str | None) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import select
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -23,7 +22,7 @@ from pydantic import SecretStr
 
 from sorbus.connector import Step
 from sorbus.errors import SorbusError, TransientError
-from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, is_readable, postgres_errors
 from sorbus.settings import Settings
 
 LARGEST = 10
@@ -110,9 +109,7 @@ class State:
 
 def _check(connection: Connection) -> None:
     """Raises if an idle connection has ended: only then it has something to read. Costs no round trip."""
-    idle = select.poll()
-    idle.register(connection.fileno(), select.POLLIN)
-    if idle.poll(0):
+    if is_readable(connection.fileno(), 0):
         ConnectionPool.check_connection(connection)
 
 

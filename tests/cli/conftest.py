@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from sorbus.cli.app import application
+from tests.commands import type_command
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "company"
 
@@ -24,7 +24,7 @@ class Sorbus(Protocol):
 @pytest.fixture
 def sorbus() -> Sorbus:
     def run(*arguments: str | Path, input: str | None = None) -> Result:
-        return CliRunner().invoke(application(), [str(each) for each in arguments], input=input)
+        return type_command(*map(str, arguments), input=input)
 
     return run
 

@@ -7,10 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sorbus.cli.app import application
 from sorbus.cli.context import Context
+from tests.commands import type_command
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 ROW = {
@@ -23,7 +22,7 @@ ROW = {
 
 
 def sorbus(map: Path, *arguments: str) -> tuple[int, str]:
-    found = CliRunner().invoke(application(), ["--map", str(map), "map", *arguments])
+    found = type_command("--map", str(map), "map", *arguments)
     return found.exit_code, found.output
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 import pytest
-import structlog
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from sorbus.cli.app import application
+from tests.commands import type_command
 
 
 class Sorbus(Protocol):
@@ -20,17 +18,7 @@ class Sorbus(Protocol):
 
 @pytest.fixture
 def sorbus() -> Sorbus:
-    """Runs commands; the logging they configure is put back afterwards."""
-    root, runner = logging.getLogger(), CliRunner()
-    handlers, level = root.handlers[:], root.level
-
     def run(*words: str, **env: str) -> Result:
-        try:
-            return runner.invoke(application(), words, env=env)
-        finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
-            logging.captureWarnings(False)
-            structlog.reset_defaults()
+        return type_command(*words, env=env)
 
     return run

@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from sorbus.api.editor import json_schema
-from sorbus.cli.app import application
 from sorbus.state import State, migrate
 from tests.api.applications import Asked, Reply, answering, as_json
+from tests.commands import type_command
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "api.schema.json"
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(application(), ["api", *arguments])
+    result = type_command("api", *arguments)
     return result.exit_code, result.output
 
 
@@ -102,7 +101,7 @@ def test_a_record_is_shown_raw_and_canonical(tmp_path: Path, database: str, monk
 
         def tried(*more: str) -> tuple[int, str]:
             arguments = ["--map", str(tmp_path / "map.yaml"), "api", "try", "desk", "projects", *more]
-            result = CliRunner().invoke(application(), arguments)
+            result = type_command(*arguments)
             return result.exit_code, result.output
 
         code, output = tried("--id", "7", "--json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,9 +53,17 @@ class Typed:
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """Standard output; with errors if it failed as it should."""
+        done = self._done(words, status)
+        return done.stdout if status == 0 else done.output
+
+    def json(self, *words: str, status: int = 0) -> str:
+        """Standard output alone."""
+        return self._done((*words, "--json"), status).stdout
+
+    def _done(self, words: Sequence[str], status: int) -> Result:
         done: Result = self._sorbus(*words, **self._env)
         assert done.exit_code == status, f"{words} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
-        return done.stdout if status == 0 else done.output
+        return done
 
 
 @pytest.fixture

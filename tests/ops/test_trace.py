@@ -68,8 +68,7 @@ def test_all_that_happened_on_the_way_is_told_in_order(line: Line, state: State,
     event = Event(b"g1", 3, b"frame", [], line.topic, 0, 9)
     Room(state, FLOW, "gadget", "books").put([Held(event, "incomplete", [("note", "")], "it lacks note")], limit=60)
 
-    told = typed("trace", "gadget", "g1", "--json", status=1)
-    found = moments(told[told.index("{") :])
+    found = moments(typed.json("trace", "gadget", "g1", status=1))
     kinds = [one["kind"] for one in found]
     assert sorted(kinds) == sorted(
         ["event", "letter", "duplicate", "duplicate", "crosswalk", "crosswalk", "conflict", "conflict", "waiting"]

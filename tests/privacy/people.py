@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import subprocess
@@ -16,13 +15,11 @@ from typing import TypeVar
 
 import httpx
 import psycopg
-import structlog
-from typer.testing import CliRunner
 
 from sorbus.bus.names import Names
-from sorbus.cli.app import application
 from sorbus.dlq.review import open_letters
 from sorbus.settings import Settings
+from tests.commands import type_command
 
 T = TypeVar("T")
 SORBUS = str(Path(sys.executable).with_name("sorbus"))
@@ -116,15 +113,7 @@ class People:
 
     def sorbus(self, *words: str, status: int = 0) -> str:
         """A command, in this process; all that it said."""
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
-        try:
-            done = CliRunner().invoke(application(), words, env=self.env)
-        finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
-            logging.captureWarnings(False)
-            structlog.reset_defaults()
+        done = type_command(*words, env=self.env)
         told = f"sorbus {' '.join(words)} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
         assert done.exit_code == status, told
         return done.output

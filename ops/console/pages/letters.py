@@ -182,7 +182,7 @@ def _moment(text: str) -> datetime:
 
 def _one(request: Request, id: str, *, show_personal: bool) -> Response:
     desk = _desk(request)
-    found = desk.letters.get(id)
+    found = desk.find(id)
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no dead letter with this id")
     opened = desk.look_at(found, person_of(request).name, show_personal=show_personal)

@@ -1,0 +1,24 @@
+"""Commands typed in the test's own process: no new interpreter for each, and nothing of their logging stays behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import structlog
+from typer.testing import CliRunner, Result
+
+from sorbus.cli.app import application
+
+
+def type_command(*words: str, env: Mapping[str, str] | None = None, input: str | None = None) -> Result:
+    """`sorbus WORDS...`; `.exit_code`, `.stdout` and `.stderr` tell how it went."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return CliRunner().invoke(application(), words, env=env, input=input)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+        structlog.reset_defaults()
