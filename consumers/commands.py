@@ -26,13 +26,14 @@ def consume(
     from sorbus.consumers.loop import ConsumeLoop
     from sorbus.settings import Settings
     from sorbus.telemetry.metrics import ConsumerMetrics
-    from sorbus.telemetry.process import running
+    from sorbus.telemetry.process import collect_seldom, running
     from sorbus.waiting.complete import consumer_of
 
     loaded = Context.of(ctx).load_sound()
     bound = loaded.flow(flow)
     connector = loaded.consumer(bound.flow.to)
     with running(f"consume {flow}", metrics_port, metrics_host, stale_after=120) as process:
+        collect_seldom()
         ConsumeLoop(
             lambda: consumer_of(connector, bound),
             bound,

@@ -41,7 +41,6 @@ from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
-from sorbus.telemetry.process import collect_seldom
 from sorbus.telemetry.stop import Stop
 
 BATCH, _FIRST = 10_000, 500
@@ -95,7 +94,6 @@ class ConsumeLoop:
 
     def run(self) -> None:
         """Until stopped. Transient faults are retried for ever; AuthError and MapError end it."""
-        collect_seldom()
         kafka = self._kafka = group_consumer(self._settings, self._names.group(self._flow.flow.id))
         try:
             with kafka_errors(f"subscribing flow {self._flow.flow.id}"):

@@ -28,7 +28,7 @@ def produce(
     from sorbus.producers.progress import copy_progress
     from sorbus.settings import Settings
     from sorbus.telemetry.metrics import ProducerMetrics
-    from sorbus.telemetry.process import running
+    from sorbus.telemetry.process import collect_seldom, running
 
     loaded = Context.of(ctx).load_sound()
     bound = loaded.system(system, "producer")
@@ -40,6 +40,7 @@ def produce(
         running(f"produce {system}", metrics_port, metrics_host, stale_after=120) as process,
         copy_progress() as progress,
     ):
+        collect_seldom()
         ProduceLoop(
             lambda: connector(bound, sources),
             bound,

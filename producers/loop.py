@@ -45,7 +45,6 @@ from sorbus.producers.ear import Ear
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
-from sorbus.telemetry.process import collect_seldom
 from sorbus.telemetry.stop import Stop
 
 _COMMIT_AFTER = 0.25
@@ -92,7 +91,6 @@ class ProduceLoop:
 
     def run(self) -> None:
         """Until stopped. Transient faults are retried for ever; AuthError, LostPosition and SchemaError end it."""
-        collect_seldom()
         failures = 0
         while not self._stop.is_set():
             before = self.published
