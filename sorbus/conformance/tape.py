@@ -12,6 +12,9 @@ from sorbus.conformance.thing import NAME, Thing, decode, difference, kept
 from sorbus.connector import Batch, Position, Producer, Published, Remembers
 from sorbus.errors import TransientError, Unfinished
 
+_NOTICED = 10.0
+"""Seconds within which a source has noticed that a producer is gone."""
+
 
 class State(NamedTuple):
     """The last event of a record: `data` None when it was deleted."""
@@ -31,6 +34,7 @@ class Tape:
         self.position: Position | None = None
         self.events: list[tuple[str, State]] = []
         self._producer: Producer | None = None
+        self._has_crashed = False
 
     def copy(self) -> Tape:
         """The same, as it was published up to now, for a producer of its own."""
@@ -41,17 +45,28 @@ class Tape:
 
     def producer(self) -> Producer:
         """The producer at work, begun where the published position says."""
-        if self._producer is None:
-            producer = self.source.producer()
-            if isinstance(producer, Remembers):
-                producer.remember(NAME, self._published())
+        # The source may need a moment to notice that the one before is dead.
+        deadline = time.monotonic() + (_NOTICED if self._has_crashed else 0.0)
+        while self._producer is None:
             try:
-                producer.open(self.position)
-            except BaseException:
-                producer.close()
-                raise
-            self._producer = producer
+                self._producer = self._begin()
+                self._has_crashed = False
+            except TransientError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
         return self._producer
+
+    def _begin(self) -> Producer:
+        producer = self.source.producer()
+        if isinstance(producer, Remembers):
+            producer.remember(NAME, self._published())
+        try:
+            producer.open(self.position)
+        except BaseException:
+            producer.close()
+            raise
+        return producer
 
     def read(self, wait: float = 0.2) -> Batch | None:
         """The next batch, not published."""
@@ -89,7 +104,7 @@ class Tape:
             return True
         except TransientError:
             if not isinstance(self._producer, Remembers):  # a poll is asked again, as it is
-                self.crash()
+                self.close()
             raise
         if batch is None:
             return False
@@ -124,11 +139,14 @@ class Tape:
 
     def crash(self) -> None:
         """The producer is gone, whatever it had read."""
+        self._has_crashed = self._producer is not None
+        self.close()
+
+    def close(self) -> None:
+        """Lets the producer go."""
         if self._producer is not None:
             self._producer.close()
             self._producer = None
-
-    close = crash
 
     def _take(self, id: str, state: State) -> None:
         before = self.states.get(id)

@@ -15,25 +15,30 @@ function listen() {
 // Somebody who works with the keyboard stays where they are when the part around them is replaced.
 let focused = null;
 
-function alike(element) {
+// Links to one page may be drawn, listed and named in a sentence: the same one is in the same kind of place.
+function twins(element) {
+  if (element.id) return [...document.querySelectorAll(`#${CSS.escape(element.id)}`)];
+  const kind = (link) => link.closest("svg, tr, li, p, h2, h3")?.tagName;
   const href = element.getAttribute("href");
-  const selector = element.id ? `#${CSS.escape(element.id)}` : href ? `main a[href="${CSS.escape(href)}"]` : null;
-  return selector === null ? null : { selector, place: [...document.querySelectorAll(selector)].indexOf(element) };
+  const links = href ? document.querySelectorAll(`main a[href="${CSS.escape(href)}"]`) : [];
+  return [...links].filter((link) => kind(link) === kind(element));
 }
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const active = document.activeElement;
   const selection = document.getSelection();
   const target = event.detail.target;
-  focused = target.contains(active) ? alike(active) : null;
+  if (target.contains(active)) focused = { element: active, place: twins(active).indexOf(active) };
   if (selection && !selection.isCollapsed && target.contains(selection.anchorNode)) {
     event.detail.shouldSwap = false; // it would take away what is being marked
   }
 });
 
 document.addEventListener("htmx:afterSettle", () => {
-  if (!focused || document.activeElement !== document.body) return;
-  document.querySelectorAll(focused.selector)[focused.place]?.focus({ preventScroll: true });
+  // Two parts may be replaced at once: the second must not forget what the first is about to give back.
+  if (focused && document.activeElement === document.body) {
+    twins(focused.element)[focused.place]?.focus({ preventScroll: true });
+  }
   focused = null;
 });
 
