@@ -45,7 +45,7 @@ test: setup tools  ## Check style and types, then run the tests (in parallel; TE
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@$(RUN)/mypy
-	@$(RUN)/pytest -n 2 $(TESTS)
+	@$(RUN)/pytest -n 4 $(TESTS)
 
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
 	@$(RUN)/pytest -m slow $(TESTS)

@@ -1,4 +1,4 @@
-"""Commands typed in the test's own process: no new interpreter for each, and nothing of their logging stays behind."""
+"""Commands typed in the test's own process: no new interpreter for each, and nothing of them stays behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from sorbus.cli.app import application
+from sorbus.state.database import close_states
 
 
 def type_command(*words: str, env: Mapping[str, str] | None = None, input: str | None = None) -> Result:
@@ -18,6 +19,7 @@ def type_command(*words: str, env: Mapping[str, str] | None = None, input: str |
     try:
         return CliRunner().invoke(application(), words, env=env, input=input)
     finally:
+        close_states()
         root.handlers[:] = handlers
         root.setLevel(level)
         logging.captureWarnings(False)

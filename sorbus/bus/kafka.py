@@ -78,7 +78,7 @@ def group_consumer(settings: Settings, group: str) -> Consumer:
             "partition.assignment.strategy": "cooperative-sticky",
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 8 * 1024,
-            "fetch.queue.backoff.ms": 10,  # by default a full queue isn't refilled for a second, though it's empty by then
+            "fetch.queue.backoff.ms": 10,  # by default a full queue is left a second, though it's soon empty
             "fetch.max.bytes": 2_000_000,  # compressed; a larger single message still comes
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 100,

@@ -34,6 +34,8 @@ _HISTORY = sql.SQL(
     "create table if not exists migration ("
     " name text primary key, hash text not null, applied_at timestamptz not null default now())"
 )
+_shared: dict[tuple[str, str], State] = {}
+_shared_lock = Lock()
 _NOT_MADE = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedColumn, errors.InvalidSchemaName)
 
 
@@ -49,7 +51,9 @@ class State:
     @classmethod
     def of(cls, prefix: str) -> State:
         """The state that SORBUS_DATABASE names: the same object for all who ask in this process."""
-        return _shared(Settings().database, prefix)
+        dsn = Settings().database
+        with _shared_lock:
+            return _shared.setdefault((dsn, prefix), State(dsn, prefix))
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -118,9 +122,13 @@ def schema_of(prefix: str) -> str:
     return f"sorbus_{re.sub(r'[^a-z0-9]', '_', prefix.lower())}" if prefix else "sorbus"
 
 
-@cache
-def _shared(dsn: str, prefix: str) -> State:
-    return State(dsn, prefix)
+def close_states() -> None:
+    """Gives the connections of all that `State.of` has handed out back, and forgets them."""
+    with _shared_lock:
+        states = list(_shared.values())
+        _shared.clear()
+    for state in states:
+        state.close()
 
 
 class Migration(NamedTuple):

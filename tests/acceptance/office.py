@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+
+from tests.commands import type_command
 
 _SORBUS = str(Path(sys.executable).with_name("sorbus"))
 HEAD = ("Source System", "Source Field", "Target System", "Target Field", "Rule")
@@ -46,13 +48,12 @@ class Office:
             schema = {"type": "record", "name": name, "fields": fields}
             (self.folder / "schemas" / f"{name}.avsc").write_text(json.dumps(schema), "utf-8")
 
-    def sorbus(self, *arguments: str, status: int | None = 0, seconds: float = 180) -> str:
-        """Runs a command to its end and returns what it printed."""
-        done = subprocess.run(
-            [_SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=seconds
-        )
-        told = f"sorbus {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        assert status is None or done.returncode == status, told
+    def sorbus(self, *arguments: str, status: int | None = 0) -> str:
+        """Runs a command to its end, in this process, and returns what it printed."""
+        with chdir(self.folder):
+            done = type_command(*arguments, env=self.env)
+        told = f"sorbus {' '.join(arguments)} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
+        assert status is None or done.exit_code == status, told
         return done.stdout
 
     @contextmanager

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from sorbus.state.database import State
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
+from tests.commands import type_command
 from tests.consumers.gadgets import GADGET_WITH_LINES, Record, Writer, gadget, make_tables
 
 T = TypeVar("T")
@@ -241,13 +242,12 @@ class Line:
                 popen.wait(10)
 
     def sorbus(self, *arguments: str, status: int = 0) -> str:
-        """Runs a command to its end; its standard output."""
-        done = subprocess.run(
-            [SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=90
-        )
-        told = f"sorbus {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == status, told
-        return done.stdout if status == 0 else done.stdout + done.stderr
+        """Runs a command to its end, in this process; its standard output, with errors if it failed as it should."""
+        with chdir(self.folder):
+            done = type_command(*arguments, env=self.env)
+        told = f"sorbus {' '.join(arguments)} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
+        assert done.exit_code == status, told
+        return done.stdout if status == 0 else done.output
 
     def listed(self, *arguments: str) -> list[dict[str, object]]:
         """A command's JSON lines."""
