@@ -48,6 +48,8 @@ LOOKUPS = {"customer_status": {"A": "ACTIVE"}, "category": {"1": "x"}}
         ("divide by 100", "value / 100"),
         ("Y/N to boolean", "value | boolean"),
         ("ISO country code", "value | country"),
+        ("phone number E.164", "value | phone"),
+        ("Normalise phone numbers to E.164 format", "value | phone"),
         ("replace '-' with ''", 'value | replace("-", "")'),
         ("first name from full name", "value | first_name"),
         ("value | slug", "value | slug"),
