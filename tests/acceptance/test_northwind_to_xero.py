@@ -155,7 +155,7 @@ def test_all_of_northwinds_customers_are_contacts_that_xeros_own_description_all
         assert refused.status_code == 422, "Prism looks at what it is sent"
 
     said = (tmp_path / "prism.log").read_text("utf-8", "replace")
-    received = Counter(re.findall(r"\[HTTP SERVER\] (\w+) /Contacts", said))
+    received = Counter(re.findall(r"\[HTTP SERVER\] (\w+) /Contacts\W.*Request received", said))
     forwarded = Counter(re.findall(r'Forwarding "(\w+)" request', said))
     digits = {str(row["customer_id"]): "".join(filter(str.isdigit, str(row["phone"]))) for row in rows}
     found = {key: str(each["Digits"]) for key, each in contacts.by_number().items()}
