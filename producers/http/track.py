@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ from sorbus.telemetry.metrics import PollMetrics
 
 TRIES = 3
 """How often a record that a webhook named is asked for before it is left to the polls."""
+_SOONEST = 0.5
+"""Seconds after which what failed once is tried again; twice as long after each further time, up to `_LONGEST`."""
+_LONGEST = 60.0
 _SHOW_LIFE = 0.5
 """Seconds after which the loop gets its turn, answered or not."""
 _log = logging.getLogger(__name__)
@@ -166,9 +170,10 @@ class Track:
             self._told = {}
         try:
             found = self._answered(api, self._look)
-        except TransientError:
+        except TransientError as error:
             self._tries += 1
             if self._tries < TRIES:
+                self._pause(error)
                 raise
             question = self._look.question
             assert isinstance(question, AskRecord)
@@ -193,13 +198,11 @@ class Track:
         try:
             found = self._answered(api, run)
         except TransientError as error:
-            self._faults += 1
-            self._not_before = self._clock() + min(error.retry_after or 2.0 ** min(self._faults, 6), 60.0)
+            self._not_before = self._clock() + self._pause(error)
             if run.is_over:  # the list wasn't believed, or its page is no longer known
                 del self._runs[job]
                 self._next[job] = self._next_poll()
             raise
-        self._faults = 0
         self.is_done = run.is_over
         if run.is_over:
             self._done(job, run)
@@ -260,8 +263,17 @@ class Track:
         until = time.monotonic() + _SHOW_LIFE
         found = None if run.question is not None else run.go_on(None)
         while found is None and run.question is not None and time.monotonic() < until:
-            found = run.go_on(self._ask(api, run))
+            answer = self._ask(api, run)
+            self._faults = 0
+            found = run.go_on(answer)
         return found
+
+    def _pause(self, error: TransientError) -> float:
+        """Seconds to wait after a fault, said to the loop too: only faults with no answer in between make it longer."""
+        self._faults += 1
+        growing = _SOONEST * 2.0 ** min(self._faults - 1, 7) * (1 + random.random()) / 2  # noqa: S311
+        error.retry_after = min(error.retry_after or growing, _LONGEST)
+        return error.retry_after
 
     def _ask(self, api: Api, run: _Run) -> Page | Record | None:
         question = run.question

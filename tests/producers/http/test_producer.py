@@ -250,6 +250,28 @@ def test_a_record_that_a_webhook_names_and_that_cant_be_read_takes_no_other_alon
     assert asked == (TRIES if fault == "500" else 0), "it is left to a poll once it was tried often enough"
 
 
+def test_faults_with_answers_in_between_make_no_pause_longer(desk: Desk) -> None:
+    ids = [str(number) for number in range(1, 17)]
+    desk.faulty.add_many(contacts(len(ids)))
+    desk.poll(every="every 1h", connection={"webhook_secret": "${DESK_WEBHOOK_SECRET}"})
+    tape = desk.tape("contact")
+    writer = InboxWriter(desk.settings, desk.names)
+    try:
+        with desk.producing():
+            tape.wait_for(desk.there())
+            for id in ids:
+                desk.faulty.change(id, city="Oulu")
+                desk.faulty.script("GET", f"/contacts/{id}", "500")
+            writer.put("shop", [Notice("contacts", id, False, 1) for id in ids]).result(10)
+            began = time.monotonic()
+            tape.wait_for(desk.there(), 60)
+            seconds = time.monotonic() - began
+    finally:
+        writer.close()
+    assert desk.faulty.count("GET", "/contacts/", 500) == len(ids)
+    assert seconds < 20, "sixteen pauses of up to half a second, not each twice the last one"
+
+
 def test_what_the_description_does_not_know_is_told_before_anything_starts(desk: Desk) -> None:
     with pytest.raises(MapError, match=r"shop has no resource 'contact'.*\n.*contacts"):
         desk.poll("contact")
