@@ -20,6 +20,8 @@ import psycopg
 import pytest
 from ruamel.yaml import YAML
 
+from tests.consumers.line import eventually
+
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Plant
 
@@ -83,7 +85,11 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     subprocess.run(("bash", str(_MAKE_ENGINE), str(folder)), check=True, timeout=900)
     lines = (folder / "env").read_text().removeprefix("export ").split()
     yield Engine(dict(line.split("=", 1) for line in lines))
-    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    pid = int((folder / "pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the engine's end")
+    for mounted in (folder / "run" / "netns").glob("*"):  # the engine leaves its network name spaces mounted
+        subprocess.run(("umount", str(mounted)), check=True)
 
 
 def test_a_company_in_containers_survives_a_crash_of_one(
