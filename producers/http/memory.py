@@ -64,6 +64,10 @@ class Memory:
         """Every record that is published, or was refused and so may be an open dead letter."""
         return set(self._known)
 
+    def version(self, id: bytes) -> int:
+        """What a newer state's version has to be above."""
+        return self._state(id)[1]
+
     def remember(self, published: Iterable[Published]) -> None:
         """What the topic holds; a record without data equals nothing."""
         for record in published:
@@ -114,11 +118,11 @@ class Memory:
 
     def gone(self, id: bytes, now: int, updated: int | None = None) -> Change | None:
         """A record that is no longer there; None if nobody was ever told of it."""
-        known = self._known.pop(id, None)
         self._refused.pop(id, None)
-        if known is None:
+        if id not in self._known:
             return None
-        _, version, last = _KNOWN.unpack(known)
+        _, version, last = self._state(id)
+        del self._known[id]
         at = now if updated is None else updated
         version = max(version + 1, at)
         self.deleted_version = max(self.deleted_version, version)
@@ -128,9 +132,13 @@ class Memory:
         return Change(self.data_type, id, version, at, None)
 
     def _state(self, id: bytes) -> tuple[bytes, int, int]:
-        """Digest, version and update time of what was published last."""
+        """Digest, version and update time of what was published last.
+
+        What only a dead letter is known of may have been published and deleted before.
+        """
         known = self._known.get(id)
-        return (_UNSURE, self.deleted_version, 0) if known is None else _KNOWN.unpack(known)
+        digest, version, updated = (_UNSURE, 0, 0) if known is None else _KNOWN.unpack(known)
+        return digest, version or self.deleted_version, updated
 
     def _is_old_news(self, id: bytes, updated: int | None, last: int) -> bool:
         buried = self._buried.get(id)

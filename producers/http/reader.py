@@ -16,7 +16,6 @@ from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, 
 
 _DAY = 86_400_000_000
 _PASSES = 10
-_CHUNK = 50
 _FEW = 20
 _Taking = Generator["AskPage | AskRecord | Found", "Page | Record | None", Found]
 
@@ -195,6 +194,7 @@ class Reader:
     def _take(self, records: Sequence[Record], older: set[bytes] | None = None) -> _Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
         found = Found(read=len(records))
+        doubtful: list[tuple[bytes, Record]] = []
         for record in records:
             id, now = self.rules.id_of(record), self._now()
             if self.rules.is_deleted(record):
@@ -204,14 +204,17 @@ class Reader:
             if judged is not Verdict.DOUBTFUL:
                 _add(found, judged)
             elif self.rules.can_look:
-                itself = yield AskRecord(id.decode())
-                assert not isinstance(itself, Page)
-                self.memory.looked_at(id, record, now)
-                self._take_one(found, id, itself)
+                doubtful.append((id, record))
             elif older is not None:
                 older.add(id)
                 if id in self._older:  # twice in a row: the application means it
                     _add(found, self.memory.judge(id, record, now, trusted=True))
+        for id, record in doubtful:
+            found = yield from _out(found)
+            itself = yield AskRecord(id.decode())
+            assert not isinstance(itself, Page)
+            self.memory.looked_at(id, record, self._now())
+            self._take_one(found, id, itself)
         return found
 
     def _take_one(self, found: Found, id: bytes, record: Record | None) -> None:
@@ -236,9 +239,10 @@ class Reader:
             self._lacking = {id for id in lacking if id in self.memory}
             yield found
             return
-        confirmed: list[bytes] = []
+        confirmed: list[tuple[bytes, int]] = []
         found = Found()
         for id in lacking:
+            found = yield from _out(found)
             record = yield AskRecord(id.decode())
             assert not isinstance(record, Page)
             is_gone = record is None or self.rules.is_deleted(record)
@@ -246,14 +250,12 @@ class Reader:
                 raise self._unbelievable(len(lacking), known, f"and {id.decode()} is there when asked for alone")
             found.read += 1
             if is_odd:
-                confirmed.append(id)
+                confirmed.append((id, self.memory.version(id)))
             else:
                 self._take_one(found, id, record)
-            if len(found.changes) >= _CHUNK:
-                yield found
-                found = Found()
-        for id in confirmed:
-            _add(found, self.memory.gone(id, self._now()))
+        for id, version in confirmed:
+            if self.memory.version(id) == version:  # nobody has heard since that it is back
+                _add(found, self.memory.gone(id, self._now()))
         yield found
 
     def _unbelievable(self, lacking: int, known: int, why: str) -> TransientError:
@@ -296,6 +298,17 @@ class Reader:
         """Whether a record that nobody knew should have come before."""
         cursor, updated = self.state.cursor, self.rules.updated(record)
         return cursor is None or updated is None or updated <= cursor - self.rules.overlap
+
+
+def _out(found: Found) -> _Taking:
+    """Yields what there is to publish before the next question; what to go on with.
+
+    While that waits for its answer others read too: what they publish of the same record is newer, and must come after.
+    """
+    if not found.changes and not found.rejects:
+        return found
+    yield found
+    return Found()
 
 
 def _add(found: Found, judged: Judged | None) -> None:
