@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _PATIENCE = 2.5
+_UNHEARD = 1.0
+"""Seconds: a signal that comes just before a poll begins, or to another thread, doesn't end the poll."""
 
 
 class BrokenOff(KeyboardInterrupt):
@@ -51,10 +54,14 @@ class Stop:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until asked to stop or until `seconds` have passed; says whether it was asked."""
-        if not self._is_set:
-            poll = select.poll()
-            poll.register(self._read, select.POLLIN)
-            poll.poll(None if seconds is None else max(0.0, seconds * 1000))
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._is_set:
+            left = _UNHEARD if end is None else min(_UNHEARD, end - time.monotonic())
+            poll.poll(max(0.0, left * 1000))
+            if end is not None and time.monotonic() >= end:
+                break
         return self._is_set
 
     def fileno(self) -> int:

@@ -51,6 +51,29 @@ def test_the_first_signal_asks_and_the_second_ends_at_once() -> None:
             process.kill()
 
 
+UNHEARD = """
+from pathlib import Path
+from sorbus.telemetry.stop import Stop
+import os, signal, threading
+def elsewhere():
+    state = Path(f"/proc/self/task/{os.getpid()}/stat")
+    while state.read_text().rpartition(")")[2].split()[0] != "S":
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+stop = Stop.on_signals()
+threading.Thread(target=elsewhere).start()
+stop.wait()
+print("asked", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks whether the thread sleeps in /proc")
+def test_a_signal_that_does_not_end_the_poll_is_heard_all_the_same() -> None:
+    """As one that comes between the last look and the poll: the handler waits for the main thread to come round."""
+    done = subprocess.run([sys.executable, "-c", UNHEARD], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "asked\n"
+
+
 BROKEN_OFF = """
 from sorbus.telemetry.stop import Stop
 import sys, threading, time
