@@ -1,7 +1,8 @@
 """How a poll reads an application without losing a record, whatever it does meanwhile; no I/O of its own.
 
 The ways to read are generators: they yield what they ask for (`AskPage`, `AskRecord`) and are sent the answer, and they
-yield what is to be published (`Found`), with `state` moved past it. A question whose answer failed is asked again.
+yield what is to be published (`Found`): after the last of an answer, `state` has moved past it. A question whose answer
+failed is asked again; nothing found waits for it meanwhile.
 """
 
 from __future__ import annotations

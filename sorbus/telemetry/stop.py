@@ -6,6 +6,7 @@ Gently may take long where it waits for somebody else: a lock in a database, a s
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -56,11 +57,10 @@ class Stop:
         """Waits until asked to stop or until `seconds` have passed; says whether it was asked."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
-        end = None if seconds is None else time.monotonic() + seconds
+        end = math.inf if seconds is None else time.monotonic() + seconds
         while not self._is_set:
-            left = _UNHEARD if end is None else min(_UNHEARD, end - time.monotonic())
-            poll.poll(max(0.0, left * 1000))
-            if end is not None and time.monotonic() >= end:
+            poll.poll(1000 * max(0.0, min(_UNHEARD, end - time.monotonic())))
+            if time.monotonic() >= end:
                 break
         return self._is_set
 
