@@ -30,6 +30,7 @@ from sorbus.bus.kafka import (
 )
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
+from sorbus.bus.reachable import Reachable
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
 from sorbus.consumers.patience import Patience
@@ -91,16 +92,21 @@ class ConsumeLoop:
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
+        self._kafka_is(f"Kafka has not answered yet at {settings.kafka}")
 
     def run(self) -> None:
         """Until stopped. Transient faults are retried for ever; AuthError and MapError end it."""
-        kafka = self._kafka = group_consumer(self._settings, self._names.group(self._flow.flow.id))
+        group = self._names.group(self._flow.flow.id)
+        reachable = Reachable(self._settings.kafka, self._kafka_is, group=group)
+        kafka = self._kafka = group_consumer(self._settings, group, reachable)
         try:
             with kafka_errors(f"subscribing flow {self._flow.flow.id}"):
                 kafka.subscribe(
                     [self._topic, self._requeue], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
                 )
-            self._open_target()
+            self._persistently(self._open_target)
+            self._health.ready()
+            _log.info("delivering %s to %s", self._flow.flow.data_type, self._flow.system.name)
             self._persistently(self._waiting.open)
             while not self._stop.is_set():
                 self._health.beat()
@@ -127,6 +133,9 @@ class ConsumeLoop:
     @property
     def _is_time(self) -> bool:
         return self._due is None or datetime.now(UTC) >= self._due
+
+    def _kafka_is(self, trouble: str | None) -> None:
+        self._health.block("kafka", trouble) if trouble else self._health.unblock("kafka")
 
     def _deliver(self, messages: Sequence[Message], due: Sequence[Message]) -> None:
         """`due` come from the waiting room, not from Kafka: they have no offset to be moved."""
@@ -167,17 +176,15 @@ class ConsumeLoop:
         )
 
     def _apply_once(self, deliveries: Sequence[Delivery], alone: bool) -> list[Refusal]:
-        if self._target is None:
-            self._target = self._make()
-            self._target.open()
+        target = self._open_target()
         began = time.monotonic()
         try:
-            refusals = self._target.apply(deliveries, alone=alone)
+            refusals = target.apply(deliveries, alone=alone)
             self._pace(time.monotonic() - began, len(deliveries))
             return refusals
         except (TransientError, AuthError) as error:
-            self._target.close()
             self._target = None
+            target.close()
             raise self._privacy.fault(error, deliveries) from None
 
     def _pace(self, seconds: float, count: int) -> None:
@@ -212,21 +219,19 @@ class ConsumeLoop:
         self._persistently(self._letters.flush)
         self._persistently(partial(self._waiting.settle, taken, waits))
 
-    def _open_target(self) -> None:
-        def open_once() -> None:
+    def _open_target(self) -> Consumer:
+        """The target's connector, opened; one whose opening failed is never kept."""
+        if self._target is None:
             target = self._make()
             try:
                 target.open()
-            except TransientError:
+            except BaseException:
                 target.close()
                 raise
             self._target = target
             self._batch = min(self._batch, getattr(target, "batch", self._batch))
             self._most = min(self._most, self._batch)
-
-        self._persistently(open_once)
-        self._health.ready()
-        _log.info("delivering %s to %s", self._flow.flow.data_type, self._flow.system.name)
+        return self._target
 
     def _persistently(self, attempt: Callable[[], T]) -> T:
         """Tries until it goes through, with backoff, holding our place in the group. Stopped when asked to stop.
@@ -306,8 +311,7 @@ class ConsumeLoop:
         if self._timing.is_real_time:
             return
         now = datetime.now(UTC)
-        if self._due is None:
-            self._due = self._timing.next_after(now)
+        self._due = self._timing.next_after(now) if self._due is None else self._timing.still_due(self._due, now)
         if self._due is not None and now < self._due:
             self._commit(wait=False)
             try:
@@ -341,6 +345,7 @@ class ConsumeLoop:
             _log.warning("offsets could not be committed: %s", error)
 
     def _assigned(self, _: KafkaConsumer, _partitions: list[TopicPartition]) -> None:
+        self._kafka_is(None)
         self._letters_are_known = False  # the member that had them may have written some
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:

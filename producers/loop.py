@@ -19,6 +19,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.positions import position_message, read_position
 from sorbus.bus.published import published_records
 from sorbus.bus.publisher import Outgoing, Publisher
+from sorbus.bus.reachable import Reachable
 from sorbus.bus.requests import RereadRequests
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.bus.sweep import OpenLetter, open_source_letters, records_below
@@ -79,6 +80,8 @@ class ProduceLoop:
         self._names = Names(system.topic_prefix)
         self._topics = {source.name: self._names.topic(source.name) for source in sources}
         self._health, self._metrics, self._stop, self._progress = health, metrics, stop, progress
+        self._reachable = Reachable(settings.kafka, self._kafka_is)
+        self._kafka_is(f"Kafka has not answered yet at {settings.kafka}")
         self._encoders: Mapping[str, EventEncoder] = {}
         self._count: Counter[tuple[str, bool]] = Counter()
         self._measured_at = 0.0
@@ -100,6 +103,9 @@ class ProduceLoop:
                 failures = 1 if self.published > before else failures + 1
                 self._back_off(error, failures)
 
+    def _kafka_is(self, trouble: str | None) -> None:
+        self._health.block("kafka", trouble) if trouble else self._health.unblock("kafka")
+
     def _back_off(self, error: TransientError, failures: int) -> None:
         growing = min(30.0, 0.5 * 2 ** min(failures, 6)) * (0.5 + random.random() / 2)  # noqa: S311
         delay = min(error.retry_after or growing, _LONGEST_PAUSE)
@@ -115,7 +121,13 @@ class ProduceLoop:
 
     def _session(self) -> None:
         """From connecting to the first fault or the stop."""
-        publisher = Publisher(self._settings, self._names.transactional_id(self._system), is_stopping=self._stop.is_set)
+        publisher = Publisher(
+            self._settings,
+            self._names.transactional_id(self._system),
+            is_stopping=self._stop.is_set,
+            reachable=self._reachable,
+        )
+        self._kafka_is(None)
         producer = self._make()
         try:
             book = self._prepare()
@@ -178,6 +190,7 @@ class ProduceLoop:
         ear, is_poll = self._ear, isinstance(producer, Remembers)
         while not self._stop.is_set():
             self._health.beat()
+            publisher.poll()
             open_since = publisher.open_since
             wait = 1.0 if open_since is None else max(0.0, open_since + _COMMIT_AFTER - time.monotonic())
             try:

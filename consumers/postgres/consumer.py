@@ -109,8 +109,17 @@ class PostgresConsumer:
 
     def open(self) -> None:
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
+        self.close()
+        session = connect(self._connection, self._flow.flow.id)
+        try:
+            self._prepare(session)
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+
+    def _prepare(self, session: Session) -> None:
         self._stages.clear()
-        session = self._session = connect(self._connection, self._flow.flow.id)
         with postgres_errors(f"opening flow {self._flow.flow.id}"):
             names = {"": self._options.table, **{k: c.table for k, c in self._options.children.items()}, "!": APPLIED}
             for part, name in names.items():
@@ -138,6 +147,7 @@ class PostgresConsumer:
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
         """One transaction for all that can be delivered; the refused come back, each with the target's own words."""
+        self._opened()
         refusals: list[Refusal] = []
         packed: list[_Packed] = []
         for place, delivery in enumerate(deliveries):
@@ -155,9 +165,7 @@ class PostgresConsumer:
 
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError, AuthError."""
-        session = self._session
-        if session is None or session.closed:
-            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        session = self._opened()
         children = {name: (self._tables[name], child.parent) for name, child in self._options.children.items()}
         try:
             packed = self._pack(0, delivery)
@@ -175,17 +183,13 @@ class PostgresConsumer:
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """The record's row as it is now. TransientError, AuthError."""
-        session = self._session
-        if session is None or session.closed:
-            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        session = self._opened()
         with postgres_errors(f"looking into {self._flow.system.name}"), session.transaction():
             return read_row(session, id, (self._tables[""], self._options.key))
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
         """Blanks what soft or ignored deletes leave of the record's personal columns; see `sorbus.connector.Erases`."""
-        session = self._session
-        if session is None or session.closed:
-            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        session = self._opened()
         options, schema = self._options, self._flow.schema
         tables = [kept(self._tables[""], options.key, self._parts[""], "", schema)]
         for name, child in options.children.items():
@@ -193,6 +197,12 @@ class PostgresConsumer:
         with postgres_errors(f"erasing in {self._flow.system.name}"):
             stays = self._flow.flow.deletes != "hard"
             return erase_rows(session, id, tables, stays=stays, dry_run=dry_run)
+
+    def _opened(self) -> Session:
+        """The session. TransientError when there is none (not opened, or it was lost)."""
+        if self._session is None or self._session.closed:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        return self._session
 
     def _pack(self, place: int, delivery: Delivery) -> _Packed:
         id, version, is_deleted, schema, data, at = delivery
@@ -225,9 +235,7 @@ class PostgresConsumer:
 
     def _deliver(self, packed: Sequence[_Packed], refusals: list[Refusal], again: bool, alone: bool) -> None:
         """Sets refused records aside: by the line PostgreSQL names, else halving until the refused one stands alone."""
-        session = self._session
-        if session is None or session.closed:
-            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        session = self._opened()
         left = [packed]
         while left:
             part = left.pop()
@@ -330,8 +338,7 @@ class PostgresConsumer:
 
     def _make_stage(self, schema: RecordSchema) -> _Stage:
         """A stage for one writer's schema. It is made outside the batch's transaction, and lives with the session."""
-        session = self._session
-        assert session is not None
+        session = self._opened()
         options, number = self._options, len(self._stages)
         shapes: dict[str, TableShape] = {}
         merges: list[ChildMerge] = []

@@ -163,8 +163,8 @@ class MergeDesk:
         if not isinstance(consumer, Retires):
             yield None
             return
-        consumer.open()
         try:
+            consumer.open()
             yield consumer
         finally:
             consumer.close()

@@ -9,6 +9,7 @@ from typing import cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from sorbus.bus.reachable import Reachable
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.settings import Settings
 
@@ -38,7 +39,7 @@ def base_config(settings: Settings, role: str) -> Config:
     }
 
 
-def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
+def transactional_producer(settings: Settings, transactional_id: str, reachable: Reachable | None = None) -> Producer:
     """An idempotent producer in transactions; large batches, since a batch costs one request whatever it holds."""
     return Producer(
         {
@@ -53,6 +54,7 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Produce
             "queue.buffering.max.kbytes": 32 * 1024,
             "message.max.bytes": MAX_MESSAGE_BYTES,
             **base_config(settings, transactional_id),
+            **(reachable.settings if reachable else {}),
         }
     )
 
@@ -65,7 +67,7 @@ def idempotent_producer(settings: Settings, role: str) -> Producer:
     )
 
 
-def group_consumer(settings: Settings, group: str) -> Consumer:
+def group_consumer(settings: Settings, group: str, reachable: Reachable | None = None) -> Consumer:
     """A member of a flow's consumer group; offsets are committed by hand, after the target's commit."""
     return Consumer(
         {
@@ -84,6 +86,7 @@ def group_consumer(settings: Settings, group: str) -> Consumer:
             "fetch.error.backoff.ms": 100,
             "session.timeout.ms": 15_000,
             **base_config(settings, group),
+            **(reachable.settings if reachable else {}),
         }
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import KafkaError, KafkaException
 
 from sorbus.bus.kafka import as_error, kafka_errors, transactional_producer
+from sorbus.bus.reachable import Reachable
 from sorbus.errors import PermanentError, TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
@@ -24,7 +25,12 @@ class Publisher:
     """One system's producer on the bus. Any error leaves the transaction open: `close` and begin again elsewhere."""
 
     def __init__(
-        self, settings: Settings, transactional_id: str, *, is_stopping: Callable[[], bool] = lambda: False
+        self,
+        settings: Settings,
+        transactional_id: str,
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+        reachable: Reachable | None = None,
     ) -> None:
         """Takes over from a predecessor: its open transaction is aborted, its further calls fail.
 
@@ -32,7 +38,7 @@ class Publisher:
         """
         self._is_stopping = is_stopping
         self._id = transactional_id
-        self._producer = transactional_producer(settings, transactional_id)
+        self._producer = transactional_producer(settings, transactional_id, reachable)
         self._begun_at: float | None = None
         self._patiently(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
 
@@ -101,9 +107,14 @@ class Publisher:
                 return call(_STEP)
             except KafkaException as error:
                 failure = error.args[0]
+                self.poll()
                 late = time.monotonic() > deadline or self._is_stopping()
                 if failure.code() != KafkaError._TIMED_OUT or late:
                     raise as_error(failure, doing) from error
+
+    def poll(self) -> None:
+        """Lets the client tell what it has heard of Kafka; to be called now and then while nothing is published."""
+        self._producer.poll(0)
 
     def close(self) -> None:
         """Gives up what is not committed."""

@@ -38,8 +38,13 @@ class Delivering:
 
     def open(self) -> Consumer:
         if self.consumer is None:
-            self.consumer = self.target.consumer()
-            self.consumer.open()
+            consumer = self.target.consumer()
+            try:
+                consumer.open()
+            except BaseException:
+                consumer.close()
+                raise
+            self.consumer = consumer
         return self.consumer
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:

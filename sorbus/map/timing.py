@@ -42,6 +42,16 @@ class Timing:
             return croniter(self.cron, local).get_next(datetime).astimezone(UTC)  # type: ignore[no-any-return]
         return None
 
+    def still_due(self, due: datetime, now: datetime) -> datetime:
+        """`due`, made before by `next_after`, unless the clock was set back since: then the time that is next by now.
+
+        A clock set back by less than the schedule's step changes nothing, so that no run comes twice; one that was
+        years ahead for a moment would otherwise make the schedule wait for years.
+        """
+        first = self.next_after(now)
+        second = first and self.next_after(first)
+        return first if first is not None and second is not None and due > second else due
+
     def last_until(self, moment: datetime) -> datetime | None:
         """The last time to run that isn't after `moment` (aware), in UTC; None for real-time."""
         if self.every is not None:

@@ -2,28 +2,44 @@
 
 `/healthz/live` fails when the loop has not beaten for too long: a supervisor should restart the process.
 `/healthz/ready` fails while the process can't do its work yet or just now, and says why: a person or a rollout waits.
-`/healthz` is both in one; `/metrics` is Prometheus's text format.
+`/healthz` is both in one; `/healthz/status` the same as JSON, with since when; `/metrics` is Prometheus's text format.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from sorbus.telemetry.metrics import UP
+
+_LONGEST_LABEL = 300
+
+
+class Status(NamedTuple):
+    """Whether a process could work now. `since`: when that last changed; `reason` in plain words if it isn't ready."""
+
+    ready: bool
+    since: datetime
+    reason: str | None
 
 
 class Health:
     """What the loop says about itself; written by one thread, read by the server's.
+
+    Ready means that it could work now: nothing that it needs (Kafka, its target or source) is known to be missing.
 
     `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck.
     """
@@ -31,16 +47,30 @@ class Health:
     def __init__(self, *, stale_after: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stale_after, self._clock = stale_after, clock
         self._beat = clock()
-        self._not_ready: str | None = "starting"
+        self._reasons: dict[str, str] = {"": "starting"}
+        self._since = datetime.now(UTC)
 
     def beat(self) -> None:
         """The loop has come round once more."""
         self._beat = self._clock()
 
     def ready(self, reason: str | None = None) -> None:
-        """Ready for work, or with a `reason` in plain words: not."""
-        self._not_ready = reason
+        """Ready for work, or with a `reason` in plain words: not. What `block` named still counts."""
+        self.block("", reason) if reason else self.unblock("")
         self.beat()
+
+    def block(self, dependency: str, reason: str) -> None:
+        """Not ready until `unblock`: something that the process needs is missing, by a name such as `kafka`."""
+        if not self._reasons:
+            self._since = datetime.now(UTC)
+        self._reasons = {**self._reasons, dependency: reason}
+
+    def unblock(self, dependency: str) -> None:
+        """What `block` named is there again."""
+        if dependency in self._reasons:
+            self._reasons = {name: reason for name, reason in self._reasons.items() if name != dependency}
+            if not self._reasons:
+                self._since = datetime.now(UTC)
 
     def stuck(self) -> str | None:
         """Why the process should be restarted, None if it is alive."""
@@ -51,7 +81,35 @@ class Health:
 
     def waiting(self) -> str | None:
         """Why the process isn't ready, None if it is."""
-        return self._not_ready
+        return "; ".join(self._reasons.values()) or None
+
+    def status(self) -> Status:
+        """Whether it is ready, since when, and why not."""
+        reason = self.waiting()
+        return Status(reason is None, self._since, reason)
+
+
+class _Readiness(Collector):
+    """A registry's metrics with the process's readiness, read when they are asked for."""
+
+    def __init__(self, registry: Collector, health: Health, process: str) -> None:
+        self._registry, self._health, self._process = registry, health, process
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._registry.collect()
+        ready, since, reason = self._health.status()
+        is_ready = GaugeMetricFamily("sorbus_ready", "1 while the process could work now.", labels=["process"])
+        is_ready.add_metric([self._process], float(ready))
+        changed = GaugeMetricFamily(
+            "sorbus_ready_changed_timestamp_seconds", "When sorbus_ready last changed.", labels=["process"]
+        )
+        changed.add_metric([self._process], since.timestamp())
+        why = GaugeMetricFamily(
+            "sorbus_not_ready", "1 while the process can't work, with the reason.", labels=["process", "reason"]
+        )
+        if reason is not None:
+            why.add_metric([self._process, reason[:_LONGEST_LABEL]], 1.0)
+        yield from (is_ready, changed, why)
 
 
 class HealthServer:
@@ -67,7 +125,7 @@ class HealthServer:
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         """Binds at once; port 0 takes a free one. OSError if the port is taken."""
-        self._server = _Server((host, port), health, registry)
+        self._server = _Server((host, port), health, registry, process)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self.port: int = self._server.server_address[1]
         self._up = UP.labels(process)
@@ -96,8 +154,8 @@ class HealthServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], health: Health, registry: CollectorRegistry) -> None:
-        self.health, self.registry = health, registry
+    def __init__(self, address: tuple[str, int], health: Health, registry: CollectorRegistry, process: str) -> None:
+        self.health, self.process, self.metrics = health, process, _Readiness(registry, health, process)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -114,9 +172,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept") or "")
-            self._answer(HTTPStatus.OK, encode(self.server.registry), content_type)
+            self._answer(HTTPStatus.OK, encode(self.server.metrics), content_type)
             return
         health = self.server.health
+        if path == "/healthz/status":
+            told = {"process": self.server.process, "stuck": health.stuck(), **health.status()._asdict()}
+            self._answer(HTTPStatus.OK, json.dumps(told, default=_text).encode(), "application/json")
+            return
         questions = {
             "/healthz/live": (health.stuck,),
             "/healthz/ready": (health.waiting,),
@@ -127,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         reasons = [reason for ask in questions if (reason := ask())]
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        self._answer(status, ("\n".join(reasons or ["ok"]) + "\n").encode())
+        since = f" (since {_text(health.status().since)})" if health.waiting() in reasons else ""
+        self._answer(status, ("\n".join(reasons or ["ok"]) + since + "\n").encode())
 
     def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)
@@ -138,3 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes come every few seconds; they are not worth a line each."""
+
+
+def _text(moment: object) -> str:
+    return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else str(moment)

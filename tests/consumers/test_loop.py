@@ -6,20 +6,25 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from psycopg.rows import TupleRow
 
-from sorbus.bus.kafka import base_config
+from sorbus.bus.kafka import admin, base_config
 from sorbus.connector import Delivery, Refusal
 from sorbus.consumers import loop as loop_module
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import Sender
 from sorbus.errors import TransientError, Unfinished
+from sorbus.ops.embedded import Ports, packages
+from sorbus.ops.embedded.kafka import Kafka
+from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
 from tests.consumers.line import FLOW, RESTRICTED, Line, down, eventually, named
@@ -143,6 +148,105 @@ def test_a_target_that_is_down_pauses_the_flow_which_goes_on_by_itself(line: Lin
         line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 300)})
         eventually(lambda: running.health.waiting() is None, "readiness again")
     assert line.letters() == []
+
+
+class Opening(PostgresConsumer):
+    """It counts how often it could not be opened."""
+
+    failures: ClassVar[int] = 0
+
+    def open(self) -> None:
+        try:
+            super().open()
+        except TransientError:
+            Opening.failures += 1
+            raise
+
+
+AWAY = {
+    "it takes no connections": lambda line: down(line),
+    "its table is another": lambda line: changed(
+        line, "alter table gadgets rename to parts", "alter table parts rename to gadgets"
+    ),
+    "its side table is another": lambda line: changed(
+        line, "alter table sorbus_applied rename to other", "alter table other rename to sorbus_applied"
+    ),
+    "its role may not write": lambda line: changed(
+        line,
+        "alter database {name} set default_transaction_read_only = on",
+        "alter database {name} reset default_transaction_read_only",
+    ),
+}
+
+
+@contextmanager
+def changed(line: Line, change: str, back: str) -> Iterator[None]:
+    """The target is changed for new connections while the block lasts, and its connections are ended."""
+    name = line.connection.info.dbname
+    line.execute(change.format(name=name))
+    line.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'sorbus %'"
+        " and datname = current_database()"
+    )
+    try:
+        yield
+    finally:
+        with psycopg.connect(line.dsn, autocommit=True) as session:
+            session.execute("set default_transaction_read_only = off")
+            session.execute(back.format(name=name).encode())
+
+
+@pytest.mark.parametrize("away", AWAY.values(), ids=AWAY)
+def test_a_target_that_can_not_be_opened_again_for_a_while_holds_the_flow_and_does_not_end_it(
+    line: Line, away: Callable[[Line], AbstractContextManager[None]]
+) -> None:
+    with line.consuming(make=lambda: Opening(line.flow)) as running:
+        line.publish([("g0", 1, named("before"))])
+        line.until({"g0": "before"})
+        Opening.failures = 0
+        with away(line):
+            line.publish((f"g{n}", 1, named(f"n{n}", "a")) for n in range(1, 30))
+            eventually(lambda: Opening.failures >= 3 or running.error, "three attempts to open it")
+            assert running.error is None
+        line.until({"g0": "before"} | {f"g{n}": f"n{n}" for n in range(1, 30)})
+        eventually(lambda: running.health.waiting() is None, "readiness")
+    assert line.letters() == []
+
+
+def test_a_consumer_without_kafka_is_never_ready(line: Line) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    away = Settings(kafka=address, registry=line.settings.registry)
+    with line.consuming(settings=away) as running:
+        eventually(lambda: running.health.waiting() == f"Kafka has not answered yet at {address}", "only Kafka's part")
+        assert not running.health.status().ready
+        eventually(lambda: "can't be reached" in (running.health.waiting() or ""), "what librdkafka says of it")
+
+
+@pytest.mark.slow
+def test_readiness_follows_kafka(line: Line, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder, ports = tmp_path_factory.mktemp("kafka"), Ports.free()
+    kafka = Kafka(folder, packages.fetch(), port=ports.kafka, controller=ports.controller)
+    kafka.start()
+    try:
+        kafka.wait()
+        its_own = Settings(kafka=kafka.address, registry="")
+        with line.consuming(settings=its_own) as running:
+            why = "the topics that are not there yet, in the reason"
+            eventually(lambda: "assign" in (running.health.waiting() or ""), why)
+            for step in plan_topics(admin(its_own), topics_of(line.loaded.map)):
+                assert step.apply is not None
+                step.apply()
+            eventually(lambda: running.health.waiting() is None, "readiness")
+            kafka.stop()
+            eventually(lambda: "Kafka" in (running.health.waiting() or ""), "Kafka in the reason", 30)
+            began = running.health.status().since
+            kafka.start()
+            kafka.wait()
+            eventually(lambda: running.health.waiting() is None, "readiness again")
+            assert running.health.status().since > began
+    finally:
+        kafka.stop()
 
 
 class Noting(PostgresConsumer):

@@ -19,11 +19,39 @@ def test_a_process_is_alive_but_not_ready_until_it_says_so() -> None:
     with HealthServer(health, process="test", port=0) as server, _client(server) as http:
         assert http.get("/healthz/live").status_code == 200
         starting = http.get("/healthz/ready")
-        assert (starting.status_code, starting.text) == (503, "starting\n")
+        assert starting.status_code == 503
+        assert starting.text.startswith("starting (since 20")
         health.ready()
         assert http.get("/healthz/ready").status_code == http.get("/healthz").status_code == 200
         health.ready("the target accounting can't be reached: connection refused")
-        assert http.get("/healthz").text == "the target accounting can't be reached: connection refused\n"
+        assert http.get("/healthz").text.startswith(
+            "the target accounting can't be reached: connection refused (since "
+        )
+
+
+def test_every_dependency_that_is_missing_is_named_and_ready_is_only_who_has_all() -> None:
+    health = Health()
+    with HealthServer(health, process="test", port=0) as server, _client(server) as http:
+        health.ready()
+        was_ready = health.status()
+        assert was_ready.ready
+        health.block("kafka", "Kafka can't be reached")
+        health.ready("books can't be reached")
+        health.block("kafka", "Kafka can't be reached at kafka:9092")
+        told = http.get("/healthz/status").json()
+        assert (told["process"], told["ready"]) == ("test", False)
+        assert told["reason"] == "Kafka can't be reached at kafka:9092; books can't be reached"
+        assert told["since"] >= was_ready.since.isoformat(timespec="seconds")
+        assert 'sorbus_ready{process="test"} 0.0' in http.get("/metrics").text
+        assert (
+            "reason=\"Kafka can't be reached at kafka:9092; books can't be reached\"} 1.0" in http.get("/metrics").text
+        )
+        health.ready()
+        assert http.get("/healthz/ready").status_code == 503
+        health.unblock("kafka")
+        assert http.get("/healthz/ready").text == "ok\n"
+        assert 'sorbus_ready{process="test"} 1.0' in http.get("/metrics").text
+        assert "sorbus_not_ready{" not in http.get("/metrics").text
 
 
 def test_a_loop_that_stopped_beating_counts_as_stuck() -> None:

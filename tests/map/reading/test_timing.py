@@ -75,3 +75,18 @@ def test_any_text_is_a_timing_or_a_value_error(text: str) -> None:
         parse_timing(text).next_after(datetime(2026, 1, 1, tzinfo=UTC))
     except ValueError:
         return
+
+
+@pytest.mark.parametrize("timing", ["every 15m", "every 1d", "cron 0 2 * * *", "cron 0 2 * * 1 Europe/Berlin"])
+def test_a_clock_that_jumps_makes_no_run_come_twice_and_no_schedule_stand_still(timing: str) -> None:
+    read = parse_timing(timing)
+    now = datetime(2026, 3, 2, 9, 7, tzinfo=UTC)
+    due = read.next_after(now)
+    assert due is not None
+    step = (read.next_after(due) or due) - due
+    assert read.still_due(due, now) == due
+    assert read.still_due(due, due) == due
+    assert read.still_due(due, due - step / 2) == due, "set back by less than a step: not run twice"
+    ahead = read.next_after(now + timedelta(days=4000))
+    assert ahead is not None
+    assert read.still_due(ahead, now) == due, "years ahead for a moment: due when it would have been"

@@ -1,0 +1,50 @@
+"""Whether Kafka can be reached, as librdkafka's own statistics have it: a client that idles notices it too.
+
+The statistics come with the client's other callbacks, whenever it is polled (librdkafka: STATISTICS.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+INTERVAL_MS = 5_000
+_DOUBTS = 2
+"""Statistics in a row that show no broker: one alone may fall into a reconnection."""
+
+
+class Reachable:
+    """Hears a client's statistics, and says by `changed` what is wrong with its Kafka; None: it works.
+
+    `group`: of a member of that consumer group, which works only while the group's coordinator knows it.
+    """
+
+    def __init__(self, address: str, changed: Callable[[str | None], None], *, group: str = "") -> None:
+        self._address, self._changed, self._group = address, changed, group
+        self._doubts = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a client's configuration needs for it."""
+        return {"statistics.interval.ms": INTERVAL_MS, "stats_cb": self.heard}
+
+    def heard(self, statistics: str) -> None:
+        """Takes in one report."""
+        trouble = self._trouble(json.loads(statistics))
+        self._doubts = 0 if trouble is None else self._doubts + 1
+        if trouble is None or self._doubts >= _DOUBTS:
+            self._changed(trouble)
+
+    def _trouble(self, report: Mapping[str, Any]) -> str | None:
+        brokers = [one for one in report.get("brokers", {}).values() if one.get("source") != "logical"]
+        if not any(one.get("state") == "UP" for one in brokers):
+            return f"Kafka can't be reached at {self._address}"
+        group = report.get("cgrp")
+        if not self._group or group is None:
+            return None
+        if group.get("state") != "up":
+            return f"Kafka's coordinator of group {self._group} can't be reached ({group.get('state')})"
+        if group.get("join_state") != "steady":
+            return f"Kafka is still assigning group {self._group} its partitions ({group.get('join_state')})"
+        return None
