@@ -43,7 +43,7 @@ class Live:
         """Grows with every round."""
 
     def each_round(self, name: str, work: Callable[[], object]) -> None:
-        """Has `work` done in every round from now on; a SorbusError of it is shown as trouble with `name`."""
+        """Has `work` done in every round from now on; whatever it raises is shown as trouble with `name`."""
         self._rounds.append((name, work))
 
     def look_again(self) -> None:
@@ -51,7 +51,7 @@ class Live:
         self._soon.set()
 
     def is_alive(self) -> bool:
-        """Whether it measures still; a fault that nobody has foreseen ends it, and then the process isn't well."""
+        """Whether it still measures; if not, the process isn't well."""
         return self._thread.is_alive()
 
     def __enter__(self) -> Live:
@@ -102,6 +102,11 @@ class Live:
             if self.troubles.get(name) != str(error):  # once per reason, not once per round
                 _log.warning("the console can't read something", what=name, reason=str(error))
             self.troubles = {**self.troubles, name: str(error)}
+        except Exception as error:  # noqa: BLE001  # whatever one round meets, the thread must outlive it
+            said = f"the console failed at it ({type(error).__name__}); its log says where"
+            if self.troubles.get(name) != said:
+                _log.exception("the console failed at reading something", what=name)
+            self.troubles = {**self.troubles, name: said}
         else:
             self.troubles = {known: why for known, why in self.troubles.items() if known != name}
 

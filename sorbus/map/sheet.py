@@ -9,18 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from xml.etree.ElementTree import ParseError
 
 from sorbus.errors import Finding
 from sorbus.map.model import FieldMapping
+from sorbus.map.workbook import MOST_COLUMNS, MOST_ROWS, Line, Unreadable, read_workbook
 from sorbus.mapping.places import CANONICAL
-
-if TYPE_CHECKING:
-    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 COLUMNS: Mapping[str, str] = {
     "sourcesystem": "Source System",
@@ -32,17 +27,12 @@ COLUMNS: Mapping[str, str] = {
 }
 _NEEDED = ("sourcesystem", "sourcefield", "targetsystem", "targetfield")
 _LARGEST = 20_000_000
-_LARGEST_UNPACKED = 200_000_000
-_MOST_ROWS = 100_000
-_MOST_COLUMNS = 256
-_MOST_BLANK = 1_000
 _LONGEST_CELL = 10_000
 
 _MEANINGLESS = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 DOCUMENT = ("Fields", "Systems", "Data types", "Flows", "By hand", "Captured but not delivered")
 """The tabs of a data-flow document (`sorbus map doc`): beside them only its other tabs are mapping sheets."""
 
-Line = tuple[int, Sequence[str]]
 Find = Callable[[int, str, str, str], None]
 
 
@@ -105,10 +95,10 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
     for title, lines in tabs:
         kept: list[Line] = []
         for number, cells in lines:
-            if len(kept) >= _MOST_ROWS:
-                find(number, "too-large", f"the sheet has more than {_MOST_ROWS} rows", "split it up")
+            if len(kept) >= MOST_ROWS:
+                find(number, "too-large", f"the sheet has more than {MOST_ROWS} rows", "split it up")
                 break
-            kept.append((number, [_cleaned(cell)[:_LONGEST_CELL] for cell in cells[:_MOST_COLUMNS]]))
+            kept.append((number, [_cleaned(cell)[:_LONGEST_CELL] for cell in cells[:MOST_COLUMNS]]))
         found.append((title, kept))
     return found, findings
 
@@ -116,10 +106,10 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
 def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMapping]:
     header: dict[str, int] = {}
     for count, (number, cells) in enumerate(lines):
-        if count >= _MOST_ROWS:
-            find(number, "too-large", f"the sheet has more than {_MOST_ROWS} rows", "split it up")
+        if count >= MOST_ROWS:
+            find(number, "too-large", f"the sheet has more than {MOST_ROWS} rows", "split it up")
             return
-        texts = [_cleaned(cell) for cell in cells[:_MOST_COLUMNS]]
+        texts = [_cleaned(cell) for cell in cells[:MOST_COLUMNS]]
         if not any(texts):
             continue
         if not header:
@@ -217,51 +207,17 @@ def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
         header = ", ".join(COLUMNS.values())
         find(1, "no-column", "no tab of the workbook has a mapping sheet's columns", f"begin a tab with: {header}")
     for name, lines in sheets:
-        yield (file if len(sheets) == 1 else file.with_name(f"{file.name}#{name}")), lines
+        tab = name.replace("/", "-")  # which spreadsheets don't allow, and files may hold
+        yield (file if len(sheets) == 1 else file.with_name(f"{file.name}#{tab}")), lines
 
 
 def _workbook(file: Path, find: Find) -> list[tuple[str, list[Line]]]:
-    """The visible tabs of a workbook.
-
-    openpyxl streams the rows; calamine is faster but makes room for the whole used range at once, so that one cell in
-    the last corner of a tab (5 kB of file) ends the process.
-    """
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
+    """The visible tabs of a workbook; none, and a finding, when it can't be read."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(item.file_size for item in archive.infolist()) > _LARGEST_UNPACKED:
-                find(1, "too-large", "the workbook unpacks to too much", "keep only the mapping in it")
-                return []
-        workbook = load_workbook(file, read_only=True, data_only=True)
-        tabs = [tab for tab in workbook.worksheets if tab.sheet_state == "visible"]
-        found = [(tab.title, list(_tab_lines(tab))) for tab in tabs]
-        workbook.close()
-    except (InvalidFileException, zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError) as error:
-        find(1, "unreadable", f"not a workbook that can be read: {error}", "open it and save it again as .xlsx")
+        return read_workbook(file)
+    except Unreadable as error:
+        find(1, error.code, error.message, error.fix)
         return []
-    return found
-
-
-def _tab_lines(tab: ReadOnlyWorksheet) -> Iterator[Line]:
-    tab.reset_dimensions()
-    blank = 0
-    rows = tab.iter_rows(max_col=_MOST_COLUMNS, values_only=True)  # type: ignore[misc] # the stub asks for a Worksheet
-    for number, cells in enumerate(rows, start=1):
-        if all(cell is None for cell in cells):
-            blank += 1
-            if blank > _MOST_BLANK:
-                return
-            continue
-        blank = 0
-        yield number, [_text(cell) for cell in cells]
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return "" if cell is None else str(cell)
 
 
 def _cleaned(cell: str) -> str:

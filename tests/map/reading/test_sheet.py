@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from sorbus.map.model import FieldMapping
-from sorbus.map.sheet import COLUMNS, read_sheet, read_sheets
+from sorbus.map.sheet import COLUMNS, read_grid, read_sheet, read_sheets
 
 HEAD = ",".join(COLUMNS.values())
 CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30).map(str.strip)
@@ -149,3 +151,127 @@ def test_a_workbook_that_is_none_is_a_finding(tmp_path: Path) -> None:
 
 def test_no_mappings_folder_is_no_fault(tmp_path: Path) -> None:
     assert read_sheets(tmp_path / "mappings") == ((), [])
+
+
+def _workbook(title: str = "Sheet") -> bytes:
+    book = Workbook()
+    tab = book.active
+    assert tab is not None
+    tab.title = title
+    tab.append(list(COLUMNS.values()))
+    for number in range(20):
+        tab.append(
+            ["crm", f"customers.f{number}", "canonical", f"customer.f{number}", "value | trim", f"note {number}"]
+        )
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+SOUND = _workbook()
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def _with(name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """The sound workbook with one of its parts changed."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(SOUND)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.infolist():
+            content = old.read(part)
+            new.writestr(part.filename, change(content) if part.filename == name else content)
+    return out.getvalue()
+
+
+def _spoilt(name: str, method: int | None = None) -> bytes:
+    """The sound workbook with the first bytes of a part's compressed stream overwritten, or its method changed."""
+    data = bytearray(SOUND)
+    with zipfile.ZipFile(io.BytesIO(SOUND)) as archive:
+        at = archive.getinfo(name).header_offset
+        central = SOUND.index(b"PK\x01\x02", archive.start_dir)
+    while SOUND[central + 46 : central + 46 + len(name)] != name.encode():
+        central = SOUND.index(b"PK\x01\x02", central + 4)
+    if method is None:
+        data[at + 30 + len(name) : at + 38 + len(name)] = b"\xff" * 8
+    elif method < 0:  # the bit that says "encrypted"
+        data[at + 6] |= 1
+        data[central + 8] |= 1
+    else:
+        data[at + 8 : at + 10] = data[central + 10 : central + 12] = method.to_bytes(2, "little")
+    return bytes(data)
+
+
+LAUGHS = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha">' + b"".join(
+    b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9)
+)
+MANY_ROWS = b'<row><c t="inlineStr"><is><t>x</t></is></c></row>' * 150_000
+HOSTILE: dict[str, bytes] = {
+    "a damaged stream": _spoilt(SHEET),
+    "damaged styles": _spoilt("xl/styles.xml"),
+    "a method nobody knows": _spoilt(SHEET, 99),
+    "a method that is not deflate": _spoilt(SHEET, 14),
+    "a password": _spoilt(SHEET, -1),
+    "an old workbook": bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600),
+    "half of it": SOUND[: len(SOUND) // 2],
+    "all but its end": SOUND[:-20],
+    "nothing": b"",
+    "a zip that is no workbook": (lambda out: (zipfile.ZipFile(out, "w").close(), out.getvalue())[1])(io.BytesIO()),
+    "entities": _with(SHEET, lambda old: LAUGHS + b"]>" + old.partition(b"?>")[2]),
+    "entities in UTF-16": _with(SHEET, lambda old: (LAUGHS.decode() + "]><x/>").encode("utf-16")),
+    "no markup": _with(SHEET, lambda _: b"\x00" * 1000),
+    "half the markup": _with(SHEET, lambda old: old[: len(old) // 2]),
+    "rows without end": _with(SHEET, lambda old: old.replace(b"</sheetData>", MANY_ROWS + b"</sheetData>")),
+    "a part that unpacks to much": _with("xl/styles.xml", lambda _: b" " * 31_000_000),
+    "a tab of another kind": _with("xl/workbook.xml", lambda old: old.replace(b'state="visible"', b'state="odd"')),
+    "a row number that is none": _with(SHEET, lambda old: old.replace(b'r="3"', b'r="x"')),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_workbook_that_can_not_be_read_is_a_finding_with_a_fix(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(HOSTILE[what])
+
+    _, findings = read_sheet(file)
+    _, of_grid = read_grid(file)
+
+    for found in (findings, of_grid):
+        assert [(finding.line > 0, bool(finding.message), bool(finding.cure)) for finding in found] == [(True,) * 3]
+        assert "Error" not in found[0].message
+
+
+def test_a_password_and_an_old_workbook_are_named(tmp_path: Path) -> None:
+    for what in ("a password", "an old workbook"):
+        (tmp_path / "a.xlsx").write_bytes(HOSTILE[what])
+        (finding,) = read_sheet(tmp_path / "a.xlsx")[1]
+        assert "password" in finding.message
+        assert "without" in finding.cure
+
+
+@given(at=st.integers(0, len(SOUND) - 1), put=st.binary(min_size=1, max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+def test_a_workbook_with_any_bytes_changed_is_rows_or_findings(tmp_path: Path, at: int, put: bytes) -> None:
+    file = tmp_path / "a.xlsx"
+    file.write_bytes(SOUND[:at] + put + SOUND[at + len(put) :])
+
+    rows, findings = read_sheet(file)
+    read_grid(file)
+
+    assert rows or findings
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+def test_a_csv_with_any_text_in_a_cell_is_rows_or_findings(tmp_path: Path, text: str) -> None:
+    read_sheet(_sheet(tmp_path, f"{HEAD}\ncrm,{text},canonical,customer.name,,\0\n"))
+
+
+def test_a_tab_named_like_a_folder_is_read(tmp_path: Path) -> None:
+    data = _with("xl/workbook.xml", lambda old: old.replace(b'name="Sheet"', b'name="a/b"'))
+    (tmp_path / "a.xlsx").write_bytes(data)
+    other = Workbook()
+    other.save(tmp_path / "b.xlsx")
+
+    rows, findings = read_sheets(tmp_path)
+
+    assert len(rows) == 20
+    assert [finding.file.name for finding in findings] == ["b.xlsx"]

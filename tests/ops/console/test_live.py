@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 from sorbus.errors import TransientError
 from sorbus.ops.console.live import REMEMBERED, Live
@@ -57,6 +58,25 @@ def test_what_can_not_be_read_is_told_and_forgotten_when_it_can() -> None:
         look.trouble = ""
         eventually(lambda: live.measured is not None and not live.troubles, "the end of the trouble was not told")
         assert len(done) > 1
+
+
+def test_a_fault_that_nobody_has_foreseen_ends_no_measuring() -> None:
+    faults = [
+        zlib.error("invalid stored block lengths"),
+        NotImplementedError("method 99"),
+        MemoryError(),
+        KeyError("x"),
+    ]
+
+    def fail() -> None:
+        if faults:
+            raise faults.pop()
+
+    live = Live(Looks(), every=0.01)
+    live.each_round("the map", fail)
+    with live:
+        eventually(lambda: not faults and live.measured is not None and not live.troubles, "the thread has ended")
+        assert live.is_alive()
 
 
 def test_readers_end_when_the_server_does() -> None:
