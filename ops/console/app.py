@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import structlog
+from anyio import to_thread
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,14 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.ops.console.access.door import Door
 from sorbus.ops.console.access.gate import Gate
 from sorbus.ops.console.access.headers import SecurityHeaders
 from sorbus.ops.console.access.person import Visit
-from sorbus.ops.console.frame import Console, console_of, render
+from sorbus.ops.console.access.streams import Streams
+from sorbus.ops.console.frame import Console, console_of, render, visit_of
 from sorbus.ops.console.pages import (
     accounts,
     audit,
@@ -53,6 +55,7 @@ PAGES = (
 )
 """In the menu's order; a page's module has `routes` and may have a `section`."""
 
+_AWAY = "The console can't reach its database at this moment. Try again in a minute; whoever runs Sorbus can see why."
 PING = 15
 """Seconds of silence after which a browser that listens is written to, so that one that has gone is noticed."""
 
@@ -80,6 +83,7 @@ def application(console: Console, door: Door) -> ASGIApp:
         exception_handlers=handlers,
     )
     app.state.console = console
+    app.state.door, app.state.streams = door, Streams()
     app.state.sections = tuple(page.section for page in PAGES if hasattr(page, "section"))
     return SecurityHeaders(app, is_https=console.site.is_https)
 
@@ -94,13 +98,41 @@ class _Static(StaticFiles):
 
 
 async def _events(request: Request) -> Response:
-    live = console_of(request).live
+    live, visit, state = console_of(request).live, visit_of(request), request.app.state
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         async for version in live.changes():
+            if not await to_thread.run_sync(_may_listen, state.door, request, visit):
+                return
             yield ServerSentEvent(event="changed", data=str(version))
 
-    return EventSourceResponse(events(), ping=PING)
+    return _EventStream(events(), visit, state.streams)
+
+
+class _EventStream(EventSourceResponse):
+    """Server-sent events, unless the session has enough such streams already."""
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], visit: Visit, streams: Streams) -> None:
+        super().__init__(events, ping=PING)
+        self._visit, self._streams = visit, streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._streams.has_room(self._visit):
+            refusal = Response("other pages of yours listen already", HTTPStatus.TOO_MANY_REQUESTS)
+            await refusal(scope, receive, send)
+            return
+        with self._streams.counted(self._visit):
+            await super().__call__(scope, receive, send)
+
+
+def _may_listen(door: Door, request: Request, visit: Visit) -> bool:
+    """Whether the session that opened a stream lasts still; while that can't be asked, it does."""
+    try:
+        return door.visit(request, visit.secret).person is not None
+    except TransientError:
+        return True
+    except SorbusError:
+        return False
 
 
 def _failed(request: Request, error: Exception) -> Response:
@@ -114,7 +146,11 @@ def _failed(request: Request, error: Exception) -> Response:
         )
     elif isinstance(error, SorbusError):
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.CONFLICT)
-        message = str(error)
+        is_known = scope["state"]["visit"].person is not None
+        # Where our servers are is nobody's business who isn't logged in.
+        message = str(error) if is_known or not isinstance(error, TransientError) else _AWAY
+        if not is_known:
+            _log.warning("a page failed", path=scope["path"], reason=str(error))
     else:
         _log.error("a page failed", path=scope["path"], exc_info=error)
         status, message = 500, "The console failed; its log says where. What you did may be done or not: look first."

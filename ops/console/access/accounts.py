@@ -25,9 +25,6 @@ from sorbus.state import State
 IDLE, LONGEST = 2 * 3600, 12 * 3600
 """Seconds after which a session ends: since somebody last did something, and since the login."""
 
-WINDOW, PER_ACCOUNT, PER_ADDRESS = 15 * 60, 10, 30
-"""Tries to log in: at most so many in this many seconds."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
@@ -116,52 +113,24 @@ class Sessions:
     def open(self, account: str) -> str:
         """Begins a session; the token for the browser."""
         token = secrets.token_urlsafe(32)
-        values = {"hash": _hash(token), "account": account, "longest": LONGEST, "idle": IDLE}
-        self._state.run(_sql("open_session"), values)
+        values = {"hash": digest_of(token), "account": account, "longest": LONGEST, "idle": IDLE}
+        self._state.run(sql("open_session"), values)
         return token
 
     def find(self, token: str, *, by_person: bool) -> Person | None:
         """Whose session it is, None if it has ended. `by_person`: somebody did something, so that it stays awake."""
-        values = {"hash": _hash(token), "longest": LONGEST, "idle": IDLE, "by_person": by_person}
-        rows = self._state.run(_sql("find_session"), values)
+        values = {"hash": digest_of(token), "longest": LONGEST, "idle": IDLE, "by_person": by_person}
+        rows = self._state.run(sql("find_session"), values)
         return Person(str(rows[0][0]), Role[str(rows[0][1])]) if rows else None
 
     def end(self, token: str) -> None:
         """Ends a session, if there is one."""
-        self._state.run(b"delete from console_session where hash = %s", [_hash(token)])
-
-
-class Attempts:
-    """How often somebody may try to log in: by account and by address, counted for all consoles together."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def admit(self, account: str, address: str) -> float:
-        """Notes a try; the seconds to wait first, 0 if it may be made. One that has to wait isn't noted."""
-        limits = {f"account {account}": PER_ACCOUNT, f"address {address}": PER_ADDRESS}
-        with self._state.connection() as connection:
-            for subject in sorted(limits):  # so that tries at the same time are counted one after the other
-                connection.execute("select pg_advisory_xact_lock(hashtextextended('sorbus ' || %s, 0))", [subject])
-            connection.execute("delete from console_attempt where at < now() - %s * interval '1 second'", [WINDOW])
-            values = {"subjects": list(limits), "window": WINDOW}
-            found = connection.execute(_sql("count_attempts"), values).fetchall()
-            full = [float(str(left)) for subject, count, left in found if int(str(count)) >= limits[str(subject)]]
-            wait = max(full, default=0.0)
-            if not wait:
-                connection.execute("insert into console_attempt (subject) select unnest(%s::text[])", [list(limits)])
-        return wait
-
-    def forget(self, account: str, address: str) -> None:
-        """After a right password: the account's tries count no more, and of the address's this one doesn't.
-
-        Its others still do: they may have been tries for other accounts.
-        """
-        self._state.run(_sql("forget_attempts"), {"account": f"account {account}", "address": f"address {address}"})
+        self._state.run(b"delete from console_session where hash = %s", [digest_of(token)])
 
 
 def _end_all(connection: Connection, name: str) -> None:
     connection.execute("delete from console_session where account = %s", (name,))
+    connection.execute("delete from console_device where account = %s", (name,))
 
 
 def _account(name: object, role: object, disabled: object, made_at: object, login_at: object) -> Account:
@@ -170,10 +139,12 @@ def _account(name: object, role: object, disabled: object, made_at: object, logi
     return Account(str(name), Role[str(role)], bool(disabled), made_at, login_at)
 
 
-def _hash(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """What is kept of a token that a browser has."""
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 @cache
-def _sql(name: str) -> bytes:
+def sql(name: str) -> bytes:
+    """One of the statements beside this module."""
     return (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes()

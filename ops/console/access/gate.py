@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import FormData, MutableHeaders
@@ -21,6 +21,61 @@ from sorbus.ops.console.access.site import Site
 
 LARGEST_BODY, BODY_WITHIN, MOST_FIELDS = 1024 * 1024, 30.0, 5000
 """Bytes, seconds and fields of a form; the largest is one letter's edit or the marks of one page of letters."""
+LARGEST_OF_STRANGERS = 64 * 1024
+"""Bytes of a form of somebody who isn't logged in: a name and a password."""
+ALL_BODIES, ALL_OF_STRANGERS = 32 * 1024 * 1024, 8 * 1024 * 1024
+"""Bytes of all forms together that are being read or worked on, and of those of strangers."""
+
+_NUL = "it holds a character that no text can have (NUL); go back, take it out and repeat"
+
+
+class _Budget:
+    """Bytes that may be held at one time; used in one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        """Takes them, if there are so many left."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
+class _Body:
+    """One form on its way in: never larger than `largest`, and what it holds is taken from a budget until `release`."""
+
+    def __init__(self, budget: _Budget, largest: int) -> None:
+        self._budget, self._largest = budget, largest
+        self._bytes = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """HTTPException when it gets too large, or all forms together do."""
+        if len(self._bytes) + len(chunk) > self._largest:
+            raise _too_large(self._largest)
+        if not self._budget.take(len(chunk)):
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "nothing was done: too many forms are being sent at this moment; wait a minute, and send it again",
+                {"retry-after": "60", "connection": "close"},
+            )
+        self._bytes += chunk
+
+    def check(self, declared: str) -> None:
+        """Refuses a length that is too large before anything is read."""
+        if declared.isdigit() and (len(declared) > 15 or int(declared) > self._largest):
+            raise _too_large(self._largest)
+
+    def content(self) -> bytes:
+        return bytes(self._bytes)
+
+    def release(self) -> None:
+        self._budget.give_back(len(self._bytes))
+        self._bytes = bytearray()
 
 
 class Gate:
@@ -29,6 +84,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, site: Site, door: Door) -> None:
         self._app, self._site, self._door = app, site, door
         self._limiter: CapacityLimiter | None = None
+        self._bodies, self._of_strangers = _Budget(ALL_BODIES), _Budget(ALL_OF_STRANGERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,6 +92,8 @@ class Gate:
         request = Request(scope, receive)
         if not self._site.is_ours(request.headers.get("host", "")):
             raise HTTPException(HTTPStatus.MISDIRECTED_REQUEST, f"this console is at {self._site.url}")
+        if "\0" in scope["path"] or "\0" in unquote(scope["query_string"].decode("latin-1")):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, _NUL)
         try:
             # Threads of its own: pages that take long keep nobody out.
             limiter = self._limiter = self._limiter or CapacityLimiter(8)
@@ -48,18 +106,30 @@ class Gate:
         if visit.person is None and not _is_for_all(scope["path"]):
             await _to_login(request)(scope, receive, self._with_cookie(send, visit))
             return
-        if request.method not in csrf.SAFE:
-            receive = await self._checked(request, visit)
-        await self._app(scope, receive, self._with_cookie(send, visit))
+        send = self._with_cookie(send, visit)
+        if request.method in csrf.SAFE:
+            await self._app(scope, receive, send)
+            return
+        is_stranger = visit.person is None
+        body = _Body(
+            self._of_strangers if is_stranger else self._bodies, LARGEST_OF_STRANGERS if is_stranger else LARGEST_BODY
+        )
+        try:
+            await self._app(scope, await self._checked(request, visit, body), send)
+        finally:
+            body.release()
 
-    async def _checked(self, request: Request, visit: Visit) -> Receive:
+    async def _checked(self, request: Request, visit: Visit, held: _Body) -> Receive:
         """The body, read and found in order, to be read again."""
-        body = await _read(request)
+        await _read(request, held)
+        body = held.content()
 
         async def again() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
         form = await Request(request.scope, again).form(max_fields=MOST_FIELDS, max_files=0, max_part_size=LARGEST_BODY)
+        if any("\0" in name or (isinstance(value, str) and "\0" in value) for name, value in form.multi_items()):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, _NUL)
         sent = form.get(csrf.FIELD) or request.headers.get(csrf.HEADER, "")
         if why := csrf.refusal(request.headers, self._site.origin(request), visit.secret, str(sent)):
             raise HTTPException(HTTPStatus.FORBIDDEN, f"nothing was done: {why}; open the page again and repeat")
@@ -86,27 +156,21 @@ def _is_for_all(path: str) -> bool:
     return path == "/login" or path.startswith("/static/")
 
 
-async def _read(request: Request) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > LARGEST_BODY:
-        raise _too_large()
-    body = bytearray()
+async def _read(request: Request, body: _Body) -> None:
+    body.check(request.headers.get("content-length", ""))
     try:
         async with asyncio.timeout(BODY_WITHIN):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > LARGEST_BODY:
-                    raise _too_large()
+                body.add(chunk)
     except TimeoutError as error:
         raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "the form did not arrive in time; send it again") from error
     except ClientDisconnect as error:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the form broke off") from error
-    return bytes(body)
 
 
-def _too_large() -> HTTPException:
+def _too_large(largest: int) -> HTTPException:
     return HTTPException(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the form is larger than {LARGEST_BODY // 1024} KiB; send less at a time"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the form is larger than {largest // 1024} KiB; send less at a time"
     )
 
 

@@ -22,6 +22,7 @@ class Site:
         self.url, self._host = f"{parts.scheme}://{parts.netloc}", parts.netloc
         self.is_https, self.is_loopback = parts.scheme == "https", parts.hostname in LOOPBACK_NAMES
         self.cookie = "__Host-sorbus" if self.is_https else "sorbus"
+        self.device_cookie = f"{self.cookie}-device"
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this console."""
@@ -39,6 +40,18 @@ class Site:
     def set_cookie(self, answer: Response, secret: str) -> None:
         """Puts the visit's cookie into an answer; kept until the browser is closed."""
         answer.set_cookie(self.cookie, secret, secure=self.is_https, httponly=True, samesite="lax", path="/")
+
+    def set_device_cookie(self, answer: Response, token: str, seconds: int) -> None:
+        """Has the browser remember that somebody has logged in with it."""
+        answer.set_cookie(
+            self.device_cookie,
+            token,
+            max_age=seconds,
+            secure=self.is_https,
+            httponly=True,
+            samesite="lax",
+            path="/",
+        )
 
     def drop_cookie(self, answer: Response) -> None:
         """Has the browser forget it."""

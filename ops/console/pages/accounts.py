@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.errors import SorbusError
-from sorbus.ops.console.access.accounts import Accounts, Attempts
+from sorbus.ops.console.access.accounts import Accounts
+from sorbus.ops.console.access.attempts import Attempts
 from sorbus.ops.console.access.passwords import LONGEST, SHORTEST
 from sorbus.ops.console.access.person import Role
 from sorbus.ops.console.frame import (
@@ -75,13 +76,12 @@ def show_own(request: Request) -> Response:
 def change_own(request: Request) -> Response:
     """One's own password, by somebody who knows the old one; ends all sessions, this one too."""
     accounts, form, name = _accounts(request), form_of(request), person_of(request).name
-    console = console_of(request)
-    attempts, address = Attempts(console.state), console.proxies.client(request)
-    if wait := attempts.admit(name, address):
+    attempts = Attempts(console_of(request).state)
+    if wait := attempts.admit_own(name):
         return refused(request, "/account", f"Too many tries. Wait {span(wait)}, then try again.")
     if not accounts.is_password_of(name, str(form.get("old", ""))):
         return refused(request, "/account", "The old password is not right; nothing was changed.")
-    attempts.forget(name, address)
+    attempts.succeeded_own(name)
     if form.get("new") != form.get("again"):
         return refused(request, "/account", "The new password is not the same both times; nothing was changed.")
     try:

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from sorbus.ops.console.access.accounts import Accounts, Attempts, Sessions
+from sorbus.ops.console.access.accounts import Accounts, Sessions
+from sorbus.ops.console.access.attempts import DEVICE_SECONDS, Attempts
 from sorbus.ops.console.frame import Console, console_of, form_of, render, visit_of
 from sorbus.ops.console.words import span
 
@@ -29,10 +30,10 @@ def ask(request: Request) -> Response:
 def enter(request: Request) -> Response:
     """Checks a name and a password; a new session each time, so that one that was planted before is worth nothing."""
     console, form = _with_accounts(request), form_of(request)
-    name, password = str(form.get("name", ""))[:100].strip(), str(form.get("password", ""))
+    name, password = str(form.get("name", "")).replace("\0", "")[:100].strip(), str(form.get("password", ""))
     way, address = _own_path(str(form.get("next", ""))), console.proxies.client(request)
-    attempts = Attempts(console.state)
-    if wait := attempts.admit(name, address):
+    attempts, device = Attempts(console.state), request.cookies.get(console.site.device_cookie, "")
+    if wait := attempts.admit(name, address, device):
         _log.warning("too many tries to log in", account=name, address=address)
         wrong = f"Too many tries. Wait {span(wait)}, then try again."
         answer = render(request, "login.html", status=429, next=way, name=name, wrong=wrong)
@@ -41,10 +42,12 @@ def enter(request: Request) -> Response:
     if not Accounts(console.state).is_password_of(name, password):
         _log.warning("a login was refused", account=name, address=address)
         return render(request, "login.html", status=401, next=way, name=name, wrong="Name or password is not right.")
-    attempts.forget(name, address)
+    attempts.succeeded(name, address, device)
     _log.info("somebody logged in", account=name, address=address)
     answer = RedirectResponse(way, HTTPStatus.SEE_OTHER)
     console.site.set_cookie(answer, Sessions(console.state).open(name))
+    if not attempts.is_known(name, device):
+        console.site.set_device_cookie(answer, attempts.remember(name), DEVICE_SECONDS)
     return answer
 
 

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -18,12 +19,20 @@ from typer.testing import Result
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.errors import AuthError, SorbusError
 from sorbus.map.load import LoadedMap
-from sorbus.ops.console.access.accounts import PER_ACCOUNT, PER_ADDRESS, Accounts, Attempts, Sessions
+from sorbus.ops.console.access.accounts import Accounts, Sessions
+from sorbus.ops.console.access.attempts import (
+    PER_ACCOUNT,
+    PER_ACCOUNT_AND_ADDRESS,
+    PER_ADDRESS,
+    PER_DEVICE,
+    Attempts,
+)
 from sorbus.ops.console.access.door import AccountDoor, Proxies, ProxyDoor
 from sorbus.ops.console.access.entrance import Entrance
 from sorbus.ops.console.access.passwords import WeakPassword
 from sorbus.ops.console.access.person import Role
 from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.access.streams import PER_SESSION
 from sorbus.ops.console.app import PAGES
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
@@ -65,7 +74,7 @@ def shared(stack: Addresses) -> Iterator[State]:
 def state(shared: State) -> State:
     """The state as it was at first."""
     with shared.connection() as connection:
-        connection.execute("truncate console_account, console_session, console_attempt")
+        connection.execute("truncate console_account, console_session, console_attempt, console_device")
         connection.execute("insert into console_account table first_accounts")
     return shared
 
@@ -272,7 +281,7 @@ def test_a_storm_of_logins_is_slowed_down_for_one_account(guarded: Served) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert statuses == {401: PER_ACCOUNT, 429: 25 - PER_ACCOUNT}
+    assert statuses == {401: PER_ACCOUNT_AND_ADDRESS, 429: 25 - PER_ACCOUNT_AND_ADDRESS}
     answer = guarded.visitor().post("/login", {"name": "mara", "password": PASSWORD, "next": "/"})
     assert answer.status_code == 429, "the right password must have to wait too, or guessing would go on"
     assert int(answer.headers["retry-after"]) > 0
@@ -286,23 +295,96 @@ def test_a_storm_over_many_accounts_is_slowed_down_for_one_address(guarded: Serv
 
 def test_tries_are_forgotten_after_a_while(guarded: Served, state: State) -> None:
     attempts = Attempts(state)
-    assert [attempts.admit("mara", "198.51.100.7") for _ in range(PER_ACCOUNT)] == [0.0] * PER_ACCOUNT
-    assert attempts.admit("mara", "198.51.100.8") > 0
+    many = PER_ACCOUNT_AND_ADDRESS
+    assert [attempts.admit("mara", "198.51.100.7") for _ in range(many)] == [0.0] * many
+    assert attempts.admit("mara", "198.51.100.7") > 0
     state.run(b"update console_attempt set at = at - interval '15 minutes'")
     log_in(guarded, "mara")
+
+
+def test_wrong_tries_from_elsewhere_keep_nobody_out(guarded: Served, state: State) -> None:
+    attempts = Attempts(state)
+    while not attempts.admit("mara", "203.0.113.9"):
+        pass
+    log_in(guarded, "mara")
+
+
+def test_a_flood_from_everywhere_keeps_out_no_browser_that_is_known(guarded: Served, state: State) -> None:
+    mara, attempts = log_in(guarded, "mara"), Attempts(state)
+    mara.client.cookies.delete("sorbus")
+    waits = [attempts.admit("mara", f"203.0.113.{number}") for number in range(PER_ACCOUNT + 1)]
+    assert waits[:-1] == [0.0] * PER_ACCOUNT
+    assert waits[-1] > 0, "guesses from everywhere together must be slowed down"
+    storm(state, "127.0.0.1")
+
+    form = {"name": "mara", "password": PASSWORD, "next": "/"}
+    assert guarded.visitor().post("/login", form).status_code == 429
+    assert mara.post("/login", form).status_code == 303
+
+
+def test_a_browser_that_is_known_may_not_guess_for_ever_either(guarded: Served) -> None:
+    mara = log_in(guarded, "mara")
+    mara.client.cookies.delete("sorbus")
+    statuses = [
+        mara.post("/login", {"name": "mara", "password": f"wrong {number}", "next": "/"}).status_code
+        for number in range(PER_DEVICE + 2)
+    ]
+    assert statuses == [401] * PER_DEVICE + [429] * 2
+
+
+@pytest.mark.parametrize("device", ["", "made up", "\x00", "x" * 4000])
+def test_a_device_that_is_made_up_or_another_account_s_is_worth_nothing(
+    guarded: Served, state: State, device: str
+) -> None:
+    known = log_in(guarded, "vic").client.cookies["sorbus-device"]
+    attempts = Attempts(state)
+    assert not attempts.is_known("mara", device)
+    assert not attempts.is_known("mara", known)
+    assert attempts.is_known("vic", known)
+
+
+def test_a_new_password_forgets_the_browsers_that_knew_the_old_one(
+    guarded: Served, accounts: Accounts, state: State
+) -> None:
+    known = log_in(guarded, "mara").client.cookies["sorbus-device"]
+    accounts.set_password("mara", "four quiet rowan trees", "ada")
+    assert not Attempts(state).is_known("mara", known)
+
+
+def test_event_streams_are_few_for_each_session_and_end_with_it(guarded: Served) -> None:
+    visitor = log_in(guarded, "vic")
+    with ExitStack() as opened:
+        answers = [opened.enter_context(visitor.client.stream("GET", "/events")) for _ in range(PER_SESSION + 3)]
+        assert [answer.status_code for answer in answers] == [200] * PER_SESSION + [429] * 3
+        lines = answers[0].iter_lines()
+        assert next(line for line in lines if line.startswith("event:")) == "event: changed"
+        other = guarded.visitor()
+        other.client.cookies.set("sorbus", visitor.client.cookies["sorbus"])
+        assert other.post("/logout", form="/account").status_code == 303
+        for answer in answers[1:PER_SESSION]:
+            for _ in answer.iter_lines():  # ends, or the client's time-out fails the test
+                pass
+
+
+def test_event_streams_end_with_a_disabled_account(guarded: Served, accounts: Accounts) -> None:
+    with log_in(guarded, "vic").client.stream("GET", "/events") as answer:
+        accounts.disable("vic", "ada")
+        for _ in answer.iter_lines():
+            pass
+    assert answer.is_closed
 
 
 def test_right_passwords_keep_nobody_out_who_shares_the_address(guarded: Served, state: State) -> None:
     attempts = Attempts(state)
     for number in range(PER_ADDRESS + 5):
         assert attempts.admit(f"person{number}", "198.51.100.7") == 0
-        attempts.forget(f"person{number}", "198.51.100.7")
+        attempts.succeeded(f"person{number}", "198.51.100.7")
     assert state.run(b"select count(*) from console_attempt") == [(0,)]
 
 
 def test_guessing_the_old_password_within_a_session_is_slowed_down_too(guarded: Served) -> None:
     mara = log_in(guarded, "mara")
-    for number in range(PER_ACCOUNT):
+    for number in range(PER_DEVICE):
         mara.post("/account", {"old": f"wrong password {number}", "new": "x", "again": "x"})
     mara.post("/account", {"old": PASSWORD, "new": "six quiet rowan trees", "again": "six quiet rowan trees"})
     assert "Too many tries" in mara.get("/account").text

@@ -1,3 +1,8 @@
 delete from console_attempt
-where subject = %(account)s
-    or ctid = (select ctid from console_attempt where subject = %(address)s order by at desc limit 1)
+where subject = any(%(all_of)s)
+    or ctid in (
+        select distinct on (subject) ctid
+        from console_attempt
+        where subject = any(%(one_of)s)
+        order by subject, at desc
+    )
