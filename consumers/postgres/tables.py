@@ -144,8 +144,10 @@ def plan_target(flow: BoundFlow) -> list[Step]:
 
 def _native(session: Connection, native: str) -> str:
     """A type's name as the catalog writes it: timestamptz is `timestamp with time zone`."""
-    row = session.execute("select format_type(to_regtype(%s), to_regtypemod(%s))", (native, native)).fetchone()
-    return native if row is None else str(row[0])
+    described = session.execute(sql.SQL("select null::{} where false").format(sql.SQL(native))).pgresult
+    assert described is not None
+    named = session.execute("select format_type(%s, %s)", (described.ftype(0), described.fmod(0))).fetchone()
+    return native if named is None else str(named[0])
 
 
 def check_columns(table: Table, parts: Sequence[Assignment]) -> list[str]:

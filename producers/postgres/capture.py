@@ -45,6 +45,13 @@ class ChildTable(NamedTuple):
         return tuple(self.options.order) or self.table.key or tuple(self.table.columns)
 
 
+class Members(NamedTuple):
+    """The relations that stream a table's rows, by oid. `heirs`: of those, the tables that inherit from it."""
+
+    oids: frozenset[int]
+    heirs: frozenset[int] = frozenset()
+
+
 class Capture:
     """Makes changes of one data type out of rows, whatever columns the rows come with."""
 
@@ -59,6 +66,8 @@ class Capture:
         self.is_aggregate = bool(children)
         self.drift: DriftWatch | None = None
         """Who is told how the tables look; set before `look`."""
+        self.members: dict[str, Members] = {}
+        """By table: the relations that stream its rows; set by whoever knows the catalog."""
         self._parts = source_parts(source)
         self._once: dict[str, frozenset[str]] = {}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], RowLayout] = {}
@@ -116,6 +125,25 @@ class Capture:
         children = [(child.field.name, child.table.name, child.options.parent, child.order) for child in self.children]
         told = json.dumps([self.table.name, self.key, children, parts, lookups], sort_keys=True)
         return blake2b(told.encode(), digest_size=16).hexdigest()
+
+    @property
+    def key_now(self) -> tuple[str, ...]:
+        """The key as the table has it by now."""
+        options = self.source.options
+        assert isinstance(options, PostgresSource)
+        return tuple(options.key) or self.table.key
+
+    def reads(self) -> dict[str, frozenset[str]]:
+        """Each of its tables by name, with the columns that records are made of."""
+        found = {self.table.name: frozenset(self.columns())}
+        for child in self.children:
+            columns = {*self.child_columns(child), *child.options.parent, *child.order}
+            found[child.table.name] = found.get(child.table.name, frozenset()) | columns
+        return found
+
+    def members_of(self, table: Table) -> Members:
+        """The relations that stream the rows of one of its tables."""
+        return self.members.get(table.name) or Members(frozenset((table.oid,)))
 
     def is_about(self, table: str, oids: Oids) -> bool:
         """Whether a table is one of ours and looks otherwise than when it was last read."""

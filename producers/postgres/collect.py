@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
 from sorbus.connector import Change, Reject, Sweep
-from sorbus.errors import PermanentError
+from sorbus.errors import LostPosition, PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.fetch import Fetched
 from sorbus.producers.postgres.layout import FAULTS, picker
@@ -26,9 +27,10 @@ from sorbus.producers.postgres.pgoutput import (
     Truncate,
     Update,
     decode,
+    lsn_text,
     read_row,
 )
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.state import CommitSeen, State
 
 Fetch = Callable[[Capture, Sequence[Key], Collection[int]], Iterator[tuple[Key, Fetched]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -46,9 +48,15 @@ class _Parent:
 
 @dataclass(slots=True)
 class _Readers:
-    """Who reads a table: as the record's own, and as a list field's."""
+    """Who reads a table: as the record's own, and as a list field's.
+
+    `blind`: data types of which its old rows don't name the record; `replaced`: those that have another table of its
+    name.
+    """
 
     name: str
+    blind: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
     roots: list[RowShape] = field(default_factory=list)
     parents: list[_Parent] = field(default_factory=list)
 
@@ -67,16 +75,27 @@ class Collector:
     """Collects the changes of the data types in `captures`, going on from `state`."""
 
     def __init__(
-        self, captures: Sequence[Capture], state: State, fetch: Fetch, look: Callable[[Capture], None] | None = None
+        self,
+        captures: Sequence[Capture],
+        state: State,
+        fetch: Fetch,
+        look: Callable[[Capture], None] | None = None,
+        start: int = sys.maxsize,
     ) -> None:
-        """`look` is called when a data type's tables may have changed: it refreshes the capture."""
+        """`look` is called when a data type's tables may have changed: it refreshes the capture. `start`: the LSN from
+        which the stream is read, where that is before our position.
+        """
         self._look = look
         self.state = state
+        self.owed = state.commit if state.commit is not None and start < state.commit.end else None
+        """The last transaction that was read, until it has been seen in a stream that begins before it."""
         self.in_transaction = False
         self._captures = captures
         self._fetch = fetch
         self._readers: dict[int, _Readers] = {}
         self._direct: dict[bytes, RowShape] = {}
+        self._straight = self._direct
+        self._covered: frozenset[str] = frozenset()
         self._changes: list[Change] = []
         self._rejects: list[Reject] = []
         self._sweeps: list[Sweep] = []
@@ -109,7 +128,7 @@ class Collector:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
         kind = message[0]
         if kind == 85 or kind == 73:  # U, I: nearly all there is, so the usual case goes straight through
-            shape = self._direct.get(message[1:5])
+            shape = self._straight.get(message[1:5])
             if shape is not None and message[5] == 78:  # N: the new row alone
                 self._row += 1
                 if self._row > self._skip:
@@ -135,18 +154,46 @@ class Collector:
         elif type(found) is Begin:
             self._begin(found)
         elif type(found) is Commit:
-            self.in_transaction = False
-            self._skip = 0
-            self.state = replace(self.state, lsn=found.end_lsn, transaction=0, done=0)
+            self._committed(found)
         elif type(found) is Relation:
             self._related(found)
         return True
+
+    def reached(self, lsn: int) -> None:
+        """The server has sent everything before `lsn`. LostPosition where what was read before wasn't among it."""
+        if self.owed is not None and lsn >= self.state.lsn:
+            raise LostPosition(_forked(self.owed))
 
     def _begin(self, begin: Begin) -> None:
         self.in_transaction = True
         self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
         self._row = 0
         self._skip = self.state.done if self.state.transaction == begin.final_lsn else 0
+        if begin.final_lsn < self.state.lsn:
+            self._skip = sys.maxsize
+        # What a snapshot has seen already it has seen as it was later: an older state must not come after it.
+        self._covered = frozenset(name for name, lsn in self.state.fresh.items() if begin.final_lsn < lsn)
+        self._straight = {} if self._covered else self._direct
+
+    def _committed(self, commit: Commit) -> None:
+        self.in_transaction = False
+        seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
+        if self._skip == sys.maxsize:
+            self._repeated(seen)
+        else:
+            if self.owed is not None:
+                raise LostPosition(_forked(self.owed))
+            self.state = replace(self.state, lsn=commit.end_lsn, transaction=0, done=0, commit=seen)
+        self._skip = 0
+
+    def _repeated(self, seen: CommitSeen) -> None:
+        """A transaction from before our position: the same as then, or the server has another history."""
+        if self.owed is not None and seen.end >= self.owed.end:
+            if seen != self.owed:
+                raise LostPosition(_forked(self.owed))
+            self.owed = None
+        elif self.state.commit is not None and seen.end > self.state.commit.end:
+            raise LostPosition(_forked(seen))
 
     def _state_of(self, shape: RowShape, message: bytes) -> None:
         """A row's new state, of a table that one data type reads as its record's own."""
@@ -180,16 +227,26 @@ class Collector:
         new = None if type(message) is Delete else cast("Insert | Update", message).new
         if old is not None and type(new) is PartialRow:
             new = _filled(new, old)
+        self._must_copy(readers.replaced if type(message) is Insert else readers.replaced | readers.blind)
         for shape in readers.roots:
+            if shape.capture.name in self._covered:
+                continue
             if shape.wants_examples and new is not None:
                 shape.show(new)
                 self._shorten(message.oid, readers)
             if shape.capture.is_aggregate:
                 self._mark(shape.capture, shape.key, old, new)
             else:
-                self._simple(shape, old, new)
+                self._simple(shape, None if shape.capture.name in readers.blind else old, new)
         for parent in readers.parents:
+            if parent.capture.name in self._covered or parent.capture.name in readers.blind:
+                continue
             self._mark(parent.capture, parent.key, old, new)
+
+    def _must_copy(self, names: Collection[str]) -> None:
+        """The stream can't tell what becomes of these data types' records: only a new copy can."""
+        known = {*self._covered, *self._recopy, *self.state.recopy}
+        self._recopy += sorted(name for name in names if name not in known)
 
     def _simple(self, shape: RowShape, old: Row | None, new: Row | None) -> None:
         capture = shape.capture
@@ -239,26 +296,39 @@ class Collector:
 
     def _truncated(self, oids: Sequence[int]) -> None:
         readers = [self._readers[oid] for oid in oids if oid in self._readers]
-        swept = set()
+        swept: set[str] = set(self._covered)
         for reader in readers:
-            for shape in reader.roots:
-                swept.add(shape.capture.name)
-                self._sweeps.append(Sweep(shape.capture.name, self._next_version(), self._occurred_at))
+            for capture in (shape.capture for shape in reader.roots if shape.capture.name not in swept):
+                members = capture.members_of(capture.table)
+                if capture.table.oid in oids and members.heirs <= set(oids):
+                    swept.add(capture.name)
+                    self._sweeps.append(Sweep(capture.name, self._next_version(), self._occurred_at))
         for reader in readers:
-            self._recopy += [p.capture.name for p in reader.parents if p.capture.name not in (*swept, *self._recopy)]
+            names = {shape.capture.name for shape in reader.roots} | {each.capture.name for each in reader.parents}
+            self._must_copy(names - swept)
 
     def _related(self, relation: Relation) -> None:
         name = f"{relation.schema}.{relation.name}"
         names = [column.name for column in relation.columns]
         oids = {column.name: column.oid for column in relation.columns}
+        carried = {column.name for column in relation.columns if column.is_key}
         readers = _Readers(name)
         for capture in self._captures:
             if self._look is not None and capture.is_about(name, oids):
                 self._look(capture)
-            if capture.table.name == name:
+            if relation.oid in capture.members_of(capture.table).oids:
                 readers.roots.append(RowShape(capture, oids))
+                if not carried.issuperset(capture.key):
+                    readers.blind.add(capture.name)
+            elif capture.table.name == name:
+                readers.replaced.add(capture.name)
             for child in capture.children:
-                if child.table.name == name:
+                if relation.oid not in capture.members_of(child.table).oids:
+                    if child.table.name == name:
+                        readers.replaced.add(capture.name)
+                else:
+                    if not carried.issuperset(child.options.parent):
+                        readers.blind.add(capture.name)
                     if gone := [column for column in child.options.parent if column not in oids]:
                         raise PermanentError(
                             f"{name} has lost its column {', '.join(gone)}; mend `children:` of {capture.name}",
@@ -274,7 +344,7 @@ class Collector:
         """Lets a table's rows go straight through where nothing is in the way."""
         if (
             len(readers.roots) == 1
-            and not readers.parents
+            and not (readers.parents or readers.blind or readers.replaced)
             and not readers.roots[0].capture.is_aggregate
             and not readers.roots[0].wants_examples
         ):
@@ -302,19 +372,27 @@ class Collector:
                     self._rejects.append(made)
                 else:
                     changes.append(made)
+        is_open = self.in_transaction and self._skip < sys.maxsize
         taken = changes, self._rejects, self._sweeps
         self.state = replace(
             self.state,
             version=self._version,
             recopy=(*self.state.recopy, *self._recopy),
-            transaction=self._final if self.in_transaction else 0,
-            done=max(self._row, self._skip) if self.in_transaction else 0,
+            transaction=self._final if is_open else 0,
+            done=max(self._row, self._skip) if is_open else 0,
         )
         self._changes, self._rejects, self._sweeps = [], [], []
         self._partial, self._recopy, self._bytes = [], [], 0
         self._dirty.clear()
         self._xids.clear()
         return taken
+
+
+def _forked(seen: CommitSeen) -> str:
+    return (
+        f"around {lsn_text(seen.end)} the server's log has other transactions than were read before: it was restored to"
+        " an earlier state and has gone another way since"
+    )
 
 
 def _filled(new: PartialRow, old: Row) -> Row:

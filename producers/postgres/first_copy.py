@@ -29,11 +29,14 @@ class FirstCopy:
         making: SlotMaking,
         begin: Callable[[Snapshot], State],
         expected: Callable[[Capture], int],
+        settled: Callable[[Capture, State], None],
     ) -> None:
-        """`begin` gives the state to begin with, once the slot is made; `expected` about how many records there are."""
+        """`begin` gives the state to begin with, once the slot is made; `expected` about how many records there are;
+        `settled` raises TransientError where tables were rewritten: to an older snapshot they look empty.
+        """
         self.state: State | None = None
         self._connection, self._captures, self._making = connection, captures, making
-        self._begin, self._expected = begin, expected
+        self._begin, self._expected, self._settled = begin, expected, settled
         self._wait = 0.0
         self._steps = self._copy_due()
 
@@ -63,7 +66,7 @@ class FirstCopy:
             if state.copying is None or state.copying.data_type != capture.name:
                 if capture.name in state.copied and not again:
                     continue
-                copying = Copying(capture.name, state.version + 1, sweep=again)
+                copying = Copying(capture.name, state.version + 1, sweep=again, snapshot=snapshot.consistent_point)
                 state = replace(state, version=copying.version, copying=copying)
             state = yield from self._copy_one(capture, state, snapshot.name)
         return state
@@ -95,6 +98,7 @@ class FirstCopy:
                     changes, rejects, size = [], [], 0
         finally:
             copy.close()
+        self._settled(capture, state)
         records = copying.records + len(changes) + len(rejects)
         if copying.sweep and (changes or rejects):
             yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records))
@@ -105,6 +109,7 @@ class FirstCopy:
             copying=None,
             copied=tuple(dict.fromkeys((*state.copied, capture.name))),
             recopy=tuple(name for name in state.recopy if name != capture.name),
+            fresh={**state.fresh, capture.name: copying.snapshot},
         )
         yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records))
         return state

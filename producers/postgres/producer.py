@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +26,8 @@ from sorbus.producers.postgres.first_copy import FirstCopy
 from sorbus.producers.postgres.layout import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
-from sorbus.producers.postgres.publication import lapse, memberships
+from sorbus.producers.postgres.plan import plan_source
+from sorbus.producers.postgres.server import Server, another_history, read_server
 from sorbus.producers.postgres.slot import (
     SlotMaking,
     Snapshot,
@@ -33,15 +35,14 @@ from sorbus.producers.postgres.slot import (
     connect_replication,
     drop_slot,
     loss,
-    plan_source,
     read_slot,
     slot_name,
-    tables_of,
 )
 from sorbus.producers.postgres.state import State
 from sorbus.producers.postgres.stream import ReplicationStream
+from sorbus.producers.postgres.watch import SourceWatch
 
-_IDLE_STORE = _ASK_PUBLICATION = 10.0
+_IDLE_STORE = _LOOK_EVERY = 10.0
 _AT_ONCE = 1000
 _log = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ class PostgresProducer:
         self._again: dict[str, dict[bytes, None]] = {}
         self._held: bytes | None = None
         self._wal_end = 0
-        self._published: dict[str, str] = {}
-        self._meaning: dict[str, str] = {}
-        self._stored_at = self._beaten_at = self._asked_at = time.monotonic()
+        self._watch: SourceWatch | None = None
+        self._server: Server | None = None
+        self._stored_at = self._beaten_at = self._looked_at = time.monotonic()
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
@@ -106,23 +107,24 @@ class PostgresProducer:
                 for data_type, table in error.missing:
                     self._drift.gone(data_type, table)
                 raise
-            self._published = memberships(side, self._name, tables_of(self._captures))
-            self._asked_at = time.monotonic()
-            server = self._server(side)
-            slot = read_slot(side, self._name)
+            self._server = read_server(side, f"opening {self._system.name}")
             state = None if position is None else State.from_position(position)
             self._look(state)
-            if state is not None and (lost := loss(state, server, slot, self._name) or self._lapse(state)):
-                state, slot = self._after_loss(state, lost), None
-        self._meaning = {capture.name: capture.meaning() for capture in self._captures}
+            self._watch = SourceWatch(side, self._name, self._captures)
+            self._looked_at = time.monotonic()
+            slot = read_slot(side, self._name)
+            if state is not None:
+                if lost := self._history(state) or loss(state, slot, self._name) or self._set_anew(state):
+                    state, slot = self._after_loss(state, lost), None
+                else:
+                    state = self._copying_lapsed(side, self._with_new_meaning(state))
         if state is None or slot is None:
-            self._begin_anew(side, server, state)
+            self._begin_anew(side, state)
             return
-        state = self._with_new_meaning(state)
         try:
-            self._go_on(state)
+            self._go_on(state, min(state.lsn, slot.confirmed))
         except LostPosition as error:  # the slot is there, but the server has invalidated it
-            self._begin_anew(side, server, self._after_loss(state, str(error)))
+            self._begin_anew(side, self._after_loss(state, str(error)))
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
         """Reads these records by key as soon as the stream is between two transactions."""
@@ -139,12 +141,20 @@ class PostgresProducer:
                 return batch
             self._start_stream(self._copy.state)
             self._copy = None
-        return self._read_stream(wait)
+        try:
+            return self._read_stream(wait)
+        except LostPosition as error:
+            assert self._side is not None
+            assert self._collector is not None
+            self._begin_anew(self._side, self._after_loss(self._collector.state, str(error)))
+            return self.read(wait)
 
     def confirm(self, position: Position) -> None:
         """The slot may forget everything before the position's LSN."""
-        if self._stream is not None:
-            self._stream.confirm(State.from_position(position).lsn)
+        if self._stream is not None and self._collector is not None:
+            lsn = State.from_position(position).lsn
+            self._stream.confirm(lsn)
+            self._collector.state = replace(self._collector.state, confirmed=max(lsn, self._collector.state.confirmed))
 
     def recopy(self, data_types: Sequence[str]) -> None:
         """Copies these data types again, between this batch and the next."""
@@ -185,22 +195,47 @@ class PostgresProducer:
     def _named(self) -> dict[str, dict[str, list[str]]]:
         return {capture.name: found for capture in self._captures if (found := capture.named())}
 
-    def _server(self, side: Session) -> str:
-        row = side.execute("select system_identifier || '/' || current_database() from pg_control_system()").fetchone()
-        assert row is not None
-        return str(row[0])
+    def _history(self, state: State) -> str | None:
+        """Why the server hasn't the history that the position was read from."""
+        assert self._server is not None
+        if state.timeline in (0, self._server.timeline):
+            return another_history(state, self._server, None)
+        with connect_replication(self._connection, self._name) as replication:
+            return another_history(state, self._server, replication)
 
-    def _lapse(self, state: State) -> str | None:
-        """What the publication has left out since the position was stored."""
-        tables = lapse(state.published, self._published)
-        return tables and f"its publication {self._name} was changed, or was for a while without {tables}"
+    def _set_anew(self, state: State) -> str | None:
+        assert self._watch is not None
+        tables = self._watch.set_anew(state)
+        return tables and f"its publication {self._name} was made or set anew, or was for a while without {tables}"
 
-    def _ask_publication(self) -> None:
-        """Looks now and then whether the stream is still whole: the server doesn't say. `open` knows what to do."""
-        assert self._side is not None
-        with postgres_errors("looking at the publication"):
-            if memberships(self._side, self._name, self._published) != self._published:
+    def _look_again(self, side: Session, state: State) -> State:
+        """Whether the stream still tells everything; with what the server has rewritten in silence due to be copied."""
+        assert self._watch is not None
+        with postgres_errors(f"looking at the tables of {self._system.name}"):
+            for capture in self._captures:
+                capture.refresh(side)
+                if tuple(capture.key) != capture.key_now:
+                    raise TransientError(f"the primary key of {capture.table.name} has changed")
+            self._watch.look(side)
+            if self._watch.set_anew(state):  # `open` knows what to do
                 raise TransientError(f"the publication {self._name} has changed")
+            return self._copying_lapsed(side, state)
+
+    def _copying_lapsed(self, side: Session, state: State) -> State:
+        """Data types whose rows may not be what the stream has said of them are copied again, and no other."""
+        assert self._watch is not None
+        lapsed = self._watch.lapsed(side, state)
+        for name, why in lapsed.items():
+            _log.warning("%s: %s is copied again: %s", self._system.name, name, why)
+        return self._remembering(state.copying_again(lapsed))
+
+    def _remembering(self, state: State) -> State:
+        """The state with what it was read with."""
+        assert self._watch is not None
+        assert self._server is not None
+        meaning = {capture.name: capture.meaning() for capture in self._captures}
+        state = replace(self._watch.remembered(state), named=self._named(), meaning=meaning)
+        return replace(state, timeline=self._server.timeline, database=self._server.database)
 
     def _after_loss(self, state: State, lost: str) -> State:
         """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
@@ -211,31 +246,36 @@ class PostgresProducer:
 
     def _with_new_meaning(self, state: State) -> State:
         """Every record of a data type of which the map makes something else now is published again."""
-        changed = [name for name, now in self._meaning.items() if state.meaning.get(name, now) != now]
+        now = {capture.name: capture.meaning() for capture in self._captures}
+        changed = [name for name, meaning in now.items() if state.meaning.get(name, meaning) != meaning]
         if changed:
             _log.info("%s: the mapping of %s has changed: copied again", self._system.name, ", ".join(changed))
         return state.copying_again(changed)
 
-    def _begin_anew(self, side: Session, server: str, state: State | None) -> None:
+    def _begin_anew(self, side: Session, state: State | None) -> None:
+        server = self._server
+        assert server is not None
         drop_slot(side, self._name)
 
         def begin(snapshot: Snapshot) -> State:
-            found = state or State(server, snapshot.consistent_point, snapshot.consistent_point, named=self._named())
+            point = snapshot.consistent_point
+            found = self._remembering(state or State(server.name, point, point))
             return replace(
                 found,
-                server=server,
-                lsn=snapshot.consistent_point,
-                version=max(found.version, snapshot.consistent_point),
+                server=server.name,
+                lsn=point,
+                version=max(found.version, point),
                 transaction=0,
                 done=0,
-                published=self._published,
-                meaning=self._meaning,
+                fresh={},
+                commit=None,
+                confirmed=point,
             )
 
         self._begin_copy(SlotMaking(self._connection, self._name, temporary=False), begin)
 
-    def _go_on(self, state: State) -> None:
-        state = replace(state, named=self._named(), published=self._published, meaning=self._meaning)
+    def _go_on(self, state: State, start: int = sys.maxsize) -> None:
+        """`start`: where the slot is, if that may be before our position."""
         names = {capture.name for capture in self._captures}
         if self._replication is not None:
             self._replication.close()
@@ -244,18 +284,28 @@ class PostgresProducer:
             making = SlotMaking(self._connection, f"{self._name[:55]}_copy", temporary=True)
             self._begin_copy(making, lambda _: state)
         else:
-            self._start_stream(state)
+            self._start_stream(state, start)
 
     def _begin_copy(self, making: SlotMaking, begin: Callable[[Snapshot], State]) -> None:
         self._replication = making.session
-        self._copy = FirstCopy(self._connection, self._captures, making, begin, self._expected)
+        self._copy = FirstCopy(self._connection, self._captures, making, begin, self._expected, self._settled)
 
-    def _start_stream(self, state: State) -> None:
+    def _settled(self, capture: Capture, state: State) -> None:
+        """TransientError where a table was rewritten while it was copied: to its snapshot it may have looked empty."""
+        assert self._side is not None
+        assert self._watch is not None
+        with postgres_errors(f"looking at the tables of {capture.name}"):
+            self._watch.look(self._side)
+            if why := self._watch.lapsed(self._side, state).get(capture.name):
+                raise TransientError(f"{capture.name} has to be copied again: {why}")
+
+    def _start_stream(self, state: State, start: int = sys.maxsize) -> None:
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
-        self._stream = ReplicationStream(self._replication, self._name, self._name, state.lsn)
-        self._collector = Collector(self._captures, state, self._fetch, self._refresh)
+        start = min(start, state.lsn)
+        self._stream = ReplicationStream(self._replication, self._name, self._name, start)
+        self._collector = Collector(self._captures, state, self._fetch, self._refresh, start)
         self._held, self._wal_end = None, 0
 
     def _fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
@@ -300,13 +350,17 @@ class PostgresProducer:
         assert stream is not None
         assert collector is not None
         if collector.state.recopy:
-            self._go_on(collector.state)
+            assert self._side is not None
+            self._go_on(self._look_again(self._side, collector.state))
             return self.read(wait)
         if self._again and not collector.in_transaction and not collector.has_work:
             self._read_again(collector)
-        if time.monotonic() - self._asked_at > _ASK_PUBLICATION:
-            self._ask_publication()
-            self._asked_at = time.monotonic()
+        if time.monotonic() - self._looked_at > _LOOK_EVERY:
+            assert self._side is not None
+            collector.state = self._look_again(self._side, collector.state)
+            self._looked_at = time.monotonic()
+            if collector.state.recopy:
+                return Batch((), (), (), collector.state.to_position(), False)
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -352,6 +406,7 @@ class PostgresProducer:
             with postgres_errors("emitting a heartbeat"):
                 self._side.execute("select pg_logical_emit_message(false, 'sorbus', '')")
         lsn = max(self._wal_end, collector.state.lsn)
+        collector.reached(self._wal_end)
         if lsn > stream.flushed and now - self._stored_at > _IDLE_STORE:
             self._stored_at = now
             collector.state = replace(collector.state, lsn=lsn)

@@ -1,9 +1,10 @@
 -- The tables that a publication streams, each with its membership and with what the publication leaves out of it.
--- The membership is another one when the table has left and come back, or the publication was made or set anew.
--- (WHERE conditions are newer than the oldest server that we read from, and so is their column.)
+-- The membership is another one when the table has left and come back, or the publication was made or set anew: first
+-- the publication's part, then the table's own ("" where the publication names neither it nor its schema).
+-- (WHERE conditions and whole schemas are newer than the oldest server that we read from, so is what they are kept in.)
 select
   t.schemaname || '.' || t.tablename as name,
-  concat_ws('/', p.oid, p.xmin, r.oid) as membership,
+  concat_ws('/', p.oid, p.xmin, coalesce(r.oid::text, schemas.oids)) as membership,
   concat_ws(
     ', ',
     case when not p.pubinsert then 'inserts' end,
@@ -14,6 +15,15 @@ select
   to_jsonb(r) ->> 'prqual' is not null as is_filtered
 from pg_publication p
 join pg_publication_tables t on t.pubname = p.pubname
-left join pg_publication_rel r
-  on r.prpubid = p.oid and r.prrelid = format('%%I.%%I', t.schemaname, t.tablename)::regclass
+join pg_namespace n on n.nspname = t.schemaname
+join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+cross join lateral (
+  select 's' || string_agg(own.objid::text, '+' order by own.objid) as oids
+  from pg_depend own
+  join pg_depend named on named.classid = own.classid and named.objid = own.objid
+  where own.classid = to_regclass('pg_catalog.pg_publication_namespace')
+    and own.refclassid = 'pg_publication'::regclass and own.refobjid = p.oid
+    and named.refclassid = 'pg_namespace'::regclass and named.refobjid = n.oid
+) schemas
 where p.pubname = %s

@@ -1,32 +1,35 @@
-"""The replication slot: its state, its making, and what else has to change in the database before it can be used."""
+"""The replication slot: its state, its making, and whether it still has what comes after our position."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib.resources import files
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import DuplicateObject
 
-from sorbus.connector import BoundSource, BoundSystem, Step
-from sorbus.errors import TransientError
-from sorbus.postgres.catalog import Table
-from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, postgres_errors
-from sorbus.postgres.statement import statement_step
+from sorbus.connector import BoundSystem
+from sorbus.errors import LostPosition, TransientError
+from sorbus.postgres.connection import Connection, PostgresConnection, full_dsn, postgres_errors
 from sorbus.producers.postgres.asked import Asked
-from sorbus.producers.postgres.capture import Capture, open_captures
 from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
-from sorbus.producers.postgres.publication import publication_statement
 from sorbus.producers.postgres.state import State
+
+_SLOT = (files("sorbus.producers.postgres") / "slot.sql").read_text()
 
 
 class Slot(NamedTuple):
-    """A slot as pg_replication_slots shows it; LSNs as numbers. `status`: reserved, extended, unreserved or lost."""
+    """A slot as pg_replication_slots shows it; LSNs as numbers. `status`: reserved, extended, unreserved or lost;
+    `invalid`: why the server has given it up, "" where it hasn't; `foreign`: why it can't be ours, "" where it can.
+    """
 
     active_pid: int | None
     confirmed: int
     status: str
     lag: int
+    invalid: str = ""
+    foreign: str = ""
 
 
 class Snapshot(NamedTuple):
@@ -43,17 +46,13 @@ def slot_name(system: BoundSystem) -> str:
 
 
 def read_slot(connection: Connection, name: str) -> Slot | None:
-    """The slot's state; None when there is none of that name in this database."""
-    row = connection.execute(
-        "select active_pid, confirmed_flush_lsn::text, coalesce(wal_status, 'reserved'),"
-        " coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint"
-        " from pg_replication_slots where slot_name = %s and database = current_database()",
-        (name,),
-    ).fetchone()
+    """The slot's state; None when there is none of that name."""
+    row = connection.execute(_SLOT, (name,)).fetchone()
     if row is None:
         return None
-    pid, confirmed, status, lag = row
-    return Slot(None if pid is None else int(str(pid)), parse_lsn(str(confirmed or "0/0")), str(status), int(str(lag)))
+    pid, confirmed, status, lag, invalid, foreign = row
+    at = parse_lsn(str(confirmed or "0/0"))
+    return Slot(None if pid is None else int(str(pid)), at, str(status), int(str(lag)), str(invalid), str(foreign))
 
 
 class SlotMaking:
@@ -73,7 +72,10 @@ class SlotMaking:
     def snapshot(self, wait: float) -> Snapshot | None:
         """What the new slot gives; None when it isn't made within `wait` seconds."""
         with postgres_errors(f"making the replication slot {self._name}"):
-            answer = self._asked.answer(wait)
+            try:
+                answer = self._asked.answer(wait)
+            except DuplicateObject as error:
+                raise TransientError(f"{error}: another producer makes it, or one has just gone") from error
         if answer is None:
             return None
         point, name = answer.get_value(0, 1), answer.get_value(0, 2)
@@ -94,36 +96,42 @@ def connect_replication(connection: PostgresConnection, name: str) -> Connection
 
 
 def drop_slot(connection: Connection, name: str) -> None:
-    """Drops the slot if it is there and nobody streams from it; TransientError while somebody does."""
+    """Drops the slot if it is there and nobody streams from it; TransientError while somebody does.
+
+    LostPosition for a slot that somebody else made: it is theirs to drop.
+    """
     slot = read_slot(connection, name)
     if slot is None:
         return
+    if slot.foreign:
+        raise LostPosition(
+            f"there is a replication slot {name} that {slot.foreign}: it isn't Sorbus's. Whoever made it has to give it"
+            f" another name, or drop it where nobody needs it any more: `select pg_drop_replication_slot('{name}')`"
+        )
     if slot.active_pid is not None:
         raise TransientError(f"slot {name} is in use by the server process {slot.active_pid}: another producer runs")
     with postgres_errors(f"dropping the replication slot {name}"):
         connection.execute("select pg_drop_replication_slot(%s)", (name,))
 
 
-def tables_of(captures: Sequence[Capture]) -> dict[str, Table]:
-    """Every table that the data types are kept in, by name."""
-    found = {capture.table.name: capture.table for capture in captures}
-    for capture in captures:
-        found |= {child.table.name: child.table for child in capture.children}
-    return found
-
-
-def loss(state: State, server: str, slot: Slot | None, name: str) -> str | None:
-    """Why changes after our position are not to be had; None when they are."""
-    if state.server != server:
-        return f"the database is another one than before (it was {state.server}, it is {server})"
+def loss(state: State, slot: Slot | None, name: str) -> str | None:
+    """Why the slot doesn't have all changes after our position; None when it does."""
     if slot is None:
         return f"its replication slot {name} is gone"
-    if slot.status == "lost":
-        return f"its replication slot {name} has lost the log it needs (max_slot_wal_keep_size)"
+    if slot.foreign:
+        return f"its replication slot {name} was replaced by one that {slot.foreign}"
+    if slot.status == "lost" or slot.invalid:
+        why = slot.invalid or "max_slot_wal_keep_size"
+        return f"its replication slot {name} has lost the log it needs ({why})"
     if slot.confirmed > state.lsn:
         return (
             f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond our position {lsn_text(state.lsn)}:"
-            " somebody else read from it, or the positions topic was set back"
+            " somebody else read from it or moved it, it was made by hand, or the positions topic was set back"
+        )
+    if state.confirmed and state.confirmed < slot.confirmed < state.lsn:
+        return (
+            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, where Sorbus never moved it: it was made by"
+            " hand, or moved by somebody else"
         )
     return None
 
@@ -133,68 +141,6 @@ def advice(lost: str, system: str) -> str:
     return (
         f"{system}: {lost}. The changes in between are not to be had any more, and Sorbus doesn't skip them. Write"
         f" `on_lost_slot: recopy` under `systems: {system}:` in the map to copy its data types again (targets keep what"
-        " is equal, and what was deleted meanwhile is deleted), or bring back what is gone, then start the producer"
+        " is equal, and what was deleted meanwhile is deleted), then start the producer. Don't make a slot by hand: it"
+        " would begin after the changes that are missing"
     )
-
-
-def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
-    """What has to change in the source database before its producer can run."""
-    assert isinstance(system.connection, PostgresConnection)
-    connection, name, steps = system.connection, slot_name(system), []
-    with connect(connection, "plan", autocommit=True) as session, postgres_errors(f"planning {system.name}"):
-        level = session.execute("show wal_level").fetchone()
-        if level is not None and level[0] != "logical":
-            steps.append(
-                Step(
-                    system.name,
-                    "wal_level must be logical",
-                    f"it is {level[0]}: `alter system set wal_level = logical`, then restart the server",
-                )
-            )
-        captures = open_captures(session, sources)
-        statement = publication_statement(session, name, tables_of(captures))
-        if statement is not None:
-            steps.append(statement_step(connection, system.name, f"publication {name}", statement, session))
-        steps += _identity_steps(connection, system.name, session, captures)
-        if read_slot(session, name) is None:
-            steps.append(
-                Step(
-                    system.name,
-                    f"slot {name}",
-                    "made by the producer at its first start, with the first copy's snapshot",
-                    _nothing,
-                )
-            )
-    return steps
-
-
-def _nothing() -> None:
-    """The producer does it itself."""
-
-
-def _identity_steps(
-    connection: PostgresConnection, where: str, session: Connection, captures: Sequence[Capture]
-) -> list[Step]:
-    """Deletes and key changes must name the record: the old row has to carry its key, or an item's parent."""
-    needs: dict[str, tuple[Table, set[str]]] = {}
-    for capture in captures:
-        needs.setdefault(capture.table.name, (capture.table, set()))[1].update(capture.key)
-        for child in capture.children:
-            needs.setdefault(child.table.name, (child.table, set()))[1].update(child.options.parent)
-    steps = []
-    for name, (table, columns) in sorted(needs.items()):
-        row = session.execute("select relreplident::text from pg_class where oid = %s", (table.oid,)).fetchone()
-        identity = row[0] if row else "d"
-        if identity == "f" or (identity == "d" and columns <= set(table.key)):
-            continue
-        if identity == "i":
-            found = session.execute(
-                "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid"
-                " and a.attnum = any(i.indkey) where i.indrelid = %s and i.indisreplident",
-                (table.oid,),
-            ).fetchall()
-            if columns <= {str(item[0]) for item in found}:
-                continue
-        statement = sql.SQL("alter table {} replica identity full").format(table.identifier)
-        steps.append(statement_step(connection, where, f"replica identity of {name}", statement, session))
-    return steps

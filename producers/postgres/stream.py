@@ -6,8 +6,8 @@ import time
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGconn
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 from sorbus.errors import LostPosition, TransientError
 from sorbus.postgres.connection import Connection, is_readable
@@ -31,7 +31,7 @@ class ReplicationStream:
         result = self._pg.exec_(command.as_bytes(session))
         if result.status != ExecStatus.COPY_BOTH:
             words = result.error_message.decode(errors="replace").strip()
-            if "can no longer" in words or "has been invalidated" in words or "has already been removed" in words:
+            if _is_loss(result):
                 raise LostPosition(f"slot {slot}: {words}")
             raise TransientError(f"slot {slot} can't be streamed from: {words}")
 
@@ -48,8 +48,11 @@ class ReplicationStream:
                 return None
             words = self._pg.get_result()
             why = words.error_message.decode(errors="replace").strip() if words else ""
+            lost = words is not None and _is_loss(words)
         except psycopg.OperationalError as error:
             raise TransientError(f"the replication stream broke: {error}") from error
+        if lost:
+            raise LostPosition(f"the replication stream ended: {why}")
         if "publication" in why and "does not exist" in why:
             raise TransientError(f"{why}; run `sorbus apply` to make it")
         raise TransientError(f"the server ended the replication stream: {why or 'without saying why'}")
@@ -76,3 +79,8 @@ class ReplicationStream:
             self._pg.flush()
         except psycopg.OperationalError as error:
             raise TransientError(f"the replication stream broke: {error}") from error
+
+
+def _is_loss(result: PGresult) -> bool:
+    """Whether the server no longer has what we need: the slot was invalidated (55000), its log removed (58P01)."""
+    return (result.error_field(DiagnosticField.SQLSTATE) or b"") in (b"55000", b"58P01")

@@ -135,7 +135,7 @@ WITHOUT = {
 def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_copied_again(
     make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, statement: str, words: str
 ) -> None:
-    monkeypatch.setattr(postgres_producer, "_ASK_PUBLICATION", 0.2)
+    monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
     shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
     tape = shop.tape("item")
     with shop.producing() as running:

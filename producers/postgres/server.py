@@ -1,0 +1,84 @@
+"""Which server it is, and whether it still is the one that a position was read from.
+
+A position is good where the server's history has it: the same cluster and database, a log that reaches it, and a
+timeline that was left after it, if it was left. A server restored from a snapshot, or a standby that was promoted before
+it had received everything, has another history from some point on: what it has written since would be passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from sorbus.errors import TransientError
+from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
+from sorbus.producers.postgres.state import State
+
+_SERVER = """
+select system_identifier || '/' || current_database(),
+       (select oid::bigint from pg_database where datname = current_database()),
+       substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+       pg_current_wal_insert_lsn()::text
+from pg_control_system()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A primary: its cluster's system identifier and the database, that database's oid, the timeline, its log's end."""
+
+    name: str
+    database: int
+    timeline: int
+    end: int
+
+
+def read_server(connection: Connection, doing: str) -> Server:
+    """The server behind a connection. TransientError while it is a standby: it may lag, which looks like a fork."""
+    with postgres_errors(doing):
+        row = connection.execute("select pg_is_in_recovery()").fetchone()
+        if row is None or row[0]:
+            raise TransientError(f"{doing}: the server is a standby (in recovery); a source is read from the primary")
+        found = connection.execute(_SERVER).fetchone()
+    assert found is not None
+    name, database, timeline, end = found
+    return Server(str(name), int(str(database)), int(str(timeline), 16), parse_lsn(str(end)))
+
+
+def another_history(state: State, server: Server, replication: Connection | None) -> str | None:
+    """Why a position isn't in this server's history; None when it is. `replication`: needed to read about timelines."""
+    if state.server != server.name or (state.database and state.database != server.database):
+        anew = " (made anew under the same name)" if state.server == server.name else ""
+        return f"the database is another one than before: it was {state.server}, it is {server.name}{anew}"
+    if state.timeline and state.timeline != server.timeline and replication is not None:
+        left = _left(replication, server.timeline).get(state.timeline)
+        if left is None:
+            return (
+                f"the server is on timeline {server.timeline}, and nothing says that it came from timeline"
+                f" {state.timeline}, which the position was read from"
+            )
+        if state.lsn > left:
+            return (
+                f"the server left timeline {state.timeline} at {lsn_text(left)}, before our position"
+                f" {lsn_text(state.lsn)}: a standby that lagged was promoted, or the server was restored"
+            )
+    if state.lsn > server.end:
+        return (
+            f"the server's log ends at {lsn_text(server.end)}, before our position {lsn_text(state.lsn)}: it was"
+            " restored to an earlier state, or a standby that lagged was promoted"
+        )
+    return None
+
+
+def _left(replication: Connection, timeline: int) -> dict[int, int]:
+    """The timelines that this one came from, each with the LSN at which it was left."""
+    if timeline == 1:
+        return {}
+    with postgres_errors("reading the timeline's history"):
+        row = replication.execute(sql.SQL("TIMELINE_HISTORY {}").format(sql.Literal(timeline))).fetchone()
+    content = row[1] if row else ""
+    text = bytes(content).decode(errors="replace") if isinstance(content, bytes | memoryview) else str(content)
+    return {int(was): parse_lsn(at) for was, at in re.findall(r"^\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)", text, re.M)}

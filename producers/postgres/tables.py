@@ -1,0 +1,215 @@
+"""What the catalog says of the captured tables, and what has become of their rows without the stream saying so.
+
+The server streams inserts, updates, deletes and truncates. It says nothing when it rewrites rows (ALTER TABLE ... TYPE
+... USING, ADD COLUMN ... DEFAULT, RENAME VALUE of an enumerated type), when a partition comes or goes with its rows,
+when a single partition is truncated, or when another table takes the name. So what the catalog said of the tables is
+part of the position, and where it says otherwise, that data type is copied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from importlib.resources import files
+from typing import NamedTuple, Self, cast
+
+from psycopg import sql
+from pydantic import JsonValue
+
+from sorbus.postgres.connection import Connection
+
+_TABLES = (files("sorbus.producers.postgres") / "tables.sql").read_text()
+_COLUMNS = (files("sorbus.producers.postgres") / "columns.sql").read_text()
+_CLEARED = "m"
+"""Marks a column of which old rows take their value from the catalog, until the table is rewritten."""
+
+
+class Member(NamedTuple):
+    """A relation whose rows a table shows: the table itself (`via` ""), a partition, or a table that inherits from it.
+
+    `identity`: d, i, f or n, with the columns that old rows carry; `link`: another text after detaching and attaching;
+    `has_heirs`: tables inherit from it.
+    """
+
+    oid: int
+    name: str
+    kind: str
+    persistence: str
+    via: str
+    is_partition: bool
+    filenode: int
+    catalog_row: str
+    link: str
+    made_with_link: bool
+    identity: str
+    identity_columns: tuple[str, ...]
+    is_readable: bool
+    has_heirs: bool
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(*self.name.split(".", 1))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it keeps rows of its own; a partitioned table's are its partitions'."""
+        return self.kind != "p"
+
+    def carries(self, columns: Collection[str]) -> bool:
+        """Whether the old row of an update or a delete has these columns."""
+        return self.identity == "f" or set(columns) <= set(self.identity_columns)
+
+
+class _Column(NamedTuple):
+    """`layout`: place, type and what the server computes; `catalog_row`: another text when its row was written anew."""
+
+    layout: str
+    catalog_row: str
+    labels: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A table as the catalog has it: its members by oid, itself among them, and its columns."""
+
+    name: str
+    members: Mapping[int, Member]
+    columns: Mapping[str, _Column]
+
+    @property
+    def root(self) -> Member:
+        return next(member for member in self.members.values() if not member.via)
+
+    @property
+    def inheriting(self) -> list[Member]:
+        """The tables that inherit from it: they stream under their own names."""
+        return [member for member in self.members.values() if member.via == "inherits"]
+
+    def memory(self, columns: Collection[str]) -> TableMemory:
+        """What to remember of it for a data type that reads `columns`."""
+        read = {name: column for name, column in self.columns.items() if name in columns}
+        return TableMemory(
+            self.root.oid,
+            {str(member.oid): _remembered(member) for member in self.members.values() if member.has_rows},
+            {name: f"{column.layout}/{column.catalog_row}" for name, column in read.items()},
+            {type: _labels(found) for column in read.values() for type, found in column.labels.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableMemory:
+    """What a position remembers of a table: its oid, members, the columns that are read, and labels of their types."""
+
+    oid: int
+    members: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {
+            "oid": self.oid,
+            "members": dict(self.members),
+            "columns": dict(self.columns),
+            "labels": dict(self.labels),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, object]) -> Self:
+        members, columns, labels = (cast("dict[str, str]", stored[key]) for key in ("members", "columns", "labels"))
+        return cls(int(str(stored["oid"])), members, columns, labels)
+
+
+def read_tables(connection: Connection, names: Collection[str]) -> dict[str, TableState]:
+    """The tables called SCHEMA.NAME; those that aren't there are left out."""
+    members: dict[str, dict[int, Member]] = {}
+    for name, *values in connection.execute(_TABLES, {"names": sorted(names)}).fetchall():
+        member = Member(*values)  # type: ignore[arg-type]
+        member = member._replace(identity_columns=tuple(member.identity_columns))
+        members.setdefault(str(name), {})[member.oid] = member
+    roots = {oid: name for name, found in members.items() for oid, member in found.items() if not member.via}
+    columns: dict[str, dict[str, _Column]] = {name: {} for name in members}
+    for oid, column, layout, row, is_missing, labels in connection.execute(_COLUMNS, {"oids": list(roots)}).fetchall():
+        catalog_row = f"{row}{_CLEARED if is_missing else ''}"
+        found = _Column(str(layout), catalog_row, cast("dict[str, list[str]]", labels))
+        columns[roots[int(str(oid))]][str(column)] = found
+    return {name: TableState(name, found, columns[name]) for name, found in members.items()}
+
+
+def untold(
+    connection: Connection, before: TableMemory, now: TableState, columns: Collection[str], *, is_named: bool
+) -> str | None:
+    """Why the rows of a table may not be what the stream has said of them since `before`; None where they are.
+
+    `columns`: those that are read. `is_named`: the publication names the table; then it can't become unlogged unseen.
+    """
+    return next(_differences(connection, before, now, columns, is_named), None)
+
+
+def _differences(
+    connection: Connection, before: TableMemory, now: TableState, columns: Collection[str], is_named: bool
+) -> Iterator[str]:
+    if before.oid != now.root.oid:
+        yield f"{now.name} was replaced by another table of that name"
+    memory = now.memory(columns)
+    for name in columns & now.columns.keys():
+        layout, was = now.columns[name].layout, before.columns.get(name)
+        if was is None:
+            yield f"{now.name} has a new column {name}"
+        elif was.partition("/")[0] != layout:
+            yield f"column {name} of {now.name} was made anew, or has another type"
+    for type, labels in before.labels.items():
+        count = int(labels.partition(":")[0])
+        for column in now.columns.values():
+            if type in column.labels and _labels(column.labels[type][:count]) != labels:
+                yield f"a value of an enumerated type in {now.name} was renamed"
+    if gone := before.members.keys() - memory.members.keys():
+        yield f"{now.name} has lost {len(gone)} of its partitions (or of the tables that inherit from it)"
+    touched = any(_is_touched(before.columns.get(name, ""), text) for name, text in memory.columns.items())
+    for member in now.members.values():
+        if not member.has_rows:
+            continue
+        was = before.members.get(str(member.oid))
+        if was is None:
+            if _brought_rows(connection, now, member):
+                yield f"{member.name} came to {now.name} with rows"
+        elif was.partition("/")[2] != _remembered(member).partition("/")[2]:
+            yield f"{member.name} left {now.name} and came back, or its replica identity was changed"
+        elif was != _remembered(member):
+            if member.via == "partition":
+                yield f"the partition {member.name} was truncated or rewritten"
+            elif touched or not is_named:
+                yield f"the rows of {member.name} were rewritten"
+
+
+def _remembered(member: Member) -> str:
+    """Where its rows are, and since when it belongs to the table (of a partition: with this replica identity)."""
+    if not member.via:
+        return f"{member.filenode}/"
+    return f"{member.filenode}/{member.link}" + (f"/{member.catalog_row}" if member.identity in "fi" else "")
+
+
+def _is_touched(before: str, now: str) -> bool:
+    """Whether a column's row of the catalog was written anew, other than by a rewrite that kept all values."""
+    return before not in ("", now) and not (before.endswith(_CLEARED) and not now.endswith(_CLEARED))
+
+
+def _brought_rows(connection: Connection, table: TableState, member: Member) -> bool:
+    """Whether a new member may have rows from before it belonged to the table; those since then were streamed."""
+    where = sql.SQL("true")
+    made_here = member.via == "partition" and member.made_with_link
+    if made_here:  # it may have been filled and then attached in one transaction
+        where = sql.SQL("xmin = {}::xid").format(sql.Literal(member.link))  # type: ignore[assignment]
+    if member.is_readable:
+        query = sql.SQL("select exists (select from only {} where {})").format(member.identifier, where)
+    else:
+        query = sql.SQL("select exists (select from {} where tableoid = {} and {})").format(
+            table.root.identifier, sql.Literal(member.oid), where
+        )
+    row = connection.execute(query).fetchone()
+    return row is None or bool(row[0])
+
+
+def _labels(labels: Sequence[str]) -> str:
+    """How many labels there are, and a digest of them: new ones come after these."""
+    return f"{len(labels)}:{blake2b(chr(1).join(labels).encode(), digest_size=8).hexdigest()}"
