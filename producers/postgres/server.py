@@ -1,8 +1,8 @@
 """Which server it is, and whether it still is the one that a position was read from.
 
 A position is good where the server's history has it: the same cluster and database, a log that reaches it, and a
-timeline that was left after it, if it was left. A server restored from a snapshot, or a standby that was promoted before
-it had received everything, has another history from some point on: what it has written since would be passed over.
+timeline that was left after it, if it was left. A server restored from a snapshot, or a standby promoted before it had
+received everything, has another history from some point on: what it has written since would be passed over.
 """
 
 from __future__ import annotations
