@@ -268,6 +268,7 @@ class ProduceLoop:
             self._sweep(sweep, publisher)
         self._position = batch.position
         self._publish_changes(batch.changes, publisher)
+        self._resolve(batch.resolved, publisher)
         for reject in _still_bad(batch):
             self._reject(reject, publisher)
         if publisher.open_since is None:  # nothing but a new position
@@ -307,10 +308,18 @@ class ProduceLoop:
                 continue
             versions = {change.id: change.version for change in changes if change.data_type == data_type}
             for id in ids.keys() & versions.keys():
-                key = _letter_id(self._system, data_type, id).encode()
-                closed = [(CLOSED, b"superseded"), (CLOSED_BY, str(versions[id]).encode())]
-                publisher.produce(self._names.dead_letters(data_type), key, None, closed)
-                del ids[id]
+                self._close_letter(data_type, id, publisher, [(CLOSED_BY, str(versions[id]).encode())])
+
+    def _resolve(self, resolved: Sequence[tuple[str, bytes]], publisher: Publisher) -> None:
+        """Rows that were no records have changed or gone, and with them their letters."""
+        for data_type, id in resolved:
+            if id in self._open_letters.get(data_type, ()):
+                self._close_letter(data_type, id, publisher, [])
+
+    def _close_letter(self, data_type: str, id: bytes, publisher: Publisher, by: list[tuple[str, bytes]]) -> None:
+        key = _letter_id(self._system, data_type, id).encode()
+        publisher.produce(self._names.dead_letters(data_type), key, None, [(CLOSED, b"superseded"), *by])
+        del self._open_letters[data_type][id]
 
     def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:
         """Deletes what is older than the sweep."""
@@ -352,7 +361,7 @@ class ProduceLoop:
             letter = replace(letter, value=b"", message=f"{letter.message} (without the raw row: {too_large})")
             publisher.produce(topic, key, letter.value, letter.to_headers())
         self._metrics.rejected(reject.data_type, error.reason)
-        _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, reject.id.decode(), self._system, error)
+        _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, _shown(reject.id), self._system, error)
 
     def _measure(self, producer: Producer) -> None:
         now = time.monotonic()
@@ -371,4 +380,8 @@ def _still_bad(batch: Batch) -> list[Reject]:
 
 def _letter_id(system: str, data_type: str, id: bytes) -> str:
     """One letter per record of a source: a later failure of the same record replaces it."""
-    return f"{system}:{data_type}:{id.decode(errors='replace')}"
+    return f"{system}:{data_type}:{_shown(id)}"
+
+
+def _shown(id: bytes) -> str:
+    return id.decode(errors="backslashreplace")

@@ -118,6 +118,8 @@ class Batch(NamedTuple):
     caught_up: bool
     copied: tuple[str, int, int] | None = None
     """During a first copy: data type, records so far, records expected."""
+    resolved: Sequence[tuple[str, bytes]] = ()
+    """(data type, id): rejects that a later change of their row has made obsolete, though there is no such record."""
 
 
 class Producer(Protocol):

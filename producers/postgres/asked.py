@@ -23,11 +23,11 @@ _BAD = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
 class Asked:
     """A statement under way. Every method may raise psycopg's errors."""
 
-    def __init__(self, session: Connection, statement: sql.Composed) -> None:
+    def __init__(self, session: Connection, statement: sql.Composed | bytes) -> None:
         self._session, self._pg = session, session.pgconn
         self._answer: PGresult | None = None
         self._line: bytes | None = None
-        self._pg.send_query(statement.as_bytes(session))
+        self._pg.send_query(statement if isinstance(statement, bytes) else statement.as_bytes(session))
 
     def answer(self, wait: float) -> PGresult | None:
         """The server's answer; None when there is none within `wait` seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from operator import itemgetter
 from typing import NamedTuple, cast
 
 from sorbus.avro.encode import NULL, SOME
@@ -15,6 +14,7 @@ from sorbus.errors import MapError, PermanentError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection
 from sorbus.producers.postgres.drift import columns_of, example_of, mapped_columns, shape_of, type_name
+from sorbus.producers.postgres.keys import key_fault, record_id, unkeyed_id
 from sorbus.producers.postgres.layout import (
     Oids,
     RowLayout,
@@ -22,10 +22,10 @@ from sorbus.producers.postgres.layout import (
     encode_items,
     picker,
     raw_json,
-    record_id,
     source_parts,
 )
 from sorbus.producers.postgres.options import Child, PostgresSource
+from sorbus.producers.postgres.text import SourceType
 from sorbus.schema import SchemaField
 
 Key = tuple[bytes | None, ...]
@@ -71,6 +71,8 @@ class Capture:
         self._parts = source_parts(source)
         self._once: dict[str, frozenset[str]] = {}
         self._layouts: dict[tuple[str, tuple[tuple[str, int], ...]], RowLayout] = {}
+        self._types: dict[int, SourceType] = {}
+        self._learn()
 
     def refresh(self, connection: Connection) -> None:
         """Takes the tables' columns as they are now, since rows read by key come with those."""
@@ -81,7 +83,14 @@ class Capture:
         )
         if self._tables() != before:
             self._layouts.clear()
+            self._learn()
             self.look()
+
+    def _learn(self) -> None:
+        """Keeps what is known of the columns' types; rows may still come with those of before."""
+        for table in self._tables().values():
+            for column in table.columns.values():
+                self._types[column.oid] = SourceType(column.base, column.element, column.delimiter)
 
     def look(self) -> None:
         """Tells how the tables look now."""
@@ -178,12 +187,19 @@ class Capture:
             # What the table has and the stream doesn't carry (computed columns) is missing, and not null.
             known = self._once.get(part, frozenset()) | self._tables()[part].columns.keys()
             parts = self._parts.get(part, ())
-            found = self._layouts[memo] = RowLayout(tuple(fields), parts, oids, part=part, skip=skip, once=known)
+            found = self._layouts[memo] = RowLayout(
+                tuple(fields), parts, oids, part=part, skip=skip, once=known, types=self._types
+            )
         return found
 
+    @property
+    def identity(self) -> list[str]:
+        """The columns that tell the rows of the record's table apart: its key, then the primary key."""
+        return list(dict.fromkeys((*self.key, *self.table.key)))
+
     def columns(self) -> list[str]:
-        """The record table's columns that are needed, key first."""
-        return self._needed("", self.table, self.key)
+        """The record table's columns that are needed, those of its identity first."""
+        return self._needed("", self.table, self.identity)
 
     def child_columns(self, child: ChildTable) -> list[str]:
         """The columns of a list field's table that are needed."""
@@ -192,6 +208,24 @@ class Capture:
     def _needed(self, part: str, table: Table, first: Sequence[str]) -> list[str]:
         wanted = self.layout(part, {name: column.oid for name, column in table.columns.items()}).columns()
         return [*first, *(name for name in table.columns if name in wanted and name not in first)]
+
+    def unkeyed(self, names: Sequence[str], row: Sequence[object]) -> bytes:
+        """What a row whose key names no record is called."""
+        by, places = self.table.key or self.columns(), {name: place for place, name in enumerate(names)}
+        told = [name for name in by if name in places]
+        return unkeyed_id(told, [row[places[name]] for name in told], is_key=bool(self.table.key))
+
+    def no_key(self, oids: Oids, row: Sequence[object], version: int, occurred_at: int) -> Reject:
+        """The reject of a row whose key names no record."""
+        places = {name: place for place, name in enumerate(oids)}
+        column, what = key_fault([row[places[name]] for name in self.key], self.key) or (self.key[0], "names no record")
+        error = PermanentError(
+            f"{self.table.name} has a row that no record can be made of: its key column {column} {what}; mend the row"
+            f" at its owner, or name other columns with `key:` of {self.name}",
+            reason="no key",
+            field=column,
+        )
+        return Reject(self.name, self.unkeyed(list(oids), row), version, occurred_at, raw_json(oids, row), error)
 
     def make(
         self,
@@ -261,7 +295,7 @@ class RowShape:
         self.key = picker(places)
         self.layout = capture.layout("", oids)
         self.fields = self.layout.fields
-        self.id: Callable[[Sequence[object]], bytes] = id_picker(places)
+        self.id = id_picker(places)
         drift = capture.drift
         self._looks = _LOOKS if drift is not None and drift.without_example(capture.name, capture.table.name) else 0
 
@@ -282,12 +316,26 @@ class RowShape:
         self._looks = self._looks - 1 if drift.without_example(capture.name, capture.table.name) else 0
 
 
-def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes]:
-    """Makes a record's id of a row whose key columns are at `places`."""
-    if len(places) == 1:
-        return cast("Callable[[Sequence[object]], bytes]", itemgetter(places[0]))
+def id_picker(places: Sequence[int]) -> Callable[[Sequence[object]], bytes | None]:
+    """Makes a record's id of a row whose key columns are at `places`; None where these name no record."""
+    names = [""] * len(places)
     key = picker(places)
-    return lambda row: record_id(cast("Key", key(row)))
+
+    def slowly(row: Sequence[object]) -> bytes | None:
+        values = key(row)
+        return None if key_fault(values, names) else record_id(cast("Key", values))
+
+    if len(places) != 1:
+        return slowly
+    (place,) = places
+
+    def directly(row: Sequence[object]) -> bytes | None:
+        value = row[place]
+        if type(value) is bytes and 0 < len(value) < 1000 and value.isascii():
+            return value
+        return slowly(row)
+
+    return directly
 
 
 def oids_of_table(table: Table) -> Oids:

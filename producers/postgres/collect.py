@@ -12,8 +12,11 @@ from typing import NamedTuple, cast
 from sorbus.connector import Change, Reject, Sweep
 from sorbus.errors import LostPosition, PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
+from sorbus.producers.postgres.encoding import UTF8, Encoding
 from sorbus.producers.postgres.fetch import Fetched
+from sorbus.producers.postgres.keys import record_id
 from sorbus.producers.postgres.layout import FAULTS, picker
+from sorbus.producers.postgres.occupied import Occupied
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -32,7 +35,7 @@ from sorbus.producers.postgres.pgoutput import (
 )
 from sorbus.producers.postgres.state import CommitSeen, State
 
-Fetch = Callable[[Capture, Sequence[Key], Collection[int]], Iterator[tuple[Key, Fetched]]]
+Fetch = Callable[[Capture, Sequence[Key], str, Collection[int]], Iterator[tuple[Key, Fetched | None]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
 _change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
 """Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
@@ -43,6 +46,7 @@ class _Parent:
     """A table that holds a list field's items: its rows name the record they belong to."""
 
     capture: Capture
+    part: str
     key: Callable[[Sequence[object]], tuple[object, ...]]
 
 
@@ -71,6 +75,25 @@ class _Partial(NamedTuple):
     occurred_at: int
 
 
+class _Dirty(NamedTuple):
+    """Records of a data type to be read by key: part whose columns the keys are from ("": the record's own) -> key.
+
+    The value says that the stream has told of a delete of this key: if nothing has it now, the record is gone.
+    """
+
+    capture: Capture
+    keys: dict[str, dict[Key, bool]]
+
+
+class Taken(NamedTuple):
+    """What has been collected. `resolved`: (data type, id) of rejects whose rows have changed or gone."""
+
+    changes: list[Change]
+    rejects: list[Reject]
+    sweeps: list[Sweep]
+    resolved: list[tuple[str, bytes]]
+
+
 class Collector:
     """Collects the changes of the data types in `captures`, going on from `state`."""
 
@@ -81,11 +104,13 @@ class Collector:
         fetch: Fetch,
         look: Callable[[Capture], None] | None = None,
         start: int = sys.maxsize,
+        encoding: Encoding = UTF8,
     ) -> None:
         """`look` is called when a data type's tables may have changed: it refreshes the capture. `start`: the LSN from
         which the stream is read, where that is before our position.
         """
         self._look = look
+        self._encoding = encoding
         self.state = state
         self.owed = state.commit if state.commit is not None and start < state.commit.end else None
         """The last transaction that was read, until it has been seen in a stream that begins before it."""
@@ -100,8 +125,10 @@ class Collector:
         self._rejects: list[Reject] = []
         self._sweeps: list[Sweep] = []
         self._partial: list[_Partial] = []
-        self._dirty: dict[str, tuple[Capture, dict[Key, None]]] = {}
+        self._resolved: list[tuple[str, bytes]] = []
+        self._dirty: dict[str, _Dirty] = {}
         self._recopy: list[str] = []
+        self._occupied = Occupied()
         self._xids: set[int] = set()
         self._bytes = 0
         self._version = state.version
@@ -114,7 +141,7 @@ class Collector:
     @property
     def has_work(self) -> bool:
         """Whether there is anything to publish."""
-        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._recopy)
+        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._recopy or self._resolved)
 
     @property
     def is_full(self) -> bool:
@@ -122,7 +149,7 @@ class Collector:
         return len(self._changes) >= MAX_CHANGES or self._bytes >= MAX_BYTES or self._dirty_keys() >= MAX_CHANGES
 
     def _dirty_keys(self) -> int:
-        return sum(len(keys) for _, keys in self._dirty.values())
+        return sum(len(keys) for dirty in self._dirty.values() for keys in dirty.keys.values())
 
     def feed(self, message: bytes) -> bool:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
@@ -135,7 +162,7 @@ class Collector:
                     self._bytes += len(message)
                     self._state_of(shape, message)
                 return True
-        found = decode(message)
+        found = decode(message, self._encoding.codec or "utf-8")
         if type(found) is Update or type(found) is Insert or type(found) is Delete:
             self._row += 1
             if self._row <= self._skip:
@@ -174,6 +201,9 @@ class Collector:
         # What a snapshot has seen already it has seen as it was later: an older state must not come after it.
         self._covered = frozenset(name for name, lsn in self.state.fresh.items() if begin.final_lsn < lsn)
         self._straight = {} if self._covered else self._direct
+        if self._dirty:  # they are read after all that is in this batch
+            self._xids.add(begin.xid)
+        self._occupied.begin(len(self._changes), len(self._rejects), is_repeated=self._skip > 0)
 
     def _committed(self, commit: Commit) -> None:
         self.in_transaction = False
@@ -204,16 +234,17 @@ class Collector:
         if version < self._final:
             version = self._final
         self._version = version
-        if type(row) is PartialRow:
-            self._new_state(shape, row, shape.id(row), version)
+        id = shape.id(row)
+        if id is None or type(row) is PartialRow:
+            self._new_state(shape, row, id, version)
             return
         whole = cast("list[bytes | None]", row)
         try:
             data = b"".join(shape.fields(whole))
         except FAULTS:
-            self._new_state(shape, row, shape.id(row), version)
+            self._new_state(shape, row, id, version)
             return
-        self._changes.append(_change((shape.capture.name, shape.id(row), version, self._occurred_at, data)))
+        self._changes.append(_change((shape.capture.name, id, version, self._occurred_at, data)))
 
     def _next_version(self) -> int:
         version = self._version + 1
@@ -225,6 +256,9 @@ class Collector:
     def _row_changed(self, readers: _Readers, message: Insert | Update | Delete) -> None:
         old = None if type(message) is Insert else cast("Update | Delete", message).old
         new = None if type(message) is Delete else cast("Insert | Update", message).new
+        is_full = type(message) is not Insert and cast("Update | Delete", message).is_full
+        if self._encoding.codec is not None:
+            old, new = self._in_utf8(old), self._in_utf8(new)
         if old is not None and type(new) is PartialRow:
             new = _filled(new, old)
         self._must_copy(readers.replaced if type(message) is Insert else readers.replaced | readers.blind)
@@ -234,40 +268,82 @@ class Collector:
             if shape.wants_examples and new is not None:
                 shape.show(new)
                 self._shorten(message.oid, readers)
-            if shape.capture.is_aggregate:
-                self._mark(shape.capture, shape.key, old, new)
-            else:
-                self._simple(shape, None if shape.capture.name in readers.blind else old, new)
+            self._root_changed(shape, None if shape.capture.name in readers.blind else old, new, is_full)
         for parent in readers.parents:
             if parent.capture.name in self._covered or parent.capture.name in readers.blind:
                 continue
-            self._mark(parent.capture, parent.key, old, new)
+            for row in (old, new):
+                if row is not None:
+                    self._item_changed(parent, row, is_key_alone=row is old and not is_full)
 
     def _must_copy(self, names: Collection[str]) -> None:
         """The stream can't tell what becomes of these data types' records: only a new copy can."""
         known = {*self._covered, *self._recopy, *self.state.recopy}
         self._recopy += sorted(name for name in names if name not in known)
 
-    def _simple(self, shape: RowShape, old: Row | None, new: Row | None) -> None:
+    def _in_utf8(self, row: Row | None) -> Row | None:
+        if row is None:
+            return None
+        incoming = self._encoding.incoming
+        values: Row = [incoming(value) if isinstance(value, bytes) else value for value in row]
+        return PartialRow(values) if type(row) is PartialRow else values
+
+    def _root_changed(self, shape: RowShape, old: Row | None, new: Row | None, is_full: bool) -> None:
+        """A row of the table that the record is kept in, and with it the record."""
         capture = shape.capture
         id = None if new is None else shape.id(new)
         if old is not None:
             old_id = shape.id(old)
-            if old_id != id:
-                self._changes.append(Change(capture.name, old_id, self._next_version(), self._occurred_at, None))
-        if new is not None and id is not None:
+            if old_id is None:
+                self._without_key(shape, old, is_full)
+            elif old_id != id:
+                self._left(shape, old, old_id)
+        if new is None:
+            return
+        if capture.is_aggregate and id is not None:
+            self._mark(capture, "", cast("Key", shape.key(new)))
+        else:
             self._new_state(shape, new, id, self._next_version())
+
+    def _left(self, shape: RowShape, old: Row, id: bytes) -> None:
+        """A row has left its key: deleted, or changed to another one. Only the database knows who has it now."""
+        capture = shape.capture
+        if capture.is_aggregate or self._occupied.has(capture.name, id, self._changes, self._rejects):
+            self._mark(capture, "", cast("Key", shape.key(old)), is_left=True)
+        else:
+            self._changes.append(Change(capture.name, id, self._next_version(), self._occurred_at, None))
+
+    def _without_key(self, shape: RowShape, old: Row, is_full: bool) -> None:
+        """The old state of a row that was no record, or of one that the stream doesn't name."""
+        capture = shape.capture
+        if is_full:
+            self._resolved.append((capture.name, capture.unkeyed(list(shape.oids), old)))
+        else:  # its replica identity lacks the key: who it was can't be told
+            self._must_copy({capture.name})
+
+    def _item_changed(self, parent: _Parent, row: Row, *, is_key_alone: bool) -> None:
+        """A row of a list field's table: the record it belongs to is read again."""
+        key = parent.key(row)
+        if all(isinstance(part, bytes) for part in key):
+            self._mark(parent.capture, parent.part, cast("Key", key))
+        elif is_key_alone or UNCHANGED in key:  # whose item it was can't be told
+            self._must_copy({parent.capture.name})
 
     def again(self, capture: Capture, keys: Iterable[Key]) -> None:
         """The records with these keys are read again: `take` has their states."""
-        _, found = self._dirty.setdefault(capture.name, (capture, {}))
-        found.update(dict.fromkeys(keys))
+        for key in keys:
+            self._mark(capture, "", key, is_left=True)
         self._occurred_at = max(self._occurred_at, time.time_ns() // 1000)
 
-    def _new_state(self, shape: RowShape, new: Row, id: bytes, version: int) -> None:
+    def _new_state(self, shape: RowShape, new: Row, id: bytes | None, version: int) -> None:
         capture = shape.capture
+        if id is None:
+            bad = capture.no_key(shape.oids, new, version, self._occurred_at)
+            self._resolved = [each for each in self._resolved if each != (bad.data_type, bad.id)]
+            self._rejects.append(bad)
+            return
         if shape.layout.missing and capture.is_whole:  # from before a column was made or renamed: read what is there
-            self._mark(capture, shape.key, None, new)
+            self._mark(capture, "", cast("Key", shape.key(new)))
             return
         if type(new) is PartialRow:
             key = cast("Key", shape.key(new))
@@ -281,17 +357,12 @@ class Collector:
         else:
             self._rejects.append(cast("Reject", made))
 
-    def _mark(
-        self,
-        capture: Capture,
-        key: Callable[[Sequence[object]], tuple[object, ...]],
-        old: Row | None,
-        new: Row | None,
-    ) -> None:
-        _, keys = self._dirty.setdefault(capture.name, (capture, {}))
-        for row in (old, new):
-            if row is not None:
-                keys[cast("Key", key(row))] = None
+    def _mark(self, capture: Capture, part: str, key: Key, *, is_left: bool = False) -> None:
+        dirty = self._dirty.get(capture.name)
+        if dirty is None:
+            dirty = self._dirty[capture.name] = _Dirty(capture, {"": {}})
+        keys = dirty.keys.setdefault(part, {})
+        keys[key] = is_left or keys.get(key, False)
         self._xids.add(self._xid)
 
     def _truncated(self, oids: Sequence[int]) -> None:
@@ -335,7 +406,7 @@ class Collector:
                             reason="key gone",
                         )
                     places = [names.index(column) for column in child.options.parent]
-                    readers.parents.append(_Parent(capture, picker(places)))
+                    readers.parents.append(_Parent(capture, child.field.name, picker(places)))
         self._readers[relation.oid] = readers
         self._direct.pop(relation.oid.to_bytes(4, "big"), None)
         self._shorten(relation.oid, readers)
@@ -345,35 +416,24 @@ class Collector:
         if (
             len(readers.roots) == 1
             and not (readers.parents or readers.blind or readers.replaced)
+            and self._encoding.codec is None
             and not readers.roots[0].capture.is_aggregate
             and not readers.roots[0].wants_examples
         ):
             self._direct[oid.to_bytes(4, "big")] = readers.roots[0]
 
-    def take(self) -> tuple[list[Change], list[Reject], list[Sweep]]:
+    def take(self) -> Taken:
         """What has been collected, in the stream's order, and `state` moved past it."""
-        for capture in {partial.capture.name: partial.capture for partial in self._partial}.values():
-            partials = [partial for partial in self._partial if partial.capture is capture]
-            fetched = self._fetch(capture, [partial.key for partial in partials], self._xids)
-            for partial, (key, found) in zip(partials, fetched, strict=True):
-                made = found.change(key, partial.version, partial.occurred_at)
-                if isinstance(made, Reject):
-                    self._rejects.append(made)
-                else:
-                    self._changes[partial.place] = made
-        rejected = {(reject.data_type, reject.id, reject.version) for reject in self._rejects} if self._partial else ()
-        changes = (
-            [c for c in self._changes if (c.data_type, c.id, c.version) not in rejected] if rejected else self._changes
-        )
-        for capture, keys in self._dirty.values():
-            for key, found in self._fetch(capture, list(keys), self._xids):
-                made = found.change(key, self._next_version(), self._occurred_at)
-                if isinstance(made, Reject):
-                    self._rejects.append(made)
-                else:
-                    changes.append(made)
+        changes = self._changes
+        if self._partial:
+            nowhere = self._complete()
+            changes = [change for place, change in enumerate(changes) if place not in nowhere]
+        for dirty in self._dirty.values():
+            self._read_by_key(dirty, changes)
+        if self.in_transaction:
+            self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize
-        taken = changes, self._rejects, self._sweeps
+        taken = Taken(changes, self._rejects, self._sweeps, self._resolved)
         self.state = replace(
             self.state,
             version=self._version,
@@ -381,11 +441,50 @@ class Collector:
             transaction=self._final if is_open else 0,
             done=max(self._row, self._skip) if is_open else 0,
         )
-        self._changes, self._rejects, self._sweeps = [], [], []
+        self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
         self._partial, self._recopy, self._bytes = [], [], 0
         self._dirty.clear()
         self._xids.clear()
         return taken
+
+    def _complete(self) -> set[int]:
+        """Reads what the stream didn't carry into its place; the places of those that aren't there (any more).
+
+        A row that isn't there is no delete: the stream will say whether it was deleted since, or changed its key.
+        """
+        nowhere = set()
+        for capture in {partial.capture.name: partial.capture for partial in self._partial}.values():
+            partials = [partial for partial in self._partial if partial.capture is capture]
+            fetched = self._fetch(capture, [partial.key for partial in partials], "", self._xids)
+            for partial, (_, found) in zip(partials, fetched, strict=True):
+                made = None if found is None else found.change(partial.version, partial.occurred_at)
+                if isinstance(made, Change):
+                    self._changes[partial.place] = made
+                    continue
+                nowhere.add(partial.place)
+                if made is not None:
+                    self._rejects.append(made)
+        return nowhere
+
+    def _read_by_key(self, dirty: _Dirty, changes: list[Change]) -> None:
+        """Each record that was only named, once, however often and by whatever table."""
+        capture, gone, done = dirty.capture, [], set[bytes]()
+        for part, keys in dirty.keys.items():
+            for key, found in self._fetch(capture, list(keys), part, self._xids):
+                asked = record_id(key)
+                if keys[key] and (found is None or found.id != asked):
+                    gone.append(asked)
+                if found is not None and found.id not in done:
+                    done.add(found.id)
+                    made = found.change(self._next_version(), self._occurred_at)
+                    if isinstance(made, Reject):
+                        self._rejects.append(made)
+                    else:
+                        changes.append(made)
+        for id in gone:
+            if id not in done:
+                done.add(id)
+                changes.append(Change(capture.name, id, self._next_version(), self._occurred_at, None))
 
 
 def _forked(seen: CommitSeen) -> str:

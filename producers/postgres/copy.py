@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 
@@ -10,24 +11,41 @@ import psycopg
 from psycopg import sql
 
 from sorbus.connector import Change, Reject
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.producers.postgres.asked import Asked
-from sorbus.producers.postgres.capture import Capture, ChildTable, Key
-from sorbus.producers.postgres.fetch import add_item, child_oids, oids_of
-from sorbus.producers.postgres.layout import TextRow, record_id
+from sorbus.producers.postgres.capture import Capture, ChildTable, Key, id_picker
+from sorbus.producers.postgres.encoding import connect_reading, statement_bytes
+from sorbus.producers.postgres.fetch import Reader, add_item, child_oids, oids_of, parent_join
+from sorbus.producers.postgres.layout import TextRow
 
+_KEYS_AT_ONCE = 1000
 _UNESCAPED = {98: b"\b", 102: b"\f", 110: b"\n", 114: b"\r", 116: b"\t", 118: b"\v"}
 
 
 class RecordCopy:
-    """Every record whose key comes after `after`, in the key's order, as `snapshot` (exported) sees it."""
+    """Every record whose key comes after `after`, in the key's order, as `snapshot` (exported) sees it.
 
-    def __init__(self, connection: PostgresConnection, snapshot: str, capture: Capture, after: Key | None) -> None:
-        self._capture = capture
+    `by_key`: only keys are copied, and each record is read by its key, since the server can't compute all rows.
+    """
+
+    def __init__(
+        self,
+        connection: PostgresConnection,
+        snapshot: str,
+        capture: Capture,
+        after: Key | None,
+        *,
+        by_key: bool = False,
+    ) -> None:
+        self._connection, self._snapshot, self._capture, self._by_key = connection, snapshot, capture, by_key
         self._columns = capture.columns()
         self._rows: _Rows | None = None
         self._children: list[_ChildRows] = []
         try:
+            if by_key:
+                query = _records_query(capture, capture.identity, after)
+                self._rows = _Rows(connection, snapshot, f"{capture.name}'s keys", query)
+                return
             query = _records_query(capture, self._columns, after)
             self._rows = _Rows(connection, snapshot, capture.name, query)
             for child in capture.children:
@@ -43,30 +61,54 @@ class RecordCopy:
         parts = [self._rows, *(child.rows for child in self._children)]
         return all(part.has_begun(max(0.0, end - time.monotonic())) for part in parts)
 
-    def records(self, version: int, occurred_at: int) -> Iterator[tuple[Key, Change | Reject]]:
-        """The records, each with its key, once it has begun."""
+    def records(self, version: int, occurred_at: int) -> Iterator[tuple[Key | None, Change | Reject]]:
+        """The records, each with its key (None: one that names no record), once it has begun.
+
+        PermanentError: the server can't compute some row.
+        """
         assert self._rows is not None
+        if self._by_key:
+            yield from self._one_by_one(self._rows, version, occurred_at)
+            return
         capture, size = self._capture, len(self._capture.key)
         oids = oids_of(capture, self._columns)
-        layout = capture.layout("", oids)
+        layout, id_of = capture.layout("", oids), id_picker(range(size))
         for row in self._rows:
-            key = tuple(row[:size])
-            id = record_id(key)
+            key, id = tuple(row[:size]), id_of(row)
+            if id is None:
+                for child in self._children:
+                    child.take(key)
+                yield None, capture.no_key(oids, row, version, occurred_at)
+                continue
             if not self._children:
                 yield key, capture.make(layout, oids, row, id, version, occurred_at)
                 continue
             items: dict[str, list[bytes]] = {}
-            bad: Reject | None = None
+            bad_item: Reject | None = None
             for child in self._children:
                 found = child.take(key)
                 if isinstance(found, Reject):
-                    bad = found
+                    bad_item = found
                 else:
                     items[child.name] = found
-            if bad is not None:
-                yield key, bad._replace(id=id, version=version, occurred_at=occurred_at)
+            if bad_item is not None:
+                yield key, bad_item._replace(id=id, version=version, occurred_at=occurred_at)
             else:
                 yield key, capture.make(layout, oids, row, id, version, occurred_at, items)
+
+    def _one_by_one(self, rows: _Rows, version: int, occurred_at: int) -> Iterator[tuple[Key | None, Change | Reject]]:
+        capture, size = self._capture, len(self._capture.key)
+        oids, id_of = oids_of(capture, capture.identity), id_picker(range(size))
+        session, encoding = connect_reading(self._connection, f"copy {capture.name}")
+        with session:
+            reader, left = Reader(session, encoding, capture, self._snapshot), iter(rows)
+            while some := list(itertools.islice(left, _KEYS_AT_ONCE)):
+                for row in some:
+                    if id_of(row) is None:
+                        yield None, capture.no_key(oids, row, version, occurred_at)
+                for key, found in reader.fetch([tuple(row[:size]) for row in some if id_of(row) is not None]):
+                    if found is not None:
+                        yield key, found.change(version, occurred_at)
 
     def close(self) -> None:
         """Leaves the snapshot, finished or not."""
@@ -80,12 +122,13 @@ class _Rows:
 
     def __init__(self, connection: PostgresConnection, snapshot: str, what: str, query: sql.Composed) -> None:
         self._doing = f"copying {what}"
-        self._session = connect(connection, f"copy {what}")
+        self._session, self._encoding = connect_reading(connection, f"copy {what}")
         try:
             with postgres_errors(self._doing):
                 self._session.execute("set transaction isolation level repeatable read read only")
                 self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
-                self._asked = Asked(self._session, sql.SQL("copy ({}) to stdout").format(query))
+                copy = sql.SQL("copy ({}) to stdout").format(query)
+                self._asked = Asked(self._session, statement_bytes(copy, self._encoding))
         except BaseException:
             self._session.close()
             raise
@@ -95,9 +138,10 @@ class _Rows:
             return self._asked.has_begun(wait)
 
     def __iter__(self) -> Iterator[TextRow]:
+        incoming = self._encoding.incoming
         with postgres_errors(self._doing):
             for line in self._asked.lines():
-                yield split_line(line)
+                yield split_line(incoming(line))
 
     def close(self) -> None:
         with contextlib.suppress(psycopg.Error):  # the connection is closed all the same
@@ -159,6 +203,7 @@ def _unescape(value: bytes) -> bytes:
 
 
 def _after(capture: Capture, alias: str, after: Key | None) -> sql.Composable:
+    """The rows behind a key; and those with a null in their own, since nothing can be said to come before it."""
     if after is None:
         return sql.SQL("true")
     names = sql.SQL(", ").join(sql.Identifier(alias, name) for name in capture.key)
@@ -168,7 +213,11 @@ def _after(capture: Capture, alias: str, after: Key | None) -> sql.Composable:
         )
         for name, part in zip(capture.key, after, strict=True)
     )
-    return sql.SQL("({}) > ({})").format(names, values)
+    behind: sql.Composable = sql.SQL("({}) > ({})").format(names, values)
+    for name in capture.key:
+        if capture.table.columns[name].nullable:
+            behind = sql.SQL("{} or {} is null").format(behind, sql.Identifier(alias, name))
+    return behind
 
 
 def _key_order(capture: Capture, alias: str) -> sql.Composed:
@@ -185,16 +234,12 @@ def _records_query(capture: Capture, columns: Sequence[str], after: Key | None) 
 
 
 def _items_query(capture: Capture, child: ChildTable, names: Sequence[str], after: Key | None) -> sql.Composed:
-    on = sql.SQL(" and ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("c", own), sql.Identifier("t", key))
-        for own, key in zip(child.options.parent, capture.key, strict=True)
-    )
     return sql.SQL("select {}, {} from {} t join {} c on {} where {} order by {}, {}").format(
         _key_order(capture, "t"),
         sql.SQL(", ").join(sql.Identifier("c", name) for name in names),
         capture.table.identifier,
         child.table.identifier,
-        on,
+        parent_join(capture, child),
         _after(capture, "t", after),
         _key_order(capture, "t"),
         sql.SQL(", ").join(sql.Identifier("c", name) for name in child.order),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from sorbus.connector import Batch, Change, Reject, Sweep
-from sorbus.errors import Unfinished
+from sorbus.errors import PermanentError, Unfinished
 from sorbus.postgres.connection import PostgresConnection
-from sorbus.producers.postgres.capture import Capture
+from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.collect import MAX_BYTES, MAX_CHANGES
 from sorbus.producers.postgres.copy import RecordCopy
 from sorbus.producers.postgres.slot import SlotMaking, Snapshot
 from sorbus.producers.postgres.state import Copying, State
 
+_log = logging.getLogger(__name__)
 Steps = Generator[Batch | str, None, State]
 """Batches, and in between what it waits for; then the state to go on from."""
 
@@ -71,33 +74,57 @@ class FirstCopy:
             state = yield from self._copy_one(capture, state, snapshot.name)
         return state
 
+    def _records(
+        self, capture: Capture, snapshot: str, after: Key | None, version: int, occurred_at: int
+    ) -> Generator[str | tuple[Key | None, Change | Reject], None, None]:
+        """The records, and in between what it waits for. Where the server fails to compute a row (a generated column
+        that divides by zero), what is left is read by key: that row alone is a reject.
+        """
+        last, by_key = after, False
+        while True:
+            copy = RecordCopy(self._connection, snapshot, capture, last, by_key=by_key)
+            try:
+                while not copy.has_begun(self._wait):
+                    yield f"the first copy of {capture.name} has not begun yet: the server waits for a lock, or sorts"
+                for key, made in copy.records(version, occurred_at):
+                    last = key or last
+                    yield key, made
+                return
+            except PermanentError as error:
+                if by_key:
+                    raise
+                _log.warning("%s; reading what is left of it record by record", error)
+                by_key = True
+            finally:
+                copy.close()
+
     def _copy_one(self, capture: Capture, state: State, snapshot: str) -> Steps:
         copying = state.copying
         assert copying is not None
         now, expected = time.time_ns() // 1000, self._expected(capture)
         after = None if copying.after is None else tuple(None if t is None else t.encode() for t in copying.after)
-        copy = RecordCopy(self._connection, snapshot, capture, after)
         changes: list[Change] = []
         rejects: list[Reject] = []
-        size = 0
-        try:
-            while not copy.has_begun(self._wait):
-                yield f"the first copy of {capture.name} has not begun yet: the server waits for a lock, or sorts"
-            for key, made in copy.records(copying.version, now):
+        size, last = 0, after
+        with contextlib.closing(self._records(capture, snapshot, after, copying.version, now)) as steps:
+            for step in steps:
+                if isinstance(step, str):
+                    yield step
+                    continue
+                key, made = step
                 if isinstance(made, Reject):
                     rejects.append(made)
                 else:
                     changes.append(made)
                     size += len(made.data or b"")
+                last = key or last
                 if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
-                    last = tuple(None if part is None else part.decode() for part in key)
-                    copying = replace(copying, after=last, records=copying.records + len(changes) + len(rejects))
+                    texts = None if last is None else tuple(None if part is None else part.decode() for part in last)
+                    copying = replace(copying, after=texts, records=copying.records + len(changes) + len(rejects))
                     state = replace(state, copying=copying)
                     progress = (capture.name, copying.records, max(expected, copying.records))
                     yield Batch(changes, rejects, (), state.to_position(), False, progress)
                     changes, rejects, size = [], [], 0
-        finally:
-            copy.close()
         self._settled(capture, state)
         records = copying.records + len(changes) + len(rejects)
         if copying.sweep and (changes or rejects):

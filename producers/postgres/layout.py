@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar, cast
 from sorbus.avro.encode import encode_long
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
-from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.default import encoded_default
 from sorbus.mapping.finish import avro_expression, avro_maker
@@ -20,15 +19,17 @@ from sorbus.mapping.rule import Rule, RuleError
 from sorbus.mapping.weight import weight_of
 from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.text import is_plain_text, loader, text_encoder
+from sorbus.producers.postgres.text import SourceType, is_plain_text, loader, text_encoder
 from sorbus.schema import SchemaField
 
 T = TypeVar("T")
 TextRow = Sequence[bytes | None]
 Oids = Mapping[str, int]
 """A table's columns as it has them now: name -> type oid, in order."""
-FAULTS = EXPECTED
-"""What the function for a whole row may raise for values that it can't take."""
+FAULTS = Exception
+"""What the function for a whole row may raise for values that it can't take: no row may end more than itself."""
+_LONGEST_SHOWN = 100_000
+"""Characters of a column in a dead letter."""
 
 
 def source_parts(source: BoundSource) -> dict[str, tuple[Assignment, ...]]:
@@ -79,13 +80,17 @@ class RowLayout:
         part: str = "",
         skip: Sequence[str] = (),
         once: Collection[str] = (),
+        types: Mapping[int, SourceType] | None = None,
     ) -> None:
         """`skip`: list fields that another table fills. `once`: columns that there were, for fields without a row.
+        `types`: what is known of types by their oid; others are taken for PostgreSQL's own.
 
         A column that a row names, or that there once was, and that is gone is an error per row.
         """
         self.part = part
         self._places = {name: place for place, name in enumerate(oids)}
+        known = types or {}
+        self._types = {name: known.get(oid, SourceType(oid)) for name, oid in oids.items()}
         self._oids, self._once = oids, frozenset(once)
         self.missing = sorted({name for assignment in assignments for name in self._gone(assignment)})
         by_field = {assignment.into: assignment for assignment in assignments}
@@ -131,8 +136,8 @@ class RowLayout:
         if assignment is None or (place < 0 and not (assignment.rule and not assignment.source)):
             return _Step(field, -1, (), _constant(field), None)
         if assignment.rule is None:
-            oid = self._oids[assignment.source or ""]
-            return _Step(field, place, (place,), text_encoder(oid, field.type), assignment)
+            oid, element, delimiter = self._types[assignment.source or ""]
+            return _Step(field, place, (place,), text_encoder(oid, field.type, element, delimiter), assignment)
         columns, encode, fast = self._computed(field, place, assignment.rule)
         return _Step(field, place, columns, encode, assignment, fast)
 
@@ -144,8 +149,8 @@ class RowLayout:
         is_whole = len(uses) == len(rule.uses)
         run = rule.of_fields(uses) if is_whole else _with_gaps(rule, uses)
         places = tuple(dict.fromkeys([*([place] if place >= 0 else []), *(self._places[name] for name in uses)]))
-        oids = [[*self._oids.values()][at] for at in places]
-        loads = [_loader(oid) for oid in oids]
+        types = [[*self._types.values()][at] for at in places]
+        loads = [_loader(each) for each in types]
         value = places.index(place) if place >= 0 else None
         fields = {name: places.index(self._places[name]) for name in uses}
         finish = avro_maker(field.type)
@@ -157,11 +162,11 @@ class RowLayout:
         if not is_whole or not places:
             return places, make, None
         weight = weight_of(rule.whole)
-        if weight == "light" and all(is_plain_text(oid) for oid in oids):
+        if weight == "light" and all(is_plain_text(each.oid) for each in types):
             return places, make, lambda names: self._written_in(names, field, rule, place, uses)
         if not rule.is_pure:
             return places, make, None
-        known = Known(_made_once(field, rule, oids, value, fields), MANY if weight == "heavy" else SOME)
+        known = Known(_made_once(field, rule, types, value, fields), MANY if weight == "heavy" else SOME)
         return places, make, lambda names: ast.Subscript(names.of(known), names.key(places), ast.Load())
 
     def _written_in(
@@ -175,16 +180,17 @@ class RowLayout:
         """A field's Avro. Only failures pay for knowing whose they are: PermanentError."""
         try:
             return step.encode(*(row[place] for place in step.columns))
-        except (ValueError, TypeError, RuleError) as error:
+        except Exception as error:
             text = row[step.column] if step.column >= 0 else None
             source = step.assignment.source if step.assignment else None
             rule = step.assignment.rule.text if step.assignment and step.assignment.rule else None
             shown = "" if text is None else f" from {text.decode(errors='replace')[:80]!r}"
+            words = str(error) if isinstance(error, ValueError | TypeError | RuleError) else repr(error)
             raise PermanentError(
-                f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {error}",
+                f"field {step.field.name}{f' (column {source})' if source else ''}{shown}: {words}",
                 reason="drift" if isinstance(error, Gone) else "not canonical",
                 field=step.field.name,
-                value=None if text is None else text.decode(errors="replace"),
+                value=None if text is None else text[:_LONGEST_SHOWN].decode(errors="replace"),
                 rule=rule,
             ) from error
 
@@ -217,14 +223,14 @@ class _RowNames(Names):
 
 
 def _made_once(
-    field: SchemaField, rule: Rule, oids: Sequence[int], value: int | None, fields: Mapping[str, int]
+    field: SchemaField, rule: Rule, types: Sequence[SourceType], value: int | None, fields: Mapping[str, int]
 ) -> Callable[..., bytes]:
-    """The function of the texts of columns of types `oids`, whose results are looked up afterwards."""
+    """The function of the texts of columns of these types, whose results are looked up afterwards."""
     names = Names()
-    texts = [f"text{at}" for at in range(len(oids))]
+    texts = [f"text{at}" for at in range(len(types))]
     body = [
-        assign(f"value{at}", unless_none(load(text), call(names.of(loader(oid)), load(text))))
-        for at, (text, oid) in enumerate(zip(texts, oids, strict=True))
+        assign(f"value{at}", unless_none(load(text), call(names.of(loader(*each)), load(text))))
+        for at, (text, each) in enumerate(zip(texts, types, strict=True))
     ]
     given = ast.Constant(None) if value is None else load(f"value{value}")
     made = within(names, rule.whole, given, {name: load(f"value{at}") for name, at in fields.items()}, "")
@@ -256,9 +262,9 @@ def _held(columns: Sequence[str]) -> Callable[[], bytes]:
     return refuse
 
 
-def _loader(oid: int) -> Callable[[bytes | None], object]:
-    """Text of type `oid`, or null, to a Python value."""
-    found = loader(oid)
+def _loader(type: SourceType) -> Callable[[bytes | None], object]:
+    """Text of a type, or null, to a Python value."""
+    found = loader(*type)
     return lambda text: None if text is None else found(text)
 
 
@@ -272,19 +278,6 @@ def encode_items(items: Sequence[bytes]) -> bytes:
     return encode_long(len(items)) + b"".join(items) + b"\0" if items else b"\0"
 
 
-def record_id(values: Sequence[bytes | None]) -> bytes:
-    """The owner's id: the key's text; composite keys are joined by |, with % and | in their parts percent-encoded."""
-    if len(values) == 1:
-        return values[0] or b""
-    return b"|".join((value or b"").replace(b"%", b"%25").replace(b"|", b"%7C") for value in values)
-
-
-def record_key(id: bytes, columns: int) -> tuple[bytes | None, ...] | None:
-    """The key behind an id of `record_id`; None for an id that such a key can't have made."""
-    parts = [id] if columns == 1 else [part.replace(b"%7C", b"|").replace(b"%25", b"%") for part in id.split(b"|")]
-    return tuple(parts) if len(parts) == columns and b"\0" not in id else None
-
-
 def picker(places: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
     """Picks the values at `places` out of a row."""
     fixed = tuple(places)
@@ -292,9 +285,11 @@ def picker(places: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
 
 
 def raw_json(oids: Oids, row: Sequence[object]) -> bytes:
-    """A row as JSON for a dead letter: column -> text or null."""
-    shown = {
-        name: value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
-        for name, value in zip(oids, row, strict=False)
-    }
-    return json.dumps(shown, ensure_ascii=False).encode()
+    """A row as JSON for a dead letter: column -> text or null, the longest texts cut."""
+    shown = {name: _shown(value) if isinstance(value, bytes) else None for name, value in zip(oids, row, strict=False)}
+    return json.dumps(shown, ensure_ascii=False).encode(errors="backslashreplace")
+
+
+def _shown(value: bytes) -> str:
+    text = value[:_LONGEST_SHOWN].decode(errors="backslashreplace")
+    return text if len(value) <= _LONGEST_SHOWN else f"{text}... ({len(value):,} bytes)"

@@ -129,10 +129,10 @@ def read_row(data: bytes, at: int) -> tuple[Row, int]:
     return values, at
 
 
-def decode(data: bytes) -> Message:
-    """One pgoutput message; ProtocolError when it isn't one."""
+def decode(data: bytes, codec: str = "utf-8") -> Message:
+    """One pgoutput message, its names written in `codec`; ProtocolError when it isn't one."""
     try:
-        message, at = _decode(data)
+        message, at = _relation(data, codec) if data[:1] == b"R" else _decode(data)
     except (IndexError, ValueError, UnicodeDecodeError, struct_error) as error:
         raise ProtocolError(f"message {data[:1]!r} of {len(data)} bytes can't be read: {error}") from error
     if at > len(data):
@@ -164,8 +164,6 @@ def _decode(data: bytes) -> tuple[Message, int]:
             _need(data, 26)
             _, lsn, end_lsn, committed_at = _commit(data, 1)
             return Commit(lsn, end_lsn, committed_at + _EPOCH_2000), 26
-        case 82:  # R
-            return _relation(data)
         case 84:  # T
             _need(data, 6)
             (count,) = _uint32(data, 1)
@@ -177,25 +175,25 @@ def _decode(data: bytes) -> tuple[Message, int]:
             raise ProtocolError(f"unknown message {chr(other)!r}")
 
 
-def _relation(data: bytes) -> tuple[Relation, int]:
-    schema, at = _text(data, 5)
-    name, at = _text(data, at)
+def _relation(data: bytes, codec: str) -> tuple[Relation, int]:
+    schema, at = _text(data, 5, codec)
+    name, at = _text(data, at, codec)
     identity = chr(data[at])
     (count,) = _int16(data, at + 1)
     at += 3
     columns = []
     for _ in range(count):
         is_key = bool(data[at] & 1)
-        column, at = _text(data, at + 1)
+        column, at = _text(data, at + 1, codec)
         _need(data, at + 8)
         columns.append(RelationColumn(column, _uint32(data, at)[0], is_key))
         at += 8
     return Relation(_oid(data), schema or "pg_catalog", name, identity, tuple(columns)), at
 
 
-def _text(data: bytes, at: int) -> tuple[str, int]:
+def _text(data: bytes, at: int, codec: str) -> tuple[str, int]:
     end = data.index(b"\0", at)
-    return data[at:end].decode(), end + 1
+    return data[at:end].decode(codec, "surrogateescape"), end + 1
 
 
 def _oid(data: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import logging
 import sys
 import time
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Resource, Step
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import LostPosition, PermanentError, TransientError
+from sorbus.errors import LostPosition, TransientError
 from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
@@ -21,9 +20,10 @@ from sorbus.postgres.connection import PostgresConnection, connect, postgres_err
 from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
 from sorbus.producers.postgres.collect import Collector
-from sorbus.producers.postgres.fetch import Fetched, fetch
+from sorbus.producers.postgres.encoding import connect_reading, read_natively
+from sorbus.producers.postgres.fetch import Fetched, Reader
 from sorbus.producers.postgres.first_copy import FirstCopy
-from sorbus.producers.postgres.layout import record_key
+from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
 from sorbus.producers.postgres.plan import plan_source
@@ -303,16 +303,22 @@ class PostgresProducer:
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
+        with postgres_errors("connecting for replication"):
+            encoding = read_natively(self._replication)
         start = min(start, state.lsn)
         self._stream = ReplicationStream(self._replication, self._name, self._name, start)
-        self._collector = Collector(self._captures, state, self._fetch, self._refresh, start)
+        self._collector = Collector(self._captures, state, self._fetch, self._refresh, start, encoding)
         self._held, self._wal_end = None, 0
 
-    def _fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
-        with connect(self._connection, "fetch") as session:
+    def _fetch(
+        self, capture: Capture, keys: Sequence[Key], part: str, after: Collection[int]
+    ) -> Iterator[tuple[Key, Fetched | None]]:
+        self._refresh(capture)
+        session, encoding = connect_reading(self._connection, "fetch")
+        with session, postgres_errors(f"reading {capture.name} by key"):
             session.execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
             session.commit()
-            yield from fetch(session, capture, keys, after)
+            yield from Reader(session, encoding, capture).fetch(keys, part, after)
 
     def _refresh(self, capture: Capture) -> None:
         assert self._side is not None
@@ -330,13 +336,7 @@ class PostgresProducer:
             del self._again[data_type]
         if (capture := by_name.get(data_type)) is not None:
             found = (record_key(id, len(capture.key)) for id in some)
-            keys = [key for key in found if key is not None]
-            try:
-                collections.deque(self._fetch(capture, keys, ()), maxlen=0)
-            except PermanentError as error:  # another key than when those records were held back
-                _log.warning("%s: records of %s can't be read again: %s", self._system.name, data_type, error)
-                return
-            collector.again(capture, keys)
+            collector.again(capture, [key for key in found if key is not None])
 
     def _expected(self, capture: Capture) -> int:
         assert self._side is not None
@@ -381,9 +381,10 @@ class PostgresProducer:
                     break
             else:
                 self._heard(stream, collector, decode_frame(frame))
-        changes, rejects, sweeps = collector.take()
+        changes, rejects, sweeps, resolved = collector.take()
         self._stored_at = time.monotonic()
-        return Batch(changes, rejects, sweeps, collector.state.to_position(), caught_up)
+        position = collector.state.to_position()
+        return Batch(changes, rejects, sweeps, position, caught_up, resolved=resolved)
 
     def _heard(self, stream: ReplicationStream, collector: Collector, frame: object) -> None:
         if isinstance(frame, Keepalive):

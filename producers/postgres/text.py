@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import Format
@@ -28,6 +29,7 @@ from sorbus.avro.encode import (
     unscaled,
 )
 from sorbus.mapping.convert import convert
+from sorbus.producers.postgres.arrays import read_array
 from sorbus.schema import FieldType
 
 TextEncoder = Callable[[bytes | None], bytes]
@@ -39,16 +41,30 @@ _NUMBERS = {*_INTEGERS, 1700}
 _PLAIN_TEXTS = {18, 19, 25, 1042, 1043}
 
 
+class SourceType(NamedTuple):
+    """A column's type below its domains. `element`: the type, below domains, of an array's elements (0: no array)."""
+
+    oid: int
+    element: int = 0
+    delimiter: str = ","
+
+
 def is_plain_text(oid: int) -> bool:
     """Whether a value of type `oid` is its text."""
     return oid in _PLAIN_TEXTS
 
 
-def loader(oid: int) -> Loader:
-    """Text of type `oid` to a Python value: psycopg's loader where it knows the type, else the text itself."""
+def loader(oid: int, element: int = 0, delimiter: str = ",") -> Loader:
+    """Text of type `oid` to a Python value: psycopg's loader where it knows the type, else the text itself.
+
+    Arrays whose type it doesn't know (of enums, domains, composites) are lists of their elements' values.
+    """
     if oid in _PLAIN_TEXTS:
         return bytes.decode
     found = psycopg.adapters.get_loader(oid, Format.TEXT)
+    if found is None and element:
+        read, mark = loader(element), delimiter.encode()
+        return lambda text: read_array(text, read, mark)
     if found is None:
         return lambda text: bytes(text).decode()
     instance = found(oid)
@@ -71,13 +87,13 @@ def _number(text: bytes) -> object:
         raise ValueError(f"{text.decode(errors='replace')!r} can't be read: it is no number") from error
 
 
-def text_encoder(oid: int, kind: FieldType) -> TextEncoder:
+def text_encoder(oid: int, kind: FieldType, element: int = 0, delimiter: str = ",") -> TextEncoder:
     """The function that turns a column's text (None: null) into the field's Avro; it raises ValueError or TypeError."""
     direct = _direct(oid, kind)
     if direct is _copied_text:
         return _optional_text if kind.nullable else _required_text
     if direct is None:
-        load, encode = loader(oid), encoder(kind)
+        load, encode = loader(oid, element, delimiter), encoder(kind)
         return lambda text: encode(None if text is None else convert(load(text), kind))
     if kind.nullable:
         return lambda text: NULL if text is None else SOME + direct(text)
@@ -113,12 +129,16 @@ def _direct(oid: int, kind: FieldType) -> Callable[[bytes], bytes] | None:
 
 
 def _copied_text(text: bytes) -> bytes:
+    if not text.isascii():
+        text.decode()  # a database may hold bytes that are no text: UnicodeDecodeError, a ValueError
     return encode_bytes(text)
 
 
 def _optional_text(text: bytes | None) -> bytes:
     if text is None:
         return NULL
+    if not text.isascii():
+        text.decode()
     size = len(text)
     return SOME_LENGTHS[size] + text if size < 4096 else SOME + encode_long(size) + text
 
@@ -126,6 +146,8 @@ def _optional_text(text: bytes | None) -> bytes:
 def _required_text(text: bytes | None) -> bytes:
     if text is None:
         raise ValueError("has no value, and must have one")
+    if not text.isascii():
+        text.decode()
     size = len(text)
     return LENGTHS[size] + text if size < 4096 else encode_long(size) + text
 

@@ -25,9 +25,11 @@ KINDS: Mapping[int, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below a domain.
+    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below its domains.
 
     `unbounded` is the type without its length or precision: a cast to varchar(5) would cut silently what doesn't fit.
+    `plain` is that of `base`. `element` is the type, below domains, of an array's elements (0: no array), and
+    `delimiter` what separates them.
     """
 
     name: str
@@ -40,11 +42,14 @@ class Column:
     required: bool
     base: int
     unbounded: str
+    nullable: bool = False
+    delimiter: str = ","
+    plain: str = ""
 
     @property
     def kind(self) -> Kind:
         """The canonical kind its values have; text for everything that has no nearer one."""
-        if self.category == "A":
+        if self.element:
             return "array"
         return KINDS.get(self.base, "string")
 
@@ -109,7 +114,7 @@ def read_resources(connection: Connection) -> list[Resource]:
 
 def _table(connection: Connection, oid: int, name: str) -> Table:
     columns: dict[str, Column] = {}
-    for row in connection.execute(_COLUMNS, (oid,)).fetchall():
+    for row in connection.execute(_COLUMNS, (oid, oid)).fetchall():
         column = Column(*row)  # type: ignore[arg-type]
         columns[column.name] = column
     return Table(oid, name, columns)

@@ -141,7 +141,9 @@ class Database:
             found["order", str(id).encode()] = {**record, "lines": lines}
         return found
 
-    def fetch(self, capture: Capture, keys: Sequence[Key], after: Collection[int]) -> Iterator[tuple[Key, Fetched]]:
+    def fetch(
+        self, capture: Capture, keys: Sequence[Key], part: str, after: Collection[int]
+    ) -> Iterator[tuple[Key, Fetched | None]]:
         """The newest state, as a read that comes after everything in the log."""
         for key in keys:
             assert key[0] is not None
@@ -161,9 +163,11 @@ class Database:
                         assert item.data is not None
                         made.append(item.data)
                 items["lines"] = made
-            values = {} if row is None else {"id": _text(id), "name": _text(row[0]), "big": _text(row[1])}
-            cells = None if row is None else [values[name] for name in capture.columns()]
-            yield key, Fetched(capture, cells, items)
+            if row is None:
+                yield key, None
+                continue
+            cells = {"id": _text(id), "name": _text(row[0]), "big": _text(row[1])}
+            yield key, Fetched(capture, [cells[name] for name in capture.columns()], items)
 
     def stream(self, after: int) -> Iterator[bytes]:
         """What the server sends from `after` on: each table is described before its first row."""
@@ -221,7 +225,7 @@ def recopied(database: Database, topics: Topics) -> State:
         if capture.name in state.recopy:
             version = state.version + 1
             keys: list[Key] = [(str(id).encode(),) for id in sorted(database.orders)]
-            made = [found.change(key, version, 0) for key, found in database.fetch(capture, keys, ())]
+            made = [found.change(version, 0) for _, found in database.fetch(capture, keys, "", ()) if found]
             state = replace(state, version=version, recopy=tuple(n for n in state.recopy if n != capture.name))
             copied = [change for change in made if isinstance(change, Change)]
             topics.commit(copied, (), state)

@@ -65,14 +65,14 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
         crashed = False
         for message in database.stream(found.state.lsn):
             while not found.feed(message):
-                changes, _, sweeps = found.take()
+                changes, _, sweeps, _ = found.take()
                 topics.commit(changes, sweeps, found.state)
             fed += 1
             if fed in crashes:
                 crashed = True
                 break
             if found.state.recopy or fed in cuts:
-                changes, rejects, sweeps = found.take()
+                changes, rejects, sweeps, _ = found.take()
                 assert not rejects
                 topics.commit(changes, sweeps, found.state)
                 if found.state.recopy:
@@ -80,7 +80,7 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
                     break
         if crashed:
             continue
-        changes, _, sweeps = found.take()
+        changes, _, sweeps, _ = found.take()
         topics.commit(changes, sweeps, found.state)
         if not found.state.recopy:
             return
@@ -119,14 +119,15 @@ def test_a_restart_behind_the_end_publishes_nothing_twice(
 def test_a_changed_key_is_a_delete_and_an_upsert_in_this_order() -> None:
     database, topics = started()
     found = collector(database, topics)
-    messages = [wire.insert(ORDERS, [b"1", b"a", None]), wire.update(ORDERS, [b"2", b"a", None], [b"1", None, None])]
-    for message in [RELATIONS[ORDERS], wire.begin(2000, 1, 1), *messages, wire.commit(2000, 2005, 1)]:
+    first = [wire.begin(2000, 1, 1), wire.insert(ORDERS, [b"1", b"a", None]), wire.commit(2000, 2005, 1)]
+    moved = wire.update(ORDERS, [b"2", b"a", None], [b"1", None, None])
+    for message in [RELATIONS[ORDERS], *first, wire.begin(2010, 1, 2), moved, wire.commit(2010, 2015, 1)]:
         found.feed(message)
     changes = [change for change in found.take()[0] if change.data_type == "plain"]
     assert [(change.id, change.version, change.data is None) for change in changes] == [
         (b"1", 2000, False),
-        (b"1", 2001, True),
-        (b"2", 2002, False),
+        (b"1", 2010, True),
+        (b"2", 2011, False),
     ]
 
 
@@ -139,7 +140,7 @@ def test_a_truncate_is_a_batch_of_its_own_beginning() -> None:
     assert [change.id for change in found.take()[0] if change.data_type == "plain"] == [b"1"]
     assert found.feed(wire.truncate([ORDERS]))
     assert found.feed(wire.insert(ORDERS, [b"2", b"a", None]))
-    changes, _, sweeps = found.take()
+    changes, _, sweeps, _ = found.take()
     assert {sweep.data_type for sweep in sweeps} == {"plain", "order"}
     assert all(isinstance(sweep, Sweep) and sweep.version > 2000 for sweep in sweeps)
     assert max(sweep.version for sweep in sweeps) < min(change.version for change in changes if change.id == b"2")
@@ -163,7 +164,7 @@ def test_a_row_that_can_not_be_canonical_is_a_reject_with_the_raw_row() -> None:
         wire.insert(ORDERS, [b"99999999999999999999", b"a", None]),
     ):
         found.feed(message)
-    _, rejects, _ = found.take()
+    _, rejects, _, _ = found.take()
     (reject,) = (reject for reject in rejects if reject.data_type == "plain")
     assert json.loads(reject.raw) == {"id": "99999999999999999999", "name": "a", "big": None}
     assert reject.error.field == "id"
