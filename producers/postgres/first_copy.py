@@ -119,8 +119,9 @@ class FirstCopy:
                     size += len(made.data or b"")
                 last = key or last
                 if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
-                    texts = None if last is None else tuple(None if part is None else part.decode() for part in last)
-                    copying = replace(copying, after=texts, records=copying.records + len(changes) + len(rejects))
+                    copying = replace(
+                        copying, after=_texts(last), records=copying.records + len(changes) + len(rejects)
+                    )
                     state = replace(state, copying=copying)
                     progress = (capture.name, copying.records, max(expected, copying.records))
                     yield Batch(changes, rejects, (), state.to_position(), False, progress)
@@ -128,6 +129,7 @@ class FirstCopy:
         self._settled(capture, state)
         records = copying.records + len(changes) + len(rejects)
         if copying.sweep and (changes or rejects):
+            state = replace(state, copying=replace(copying, after=_texts(last), records=records))
             yield Batch(changes, rejects, (), state.to_position(), False, (capture.name, records, records))
             changes, rejects = [], []
         sweeps = [Sweep(capture.name, copying.version, now, spares_rejected=True)] if copying.sweep else []
@@ -140,3 +142,7 @@ class FirstCopy:
         )
         yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records))
         return state
+
+
+def _texts(key: Key | None) -> tuple[str | None, ...] | None:
+    return None if key is None else tuple(None if part is None else part.decode() for part in key)
