@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sorbus.bus.inbox import POSITION_KEY
+from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
-from sorbus.bus.positions import position_message, read_position
+from sorbus.bus.ownership import Inherited, Ownership
+from sorbus.bus.positions import position_message, read_positions
 from sorbus.bus.published import published_records
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.requests import RereadRequests
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.bus.sweep import OpenLetter, open_source_letters, records_below
+from sorbus.bus.topicfacts import topic_facts
 from sorbus.connector import (
     Batch,
     BoundSource,
@@ -36,10 +39,11 @@ from sorbus.connector import (
     Remembers,
     Rereads,
     Sweep,
+    TakesOver,
     producer_connector,
 )
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
-from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.errors import LostPosition, PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.privacy.errors import source_privacy
 from sorbus.producers.ear import Ear
@@ -50,6 +54,7 @@ from sorbus.telemetry.stop import Stop
 
 _COMMIT_AFTER = 0.25
 _MEASURE_EVERY = 10.0
+_COMPARE_EVERY, _SOON = 10.0, 1.0
 _LONGEST_PAUSE = 60.0
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
@@ -71,7 +76,7 @@ class ProduceLoop:
         progress: Progress | None = None,
     ) -> None:
         self._make = make
-        self._system = system.name
+        self._system, self._kind = system.name, system.system.kind
         resources_of = producer_connector(system.system.kind).resources_of
         self._privacy = {each.name: source_privacy(each, resources_of(each.options)) for each in sources}
         self._has_inbox = bool(getattr(system.connection, "webhook_secret", None))
@@ -84,7 +89,9 @@ class ProduceLoop:
         self._kafka_is(f"Kafka has not answered yet at {settings.kafka}")
         self._encoders: Mapping[str, EventEncoder] = {}
         self._count: Counter[tuple[str, bool]] = Counter()
-        self._measured_at = 0.0
+        self._measured_at = self._compared_at = 0.0
+        self._admin = admin(settings)
+        self._ownership = Ownership(self._system, self._kind, {})
         self._position: Position | None = None
         self._ear: Ear | None = None
         self._requests: RereadRequests | None = None
@@ -137,8 +144,12 @@ class ProduceLoop:
             self._open_letters = open_source_letters(self._settings, topics, self._system)
             if isinstance(producer, Remembers):
                 self._remind(producer, book)
-            position = self._listen(producer, read_position(self._settings, self._names, self._system))
+            inherited = self._inherit()
+            position = self._listen(producer, self._ownership.position)
+            self._take_over(producer, inherited)
             producer.open(position)
+            if inherited and not isinstance(producer, TakesOver):
+                producer.recopy([one.data_type for one in inherited])
             if isinstance(producer, Rereads):  # the map or the source may have been mended
                 for data_type, letters in self._open_letters.items():
                     producer.reread(data_type, list(letters))
@@ -160,6 +171,47 @@ class ProduceLoop:
             topic, letters = self._topics[source.name], self._open_letters.get(source.name, ())
             published = published_records(self._settings, topic, book, source.schema, doubtful=letters)
             producer.remember(source.name, self._beating(published))
+
+    def _inherit(self) -> list[Inherited]:
+        """The data types whose topics aren't as this system's producer left them: another's, lost, or made again."""
+        ownership = Ownership(self._system, self._kind, read_positions(self._settings, self._names))
+        facts = topic_facts(self._admin, self._topics.values())
+        found = []
+        for data_type, topic in self._topics.items():
+            if topic not in facts:
+                raise TransientError(f"there is no topic {topic}; run `sorbus apply`")
+            self._health.beat()
+            one = ownership.inherits(data_type, facts[topic], self._settings, topic)
+            if one is not None:
+                _log.warning("%s: %s is copied again: %s", self._system, data_type, one.why)
+                found.append(one)
+        self._ownership, self._compared_at = ownership, time.monotonic()
+        return found
+
+    def _take_over(self, producer: Producer, inherited: Sequence[Inherited]) -> None:
+        """Letters of a former owner's rows are nobody's any more: the new owner's records are judged anew."""
+        if not inherited:
+            return
+        if isinstance(producer, TakesOver):
+            producer.take_over({one.data_type: one.floor for one in inherited})
+        elif not isinstance(producer, Remembers):
+            moved = ", ".join(one.data_type for one in inherited if one.former)
+            if moved:
+                raise LostPosition(
+                    f"{self._kind} systems can't take over what another system has published ({moved}): give the map"
+                    " another topic_prefix, or teach the connector TakesOver"
+                )
+
+    def _compare_topics(self) -> None:
+        """TransientError, which begins anew, when a topic isn't any more what it was."""
+        now = time.monotonic()
+        if now - self._compared_at < _COMPARE_EVERY:
+            return
+        self._compared_at = now
+        facts = topic_facts(self._admin, self._topics.values())
+        for data_type, topic in self._topics.items():
+            if why := self._ownership.changed(data_type, topic, facts.get(topic)):
+                raise TransientError(why, retry_after=_SOON)
 
     def _beating(self, published: Iterable[Published]) -> Iterator[Published]:
         for count, record in enumerate(published):
@@ -215,6 +267,7 @@ class ProduceLoop:
             if ear is not None:
                 ear.listen(wait if batch is None else 0.0)
             self._hear_requests(producer)
+            self._compare_topics()
             self._measure(producer)
         self._commit(producer, publisher)
 
@@ -247,7 +300,7 @@ class ProduceLoop:
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
         """The position as a message, with what of the inbox is done."""
         stored = position if self._ear is None else {**position, POSITION_KEY: self._ear.done}
-        return position_message(self._names, self._system, stored)
+        return position_message(self._names, self._system, self._ownership.stored(stored))
 
     def _commit(self, producer: Producer, publisher: Publisher) -> None:
         position = self._position
@@ -299,6 +352,9 @@ class ProduceLoop:
         for place, error in publisher.produce_all(messages):
             change = sources[place]
             self._reject(Reject(change.data_type, change.id, change.version, change.occurred_at, b"", error), publisher)
+        highest = max(change.version for change in changes)
+        for data_type in {change.data_type for change in changes}:
+            self._ownership.took(data_type, highest)
         self._count.update((change.data_type, change.data is None) for change in changes)
 
     def _close_letters(self, changes: Sequence[Change], publisher: Publisher) -> None:

@@ -182,6 +182,17 @@ class Remembers(Protocol):
 
 
 @runtime_checkable
+class TakesOver(Protocol):
+    """A producer that can go on above versions that aren't its own: another system's, or of a topic that was lost."""
+
+    def take_over(self, floors: Mapping[str, int]) -> None:
+        """Called before `open`: every record of these data types is published (again), above these versions.
+
+        At the end a Sweep takes away what else is on their topics.
+        """
+
+
+@runtime_checkable
 class Hears(Protocol):
     """A producer that can be told of changes between its polls."""
 

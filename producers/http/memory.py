@@ -74,6 +74,11 @@ class Memory:
             digest = _digest(record.data) if record.data else _UNSURE
             self._known[record.id] = _KNOWN.pack(digest, record.version, record.occurred_at)
 
+    def begin_above(self, version: int) -> None:
+        """What the topic holds up to this version is somebody else's: it is nothing that we know."""
+        self._known = {id: known for id, known in self._known.items() if _KNOWN.unpack(known)[1] > version}
+        self.deleted_version = max(self.deleted_version, version)
+
     def doubt_all(self) -> None:
         """Every record is published again when it is read next."""
         for id, known in self._known.items():

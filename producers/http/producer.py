@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -88,6 +88,12 @@ class HttpProducer:
         for track in self._tracks:
             if track.name == data_type:
                 track.remember(published)
+
+    def take_over(self, floors: Mapping[str, int]) -> None:
+        """These data types are listed anew, above these versions, and then swept."""
+        for track in self._tracks:
+            if track.name in floors:
+                track.take_over(floors[track.name])
 
     def open(self, position: Position | None) -> None:
         """Prepares to go on; the first request is the first `read`'s. LostPosition for another application."""
@@ -200,6 +206,7 @@ class HttpProducer:
 
     def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
+        sweeps = [sweep for track in self._tracks if (sweep := track.sweep()) is not None]
         position: Position = {_APPLICATION: self._identity}
         position |= {track.name: track.position() for track in self._tracks}
         changes = [change for one in found for change in one.changes]
@@ -208,7 +215,7 @@ class HttpProducer:
         if not changes and not rejects and copied is None and position == self._stored:
             return None
         self._stored = position
-        return Batch(changes, rejects, (), position, self._due() is None, copied)
+        return Batch(changes, rejects, sweeps, position, self._due() is None, copied)
 
 
 def _resources(system: BoundSystem, sources: Sequence[BoundSource], description: Description) -> list[ApiResource]:

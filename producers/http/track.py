@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from sorbus.api.description import ApiResource
 from sorbus.api.interface import Api, Page, Record
 from sorbus.avro.encode import EPOCH
-from sorbus.connector import BoundSource, Published
+from sorbus.connector import BoundSource, Published, Sweep
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.map.timing import longest_pause
@@ -100,6 +100,21 @@ class Track:
         self._tries = 0
         self._metrics: PollMetrics | None = None
         self._system = system
+        self._floor: int | None = None
+        self._is_swept = False
+
+    def take_over(self, floor: int) -> None:
+        """With the next `restore` it begins anew, above this version; once all is listed, the rest is swept."""
+        self._floor = floor
+
+    def sweep(self) -> Sweep | None:
+        """What is to be swept, once, after the list that was to come first."""
+        if self._floor is None or not self._is_swept:
+            return None
+        sweep = Sweep(self.name, self._floor + 1, int(self._clock() * 1_000_000), spares_rejected=True)
+        self._memory.deleted_version = max(self._memory.deleted_version, sweep.version)
+        self._floor, self._is_swept = None, False
+        return sweep
 
     def remember(self, published: Iterable[Published]) -> None:
         """What is on the topic."""
@@ -108,13 +123,16 @@ class Track:
     def restore(self, stored: JsonValue) -> None:
         """Goes on where `position` said; None: from the beginning."""
         self._metrics = PollMetrics(self._system, self.name, period=longest_pause(self._options.every))
-        found = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
+        found = cast("dict[str, object]", stored) if isinstance(stored, dict) and self._floor is None else {}
         copying = cast("list[object] | None", found.get("copying"))
         state = self._reader.state
         state.cursor, state.compared_at = _whole(found.get("cursor")), _whole(found.get("compared_at"))
         state.newest = _whole(found.get("newest"))
         state.copying = Copying(str(copying[0]), _whole(copying[1]), _whole(copying[2]) or 0) if copying else None
         self._memory.deleted_version = _whole(found.get("deleted_version")) or 0
+        self._floor = _whole(found.get("floor")) if self._floor is None else self._floor
+        if self._floor is not None:
+            self._memory.begin_above(self._floor)
         self._listed_shape = str(found.get("shape", ""))
         self._always = [str(path) for path in cast("list[JsonValue]", found.get("always") or [])]
         if state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
@@ -133,6 +151,7 @@ class Track:
             "newest": state.newest,
             "copying": None if copying is None else [copying.after, copying.newest, copying.records],
             "deleted_version": self._memory.deleted_version,
+            "floor": self._floor,
             "shape": self._listed_shape,
             "always": list(sorted(self._watch.always) or self._always),
         }
@@ -235,6 +254,7 @@ class Track:
                 self._next[job] = 0.0
             elif again is None:
                 self._listed_shape = self._shape
+                self._is_swept = True
                 if self._polls_changes:
                     self._next[job] = self._next_compare(run.began)
         seconds = self._clock() - run.began

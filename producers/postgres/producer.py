@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel
@@ -68,6 +68,7 @@ class PostgresProducer:
         self._captures: list[Capture] = []
         self._drift: DriftWatch | None = None
         self._again: dict[str, dict[bytes, None]] = {}
+        self._floors: dict[str, int] = {}
         self._held: bytes | None = None
         self._wal_end = 0
         self._watch: SourceWatch | None = None
@@ -96,6 +97,10 @@ class PostgresProducer:
         assert isinstance(options, PostgresSource)
         return {"": options.table, **{name: child.table for name, child in options.children.items()}}
 
+    def take_over(self, floors: Mapping[str, int]) -> None:
+        """These data types are copied anew, above these versions, and swept."""
+        self._floors = dict(floors)
+
     def open(self, position: Position | None) -> None:
         """Connects and prepares the first copy or the stream. LostPosition says what to do; never skips."""
         side = self._side = connect(self._connection, "producer", autocommit=True)
@@ -108,7 +113,7 @@ class PostgresProducer:
                     self._drift.gone(data_type, table)
                 raise
             self._server = read_server(side, f"opening {self._system.name}")
-            state = None if position is None else State.from_position(position)
+            state = None if position is None else State.from_position(position).above(self._floors)
             self._look(state)
             self._watch = SourceWatch(side, self._name, self._captures)
             self._looked_at = time.monotonic()
@@ -259,7 +264,7 @@ class PostgresProducer:
 
         def begin(snapshot: Snapshot) -> State:
             point = snapshot.consistent_point
-            found = self._remembering(state or State(server.name, point, point))
+            found = self._remembering(state or State(server.name, point, point).above(self._floors))
             return replace(
                 found,
                 server=server.name,

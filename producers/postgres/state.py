@@ -108,6 +108,12 @@ class State:
         due = (name for name in again if name in begun)
         return replace(self, recopy=tuple(dict.fromkeys((*self.recopy, *due))), copying=copying)
 
+    def above(self, floors: Mapping[str, int]) -> Self:
+        """The same, but these data types are copied and swept, with versions above what their topics have held."""
+        copying = None if self.copying is not None and self.copying.data_type in floors else self.copying
+        version = max(self.version, *floors.values(), 0)
+        return replace(self, version=version, recopy=tuple(dict.fromkeys((*self.recopy, *floors))), copying=copying)
+
     @classmethod
     def from_position(cls, position: Position) -> Self:
         """From plain JSON, as `to_position` wrote it."""

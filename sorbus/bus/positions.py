@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 
-from sorbus.bus.kafka import all_partitions, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.connector import Position
 from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
 
-def read_position(settings: Settings, names: Names, system: str) -> Position | None:
-    """The last committed position of a system's producer; None when it has never published.
+def read_positions(settings: Settings, names: Names) -> dict[str, Position]:
+    """The last committed position of every system whose producer has ever published.
 
     Call it after the producer's `init_transactions`: a predecessor's open transaction is settled then.
     """
-    consumer = topic_reader(settings, f"positions-{system}")
-    found: Position | None = None
+    consumer = topic_reader(settings, "positions")
+    found: dict[str, Position] = {}
     try:
         partitions = all_partitions(consumer, names.positions)
         if not partitions:
             raise TransientError(f"there is no topic {names.positions} yet; run `sorbus apply`")
         for message in read_to_end(consumer, partitions):
-            if message.key() == system.encode():
-                value = message.value()
-                found = None if value is None else json.loads(value)
+            system, value = bytes_of(message.key()).decode(), message.value()
+            if value is None:
+                found.pop(system, None)
+            else:
+                found[system] = json.loads(value)
     finally:
         with kafka_errors("closing a reader"):
             consumer.close()

@@ -1,0 +1,189 @@
+"""Who publishes a data type, and on which topic: kept in each producer's position, compared before it goes on.
+
+Kafka deletes what retention, DeleteRecords or a topic's deletion say, and a data type may get another owner. In all
+these cases the topic isn't what this producer has left behind, so that its position alone would skip records, and
+versions that begin anew would be refused by every target.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, cast
+
+from confluent_kafka import Consumer
+from pydantic import JsonValue
+
+from sorbus.avro.decode import Undecodable, read_bytes
+from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
+from sorbus.bus.topicfacts import TopicFacts
+from sorbus.connector import Position
+from sorbus.event import open_frame
+from sorbus.settings import Settings
+
+TOPICS_KEY = "sorbus.topics"
+"""The key of a producer's position that holds what it owns; next to it `KIND_KEY`, the connector that wrote it."""
+KIND_KEY = "sorbus.kind"
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A data type's topic as its producer left it: Kafka's id of it, where its partitions began, the highest version
+    ever given. Of all systems that have published a data type, the one with the highest `epoch` did so last.
+    """
+
+    topic: str
+    begins: tuple[int, ...]
+    version: int
+    epoch: int
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {"topic": self.topic, "begins": list(self.begins), "version": self.version, "epoch": self.epoch}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, JsonValue]) -> Self:
+        begins = cast("list[int]", found["begins"])
+        version, epoch = cast("int", found["version"]), cast("int", found["epoch"])
+        return cls(str(found["topic"]), tuple(begins), version, epoch)
+
+
+class Held(NamedTuple):
+    """What a topic holds: live records by the system that published them, and the highest version of any event."""
+
+    live: Mapping[bytes, str]
+    version: int
+
+    @property
+    def systems(self) -> Counter[str]:
+        return Counter(self.live.values())
+
+
+class Inherited(NamedTuple):
+    """A data type that must be copied, with versions above `floor`, and swept; `why` in words for people."""
+
+    data_type: str
+    why: str
+    floor: int
+    former: str = ""
+    """The system that owned it before; empty where it is the same one."""
+
+
+def owned(position: Position | None) -> dict[str, Owned]:
+    """What a stored position says that its producer owned; empty for one of before this was kept."""
+    found = cast("dict[str, dict[str, JsonValue]]", (position or {}).get(TOPICS_KEY) or {})
+    return {name: Owned.from_json(one) for name, one in found.items()}
+
+
+def held(settings: Settings, topic: str) -> Held:
+    """Reads a whole topic; ids and systems of its live records are in memory. TransientError without Kafka."""
+    live: dict[bytes, str] = {}
+    highest = 0
+    consumer: Consumer = topic_reader(settings, f"held-{topic}")
+    try:
+        for message in read_to_end(consumer, all_partitions(consumer, topic)):
+            key, value = bytes_of(message.key()), message.value()
+            if value is None:
+                live.pop(key, None)
+                continue
+            try:
+                head = open_frame(bytes_of(value))
+                system = read_bytes(bytes_of(value), head.at)[0].decode(errors="replace")
+            except Undecodable:
+                continue
+            highest = max(highest, head.version)
+            if head.deleted:
+                live.pop(key, None)
+            else:
+                live[key] = system
+    finally:
+        consumer.close()
+    return Held(live, highest)
+
+
+class Ownership:
+    """What one system's producer owns, now, against what all positions on the bus say."""
+
+    def __init__(self, system: str, kind: str, positions: Mapping[str, Position]) -> None:
+        """`positions`: of every system that has ever published, by its name."""
+        self._system, self._kind = system, kind
+        self._all = {name: owned(position) for name, position in positions.items()}
+        stored = positions.get(system)
+        before = None if stored is None else stored.get(KIND_KEY, kind)
+        self.was_another_kind = before not in (None, kind)
+        """Whether the position was written by another connector, and so says nothing to this one."""
+        own = None if self.was_another_kind or stored is None else dict(stored)
+        self.is_new = own is None
+        if own is not None:
+            own.pop(TOPICS_KEY, None)
+            own.pop(KIND_KEY, None)
+        self.position: Position | None = own
+        """The connector's own part of its position."""
+        self._mine: dict[str, Owned] = {}
+
+    def inherits(self, data_type: str, facts: TopicFacts, settings: Settings, topic: str) -> Inherited | None:
+        """Why a data type can't simply go on, if so; from now on it is ours as it is. Reads the topic only then."""
+        entries = {name: found[data_type] for name, found in self._all.items() if data_type in found}
+        newest = max(entries, key=lambda name: entries[name].epoch, default=None)
+        mine = entries.get(self._system)
+        given = max((entry.version for entry in entries.values()), default=0)
+        if newest == self._system and mine is not None and not self.is_new:
+            why = _lost(topic, mine, facts)
+            self._mine[data_type] = replace(mine, topic=facts.id, begins=facts.begins, version=given)
+            if why is None:
+                return None
+            former = ""
+        else:
+            self._mine[data_type] = Owned(facts.id, facts.begins, given, 1 + _epoch(entries))
+            why, former = "", newest or ""
+        found = held(settings, topic)
+        floor = max(given, found.version)
+        self._mine[data_type] = replace(self._mine[data_type], version=floor)
+        if why:
+            return Inherited(data_type, why, floor)
+        strangers = {name for name in found.systems if name != self._system} | ({former} - {self._system, ""})
+        if strangers:
+            named = former or found.systems.most_common(1)[0][0]
+            count = sum(number for name, number in found.systems.items() if name != self._system)
+            return Inherited(data_type, f"it moves from {named} to {self._system}: {count:,} records", floor, named)
+        if self.is_new and not floor:
+            return None  # published for the first time
+        if self.is_new:
+            reason = "another kind of system wrote its position" if self.was_another_kind else "there is no position"
+            return Inherited(data_type, f"{reason}, yet {topic} has held records up to version {floor}", floor)
+        if mine is None and not floor:
+            return Inherited(data_type, f"{topic} is empty", floor)
+        return None  # of before this was kept
+
+    def took(self, data_type: str, version: int) -> None:
+        """A version has been given: a later owner begins above it."""
+        mine = self._mine.get(data_type)
+        if mine is not None and version > mine.version:
+            self._mine[data_type] = replace(mine, version=version)
+
+    def changed(self, data_type: str, topic: str, facts: TopicFacts | None) -> str | None:
+        """Why the topic isn't any more what it was when this producer began; None if it is."""
+        mine = self._mine.get(data_type)
+        if mine is None:
+            return None
+        return f"topic {topic} is gone; run `sorbus apply`" if facts is None else _lost(topic, mine, facts)
+
+    def stored(self, position: Position) -> Position:
+        """The connector's position with what we own; what is owned no more is kept, for its epoch and version."""
+        entries = self._all.get(self._system, {}) | self._mine
+        return {**position, KIND_KEY: self._kind, TOPICS_KEY: {name: one.to_json() for name, one in entries.items()}}
+
+
+def _epoch(entries: Mapping[str, Owned]) -> int:
+    return max((entry.epoch for entry in entries.values()), default=0)
+
+
+def _lost(topic: str, mine: Owned, facts: TopicFacts) -> str | None:
+    if facts.id != mine.topic:
+        return f"topic {topic} was deleted and made again"
+    if len(facts.begins) != len(mine.begins):
+        return f"topic {topic} has {len(facts.begins)} partitions now, it had {len(mine.begins)}"
+    lost = [(have - was) for was, have in zip(mine.begins, facts.begins, strict=True) if have > was]
+    if lost:
+        return f"topic {topic} has lost its first {sum(lost):,} messages (retention, or deleted records)"
+    return None

@@ -1,0 +1,79 @@
+"""What Kafka says of a topic itself: which one it is (a topic that is made again has another id), and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import TimeoutError as NoAnswer
+from concurrent.futures import wait
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from sorbus.bus.kafka import kafka_errors
+from sorbus.errors import TransientError
+
+_TIMEOUT = 10.0
+_FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+class TopicFacts(NamedTuple):
+    """`id` is Kafka's own; `begins` and `ends` are each partition's log start offset and high watermark."""
+
+    id: str
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return self.begins == self.ends
+
+
+def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Topic -> its id and how many partitions it has; those that don't exist are left out. TransientError."""
+    names = list(dict.fromkeys(topics))
+    if not names:
+        return {}
+    found = {}
+    with kafka_errors("describing topics"):
+        asked = admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT)
+        wait(asked.values(), _TIMEOUT)
+        for name, future in asked.items():
+            try:
+                described = future.result(0)
+            except NoAnswer as error:
+                raise TransientError(f"describing topic {name}: no answer from Kafka") from error
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue
+                raise
+            found[name] = str(described.topic_id), len(described.partitions)
+    return found
+
+
+def topic_facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:
+    """Topic -> its facts; those that don't exist are left out. TransientError, also while partitions have no leader."""
+    ids = topic_ids(admin, topics)
+    parts = [(name, number) for name, (_, count) in ids.items() for number in range(count)]
+    begins, ends = _offsets(admin, parts, _FIRST), _offsets(admin, parts, _LAST)
+    return {
+        name: TopicFacts(
+            id,
+            tuple(begins[name, number] for number in range(count)),
+            tuple(ends[name, number] for number in range(count)),
+        )
+        for name, (id, count) in ids.items()
+    }
+
+
+def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    if not parts:
+        return {}
+    with kafka_errors("reading where topics begin and end"):
+        asked = admin.list_offsets({TopicPartition(*part): spec for part in parts}, request_timeout=_TIMEOUT)
+        wait(asked.values(), _TIMEOUT)
+        try:
+            return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
+        except NoAnswer as error:
+            raise TransientError("reading where topics begin and end: no answer from Kafka") from error

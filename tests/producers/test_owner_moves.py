@@ -1,0 +1,170 @@
+"""A topic that isn't as its producer left it: another owner published it, it was made again, or it lost messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from sorbus.avro.encode import encoder
+from sorbus.bus.kafka import admin, base_config
+from sorbus.bus.ownership import TOPICS_KEY, owned
+from sorbus.bus.positions import position_message, read_positions
+from sorbus.bus.schemabook import SchemaBook
+from sorbus.event import event_encoder
+from sorbus.producers import loop
+from sorbus.schema import AvroType, FieldType
+from tests.producers.shop import Record, Shop
+
+MakeShop = Callable[..., Shop]
+ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
+ITEMS = (
+    "create table items (id int primary key, name text);insert into items values (1, 'one'), (2, 'two'), (3, 'three')"
+)
+SHOP_HAS: dict[str, Record | None] = {
+    "1": {"id": 1, "name": "one"},
+    "2": {"id": 2, "name": "two"},
+    "3": {"id": 3, "name": "three"},
+}
+
+
+@pytest.fixture
+def shop(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setattr(loop, "_COMPARE_EVERY", 0.2)
+    made = make_shop(ITEMS)
+    made.describe({"item": (ITEM, {"table": "items"})})
+    made.apply()
+    return made
+
+
+def publish_as(shop: Shop, system: str, events: Iterable[tuple[int, int, str | None]]) -> None:
+    """What another system's producer has published: (id, version, name; None: deleted)."""
+    schema = shop.loaded().schema("item")
+    encode = encoder(FieldType("record", fields=schema.fields))
+    event = event_encoder(SchemaBook(shop.settings, shop.names).prefix("item", schema), system, "item")
+    producer = Producer(base_config(shop.settings, "test"))
+    for id, version, name in events:
+        key = str(id).encode()
+        value, headers = event(key, version, 0, 0, None if name is None else encode({"id": id, "name": name}))
+        producer.produce(shop.names.topic("item"), value, key, headers=headers)
+        if name is None:
+            producer.produce(shop.names.topic("item"), None, key)
+    assert producer.flush(30) == 0
+
+
+@pytest.mark.parametrize(
+    "version", [7, 2**40, 1_800_000_000_000_000], ids=["a young cluster", "an old cluster", "microseconds of HTTP"]
+)
+def test_a_new_owner_begins_above_what_the_topic_holds_and_sweeps_the_rest(shop: Shop, version: int) -> None:
+    publish_as(shop, "former", [(1, version, "of former"), (9, version + 1, "of former"), (3, version + 2, None)])
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for(SHOP_HAS)  # the tape fails where a record goes back to an older version
+        shop.execute("update items set name = 'later' where id = 2", "delete from items where id = 1")
+        tape.wait_for({"2": {"id": 2, "name": "later"}, "3": SHOP_HAS["3"]})
+    assert "9" in tape.tombstones, "what the former owner alone had is still there"
+    count = len(tape.events)
+    with shop.producing():  # it is the owner now: nothing is copied again
+        shop.execute("update items set name = 'last' where id = 3")
+        tape.wait_for({"2": {"id": 2, "name": "later"}, "3": {"id": 3, "name": "last"}})
+    assert len(tape.events) == count + 1
+
+
+def test_an_owner_that_comes_back_begins_above_the_one_between(shop: Shop) -> None:
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for(SHOP_HAS)
+    highest = max(event.version for event in tape.events)
+    publish_as(shop, "between", [(1, highest + 10**9, "between"), (8, highest + 10**9, "between")])
+    # What the system between would have written into its position.
+    mine = owned(read_positions(shop.settings, shop.names)["shop"])["item"]
+    entry = {**mine.to_json(), "epoch": mine.epoch + 1, "version": highest + 10**9}
+    topic, key, value = position_message(shop.names, "between", {TOPICS_KEY: {"item": entry}})
+    producer = Producer(base_config(shop.settings, "test"))
+    producer.produce(topic, value, key)
+    assert producer.flush(30) == 0
+    shop.execute("update items set name = 'meanwhile' where id = 2")
+    with shop.producing():
+        tape.wait_for({**SHOP_HAS, "2": {"id": 2, "name": "meanwhile"}})
+        shop.execute("update items set name = 'after' where id = 1")
+        tape.wait_for({**SHOP_HAS, "1": {"id": 1, "name": "after"}, "2": {"id": 2, "name": "meanwhile"}})
+
+
+def remake(shop: Shop, topic: str) -> None:
+    """Deletes a topic, and makes it again as `sorbus apply` does."""
+    client = admin(shop.settings)
+    client.delete_topics([topic])[topic].result(30)
+    end = time.monotonic() + 30
+    while topic in client.list_topics(timeout=10).topics:
+        assert time.monotonic() < end, f"{topic} is still there"
+        time.sleep(0.05)
+    with suppress(KafkaException):  # the broker may have made it for a producer that asked
+        shop.apply()
+
+
+@pytest.mark.parametrize("topic", ["item", "sorbus.positions"])
+def test_a_topic_that_was_made_again_is_filled_again(shop: Shop, topic: str) -> None:
+    before = shop.tape("item")
+    with shop.producing():
+        before.wait_for(SHOP_HAS)
+    highest = max(event.version for event in before.events)
+    remake(shop, shop.names.topic(topic))
+    shop.execute("update items set name = 'later' where id = 1", "delete from items where id = 2")
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for({"1": {"id": 1, "name": "later"}, "3": SHOP_HAS["3"]})
+    again = tape.events_of("3")[-1]
+    assert again.version > highest, "targets would refuse it"
+
+
+def test_messages_that_a_topic_loses_while_the_producer_runs_are_published_again(shop: Shop) -> None:
+    tape = shop.tape("item")
+    topic = shop.names.topic("item")
+    with shop.producing():
+        tape.wait_for(SHOP_HAS)
+        old = {id: tape.events_of(id)[-1].version for id in SHOP_HAS}
+        delete_all(shop, topic)
+        tape.wait(
+            lambda: all(tape.events_of(id)[-1].version > old[id] for id in SHOP_HAS), "every record published again"
+        )
+
+
+def delete_all(shop: Shop, topic: str) -> None:
+    """As a retention would: Kafka deletes records only where the policy says so, a moment after it does."""
+    policy(shop, topic, "compact,delete")
+    client = admin(shop.settings)
+    end = time.monotonic() + 30
+    while True:
+        asked = client.delete_records([TopicPartition(topic, part, -1) for part in (0, 1)])  # -1: all there is
+        try:
+            for future in asked.values():
+                future.result(30)
+            return
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def policy(shop: Shop, topic: str, value: str) -> None:
+    entry = ConfigEntry("cleanup.policy", value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    client = admin(shop.settings)
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+def test_another_kind_of_system_under_the_same_name_begins_anew(shop: Shop) -> None:
+    publish_as(shop, "shop", [(1, 2**50, "by its old connector"), (7, 2**50, "by its old connector")])
+    position = {"sorbus.kind": "http", "sorbus.application": "somewhere", "item": {"cursor": 1}}
+    topic, key, value = position_message(shop.names, "shop", position)  # type: ignore[arg-type]
+    producer = Producer(base_config(shop.settings, "test"))
+    producer.produce(topic, value, key)
+    assert producer.flush(30) == 0
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for(SHOP_HAS)
