@@ -369,6 +369,14 @@ class ProducerConnector(Protocol):
 
 
 @runtime_checkable
+class Identifies(Protocol):
+    """A producer connector that can list the ids of a data type's records without reading the records."""
+
+    def ids(self, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:
+        """As they are on the topic, for `sorbus plan`. TransientError, AuthError."""
+
+
+@runtime_checkable
 class Describes(Protocol):
     """A connector that knows a system's resources without reaching it, from a description."""
 

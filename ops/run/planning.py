@@ -6,6 +6,7 @@ from sorbus.bus.kafka import admin
 from sorbus.connector import Step
 from sorbus.drift.watch import has_state
 from sorbus.map.load import LoadedMap
+from sorbus.ops.run.moves import plan_moves
 from sorbus.ops.run.subjects import plan_subjects
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
@@ -23,6 +24,7 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
         steps += plan_state(settings.database, loaded.map.topic_prefix)
     for system in producing_systems(loaded):
         steps += loaded.producer(system).plan(loaded.system(system, "producer"), loaded.sources(system))
+        steps += plan_moves(loaded, settings, system)
     for flow in running_flows(loaded):
         steps += loaded.consumer(loaded.map.flow(flow).to).plan(loaded.flow(flow))
     # Several systems and flows may need the same thing, such as the state database.

@@ -23,6 +23,7 @@ from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.encoding import connect_reading, read_natively
 from sorbus.producers.postgres.fetch import Fetched, Reader
 from sorbus.producers.postgres.first_copy import FirstCopy
+from sorbus.producers.postgres.ids import record_ids
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
@@ -90,6 +91,11 @@ class PostgresProducer:
         """A few rows of a table."""
         assert isinstance(system.connection, PostgresConnection)
         return sample_rows(system.connection, resource, limit)
+
+    @classmethod
+    def ids(cls, system: BoundSystem, source: BoundSource) -> Iterator[bytes]:
+        """Every record's id, from its key alone."""
+        return record_ids(system, source)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

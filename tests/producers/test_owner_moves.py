@@ -16,6 +16,7 @@ from sorbus.bus.ownership import TOPICS_KEY, owned
 from sorbus.bus.positions import position_message, read_positions
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.event import event_encoder
+from sorbus.ops.run.planning import plan
 from sorbus.producers import loop
 from sorbus.schema import AvroType, FieldType
 from tests.producers.shop import Record, Shop
@@ -168,3 +169,18 @@ def test_another_kind_of_system_under_the_same_name_begins_anew(shop: Shop) -> N
     tape = shop.tape("item")
     with shop.producing():
         tape.wait_for(SHOP_HAS)
+
+
+def test_plan_counts_what_a_move_will_replace_and_remove(shop: Shop) -> None:
+    publish_as(shop, "former", [(id, id, "of former") for id in range(2, 12)])
+    moved = [step for step in plan(shop.loaded(), shop.settings) if "moves" in step.what]
+    assert [(step.where, step.what) for step in moved] == [("shop", "item moves from former to shop")]
+    for words in ("10 records of former", "2 will be replaced", "8 removed", "1 are new"):
+        assert words in moved[0].detail
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for(SHOP_HAS)
+    assert not [step for step in plan(shop.loaded(), shop.settings) if step.where == "shop"]
+    remake(shop, shop.names.topic("item"))
+    [again] = [step for step in plan(shop.loaded(), shop.settings) if step.where == "shop"]
+    assert "deleted and made again" in again.detail
