@@ -17,6 +17,7 @@ COPY schemas schemas
 COPY dlq dlq
 COPY ops ops
 COPY examples examples
+COPY docs/runbooks docs/runbooks
 RUN python -m pip --python /opt/sorbus/bin/python install --quiet --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
@@ -26,7 +27,8 @@ ENV PATH=/opt/sorbus/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SORBUS_MAP=/etc/sorbus/map.yaml \
     SORBUS_METRICS_HOST=0.0.0.0 \
-    SORBUS_METRICS_PORT=9400
+    SORBUS_METRICS_PORT=9400 \
+    SORBUS_WHEN_REFUSED=wait
 WORKDIR /etc/sorbus
 USER 10001:10001
 EXPOSE 9400

@@ -23,22 +23,34 @@ def consume(
 
     Example: sorbus --map company/map.yaml consume customer-to-accounting --metrics-port 9402
     """
+    from sorbus.bus.names import Names
+    from sorbus.bus.status import reporting
+    from sorbus.cli.refusal import until_accepted
     from sorbus.consumers.loop import ConsumeLoop
     from sorbus.settings import Settings
     from sorbus.telemetry.metrics import ConsumerMetrics
     from sorbus.telemetry.process import collect_seldom, running
     from sorbus.waiting.complete import consumer_of
 
-    loaded = Context.of(ctx).load_sound()
+    loaded, settings = Context.of(ctx).load_sound(), Settings()
     bound = loaded.flow(flow)
     connector = loaded.consumer(bound.flow.to)
-    with running(f"consume {flow}", metrics_port, metrics_host, stale_after=120) as process:
+    names = Names(bound.system.topic_prefix)
+    with (
+        running(f"consume {flow}", metrics_port, metrics_host, stale_after=120) as process,
+        reporting(settings, names, f"consume {flow}", process.health),
+    ):
         collect_seldom()
-        ConsumeLoop(
-            lambda: consumer_of(connector, bound),
-            bound,
-            Settings(),
-            health=process.health,
-            metrics=ConsumerMetrics(flow, bound.flow.data_type, bound.system.name),
-            stop=process.stop,
-        ).run()
+        metrics = ConsumerMetrics(flow, bound.flow.data_type, bound.system.name)
+
+        def run() -> None:
+            ConsumeLoop(
+                lambda: consumer_of(connector, bound),
+                bound,
+                settings,
+                health=process.health,
+                metrics=metrics,
+                stop=process.stop,
+            ).run()
+
+        until_accepted(run, process, loaded, bound.flow.to)

@@ -32,7 +32,7 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
+from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, SupportsHealthCheck, consumer_connector
 from sorbus.consumers.patience import Patience
 from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
@@ -46,7 +46,7 @@ from sorbus.telemetry.stop import Stop
 
 BATCH, _FIRST = 10_000, 500
 _QUICK, _SLOW = 2.0, 10.0
-_SOONEST = 0.02
+_SOONEST, _CHECK_EVERY = 0.02, 5.0
 # A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class ConsumeLoop:
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
+        self._asked_at = time.monotonic()
         self._kafka_is(f"Kafka has not answered yet at {settings.kafka}")
 
     def run(self) -> None:
@@ -115,6 +116,10 @@ class ConsumeLoop:
                 due = self._persistently(partial(self._waiting.due, self._most)) if self._is_time else []
                 if messages or due:
                     self._deliver(messages, due)
+                    self._asked_at = time.monotonic()
+                elif time.monotonic() - self._asked_at >= _CHECK_EVERY:
+                    self._persistently(self._check_target)
+                    self._asked_at = time.monotonic()
                 self._commit(wait=False)
         except Stopped:
             _log.info("stopped while the target could not be reached; what is left comes again")
@@ -233,6 +238,18 @@ class ConsumeLoop:
             self._most = min(self._most, self._batch)
         return self._target
 
+    def _check_target(self) -> None:
+        """A target that goes away while nothing is to be delivered is noticed too."""
+        target = self._open_target()
+        if not isinstance(target, SupportsHealthCheck):
+            return
+        try:
+            target.check()
+        except (TransientError, AuthError):
+            self._target = None
+            target.close()
+            raise
+
     def _persistently(self, attempt: Callable[[], T]) -> T:
         """Tries until it goes through, with backoff, holding our place in the group. Stopped when asked to stop.
 
@@ -256,7 +273,7 @@ class ConsumeLoop:
                 self._metrics.retried()
                 self._metrics.paused(True)
                 called = self._patience.words(time.monotonic() - since)
-                self._health.ready(f"{error}{called}")
+                self._health.ready(f"{error}{called}", dependency=error.dependency)
                 _log.log(
                     logging.ERROR if called else logging.WARNING, "%s%s; trying again in %.1f s", error, called, delay
                 )

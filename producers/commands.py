@@ -23,6 +23,9 @@ def produce(
 
     Example: sorbus --map company/map.yaml produce crm --metrics-port 9401
     """
+    from sorbus.bus.names import Names
+    from sorbus.bus.status import reporting
+    from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
     from sorbus.producers.loop import ProduceLoop
     from sorbus.producers.progress import copy_progress
@@ -30,7 +33,7 @@ def produce(
     from sorbus.telemetry.metrics import ProducerMetrics
     from sorbus.telemetry.process import collect_seldom, running
 
-    loaded = Context.of(ctx).load_sound()
+    loaded, settings = Context.of(ctx).load_sound(), Settings()
     bound = loaded.system(system, "producer")
     sources = loaded.sources(system)
     if not sources:
@@ -38,16 +41,22 @@ def produce(
     connector = loaded.producer(system)
     with (
         running(f"produce {system}", metrics_port, metrics_host, stale_after=120) as process,
+        reporting(settings, Names(bound.topic_prefix), f"produce {system}", process.health),
         copy_progress() as progress,
     ):
         collect_seldom()
-        ProduceLoop(
-            lambda: connector(bound, sources),
-            bound,
-            sources,
-            Settings(),
-            health=process.health,
-            metrics=ProducerMetrics(system),
-            stop=process.stop,
-            progress=progress,
-        ).run()
+        metrics = ProducerMetrics(system)
+
+        def run() -> None:
+            ProduceLoop(
+                lambda: connector(bound, sources),
+                bound,
+                sources,
+                settings,
+                health=process.health,
+                metrics=metrics,
+                stop=process.stop,
+                progress=progress,
+            ).run()
+
+        until_accepted(run, process, loaded, system)

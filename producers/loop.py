@@ -117,7 +117,7 @@ class ProduceLoop:
         growing = min(30.0, 0.5 * 2 ** min(failures, 6)) * (0.5 + random.random() / 2)  # noqa: S311
         delay = min(error.retry_after or growing, _LONGEST_PAUSE)
         self._metrics.retried()
-        self._health.ready(str(error))
+        self._health.ready(str(error), dependency=error.dependency)
         _log.warning("%s; trying again in %.1f s", error, delay)
         self._pause(delay)
 

@@ -259,6 +259,15 @@ class Preview(NamedTuple):
 
 
 @runtime_checkable
+class SupportsHealthCheck(Protocol):
+    """A consumer that can tell at little cost whether its target still answers, while nothing is to be delivered."""
+
+    def check(self) -> None:
+        """Returns if it does; TransientError, AuthError otherwise."""
+        ...
+
+
+@runtime_checkable
 class Previews(Protocol):
     """A consumer that can say what it would do."""
 

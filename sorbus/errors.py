@@ -68,10 +68,18 @@ class TransientError(SorbusError):
     """The other side can't answer just now; the same call may go through later."""
 
     exit_code = ExitCode.UNREACHABLE
+    dependency = ""
+    """What can't be reached: "system" (one of the map), "kafka", "registry" or "state"; "" if it is something else."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+def missing(dependency: str, error: TransientError) -> TransientError:
+    """The error, saying which dependency it is about."""
+    error.dependency = dependency
+    return error
 
 
 class PermanentError(SorbusError):
@@ -122,6 +130,14 @@ class AuthError(SorbusError):
     """The other side refuses who we are; a person has to act before another try."""
 
     exit_code = ExitCode.REFUSED
+    lockout = False
+    """Whether trying again could lock an account: a password, key or token was refused, not a right."""
+
+
+def refused_login(error: AuthError) -> AuthError:
+    """The error, saying that it was a login that was refused."""
+    error.lockout = True
+    return error
 
 
 class LostPosition(SorbusError):

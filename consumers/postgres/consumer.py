@@ -139,6 +139,13 @@ class PostgresConsumer:
             self._deletes = delete(self._for_deletes(), False), delete(self._for_deletes(), True)
             session.commit()
 
+    def check(self) -> None:
+        """Whether the server answers."""
+        assert self._session is not None
+        with postgres_errors(f"asking {self._flow.system.name} whether it is there"):
+            self._session.execute("select 1")
+            self._session.rollback()
+
     def close(self) -> None:
         """Leaves the target; what is not committed is undone."""
         if self._session is not None:

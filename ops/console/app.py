@@ -36,6 +36,7 @@ from sorbus.ops.console.pages import (
     home,
     letters,
     login,
+    runbooks,
     trace,
     waiting,
 )
@@ -52,6 +53,7 @@ PAGES = (
     audit,
     accounts,
     login,
+    runbooks,
 )
 """In the menu's order; a page's module has `routes` and may have a `section`."""
 

@@ -15,6 +15,8 @@ from sorbus.errors import SorbusError
 from sorbus.ops.console.words import Point
 from sorbus.ops.watch.measure import Measurement
 
+FLOWS = "the flows"
+"""What measuring is called among the troubles."""
 REMEMBERED = 200
 """Measurements of each flow, for its page."""
 
@@ -82,7 +84,7 @@ class Live:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            for name, work in (*self._rounds, ("the flows", self._measure)):
+            for name, work in (*self._rounds, (FLOWS, self._measure)):
                 self._do(name, work)
             self.version += 1
             self._tell(self.version)

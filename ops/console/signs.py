@@ -12,16 +12,18 @@ from typing import Literal, NamedTuple
 from sorbus.map.model import Flow, Map
 from sorbus.ops.console.words import number, span
 from sorbus.ops.watch.measure import GRACE, FlowState, Measurement
+from sorbus.ops.watch.problems import Problem
 
 Kind = Literal["ok", "warn", "bad", "idle"]
 _ORDER: Mapping[Kind, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
 
 
 class Sign(NamedTuple):
-    """How something is: its kind, and what is said of it."""
+    """How something is: its kind, what is said of it in a word or two, and why, where there is more to say."""
 
     kind: Kind
     text: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,18 @@ class Signs:
     """Flows that run, by kind."""
 
 
-def signs_of(company: Map, measured: Measurement | None) -> Signs:
-    """The signs of a whole map; "not measured yet" where nothing is known."""
+def signs_of(company: Map, measured: Measurement | None, trouble: str = "") -> Signs:
+    """The signs of a whole map; "not measured yet" where nothing is known.
+
+    `trouble`: why measuring fails at this moment; how things are is unknown then, whatever was measured before.
+    """
     states = {state.flow: state for state in measured.flows} if measured else {}
     flows = {flow.id: flow_sign(flow, states.get(flow.id), measured) for flow in company.flows}
     systems = {name: system_sign(company, name, measured) for name in company.systems}
+    if trouble:
+        unknown = Sign("bad", "unknown: can't be measured", trouble)
+        flows |= {flow.id: unknown for flow in company.flows if flow.runs}
+        systems = {name: unknown if sign.kind != "idle" else sign for name, sign in systems.items()}
     running = [flows[flow.id].kind for flow in company.flows if flow.runs]
     return Signs(flows, systems, {kind: running.count(kind) for kind in _ORDER})
 
@@ -53,6 +62,8 @@ def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None)
         return Sign("idle", "not measured yet")
     waiting = sum(count for (of, _), count in measured.waiting.items() if of == flow.id)
     found = [
+        _of_problem(state.problem),
+        _of_source(state.source_problem),
         Sign("bad", "no consumer runs") if not state.members and not state.period else None,
         Sign("bad", "waits and no consumer runs") if _is_missed(state) else None,
         Sign("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
@@ -84,6 +95,7 @@ def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:
     rejected = sum(measured.dead_letters.get((data_type, ""), 0) for data_type in own)
     spent = budget is not None and any(window.is_nearly_spent for window in budget.windows)
     found = [
+        _of_problem(measured.problem(name, "system", "producer")),
         Sign("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
         Sign("bad", "can't be asked") if measured.slots.get(name, 0) is None else None,
         _counted("bad", measured.drifts.get((name, "held"), 0), "changed field"),
@@ -95,6 +107,18 @@ def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:
     is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
     quiet = Sign("ok", "well") if is_used else Sign("idle", "not connected")
     return next((sign for sign in found if sign), quiet)
+
+
+def _of_problem(problem: Problem | None) -> Sign | None:
+    return None if problem is None else Sign("bad", problem.short, problem.words)
+
+
+def _of_source(problem: Problem | None) -> Sign | None:
+    """Why nothing new comes to a flow: its system of record, or the producer of it."""
+    if problem is None:
+        return None
+    what = "source" if problem.kind == "system" else "producer"
+    return Sign("bad", f"{what} {problem.what}", f"{problem.subject} is its system of record: {problem.words}")
 
 
 def _is_missed(state: FlowState) -> bool:

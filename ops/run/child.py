@@ -24,7 +24,7 @@ State = Literal["waiting", "starting", "running", "stopped", "given up"]
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _POINTLESS = {
     ExitCode.WRONG_USE: "wrong use: starting it again would end the same way",
-    ExitCode.REFUSED: "refused: trying again could lock the account; a person must act first",
+    ExitCode.REFUSED: "refused: a person must act first, as its last message says",
 }
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

@@ -89,18 +89,21 @@ def up(
 ) -> None:
     """Run every producer and consumer of the map on this machine, and restart what ends.
 
-    Each is a process of its own; what one prints carries its name. A process that is refused (exit code 4) is not tried
-    again. Ctrl-C stops all within ten seconds. Prometheus finds the processes through FOLDER/prometheus.json.
+    Each is a process of its own; what one prints carries its name. A process that is refused waits until what it logs
+    in with has changed, and `sorbus status` says why. Ctrl-C stops all within ten seconds. Prometheus finds the
+    processes through FOLDER/prometheus.json.
 
     Examples: `sorbus up --console`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --no-watch`
     """
     import os
     import sys
 
+    from sorbus.cli.refusal import WAIT, WHEN_REFUSED
     from sorbus.ops.run.output import Output
     from sorbus.ops.run.programs import programs_of
     from sorbus.ops.run.supervisor import Supervisor
     from sorbus.telemetry.logs import configure_logs
+    from sorbus.telemetry.options import LOOPBACK
     from sorbus.telemetry.stop import Stop
 
     programs = programs_of(Context.of(ctx), only=only or (), watch=watch, console=console)
@@ -109,7 +112,11 @@ def up(
     output = Output(sys.stdout, [program.name for program in programs])
     logs = os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")
     # The children need not check again what has just been checked here.
-    env = {"SORBUS_LOGS": logs, CHECKED: Context.of(ctx).load().digest()}
+    env = {"SORBUS_LOGS": logs, CHECKED: Context.of(ctx).load().digest(), WHEN_REFUSED: WAIT}
+    if console:  # links in alerts lead there
+        env["SORBUS_CONSOLE_URL"] = (
+            os.environ.get("SORBUS_CONSOLE_URL") or f"http://{LOOPBACK}:{os.environ.get('SORBUS_CONSOLE_PORT') or 9490}"
+        )
     code = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env).run(stop)
     raise typer.Exit(code)
 

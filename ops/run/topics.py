@@ -44,6 +44,13 @@ _REQUEUED = {
 }
 # A producer that was away for longer finds by polling what these notices said.
 _INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}
+# Reports come every few seconds, and only each process's last one counts.
+_STATUS = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(7 * _DAY),
+    "segment.ms": str(600_000),
+    "min.cleanable.dirty.ratio": "0.1",
+}
 # Only who runs when it is asked hears it: whoever starts later knows what to do without.
 _REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(_DAY)}
 
@@ -62,6 +69,7 @@ def topics_of(company: Map) -> list[Topic]:
     """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, and our own."""
     names = Names(company.topic_prefix)
     wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
+    wanted.append(Topic(names.status, 1, _STATUS, is_keyed=False))
     for name, data_type in company.data_types.items():
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
         wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))

@@ -81,12 +81,16 @@ def watch_command(
 
     Examples: `sorbus watch --metrics-port 9400`, `sorbus watch --digest 08:00 --digest-to ops@example.com`
     """
+    import time
+
     import structlog
     from prometheus_client import REGISTRY
 
+    from sorbus.cli.refusal import until_accepted
     from sorbus.errors import TransientError
     from sorbus.ops.watch.exporter import FAILURES, MapCollector, WatchCollector
     from sorbus.ops.watch.opened import open_watch
+    from sorbus.ops.watch.problems import Problem
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
@@ -98,18 +102,24 @@ def watch_command(
     REGISTRY.register(people)
     try:
         with running("watch", metrics_port, metrics_host, stale_after=max(90.0, 3 * interval)) as process:
-            while not process.stop.is_set():
-                try:
-                    measured = eyes.measure()
-                    collector.show(measured)
-                    process.health.ready()
-                    if daily is not None:
-                        daily.after(measured)
-                except TransientError as error:
-                    FAILURES.inc()
-                    process.health.ready(f"the flows can't be measured: {error}")
-                    structlog.get_logger(__name__).warning("measuring failed", error=error)
-                process.stop.wait(interval)
+
+            def run() -> None:
+                while not process.stop.is_set():
+                    try:
+                        measured = eyes.measure()
+                        collector.show(measured)
+                        process.health.ready()
+                        if daily is not None:
+                            daily.after(measured)
+                    except TransientError as error:
+                        FAILURES.inc()
+                        dependency = error.dependency or "kafka"
+                        collector.fail(Problem("dependency", dependency, "unreachable", time.time(), str(error)))
+                        process.health.ready(f"the flows can't be measured: {error}")
+                        structlog.get_logger(__name__).warning("measuring failed", error=error)
+                    process.stop.wait(interval)
+
+            until_accepted(run, process, loaded)
     finally:
         REGISTRY.unregister(collector)
         REGISTRY.unregister(people)

@@ -6,7 +6,7 @@ Figures that are too old are left out: an alert on the watch itself says more th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.map.model import Map
 from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.ops.watch.problems import Problem
 
 FRESH = 60.0
 """Seconds after which a measurement no longer says how things are."""
 
+_LONGEST_LABEL = 400
 FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
 
 _FLOW = ("flow", "data_type", "target")
@@ -37,10 +39,11 @@ class WatchCollector(Collector):
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._last: Measurement | None = None
+        self._unmeasured: Problem | None = None
 
     def show(self, measurement: Measurement) -> None:
         """From now on this one is exported."""
-        self._last = measurement
+        self._last, self._unmeasured = measurement, None
 
     def collect(self) -> Iterator[Metric]:
         last = self._last
@@ -50,8 +53,20 @@ class WatchCollector(Collector):
         if last is not None:
             success.add_metric((), last.at)
         yield success
+        yield from _problem_metrics(self._problems(), self._clock())
         if last is not None and self._clock() - last.at <= FRESH:
             yield from _metrics(last)
+
+    def fail(self, problem: Problem) -> None:
+        """The flows can't be measured, by this."""
+        if self._unmeasured is None or self._unmeasured.subject != problem.subject:
+            self._unmeasured = problem
+
+    def _problems(self) -> tuple[Problem, ...]:
+        if self._unmeasured is not None:
+            return (self._unmeasured,)
+        last = self._last
+        return last.problems if last is not None and self._clock() - last.at <= FRESH else ()
 
 
 class MapCollector(Collector):
@@ -143,7 +158,29 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         size_family.add_metric((topic.data_type,), topic.end)
     yield written
     yield size_family
+    read = GaugeMetricFamily(
+        "sorbus_source_last_read_timestamp_seconds",
+        "When a data type's source was last read to its end.",
+        labels=("data_type",),
+    )
+    for data_type, at in last.last_reads.items():
+        read.add_metric((data_type,), at)
+    yield read
     yield from _system_metrics(last)
+
+
+def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric]:
+    """A consumer's trouble is left out where its target's says it already."""
+    labels = ("kind", "subject", "state")
+    seconds = GaugeMetricFamily("sorbus_problem_seconds", "How long something has not worked.", labels=labels)
+    why = GaugeMetricFamily("sorbus_problem_info", "Why it doesn't work.", labels=(*labels, "name", "words"))
+    for one in problems:
+        of = one.kind, one.subject, one.what.replace(" ", "_")
+        if one.kind == "consumer" and one.what == "unreachable":
+            continue
+        seconds.add_metric(of, max(0.0, now - one.since) if one.since else 0.0)
+        why.add_metric((*of, one.name, one.words[:_LONGEST_LABEL]), 1)
+    yield from (seconds, why)
 
 
 def _people_metrics(last: Measurement) -> Iterator[Metric]:

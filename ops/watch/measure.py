@@ -7,13 +7,14 @@ last look, so that it may be called every few seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sorbus.api.limits.budgets import Budget
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
+from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.map.model import Flow, Map
 from sorbus.map.timing import longest_pause, parse_timing
 from sorbus.ops.checklists.rounds import Checklist
@@ -22,6 +23,7 @@ from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.escalation import Escalation, Escalations
 from sorbus.ops.watch.letters import Open, OpenLetters
 from sorbus.ops.watch.offsets import Group, Part
+from sorbus.ops.watch.problems import Kind, Problem, problems_of
 from sorbus.ops.watch.unread import Span, UnreadReader
 from sorbus.settings import Settings
 
@@ -33,8 +35,13 @@ _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_
 
 
 class SlotLags(Protocol):
-    """Who knows what each source holds back, in bytes; None where it can't be told."""
+    """Who knows what each source holds back, in bytes: None where it can't be asked, nothing where nothing is held.
 
+    `away`: since when (seconds since 1970), and why, a source can't be asked.
+    """
+
+    @property
+    def away(self) -> Mapping[str, tuple[float, str]]: ...
     def __call__(self) -> Mapping[str, int | None]: ...
     def close(self) -> None: ...
 
@@ -61,10 +68,16 @@ class FlowState:
     period: float
     oldest_letter: float | None = None
     """When the first of its open dead letters was written, in seconds since 1970."""
+    problem: Problem | None = None
+    """Why it doesn't deliver, by its consumer's own report or since its target is away."""
+    source_problem: Problem | None = None
+    """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
 
     @property
     def complaint(self) -> str | None:
         """Why somebody should look at it, in plain words; None if it is well."""
+        if self.problem:
+            return self.problem.words
         if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
             return "changes are waiting and no consumer runs"
         if self.members == 0 and not self.period:
@@ -105,10 +118,19 @@ class Measurement:
     """(Flow, state: open or overwritten) -> fields that wait for a person, or were overwritten within a day."""
     escalations: tuple[Escalation, ...] = ()
     checklists: tuple[Checklist, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What doesn't work: systems, producers, consumers, and what Sorbus itself needs."""
+    last_reads: Mapping[str, float] = field(default_factory=dict)
+    """Data type -> when its source was last read to the end, in seconds since 1970."""
+
+    def problem(self, subject: str, *kinds: Kind) -> Problem | None:
+        """What is wrong with a subject, if anything."""
+        return next((one for one in self.problems if one.subject == subject and one.kind in kinds), None)
 
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
-        found = [f"{one.flow}: {one.words}" for one in self.escalations]
+        found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
+        found += [f"{one.flow}: {one.words}" for one in self.escalations]
         found += [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
         found += [
             f"{data_type}: {count} source rows could not be made canonical"
@@ -143,9 +165,12 @@ class Watch:
         waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
         conflicts: Callable[[], Mapping[tuple[str, str], int]] = dict,
         checklists: Callable[[], tuple[Checklist, ...]] = tuple,
+        dependencies: Callable[[], list[Problem]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._company, self._dependencies = company, dependencies
         self._names = Names(company.topic_prefix)
+        self._reports = StatusReader(settings, self._names)
         self._flows = [flow for flow in company.flows if flow.runs]
         self._data_types = tuple(company.data_types)
         self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
@@ -176,35 +201,77 @@ class Watch:
         letters = self._count_letters(topics, ends)
         written = self._topic_states(topics, ends)
         last = {topic.data_type: topic.last_event for topic in written}
+        held_back = self._slots() if self._slots else {}
+        reports = self._reports.read()
+        away = self._slots.away if self._slots else {}
+        problems = [*self._dependencies(), *problems_of(self._company, reports, away)]
+        has_state = not any(one.kind == "dependency" and one.subject == "state" for one in problems)
         now = self._clock()
         flows = tuple(
-            self._flow_state(
-                flow, groups[names.group(flow.id)], self._spans(flow, topics, ends, committed), letters, last, now
+            self._with_problems(
+                flow,
+                self._flow_state(
+                    flow, groups[names.group(flow.id)], self._spans(flow, topics, ends, committed), letters, last, now
+                ),
+                problems,
             )
             for flow in self._flows
         )
-        held_back = self._slots() if self._slots else {}
         return Measurement(
             now,
             flows,
             written,
             {of: found.letters for of, found in letters.items()},
             held_back,
-            self._budgets(),
-            self._duplicates(),
-            self._drifts(),
-            self._waiting(),
-            self._conflicts(),
+            *(self._of_state() if has_state else ((), {}, {}, {}, {})),
             tuple(self._escalations.of(flows, now)),
-            self._checklists(),
+            self._checklists() if has_state else (),
+            tuple(problems),
+            self._last_reads(reports),
         )
 
     def close(self) -> None:
         self._committed.close()
         self._unread.close()
         self._letters.close()
+        self._reports.close()
         if self._slots:
             self._slots.close()
+
+    def _of_state(
+        self,
+    ) -> tuple[
+        tuple[Budget, ...],
+        Mapping[str, int],
+        Mapping[tuple[str, str], int],
+        Mapping[tuple[str, str], int],
+        Mapping[tuple[str, str], int],
+    ]:
+        """What only the state database knows; not asked while it is away, which takes its time."""
+        return self._budgets(), self._duplicates(), self._drifts(), self._waiting(), self._conflicts()
+
+    def _with_problems(self, flow: Flow, state: FlowState, problems: Sequence[Problem]) -> FlowState:
+        def of(subject: str, *kinds: Kind) -> Problem | None:
+            return next((one for one in problems if one.subject == subject and one.kind in kinds), None)
+
+        problem = of(flow.id, "consumer") or of(flow.to, "system")
+        if problem and problem.what == "not running" and (state.members or state.period):
+            problem = None  # another one runs, or it is started when its time comes
+        source = str(self._company.data_types[flow.data_type].system_of_record)
+        return replace(state, problem=problem, source_problem=of(source, "system", "producer"))
+
+    def _last_reads(self, reports: Sequence[ProcessReport]) -> dict[str, float]:
+        """Of polls by data type; of streams for all data types of their system."""
+        found: dict[str, float] = {}
+        for report in reports:
+            system = report.process.removeprefix("produce ")
+            if system not in self._company.systems:
+                continue
+            for name, at in report.last_reads.items():
+                for data_type in [name] if name else self._company.owned_by(system):
+                    if name or data_type not in report.last_reads:
+                        found[data_type] = max(at, found.get(data_type, 0.0))
+        return found
 
     def _read_by(self, flow: Flow, topics: Mapping[str, list[Part]]) -> list[Part]:
         names = (self._names.topic(flow.data_type), self._names.requeue(flow.id))

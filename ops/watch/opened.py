@@ -7,6 +7,7 @@ from sorbus.map.load import LoadedMap
 from sorbus.ops.watch.budgets import budgets
 from sorbus.ops.watch.checklists import checklists
 from sorbus.ops.watch.conflicts import conflicts
+from sorbus.ops.watch.dependencies import Dependencies
 from sorbus.ops.watch.drift import drifts
 from sorbus.ops.watch.duplicates import duplicates
 from sorbus.ops.watch.measure import Watch
@@ -28,4 +29,5 @@ def open_watch(loaded: LoadedMap, settings: Settings) -> Watch:
         waiting=waiting(company, has_state=has_state),
         conflicts=conflicts(company),
         checklists=checklists(company, has_state=has_state),
+        dependencies=Dependencies(settings, company.topic_prefix),
     )

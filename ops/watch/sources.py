@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sorbus.connector import Producer, producer_connector
-from sorbus.errors import SorbusError
+from sorbus.errors import AuthError, SorbusError
 
 if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
@@ -16,16 +17,22 @@ _log = structlog.get_logger(__name__)
 
 
 class SourceLags:
-    """Asks every system of record of a map; a source that can't be asked is unknown (None), and the log says why."""
+    """Asks every system of record what it holds back: None where it can't be asked, nothing where nothing is held.
+
+    Applications behind HTTP hold nothing. A refused login isn't tried again: that could lock the account.
+    """
 
     def __init__(self, loaded: LoadedMap) -> None:
         self._loaded = loaded
         self._systems = [name for name in loaded.map.systems if loaded.map.owned_by(name)]
         self._producers: dict[str, Producer] = {}
-        self._unknown: dict[str, str] = {}
+        self._refused: set[str] = set()
+        self.away: dict[str, tuple[float, str]] = {}
+        """System -> since when it can't be asked (seconds since 1970), and why."""
 
     def __call__(self) -> dict[str, int | None]:
-        return {system: self._ask(system) for system in self._systems}
+        found = {system: self._ask(system) for system in self._systems}
+        return {system: lag for system, lag in found.items() if lag is not None or system in self.away}
 
     def close(self) -> None:
         for producer in self._producers.values():
@@ -33,6 +40,8 @@ class SourceLags:
         self._producers.clear()
 
     def _ask(self, system: str) -> int | None:
+        if system in self._refused:
+            return None
         try:
             producer = self._producers.get(system)
             if producer is None:
@@ -41,15 +50,17 @@ class SourceLags:
                 producer = self._producers[system] = connector(bound, self._loaded.sources(system))
             lag = producer.lag()
         except SorbusError as error:
-            self._say(system, str(error))
+            if isinstance(error, AuthError) and error.lockout:
+                self._refused.add(system)
+            self._note(system, str(error))
             if (broken := self._producers.pop(system, None)) is not None:
                 broken.close()
             return None
-        self._unknown.pop(system, None)
+        self.away.pop(system, None)
         return lag
 
-    def _say(self, system: str, reason: str) -> None:
-        """Once per reason, not once per measurement."""
-        if self._unknown.get(system) != reason:
-            self._unknown[system] = reason
+    def _note(self, system: str, reason: str) -> None:
+        since, known = self.away.get(system, (time.time(), ""))
+        if known != reason:  # once per reason, not once per measurement
             _log.warning("what the source holds back can't be told", system=system, reason=reason)
+        self.away[system] = since, reason

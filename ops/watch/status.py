@@ -14,12 +14,14 @@ from sorbus.api.limits.budgets import Budget
 from sorbus.ops.checklists.rounds import as_data as checklist_as_data
 from sorbus.ops.watch.measure import FlowState, Measurement
 
-_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "down": "bold red"}
+_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "": ""}
 
 
 def as_json(measurement: Measurement) -> dict[str, JsonValue]:
     """The measurement for machines; times in seconds since 1970."""
-    flows: list[JsonValue] = [{**asdict(flow), "complaint": flow.complaint} for flow in measurement.flows]
+    flows: list[JsonValue] = [
+        {**asdict(flow), "state": _state(flow), "complaint": flow.complaint} for flow in measurement.flows
+    ]
     topics: list[JsonValue] = [asdict(topic) for topic in measurement.topics]
     letters: list[JsonValue] = [
         {"data_type": data_type, "flow": flow, "open": count}
@@ -48,6 +50,8 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         ],
         "checklists": [checklist_as_data(one) for one in measurement.checklists],
         "source_lag_bytes": dict(measurement.slots),
+        "last_reads": dict(measurement.last_reads),
+        "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
         "systems": [_budget(budget) for budget in measurement.budgets],
         "complaints": list(measurement.complaints()),
     }
@@ -72,7 +76,7 @@ def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
     late = "bold red" if flow.lag_seconds > flow.period + 60 else "yellow" if flow.lag_records else ""
     return (
         Text(flow.flow),
-        Text(flow.state, style=_STATE_STYLES.get(flow.state, "")),
+        Text(_state(flow), style=_STATE_STYLES.get(_state(flow), "bold red")),
         Text(f"{flow.lag_records:,}", style=late),
         Text(f"{flow.lag_seconds:,.0f}", style=late),
         Text("-" if flow.rate is None else f"{flow.rate:,.0f}"),
@@ -81,12 +85,23 @@ def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
     )
 
 
+def _state(flow: FlowState) -> str:
+    """The group's own word, unless something is wrong: then what."""
+    if flow.problem:
+        return flow.problem.what
+    if flow.source_problem:
+        return f"source {flow.source_problem.what}"
+    return flow.state
+
+
 def _caption(measurement: Measurement) -> Text:
     lines = []
     for system, size in measurement.slots.items():
         lines.append(
             f"{system} holds back {'an unknown amount' if size is None else f'{size:,} bytes'} for its producer"
         )
+    for data_type, read_at in sorted(measurement.last_reads.items()):
+        lines.append(f"{data_type} was last read to its source's end {ago(measurement.at - read_at)}")
     for flow, count in measurement.duplicates.items():
         if count:
             lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
@@ -103,7 +118,7 @@ def _caption(measurement: Measurement) -> Text:
         lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
-    at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S")
+    at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S %Z")
     return Text("\n".join(["", *lines, f"measured at {at}"]))
 
 

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from sorbus.api.description import Errors
 from sorbus.api.interface import Answer, Json
 from sorbus.api.path import read_path
-from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, missing, refused_login
 
 _TRANSIENT = frozenset({408, 412, 425, 429})
 """412: the record changed since it was read (If-Match), so reading it again is the cure."""
@@ -35,9 +35,11 @@ def fault(
     said = f"{doing}: {system} answers {answer.status}" + (f": {words}" if words else "")
     if meaning == "transient":
         wait = retry_after(answer.headers, now=now)
-        return TransientError(f"{said}; the same call may go through later", retry_after=wait)
+        later = TransientError(f"{said}; the same call may go through later", retry_after=wait)
+        return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
-        return AuthError(f"{said}; a person has to mend the credentials of {system} in the map, or its rights there")
+        refused = AuthError(f"{said}; a person has to mend the credentials of {system} in the map, or its rights there")
+        return refused_login(refused) if answer.status == 401 else refused
     field = next((clean(value) for value in _read_all(answer.body, errors.field)), None)
     field = field or next((clean(name) for name in by_field), None)
     reason = meaning if meaning in ("gone", "duplicate") else "refused"

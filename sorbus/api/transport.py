@@ -19,7 +19,7 @@ from sorbus.api.limits.breaker import Breaker
 from sorbus.api.limits.limiter import Limiter
 from sorbus.api.pagination import join_url, same_origin
 from sorbus.api.values import dump_json, load_json
-from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.errors import PermanentError, TransientError, Unfinished, missing
 from sorbus.state import State
 from sorbus.telemetry.metrics import ApiMetrics
 
@@ -101,10 +101,11 @@ class HttpTransport:
         """One request's answer, whatever its status, when breaker and rate limit let it go."""
         closed_for = self._breaker.allow()
         if closed_for > 0:
-            raise TransientError(
+            away = TransientError(
                 f"{doing}: {self.application.system} has failed too often, so it is left alone for now",
                 retry_after=closed_for,
             )
+            raise missing("system", away)
         for begins, limiter in self._narrow.items():
             if urlsplit(call.path).path.startswith(begins):
                 self._wait_for_limit(limiter, doing)
@@ -212,10 +213,12 @@ class HttpTransport:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             words = clean(error)  # such as "certificate verify failed"; the address in it is the map's
-            raise TransientError(f"{doing}: {self.application.system} can't be reached: {words}") from error
+            away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
+            raise missing("system", away) from error
         except httpx.UnsupportedProtocol as error:
             raise PermanentError(f"{doing}: base_url is no http(s) address", reason="value") from error
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise TransientError(
+            away = TransientError(
                 f"{doing}: no answer from {self.application.system} ({type(error).__name__}); {_MAY_HAVE_HAPPENED}"
-            ) from error
+            )
+            raise missing("system", away) from error

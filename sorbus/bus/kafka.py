@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.reachable import Reachable
-from sorbus.errors import AuthError, SorbusError, TransientError
+from sorbus.errors import AuthError, SorbusError, TransientError, missing, refused_login
 from sorbus.settings import Settings
 
 Config = dict[str, str | int | float | bool]
@@ -117,13 +117,14 @@ def admin(settings: Settings) -> AdminClient:
 def as_error(error: KafkaError | None, doing: str) -> SorbusError:
     """A Kafka error in our terms."""
     if error is None:
-        return TransientError(f"{doing}: Kafka failed without saying why")
+        return missing("kafka", TransientError(f"{doing}: Kafka failed without saying why"))
     if error.code() in _AUTH:
-        return AuthError(f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs")
+        words = f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs"
+        return refused_login(AuthError(words))
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)
     cure = "; see that Kafka runs where SORBUS_KAFKA says" if error.code() in _AWAY else ""
-    return TransientError(f"{doing}: Kafka: {error.str()}{cure}")
+    return missing("kafka", TransientError(f"{doing}: Kafka: {error.str()}{cure}"))
 
 
 @contextmanager

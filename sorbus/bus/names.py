@@ -37,6 +37,11 @@ class Names:
         return f"{self.prefix}sorbus.positions"
 
     @property
+    def status(self) -> str:
+        """How each process is; key = process and instance."""
+        return f"{self.prefix}sorbus.status"
+
+    @property
     def requests(self) -> str:
         """What people ask of producers; key = system."""
         return f"{self.prefix}sorbus.requests"

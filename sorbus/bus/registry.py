@@ -17,7 +17,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry._sync import schema_registry_client as client
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError
+from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError, missing
 from sorbus.settings import Settings
 
 
@@ -148,4 +148,4 @@ def _as_error(error: Exception, doing: str) -> SorbusError:
             return AuthError(f"{doing}: the schema registry refuses us: {error.error_message}")
         if error.http_status_code in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
             return SchemaError(f"{doing}: {error.error_message}")
-    return TransientError(f"{doing}: the schema registry can't answer: {error}")
+    return missing("registry", TransientError(f"{doing}: the schema registry can't answer: {error}"))

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
+from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, missing
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -72,6 +72,28 @@ def is_of_tables(state: str | None) -> bool:
     return state is not None and state[:2] in ("42", "3F") and not is_auth(state)
 
 
+# A connection that fails has no SQLSTATE (libpq). PostgreSQL's words, and those of poolers.
+_REFUSED_LOGINS = (
+    "authentication failed",
+    "is not permitted to log in",
+    "no password supplied",
+    "requires a valid client certificate",
+    "auth failed",
+    "no such user",
+    "login rejected",
+)
+
+
+def is_login(state: str | None, words: str) -> bool:
+    """Whether a refusal is one of the password, so that trying it again could lock the account."""
+    return (state or "").startswith("28") or any(sign in words for sign in _REFUSED_LOGINS)
+
+
+def is_away(state: str | None) -> bool:
+    """Whether the server couldn't be reached, or is going down or coming up."""
+    return state is None or state[:2] == "08" or state[:3] == "57P"
+
+
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
     diag = error.diag
@@ -79,12 +101,15 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     detail = None if state in _REPEATS_THE_ROW else diag.message_detail
     words = " ".join(part for part in (diag.message_primary, detail) if part) or str(error).strip()
     refused = state is None and any(
-        sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry")
+        sign in str(error) for sign in (*_REFUSED_LOGINS, "does not exist", "no pg_hba.conf entry", "no such database")
     )
     if is_auth(state) or refused:
-        return AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
+        found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
+        found.lockout = is_login(state, str(error))
+        return found
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or is_transient(state):
-        return TransientError(f"{doing}: PostgreSQL can't do it now: {words}")
+        later = TransientError(f"{doing}: PostgreSQL can't do it now: {words}")
+        return missing("system", later) if is_away(state) else later
     return PermanentError(
         f"{doing}: PostgreSQL refuses it: {words}",
         reason=type(error).__name__,

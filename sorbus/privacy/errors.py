@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, BoundSource, Delivery
-from sorbus.errors import AuthError, MapError, PermanentError, SorbusError, TransientError
+from sorbus.errors import AuthError, MapError, PermanentError, SorbusError, TransientError, missing
 from sorbus.event import data_at, open_frame
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Assignment, assign_target
@@ -66,8 +66,12 @@ class Privacy:
         values = [value for each in deliveries if not each.deleted for value in self._side.values(each.data)]
         told = self._masked(str(error), b"", values, None)
         if isinstance(error, TransientError):
-            return TransientError(told, retry_after=error.retry_after)
-        return AuthError(told) if isinstance(error, AuthError) else error
+            return missing(error.dependency, TransientError(told, retry_after=error.retry_after))
+        if not isinstance(error, AuthError):
+            return error
+        refused = AuthError(told)
+        refused.lockout = error.lockout
+        return refused
 
     def _masked(self, text: str, id: bytes, values: Iterable[object], field: str | None) -> str:
         keep = {*self._names.known, id.decode(errors="replace"), field or ""}

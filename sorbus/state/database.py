@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
 from sorbus.connector import Step
-from sorbus.errors import SorbusError, TransientError
+from sorbus.errors import SorbusError, TransientError, missing
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, full_dsn, is_readable, postgres_errors
 from sorbus.settings import Settings
 
@@ -62,7 +62,7 @@ class State:
         TransientError when the database can't be reached, is too slow, or has not been made yet; AuthError when it
         refuses us; PermanentError when it refuses a value.
         """
-        with postgres_errors(_DOING):
+        with _of_state(), postgres_errors(_DOING):
             try:
                 with self._opened().connection() as connection:
                     yield connection
@@ -109,6 +109,14 @@ class State:
                     open=True,
                 )
             return self._pool
+
+
+@contextmanager
+def _of_state() -> Iterator[None]:
+    try:
+        yield
+    except TransientError as error:
+        raise missing("state", error)  # noqa: B904  # the same error
 
 
 def _check(connection: Connection) -> None:

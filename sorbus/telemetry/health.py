@@ -26,14 +26,20 @@ from prometheus_client.registry import Collector
 from sorbus.telemetry.metrics import UP
 
 _LONGEST_LABEL = 300
+REFUSED = "refused"
+"""What a process that waits for a person names as missing, until it is ready."""
 
 
 class Status(NamedTuple):
-    """Whether a process could work now. `since`: when that last changed; `reason` in plain words if it isn't ready."""
+    """Whether a process could work now. `since`: when that last changed; `reason` in plain words if it isn't ready.
+
+    `dependency` names what is missing, as TransientError does, or what `block` was given; "" where that isn't known.
+    """
 
     ready: bool
     since: datetime
     reason: str | None
+    dependency: str = ""
 
 
 class Health:
@@ -48,15 +54,24 @@ class Health:
         self._stale_after, self._clock = stale_after, clock
         self._beat = clock()
         self._reasons: dict[str, str] = {"": "starting"}
+        self._missing = ""
         self._since = datetime.now(UTC)
 
     def beat(self) -> None:
         """The loop has come round once more."""
         self._beat = self._clock()
 
-    def ready(self, reason: str | None = None) -> None:
-        """Ready for work, or with a `reason` in plain words: not. What `block` named still counts."""
-        self.block("", reason) if reason else self.unblock("")
+    def ready(self, reason: str | None = None, *, dependency: str = "") -> None:
+        """Ready for work, or with a `reason` in plain words: not. What `block` named still counts.
+
+        `dependency`: what is missing, as a TransientError says it.
+        """
+        self._missing = dependency
+        if reason:
+            self.block("", reason)
+        else:
+            self.unblock("")
+            self.unblock(REFUSED)
         self.beat()
 
     def block(self, dependency: str, reason: str) -> None:
@@ -86,7 +101,8 @@ class Health:
     def status(self) -> Status:
         """Whether it is ready, since when, and why not."""
         reason = self.waiting()
-        return Status(reason is None, self._since, reason)
+        named = [REFUSED] if REFUSED in self._reasons else [name or self._missing for name in self._reasons]
+        return Status(reason is None, self._since, reason, next((name for name in named if name), ""))
 
 
 class _Readiness(Collector):
@@ -97,7 +113,7 @@ class _Readiness(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield from self._registry.collect()
-        ready, since, reason = self._health.status()
+        ready, since, reason, _ = self._health.status()
         is_ready = GaugeMetricFamily("sorbus_ready", "1 while the process could work now.", labels=["process"])
         is_ready.add_metric([self._process], float(ready))
         changed = GaugeMetricFamily(

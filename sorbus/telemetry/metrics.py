@@ -126,6 +126,7 @@ class ProducerMetrics:
     def caught_up(self) -> None:
         """The source had nothing more to give."""
         self._last_caught_up.set_to_current_time()
+        _last_reads[""] = time.time()
 
     def retried(self) -> None:
         """A transient fault: the loop waits and tries again."""
@@ -166,10 +167,19 @@ class WebhookMetrics:
             WEBHOOK_EVENTS.labels(self._system, outcome).inc(count)
 
 
+_last_reads: dict[str, float] = {}
+
+
+def last_reads() -> dict[str, float]:
+    """Data type -> when this process last read all that was new of it, in seconds since 1970; "" of a stream."""
+    return dict(_last_reads)
+
+
 class PollMetrics:
     """The hooks of one data type's polls; `period` is the longest pause between two, in seconds."""
 
     def __init__(self, system: str, data_type: str, *, period: float) -> None:
+        self._data_type = data_type
         self._last = LAST_POLL.labels(system, data_type)
         self._seconds = POLL_SECONDS.labels(system, data_type)
         self._read = POLL_READ.labels(system, data_type)
@@ -181,6 +191,7 @@ class PollMetrics:
         self._read.inc(read)
         self._seconds.set(seconds)
         self._last.set_to_current_time()
+        _last_reads[self._data_type] = time.time()
 
 
 class ConsumerMetrics:

@@ -7,7 +7,17 @@ from typing import cast
 
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
-from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, Needs, Preview, Previews, Refusal
+from sorbus.connector import (
+    BoundFlow,
+    Consumer,
+    ConsumerConnector,
+    Delivery,
+    Needs,
+    Preview,
+    Previews,
+    Refusal,
+    SupportsHealthCheck,
+)
 from sorbus.errors import MustWait, SorbusError
 from sorbus.mapping.convert import convert
 from sorbus.mapping.default import encoded_default
@@ -52,6 +62,11 @@ class Completing:
 
     def close(self) -> None:
         self._consumer.close()
+
+    def check(self) -> None:
+        """Whether the target answers, if its connector can tell."""
+        if isinstance(self._consumer, SupportsHealthCheck):
+            self._consumer.check()
 
     def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
         """See `sorbus.connector.Consumer`; those held back are refused with MustWait."""

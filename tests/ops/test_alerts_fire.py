@@ -79,7 +79,7 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
             assert "Ask: Finance\n" in mail
             assert "What to do: Start it: `sorbus consume thing-to-books`" in mail
             assert "Look: https://sorbus.example.com/flows/thing-to-books\n" in mail
-            assert "Runbook: docs/runbooks/consumer-down.md" in mail
+            assert "Runbook: https://sorbus.example.com/runbooks/consumer-down" in mail
         page = text_of(_about(postbox, "finance@example.com", "nobody delivers thing to books"), "html")
         assert '<a href="https://sorbus.example.com/flows/thing-to-books">Look in the console</a>' in page
         called = text_of(_about(postbox, "ann@example.com", "Ann Lee is called"))

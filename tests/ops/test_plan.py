@@ -76,7 +76,14 @@ def test_topics_are_made_once_with_their_compaction(write: Write, settings: Sett
     steps = plan_topics(client, wanted)
     assert [step.what for step in steps] == [
         f"topic {unique}{name}"
-        for name in ("sorbus.positions", "sorbus.requests", "thing", "thing.dlq", "thing-to-books.requeue")
+        for name in (
+            "sorbus.positions",
+            "sorbus.requests",
+            "sorbus.status",
+            "thing",
+            "thing.dlq",
+            "thing-to-books.requeue",
+        )
     ]
     run(steps)
     assert plan_topics(client, wanted) == []
@@ -157,6 +164,7 @@ def test_the_names_of_topics_follow_the_map() -> None:
     assert [(topic.name, topic.partitions) for topic in topics_of(company)] == [
         ("acme.sorbus.positions", 1),
         ("acme.sorbus.requests", 1),
+        ("acme.sorbus.status", 1),
         ("acme.order", 6),
         ("acme.order.dlq", 1),
         ("acme.order-to-b.requeue", 1),

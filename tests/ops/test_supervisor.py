@@ -103,7 +103,7 @@ def test_a_refused_process_is_reported_and_not_tried_again(tmp_path: Path) -> No
     lines = [json.loads(line)["event"] for line in run.stream.getvalue().splitlines() if '"one"' in line]
     assert lines == [
         "the password is wrong",
-        "ended with exit code 4; refused: trying again could lock the account; a person must act first",
+        "ended with exit code 4; refused: a person must act first, as its last message says",
     ]
 
 

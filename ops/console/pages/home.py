@@ -14,7 +14,8 @@ from sorbus.map.model import FieldMapping, Flow
 from sorbus.mapping.places import CANONICAL
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.frame import Console, Section, console_of, done, render
-from sorbus.ops.console.signs import signs_of
+from sorbus.ops.console.live import FLOWS
+from sorbus.ops.console.signs import Signs, signs_of
 
 section = Section("Live map", "/")
 
@@ -22,7 +23,7 @@ section = Section("Live map", "/")
 def show(request: Request) -> Response:
     """The live map, what needs somebody, and every flow in a table."""
     live, company = console_of(request).live, console_of(request).loaded.map
-    signs = signs_of(company, live.measured)
+    signs = _signs(console_of(request))
     return render(
         request,
         "home.html",
@@ -56,7 +57,7 @@ def show_flow(request: Request) -> Response:
         "flow.html",
         flow=flow,
         arrow=next(arrow for arrow in arrows(company) if arrow.flow == id),
-        sign=signs_of(company, measured).flows[id],
+        sign=_signs(console).flows[id],
         state=_states(console).get(id),
         measured=measured,
         history=console.live.history.get(id, ()),
@@ -71,7 +72,7 @@ def show_system(request: Request) -> Response:
     system = company.systems.get(name)
     if system is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"the map has no system {name}")
-    signs = signs_of(company, measured)
+    signs = _signs(console)
     flows = _flows(console)
     return render(
         request,
@@ -87,6 +88,10 @@ def show_system(request: Request) -> Response:
         budget=next((one for one in measured.budgets if one.system == name), None) if measured else None,
         measured=measured,
     )
+
+
+def _signs(console: Console) -> Signs:
+    return signs_of(console.loaded.map, console.live.measured, console.live.troubles.get(FLOWS, ""))
 
 
 def _states(console: Console) -> dict[str, object]:

@@ -12,7 +12,7 @@ from authlib.oauth2.client import OAuth2Client
 from sorbus.api.auth.tokens import Tokens
 from sorbus.api.connection import Application
 from sorbus.api.faults import clean, retry_after
-from sorbus.errors import AuthError, SorbusError, TransientError
+from sorbus.errors import AuthError, SorbusError, TransientError, refused_login
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 """Below the time that others wait for the right to renew (the state's lock_timeout)."""
@@ -116,8 +116,9 @@ def _refusal(system: str, response: httpx.Response, found: Mapping[str, object])
     if code in _LATER or status not in (200, 400, 401, 403) or (status == 200 and not code):
         return TransientError(f"{said}; try again", retry_after=retry_after(response.headers))
     if code in ("invalid_client", "unauthorized_client", "invalid_scope"):
-        return AuthError(f"{said}; a person has to mend client_id, client_secret or scopes of {system} in the map")
-    return AuthError(f"{said}; a person has to log in again: sorbus api login {system}")
+        words = f"{said}; a person has to mend client_id, client_secret or scopes of {system} in the map"
+        return refused_login(AuthError(words))
+    return refused_login(AuthError(f"{said}; a person has to log in again: sorbus api login {system}"))
 
 
 def _doing(system: str) -> str:

@@ -1,0 +1,146 @@
+"""What doesn't work, since when and why: of systems, processes and what Sorbus itself needs; without I/O.
+
+A process says how it is (`sorbus/bus/status.py`); one that says nothing any more was killed. What the watch finds when
+it asks a source by itself counts too, since the producer may be dead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sorbus.bus.status import EVERY, ProcessReport
+from sorbus.map.model import Map
+
+SILENT = 5 * EVERY
+"""Seconds without a report after which a process counts as gone."""
+PASSING = 10.0
+"""Seconds of trouble that are nobody's business yet: a restart, a reconnection."""
+STARTING = 60.0
+
+Kind = Literal["system", "producer", "consumer", "dependency"]
+What = Literal["unreachable", "waiting", "stopped", "not running"]
+DEPENDENCIES: Mapping[str, str] = {
+    "kafka": "Kafka (SORBUS_KAFKA)",
+    "registry": "the schema registry (SORBUS_REGISTRY)",
+    "state": "the state database (SORBUS_DATABASE)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that doesn't work. `subject`: a system, a flow, or kafka, registry, state; `since`: seconds since 1970.
+
+    unreachable: it gives no answer. waiting: it answers, and the work can't be done. stopped: a person has to act.
+    not running: no process does it.
+    """
+
+    kind: Kind
+    subject: str
+    what: What
+    since: float | None
+    why: str
+
+    @property
+    def short(self) -> str:
+        """For a small place: unreachable since 13:20."""
+        return f"{self.what} since {_clock(self.since)}" if self.since else self.what
+
+    @property
+    def words(self) -> str:
+        """The whole of it: unreachable since 2026-11-28 13:20 UTC, because ..."""
+        subject = {"producer": "its producer is ", "consumer": "its consumer is "}.get(self.kind, "")
+        if self.what == "waiting":
+            subject = ""
+        since = f" since {moment_with_zone(self.since)}" if self.since else ""
+        why = f", because {self.why}" if self.why else ""
+        return f"{subject}{self.what}{since}{why}"
+
+    @property
+    def name(self) -> str:
+        """What it is about, for people."""
+        return DEPENDENCIES.get(self.subject, self.subject) if self.kind == "dependency" else self.subject
+
+
+def moment_with_zone(at: float) -> str:
+    """A moment by this machine's clock, to the minute, with its zone: 2026-11-28 13:20 UTC."""
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _clock(at: float) -> str:
+    moment, today = datetime.fromtimestamp(at, UTC).astimezone(), datetime.now().astimezone().date()
+    return moment.strftime("%H:%M %Z" if moment.date() == today else "%d %b, %H:%M %Z")
+
+
+def problems_of(
+    company: Map,
+    reports: Sequence[ProcessReport],
+    sources: Mapping[str, tuple[float, str]],
+    now: float | None = None,
+) -> list[Problem]:
+    """Everything that doesn't work. `sources`: system -> since when, and why, the watch itself can't ask it."""
+    now = time.time() if now is None else now
+    found: list[Problem] = []
+    for system in company.systems:
+        found += _of_system(company, system, reports, sources.get(system), now)
+    for flow in company.flows:
+        if flow.runs and (mine := _process(f"consume {flow.id}", "consumer", flow.id, reports, now)):
+            found.append(mine)
+    return found
+
+
+def _of_system(
+    company: Map, system: str, reports: Sequence[ProcessReport], asked: tuple[float, str] | None, now: float
+) -> Iterable[Problem]:
+    own = company.owned_by(system)
+    into = [f"consume {flow.id}" for flow in company.flows if flow.runs and flow.to == system]
+    away = [
+        (report.since, report.reason)
+        for report in reports
+        if report.process in (f"produce {system}", *into)
+        and report.dependency == "system"
+        and _is_trouble(report, now)
+        and now - report.at <= SILENT
+    ]
+    if asked is not None and now - asked[0] >= PASSING:
+        away.append(asked)
+    if away:
+        since, why = min(away)
+        yield Problem("system", system, "unreachable", since, why)
+    if own and reports and (producer := _process(f"produce {system}", "producer", system, reports, now)):
+        yield from () if away and producer.what in ("waiting", "unreachable") else (producer,)
+
+
+def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessReport], now: float) -> Problem | None:
+    """What is wrong with a process, if it has ever reported, or others have and it should."""
+    mine = [report for report in reports if report.process == name]
+    if not mine:
+        return (
+            Problem(kind, subject, "not running", None, "it has never run") if reports and kind == "producer" else None
+        )
+    alive = [report for report in mine if report.exit_code is None and now - report.at <= SILENT]
+    if alive:
+        troubled = [report for report in alive if _is_trouble(report, now)]
+        if not troubled:
+            return None
+        worst = min(troubled, key=lambda report: (report.dependency != "refused", report.since))
+        what: What = {"refused": "stopped", "system": "unreachable"}.get(worst.dependency, "waiting")  # type: ignore[assignment]
+        return Problem(kind, subject, what, worst.since, worst.reason)
+    last = max(mine, key=lambda report: report.at)
+    if last.exit_code is None:
+        why = f"it was killed or can't reach Kafka: nothing was heard of it since; start `sorbus {name}` again"
+        return Problem(kind, subject, "not running", last.at, why)
+    if last.exit_code == 0:
+        return Problem(kind, subject, "not running", last.since, f"it was told to stop; start it with `sorbus {name}`")
+    return Problem(kind, subject, "stopped", last.since, last.reason)
+
+
+def _is_trouble(report: ProcessReport, now: float) -> bool:
+    if report.ready:
+        return False
+    if report.dependency == "refused":
+        return True
+    return now - report.since >= (STARTING if report.reason == "starting" else PASSING)

@@ -1,0 +1,114 @@
+"""What a long-running command does when it is refused (exit code 4): a person has to act before another try.
+
+By itself it ends with code 4. Under something that would start it again at once (`sorbus up`, a container's `restart:`)
+that would be a login every few seconds, until the account is locked; there SORBUS_WHEN_REFUSED=wait has it stay, say so
+in health, status and log, and try again when what it logs in with has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+from dotenv import dotenv_values
+
+from sorbus.errors import AuthError, LostPosition, SorbusError
+from sorbus.map.load import LoadedMap
+from sorbus.state import State
+from sorbus.telemetry.health import REFUSED
+from sorbus.telemetry.process import Process
+
+WHEN_REFUSED, WAIT = "SORBUS_WHEN_REFUSED", "wait"
+AGAIN = 60.0
+"""Seconds until another try where no account can be locked by it: a right, a slot, a position."""
+_LOOK, _ASK_TOKENS = 1.0, 10.0
+_MOUNTED = Path("/run/secrets")
+_log = structlog.get_logger(__name__)
+
+
+def until_accepted(
+    run: Callable[[], None], process: Process, loaded: LoadedMap, system: str = "", *, again: float = AGAIN
+) -> None:
+    """Runs until it ends; refused, as the module says. `system`: whose stored tokens are watched.
+
+    AuthError, LostPosition where it shall not wait.
+    """
+    while True:
+        try:
+            run()
+        except (AuthError, LostPosition) as error:
+            if os.environ.get(WHEN_REFUSED) != WAIT:
+                raise
+            if not _wait(error, process, loaded, system, again):
+                return
+        else:
+            return
+
+
+def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, system: str, again: float) -> bool:
+    """Waits until a person has acted; False when asked to stop. With other files the process begins anew."""
+    locks = isinstance(error, AuthError) and error.lockout
+    how = "it isn't tried again by itself, since that could lock the account" if locks else "it is tried every minute"
+    if process.health.status().dependency != REFUSED:
+        _log.error(f"stopped: {error}; {how}; a change of the map, its .env or its secrets' files is taken up at once")
+    process.health.block(REFUSED, str(error))
+    files, tokens = _files(loaded), _tokens(loaded, system)
+    due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
+    while not process.stop.wait(_LOOK):
+        process.health.beat()
+        if _files(loaded) != files:
+            _log.info("what it was refused with has changed: it begins anew")
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
+        if time.monotonic() >= ask_at:
+            ask_at = time.monotonic() + _ASK_TOKENS
+            if _tokens(loaded, system) != tokens:
+                _log.info("there are new tokens: tried again", system=system)
+                return True
+        if not locks and time.monotonic() >= due:
+            return True
+    return False
+
+
+def _files(loaded: LoadedMap) -> str:
+    """Tells whether any file is another one that a login may come from: the map, .env, and the files that they name."""
+    found = hashlib.sha256()
+    for file in _secret_files(loaded.file.parent):
+        found.update(str(file).encode() + b"\0" + _content(file))
+    try:
+        return found.hexdigest() + loaded.digest()
+    except OSError:  # half-written at this moment
+        return found.hexdigest()
+
+
+def _secret_files(folder: Path) -> Iterator[Path]:
+    for here in {folder.resolve(), Path.cwd()}:
+        yield here / ".env"
+        if (here / ".env").is_file():
+            values = dotenv_values(here / ".env", interpolate=False)
+            yield from (here / value for name, value in values.items() if value and name.endswith("_FILE"))
+    yield from (folder / value for name, value in os.environ.items() if value and name.endswith("_FILE"))
+    if _MOUNTED.is_dir():
+        yield from sorted(_MOUNTED.iterdir())
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes() if file.is_file() and file.stat().st_size < 1_000_000 else b""
+    except OSError:
+        return b""
+
+
+def _tokens(loaded: LoadedMap, system: str) -> object:
+    """When the system's stored tokens were obtained; None where it has none, or that can't be asked."""
+    if not system or loaded.map.systems[system].kind != "http":
+        return None
+    try:
+        return State.of(loaded.map.topic_prefix).run(b"select obtained_at from token where system = %s", [system])
+    except SorbusError:
+        return None

@@ -1,0 +1,172 @@
+"""What doesn't work is said with since when and why, whoever it is that knows it: a process, its silence, the watch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
+from sorbus.bus.status import ProcessReport, StatusReader, reporting
+from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, TransientError, missing, refused_login
+from sorbus.map.model import Map
+from sorbus.ops.console.signs import signs_of
+from sorbus.ops.embedded import Addresses
+from sorbus.ops.run.topics import Topic, plan_topics, topics_of
+from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.ops.watch.problems import SILENT, Problem, problems_of
+from sorbus.settings import Settings
+from sorbus.telemetry.health import Health
+from tests.consumers.line import eventually
+
+COMPANY = Map.model_validate(
+    {
+        "systems": {"crm": {"kind": "postgres"}, "books": {"kind": "postgres"}},
+        "data_types": {"order": {"system_of_record": "crm"}},
+        "flows": [{"data_type": "order", "to": "books"}],
+    }
+)
+NOW = 1_000_000.0
+PRODUCER = ProcessReport("produce crm", "a:1", True, NOW - 900, at=NOW - 1)
+CONSUMER = ProcessReport("consume order-to-books", "a:2", True, NOW - 900, at=NOW - 1)
+
+
+def _found(*reports: ProcessReport, **sources: tuple[float, str]) -> list[tuple[str, str, str, str]]:
+    found = problems_of(COMPANY, reports, sources, NOW)
+    return [(one.kind, one.subject, one.what, one.why) for one in found]
+
+
+def _bad(report: ProcessReport, why: str, dependency: str = "", seconds: float = 20.0) -> ProcessReport:
+    return replace(report, ready=False, reason=why, dependency=dependency, since=NOW - seconds)
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ((PRODUCER, CONSUMER), []),
+        ((), []),
+        (
+            (PRODUCER, _bad(CONSUMER, "connection refused", "system")),
+            [
+                ("system", "books", "unreachable", "connection refused"),
+                ("consumer", "order-to-books", "unreachable", "connection refused"),
+            ],
+        ),
+        ((PRODUCER, _bad(CONSUMER, "connection refused", "system", seconds=3)), []),
+        ((_bad(PRODUCER, "no answer", "system"), CONSUMER), [("system", "crm", "unreachable", "no answer")]),
+        (
+            (_bad(PRODUCER, "the token was revoked", "refused", seconds=0), CONSUMER),
+            [("producer", "crm", "stopped", "the token was revoked")],
+        ),
+        (
+            (replace(_bad(PRODUCER, "the slot is gone", "refused"), exit_code=4, at=NOW - 5000), CONSUMER),
+            [("producer", "crm", "stopped", "the slot is gone")],
+        ),
+        ((PRODUCER, _bad(CONSUMER, "no column x")), [("consumer", "order-to-books", "waiting", "no column x")]),
+        ((PRODUCER, _bad(CONSUMER, "starting")), []),
+        ((CONSUMER,), [("producer", "crm", "not running", "it has never run")]),
+        (
+            (PRODUCER, CONSUMER, _bad(replace(CONSUMER, instance="b:9"), "x")),
+            [("consumer", "order-to-books", "waiting", "x")],
+        ),
+        ((PRODUCER, replace(_bad(CONSUMER, "x", "system"), at=NOW - 900), CONSUMER), []),
+    ],
+)
+def test_what_processes_say_is_said_of_what_they_work_for(
+    reports: tuple[ProcessReport, ...], expected: list[tuple[str, str, str, str]]
+) -> None:
+    assert _found(*reports) == expected
+
+
+def test_a_process_that_says_nothing_any_more_is_not_running() -> None:
+    (found,) = problems_of(COMPANY, (replace(PRODUCER, at=NOW - SILENT - 1), CONSUMER), {}, NOW)
+    assert (found.kind, found.what, found.since) == ("producer", "not running", NOW - SILENT - 1)
+    assert "sorbus produce crm" in found.why
+
+
+def test_what_the_watch_itself_can_not_ask_counts_even_if_no_process_says_so() -> None:
+    assert _found(crm=(NOW - 30, "connection refused")) == [("system", "crm", "unreachable", "connection refused")]
+    assert _found(crm=(NOW - 3, "connection refused")) == []
+
+
+def test_a_problem_says_since_when_with_the_zone_and_why() -> None:
+    (found,) = problems_of(COMPANY, (_bad(PRODUCER, "no answer", "system"), CONSUMER), {}, NOW)
+    assert found.words.startswith("unreachable since 1970-01-12 ")
+    assert found.words.endswith(", because no answer")
+    assert found.words.split()[4].strip(",") == time.strftime("%Z", time.localtime(NOW))
+
+
+FLOW = FlowState("order-to-books", "order", "books", "running", 1, 7, 0, 0.0, None, 0, 990.0, 0.0)
+STOPPED = Problem("producer", "crm", "stopped", NOW, "the token was revoked: run sorbus api login crm")
+AWAY = Problem("system", "books", "unreachable", NOW, "connection refused")
+
+
+def test_nothing_is_green_while_its_source_or_target_is_not_there() -> None:
+    measured = Measurement(NOW, (replace(FLOW, source_problem=STOPPED),), (), {}, {}, problems=(STOPPED,))
+    signs = signs_of(COMPANY, measured)
+    assert {signs.systems["crm"].kind, signs.flows["order-to-books"].kind} == {"bad"}
+    assert "the token was revoked" in signs.flows["order-to-books"].why
+    assert measured.complaints() == [f"crm: {STOPPED.words}"]
+
+    measured = Measurement(NOW, (replace(FLOW, problem=AWAY),), (), {}, {}, problems=(AWAY,))
+    signs = signs_of(COMPANY, measured)
+    assert {signs.systems["books"].kind, signs.flows["order-to-books"].kind} == {"bad"}
+    assert "connection refused" in signs.systems["books"].why
+    assert any(words.startswith("order-to-books: ") for words in measured.complaints())
+
+
+def test_nothing_is_green_while_nothing_can_be_measured() -> None:
+    signs = signs_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {"crm": 0}), "listing topics: Kafka: timed out")
+    assert {sign.kind for sign in (*signs.flows.values(), *signs.systems.values())} == {"bad"}
+    assert signs.counts["ok"] == 0
+
+
+def test_a_source_that_holds_nothing_back_is_well() -> None:
+    signs = signs_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {}))
+    assert signs.systems["crm"].kind == "ok"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "dependency"),
+    [
+        (refused_login(AuthError("the token was revoked")), ExitCode.REFUSED, "refused"),
+        (LostPosition("the slot is gone"), ExitCode.REFUSED, "refused"),
+        (missing("system", TransientError("away")), ExitCode.UNREACHABLE, ""),
+    ],
+)
+def test_a_process_is_known_by_its_reports_and_so_is_its_end(
+    stack: Addresses, unique: str, error: SorbusError, code: ExitCode, dependency: str
+) -> None:
+    settings, names = Settings(kafka=stack.kafka), Names(unique)
+    for step in plan_topics(admin(settings), _status(unique)):
+        assert step.apply is not None
+        step.apply()
+    reader, health = StatusReader(settings, names), Health()
+
+    def live() -> None:
+        with reporting(settings, names, "produce crm", health):
+            eventually(lambda: [one.reason for one in reader.read()] == ["starting"], "it never reported")
+            health.ready("no answer", dependency="system")
+            eventually(
+                lambda: [(one.reason, one.dependency) for one in reader.read()] == [("no answer", "system")],
+                "the trouble was not reported",
+            )
+            health.ready()
+            eventually(lambda: [one.ready for one in reader.read()] == [True], "that it works was not reported")
+            raise error
+
+    with pytest.raises(type(error)):
+        live()
+    eventually(lambda: [one.exit_code for one in reader.read()] == [code], "its end was not reported")
+    (last,) = reader.read()
+    assert (last.reason, last.dependency, last.ready) == (str(error), dependency, False)
+    late = StatusReader(settings, names)
+    assert late.read() == [last]
+    late.close()
+    reader.close()
+
+
+def _status(prefix: str) -> list[Topic]:
+    return [topic for topic in topics_of(COMPANY.model_copy(update={"topic_prefix": prefix})) if "status" in topic.name]
