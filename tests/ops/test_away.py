@@ -1,4 +1,4 @@
-"""Servers that go away and logins that are refused, with everything running: what status says, and what is tried again."""
+"""Servers that go away and logins that are refused while everything runs: what status says, what is tried again."""
 
 from __future__ import annotations
 
@@ -116,6 +116,7 @@ def gateways(stack: Addresses) -> Iterator[tuple[Gateway, Gateway]]:
         each.close()
 
 
+@pytest.mark.slow
 def test_what_is_away_is_said_with_since_and_why_and_a_refused_login_is_not_repeated(
     sorbus: Sorbus,
     stack: Addresses,
@@ -192,5 +193,6 @@ def test_what_is_away_is_said_with_since_and_why_and_a_refused_login_is_not_repe
             raise AssertionError(f"{error}\n{log.read_text()[-6000:]}") from error
         finally:
             owner.execute(
-                "select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid is not null and database = current_database()"
+                "select pg_terminate_backend(active_pid) from pg_replication_slots"
+                " where active_pid is not null and database = current_database()"
             )
