@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from psycopg import sql
-
 from sorbus.connector import BoundSource, BoundSystem, Step
 from sorbus.errors import TransientError
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
-from sorbus.postgres.statement import statement_step
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.producers.postgres.access import lacking_access
 from sorbus.producers.postgres.capture import Capture, open_captures
-from sorbus.producers.postgres.publication import faults_for_people, publication_statement
+from sorbus.producers.postgres.identity import Identities, broken_steps, broken_writes, tried_step
+from sorbus.producers.postgres.publication import faults_for_people, publication_statement, read_publication
 from sorbus.producers.postgres.server import read_server
 from sorbus.producers.postgres.slot import read_slot, slot_name
 from sorbus.producers.postgres.tables import Member, TableState, read_tables
 
+_IDENTITY_OF = "replica identity of "
 _KINDS = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 
 
@@ -34,15 +34,23 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         streamed = streamed_members(tables.values())
         unfit = {member.name for member, _ in unfit_members(tables.values())}
         steps += [Step(system.name, why, cure) for why, cure in _unfit_words(tables.values())]
-        statement = publication_statement(session, name, [each for each in streamed if each.name not in unfit])
+        steps += [Step(system.name, what, cure) for what, cure in lacking_access(session, captures)]
+        # Identity first: from the publication on, PostgreSQL refuses writes to tables without one.
+        changes, decisions = _identity_steps(connection, system.name, name, session, captures, tables)
+        steps += changes
+        steps += [Step(system.name, what, why) for (what, why) in decisions.values()]
+        members = {member.name: member for table in tables.values() for member in table.members.values()}
+        held = {
+            table.root.name for table in tables.values() if decisions.keys() & {m.name for m in table.members.values()}
+        }
+        fit = [each for each in streamed if each.name not in unfit | held | decisions.keys()]
+        statement = publication_statement(session, name, fit) if fit else None
         if statement is not None:
-            steps.append(statement_step(connection, system.name, f"publication {name}", statement, session))
+            what = f"publication {name}"
+            steps.append(tried_step(connection, system.name, what, statement, session, list(members.values())))
         steps += [Step(system.name, why, cure) for why, cure in faults_for_people(session, name, streamed)]
-        for member in without_identity(captures, tables):
-            statement = sql.SQL("alter table only {} replica identity full").format(member.identifier)
-            steps.append(
-                statement_step(connection, system.name, f"replica identity of {member.name}", statement, session)
-            )
+        mended = {step.what.removeprefix(_IDENTITY_OF) for step in changes} | decisions.keys()
+        steps += broken_steps(system.name, broken_writes(session, members.values()), mended)
         slot = read_slot(session, name)
         if slot is None:
             words = "made by the producer at its first start, with the first copy's snapshot"
@@ -51,6 +59,43 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
             words = "whoever made it has to give it another name, or drop it"
             steps.append(Step(system.name, f"there is a replication slot {name} that {slot.foreign}", words))
     return steps
+
+
+def _identity_steps(
+    connection: PostgresConnection,
+    where: str,
+    publication: str,
+    session: Connection,
+    captures: Sequence[Capture],
+    tables: Mapping[str, TableState],
+) -> tuple[list[Step], dict[str, tuple[str, str]]]:
+    """The steps that change replica identities, and what a person must decide: relation -> (what, why)."""
+    needs, steps, decisions = tables_of(captures), [], {}
+    every = {member.oid: (member, needs[name]) for name, table in tables.items() for member in table.members.values()}
+    identities = Identities(session, publication, [member for member, _ in every.values()])
+    lacking = {member.oid for member in without_identity(captures, tables)}
+    have = read_publication(session, publication)
+    published = {
+        member.oid
+        for table in tables.values()
+        if have and table.name in have.tables
+        for member in table.members.values()
+    }
+    for member, columns in sorted(every.values(), key=lambda each: each[0].name):
+        if member.oid in lacking:
+            statement = identities.statement(member, columns)
+            if statement is None:
+                decisions[member.name] = f"{_IDENTITY_OF}{member.name}", identities.decision(member, columns)
+            else:
+                what = f"{_IDENTITY_OF}{member.name}"
+                steps.append(tried_step(connection, where, what, statement, session, [member]))
+        elif member.identity == "f" and member.oid not in published and (why := identities.why_not_full(member)):
+            decisions[member.name] = (
+                f"{_IDENTITY_OF}{member.name}",
+                f"it is full, and every UPDATE and DELETE would fail once the table is published: {why}. Take another"
+                " identity (`default` or `using index`) first",
+            )
+    return steps, decisions
 
 
 def _nothing() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sorbus.errors import TransientError
+from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.connection import Connection
+from sorbus.producers.postgres.access import lacking_access
 from sorbus.producers.postgres.capture import Capture, Members
 from sorbus.producers.postgres.plan import check_tables, streamed_members, tables_of
 from sorbus.producers.postgres.publication import is_named, lapse, memberships
@@ -28,7 +29,9 @@ class SourceWatch:
         self.look(session)
 
     def look(self, session: Connection) -> None:
-        """Looks again. TransientError, which says what to do, while the stream can't tell everything."""
+        """Looks again. TransientError, which says what to do, while the stream can't tell everything; AuthError when
+        our role can't read everything.
+        """
         tables = read_tables(session, tables_of(self._captures))
         for capture in self._captures:
             for table in (capture.table, *(child.table for child in capture.children)):
@@ -40,6 +43,8 @@ class SourceWatch:
                     frozenset(found.members), frozenset(member.oid for member in found.inheriting)
                 )
         check_tables(self._captures, tables)
+        if lacking := lacking_access(session, self._captures):
+            raise AuthError("; ".join(f"{what}: {cure}" for what, cure in lacking))
         self._published = memberships(session, self._publication, streamed_members(tables.values()))
         self._tables = tables
 
