@@ -106,7 +106,7 @@ class WaitingRoom:
         self._due = {}
 
     def _given_up(self, error: MustWait) -> PermanentError:
-        (data_type, other), system = error.needs[0], self._flow.system.name
+        (data_type, other, *_), system = error.needs[0], self._flow.system.name
         return PermanentError(
             f"{error}; it has waited for {self._flow.flow.wait_limit}. See why {data_type} {other} doesn't reach"
             f" {system} (`sorbus dlq list`, `sorbus waiting`, the record at its owner), then `sorbus dlq requeue` this",

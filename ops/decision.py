@@ -22,9 +22,15 @@ class Onward:
         self._map, self._settings, self._state = company, settings, state
         self._names = Names(company.topic_prefix)
 
-    def letters(self, system: str, data_type: str, id: str) -> list[DeadLetter]:
-        """The record's open letters on the way to `system`. TransientError without Kafka."""
-        flows = {flow.id for flow in self._map.flows if flow.runs and (flow.data_type, flow.to) == (data_type, system)}
+    def letters(self, system: str, data_type: str, id: str, resource: str = "") -> list[DeadLetter]:
+        """The record's open letters on the way to `system`, or to one resource of it. TransientError."""
+        flows = {
+            flow.id
+            for flow in self._map.flows
+            if flow.runs
+            and (flow.data_type, flow.to) == (data_type, system)
+            and resource in ("", flow.target.get("resource", resource))
+        }
         if not flows:
             return []
         index = LetterIndex(self._state, self._settings, self._names, [data_type])

@@ -70,6 +70,8 @@ class BoundFlow:
     lookups: Lookups = field(default_factory=dict)
     ask: str = ""
     """Who knows more about the records: the owner of their system of record."""
+    resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Each data type that comes to the system, by whatever flow -> the resources that take it."""
 
 
 class Change(NamedTuple):

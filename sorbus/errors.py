@@ -109,8 +109,9 @@ class PermanentError(SorbusError):
 class MustWait(PermanentError):
     """This record can't pass yet, and may later without anybody touching it: it waits while others go on.
 
-    `why` "reference": `needs` are the (data type, id) that must be in the target before; "incomplete": the fields that
-    it lacks, each with an empty second part. Where there is no waiting room it is a dead letter, as the parent class.
+    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before; "incomplete": the
+    fields that it lacks, each with an empty second part. Where there is no waiting room it is a dead letter, as the
+    parent class.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class MustWait(PermanentError):
         message: str,
         *,
         why: Literal["reference", "incomplete"],
-        needs: Sequence[tuple[str, str]],
+        needs: Sequence[tuple[str, ...]],
         field: str | None = None,
     ) -> None:
         self.why = why

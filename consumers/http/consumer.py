@@ -17,6 +17,7 @@ from sorbus.api.records import open_api
 from sorbus.api.transport import HttpTransport
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
+from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
 from sorbus.consumers.http.finder import Finder
@@ -61,7 +62,8 @@ class HttpConsumer:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options = flow, flow.options
         self._state = state or State.of(flow.system.topic_prefix)
-        self._crosswalk = Crosswalk(self._state, flow.system.name, flow.flow.data_type)
+        names = flow.system.name, flow.flow.data_type, flow.options.resource
+        self._crosswalk = Crosswalk(self._state, *names, shared=flow.options.shared)
         self._transport: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
@@ -104,12 +106,14 @@ class HttpConsumer:
         made = application(flow.system)
         shape = Shape(flow, made)
         self._crosswalk.find(["-"])
+        settle_links(self._state, flow)
+        names = flow.system.name, flow.flow.data_type, self._options.resource
         transport = self._transport = HttpTransport(made, self._state, flow=flow.flow.id, patience=_PATIENCE)
         api = open_api(transport)
-        candidates = Candidates(self._state, flow.system.name, flow.flow.data_type)
+        candidates = Candidates(self._state, *names)
         matcher = Matcher(flow.data_type, flow.schema)
         finder = Finder(api, self._options, shape, matcher, self._crosswalk)
-        conflicts = Conflicts(self._state, flow.system.name, flow.flow.data_type)
+        conflicts = Conflicts(self._state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
         decider = Decider(flow, made.description, api, shape, finder, *known)
         self._needs = shape.needs
@@ -194,7 +198,9 @@ class HttpConsumer:
     def _taken_keys(self, claim: ExitStack, new: Sequence[Delivery]) -> set[str]:
         """Claims what the records to be made are matched by; those another process has now."""
         keys = {one.id.decode(errors="replace"): self._deliverer.keys(one) for one in new}
-        held = claim.enter_context(self._crosswalk.claim({key for found in keys.values() for key in found}))
+        held = claim.enter_context(
+            self._crosswalk.claim({key for found in keys.values() for key in found}, any_type=True)
+        )
         return {id for id, found in keys.items() if not found <= held}
 
     def _conclude(self, futures: dict[Future[_Outcome], Delivery], others: int) -> None:

@@ -190,7 +190,7 @@ class Decider:
         ours = self._finder.wanted_view(wanted)
         left = self._still_candidates(id, [one.external_id for one in found])
         found = [one for one in found if one.external_id in left]
-        taken = {external_id: other for external_id, other in self._finder.taken(found).items() if other != id}
+        taken = self._finder.taken(found, id)
         while True:
             verdict = self._matcher.judge(ours, found, taken)
             named = [one.external_id for one in verdict.candidates] + [verdict.external_id or ""]
@@ -251,7 +251,7 @@ class Decider:
         if self._flow.on_duplicate != "create" and wanted is not None and self._finder.keys:
             found = self._finder.candidates(wanted, now=True)
             if found is not None:
-                taken = self._finder.taken(found)
+                taken = self._finder.taken(found, id)
                 free = [one for one in found if one.external_id not in taken]
                 verdict = self._judge(id, wanted, free)
                 if verdict.external_id is not None:
@@ -271,7 +271,8 @@ class Decider:
         return self._unlinked(id, wanted)
 
     def _is_free(self, id: str, external_id: str) -> bool:
-        return self._crosswalk.canonical_of([external_id]).get(external_id, id) == id
+        ours = self._crosswalk.data_type, id
+        return self._crosswalk.owners_of([external_id]).get(external_id, ours) == ours
 
     def _delete(self, id: str, link: Link | None) -> Action:
         if self._flow.deletes == "ignore":

@@ -39,7 +39,12 @@ class Finder:
         """The external ids of records that carry our id, as the application has them now; None if it can't be asked."""
         marker = self._shape.marker
         found = self._search(marker, id) if marker else None
-        return None if found is None else [self._id(one) for one in found if str(read_path(one, marker)) == id]
+        if found is None:
+            return None
+        ids = [self._id(one) for one in found if str(read_path(one, marker)) == id]
+        # Another data type's record may have the same id, and so the same mark.
+        owners, ours = self._crosswalk.owners_of(ids), self._crosswalk.data_type
+        return [each for each in ids if each not in owners or owners[each].data_type == ours]
 
     def candidates(self, wanted: Wanted, *, now: bool = False) -> list[Candidate] | None:
         """Records that may be this one; None if the application can be asked for none of its match keys.
@@ -81,7 +86,7 @@ class Finder:
             for record in self._listed.all()
             if not differing(given, record, self._shape.resource.fields, self._shape.items)
         ]
-        taken = self._crosswalk.canonical_of(found)
+        taken = self._crosswalk.owners_of(found)
         return [external_id for external_id in found if external_id not in taken]
 
     def as_sent(self, candidates: Sequence[Candidate], sent: Fields) -> list[str]:
@@ -129,9 +134,15 @@ class Finder:
                 held.enter_context(self._locks[stripe])
             yield
 
-    def taken(self, candidates: Collection[Candidate]) -> dict[str, str]:
-        """Those that are linked: external -> canonical id."""
-        return self._crosswalk.canonical_of([one.external_id for one in candidates])
+    def taken(self, candidates: Collection[Candidate], id: str) -> dict[str, str]:
+        """Those linked to another record than `id`: external id -> which one, with its data type if another."""
+        owners = self._crosswalk.owners_of([one.external_id for one in candidates])
+        ours = self._crosswalk.data_type
+        return {
+            external_id: owner.id if owner.data_type == ours else f"{owner.data_type} {owner.id}"
+            for external_id, owner in owners.items()
+            if owner != (ours, id)
+        }
 
     def wanted_view(self, wanted: Wanted) -> Mapping[str, object]:
         """Our record by canonical names, its values as the application would hold them."""

@@ -26,6 +26,10 @@ class HttpTarget(BaseModel):
     deleted: dict[JsonPath, JsonValue] = Field(
         default={}, description="With soft deletes: the fields that say that a record is deleted, and their values."
     )
+    shared: bool = Field(
+        default=False,
+        description="Whether its records may be another data type's, too: this flow then only adds fields to them.",
+    )
     indexed: int = Field(
         default=50_000,
         ge=0,

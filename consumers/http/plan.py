@@ -5,18 +5,26 @@ from __future__ import annotations
 from sorbus.api.catalog import resources_of_description
 from sorbus.api.connection import application
 from sorbus.connector import BoundFlow, BoundSystem, Resource, Step
+from sorbus.consumers.http.adopt import links_step
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, target_finding
 from sorbus.errors import Finding, MapError
 from sorbus.mapping.failure import closest
 from sorbus.settings import Settings
-from sorbus.state.database import plan_state
+from sorbus.state.database import State, plan_state
 
 
 def plan_flow(flow: BoundFlow) -> list[Step]:
     """The state's step; MapError with all that the description says against the flow."""
     check_flow(flow)
-    return plan_state(Settings().database, flow.system.topic_prefix)
+    steps = plan_state(dsn := Settings().database, flow.system.topic_prefix)
+    if steps:
+        return steps
+    state = State(dsn, flow.system.topic_prefix)
+    try:
+        return links_step(state, flow)
+    finally:
+        state.close()
 
 
 def check_flow(flow: BoundFlow) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import MustWait, PermanentError
-from sorbus.identity.crosswalk import Crosswalk, Link
+from sorbus.identity.crosswalk import Crosswalk, Link, place
 from sorbus.mapping.references import found_by
 from sorbus.state.database import State
 
+_Record = tuple[str, str, str]
+"""A data type, our id and the resource that holds it."""
 _ROUNDS = 10
 """Most looks for one batch: a record with several references shows the next one when the first is known."""
 
@@ -23,8 +25,8 @@ class References:
 
     def __init__(self, state: State, flow: BoundFlow, shape: Shape) -> None:
         self._state, self._system, self._shape = state, flow.system.name, shape
-        self._data_types = shape.references
-        self._links: dict[tuple[str, str], Link | None] = {}
+        self._resources, self._data_types = flow.resources, shape.references
+        self._links: dict[_Record, Link | None] = {}
 
     def prepare(self, deliveries: Iterable[Delivery]) -> None:
         """Looks up all that these refer to; what was known before is forgotten. TransientError."""
@@ -33,7 +35,7 @@ class References:
             return
         left: Sequence[Delivery] = [one for one in deliveries if not one.deleted]
         for _ in range(_ROUNDS):
-            asked: set[tuple[str, str]] = set()
+            asked: set[_Record] = set()
             left = [one for one in left if self._asks(one, asked)]
             if not asked:
                 return
@@ -46,12 +48,12 @@ class References:
         with found_by(self._found):
             return self._shape(delivery)
 
-    def _asks(self, delivery: Delivery, asked: set[tuple[str, str]]) -> bool:
+    def _asks(self, delivery: Delivery, asked: set[_Record]) -> bool:
         """Whether a record needs another look, and what for."""
-        new: set[tuple[str, str]] = set()
+        new: set[_Record] = set()
 
-        def find(data_type: str, id: str) -> str:
-            key = data_type, id
+        def find(data_type: str, id: str, resource: str) -> str:
+            key = data_type, id, self._resource(data_type, resource)
             if key not in self._links:
                 new.add(key)
                 return id
@@ -66,21 +68,37 @@ class References:
         asked |= new
         return bool(new)
 
-    def _look(self, asked: Iterable[tuple[str, str]]) -> None:
-        by_type: dict[str, list[str]] = {}
-        for data_type, id in asked:
-            by_type.setdefault(data_type, []).append(id)
-        for data_type, ids in by_type.items():
-            links = Crosswalk(self._state, self._system, data_type).find(ids)
-            self._links |= {(data_type, id): links.get(id) for id in ids}
+    def _look(self, asked: Iterable[_Record]) -> None:
+        by_place: dict[tuple[str, str], list[str]] = {}
+        for data_type, id, resource in asked:
+            by_place.setdefault((data_type, resource), []).append(id)
+        for (data_type, resource), ids in by_place.items():
+            links = Crosswalk(self._state, self._system, data_type, resource).find(ids)
+            self._links |= {(data_type, id, resource): links.get(id) for id in ids}
 
-    def _found(self, data_type: str, id: str) -> str:
-        if (data_type, id) not in self._links:
-            self._look([(data_type, id)])
-        link = self._links[data_type, id]
+    def _resource(self, data_type: str, named: str) -> str:
+        """Which resource's id is meant: the one named, or the only one that takes the data type."""
+        if named:
+            return named
+        known = self._resources.get(data_type, ())
+        if len(known) != 1:
+            raise PermanentError(
+                f"{data_type} goes into {' and '.join(known) or 'no resource'} of {self._system}, and the rule doesn't"
+                f' say whose id it wants; write id_in("{data_type}", "RESOURCE")',
+                reason="reference",
+            )
+        return known[0]
+
+    def _found(self, data_type: str, id: str, resource: str) -> str:
+        key = data_type, id, self._resource(data_type, resource)
+        if key not in self._links:
+            self._look([key])
+        link = self._links[key]
         if link is not None and link.state == "linked" and link.external_id:
             return link.external_id
         how = {"intended": "is being made in", "gone": "was deleted in"}.get(link.state if link else "", "isn't in")
         raise MustWait(
-            f"{data_type} {id} {how} {self._system}{'' if link else ' yet'}", why="reference", needs=[(data_type, id)]
+            f"{data_type} {id} {how} {place(self._system, key[2])}{'' if link else ' yet'}",
+            why="reference",
+            needs=[key],
         )

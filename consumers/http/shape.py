@@ -73,7 +73,7 @@ class Shape:
         self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
         every = [*self._rows, *(row for found in self._lists.values() for row in found.assignments)]
         self.references = frozenset(name for row in every for name in referred(row.rule))
-        """The data types whose ids in the application its rules ask for."""
+        """The data types whose ids in the application its rules ask for, each with the resource named, or ""."""
         self.needs = {
             row.source: row.into for row in self._rows if row.source and not row.rule and self._is_needed(row)
         }

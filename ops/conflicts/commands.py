@@ -98,10 +98,12 @@ def _table(found: list[Conflict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from sorbus.identity.crosswalk import place
+
     table = Table("Number", "Record", "In", "Field", "Sent last", "There now", "Its owner", "State", box=box.SIMPLE)
     for one in found:
         values = [_text(value) for value in (one.sent, one.theirs, one.ours)]
-        where = f"{one.system} {one.external_id}"
+        where = f"{place(one.system, one.resource)} {one.external_id}"
         table.add_row(str(one.number), f"{one.data_type} {one.id}", where, one.field, *values, one.state)
     Console().print(table)
     typer.echo("Look closer: sorbus conflicts show NUMBER; then: overwrite NUMBER, or keep NUMBER")

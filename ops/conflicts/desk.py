@@ -34,9 +34,9 @@ class ConflictDesk:
         decided, or after, which it says.
         """
         found = self._conflicts.get(number)
-        letters = self._onward.letters(found.system, found.data_type, found.id)
+        letters = self._onward.letters(found.system, found.data_type, found.id, found.resource)
         found = self._conflicts.decide(number, choice, who=who, reason=reason)
-        left = Conflicts(self._state, found.system, found.data_type).page(id=found.id)
+        left = Conflicts(self._state, found.system, found.data_type, found.resource).page(id=found.id)
         if left:
             return Decided(found, [], left)
         self._onward.send(letters)

@@ -21,6 +21,9 @@ app = typer.Typer(name="crosswalk", help="Which record is which in another syste
 SystemArgument = Annotated[str, typer.Argument(help="The system, by its name in the map.")]
 TypeArgument = Annotated[str, typer.Argument(help="The data type.")]
 IdArgument = Annotated[str, typer.Argument(help="The record's id at its owner.")]
+ResourceOption = Annotated[
+    str, typer.Option("--resource", help="The system's resource, where several take the data type.")
+]
 SystemOption = Annotated[str | None, typer.Option("--system", help="Only this system's.")]
 TypeOption = Annotated[str | None, typer.Option("--data-type", help="Only this data type's.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
@@ -28,7 +31,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a 
 
 @app.command()
 def show(
-    ctx: typer.Context, system: SystemArgument, data_type: TypeArgument, id: IdArgument, as_json: JsonOption = False
+    ctx: typer.Context,
+    system: SystemArgument,
+    data_type: TypeArgument,
+    id: IdArgument,
+    resource: ResourceOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is known of a record in a system: its id there, the version delivered, what was last sent.
 
@@ -36,12 +44,14 @@ def show(
 
     Example: sorbus crosswalk show accounting customer 4711
     """
-    from sorbus.identity.crosswalk import Crosswalk
+    from sorbus.identity.crosswalk import Crosswalk, place
 
-    _, state = _open(ctx, system, data_type)
-    link = Crosswalk(state, system, data_type).find([id]).get(id)
+    loaded, state = _open(ctx, system, data_type)
+    resource = _resource(loaded, system, data_type, resource)
+    link = Crosswalk(state, system, data_type, resource).find([id]).get(id)
     if link is None:
-        typer.echo(f"nothing is known of {data_type} {id} in {system}: its next event is matched there", err=True)
+        where = place(system, resource)
+        typer.echo(f"nothing is known of {data_type} {id} in {where}: its next event is matched there", err=True)
         raise typer.Exit(ExitCode.FINDINGS)
     if as_json:
         typer.echo(json.dumps(link._asdict(), default=str, ensure_ascii=False))
@@ -51,7 +61,7 @@ def show(
         "intended": f"is being made there since {link.intended_at}, version {link.version}",
         "gone": f"is gone there (it was {link.external_id or 'never made'}), as of version {link.version}",
     }
-    typer.echo(f"{system}: {data_type} {id} {said[link.state]}")
+    typer.echo(f"{place(system, resource)}: {data_type} {id} {said[link.state]}")
     if link.sent is not None:
         typer.echo(f"last sent:\n{json.dumps(link.sent, default=str, indent=4, ensure_ascii=False)}")
 
@@ -68,12 +78,13 @@ def find(
 
     Examples: sorbus crosswalk find --external 4f2a; sorbus crosswalk find --external 77 --system helpdesk
     """
+    from sorbus.identity.crosswalk import place
     from sorbus.identity.pairs import linked_pairs
 
     _, state = _open(ctx, system, data_type)
     found = list(linked_pairs(state, system=system, data_type=data_type, external_id=external))
     for pair in found:
-        words = f"{pair.external_id} in {pair.system} is {pair.data_type} {pair.id}"
+        words = f"{pair.external_id} in {place(pair.system, pair.resource)} is {pair.data_type} {pair.id}"
         typer.echo(json.dumps(pair._asdict(), ensure_ascii=False) if as_json else words)
     if not found:
         typer.echo(f"no record is linked to {external}", err=True)
@@ -83,7 +94,7 @@ def find(
 @app.command("import")
 def import_pairs(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV with the columns system, data_type, id, external_id.")],
+    file: Annotated[Path, typer.Argument(help="CSV: system, data_type, id, external_id (and resource).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The counts and findings as JSON.")] = False,
 ) -> None:
@@ -100,7 +111,7 @@ def import_pairs(
     from sorbus.ops.crosswalk.sheet import read_sheet
 
     loaded, state = _open(ctx)
-    sheet = read_sheet(file, loaded.map, state)
+    sheet = read_sheet(file, loaded, state)
     if not sheet.findings and not dry_run:
         columns = (TextColumn("linking"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
@@ -155,6 +166,7 @@ def link(
     data_type: TypeArgument,
     id: IdArgument,
     external_id: Annotated[str, typer.Argument(help="The record in the system that it is.")],
+    resource: ResourceOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before a link is moved.")] = False,
 ) -> None:
     """Say which record in a system this one is, also if it was linked to another, as after a merge there.
@@ -165,8 +177,8 @@ def link(
     """
     from sorbus.identity.crosswalk import Crosswalk
 
-    _, state = _open(ctx, system, data_type)
-    crosswalk = Crosswalk(state, system, data_type)
+    loaded, state = _open(ctx, system, data_type)
+    crosswalk = Crosswalk(state, system, data_type, _resource(loaded, system, data_type, resource))
     before = crosswalk.external_of([id]).get(id)
     if before is None:
         crosswalk.link(id, external_id, 0, None)
@@ -178,11 +190,38 @@ def link(
 
 
 @app.command()
+def assign(
+    ctx: typer.Context,
+    system: SystemArgument,
+    data_type: TypeArgument,
+    resource: Annotated[str, typer.Argument(help="The system's resource that they are of.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Say of which resource the links are that two flows shared, before links were of a resource.
+
+    All of them become links of that resource; records of the other one are matched anew there. Look first which they
+    are (`sorbus crosswalk export`), and unlink those of the other resource afterwards.
+
+    Example: sorbus crosswalk assign marketing customer contacts
+    """
+    from sorbus.identity.adopt import adopt, unassigned
+
+    loaded, state = _open(ctx, system, data_type)
+    resource = _resource(loaded, system, data_type, resource)
+    count = unassigned(state, system, data_type)
+    if count and not yes:
+        typer.confirm(f"{count} links and questions of {data_type} become {resource}'s. Go on?", abort=True, err=True)
+    done = adopt(state, system, data_type, resource)
+    typer.echo(f"{done.links} links of {data_type} in {system} are links of {resource} now")
+
+
+@app.command()
 def unlink(
     ctx: typer.Context,
     system: SystemArgument,
     data_type: TypeArgument,
     id: IdArgument,
+    resource: ResourceOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
     """Forget which record in a system this one is. Its next event is matched there anew.
@@ -194,8 +233,8 @@ def unlink(
     from sorbus.errors import SorbusError
     from sorbus.identity.crosswalk import Crosswalk
 
-    _, state = _open(ctx, system, data_type)
-    crosswalk = Crosswalk(state, system, data_type)
+    loaded, state = _open(ctx, system, data_type)
+    crosswalk = Crosswalk(state, system, data_type, _resource(loaded, system, data_type, resource))
     link = crosswalk.find([id]).get(id)
     if link is None:
         raise SorbusError(f"nothing is known of {data_type} {id} in {system}, so there is nothing to unlink")
@@ -221,3 +260,15 @@ def _open(ctx: typer.Context, system: str | None = None, data_type: str | None =
     if data_type is not None and data_type not in loaded.map.data_types:
         raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     return loaded, State.of(loaded.map.topic_prefix)
+
+
+def _resource(loaded: LoadedMap, system: str, data_type: str, named: str) -> str:
+    """The resource that is meant: the one named, or the only one that takes the data type. SorbusError."""
+    from sorbus.errors import SorbusError
+
+    known = loaded.resources_in(system).get(data_type, ())
+    if named and named not in known:
+        raise SorbusError(f"no flow brings {data_type} into {named} of {system}; known: {', '.join(known) or 'none'}")
+    if not named and len(known) > 1:
+        raise SorbusError(f"{data_type} goes into {', '.join(known)} of {system}; say which one is meant (--resource)")
+    return named or (known[0] if known else "")

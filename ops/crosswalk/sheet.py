@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from sorbus.errors import Finding, SorbusError
-from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.crosswalk import Crosswalk, Owner, place
 from sorbus.identity.pairs import Pair
+from sorbus.map.load import LoadedMap
 from sorbus.map.model import Map
 from sorbus.state.database import State
 
-COLUMNS = Pair._fields
+COLUMNS = Pair._fields[:-1]
 _AT_ONCE = 5000
 
 
@@ -26,17 +28,22 @@ class Sheet(NamedTuple):
     findings: list[Finding]
 
 
-def read_sheet(file: Path, company: Map, state: State) -> Sheet:
-    """Reads a CSV file with the columns system, data_type, id, external_id; nothing is written.
+def read_sheet(file: Path, loaded: LoadedMap, state: State) -> Sheet:
+    """Reads a CSV file with the columns system, data_type, id, external_id, and resource where a data type goes into
+    several of a system; nothing is written.
 
     SorbusError when it isn't such a file at all; TransientError when the crosswalk can't be asked.
     """
     findings: list[Finding] = []
     lines: dict[Pair, int] = {}
     sides: dict[tuple[str, ...], int] = {}
-    for line, pair in _rows(file):
-        problem = _problem(pair, company)
-        ours, theirs = ("id", *pair[:3]), ("external id", *pair[:2], pair.external_id)
+    resources = cache(loaded.resources_in)
+    for line, read in _rows(file):
+        problem = _problem(read, loaded.map)
+        pair = read
+        if problem is None:
+            pair, problem = _placed(read, resources(read.system).get(read.data_type, ()))
+        ours, theirs = ("id", *pair[:3], pair.resource), ("external id", *pair[:2], pair.external_id, pair.resource)
         first = min((sides[side] for side in (ours, theirs) if side in sides), default=None)
         if problem is None and pair not in lines and first is not None:
             problem = f"its id or external id is in line {first} too", "keep the line that is right"
@@ -69,14 +76,14 @@ def _rows(file: Path) -> Iterator[tuple[int, Pair]]:
                 )
             reader.fieldnames = found
             for row in reader:
-                yield reader.line_num, Pair(*((row[name] or "").strip() for name in COLUMNS))
+                yield reader.line_num, Pair(*((row.get(name) or "").strip() for name in Pair._fields))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SorbusError(f"{file} can't be read as CSV in UTF-8: {error}") from error
 
 
 def _problem(pair: Pair, company: Map) -> tuple[str, str] | None:
     """What is wrong with a line by itself, and what to write instead."""
-    if empty := [name for name, value in pair._asdict().items() if not value]:
+    if empty := [name for name in COLUMNS if not getattr(pair, name)]:
         return f"{', '.join(empty)} is empty", "fill it in, or take the line out"
     if pair.system not in company.systems:
         return f"the map has no system {pair.system!r}", f"write one of: {', '.join(company.systems)}"
@@ -87,24 +94,39 @@ def _problem(pair: Pair, company: Map) -> tuple[str, str] | None:
     return None
 
 
+def _placed(pair: Pair, resources: Sequence[str]) -> tuple[Pair, tuple[str, str] | None]:
+    """The pair with its resource, and what is wrong with that."""
+    if pair.resource in resources or (not pair.resource and not resources):
+        return pair, None
+    if not pair.resource and len(resources) == 1:
+        return pair._replace(resource=resources[0]), None
+    names = ", ".join(resources)
+    if not pair.resource:
+        message = f"resource is empty, and {pair.data_type} goes into {names} of {pair.system}"
+        return pair, (message, f"write one of: {names}")
+    return pair, (f"no flow brings {pair.data_type} into {pair.resource} of {pair.system}", f"write one of: {names}")
+
+
 def _compared(state: State, pairs: list[Pair]) -> Iterator[tuple[Pair, bool, str]]:
     """Each pair, whether the crosswalk has it already, and what in the crosswalk speaks against it."""
-    groups: defaultdict[tuple[str, str], list[Pair]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str], list[Pair]] = defaultdict(list)
     for pair in pairs:
-        groups[pair[:2]].append(pair)
-    for (system, data_type), group in groups.items():
-        crosswalk = Crosswalk(state, system, data_type)
+        groups[pair.system, pair.data_type, pair.resource].append(pair)
+    for (system, data_type, resource), group in groups.items():
+        crosswalk = Crosswalk(state, system, data_type, resource)
         for start in range(0, len(group), _AT_ONCE):
             part = group[start : start + _AT_ONCE]
             external = crosswalk.external_of([pair.id for pair in part])
-            canonical = crosswalk.canonical_of([pair.external_id for pair in part])
+            owners = crosswalk.owners_of([pair.external_id for pair in part])
             for pair in part:
-                yield pair, external.get(pair.id) == pair.external_id, _against(pair, external, canonical)
+                yield pair, external.get(pair.id) == pair.external_id, _against(pair, external, owners)
 
 
-def _against(pair: Pair, external: Mapping[str, str], canonical: Mapping[str, str]) -> str:
+def _against(pair: Pair, external: Mapping[str, str], owners: Mapping[str, Owner]) -> str:
     if external.get(pair.id, pair.external_id) != pair.external_id:
-        return f"{pair.data_type} {pair.id} is linked to {external[pair.id]} in {pair.system} already"
-    if canonical.get(pair.external_id, pair.id) != pair.id:
-        return f"{pair.external_id} in {pair.system} is {pair.data_type} {canonical[pair.external_id]} already"
+        where = place(pair.system, pair.resource)
+        return f"{pair.data_type} {pair.id} is linked to {external[pair.id]} in {where} already"
+    owner = owners.get(pair.external_id)
+    if owner is not None and owner != (pair.data_type, pair.id):
+        return f"{pair.external_id} in {place(pair.system, pair.resource)} is {owner.data_type} {owner.id} already"
     return ""

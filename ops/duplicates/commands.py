@@ -62,7 +62,7 @@ def list_candidates(
         table.add_row(
             str(candidate.number),
             f"{candidate.data_type} {candidate.id}",
-            candidate.system,
+            candidate.place,
             ", ".join(f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts[:3]),
             "; ".join((candidate.why, *(reason for doubt in candidate.doubts[:1] for reason in doubt.reasons))),
             candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -105,7 +105,7 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     for name in names:
         values = [candidate.fields.get(name, ""), *(doubt.fields.get(name, "") for doubt in candidate.doubts)]
         table.add_row(name.replace("_", " "), *values)
-    typer.echo(f"{candidate.number}: {candidate.data_type} {candidate.id} in {candidate.system}: {candidate.why}")
+    typer.echo(f"{candidate.number}: {candidate.data_type} {candidate.id} in {candidate.place}: {candidate.why}")
     Console().print(table)
     for doubt in candidate.doubts:
         typer.echo(f"{doubt.external_id}: {'; '.join(doubt.reasons)}")
@@ -157,9 +157,9 @@ def _decide(
     candidate = desk.candidate(number)
     record = f"{candidate.data_type} {candidate.id}"
     will = (
-        f"be linked to {decision.external_id} in {candidate.system}, and update it"
+        f"be linked to {decision.external_id} in {candidate.place}, and update it"
         if decision.external_id is not None
-        else f"be made anew in {candidate.system}"
+        else f"be made anew in {candidate.place}"
     )
     if warning := desk.warning(candidate, decision):
         typer.echo(f"Careful: {warning}.", err=True)
@@ -198,6 +198,7 @@ def _as_json(candidate: DuplicateCandidate) -> dict[str, object]:
     return {
         "number": candidate.number,
         "system": candidate.system,
+        "resource": candidate.resource,
         "data_type": candidate.data_type,
         "id": candidate.id,
         "version": candidate.version,

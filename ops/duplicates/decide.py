@@ -31,11 +31,11 @@ class Desk:
         external_id = decision.external_id
         if external_id is None:
             return ""
-        crosswalk = Crosswalk(self._state, candidate.system, candidate.data_type)
-        other = crosswalk.canonical_of([external_id]).get(external_id, candidate.id)
-        if other != candidate.id:
+        crosswalk = Crosswalk(self._state, candidate.system, candidate.data_type, candidate.resource)
+        owner = crosswalk.owners_of([external_id]).get(external_id)
+        if owner is not None and owner != (candidate.data_type, candidate.id):
             raise SorbusError(
-                f"{external_id} in {candidate.system} is {candidate.data_type} {other} already, and can't be"
+                f"{external_id} in {candidate.place} is {owner.data_type} {owner.id} already, and can't be"
                 f" {candidate.id} too; if both are the same, merge them at their owner"
             )
         if external_id not in {doubt.external_id for doubt in candidate.doubts}:
@@ -48,7 +48,7 @@ class Desk:
         TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
         """
         candidate = self.candidate(number)
-        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id)
+        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id, candidate.resource)
         self._candidates.decide(number, decision, who=who, reason=reason)
         self._onward.send(letters)
         return letters

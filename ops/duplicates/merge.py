@@ -11,7 +11,7 @@ from sorbus.connector import Retires
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
-from sorbus.identity.crosswalk import Crosswalk
+from sorbus.identity.crosswalk import Crosswalk, place
 from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
 from sorbus.map.known_fields import target_resources
 from sorbus.map.load import LoadedMap
@@ -37,7 +37,7 @@ class MergeDesk:
 
     def ways(self, candidate: DuplicateCandidate) -> frozenset[Way]:
         """How doubles can go in the candidate's system; a person's own hand can always."""
-        with self._target(candidate.system, candidate.data_type) as target:
+        with self._target(candidate.system, candidate.data_type, candidate.resource) as target:
             return frozenset({"person"} if target is None else {"person", *target.ways()})
 
     def merge(
@@ -56,7 +56,7 @@ class MergeDesk:
         TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
         """
         self._check(candidate, survivor, others, way)
-        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id)
+        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id, candidate.resource)
         self._candidates.merge(candidate.number, survivor, others, way, who=who, reason=reason)
         merged = self.carry_out(self._merged.of_candidate(candidate.number))
         self._onward.send(letters)
@@ -78,7 +78,7 @@ class MergeDesk:
             return one.survivor
         try:
             self._refuse_wanted(one)
-            with self._target(one.system, one.data_type) as target:
+            with self._target(one.system, one.data_type, one.resource) as target:
                 if target is None or one.way not in target.ways():
                     raise SorbusError(f"{one.system} can't {one.way} records any more; do it by hand")
                 left = target.retire(one.external_id, one.survivor, one.way)
@@ -93,8 +93,7 @@ class MergeDesk:
 
     def _refuse_wanted(self, one: Merged) -> None:
         """Much may have happened since a person decided that it goes."""
-        sharing = self._sharing(one.system, one.data_type)
-        for claim in self._merged.claims(one.system, sharing, [one.external_id], one.candidate):
+        for claim in self._merged.claims(one.system, one.resource, [one.external_id], one.candidate):
             raise SorbusError(f"{one.external_id} is {claim.data_type} {claim.id} by now, and is left alone")
         question = self._candidates.get(one.candidate)
         if question is None or question.state == "open":
@@ -105,20 +104,10 @@ class MergeDesk:
 
     def _follow(self, one: Merged, left: str) -> None:
         """What was linked to the survivor, also by a delivery meanwhile, is linked to its new id."""
-        for data_type in self._sharing(one.system, one.data_type):
-            crosswalk = Crosswalk(self._state, one.system, data_type)
+        for data_type in self._loaded.map.data_types:
+            crosswalk = Crosswalk(self._state, one.system, data_type, one.resource)
             if (id := crosswalk.canonical_of([one.survivor]).get(one.survivor)) is not None:
                 crosswalk.rename(id, left)
-
-    def _sharing(self, system: str, data_type: str) -> list[str]:
-        """The data types whose records go where this one's do: one of the target's may be a record of each."""
-        into = [
-            (flow.data_type, target_resources(self._loaded, flow).get(""))
-            for flow in self._loaded.map.flows
-            if flow.to == system
-        ]
-        resources = {resource for other, resource in into if other == data_type and resource is not None}
-        return sorted({data_type, *(other for other, resource in into if resource in resources)})
 
     def _check(self, candidate: DuplicateCandidate, survivor: str, others: Collection[str], way: Way) -> None:
         if not others:
@@ -129,8 +118,7 @@ class MergeDesk:
             one.external_id == survivor for one in self._merged.of_candidate(candidate.number) if one.state == "done"
         ):
             raise SorbusError(f"{survivor} in {candidate.system} is gone: it was merged into another already")
-        sharing = self._sharing(candidate.system, candidate.data_type)
-        taken = self._merged.claims(candidate.system, sharing, [survivor, *others], candidate.number)
+        taken = self._merged.claims(candidate.system, candidate.resource, [survivor, *others], candidate.number)
         for external_id, data_type, id in taken:
             if data_type != candidate.data_type and external_id != survivor:
                 raise SorbusError(
@@ -154,11 +142,17 @@ class MergeDesk:
             )
 
     @contextmanager
-    def _target(self, system: str, data_type: str) -> Iterator[Retires | None]:
+    def _target(self, system: str, data_type: str, resource: str) -> Iterator[Retires | None]:
         """The open consumer of a flow into the system; None if it can't take records away."""
-        flows = [one for one in self._loaded.map.flows if one.runs and (one.to, one.data_type) == (system, data_type)]
+        flows = [
+            one
+            for one in self._loaded.map.flows
+            if one.runs
+            and (one.to, one.data_type) == (system, data_type)
+            and target_resources(self._loaded, one).get("", "") == resource
+        ]
         if not flows:
-            raise SorbusError(f"no flow brings {data_type} to {system} any more")
+            raise SorbusError(f"no flow brings {data_type} to {place(system, resource)} any more")
         consumer = self._loaded.consumer(system)(self._loaded.flow(flows[0].id))
         if not isinstance(consumer, Retires):
             yield None

@@ -57,12 +57,13 @@ class Erasure:
             self._flow(flow, trace, until)
         refused = self._letters()
         for link in self._stored.links():
+            resource = f" --resource {link.resource}" if link.resource else ""
             self._receipt.left.append(
                 Left(
                     link.system,
                     f"{receipt.data_type} {link.external_id or '(id unknown)'}, by the crosswalk {link.state}",
                     f"erase it in {link.system} by hand, then sorbus crosswalk unlink {link.system}"
-                    f" {receipt.data_type} {receipt.id}, and run this again",
+                    f" {receipt.data_type} {receipt.id}{resource}, and run this again",
                 )
             )
         for flow_id, system in self._stored.held_deletes().items():

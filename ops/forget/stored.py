@@ -28,6 +28,7 @@ class StillLinked(NamedTuple):
     """A record that a target has by the crosswalk."""
 
     system: str
+    resource: str
     state: str
     external_id: str
 
@@ -42,7 +43,7 @@ class Stored:
     def links(self) -> list[StillLinked]:
         """Where the record still is, by the crosswalk."""
         rows = self._state.run(_statement("links"), self._of)
-        return [StillLinked(*cast("tuple[str, str, str]", row)) for row in rows]
+        return [StillLinked(*cast("tuple[str, str, str, str]", row)) for row in rows]
 
     def held_deletes(self) -> dict[str, str]:
         """Flows whose delete of the record waits its turn, with their targets."""

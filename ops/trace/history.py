@@ -22,7 +22,7 @@ from sorbus.dlq.store import Letters
 from sorbus.drift.store import DriftStore
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
-from sorbus.identity.crosswalk import links_of
+from sorbus.identity.crosswalk import links_of, place
 from sorbus.map.load import LoadedMap
 from sorbus.ops.conflicts.private import ConflictMask
 from sorbus.ops.duplicates.private import masked_candidate
@@ -106,16 +106,17 @@ class History:
     def _links(self) -> Iterator[Moment]:
         assert self._state is not None
         for link in links_of(self._state, self._data_type, self._id):
+            where = place(link.system, link.resource)
             if link.linked_at is not None:
                 what = f"linked: it is {link.external_id} there" if link.state == "linked" else "linked"
-                yield Moment(link.linked_at, "crosswalk", link.system, what)
+                yield Moment(link.linked_at, "crosswalk", where, what)
             if link.state == "linked":
-                yield Moment(link.changed_at, "crosswalk", link.system, f"version {link.version} is delivered")
+                yield Moment(link.changed_at, "crosswalk", where, f"version {link.version} is delivered")
             elif link.state == "gone":
-                yield Moment(link.changed_at, "crosswalk", link.system, f"gone, as of version {link.version}")
+                yield Moment(link.changed_at, "crosswalk", where, f"gone, as of version {link.version}")
             elif link.intended_at is not None:
                 what = f"version {link.version} is being made; whether it was isn't known yet"
-                yield Moment(link.intended_at, "crosswalk", link.system, what)
+                yield Moment(link.intended_at, "crosswalk", where, what)
 
     def _waiting(self) -> Iterator[Moment]:
         assert self._state is not None
@@ -131,11 +132,11 @@ class History:
             subject = str(one.number)
             maybe = ", ".join(doubt.external_id for doubt in one.doubts)
             what = f"may be there already{f' as {maybe}' if maybe else ''}: {one.why}"
-            yield Moment(one.found_at, "duplicate", one.system, what, {}, subject, one.state == "open")
+            yield Moment(one.found_at, "duplicate", one.place, what, {}, subject, one.state == "open")
             for entry in candidates.audit(one.number):
                 reason = f" ({entry.reason})" if entry.reason else ""
                 decided = f"{entry.who}: {entry.what} {entry.external_id or ''}".rstrip()
-                yield Moment(entry.at, "duplicate", one.system, f"{decided}{reason}", subject=subject)
+                yield Moment(entry.at, "duplicate", one.place, f"{decided}{reason}", subject=subject)
 
     def _conflicts(self) -> Iterator[Moment]:
         assert self._state is not None
@@ -144,10 +145,19 @@ class History:
             one: Conflict = found if self._show_personal else mask(found)
             subject, changes = str(one.number), {one.field: _plain([one.theirs, one.ours])}
             what = f"{one.field} was changed by hand in {one.external_id}; its owner has another value ({one.state})"
-            yield Moment(one.found_at, "conflict", one.system, what, changes, subject, one.state == "open")
+            yield Moment(
+                one.found_at, "conflict", place(one.system, one.resource), what, changes, subject, one.state == "open"
+            )
             if one.decided_at is not None and one.decided_by not in (None, "sorbus"):
                 reason = f" ({one.reason})" if one.reason else ""
-                yield Moment(one.decided_at, "conflict", one.system, f"{one.decided_by} decided{reason}", {}, subject)
+                yield Moment(
+                    one.decided_at,
+                    "conflict",
+                    place(one.system, one.resource),
+                    f"{one.decided_by} decided{reason}",
+                    {},
+                    subject,
+                )
 
     def _drift(self) -> Iterator[Moment]:
         assert self._state is not None

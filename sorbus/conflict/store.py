@@ -60,6 +60,7 @@ class Conflict:
     number: int
     system: str
     data_type: str
+    resource: str
     id: str
     flow: str
     external_id: str
@@ -86,10 +87,14 @@ class Place(NamedTuple):
 
 
 class Conflicts:
-    """The conflicts of a map, or of one system and data type. TransientError while the database is out of reach."""
+    """The conflicts of a map, or of one system, data type and resource. TransientError while the database is out
+    of reach.
+    """
 
-    def __init__(self, state: State, system: str | None = None, data_type: str | None = None) -> None:
-        self._state, self.system, self.data_type = state, system, data_type
+    def __init__(
+        self, state: State, system: str | None = None, data_type: str | None = None, resource: str | None = None
+    ) -> None:
+        self._state, self.system, self.data_type, self.resource = state, system, data_type, resource
 
     def standing(self, id: str) -> Standing:
         """What stands of a record. One query."""
@@ -190,7 +195,8 @@ class Conflicts:
         return [Place(*cast("tuple[str, str, str, int]", row)) for row in self._run("places", days=days)]
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
-        return self._state.run(_statement(name), {"system": self.system, "data_type": self.data_type, **values})
+        of = {"system": self.system, "data_type": self.data_type, "resource": self.resource}
+        return self._state.run(_statement(name), {**of, **values})
 
 
 def _value(text: object) -> Json:
@@ -198,7 +204,7 @@ def _value(text: object) -> Json:
 
 
 def _read(row: tuple[object, ...]) -> Conflict:
-    head, values, tail = row[:8], row[8:11], row[11:]
+    head, values, tail = row[:9], row[9:12], row[12:]
     return Conflict(*head, *map(_value, values), *tail)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,7 @@
 """Duplicate candidates: records that may be in a system already, until a person has said link or create.
 
-One row per record of a system and data type. A new verdict on it replaces an open one; a decision stands until the
-crosswalk links the record (or knows that it is gone), and every decision stays in the audit.
+One row per record of a data type and resource of a system. A new verdict on it replaces an open one; a decision stands
+until the crosswalk links the record (or knows that it is gone), and every decision stays in the audit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from sorbus.api.interface import Json
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
+from sorbus.identity.crosswalk import place
 from sorbus.identity.match import Candidate, Fields, Matcher, Verdict
 from sorbus.identity.merged import Way
 from sorbus.identity.statements import statement
@@ -51,6 +52,7 @@ class DuplicateCandidate:
     number: int
     system: str
     data_type: str
+    resource: str
     id: str
     version: int
     why: str
@@ -62,6 +64,11 @@ class DuplicateCandidate:
     decided_by: str | None
     decided_at: datetime | None
     reason: str | None
+
+    @property
+    def place(self) -> str:
+        """The system and its resource, as people are told it."""
+        return place(self.system, self.resource)
 
 
 class Audit(NamedTuple):
@@ -75,10 +82,12 @@ class Audit(NamedTuple):
 
 
 class Candidates:
-    """The duplicate candidates of a map, or of one system and data type."""
+    """The duplicate candidates of a map, or of one system, data type and resource."""
 
-    def __init__(self, state: State, system: str | None = None, data_type: str | None = None) -> None:
-        self._state, self.system, self.data_type = state, system, data_type
+    def __init__(
+        self, state: State, system: str | None = None, data_type: str | None = None, resource: str | None = None
+    ) -> None:
+        self._state, self.system, self.data_type, self.resource = state, system, data_type, resource
 
     def put(
         self, id: str, version: int, verdict: Verdict, matcher: Matcher, record: Fields, there: Sequence[Candidate]
@@ -179,7 +188,7 @@ class Candidates:
     ) -> DuplicateCandidate:
         """Writes the decision into the audit trail, too; the decided candidate."""
         external_id = decided.decision.external_id if decided.decision else None
-        details: dict[str, JsonValue] = {"system": decided.system, "external_id": external_id, "merged": [*others]}
+        details: dict[str, JsonValue] = {"system": decided.place, "external_id": external_id, "merged": [*others]}
         AuditTrail(self._state).note_in(
             connection,
             who,
@@ -204,7 +213,7 @@ class Candidates:
         if known is None:
             return SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
         return SorbusError(
-            f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.system}, or gone;"
+            f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.place}, or gone;"
             f" see `sorbus crosswalk show {known.system} {known.data_type} {known.id}`"
         )
 
@@ -217,7 +226,8 @@ class Candidates:
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
         return self._state.run(
-            statement(f"duplicates_{name}"), {"system": self.system, "data_type": self.data_type, **values}
+            statement(f"duplicates_{name}"),
+            {"system": self.system, "data_type": self.data_type, "resource": self.resource, **values},
         )
 
 
@@ -227,12 +237,13 @@ def _shown(matcher: Matcher, fields: Fields) -> dict[str, str]:
 
 
 def _read(row: tuple[object, ...]) -> DuplicateCandidate:
-    number, system, data_type, id, version, why, record, doubts, state, found_at, *rest = row
+    number, system, data_type, resource, id, version, why, record, doubts, state, found_at, *rest = row
     choice, external_id, who, at, reason = rest
     return DuplicateCandidate(
         number=cast("int", number),
         system=cast("str", system),
         data_type=cast("str", data_type),
+        resource=cast("str", resource),
         id=cast("str", id),
         version=cast("int", version),
         why=cast("str", why),

@@ -1,6 +1,8 @@
 """The crosswalk: which external record of a system is which canonical record, and which are being made just now.
 
-Every external id belongs to at most one canonical id of a system and data type, and the other way round. Around a
+Links are of one resource of a system: a customer may be a company and a contact there. Every external id of a resource
+belongs to at most one canonical id of a data type, and the other way round; to one record of any data type, unless a
+flow says `shared: true`. Around a
 creation the order is: `claim` the ids, `find` them (what was found before the claim may be stale), `intend`, POST,
 `link`. A row that is still `intended` after a crash says: it may have been made; look for it, or try again with the
 same key.
@@ -40,11 +42,21 @@ class Link(NamedTuple):
     sending: Mapping[str, list[Json]] = {}
 
 
-class Crosswalk:
-    """The links of one system and data type. TransientError while the state's database is out of reach."""
+class Owner(NamedTuple):
+    """The record of ours that an external one is."""
 
-    def __init__(self, state: State, system: str, data_type: str) -> None:
-        self.system, self.data_type = system, data_type
+    data_type: str
+    id: str
+
+
+class Crosswalk:
+    """The links of a data type with one resource of a system. TransientError while the database is out of reach.
+
+    `shared`: its external records may be another data type's, too.
+    """
+
+    def __init__(self, state: State, system: str, data_type: str, resource: str, *, shared: bool = False) -> None:
+        self.system, self.data_type, self.resource, self.shared = system, data_type, resource, shared
         self._state = state
 
     def find(self, ids: Collection[str]) -> dict[str, Link]:
@@ -66,9 +78,10 @@ class Crosswalk:
         return found
 
     @contextmanager
-    def claim(self, ids: Collection[str]) -> Iterator[frozenset[str]]:
+    def claim(self, ids: Collection[str], *, any_type: bool = False) -> Iterator[frozenset[str]]:
         """Takes the ids that no other process delivers at this moment, as long as the `with` lasts or we live.
 
+        `any_type`: nor one that delivers another data type into the resource.
         Holds one of the state's connections all the while. Claims aren't re-entrant between threads.
         """
         if not ids:
@@ -76,7 +89,8 @@ class Crosswalk:
             return
         with self._state.connection() as connection:
             connection.execute(statement("no_timeout"))
-            rows = connection.execute(statement("claim"), self._of(ids=sorted(ids))).fetchall()
+            claimed = {**self._of(ids=sorted(ids)), **({"data_type": ""} if any_type else {})}
+            rows = connection.execute(statement("claim"), claimed).fetchall()
             yield frozenset(cast("str", id) for id, is_ours in rows if is_ours)
 
     def intend(self, id: str, version: int, sent: Json | None = None) -> str:
@@ -147,11 +161,18 @@ class Crosswalk:
         return {id: link.external_id or "" for id, link in self.find(ids).items() if link.state == "linked"}
 
     def canonical_of(self, external_ids: Collection[str]) -> dict[str, str]:
-        """External -> canonical ids, of those linked. One query."""
+        """External -> canonical ids, of this data type's linked. One query."""
+        owners = self.owners_of(external_ids).items()
+        return {external_id: owner.id for external_id, owner in owners if owner.data_type == self.data_type}
+
+    def owners_of(self, external_ids: Collection[str]) -> dict[str, Owner]:
+        """External id -> whose it is, of any data type that it isn't shared with. One query."""
         if not external_ids:
             return {}
-        rows = self._run("find_external", ids=list(external_ids))
-        return {cast("str", external_id): cast("str", id) for external_id, id in rows}
+        found: dict[str, Owner] = {}
+        for external_id, data_type, id in self._run("find_external", ids=list(external_ids)):
+            found.setdefault(cast("str", external_id), Owner(cast("str", data_type), cast("str", id)))
+        return found
 
     @contextmanager
     def _unless_taken(self, id: str, external_id: str) -> Iterator[None]:
@@ -160,28 +181,41 @@ class Crosswalk:
         except PermanentError as error:
             if error.reason != UniqueViolation.__name__:
                 raise
-            other = self.canonical_of([external_id]).get(external_id, "another record")
+            owner = self.owners_of([external_id]).get(external_id)
+            other = f"{owner.data_type} {owner.id}" if owner else "another record"
+            cure = "if both are the same, merge them at their owner"
+            if owner and owner.data_type != self.data_type:
+                cure = (
+                    f"a record there belongs to one data type, or say `shared: true` in the target of the flow that"
+                    f" only adds fields to what {owner.data_type} owns"
+                )
             raise PermanentError(
-                f"{self._record(id)} can't be {external_id}: that is {self.data_type} {other} already;"
-                " if both are the same, merge them at their owner",
+                f"{self._record(id)} can't be {external_id}: that is {other} already; {cure}",
                 reason="duplicate",
                 value=external_id,
             ) from error
 
     def _record(self, id: str) -> str:
-        return f"{self.data_type} {id} in {self.system}"
+        return f"{self.data_type} {id} in {place(self.system, self.resource)}"
 
     def _of(self, **values: object) -> Mapping[str, object]:
-        return {"system": self.system, "data_type": self.data_type, **values}
+        of = {"system": self.system, "data_type": self.data_type, "resource": self.resource, "shared": self.shared}
+        return {**of, **values}
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
         return self._state.run(statement(name), self._of(**values))
 
 
+def place(system: str, resource: str) -> str:
+    """A resource as people are told it: `marketing/contacts`."""
+    return f"{system}/{resource}" if resource else system
+
+
 class LinkState(NamedTuple):
-    """What is known of a record in one system, for people."""
+    """What is known of a record in one resource of a system, for people."""
 
     system: str
+    resource: str
     state: Literal["linked", "intended", "gone"]
     external_id: str
     version: int

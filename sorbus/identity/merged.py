@@ -27,6 +27,7 @@ class Merged:
 
     system: str
     data_type: str
+    resource: str
     external_id: str
     survivor: str
     id: str
@@ -60,10 +61,12 @@ class Claim(NamedTuple):
 
 
 class MergedRecords:
-    """The merged records of a map, or of one system and data type."""
+    """The merged records of a map, or of one system, data type and resource."""
 
-    def __init__(self, state: State, system: str | None = None, data_type: str | None = None) -> None:
-        self._state, self._of = state, {"system": system, "data_type": data_type}
+    def __init__(
+        self, state: State, system: str | None = None, data_type: str | None = None, resource: str | None = None
+    ) -> None:
+        self._state, self._of = state, {"system": system, "data_type": data_type, "resource": resource}
 
     def of_candidate(self, number: int) -> list[Merged]:
         """Those of one decision, what is due first."""
@@ -84,16 +87,14 @@ class MergedRecords:
             for each in self.of_candidate(one.candidate)
         )
 
-    def claims(
-        self, system: str, data_types: Collection[str], external_ids: Collection[str], candidate: int
-    ) -> list[Claim]:
-        """Which of a system's records are somebody's by now; `candidate`: the question whose own answer doesn't count.
+    def claims(self, system: str, resource: str, external_ids: Collection[str], candidate: int) -> list[Claim]:
+        """Which records of a resource are taken by now; `candidate`: the question whose own answer doesn't count.
 
         Each is linked, or chosen for another record that is yet to be delivered.
         """
         values = {
             "system": system,
-            "data_types": list(data_types),
+            "resource": resource,
             "external_ids": list(external_ids),
             "candidate": candidate,
         }
@@ -134,4 +135,4 @@ class MergedRecords:
 
 
 def _key(one: Merged) -> dict[str, object]:
-    return {"system": one.system, "data_type": one.data_type, "external_id": one.external_id}
+    return {"system": one.system, "data_type": one.data_type, "resource": one.resource, "external_id": one.external_id}

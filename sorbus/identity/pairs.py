@@ -15,12 +15,13 @@ _AT_ONCE = 1000
 
 
 class Pair(NamedTuple):
-    """One record, as its owner and as a system knows it."""
+    """One record, as its owner and as a resource of a system knows it."""
 
     system: str
     data_type: str
     id: str
     external_id: str
+    resource: str
 
 
 def linked_pairs(
@@ -32,7 +33,7 @@ def linked_pairs(
         cursor.itersize = _AT_ONCE
         cursor.execute(statement("pairs"), values)
         for row in cursor:
-            yield Pair(*cast("tuple[str, str, str, str]", row))
+            yield Pair(*cast("tuple[str, str, str, str, str]", row))
 
 
 def link_all(state: State, pairs: Sequence[Pair], done: Callable[[int], None] | None = None) -> None:
@@ -45,7 +46,7 @@ def link_all(state: State, pairs: Sequence[Pair], done: Callable[[int], None] | 
         with state.connection() as connection, connection.cursor() as cursor:
             for start in range(0, len(pairs), _AT_ONCE):
                 part = pairs[start : start + _AT_ONCE]
-                values = [{**pair._asdict(), "version": 0, "sent": None} for pair in part]
+                values = [{**pair._asdict(), "version": 0, "sent": None, "shared": False} for pair in part]
                 cursor.executemany(statement("link"), values)
                 if cursor.rowcount != len(part):
                     raise PermanentError(changed, reason="duplicate")

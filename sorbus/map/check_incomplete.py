@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.connector import BoundFlow
+from sorbus.connector import BoundFlow, Compares
 from sorbus.errors import Finding
 from sorbus.map.check_bound import Bound
 from sorbus.map.timing import parse_duration
@@ -69,10 +69,11 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
     resources = bound.loaded.consumer(target).resources_of(flow.options)
     reading = read_target(flow.mapping, target, flow.flow.data_type, flow.schema, resources, flow.lookups)
     going = {one.data_type for one in written.flows if one.to == target and one.runs}
+    into = bound.loaded.resources_in(target)
     for item in (item for items in reading.parts.values() for item in items):
         if item.row is None:
             continue
-        for name in referred(item.rule):
+        for name, resource in referred(item.rule):
             row = item.row
             if name not in written.data_types:
                 message, cure = f"rule {row.rule}: no data type is called {name!r}", closest(name, written.data_types)
@@ -84,6 +85,14 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
                 message = f"rule {row.rule}: no flow brings {name} to {target}, so that it has no id there"
                 cure = f"add a flow (data_type: {name}, to: {target}), or leave id_in out"
                 yield Finding(row.file, row.line, message, cure, "no-reference")
+            elif resource and resource not in into.get(name, ()):
+                message = f"rule {row.rule}: no flow brings {name} into {resource} of {target}"
+                yield Finding(row.file, row.line, message, closest(resource, into.get(name, ())), "no-reference")
+            elif not resource and len(into.get(name, ())) > 1 and isinstance(bound.loaded.consumer(target), Compares):
+                several = into[name]
+                message = f"rule {row.rule}: {name} goes into {' and '.join(several)} of {target}: whose id is meant?"
+                cure = f'write id_in("{name}", "{several[0]}"), or another of them'
+                yield Finding(row.file, row.line, message, cure, "unclear-reference")
 
 
 def _to_canonical(bound: Bound) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from sorbus.connector import (
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.document import Document, read_document
 from sorbus.map.explain import explain
+from sorbus.map.known_fields import target_resources
 from sorbus.map.model import FieldMapping, Map, System
 from sorbus.map.route import Route, routed
 from sorbus.map.secrets import Secrets, UnknownSecret, references
@@ -171,7 +172,16 @@ class LoadedMap:
             self.system(flow.to, "consumer"),
             self.map.lookups,
             self._keeper(flow.data_type),
+            self.resources_in(flow.to),
         )
+
+    def resources_in(self, system: str) -> dict[str, tuple[str, ...]]:
+        """Each data type that flows bring to a system -> the resources that take it. What is unsound is left out."""
+        found: dict[str, dict[str, None]] = {}
+        for flow in self.map.flows:
+            if flow.to == system and flow.runs and (resource := target_resources(self, flow).get("")) is not None:
+                found.setdefault(flow.data_type, {})[resource] = None
+        return {data_type: tuple(names) for data_type, names in found.items()}
 
     def _keeper(self, data_type: str) -> str:
         """Who looks after a data type's records at their owner; the system's name where nobody is named."""

@@ -16,8 +16,10 @@ from sorbus.mapping.part import Part
 if TYPE_CHECKING:  # rules know filters, and a filter asks here
     from sorbus.mapping.rule import Rule
 
-Find = Callable[[str, str], str]
-"""`find(data type, canonical id)` gives the target's id, or raises MustWait."""
+Find = Callable[[str, str, str], str]
+"""`find(data type, canonical id, resource)` gives the target's id, or raises MustWait.
+
+Resource "": the only one that takes the data type."""
 _find: ContextVar[Find | None] = ContextVar("find", default=None)
 
 
@@ -31,19 +33,20 @@ def found_by(find: Find) -> Iterator[None]:
         _find.reset(token)
 
 
-def id_there(data_type: str, id: object) -> object:
-    """The target's id of the record `id`; `id` itself where nobody says otherwise. MustWait."""
+def id_there(data_type: str, id: object, resource: str) -> object:
+    """The id of the record `id` in the target's resource; `id` itself where nobody says otherwise. MustWait."""
     find = _find.get()
-    return id if find is None else find(data_type, str(id))
+    return id if find is None else find(data_type, str(id), resource)
 
 
-def referred(rule: Rule | None) -> list[str]:
-    """The data types whose ids a rule asks for."""
+def referred(rule: Rule | None) -> list[tuple[str, str]]:
+    """The data types whose ids a rule asks for, each with the resource that it names, or ""."""
     return [] if rule is None else _referred(rule.whole)
 
 
-def _referred(part: Part) -> list[str]:
+def _referred(part: Part) -> list[tuple[str, str]]:
     inner = [name for each in part.parts for name in _referred(each)]
     if part.form == "filter" and part.name == "id_in":
-        return [str(part.parts[1].constant), *inner]
+        data_type, *resource = (str(each.constant) for each in part.parts[1:])
+        return [(data_type, resource[0] if resource else ""), *inner]
     return inner

@@ -41,7 +41,7 @@ class Held(NamedTuple):
 
     event: Event
     why: Why
-    needs: Sequence[tuple[str, str]]
+    needs: Sequence[tuple[str, ...]]
     message: str
 
 
@@ -62,7 +62,7 @@ class Waiting(NamedTuple):
     data_type: str
     system: str
     why: Why
-    needs: tuple[tuple[str, str], ...]
+    needs: tuple[tuple[str, ...], ...]
     message: str
     since: datetime
     until: datetime | None
@@ -184,7 +184,7 @@ def _waiting(row: tuple[object, ...]) -> Waiting:
         cast("str", row[3]),
         cast("str", row[4]),
         cast("Why", row[5]),
-        tuple((str(first), str(second)) for first, second in cast("list[list[str]]", row[6])),
+        tuple(tuple(map(str, need)) for need in cast("list[list[str]]", row[6])),
         cast("str", row[7]),
         cast("datetime", row[8]),
         cast("datetime | None", row[9]),

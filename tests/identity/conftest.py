@@ -33,4 +33,4 @@ def state(state_dsn: str) -> Iterator[State]:
 
 @pytest.fixture
 def crosswalk(state: State, unique: str) -> Crosswalk:
-    return Crosswalk(state, "accounting", unique)
+    return Crosswalk(state, "accounting", unique, unique)

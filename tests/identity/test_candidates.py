@@ -21,7 +21,7 @@ VERDICT = MATCHER.judge(OURS, THERE)
 
 @pytest.fixture
 def candidates(state: State, unique: str) -> Candidates:
-    return Candidates(state, "books", unique)
+    return Candidates(state, "books", unique, unique)
 
 
 def put(candidates: Candidates, id: str = "a", version: int = 1) -> int:
@@ -58,7 +58,7 @@ def test_a_decision_stands_until_the_crosswalk_knows_the_record(state: State, ca
     assert candidates.open() == []
     assert candidates.decision_for(["a", "b"]) == {"a": Decision("link", "X1")}
 
-    Crosswalk(state, "books", candidates.data_type or "").link("a", "X1", 1, {})
+    Crosswalk(state, "books", candidates.data_type or "", candidates.resource or "").link("a", "X1", 1, {})
     assert candidates.decision_for(["a"]) == {}
     done = candidates.get(number)
     assert done is not None
@@ -80,7 +80,7 @@ def test_a_decision_that_cant_be_obeyed_is_a_question_again(candidates: Candidat
 def test_a_record_that_is_gone_asks_nothing_any_more(state: State, candidates: Candidates) -> None:
     put(candidates, "a")
     put(candidates, "b")
-    Crosswalk(state, "books", candidates.data_type or "").gone("a", 2)
+    Crosswalk(state, "books", candidates.data_type or "", candidates.resource or "").gone("a", 2)
     assert [found.id for found in candidates.open()] == ["b"]
 
 

@@ -107,7 +107,7 @@ def test_a_moved_link_is_written_in_full_next_time(crosswalk: Crosswalk) -> None
 
 
 def test_systems_and_data_types_are_apart(state: State, unique: str) -> None:
-    one, other = Crosswalk(state, "books", unique), Crosswalk(state, "helpdesk", unique)
+    one, other = Crosswalk(state, "books", unique, unique), Crosswalk(state, "helpdesk", unique, "contacts")
     one.link("a", "X1", 1, {})
     other.link("b", "X1", 1, {})
     assert one.external_of(["a", "b"]) == {"a": "X1"}
@@ -128,7 +128,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = Crosswalk(self.state, "books", uuid.uuid4().hex)
+        self.real = Crosswalk(self.state, "books", uuid.uuid4().hex, uuid.uuid4().hex)
         self.links: dict[str, Link] = {}
 
     def taken(self, id: str, external: str) -> bool:
@@ -224,7 +224,7 @@ import sys, psycopg
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state.database import State
 dsn, data_type, ids = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
-crosswalk, target = Crosswalk(State(dsn), "books", data_type), psycopg.connect(dsn, autocommit=True)
+crosswalk, target = Crosswalk(State(dsn), "books", data_type, data_type), psycopg.connect(dsn, autocommit=True)
 left = set(ids)
 while left:
     with crosswalk.claim(left) as ours:
@@ -240,7 +240,7 @@ HOLD = """
 import sys, time
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state.database import State
-with Crosswalk(State(sys.argv[1]), "books", sys.argv[2]).claim(["a", "b"]) as ours:
+with Crosswalk(State(sys.argv[1]), "books", sys.argv[2], sys.argv[2]).claim(["a", "b"]) as ours:
     print(len(ours), flush=True)
     time.sleep(600)
 """
@@ -258,11 +258,11 @@ def test_processes_that_deliver_the_same_records_make_each_once(state: State, st
     with state.connection() as connection:
         made = connection.execute("select id, number::text from made").fetchall()
     assert sorted(id for id, _ in made) == sorted(ids), "each was made exactly once"
-    assert Crosswalk(state, "books", unique).external_of(ids) == dict(made)
+    assert Crosswalk(state, "books", unique, unique).external_of(ids) == dict(made)
 
 
 def test_the_claims_of_a_killed_process_are_free(state: State, state_dsn: str, unique: str) -> None:
-    crosswalk = Crosswalk(state, "books", unique)
+    crosswalk = Crosswalk(state, "books", unique, unique)
     command = [sys.executable, "-c", HOLD, state_dsn, unique]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:

@@ -23,7 +23,7 @@ LONG = "a name that is too long for it"
 def numbers(state: State) -> list[int]:
     """Gadget g1 is X1 in books, where people changed two of its fields."""
     found = [Contest("name", "n", "theirs", LONG), Contest("price", 1, 2, 3)]
-    return Conflicts(state, "books", "gadget").put("g1", 1, "gadget-to-books", "X1", found, asks=True)
+    return Conflicts(state, "books", "gadget", "gadgets").put("g1", 1, "gadget-to-books", "X1", found, asks=True)
 
 
 def test_a_record_goes_on_when_all_of_its_conflicts_are_decided(
@@ -55,7 +55,7 @@ def test_a_decision_is_asked_for_and_what_is_over_cant_be_decided(
 ) -> None:
     number = str(numbers[0])
     assert "be overwritten with its owner's value. Go on?" in typed("conflicts", "overwrite", number, status=1)
-    Conflicts(state, "books", "gadget").settle("g1")
+    Conflicts(state, "books", "gadget", "gadgets").settle("g1")
     assert "is over: there is nothing left to decide" in typed("conflicts", "keep", number, "--yes", status=1)
     assert "there is no conflict 999" in typed("conflicts", "show", "999", status=1)
     assert "not one of a field" in typed("conflicts", "compare", number, status=1)
@@ -68,7 +68,7 @@ def test_pages_go_on_where_the_last_one_ended(numbers: list[int], typed: Typed) 
 
 
 def test_what_is_overwritten_is_counted_where_it_happened(line: Line, state: State, typed: Typed) -> None:
-    conflicts = Conflicts(state, "books", "gadget")
+    conflicts = Conflicts(state, "books", "gadget", "gadgets")
     conflicts.overwritten(conflicts.put("g1", 1, "f", "X1", [Contest("name", "n", "t", "o")], asks=False))
     assert "gadget.name in books was overwritten 1 time within seven days" in typed("conflicts", "list")
     assert conflicts.counts() == {("books", "gadget", "overwritten"): 1}

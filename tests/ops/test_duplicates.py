@@ -42,7 +42,7 @@ def state(line: Line) -> Iterator[State]:
 def number(state: State) -> int:
     """A candidate: gadget g1 may be X1 or X2 in books."""
     verdict = MATCHER.judge({"name": OURS}, THERE)
-    return Candidates(state, "books", "gadget").put("g1", 1, verdict, MATCHER, {"name": OURS}, THERE)
+    return Candidates(state, "books", "gadget", "gadgets").put("g1", 1, verdict, MATCHER, {"name": OURS}, THERE)
 
 
 class Typed:
@@ -96,7 +96,7 @@ def test_a_decision_sends_the_record_on_at_once(line: Line, state: State, number
         (left,) = line.until_letters(1)
         assert left.record_id == b"g2", "only the record that was decided goes on"
 
-    assert Candidates(state, "books", "gadget").decision_for(["g1"]) == {"g1": Decision("link", "X1")}
+    assert Candidates(state, "books", "gadget", "gadgets").decision_for(["g1"]) == {"g1": Decision("link", "X1")}
     assert "Nothing is in doubt" in typed("duplicates", "list")
     shown = typed("duplicates", "show", str(number))
     assert "Sales: link X1 (same thing)" in shown
@@ -105,19 +105,19 @@ def test_a_decision_sends_the_record_on_at_once(line: Line, state: State, number
 
 
 def test_a_decision_is_asked_for_and_checked(state: State, number: int, typed: Typed) -> None:
-    assert "be made anew in books. Go on?" in typed("duplicates", "create", str(number), status=1)
-    Crosswalk(state, "books", "gadget").link("g7", "X2", 1, {})
+    assert "be made anew in books/gadgets. Go on?" in typed("duplicates", "create", str(number), status=1)
+    Crosswalk(state, "books", "gadget", "gadgets").link("g7", "X2", 1, {})
     told = typed("duplicates", "link", str(number), "X2", "--yes", status=1)
-    assert "X2 in books is gadget g7 already" in told
+    assert "X2 in books/gadgets is gadget g7 already" in told
     assert "not one of those" in typed("duplicates", "link", str(number), "X9", status=1)
     assert "sorbus duplicates list" in typed("duplicates", "show", "999", status=1)
     assert "no system 'bookz'" in typed("duplicates", "list", "--system", "bookz", status=1)
-    Crosswalk(state, "books", "gadget").link("g1", "X1", 1, {})
+    Crosswalk(state, "books", "gadget", "gadgets").link("g1", "X1", 1, {})
     assert "is done" in typed("duplicates", "create", str(number), "--yes", status=1)
 
 
 def test_pairs_come_in_all_or_none_and_go_out_again(state: State, typed: Typed, tmp_path: Path, number: int) -> None:
-    crosswalk = Crosswalk(state, "books", "gadget")
+    crosswalk = Crosswalk(state, "books", "gadget", "gadgets")
     crosswalk.link("g0", "X0", 5, {"name": "n"})
     file = tmp_path / "pairs.csv"
     head = "system,data_type,id,external_id\n"
@@ -131,8 +131,8 @@ def test_pairs_come_in_all_or_none_and_go_out_again(state: State, typed: Typed, 
         4: "no system 'bookz'",
         5: "no data type 'widget'",
         6: "is in line 2 too",
-        7: "X0 in books is gadget g0 already",
-        8: "gadget g0 is linked to X0 in books already",
+        7: "X0 in books/gadgets is gadget g0 already",
+        8: "gadget g0 is linked to X0 in books/gadgets already",
     }.items():
         assert f"pairs.csv:{line_number}: " in told
         assert words in told
@@ -147,9 +147,9 @@ def test_pairs_come_in_all_or_none_and_go_out_again(state: State, typed: Typed, 
     assert Candidates(state).open() == [], "what is linked is in doubt no more"
     assert crosswalk.find(["g0"])["g0"].version == 5, "what was known is left alone"
     assert typed("crosswalk", "export").splitlines() == [
-        head.strip(),
-        "books,gadget,g0,X0",
-        "books,gadget,g1,X1",
+        f"{head.strip()},resource",
+        "books,gadget,g0,X0,gadgets",
+        "books,gadget,g1,X1,gadgets",
     ]
     out = tmp_path / "out.csv"
     assert "2 pairs" in typed("crosswalk", "export", "--system", "books", "-o", str(out))
@@ -159,13 +159,13 @@ def test_pairs_come_in_all_or_none_and_go_out_again(state: State, typed: Typed, 
 
 
 def test_the_crosswalk_says_what_it_knows_and_forgets_when_told(state: State, typed: Typed) -> None:
-    crosswalk = Crosswalk(state, "books", "gadget")
+    crosswalk = Crosswalk(state, "books", "gadget", "gadgets")
     crosswalk.link("g1", "X1", 5, {"name": "n"})
     shown = typed("crosswalk", "show", "books", "gadget", "g1")
     assert "is X1 there; version 5 has been delivered" in shown
     assert '"name": "n"' in shown
     assert "nothing is known" in typed("crosswalk", "show", "books", "gadget", "g3", status=1)
-    assert typed("crosswalk", "find", "--external", "X1") == "X1 in books is gadget g1\n"
+    assert typed("crosswalk", "find", "--external", "X1") == "X1 in books/gadgets is gadget g1\n"
     assert "no record is linked" in typed("crosswalk", "find", "--external", "X1", "--system", "crm", status=1)
     assert "Move it?" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", status=1)
     assert "g1 is X2 in books" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", "--yes")

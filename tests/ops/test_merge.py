@@ -63,7 +63,7 @@ def number(state: State, faulty: Faulty) -> int:
     ids = faulty.add_many([{"name": "Ada Lovelace"}, {"name": "Ada Lovelace", "city": "Oslo"}, {"name": "A Lovelace"}])
     there = [Candidate(id, OURS) for id in ids]
     verdict = MATCHER.judge(OURS, there)
-    return Candidates(state, "desk", "client").put("7", 1, verdict, MATCHER, OURS, there)
+    return Candidates(state, "desk", "client", "contacts").put("7", 1, verdict, MATCHER, OURS, there)
 
 
 @pytest.fixture
@@ -89,17 +89,17 @@ def test_the_application_merges_and_the_survivor_is_linked(
     (done,) = map(json.loads, typed(*words).splitlines())
     assert (done["external_id"], done["survivor"], done["way"], done["state"]) == ("2", "1", "merge", "done")
     assert {id: one["city"] for id, one in faulty.contacts().items()} == {"1": "Oslo", "3": None}
-    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", "1")}
+    assert Candidates(state, "desk", "client", "contacts").decision_for(["7"]) == {"7": Decision("link", "1")}
     assert "Sales: merge 1 (with 2: same)" in typed("show", str(number))
     assert "Nothing is left" in typed("merges")
 
 
 def test_a_survivor_that_gets_a_new_id_is_followed(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
     faulty.renumbers = True
-    crosswalk = Crosswalk(state, "desk", "client")
+    crosswalk = Crosswalk(state, "desk", "client", "contacts")
     typed("merge", str(number), "1", "--with", "2", "--with", "3", "--yes")
     (left,) = faulty.contacts()
-    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", left)}
+    assert Candidates(state, "desk", "client", "contacts").decision_for(["7"]) == {"7": Decision("link", left)}
     known = {
         one["external_id"]: one["survivor"] for one in map(json.loads, typed("merges", "--all", "--json").splitlines())
     }
@@ -124,7 +124,7 @@ def test_what_fails_stays_due_and_is_tried_again(state: State, faulty: Faulty, n
         faulty.script("POST", "/contacts/2/merge", "500")
     told = typed("merge", str(number), "1", "--with", "2", "--yes", status=1)
     assert "2 is still to be merged into 1 in desk" in told
-    assert Candidates(state, "desk", "client").decision_for(["7"]) == {"7": Decision("link", "1")}, (
+    assert Candidates(state, "desk", "client", "contacts").decision_for(["7"]) == {"7": Decision("link", "1")}, (
         "decided all the same"
     )
     faulty._scripted.clear()
@@ -162,14 +162,14 @@ def test_a_merge_that_is_taken_back_takes_nothing_away(
         monkeypatch.setenv(name, text)
     MergeDesk(load_map(office.folder / "map.yaml"), Settings(), state).carry_out([left])
     assert set(faulty.contacts()) == stay, "nor does who has read before what was due"
-    assert Candidates(state, "desk", "client").excluded("8", ["1", "2"]) == no_candidates
+    assert Candidates(state, "desk", "client", "contacts").excluded("8", ["1", "2"]) == no_candidates
 
 
 def test_what_another_decision_has_chosen_is_left_alone(
     state: State, faulty: Faulty, number: int, typed: Typed
 ) -> None:
     there = [Candidate(id, OURS) for id in ("1", "2")]
-    candidates = Candidates(state, "desk", "client")
+    candidates = Candidates(state, "desk", "client", "contacts")
     other = candidates.put("8", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
     faulty.script("DELETE", "/contacts/2", *["503"] * 20)
     typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)
@@ -187,7 +187,7 @@ def test_nothing_goes_while_the_question_is_open_again(state: State, faulty: Fau
     typed("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes", status=1)
     faulty._scripted.clear()
     there = [Candidate("1", OURS), Candidate("3", OURS)]
-    Candidates(state, "desk", "client").put("7", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
+    Candidates(state, "desk", "client", "contacts").put("7", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
     assert "2 is left alone until somebody has decided again" in typed("retry", str(number), status=1)
     assert set(faulty.contacts()) == {"1", "2", "3"}
 
@@ -211,10 +211,10 @@ def test_what_is_another_data_types_record_too_is_left_alone(
     words = ("merge", str(number), "1", "--with", "2", "--retire", "delete", "--yes")
     typed(*words, status=1)
     faulty._scripted.clear()
-    Crosswalk(state, "desk", "vendor").link("9", "2", 1, {})
+    Crosswalk(state, "desk", "vendor", "contacts").link("9", "2", 1, {})
     assert "2 is vendor 9 by now, and is left alone" in typed("retry", str(number), status=1)
     assert "2 in desk is vendor 9 too, and can't go" in typed(*words, status=1)
-    Crosswalk(state, "desk", "good").link("g", "3", 1, {})
+    Crosswalk(state, "desk", "good", "by_offset").link("g", "3", 1, {})
     typed("merge", str(number), "2", "--with", "3", "--retire", "delete", "--yes")
     assert set(faulty.contacts()) == {"1", "2"}, "what is a vendor may stay, and other resources' ids are others"
 
@@ -224,10 +224,10 @@ def test_another_data_types_record_follows_the_survivor(
     state: State, faulty: Faulty, number: int, typed: Typed
 ) -> None:
     faulty.renumbers = True
-    Crosswalk(state, "desk", "vendor").link("9", "1", 1, {})
+    Crosswalk(state, "desk", "vendor", "contacts").link("9", "1", 1, {})
     typed("merge", str(number), "1", "--with", "2", "--yes")
     (left,) = set(faulty.contacts()) - {"3"}
-    assert Crosswalk(state, "desk", "vendor").external_of(["9"]) == {"9": left}
+    assert Crosswalk(state, "desk", "vendor", "contacts").external_of(["9"]) == {"9": left}
 
 
 def test_what_is_gone_can_not_be_the_one_that_stays(faulty: Faulty, number: int, typed: Typed) -> None:
@@ -240,11 +240,11 @@ def test_what_is_gone_can_not_be_the_one_that_stays(faulty: Faulty, number: int,
 def test_what_belongs_to_another_record_or_was_not_shown_is_left_alone(
     state: State, faulty: Faulty, number: int, typed: Typed
 ) -> None:
-    Crosswalk(state, "desk", "client").link("9", "2", 1, {})
+    Crosswalk(state, "desk", "client", "contacts").link("9", "2", 1, {})
     assert "2 in desk is client 9 already" in typed("merge", str(number), "1", "--with", "2", "--yes", status=1)
     other = faulty.add(name="Somebody else")
     assert f"{other} is not one of those" in typed("merge", str(number), "1", "--with", other, "--yes", status=1)
     assert "both stay and go" in typed("merge", str(number), "1", "--with", "1", "--yes", status=1)
     assert "Go on?" in typed("merge", str(number), "1", "--with", "3", status=1)
     assert len(faulty.contacts()) == 4
-    assert Candidates(state, "desk", "client").open() != []
+    assert Candidates(state, "desk", "client", "contacts").open() != []

@@ -15,10 +15,10 @@ from tests.privacy.people import People, eventually
 
 MARKER = "Xanthippe"
 CANDIDATE = """
-insert into {schema}.duplicate_candidates (system, data_type, id, version, why, record, candidates, state)
-values ('shop', 'person', 'p1', 1, 'alike Xanthippe', '{{"name": "Xanthippe"}}',
+insert into {schema}.duplicate_candidates (system, data_type, resource, id, version, why, record, candidates, state)
+values ('shop', 'person', 'people', 'p1', 1, 'alike Xanthippe', '{{"name": "Xanthippe"}}',
     '[{{"external_id": "X9", "score": 80, "reasons": ["same name"], "fields": {{"name": "Xanthippe"}}}}]', 'open'),
-    ('shop', 'person', 'p2', 1, 'alike', '{{"name": "Other"}}',
+    ('shop', 'person', 'people', 'p2', 1, 'alike', '{{"name": "Other"}}',
     '[{{"external_id": "X1", "score": 80, "reasons": ["Xanthippe"], "fields": {{"name": "Xanthippe"}}}}]', 'open')
 """
 WAITING = """
@@ -54,7 +54,7 @@ def state(people: People) -> Iterator[State]:
 def test_after_it_nothing_of_the_record_is_left(people: People, state: State) -> None:
     people.execute("crm", "insert into people values ('p1', 'Xanthippe', 'xanthippe@x.org', 'k', null, 'active')")
     people.execute("crm", "insert into people values ('p2', 'Other', 'other@x.org', 'k', null, 'active')")
-    crosswalk = Crosswalk(state, "shop", "person")
+    crosswalk = Crosswalk(state, "shop", "person", "people")
     crosswalk.link("p1", "X1", 1, {"name": "Xanthippe"})
     for script in (CANDIDATE, WAITING):
         people.execute("state", script.format(schema=state.schema))

@@ -106,9 +106,9 @@ def test_a_field_that_the_writer_did_not_know_is_filled_too(house: House) -> Non
 
 def test_references_of_a_batch_are_one_question_and_become_the_applications_own_ids(house: House, state: State) -> None:
     rows = [("name", "contacts.name", ""), ("city", "contacts.city", 'value | id_in("place")')]
-    consumer = house.opened(house.flow(rows=rows, on_duplicate="create"))
+    consumer = house.opened(replace(house.flow(rows=rows, on_duplicate="create"), resources={"place": ("places",)}))
     assert isinstance(consumer, HttpConsumer)
-    places = Crosswalk(state, "desk", "place")
+    places = Crosswalk(state, "desk", "place", "places")
     places.link("k", "place-1", 1, None)
     places.intend("l", 1)
     done = house.deliver(
@@ -119,8 +119,8 @@ def test_references_of_a_batch_are_one_question_and_become_the_applications_own_
         event("33", 1, contact("Of an unknown one", city="m")),
     )
     assert {place: str(error) for place, error in done.refused.items()} == {
-        21: "place l is being made in desk",
-        22: "place m isn't in desk yet",
+        21: "place l is being made in desk/places",
+        22: "place m isn't in desk/places yet",
     }
     assert {one["city"] for one in house.faulty.contacts().values()} == {"place-1", None}
 

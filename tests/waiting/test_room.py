@@ -29,7 +29,7 @@ def room_of(state: State, flow: str = "invoice-to-books") -> Room:
 
 
 def test_a_record_goes_on_when_the_one_that_it_needs_is_linked_and_comes_back_as_it_was(state: State) -> None:
-    room, customers = room_of(state), Crosswalk(state, "books", "customer")
+    room, customers = room_of(state), Crosswalk(state, "books", "customer", "customers")
     room.put([needs("17", 5), needs("18", 5, "4712"), Held(event("19", 2, None), "reference", [], "x")], limit=60)
     assert [due.event.key for due in room.take(10)] == [b"19"], "nothing is missing for it"
     customers.intend("4711", 1)

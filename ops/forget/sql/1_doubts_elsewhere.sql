@@ -13,8 +13,8 @@ set candidates = (
     from json_array_elements(c.candidates) each
 )
 from crosswalk w
-where w.data_type = %(data_type)s and w.id = %(id)s and w.system = c.system and w.data_type = c.data_type
-    and c.id <> w.id
+where w.data_type = %(data_type)s and w.id = %(id)s and w.system = c.system and w.resource = c.resource
+    and (c.data_type, c.id) <> (w.data_type, w.id)
     and exists (
         select from json_array_elements(c.candidates) each
         where each ->> 'external_id' = w.external_id

@@ -1,14 +1,14 @@
 insert into conflict as old (
-    system, data_type, id, flow, external_id, field, version, sent, theirs, ours, state, decided_at, decided_by
+    system, data_type, resource, id, flow, external_id, field, version, sent, theirs, ours, state, decided_at, decided_by
 )
 select
-    %(system)s, %(data_type)s, %(id)s, %(flow)s, %(external_id)s, field, %(version)s, sent::json, theirs::json,
+    %(system)s, %(data_type)s, %(resource)s, %(id)s, %(flow)s, %(external_id)s, field, %(version)s, sent::json, theirs::json,
     ours::json, %(state)s, case when %(state)s = 'overwrite' then now() end,
     case when %(state)s = 'overwrite' then 'sorbus' end
 from unnest(%(fields)s::text[], %(sent)s::text[], %(theirs)s::text[], %(ours)s::text[]) as each (
     field, sent, theirs, ours
 )
-on conflict (system, data_type, id, field) where state in ('open', 'overwrite', 'keep') do update set
+on conflict (system, data_type, resource, id, field) where state in ('open', 'overwrite', 'keep') do update set
     flow = excluded.flow,
     external_id = excluded.external_id,
     version = excluded.version,

@@ -1,6 +1,9 @@
-insert into crosswalk as old (system, data_type, id, state, version, key, intended_at, sent)
-values (%(system)s, %(data_type)s, %(id)s, 'intended', %(version)s, gen_random_uuid()::text, now(), %(sent)s::json)
-on conflict (system, data_type, id) do update set
+insert into crosswalk as old (system, data_type, resource, id, state, version, key, intended_at, sent)
+values (
+    %(system)s, %(data_type)s, %(resource)s, %(id)s, 'intended', %(version)s, gen_random_uuid()::text, now(),
+    %(sent)s::json
+)
+on conflict (system, data_type, resource, id) do update set
     state = 'intended',
     version = excluded.version,
     key = case when old.state = 'intended' then old.key else excluded.key end,

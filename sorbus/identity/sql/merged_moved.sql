@@ -6,9 +6,9 @@ followed as (
     update duplicate_merged set survivor = %(now)s where candidate = %(number)s and survivor = %(was)s
 )
 insert into duplicate_merged (
-    system, data_type, external_id, survivor, id, candidate, way, state, who, done_at, done_by
+    system, data_type, resource, external_id, survivor, id, candidate, way, state, who, done_at, done_by
 )
-select system, data_type, %(was)s, %(now)s, id, number, 'merge', 'done', %(who)s, now(), 'sorbus'
+select system, data_type, resource, %(was)s, %(now)s, id, number, 'merge', 'done', %(who)s, now(), 'sorbus'
 from duplicate_candidates
 where number = %(number)s
 on conflict do nothing

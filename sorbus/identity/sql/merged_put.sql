@@ -1,8 +1,8 @@
-insert into duplicate_merged (system, data_type, external_id, survivor, id, candidate, way, state, who)
-select system, data_type, other, external_id, id, number, %(way)s, 'due', %(who)s
+insert into duplicate_merged (system, data_type, resource, external_id, survivor, id, candidate, way, state, who)
+select system, data_type, resource, other, external_id, id, number, %(way)s, 'due', %(who)s
 from duplicate_candidates, unnest(%(others)s::text[]) as other
 where number = %(number)s
-on conflict (system, data_type, external_id) do update set
+on conflict (system, data_type, resource, external_id) do update set
     survivor = excluded.survivor,
     id = excluded.id,
     candidate = excluded.candidate,

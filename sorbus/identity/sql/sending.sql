@@ -1,2 +1,2 @@
 update crosswalk set sending = %(sending)s::json
-where system = %(system)s and data_type = %(data_type)s and id = %(id)s and state = 'linked'
+where system = %(system)s and data_type = %(data_type)s and resource = %(resource)s and id = %(id)s and state = 'linked'

@@ -1,2 +1,2 @@
 delete from crosswalk
-where system = %(system)s and data_type = %(data_type)s and id = %(id)s and state = 'intended'
+where system = %(system)s and data_type = %(data_type)s and resource = %(resource)s and id = %(id)s and state = 'intended'

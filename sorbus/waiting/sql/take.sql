@@ -13,7 +13,9 @@ with due as (
                     where not exists (
                         select from crosswalk c
                          where (c.system, c.data_type, c.id, c.state)
-                               = (w.system, need ->> 0, need ->> 1, 'linked'))))
+                               = (w.system, need ->> 0, need ->> 1, 'linked')
+                           -- those from before links were of a resource name none
+                           and c.resource = coalesce(need ->> 2, c.resource))))
      order by w.since
      limit %(most)s
        for update skip locked

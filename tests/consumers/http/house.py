@@ -74,7 +74,7 @@ class House:
 
     def __init__(self, faulty: Faulty, state: State, folder: Path, system: str) -> None:
         self.faulty, self.state, self._folder, self.system = faulty, state, folder, system
-        self.crosswalk = Crosswalk(state, system, "contact")
+        self._into("contacts")
         self._open: list[HttpConsumer] = []
 
     def flow(
@@ -90,6 +90,7 @@ class House:
         **description: object,
     ) -> BoundFlow:
         """A flow of contacts; `description` changes the application's."""
+        self._into(resource)
         api = self.faulty.describe(self._folder, **description)
         connection = HttpConnection.model_validate(
             {"api": api, "base_url": self.faulty.base_url, "api_key": self.faulty.api_key}
@@ -136,6 +137,10 @@ class House:
             except Unfinished as error:
                 last = error
         raise AssertionError(f"not finished after {calls} calls: {last}")
+
+    def _into(self, resource: str) -> None:
+        self.resource = resource
+        self.crosswalk = Crosswalk(self.state, self.system, "contact", resource)
 
     def link(self, id: str) -> Link | None:
         return self.crosswalk.find([id]).get(id)

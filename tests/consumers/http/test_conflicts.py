@@ -8,7 +8,7 @@ from tests.consumers.http.house import House, contact, event
 
 
 def conflicts(house: House, *states: ConflictState) -> list[Conflict]:
-    return Conflicts(house.state, house.system, "contact").page(states or ALL)
+    return Conflicts(house.state, house.system, "contact", house.resource).page(states or ALL)
 
 
 def city(house: House) -> object:
@@ -40,7 +40,9 @@ def test_the_owner_wins_and_both_values_are_noted(house: House) -> None:
     (found,) = conflicts(house)
     assert (found.field, found.sent, found.theirs, found.ours) == ("city", "Kyoto", "Lima", "Oslo")
     assert (found.state, found.id, found.external_id, found.version) == ("overwritten", "c1", house.linked("c1"), 2)
-    assert Conflicts(house.state, house.system, "contact").places() == [(house.system, "contact", "city", 1)]
+    assert Conflicts(house.state, house.system, "contact", house.resource).places() == [
+        (house.system, "contact", "city", 1)
+    ]
 
 
 def test_what_the_owner_changed_alone_is_no_conflict(house: House) -> None:

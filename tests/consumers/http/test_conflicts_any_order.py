@@ -61,7 +61,7 @@ def test_what_people_wrote_goes_only_when_a_person_says_so(
     house: House, monkeypatch: pytest.MonkeyPatch, examples: int
 ) -> None:
     monkeypatch.setattr(decide, "_GRACE", timedelta(0))  # what is cut off here is never under way any more
-    conflicts = Conflicts(house.state, house.system, "contact")
+    conflicts = Conflicts(house.state, house.system, "contact", house.resource)
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(STEPS)

@@ -109,7 +109,7 @@ def test_a_new_one_that_a_person_wanted_is_not_made_twice_either(house: House) -
     twins = {"email": "ada@example.test"}
     house.faulty.add_many([{"name": "Ada", **twins}, {"name": "A.", **twins}])
     consumer = consumer_of(house, "match")
-    candidates = Candidates(house.state, house.system, "contact")
+    candidates = Candidates(house.state, house.system, "contact", house.resource)
     for fault, id, name in (("reset-after", "c1", "Ada Byron"), ("reset", "c2", "Ada King")):
         assert house.deliver(consumer, event(id, 1, contact(name, **twins))).reasons == {0: "duplicate"}
         (asked,) = candidates.open()

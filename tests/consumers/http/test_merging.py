@@ -16,11 +16,11 @@ ADA = {"name": "Ada", "email": "ada@example.test"}
 
 
 def asked(house: House) -> list[str]:
-    return [one.id for one in Candidates(house.state, house.system, "contact").open()]
+    return [one.id for one in Candidates(house.state, house.system, "contact", house.resource).open()]
 
 
 def number(house: House) -> int:
-    (one,) = Candidates(house.state, house.system, "contact").open()
+    (one,) = Candidates(house.state, house.system, "contact", house.resource).open()
     return one.number
 
 
@@ -28,7 +28,7 @@ def test_a_pair_that_is_kept_apart_is_not_asked_about_again(house: House) -> Non
     house.faulty.add_many([{**ADA, "name": "Another Ada"}, {**ADA, "name": "A."}])
     consumer = house.opened()
     house.deliver(consumer, event("c1", 1, contact("Ada")))
-    candidates = Candidates(house.state, house.system, "contact")
+    candidates = Candidates(house.state, house.system, "contact", house.resource)
     candidates.decide(number(house), Decision("create", None), who="Sales", reason="")
     house.deliver(consumer, event("c1", 1, contact("Ada")))
     assert house.linked("c1") == "3"
@@ -45,11 +45,11 @@ def test_a_record_merged_into_another_is_no_candidate_for_anybody(house: House) 
     house.faulty.add_many([ADA, {**ADA, "name": "A."}])
     consumer = house.opened()
     house.deliver(consumer, event("c1", 1, contact("Ada")))
-    candidates = Candidates(house.state, house.system, "contact")
+    candidates = Candidates(house.state, house.system, "contact", house.resource)
     candidates.merge(number(house), "1", ["2"], "person", who="Sales", reason="same")
     assert house.deliver(consumer, event("c1", 1, contact("Ada"))).refused == {}
     assert house.linked("c1") == "1"
-    (task,) = MergedRecords(house.state, house.system, "contact").due()
+    (task,) = MergedRecords(house.state, house.system, "contact", house.resource).due()
     assert (task.external_id, task.survivor) == ("2", "1")
     assert task.task.startswith("merge 2 into 1 in")
     house.crosswalk.unlink("c1")

@@ -50,14 +50,14 @@ def number(state: State) -> int:
     """Customer 7 may be X1 or X2 in accounting."""
     there = [Candidate(id, {**OURS, "name": f"A Lovelace {id}"}) for id in ("X1", "X2")]
     verdict = MATCHER.judge(OURS, there)
-    return Candidates(state, "accounting", "customer").put("7", 1, verdict, MATCHER, OURS, there)
+    return Candidates(state, "accounting", "customer", "debtors").put("7", 1, verdict, MATCHER, OURS, there)
 
 
 @pytest.fixture
 def conflict(state: State) -> int:
     """Somebody changed the name of customer 7 in accounting."""
     found = [Contest("name", "Ada", EVIL, "Ada Lovelace")]
-    conflicts = Conflicts(state, "accounting", "customer")
+    conflicts = Conflicts(state, "accounting", "customer", "debtors")
     return conflicts.put("7", 1, "customer-to-accounting", "X1", found, asks=True)[0]
 
 
@@ -88,7 +88,7 @@ def test_what_a_person_says_is_written_down(
     answer = visitor.post(f"/duplicates/{number}", sent)
     assert (answer.status_code, answer.headers["location"]) == (303, "/duplicates")
     assert "with its next change" in visitor.get("/duplicates").text
-    assert Candidates(state, "accounting", "customer").decision_for(["7"]) == {"7": decided}
+    assert Candidates(state, "accounting", "customer", "debtors").decision_for(["7"]) == {"7": decided}
     assert "asked her" in visitor.get(f"/duplicates/{number}").text
 
 
@@ -169,8 +169,8 @@ def test_pages_of_decisions_are_accessible_with_much_on_them(
     Candidates(state).merge(number, "X1", ["X2"], "person", who="Sales", reason="the same")
     there = [Candidate(id, {**OURS, "name": f"A Lovelace {id}"}) for id in ("X5", "X6")]
     verdict = MATCHER.judge(OURS, there)
-    second = Candidates(state, "accounting", "customer").put("8", 1, verdict, MATCHER, OURS, there)
-    conflicts = Conflicts(state, "accounting", "customer")
+    second = Candidates(state, "accounting", "customer", "debtors").put("8", 1, verdict, MATCHER, OURS, there)
+    conflicts = Conflicts(state, "accounting", "customer", "debtors")
     over = [Contest("name", "a", "b", "c")]
     conflicts.overwritten(conflicts.put("9", 1, "customer-to-accounting", "X9", over, asks=False))
     paths = ["/duplicates", f"/duplicates/{number}", f"/duplicates/{second}", "/duplicates/merges", "/conflicts"]
