@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg import sql
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.embedded.shared import join, own
 from sorbus.state import State, migrate
+from tests import postgres_version
 from tests.api.faulty import Faulty, serving
 
 _FOLDER = "SORBUS_TEST_STACK"
@@ -41,9 +43,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Addresses:
-    """A real Kafka, registry and PostgreSQL, shared by the whole run: use `unique` names in it."""
-    return join(Path(os.environ[_FOLDER]))
+def stack() -> Iterator[Addresses]:
+    """A real Kafka, registry and PostgreSQL, shared by the whole run: use `unique` names in it.
+
+    With SORBUS_TEST_POSTGRES the PostgreSQL is another one, of the version that it names.
+    """
+    shared = join(Path(os.environ[_FOLDER]))
+    if not os.environ.get(postgres_version.NAME):
+        yield shared
+        return
+    with postgres_version.serving() as database:
+        yield replace(shared, database=database)
+
+
+@pytest.fixture(scope="session")
+def server_version(stack: Addresses) -> int:
+    """The major version of the stack's PostgreSQL, for tests of what only newer servers have."""
+    with psycopg.connect(stack.database) as connection:
+        return connection.info.server_version // 10_000
 
 
 @pytest.fixture

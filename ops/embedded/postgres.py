@@ -106,8 +106,9 @@ class Postgres:
 
     def _create(self, prefix: list[str]) -> None:
         initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"]
-        # The builtin provider sorts and folds the same on every machine, whatever locales it has.
-        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
+        # The builtin provider sorts and folds the same on every machine, whatever locales it has; 17 brought it.
+        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
+        locale = [*builtin, "--locale=C", "--no-instructions"]
         done = subprocess.run(
             [*prefix, *initdb, *locale, *self._initdb_options],
             capture_output=True,
@@ -118,6 +119,12 @@ class Postgres:
         )
         if done.returncode:
             raise StackError(f"PostgreSQL could not create its cluster in {self._data}:\n{done.stdout}{done.stderr}")
+
+    def _major(self) -> int:
+        """The programs' major version: 18 of `postgres (PostgreSQL) 18.6`."""
+        asked = [str(self._programs / "postgres"), "--version"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+        return int(told.split()[2].partition(".")[0]) if len(told.split()) > 2 else 18
 
     def _other_user(self) -> list[str]:
         """As root: hand the data folder to another user, and say how to run a command as that user."""

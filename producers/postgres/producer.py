@@ -266,7 +266,12 @@ class PostgresProducer:
     def _begin_anew(self, side: Session, state: State | None) -> None:
         server = self._server
         assert server is not None
-        drop_slot(side, self._name)
+        ending = None
+        if self._replication is not None:
+            ending = self._replication.info.backend_pid if not self._replication.closed else None
+            self._replication.close()
+            self._replication = self._stream = None
+        drop_slot(side, self._name, ending)
 
         def begin(snapshot: Snapshot) -> State:
             point = snapshot.consistent_point

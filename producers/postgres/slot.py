@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
 from sorbus.producers.postgres.state import State
 
 _SLOT = (files("sorbus.producers.postgres") / "slot.sql").read_text()
+
+_LEAVES = 10.0
+"""Seconds that a server process may take to leave the slot after its connection was closed."""
 
 
 class Slot(NamedTuple):
@@ -95,12 +99,15 @@ def connect_replication(connection: PostgresConnection, name: str) -> Connection
         return psycopg.connect(full_dsn(connection, name, replication="database"), autocommit=True)
 
 
-def drop_slot(connection: Connection, name: str) -> None:
+def drop_slot(connection: Connection, name: str, ending: int | None = None) -> None:
     """Drops the slot if it is there and nobody streams from it; TransientError while somebody does.
 
-    LostPosition for a slot that somebody else made: it is theirs to drop.
+    `ending`: a server process of ours that is about to leave it, and is waited for. LostPosition for a slot that somebody else made: it is theirs to drop.
     """
-    slot = read_slot(connection, name)
+    slot, deadline = read_slot(connection, name), time.monotonic() + _LEAVES
+    while slot is not None and ending is not None and slot.active_pid == ending and time.monotonic() < deadline:
+        time.sleep(0.05)
+        slot = read_slot(connection, name)
     if slot is None:
         return
     if slot.foreign:

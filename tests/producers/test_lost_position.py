@@ -133,8 +133,10 @@ WITHOUT = {
     [pytest.param(*case, id=id, marks=() if "the" in id else pytest.mark.slow) for id, case in WITHOUT.items()],
 )
 def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_copied_again(
-    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, statement: str, words: str
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, server_version: int, statement: str, words: str
 ) -> None:
+    if "where" in statement and server_version < 15:
+        pytest.skip("PostgreSQL 15 brought row filters")
     monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
     shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
     tape = shop.tape("item")
