@@ -102,7 +102,8 @@ def connect_replication(connection: PostgresConnection, name: str) -> Connection
 def drop_slot(connection: Connection, name: str, ending: int | None = None) -> None:
     """Drops the slot if it is there and nobody streams from it; TransientError while somebody does.
 
-    `ending`: a server process of ours that is about to leave it, and is waited for. LostPosition for a slot that somebody else made: it is theirs to drop.
+    `ending`: a server process of ours that is about to leave it, and is waited for. LostPosition for a slot that
+    somebody else made: it is theirs to drop.
     """
     slot, deadline = read_slot(connection, name), time.monotonic() + _LEAVES
     while slot is not None and ending is not None and slot.active_pid == ending and time.monotonic() < deadline:
