@@ -129,6 +129,7 @@ class PostgresProducer:
                     state, slot = self._after_loss(state, lost), None
                 else:
                     state = self._copying_lapsed(side, self._with_new_meaning(state))
+                    state = replace(state, confirmed=slot.confirmed if slot is not None else 0)
         if state is None or slot is None:
             self._begin_anew(side, state)
             return
