@@ -195,6 +195,8 @@ class Compiler:
 
     def _concat(self, node: nodes.Concat) -> Part:
         parts = tuple(self.compile(item) for item in node.nodes)
+        if any(part.written and isinstance(part.constant, list) for part in parts):
+            raise RuleError("~ joins single values, not a list", cure="write `| join` behind the list")
         runs = [part.run for part in parts]
         return Part(
             lambda value, record: bounded("".join([as_text(run(value, record)) for run in runs])),

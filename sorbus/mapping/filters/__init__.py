@@ -12,6 +12,7 @@ from sorbus.mapping.filters import (
     choice,
     code,
     contact,
+    house_number,
     moment,
     money,
     number,
@@ -31,6 +32,6 @@ for _entry in entry_points(group="sorbus.filters"):
         raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; mend or uninstall it") from error
 
 __all__ = [
-    "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "moment", "money", "number", "person",
-    "phone", "reference", "rule_filter", "text", "written_date",
+    "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "house_number", "moment", "money", "number",
+    "person", "phone", "reference", "rule_filter", "text", "written_date",
 ]  # fmt: skip

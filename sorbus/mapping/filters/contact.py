@@ -45,7 +45,7 @@ def url(value: str, scheme: str = "https") -> str:
     written = value.strip()
     try:
         parts = urlsplit(written if "://" in written else f"{scheme}://{written}")
-        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+        port, host = parts.port, _host(parts.hostname or "")
     except (ValueError, UnicodeError) as error:
         raise ValueError(f"{shown(value)} is no web address: {error}") from error
     if parts.scheme not in ("http", "https") or "." not in host or any(c.isspace() for c in written):
@@ -84,6 +84,18 @@ def tax_number(value: str, country: str = "") -> str:
     except ValidationError as error:
         raise ValueError(f"{shown(value)} is no tax number of {where}: {error}") from None
     return number if number.startswith(prefix) else prefix + number
+
+
+def _host(name: str) -> str:
+    """A host's name in ASCII, by IDNA 2008 (RFC 5891): straße.de and strasse.de are two domains. ValueError."""
+    if name.isascii():
+        return name
+    import idna
+
+    try:
+        return idna.encode(name, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise ValueError(str(error)) from None
 
 
 @lru_cache(maxsize=_MANY)

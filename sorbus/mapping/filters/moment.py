@@ -35,6 +35,9 @@ def _check_format(format: str) -> None:
         raise ValueError(f"{shown(format)} is no way to write a date ({error})") from error
     if not any(year in format for year in ("%Y", "%y", "%G", "%c", "%x")):
         raise ValueError(f"{shown(format)} has no year (%Y)")
+    if "%Z" in format:
+        # strptime reads the name and forgets it: the time would pass for one of another zone.
+        raise ValueError(f"{shown(format)} has a zone's name (%Z), which is not read; write any_datetime instead")
 
 
 @lru_cache(maxsize=4096)

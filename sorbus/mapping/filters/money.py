@@ -12,6 +12,7 @@ from typing import Annotated
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.code import currency as currency_code
+from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.number import as_decimal
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.kinds import EXACT, NUMBER, TEXT
@@ -23,9 +24,14 @@ _FOUR = frozenset({"CLF", "UYW"})
 _MINOR_UNITS = {**dict.fromkeys(_NONE | _NONE_IN_FRANCS, 0), **dict.fromkeys(_THREE, 3), **dict.fromkeys(_FOUR, 4)}
 """ISO 4217, list one: those that have not two."""
 _EXACT = Context(prec=60, traps=[Inexact])
+_LONGEST = 100
 _CODE = re.compile(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])")
-_SPACES = "\u00a0\u202f\u2009 "
-_NEGATIVE = re.compile(r"^\((.*)\)$|^(.*)-$")
+_MONEY = re.compile(
+    r"(?P<open>\()?(?P<sign>[+-])? ?(?P<before>[^\d\s+().,-][^\d+()-]{0,19}?)? ?(?P<inner>[+-])? ?"
+    r"(?P<number>(?:(?:^|(?<=[(+-]))[.,])?\d(?:[\d.,' ]*\d)?)(?P<whole>[.,](?:--?|\u2014)?|\.?/-)? ?"
+    r"(?P<after>[^\d\s+().,-][^\d+()-]{0,19}?)? ?(?P<behind>-)?(?P<close>\))?"
+)
+"""Sign, currency, sign, digits and marks, a dash for no cents (5,- and 500/-), currency, sign; or all in brackets."""
 
 
 def _check_locale(name: str) -> None:
@@ -50,29 +56,34 @@ Code = Annotated[str, _check_currency]
 def money(value: object, locale: LocaleName = "en_US") -> Decimal:
     """An amount as people of a locale write it, exactly, its currency left out: `"1.234,50 €" | money("de_DE")`.
 
-    (1,234.50) and 1,234.50- are negative. Marks in wrong places are refused, so that 1.234 is never taken for 1,234.
+    (1,234.50) and 1,234.50- are negative; 5,- and 500/- have no cents. Marks in wrong places are refused, so that 1.234
+    is never taken for 1,234, and so is anything beside the amount that is no currency.
     """
     if not isinstance(value, str):
         return as_decimal(value)
     from babel.numbers import NumberFormatError, parse_decimal
 
-    written = _amount_of(value, locale)
-    is_negative = False
-    if found := _NEGATIVE.match(written):
-        written, is_negative = (found[1] or found[2] or "").strip(), True
-    written = written.replace("\u2212", "-").replace("- ", "-")
+    found = _MONEY.fullmatch(" ".join(plain(value).replace("\u2019", "'").split())) if len(value) <= _LONGEST else None
+    if found is None or bool(found["open"]) != bool(found["close"]):
+        raise ValueError(f"{shown(value)} is no amount as {locale} writes it")
+    for written in (found["before"], found["after"]):
+        _check_symbols(written or "", locale, value)
+    signs = [sign for sign in (found["open"], found["sign"], found["inner"], found["behind"]) if sign]
+    if len(signs) > 1:
+        raise ValueError(f"{shown(value)} has more than one sign")
+    number = found["number"].strip()
     group = _group(locale)
     if group.isspace():
-        written = "".join(group if letter in _SPACES else letter for letter in written)
+        if "." in number and not re.fullmatch(r"\d+\.\d{1,2}", number):
+            raise ValueError(f"{shown(value)} is no amount as {locale} writes it: its full stop may group or divide")
+        number = number.replace(" ", group)
     elif group in "'\u2019":
-        written = written.replace("'", group)
+        number = number.replace("'", group)
     try:
-        number = parse_decimal(written, locale=locale.replace("-", "_"), strict=True)
+        amount = parse_decimal(number, locale=locale.replace("-", "_"), strict=True)
     except (NumberFormatError, ValueError):
         raise ValueError(f"{shown(value)} is no amount as {locale} writes it") from None
-    if not number.is_finite():
-        raise ValueError(f"{shown(value)} is no amount")
-    return -number if is_negative else number
+    return -amount if signs and signs[0] in "(-" else amount
 
 
 @rule_filter(takes=TEXT, gives="string")
@@ -82,11 +93,11 @@ def money_currency(value: str, default: Code = "") -> str:
 
     A symbol that several currencies have ($, ¥, kr) needs `default` to say which one is meant.
     """
-    if code := _CODE.search(value.strip()):
+    text = plain(value)
+    if code := _CODE.search(text.strip()):
         return currency_code(code[0])
-    symbols = [symbol for symbol in _symbols() if symbol in value]
-    if symbols:
-        codes = _symbols()[max(symbols, key=len)]
+    if found := _symbol().search(text):
+        codes = _symbols()[found[0]]
         if len(codes) == 1:
             return next(iter(codes))
         if default in codes:
@@ -146,13 +157,16 @@ def _decimals(number: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def _amount_of(value: str, locale: str) -> str:
-    """What is left when a code or symbol of a currency is taken away."""
-    written = _CODE.sub("", value.strip(), count=1).strip(_SPACES)
-    for symbol in _symbols_in(locale):
-        if symbol in written:
-            return written.replace(symbol, "", 1).strip(_SPACES)
-    return written
+def _check_symbols(written: str, locale: str, value: str) -> None:
+    """What stands beside an amount must be one currency, by code, symbol or name, or by two of them (USD $)."""
+    words = written.split()
+    if written.strip() in _symbols_in(locale) or all(word in _symbols_in(locale) for word in words):
+        return
+    for word in words:
+        try:
+            word in _symbols_in(locale) or currency_code(word)
+        except ValueError:
+            raise ValueError(f"{shown(value)} has {shown(word)} beside the amount, which is no currency") from None
 
 
 @cache
@@ -178,6 +192,20 @@ def _currency_pattern(locale: str, places: int) -> str:
 
     pattern = Locale.parse(locale).currency_formats["standard"].pattern
     return re.sub(r"0(\.0+)?", "0" + ("." + "0" * places if places else ""), pattern)
+
+
+@cache
+def _symbol() -> re.Pattern[str]:
+    """Any symbol, the longest first; one of letters only where no letter stands beside it."""
+    written = sorted(_symbols(), key=len, reverse=True)
+    return re.compile(
+        "|".join(
+            (r"(?<![^\W\d_])" if symbol[0].isalpha() else "")
+            + re.escape(symbol)
+            + (r"(?![^\W\d_])" if symbol[-1].isalpha() else "")
+            for symbol in written
+        )
+    )
 
 
 @cache
@@ -211,7 +239,11 @@ _WRITTEN = [
         ("TRY", "₺"),
     ),
     *(("VND", "₫"), ("THB", "฿"), ("PHP", "₱"), ("NGN", "₦"), ("GEL", "₾"), ("KZT", "₸"), ("CRC", "₡"), ("PYG", "₲")),
-    ("CHF", "Fr."),
-    ("DKK", "kr."),
+    *(("CHF", written) for written in ("Fr.", "SFr.", "sFr.", "Fr", "SFr", "sFr")),
+    *((code, written) for code in ("INR", "PKR", "LKR", "NPR", "MUR", "SCR") for written in ("Rs.", "Rs", "₨")),
+    *((code, "kr.") for code in ("DKK", "SEK", "NOK", "ISK")),
+    *(("TRY", "TL"), ("MYR", "RM"), ("IDR", "Rp"), ("KES", "KSh"), ("PEN", "S/"), ("PEN", "S/."), ("ZAR", "R")),
+    *(("RUB", "руб."), ("RUB", "руб"), ("UAH", "грн"), ("UAH", "грн."), ("BGN", "лв."), ("PLN", "zl"), ("CZK", "Kc")),
+    *(("AED", "Dhs"), ("AED", "Dh"), ("SAR", "SR"), ("ILS", "NIS"), ("EUR", "Euro"), ("EUR", "euros"), ("GBP", "GB£")),
 ]
-"""CLDR's symbols, narrow ones included."""
+"""CLDR's symbols, narrow ones included, and what people type in their place."""

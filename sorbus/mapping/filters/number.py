@@ -9,6 +9,7 @@ from functools import cache
 from typing import Annotated
 
 from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT
 
@@ -36,7 +37,17 @@ Mode = Annotated[str, _check_mode]
 
 @rule_filter(takes=NUMBER | TEXT, gives="decimal", weight="middling")
 def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
-    """A number, exactly: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`."""
+    """A number, exactly: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`.
+
+    A number that is not grouped as numbers are (12.50 or 0.123 with `group="."`) is refused. A minus behind the number
+    counts, as ledgers print it: 1.234,50-.
+    """
+    if group == point:
+        if point != ".":
+            raise ValueError(
+                f"the decimal mark and the grouping mark are both {shown(point)}: say which other one is used"
+            )
+        point = ","
     if isinstance(value, str) and (point, group) != (".", ""):
         if len(value) <= _LONGEST and group and _in_thousands(point, group)(value):
             return Decimal(value.replace(group, "").replace(point, "."))
@@ -46,9 +57,15 @@ def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
 
 @rule_filter(takes=NUMBER | TEXT, gives="long", weight="middling")
 def integer(value: object, group: str = "") -> int:
-    """A whole number; one with a fraction is refused: `value | integer`, `value | round | integer`."""
-    if isinstance(value, str) and group:
-        value = _plain(value, ".", group)
+    """A whole number; one with a fraction is refused: `value | integer`, `value | round | integer`.
+
+    So is 1.23E+11, which is what spreadsheets leave of a long number: the digits that it lost can't be known.
+    """
+    if isinstance(value, str):
+        if group:
+            value = _plain(value, "," if group == "." else ".", group)
+        if "e" in value.lower() and as_decimal(value).as_tuple().exponent > 0:  # type: ignore[operator]
+            raise ValueError(f"{shown(value)} is shortened, as spreadsheets do; export the column as text")
     if isinstance(value, int):
         return value
     number = as_decimal(value)
@@ -92,6 +109,8 @@ def as_decimal(value: object) -> Decimal:
         number = Decimal(repr(value))
     elif isinstance(value, str):
         written = value.strip()
+        if not _WRITTEN.fullmatch(written[: _LONGEST + 1]):
+            written = _tidy(written)
         if len(written) > _LONGEST or not _WRITTEN.fullmatch(written):
             raise ValueError(
                 f"{shown(value)} is no plain number; "
@@ -109,17 +128,40 @@ def as_decimal(value: object) -> Decimal:
 def _in_thousands(point: str, group: str) -> Callable[[str], object]:
     """Whether a number is written as most are: digits in groups of three, then the point."""
     mark = re.escape(group)
-    return re.compile(rf"[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})*(?:{re.escape(point)}[0-9]+)?").fullmatch
+    return re.compile(rf"[+-]?(?:[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|[0-9]+)(?:{re.escape(point)}[0-9]+)?").fullmatch
 
 
 def _plain(value: str, point: str, group: str) -> str:
-    written = value.strip()
+    """A punctuated number without its groups, its decimal mark a full stop; ValueError for one punctuated otherwise.
+
+    Groups have three digits in every convention but the Indian one, whose last has three and whose others have two
+    (CLDR), and no grouped number begins with a zero.
+    """
+    written = _tidy(value.strip())
+    point, group = plain(point), plain(group)
+    if group in ("'", "\u2019"):
+        written, group = written.replace("\u2019", "'"), "'"
     if group:
         whole, dot, fraction = written.partition(point)
-        blocks = whole.lstrip("+-").split(group)
-        if len(blocks) > 1 and (not 1 <= len(blocks[0]) <= 3 or {len(block) for block in blocks[1:]} - {2, 3}):
+        first, *others = whole.lstrip("+-").split(group)
+        if (others and not _is_grouped(first, others)) or group in fraction:
             raise ValueError(f"{shown(value)} is not grouped by {shown(group)} as numbers are")
         written = whole.replace(group, "") + dot + fraction
     if point != "." and "." in written:
         raise ValueError(f"{shown(value)} has a full stop where the decimal point is said to be {shown(point)}")
     return written.replace(point, ".")
+
+
+def _is_grouped(first: str, others: list[str]) -> bool:
+    sizes = {len(block) for block in others[:-1]}
+    return (
+        first[:1] in tuple("123456789")
+        and len(others[-1]) == 3
+        and ((sizes <= {3} and len(first) <= 3) or (sizes <= {2} and len(first) <= 2))
+    )
+
+
+def _tidy(written: str) -> str:
+    """Plain digits and marks, a minus in front also where it stood behind, as in SAP's lists."""
+    written = plain(written)
+    return f"-{written[:-1].rstrip()}" if written[-1:] == "-" and written[:1] not in ("+", "-") else written

@@ -34,6 +34,8 @@ class _Plan(NamedTuple):
     country_code: int
     starts_elsewhere: _Match
     """What phonenumbers reads in its own way: an international prefix, or the calling code."""
+    is_short: _Match
+    """Numbers that can only be dialled within the country, such as 112."""
     prefix: _Match | None
     """The national prefix, which isn't dialled from abroad."""
     has_transform: bool
@@ -42,7 +44,7 @@ class _Plan(NamedTuple):
     lengths: frozenset[int]
     """Whole numbers: what is left without its prefix must have one of them."""
     possible: frozenset[int]
-    """With those that can be dialled within an area only, by the calling code's main region."""
+    """Those of the calling code's main region."""
 
 
 def plain_number(value: str, region: str) -> PlainNumber | None:
@@ -57,11 +59,11 @@ def plain_number(value: str, region: str) -> PlainNumber | None:
         plan, digits = _plan_of_code(code), digits[len(code) + 1 :]
     else:
         plan = _plan_of_region(region)
-        if plan is None or plan.starts_elsewhere(digits):
+        if plan is None or plan.starts_elsewhere(digits) or plan.is_short(digits):
             return None
     if plan is None or not digits.isdigit():
         return None
-    country_code, _, strip, has_transform, is_national, lengths, possible = plan
+    country_code, _, _, strip, has_transform, is_national, lengths, possible = plan
     if strip is not None and (prefix := strip(digits)):
         digits = digits[prefix.end() :]
         if has_transform and (prefix.lastindex is None or prefix.groups()[-1] is not None):
@@ -70,6 +72,9 @@ def plain_number(value: str, region: str) -> PlainNumber | None:
             return None
     # Zeros alone are no number, and two digits are one for phonenumbers in its own way.
     if len(digits) not in possible or len(digits) < 4 or (digits[0] == "0" and not digits.strip("0")):
+        return None
+    # How numbers were once dialled in Mexico, and mobiles without their area code in Argentina: phone.py knows them.
+    if (country_code == 52 and digits[0] in "01") or (country_code == 54 and digits[:2] == "15"):
         return None
     return country_code, digits
 
@@ -95,6 +100,12 @@ def _plan_of_code(code: str) -> _Plan | None:
     return _plan(_metadata_of_code(int(code)))
 
 
+def _short_pattern(region: str) -> str:
+    found = PhoneMetadata.short_metadata_for_region(region)
+    desc = found.short_code if found is not None else None
+    return (desc.national_number_pattern if desc is not None else None) or "(?!)"
+
+
 def _metadata_of_code(code: int) -> PhoneMetadata | None:
     return PhoneMetadata.metadata_for_region_or_calling_code(code, region_code_for_country_code(code))
 
@@ -111,11 +122,12 @@ def _plan(found: PhoneMetadata | None) -> _Plan | None:
     return _Plan(
         found.country_code,
         re.compile(elsewhere).match,
+        re.compile(_short_pattern(found.id)).fullmatch,
         prefix.match if prefix else None,
         bool(found.national_prefix_transform_rule),
         re.compile(own.national_number_pattern).fullmatch,
         frozenset(own.possible_length),
-        frozenset((*wide.possible_length, *wide.possible_length_local_only)),
+        frozenset(wide.possible_length),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+import unicodedata
 from functools import cache, lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
@@ -25,33 +28,46 @@ def _one_of(*words: str) -> object:
     return check
 
 
+def _check_surnames(count: int) -> None:
+    if count not in (0, 1, 2):
+        raise ValueError(f"surnames={count} is none of 1 and 2")
+
+
+Surnames = Annotated[int, _check_surnames]
 PartName = Annotated[str, _one_of(*_PARTS)]
 Order = Annotated[str, _one_of(*_ORDERS)]
 Style = Annotated[str, _one_of(*_STYLES)]
 
 
 @rule_filter(takes=TEXT, gives="string")
-def name_part(value: str, part: PartName, order: Order = "given first") -> str:
+def name_part(value: str, part: PartName, order: Order = "given first", surnames: Surnames = 0) -> str:
     """One part of a person's full name, empty if it has none: `"Dr. Sarah Jane Smith" | name_part("middle")` is Jane.
 
     Parts: title, given, middle, family, suffix, nickname. Particles stay with the family name (van der Berg), and
     "Family, Given" is understood; for names written family first without a comma: `name_part("given", "family first")`.
+    Where people have two family names (Gabriel García Márquez) say `surnames=2`, where they have one `surnames=1`; a
+    name that could be either way is refused if nothing is said.
     """
-    found: str = getattr(_parsed(value, order), part)
-    return found
+    return _parts(value, order, surnames)[part]
 
 
 @rule_filter(takes=TEXT, gives="string")
-def first_name(value: str, order: Order = "given first") -> str:
-    """Given and middle names of a full name, for systems with one field for both: `value | first_name`."""
-    name = _parsed(value, order)
-    return " ".join(part for part in (name.given, name.middle) if part)
+def first_name(value: str, order: Order = "given first", surnames: Surnames = 0) -> str:
+    """Given and middle names of a full name, for systems with one field for both: `value | first_name`.
+
+    `surnames` as for `name_part`.
+    """
+    parts = _parts(value, order, surnames)
+    return " ".join(part for part in (parts["given"], parts["middle"]) if part)
 
 
 @rule_filter(takes=TEXT, gives="string")
-def last_name(value: str, order: Order = "given first") -> str:
-    """The family name of a full name with its particles, empty for a single word: `value | last_name`."""
-    return _parsed(value, order).family
+def last_name(value: str, order: Order = "given first", surnames: Surnames = 0) -> str:
+    """The family name of a full name with its particles, empty for a single word: `value | last_name`.
+
+    `surnames` as for `name_part`: `"Gabriel García Márquez" | last_name(surnames=2)` is García Márquez.
+    """
+    return _parts(value, order, surnames)["family"]
 
 
 @rule_filter(takes=TEXT, gives="string", sees_null=True)
@@ -91,6 +107,45 @@ def _joined(*parts: object) -> str:
             raise ValueError(f"{shown(part)} is no text; write `| text` behind it")
         words += (part or "").split()
     return " ".join(words)
+
+
+def _parts(value: str, order: str, surnames: int) -> dict[str, str]:
+    name, known = _parsed(value, order), _spanish_names()
+    parts = {part: str(getattr(name, part)) for part in _PARTS}
+    middle, family = parts["middle"].split(), _whole_names(parts["family"])
+    # "Family, Given" and "family first" say themselves where the family names end.
+    if order != "given first" or "," in value or not middle or surnames == 1 or len(family) > 1:
+        return parts
+    if surnames == 0:
+        is_spanish = middle[-1:] if len(middle) == 1 else [middle[-1], *family]
+        if _plain(middle[-1]) not in known["second_given_names"] and known["surnames"] & {*map(_plain, is_spanish)}:
+            raise ValueError(
+                f"{shown(value)} may have one family name or two ({middle[-1]} {parts['family']}): "
+                "say which, as in last_name(surnames=2)"
+            )
+        return parts
+    if len(middle) == 1 and _plain(middle[0]) in known["second_given_names"]:
+        raise ValueError(f"{shown(value)} may have two given names or two family names: map its parts by hand")
+    first = len(middle) - 1
+    while first > 0 and _plain(middle[first - 1]) in known["particles"]:
+        first -= 1
+    return {**parts, "middle": " ".join(middle[:first]), "family": " ".join((*middle[first:], parts["family"]))}
+
+
+def _whole_names(family: str) -> list[str]:
+    return [word for word in family.split() if _plain(word) not in _spanish_names()["particles"]]
+
+
+@cache
+def _spanish_names() -> dict[str, frozenset[str]]:
+    read = tomllib.loads((files(__package__) / "spanish_names.toml").read_text(encoding="utf-8"))
+    return {kind: frozenset(map(_plain, words)) for kind, words in read.items()}
+
+
+def _plain(word: str) -> str:
+    """Without case and accents, as exports in ASCII write it."""
+    letters = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 @lru_cache(maxsize=4096)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.code import country as country_code
+from sorbus.mapping.filters.digits import plain as in_ascii
 from sorbus.mapping.filters.registry import check_unknown, rule_filter
 from sorbus.mapping.kinds import TEXT
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
 
 _MANY = 1 << 16
 """Numbers not written plainly that are remembered: phonenumbers takes 20 us for one. All together some 10 MB."""
+_LONGEST_EXTENSION = 7
+_EXTENSION = re.compile(
+    r"[\s,;(]*(?:\bext(?:n|ension)?|(?<![^\W\d_])x|#|;ext=|\bint|\bpost[eo]|\banexo|\bramal|доб)[.:\s]*\d+\)?\s*$",
+    re.IGNORECASE,
+)
+_SECOND_ENDING = re.compile(r"\d\s?/\s?\d{1,2}$")
+_LETTERS = re.compile(r"\d.*?(?P<letters>[^\W\d_].*)")
+_ON_KEYS = re.compile(r"[A-Za-z]{3,}(?:[\s-]?[A-Za-z]+)*")
+_MISREAD = frozenset("oOiIlL")
+_OLD_MEXICAN = re.compile(r"(?:04[45]|01|1)?(?P<number>[2-9]\d{9})")
+"""How numbers were dialled there until August 2019 (IFT): 044, 045 and 1 for mobiles, 01 for long distance."""
 _STYLES = ("international", "national", "rfc3966")
 
 
@@ -41,7 +54,8 @@ def phone(value: str, region: Region = "", unknown: Unknown = "fail") -> str:
 
     `region` is where numbers without a country code are: a country's code or name, or an expression that gives one:
     `value | phone(record.country)`. An extension is left out (`phone_extension` gives it). A number that can't be one
-    in its country is refused; `unknown="pass"` lets it through as it is.
+    in its country is refused, as are short numbers (112), numbers without their area code, and two numbers in one
+    text; `unknown="pass"` lets them through as they are.
     """
     where = _region(region)
     plain: PlainNumber | None = _numbering().plain_number(value, where)
@@ -110,13 +124,41 @@ def _formatted(value: str, style: str, region: str) -> str:
 
 
 def _number(value: str, region: str) -> PhoneNumber:
-    from phonenumbers import NumberParseException, is_possible_number, parse
+    from phonenumbers import NumberParseException, ValidationResult, is_possible_number_with_reason, parse
+    from phonenumbers.shortnumberinfo import is_valid_short_number_for_region
 
+    _check_marks(value)
     try:
         number = parse(value, region or None)
     except NumberParseException as error:
         hint = "" if region else '; if it has no country code, say where it is, as in phone("GB")'
         raise ValueError(f"{shown(value)} is no telephone number: {error}{hint}") from None
-    if not is_possible_number(number):
+    national = str(number.national_number)
+    if number.country_code == 52 and (
+        old := _OLD_MEXICAN.fullmatch("0" * bool(number.italian_leading_zero) + national)
+    ):
+        number.national_number, number.italian_leading_zero = int(old["number"]), None
+    if len(str(number.extension or "")) > _LONGEST_EXTENSION:
+        raise ValueError(f'{shown(value)} holds two telephone numbers: split them first, as in split(";")')
+    possible = is_possible_number_with_reason(number)
+    is_short = len(national) <= 6 and region and "+" not in value and is_valid_short_number_for_region(number, region)
+    # In Argentina 15 stands between the area code and a mobile's number: in front there is none.
+    if possible == ValidationResult.IS_POSSIBLE_LOCAL_ONLY or (
+        number.country_code == 54 and re.fullmatch(r"15\d{8}", national)
+    ):
+        raise ValueError(f"{shown(value)} lacks its area code, without which nobody can dial it from elsewhere")
+    if possible != ValidationResult.IS_POSSIBLE or not number.national_number:
         raise ValueError(f"{shown(value)} has too few or too many digits for a telephone number of its country")
+    if is_short:
+        raise ValueError(f"{shown(value)} is a short number, which can't be dialled from elsewhere")
     return number
+
+
+def _check_marks(value: str) -> None:
+    """ValueError where letters or a slash among the digits may mean something else than phonenumbers takes them for."""
+    text = _EXTENSION.sub("", in_ascii(value[:200])).strip()
+    if _SECOND_ENDING.search(text):
+        raise ValueError(f"{shown(value)} may be two telephone numbers: write each in full, and split them first")
+    found = _LETTERS.match(text[next((n for n, c in enumerate(text) if c.isdigit()), 0) :])
+    if found and (not _ON_KEYS.match(found["letters"]) or set(found["letters"]) - {" ", "-"} <= _MISREAD):
+        raise ValueError(f"{shown(value)} is no telephone number: it has {shown(found['letters'])} among its digits")

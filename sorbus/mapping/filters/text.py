@@ -15,6 +15,10 @@ from sorbus.mapping.kinds import LIST, SCALAR, TEXT
 
 _MOST = 1_000_000
 _WORD = re.compile(r"[^\s\-]+")
+_SPELLED = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "n"}
+)
+"""Latin letters that Unicode doesn't take apart into a letter and an accent."""
 
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
@@ -65,9 +69,14 @@ def replace(value: str, old: str, new: str) -> str:
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
 def slug(value: str) -> str:
-    """Small letters, digits and hyphens only, accents dropped: `"Blauer See Delikatessen" | slug`."""
-    plain = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    """Small letters, digits and hyphens only, accents dropped: `"Blauer See Delikatessen" | slug`.
+
+    Letters with a usual Latin spelling get it (ß is ss, ø is o); text with letters of another script is refused.
+    """
+    plain = unicodedata.normalize("NFKD", value.lower().translate(_SPELLED)).lower()
+    if any(letter.isalnum() and not letter.isascii() for letter in plain):
+        raise ValueError(f"{shown(value)} has letters that no slug can hold; write another rule for its script")
+    return re.sub(r"[^a-z0-9]+", "-", plain.encode("ascii", "ignore").decode()).strip("-")
 
 
 @rule_filter(takes=TEXT, gives="array", weight="middling")

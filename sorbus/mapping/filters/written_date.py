@@ -1,23 +1,44 @@
-"""Dates as people write them, in any usual form, by python-dateutil: an order of day and month is never guessed."""
+"""Dates as people write them, in any usual form: an order of day and month, a century, a zone is never guessed.
+
+Names of months and days, and the words that stand between, are CLDR's (Babel); what is not understood to the last
+letter is refused. The time of day and its zone: `written_time`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cache, lru_cache
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from sorbus.mapping.failure import shown
+from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.moment import ZoneName, placed
 from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.filters.written_time import Clock, clock_at_end
 from sorbus.mapping.kinds import TEXT
 
 _ORDERS = ("DMY", "MDY", "YMD")
-_NUMERIC = re.compile(r"^\s*(\d{1,4})\s*([./\-\s])\s*(\d{1,2})\s*\2\s*(\d{1,4})\b")
-_ORDINAL = re.compile(r"(?<=\d)(st|nd|rd|th|\.|er|º|ª)(?=\s|,|$)", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+\.?")
-# Two days that differ in every part: what a text leaves out shows as a difference.
-_ONE, _OTHER = datetime(2001, 1, 1), datetime(2002, 2, 2)
+_LONGEST = 100
+_NUMERIC = re.compile(r"(\d{1,4}) ?([./\- ]) ?(\d{1,2}) ?\2 ?(\d{1,4})[.,]?")
+_COMPACT = re.compile(r"\d{8}")
+_CJK = re.compile(r"(\d{4}) ?[年년] ?(\d{1,2}) ?[月월] ?(\d{1,2}) ?[日일]")
+_NUMBER = re.compile(r"(?P<number>\d+)(?P<ordinal>(?:st|nd|rd|th|er|ère|e|º|ª|\.º)(?!\w))?")
+_MARKS = " .,-/'’ºª()،"
+_RUN_TOGETHER = re.compile(r"(?<=\d)(?=[^\W\d_]{3})|(?<=[^\W\d_]{3})(?=\d)")
+"""24NOV2026."""
+_CENTURIES = range(1800, 2200)
+"""The years that eight digits in a row are believed to mean."""
+_BETWEEN = frozenset({"of", "the", "de", "del", "d"})
+
+
+class _Words(NamedTuple):
+    """What the words of a language say in a date."""
+
+    says: dict[str, tuple[str, int] | None]
+    """Word in small letters -> ("month", 1 to 12), ("weekday", 0 for Monday); None for one that only stands between."""
+    longest_first: re.Pattern[str]
 
 
 def _check_order(order: str) -> None:
@@ -43,13 +64,15 @@ Language = Annotated[str, _check_language]
 def any_date(value: str, order: Order = "", language: Language = "en") -> date:
     """A date in any usual form: `"24 Nov 2026" | any_date`, `"12. März 2026" | any_date(language="de")`.
 
-    Where day and month could be either (03/04/2026), `order` must say which comes first: "DMY", "MDY" or "YMD". A
-    date without year, month or day is refused, as is one with a time: `any_datetime` is for those.
+    Where day and month could be either (03/04/2026), `order` must say which comes first: "DMY", "MDY" or "YMD". A date
+    that begins with four digits is year, month, day whatever `order` says (ISO 8601). A date without year, month or
+    day is refused, as are a year of two digits, a day of the week that it doesn't fall on, and a date with a time:
+    `any_datetime` is for those.
     """
-    found = _parsed(value, order, language)
-    if (found.hour, found.minute, found.second, found.microsecond) != (0, 0, 0, 0) or found.tzinfo is not None:
+    day, clock = _parsed(value, order, language)
+    if clock and (clock.has_zone or (clock.hour, clock.minute, clock.second, clock.microsecond) != (0, 0, 0, 0)):
         raise ValueError(f"{shown(value)} has a time of day; write any_datetime, then date(tz=…)")
-    return found.date()
+    return day
 
 
 @rule_filter(takes=TEXT, gives="timestamp")
@@ -57,74 +80,134 @@ def any_date(value: str, order: Order = "", language: Language = "en") -> date:
 def any_datetime(value: str, order: Order = "", tz: ZoneName = "", language: Language = "en") -> datetime:
     """A point in time in any usual form: `"Nov 24 2026 3:05 pm" | any_datetime(tz="Europe/London")`.
 
-    `order` as for `any_date`; `tz` is where times without an offset were written.
+    `order` as for `any_date`; `tz` is where times without an offset were written. An offset counts as it is written
+    (GMT+2, UTC-05:00, +0200: hours east of Greenwich); of names of zones those of RFC 5322, those of Europe, and those
+    that `tz` itself uses at that time. Another name, and one that isn't in force then, is refused.
     """
-    return placed(_parsed(value, order, language), tz)
+    day, clock = _parsed(value, order, language)
+    if clock is None:
+        return placed(datetime(day.year, day.month, day.day), tz)
+    return clock.on(day, tz, shown(value))
 
 
-def _parsed(value: str, order: str, language: str) -> datetime:
-    from dateutil import parser
-
-    if len(value) > 100:
-        raise ValueError(f"{shown(value)} is no date")
-    _hold_to(value, order)
-    text = _ORDINAL.sub(" ", _in_english(value, language)).strip()
-    first_days = (order == "DMY",) if order else (True, False)
-    readings: list[datetime] = []
+def _parsed(value: str, order: str, language: str) -> tuple[date, Clock | None]:
+    if len(value) > _LONGEST:
+        raise ValueError(f"{shown(value)} is too long for a date")
+    text = " ".join(plain(value).split())
     try:
-        for day_first in first_days:
-            reading, other = (
-                parser.parse(text, default=default, dayfirst=day_first, yearfirst=order == "YMD")
-                for default in (_ONE, _OTHER)
-            )
-            if reading != other:
-                raise ValueError("its year, month or day is missing")
-            readings.append(reading)
-    except (ValueError, OverflowError) as error:
+        rest, clock = clock_at_end(text)
+        return _date(_RUN_TOGETHER.sub(" ", rest).strip(" ,"), order, _words(language)), clock
+    except ValueError as error:
         raise ValueError(f"{shown(value)} is no date: {error}") from None
-    if readings[0] != readings[-1]:
-        raise ValueError(f'{shown(value)} may mean two days: say what comes first, as in any_date("DMY")')
-    return readings[0]
 
 
-def _hold_to(value: str, order: str) -> None:
-    """dateutil would turn day and month round where the said order can't be; that would hide a wrong order."""
-    found = _NUMERIC.match(value)
-    if not found:
-        return
-    first, second, third = found[1], found[3], found[4]
-    if len(first) == 4:
-        year_at, month = 0, second
-    elif order == "YMD":
-        raise ValueError(f"{shown(value)} does not begin with a year of four digits, as the order {order} says")
+def _date(text: str, order: str, words: _Words) -> date:
+    if found := _COMPACT.fullmatch(text):
+        return _compact(found[0], order)
+    if found := _CJK.match(text):
+        text = f"{found[1]}-{found[2]}-{found[3]} {text[found.end() :]}".rstrip()
+    pieces = [*_pieces(text, words)]
+    weekday = next((n for kind, n in pieces if kind == "weekday"), None)
+    named = [(kind, number) for kind, number in pieces if kind != "weekday"]
+    if any(kind == "month" for kind, _ in named):
+        found_day = _with_month_name(named)
+    elif numeric := _NUMERIC.fullmatch(_without_words(text, words)):
+        found_day = _numeric(numeric[1], numeric[3], numeric[4], order)
     else:
-        year_at, month = 2, second if order == "DMY" else first
-    if year_at == 2 and len(third) < 4:
-        raise ValueError(f'{shown(value)} has a year of two digits: say how it is written, as in date("%d.%m.%y")')
-    if (order or year_at == 0) and int(month) > 12:
-        raise ValueError(f"{shown(value)} has no month {month}, as the order {order or 'YMD'} would have it")
+        raise ValueError("its year, month or day is missing, or it is written in a way that isn't known")
+    if weekday is not None and weekday != found_day.weekday():
+        raise ValueError(f"{found_day} is a {found_day:%A}, not the day of the week that it names")
+    return found_day
 
 
-def _in_english(value: str, language: str) -> str:
-    """Month names as dateutil knows them; names of days say nothing that the date doesn't."""
-    months, days = _names(language)
+def _pieces(text: str, words: _Words) -> Iterator[tuple[str, str | int]]:
+    """What the parts of a text say; ValueError for one that says nothing of a date."""
+    at, text = 0, text.casefold()
+    while at < len(text):
+        if found := _NUMBER.match(text, at):
+            yield ("day" if found["ordinal"] else "number"), found["number"]
+        elif found := words.longest_first.match(text, at):
+            if (said := words.says[found[0]]) is not None:
+                yield said
+        elif text[at] not in _MARKS:
+            raise ValueError(f"{shown(text[at:])} says nothing of a date in that language")
+        at = found.end() if found else at + 1
 
-    def translate(found: re.Match[str]) -> str:
-        word = found[0].rstrip(".").casefold()
-        return months.get(word) or ("" if word in days else found[0])
 
-    return value if language == "en" else _WORD.sub(translate, value).replace(" de ", " ")
+def _without_words(text: str, words: _Words) -> str:
+    """A date in numbers without its day of the week and the words around it."""
+    return " ".join(words.longest_first.sub(" ", text.casefold()).split()).strip(" ,.()،")
+
+
+def _with_month_name(pieces: list[tuple[str, str | int]]) -> date:
+    months = [number for kind, number in pieces if kind == "month"]
+    numbers = [(kind, str(number)) for kind, number in pieces if kind != "month"]
+    if len(months) != 1 or len(numbers) > 2:
+        raise ValueError("it names more than one day")
+    years = [text for kind, text in numbers if kind == "number" and len(text) == 4]
+    days = [text for kind, text in numbers if len(text) <= 2]
+    if len(numbers) == 2 and not years:
+        raise ValueError('it has a year of two digits: say how it is written, as in date("%d-%b-%y")')
+    if len(years) != 1 or len(days) != 1:
+        raise ValueError("its year, month or day is missing")
+    return date(int(years[0]), int(months[0]), int(days[0]))
+
+
+def _numeric(first: str, second: str, third: str, order: str) -> date:
+    if len(first) == 4:
+        if len(third) > 2:
+            raise ValueError("its year, month or day is missing")
+        if int(second) > 12:
+            raise ValueError(f"it has no month {second}, as the order YMD would have it")
+        return date(int(first), int(second), int(third))
+    if len(first) > 2 or len(third) < 4:
+        if order == "YMD" or len(first) > 2:
+            raise ValueError("it does not begin with a year of four digits, as the order YMD says")
+        raise ValueError('it has a year of two digits: say how it is written, as in date("%d.%m.%y")')
+    if order == "YMD":
+        raise ValueError("it does not begin with a year of four digits, as the order YMD says")
+    year, one, two = int(third), int(first), int(second)
+    if not order and one != two and one <= 12 and two <= 12:
+        raise ValueError('it may mean two days: say what comes first, as in any_date("DMY")')
+    day, month = (one, two) if order == "DMY" or (not order and one > 12) else (two, one)
+    if month > 12:
+        raise ValueError(f"it has no month {month}" + (f", as the order {order} would have it" if order else ""))
+    return date(year, month, day)
+
+
+def _compact(digits: str, order: str) -> date:
+    """Eight digits: ISO 8601's basic format, or the order said. Years of these centuries leave only one reading."""
+    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:])
+    if year not in _CENTURIES and order in ("DMY", "MDY"):
+        year, one, two = int(digits[4:]), int(digits[:2]), int(digits[2:4])
+        day, month = (one, two) if order == "DMY" else (two, one)
+    if year not in _CENTURIES:
+        raise ValueError('it may mean several days: say how it is written, as in date("%d%m%Y")')
+    return date(year, month, day)
 
 
 @cache
-def _names(language: str) -> tuple[dict[str, str], frozenset[str]]:
-    from babel.dates import get_day_names, get_month_names
+def _words(language: str) -> _Words:
+    from babel import Locale
 
-    locale, months, days = language.replace("-", "_"), {}, set()
-    english = get_month_names("abbreviated", locale="en")
-    for width in ("wide", "abbreviated"):
+    locale = Locale.parse(language.replace("-", "_"))
+    says: dict[str, tuple[str, int] | None] = dict.fromkeys(_BETWEEN)
+    for width in ("long", "full", "medium"):
+        pattern = str(locale.date_formats[width].pattern)
+        for literal in [*re.findall(r"'([^']+)'", pattern), *re.findall(r"[^\W\d_A-Za-z]+", pattern)]:
+            says |= dict.fromkeys(_word(word) for word in literal.split())
+    # Where a word is both it is the month: a date without one is refused, one without a weekday is not.
+    for kind, names in (("weekday", locale.days), ("month", locale.months)):
         for context in ("format", "stand-alone"):
-            for number, name in get_month_names(width, context, locale).items():
-                months[name.rstrip(".").casefold()] = english[number]
-            days |= {name.rstrip(".").casefold() for name in get_day_names(width, context, locale).values()}
-    return months, frozenset(days)
+            for width in ("wide", "abbreviated"):
+                says |= {_word(name): (kind, int(number)) for number, name in names[context][width].items()}
+    if language == "en":
+        says |= {"sept": ("month", 9), "tues": ("weekday", 1), "thur": ("weekday", 3), "thurs": ("weekday", 3)}
+    # Some languages number their months and days in words' place: those are read as numbers.
+    said = {word: what for word, what in says.items() if word and not word.isdigit()}
+    alternatives = "|".join(re.escape(word) for word in sorted(said, key=len, reverse=True))
+    return _Words(said, re.compile(alternatives))
+
+
+def _word(name: str) -> str:
+    return " ".join(plain(name).casefold().split()).rstrip(".")
