@@ -77,12 +77,13 @@ def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
             if unknown == "pass":
                 return given
             raise ValueError(f"{shown(given)} says that it is a postal code of {named}, not of {code}")
-        value = value[found.end() :]
+        # Latvia's own code has its letters in it.
+        value = value if _matches(value, rules) else value[found.end() :]
     plain = "".join(value.split())
     if not plain:
         raise ValueError("the postal code is blank")
     for written in (" ".join(value.split()), plain, *_spaced(plain, rules)):
-        if all(pattern.fullmatch(written) for pattern in rules.postal_code_matchers):
+        if _matches(written, rules):
             return next((form for form in _spaced(plain, rules) if _like_example(form, rules)), written)
     if unknown == "pass":
         return given
@@ -164,6 +165,10 @@ def _code_in(line: str, rules: ValidationRules) -> re.Match[str] | None:
         if has_form and rules.postal_code_matchers and any(c.isdigit() for c in text):
             return re.compile("([A-Z]{1,2}-)?" + re.escape(text), re.IGNORECASE).search(line, start)
     return None
+
+
+def _matches(written: str, rules: ValidationRules) -> bool:
+    return all(pattern.fullmatch(written) for pattern in rules.postal_code_matchers)
 
 
 def _named_country(line: str) -> str:

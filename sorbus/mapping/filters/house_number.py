@@ -33,7 +33,7 @@ _STAIR = r"(?:stiege|stg\.?|tür|top|stock) ?\d+"
 _MORE = rf"(?: ?[-/+&] ?(?:{_STAIR}|{_ONE}|[IVX]{{1,4}}(?![^\W\d_])|[a-zA-Z](?!\w)))*"
 _NUMBER = _ONE + _MORE
 _BEHIND = rf"(?P<number>{_NUMBER}(?: [a-zA-Z](?:-[a-zA-Z])?)?)\.?"
-_MARKER = r"(?:(?:no|nr|num|nro|n)\.? ?|n[º°o]\.? ?|núm\.? ?|№ ?|# ?|house (?:no\.? ?)?|д\. ?|hs\.? ?(?:nr\.? ?)?)"
+_MARKER = r"(?:(?:no|nr|num|nro|n)[.:]* ?|n[º°o]\.? ?|núm\.? ?|№ ?|# ?|house (?:no\.? ?)?|д\. ?|hs\.? ?(?:nr\.? ?)?)"
 _IS_NUMBER = re.compile(rf"{_MARKER}?{_BEHIND}", re.IGNORECASE)
 _STREET = r"(?P<street>(?=.*[^\W\d_]{2}).*)"
 _FIRST = re.compile(rf"(?P<number>{_NUMBER})(?P<letter> [a-zA-Z](?= ))?,? +{_STREET}", re.IGNORECASE)
@@ -45,7 +45,7 @@ _GLUED = re.compile(
     re.IGNORECASE,
 )
 _BOX = re.compile(rf"{_any('boxes')}\W{{0,2}} ?\w*\d[\w -]*", re.IGNORECASE)
-_ROAD = re.compile(_any("roads"), re.IGNORECASE)
+_ROAD = re.compile(rf"(?<!\w){_any('roads')}$", re.IGNORECASE)
 _KIND = re.compile(_any("kinds"), re.IGNORECASE)
 _FRENCH = re.compile(rf"{_any('french')}(?!\w)", re.IGNORECASE)
 _UNIT = re.compile(
@@ -165,7 +165,7 @@ def _last(street: str) -> Split | None:
         return None
     name, number = found["street"].strip(), found["number"].strip()
     words = name.split()
-    if _ROAD.fullmatch(words[-1]) or (len(words) == 1 and _KIND.fullmatch(name)):
+    if _ROAD.search(name) or (len(words) == 1 and _KIND.fullmatch(name)):
         return None
     if len(words) > 1 and _YEAR.fullmatch(number) and _begins_with_month(words[-1]) and _DAY.fullmatch(words[-2]):
         return None

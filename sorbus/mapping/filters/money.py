@@ -26,10 +26,11 @@ _MINOR_UNITS = {**dict.fromkeys(_NONE | _NONE_IN_FRANCS, 0), **dict.fromkeys(_TH
 _EXACT = Context(prec=60, traps=[Inexact])
 _LONGEST = 100
 _CODE = re.compile(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])")
+_BESIDE = r"[^\d\s+().,-][^\d+()-]{0,19}?"
 _MONEY = re.compile(
-    r"(?P<open>\()?(?P<sign>[+-])? ?(?P<before>[^\d\s+().,-][^\d+()-]{0,19}?)? ?(?P<inner>[+-])? ?"
+    rf"(?:(?P<outside>{_BESIDE}) ?(?=\())?(?P<open>\()?(?P<sign>[+-])? ?(?P<before>{_BESIDE})? ?(?P<inner>[+-])? ?"
     r"(?P<number>(?:(?:^|(?<=[(+-]))[.,])?\d(?:[\d.,' ]*\d)?)(?P<whole>[.,](?:--?|\u2014)?|\.?/-)? ?"
-    r"(?P<after>[^\d\s+().,-][^\d+()-]{0,19}?)? ?(?P<behind>-)?(?P<close>\))?"
+    rf"(?P<after>{_BESIDE})? ?(?P<behind>-)?(?P<close>\))?"
 )
 """Sign, currency, sign, digits and marks, a dash for no cents (5,- and 500/-), currency, sign; or all in brackets."""
 
@@ -66,7 +67,7 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
     found = _MONEY.fullmatch(" ".join(plain(value).replace("\u2019", "'").split())) if len(value) <= _LONGEST else None
     if found is None or bool(found["open"]) != bool(found["close"]):
         raise ValueError(f"{shown(value)} is no amount as {locale} writes it")
-    for written in (found["before"], found["after"]):
+    for written in (found["outside"], found["before"], found["after"]):
         _check_symbols(written or "", locale, value)
     signs = [sign for sign in (found["open"], found["sign"], found["inner"], found["behind"]) if sign]
     if len(signs) > 1:
@@ -175,7 +176,7 @@ def _symbols_in(locale: str) -> tuple[str, ...]:
     from babel import Locale
 
     own = Locale.parse(locale.replace("-", "_")).currency_symbols.values()
-    return tuple(sorted({*_symbols(), *own} - {""}, key=len, reverse=True))
+    return tuple(sorted({*_symbols(), *(plain(symbol).strip() for symbol in own)} - {""}, key=len, reverse=True))
 
 
 @cache

@@ -144,7 +144,7 @@ def _plain(value: str, point: str, group: str) -> str:
     if group:
         whole, dot, fraction = written.partition(point)
         first, *others = whole.lstrip("+-").split(group)
-        if (others and not _is_grouped(first, others)) or group in fraction:
+        if (others and not _is_grouped(first, others, group)) or group in fraction:
             raise ValueError(f"{shown(value)} is not grouped by {shown(group)} as numbers are")
         written = whole.replace(group, "") + dot + fraction
     if point != "." and "." in written:
@@ -152,13 +152,11 @@ def _plain(value: str, point: str, group: str) -> str:
     return written.replace(point, ".")
 
 
-def _is_grouped(first: str, others: list[str]) -> bool:
+def _is_grouped(first: str, others: list[str], mark: str) -> bool:
     sizes = {len(block) for block in others[:-1]}
-    return (
-        first[:1] in tuple("123456789")
-        and len(others[-1]) == 3
-        and ((sizes <= {3} and len(first) <= 3) or (sizes <= {2} and len(first) <= 2))
-    )
+    is_western = sizes <= {3} and len(first) <= 3
+    is_indian = mark == "," and sizes <= {2} and len(first) <= 2
+    return first[:1] in tuple("123456789") and len(others[-1]) == 3 and (is_western or is_indian)
 
 
 def _tidy(written: str) -> str:
