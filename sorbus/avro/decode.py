@@ -20,6 +20,8 @@ Reader = Callable[[bytes, int], tuple[T, int]]
 AnyReader = Callable[[bytes, int], tuple[object, int]]
 _float32, _float64 = Struct("<f").unpack_from, Struct("<d").unpack_from
 _EXACT = Context(prec=400)
+_LONGEST_DECIMAL = 160
+"""Bytes: fewer than 400 digits. Making a decimal of more takes time that grows with the square of it."""
 
 
 _MORE, _EIGHT_BYTES = 0x8080808080808080, 0x0080808080808080
@@ -87,7 +89,7 @@ def read_record(schema: RecordSchema, data: bytes, at: int = 0) -> tuple[dict[st
     try:
         for name, read in record_readers(schema):
             out[name], at = read(data, at)
-    except (IndexError, ValueError, OverflowError, RecursionError) as error:
+    except (IndexError, ValueError, ArithmeticError, RecursionError) as error:
         raise Undecodable(f"not a {schema.name}: {error}") from error
     if at > len(data):
         raise Undecodable(f"not a {schema.name}: it ends in the middle of a value")
@@ -186,6 +188,8 @@ def _record(fields: list[tuple[str, AnyReader]]) -> AnyReader:
 def _decimal(scale: int) -> AnyReader:
     def read(data: bytes, at: int) -> tuple[object, int]:
         raw, at = read_bytes(data, at)
+        if len(raw) > _LONGEST_DECIMAL:
+            raise Undecodable(f"a decimal of {len(raw)} bytes")
         return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, _EXACT), at
 
     return read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.failure import RuleError, shown
 from sorbus.mapping.filters import FILTERS, Table
 from sorbus.mapping.operators import SIGNS
@@ -60,6 +61,8 @@ def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
                 steps.append(Step(name, made, notice=_notice(part, made, value, record)))
             except RuleError as error:
                 return Trace((*steps, Step(name, None, str(error))))
+            except EXPECTED:
+                break  # the whole rule says it in its own words
         result = rule.exactly(value, record)
     except RuleError as error:
         return Trace((*steps, Step(steps[-1].name if steps else "rule", None, str(error))))

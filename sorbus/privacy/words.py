@@ -12,7 +12,7 @@ _LONGEST_OF_WORDS = 60
 """Longer values are free text: their single words are anybody's."""
 _HEAD = 20
 _ROW = re.compile(r"(?<=Failing row contains )\(.*\)|(?<=\)=)\(.*\)", re.DOTALL)
-_EMAIL = re.compile(r"[\w.!#$%&*+/=?^`{|}~•-]+@[\w•-]+(?:\.[\w•-]+)+")
+_EMAIL = re.compile(r"(?<![\w.!#$%&*+/=?^`{|}~•-])[\w.!#$%&*+/=?^`{|}~•-]+@[\w•-]+(?:\.[\w•-]+)+")
 _QUOTED = re.compile(
     r"\"(?P<a>(?:[^\"\\]|\\.)*)\"|(?<!\w)'(?P<b>(?:[^'\\]|\\.|'(?=\w))*)'(?!\w)"
     r"|[“„](?P<c>[^”“]*)[”“]|«(?P<d>[^»]*)»|‘(?P<e>[^’]*)’",
@@ -38,7 +38,8 @@ def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), 
         spans += [
             (*found.span(found.lastgroup or 0), "")
             for found in _QUOTED.finditer(text)
-            if found[found.lastgroup or 0].casefold() not in kept and not _NAMES.search(text, 0, found.start())
+            if found[found.lastgroup or 0].casefold() not in kept
+            and not _NAMES.search(text, max(0, found.start() - 20), found.start())
         ]
     for value in sorted({str(value).strip() for value in values}, key=len, reverse=True):
         if value.casefold() not in kept:

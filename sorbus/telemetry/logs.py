@@ -19,18 +19,21 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from sorbus.privacy.mask import masked_text
 
 HIDDEN = "***"
+_LONGEST = 50_000
+"""Characters of one text: what a library quotes beyond that helps nobody, and takes time to look through."""
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|api_?key|credential|authorization|cookie|private_?key", re.IGNORECASE
 )
-_URL_PASSWORD = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)(?P<password>[^\s\"'<>]+)(?=@)", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?P<before>://[^\s:/@]{0,200}:)(?P<password>[^\s\"'<>]{1,500})(?=@)")
 _ASSIGNED = re.compile(
-    r"(?P<before>[\"']?\b[\w.-]*(?:password|passwd|secret|token|api_?key|authorization)\b[\"']?\s*[=:]\s*)"
+    r"(?P<before>[\"']?(?<![\w.-])[\w.-]*(?:password|passwd|secret|token|api_?key|authorization)\b[\"']?\s*[=:]\s*)"
     r"(?P<value>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|(?:(?:Bearer|Basic)\s+)?[^\s,;&}]+)",
     re.IGNORECASE,
 )
 # A URL's own @ is the first alternative's: what stands before it is no e-mail address.
 _EMAIL = re.compile(
-    r"\b[a-z][a-z0-9+.-]*://\S+|(?P<email>[\w.!#$%&*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,})", re.IGNORECASE
+    r"://\S+|(?P<email>(?<![\w.!#$%&*+/=?^`{|}~-])[\w.!#$%&*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,})",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(?P<before>Bearer|Basic)\s+[A-Za-z0-9+/._~-]{8,}=*", re.IGNORECASE)
 
@@ -97,6 +100,8 @@ def redact_text(text: str) -> str:
     """`text` without the passwords of URLs and of key=value or key: value pairs, without bearer tokens, and with
     e-mail addresses masked: the last line for what a library may quote; our own messages are masked where they arise.
     """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     text = _URL_PASSWORD.sub(rf"\g<before>{HIDDEN}", text)
     text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
     text = _BEARER.sub(rf"\g<before> {HIDDEN}", text)

@@ -15,6 +15,7 @@ from sorbus.mapping.kinds import TEXT
 if TYPE_CHECKING:
     from nameparser import ParsedName, Parser
 
+_LONGEST = 500
 _PARTS = ("title", "given", "middle", "family", "suffix", "nickname")
 _ORDERS = ("given first", "family first")
 _STYLES = ("given family", "family given", "family, given")
@@ -97,7 +98,9 @@ def name_case(value: str) -> str:
     """A name written in capitals or small letters as names are: `"JAN VAN DER BERG" | name_case`; others stay."""
     from nameparser import parse
 
-    return value if value not in (value.upper(), value.lower()) else str(parse(value).capitalized())
+    if value not in (value.upper(), value.lower()):
+        return value
+    return str(parse(_bounded(value)).capitalized())
 
 
 def _joined(*parts: object) -> str:
@@ -150,7 +153,13 @@ def _plain(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _parsed(value: str, order: str) -> ParsedName:
-    return _parser(order).parse(value)
+    return _parser(order).parse(_bounded(value))
+
+
+def _bounded(value: str) -> str:
+    if len(value) > _LONGEST:
+        raise ValueError(f"{shown(value)} is too long for a name")
+    return value
 
 
 @cache
