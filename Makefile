@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test chaos test-real test-containers lint bench lock clean
+.PHONY: help setup tools demo test chaos test-real test-postgres test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ chaos: setup tools  ## Everything slow: kill, cut off and flood running companie
 
 test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)
 	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py tests/acceptance/test_northwind_to_xero.py $(TESTS)
+
+POSTGRES ?= 14
+test-postgres: setup  ## The tests of PostgreSQL as source and target on another version (POSTGRES=14, or a folder of programs)
+	@SORBUS_TEST_POSTGRES=$(POSTGRES) $(RUN)/pytest tests/producers tests/consumers/test_merge.py tests/consumers/test_loop.py \
+	  tests/conformance/test_postgres.py tests/ops/test_plan.py --ignore tests/producers/http --ignore tests/producers/webhook $(TESTS)
 
 test-containers: setup  ## Build the image and run a company in containers (needs a Docker Engine; minutes)
 	@$(RUN)/pytest -m real tests/acceptance/test_containers.py
