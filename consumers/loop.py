@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from sorbus.bus.intake import Taken, occurred, take_in
 from sorbus.bus.kafka import (
+    admin,
     as_error,
     group_consumer,
     headers_of,
@@ -34,6 +35,7 @@ from sorbus.bus.reachable import Reachable
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, SupportsHealthCheck, consumer_connector
 from sorbus.consumers.patience import Patience
+from sorbus.consumers.places import Places
 from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
@@ -89,6 +91,8 @@ class ConsumeLoop:
         self._letters_are_known = False
         self._waiting = WaitingRoom(flow, self._privacy)
         self._patience = Patience(flow)
+        goes_on = flow.flow.on_lost_events == "reread"
+        self._places = Places(admin(settings), flow.flow.id, self._topic, goes_on=goes_on)
         self._offsets: dict[Spot, int] = {}
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
@@ -96,7 +100,7 @@ class ConsumeLoop:
         self._kafka_is(f"Kafka has not answered yet at {settings.kafka}")
 
     def run(self) -> None:
-        """Until stopped. Transient faults are retried for ever; AuthError and MapError end it."""
+        """Until stopped. Transient faults are retried for ever; AuthError, LostPosition and MapError end it."""
         group = self._names.group(self._flow.flow.id)
         reachable = Reachable(self._settings.kafka, self._kafka_is, group=group)
         kafka = self._kafka = group_consumer(self._settings, group, reachable)
@@ -113,6 +117,9 @@ class ConsumeLoop:
                 self._health.beat()
                 self._wait_until_due()
                 messages = self._poll()
+                if again := self._persistently(self._places.check):
+                    self._from_beginning(again)
+                    messages = [message for message in messages if spot_of(message) not in again]
                 due = self._persistently(partial(self._waiting.due, self._most)) if self._is_time else []
                 if messages or due:
                     self._deliver(messages, due)
@@ -152,6 +159,9 @@ class ConsumeLoop:
                 events.append(message)
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._drained.add(spot_of(message))
+            elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._from_beginning([self._places.fell_behind(spot_of(message))])
+                continue
             elif not failure.retriable() and failure.code() not in _PASSING:
                 raise as_error(failure, "consuming")
             else:
@@ -309,14 +319,27 @@ class ConsumeLoop:
         assert self._kafka is not None
         firsts: dict[Spot, int] = {}
         for message in strays:
-            if message.error() is None:
+            failure = message.error()
+            if failure is None:
                 firsts.setdefault(spot_of(message), offset_of(message))
+            elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._from_beginning([self._places.fell_behind(spot_of(message))])
         assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
         for (topic, partition), offset in firsts.items():
             if (topic, partition) not in assigned:
                 continue  # another member's by now
             with kafka_errors("rewinding"):
                 self._kafka.seek(TopicPartition(topic, partition, offset))
+
+    def _from_beginning(self, spots: Sequence[Spot]) -> None:
+        """Events were lost: what the topic holds is read again."""
+        assert self._kafka is not None
+        assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
+        for spot in assigned.intersection(spots):
+            self._offsets.pop(spot, None)
+            with kafka_errors("beginning again"):
+                self._kafka.incremental_unassign([TopicPartition(*spot)])  # seeking fails before the first fetch
+                self._kafka.incremental_assign([TopicPartition(*spot, OFFSET_BEGINNING)])
 
     def _resume(self) -> None:
         assert self._kafka is not None
@@ -344,11 +367,11 @@ class ConsumeLoop:
             self._due = self._timing.next_after(now)
 
     def _commit(self, *, wait: bool) -> None:
-        if not self._offsets or self._kafka is None:
+        if self._kafka is None or not (self._offsets or self._stamp_again()):
             return
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = {(part.topic, part.partition) for part in self._kafka.assignment()}
-        offsets = [TopicPartition(*spot, offset) for spot, offset in self._offsets.items() if spot in assigned]
+        offsets = [self._places.stamped(spot, offset) for spot, offset in self._offsets.items() if spot in assigned]
         self._offsets = {}
         if not offsets:
             return
@@ -361,17 +384,30 @@ class ConsumeLoop:
             # Not lost: the same events come again and change nothing.
             _log.warning("offsets could not be committed: %s", error)
 
-    def _assigned(self, _: KafkaConsumer, _partitions: list[TopicPartition]) -> None:
+    def _stamp_again(self) -> bool:
+        """An idle flow's offsets are committed now and then, so that they say that somebody still reads."""
+        assert self._kafka is not None
+        if not self._places.is_stamp_due:
+            return False
+        with kafka_errors("looking where we are"):
+            at = self._kafka.position(self._kafka.assignment())
+        self._offsets = {(part.topic, part.partition): part.offset for part in at if part.offset >= 0}
+        return bool(self._offsets)
+
+    def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        kafka.incremental_assign(self._places.begin(kafka, partitions))
         self._kafka_is(None)
         self._letters_are_known = False  # the member that had them may have written some
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._commit(wait=True)
         self._drained -= {(part.topic, part.partition) for part in partitions}
+        self._places.forget(partitions)
 
     def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         for part in partitions:
             self._offsets.pop((part.topic, part.partition), None)
+        self._places.forget(partitions)
 
     def _close(self) -> None:
         self._commit(wait=True)

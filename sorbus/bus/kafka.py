@@ -75,7 +75,7 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
+            "auto.offset.reset": "error",  # what is gone before it was read is no reason to skip it
             "enable.partition.eof": True,
             "partition.assignment.strategy": "cooperative-sticky",
             "queued.min.messages": 20_000,

@@ -77,6 +77,11 @@ class Flow(_Written):
     timing: str = Field(default="real-time", description="real-time, every 15m, or cron 0 2 * * *.")
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
     deletes: Literal["hard", "soft", "ignore"] = "hard"
+    on_lost_events: Literal["stop", "reread"] = Field(
+        default="stop",
+        description="When the topic lost events before this flow read them (retention, deleted records, a topic made"
+        " again): stop for a person, or read what the topic holds from its beginning.",
+    )
     on_incomplete: Literal["hold", "default", "pass"] = Field(
         default="pass",
         description="A record that lacks a required field: hold it back until its owner fills it in, take the written"

@@ -1,0 +1,165 @@
+"""Events that a topic lost before a flow read them: told and stopped, or read from the beginning; never skipped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+
+from sorbus.bus.kafka import admin, base_config
+from sorbus.errors import LostPosition
+from sorbus.map.load import load_map
+from sorbus.ops.run.topics import plan_topics, topics_of
+from tests.consumers.gadgets import gadget
+from tests.consumers.line import FLOW, MAP, Line, eventually
+
+REREAD = MAP.replace("    timing: {timing}\n", "    timing: {timing}\n    on_lost_events: reread\n")
+
+
+def gadgets(ids: range, version: int) -> list[tuple[str, int, dict[str, object]]]:
+    return [(str(id), version, gadget(f"v{version}", lines=[])) for id in ids]
+
+
+def delivered(line: Line, ids: range, version: int) -> None:
+    """A consumer that has delivered everything, stopped with its offsets committed."""
+    line.publish(gadgets(ids, version))
+    with line.consuming():
+        eventually(lambda: set(line.rows()) == {str(id) for id in ids}, "the first events")
+
+
+def set_topic(line: Line, **config: str) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    client = admin(line.settings)
+    asked = client.incremental_alter_configs(
+        [ConfigResource(ConfigResource.Type.TOPIC, line.topic, incremental_configs=entries)]
+    )
+    for future in asked.values():
+        future.result(30)
+
+
+def remove_all(line: Line) -> None:
+    """As a retention would: Kafka deletes records only where the policy says so, a moment after it does."""
+    set_topic(line, cleanup_policy="compact,delete")
+    client, end = admin(line.settings), time.monotonic() + 30
+    while True:
+        asked = client.delete_records([TopicPartition(line.topic, part, -1) for part in (0, 1)])
+        try:
+            for future in asked.values():
+                future.result(30)
+            return
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def commit(line: Line, change: Callable[[int, dict[str, object]], int]) -> None:
+    """Changes what the flow's group has committed."""
+    consumer = Consumer({**base_config(line.settings, "test"), "group.id": line.names.group(FLOW)})
+    try:
+        parts = consumer.committed([TopicPartition(line.topic, part) for part in (0, 1)], timeout=20)
+        changed = []
+        for part in parts:
+            metadata = json.loads(part.metadata or "{}")
+            offset = change(part.offset or 0, metadata)
+            changed.append(TopicPartition(part.topic, part.partition, offset, json.dumps(metadata)))
+        consumer.commit(offsets=changed, asynchronous=False)
+    finally:
+        consumer.close()
+
+
+def stopped(line: Line, after: Callable[[], None] = lambda: None) -> LostPosition:
+    """Why the loop ended by itself."""
+    with line.consuming() as running:
+        after()
+        running.thread.join(40)
+        assert not running.thread.is_alive(), "it goes on, as if nothing were lost"
+        error, running.error = running.error, None
+    assert isinstance(error, LostPosition), error
+    return error
+
+
+def lose_unread(line: Line) -> None:
+    line.publish(gadgets(range(20), 2))
+    remove_all(line)
+
+
+def another_topic(line: Line) -> None:
+    def change(offset: int, metadata: dict[str, object]) -> int:
+        metadata["topic"] = "AAAAAAAAAAAAAAAAAAAAAA"
+        return offset
+
+    commit(line, change)
+
+
+def beyond_the_end(line: Line) -> None:
+    commit(line, lambda offset, _: offset + 1000)
+
+
+def away_for_long(line: Line) -> None:
+    line.publish(gadgets(range(20), 2))
+    set_topic(line, delete_retention_ms="3600000")
+
+    def change(offset: int, metadata: dict[str, object]) -> int:
+        metadata["at"] = int(time.time()) - 7200
+        return offset
+
+    commit(line, change)
+
+
+LOSSES = {
+    "removed before read": (lose_unread, "were removed before they were read"),
+    "another topic of that name": (another_topic, "deleted and made again"),
+    "beyond the end": (beyond_the_end, "ends at offset"),
+    "deletes compacted away": (away_for_long, "some may be gone"),
+}
+
+
+@pytest.mark.parametrize(("lose", "words"), LOSSES.values(), ids=LOSSES)
+def test_what_a_topic_lost_stops_the_flow_or_is_read_again_as_the_map_says(
+    line: Line, lose: Callable[[Line], None], words: str
+) -> None:
+    delivered(line, range(20), 1)
+    lose(line)
+    error = stopped(line)
+    assert words in str(error)
+    assert "on_lost_events: reread" in str(error)
+    prefix = line.names.prefix.removesuffix(".")
+    line.write_map(REREAD.format(prefix=prefix, timing="real-time"), prefix)
+    line.loaded = load_map(line.folder / "map.yaml")
+    line.flow = line.loaded.flow(FLOW)
+    line.publish(gadgets(range(20), 3))  # as the owner's producer does
+    with line.consuming():
+        eventually(lambda: set(line.rows().values()) == {"v3"}, "the new states")
+
+
+def test_what_was_read_may_be_removed(line: Line) -> None:
+    delivered(line, range(20), 1)
+    remove_all(line)
+    with line.consuming():
+        line.publish(gadgets(range(20), 2))
+        eventually(lambda: set(line.rows().values()) == {"v2"}, "what came after")
+
+
+def test_a_topic_that_is_made_again_while_it_is_read_stops_the_flow(line: Line) -> None:
+    line.publish(gadgets(range(20), 1))
+
+    def remake() -> None:
+        eventually(lambda: len(line.rows()) == 20, "the first events")
+        client = admin(line.settings)
+        client.delete_topics([line.topic])[line.topic].result(30)
+        eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
+        for step in plan_topics(client, topics_of(line.loaded.map)):
+            assert step.apply is not None
+            step.apply()
+        line.publish(gadgets(range(40), 2))
+
+    error = stopped(line, remake)
+    assert "made again" in str(error) or "were removed" in str(error)
