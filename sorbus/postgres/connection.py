@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
@@ -38,10 +38,28 @@ def full_dsn(connection: PostgresConnection, application: str, **more: str) -> s
     return make_conninfo(**{key: value for key, value in merged.items() if value is not None})
 
 
+_REPORTED = {"TimeZone": "UTC", "IntervalStyle": "iso_8601"}
+"""Of our session settings, those that the server reports by itself and that are nobody's default."""
+_POOLER = (
+    "a connection pooler (PgBouncer, Odyssey) stands between Sorbus and PostgreSQL and keeps session settings back."
+    " Sorbus needs sessions of its own, for settings, temporary tables and replication: write a dsn that reaches the"
+    " server itself (usually port 5432)"
+)
+_POOLERS_SAY = ("unsupported startup parameter", "unsupported replication option")
+
+
 def connect(connection: PostgresConnection, application: str, *, autocommit: bool = False) -> Connection:
     """Connects. TransientError when the server is out of reach, AuthError when it refuses us."""
     with postgres_errors(f"connecting for {application}"):
-        return psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
+        session = psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
+    if lost := {name: wanted for name, wanted in _REPORTED.items() if session.info.parameter_status(name) != wanted}:
+        session.close()
+        raise AuthError(f"connecting for {application}: the session doesn't have {_said(lost)}: {_POOLER}")
+    return session
+
+
+def _said(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in settings.items())
 
 
 def is_readable(descriptor: int, seconds: float | None) -> bool:
@@ -100,8 +118,17 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     state = error.sqlstate
     detail = None if state in _REPEATS_THE_ROW else diag.message_detail
     words = " ".join(part for part in (diag.message_primary, detail) if part) or str(error).strip()
+    if any(sign in str(error) for sign in _POOLERS_SAY):
+        return AuthError(f"{doing}: PostgreSQL can't be used this way: {words}: {_POOLER}")
     refused = state is None and any(
-        sign in str(error) for sign in (*_REFUSED_LOGINS, "does not exist", "no pg_hba.conf entry", "no such database")
+        sign in str(error)
+        for sign in (
+            *_REFUSED_LOGINS,
+            "does not exist",
+            "no pg_hba.conf entry",
+            "no such database",
+            "bouncer config error",
+        )
     )
     if is_auth(state) or refused:
         found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
