@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
 from sorbus.api.description import JsonPath, Webhooks
 from sorbus.api.interface import Json
 from sorbus.api.path import read_path
+from sorbus.api.values import InvalidValue
 from sorbus.connector import Notice
 from sorbus.producers.webhook.hearing import Hearing
 
 _LONGEST_ID = 1000
+"""Bytes."""
 
 
 class Told(NamedTuple):
@@ -69,7 +72,7 @@ def _read(hearing: Hearing, event: Json, delivery: str, received_at: int) -> Tol
     if resource is None or resource not in hearing.resources:
         return Told(None, why="unmapped")
     id = _text(read_path(event, said.id))
-    if not 0 < len(id) <= _LONGEST_ID:
+    if not 0 < len(id.encode()) <= _LONGEST_ID:
         return Told(None, why="malformed")
     is_gone = _longest(dict.fromkeys(said.deleted, ""), kind) is not None
     own = _text(read_path(event, webhooks.delivery_id)) if webhooks.delivery_id else delivery
@@ -86,10 +89,12 @@ def _longest(types: Mapping[str, str], kind: str) -> str | None:
 
 def _digest(event: Json) -> str:
     """Not every vendor's ids are as unique as they look: what says something else is no repetition."""
-    return blake2b(json.dumps(event, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps(event, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def _text(value: Json) -> str:
     """An id or type as text; empty for what is neither printable text nor a whole number."""
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool | InvalidValue) else ""
     return text if text.isprintable() else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from sorbus.api.connection import Application, application
 from sorbus.api.description import JsonPath, Webhooks
@@ -81,6 +82,10 @@ def _hearing(loaded: LoadedMap, made: Application, resources: frozenset[str]) ->
         findings.append(finding("webhook_secret", "it is empty", "write what the application signs its webhooks with"))
     elif webhooks.signature == "standard-webhooks" and not all(is_key(secret) for secret in secrets):
         findings.append(finding("webhook_secret", "it is not base64", "copy it whole, as it is shown: whsec_..."))
+    in_path = webhooks.signature == "shared-secret" and not (webhooks.header or webhooks.parameter)
+    if in_path and any(quote(secret, safe="") != secret for secret in secrets if not _UNSET.search(secret)):
+        cure = "make one of letters, digits, - and _: it is a part of the address"
+        findings.append(finding("webhook_secret", "it has characters that an address can't hold", cure))
     if webhooks.signature == "hubspot-v3" and not made.connection.webhook_url:
         cure = "write webhook_url: https://…, as it stands in the application's settings"
         findings.append(finding("", f"{made.description.title} signs the address that it posts to", cure))

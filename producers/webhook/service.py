@@ -6,7 +6,6 @@ Its answers have no bodies: what was wrong is nobody's business but ours, and is
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import Counter, OrderedDict
@@ -19,14 +18,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.api.interface import Json
+from sorbus.api.values import load_json
 from sorbus.bus.inbox import InboxWriter
 from sorbus.errors import SorbusError
 from sorbus.producers.webhook.events import Told, read_events
 from sorbus.producers.webhook.hearing import Hearing
-from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, verify
+from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, refuse_early, verify
 from sorbus.telemetry.metrics import WebhookMetrics
 
 LARGEST_BODY = 1_000_000
+BODIES = 32_000_000
+"""Bytes of all bodies that are held at a time; a quarter of them is kept for the small ones."""
+_SMALL_BODY = 65_536
 _MOST_AT_A_TIME = 256
 _BODY_WITHIN, _AGAIN_AFTER = 10.0, 5
 _REMEMBERED = 50_000
@@ -43,6 +46,39 @@ class _Answer(Exception):
         super().__init__(outcome)
 
 
+class _Budget:
+    """Bytes of bodies that may still be held."""
+
+    def __init__(self, total: int) -> None:
+        self.left, self._for_small = total, total // 4
+
+    def take(self, size: int, *, is_small: bool) -> bool:
+        """Whether there is room: large bodies leave a quarter to small ones."""
+        if self.left - size < (0 if is_small else self._for_small):
+            return False
+        self.left -= size
+        return True
+
+
+class _Body:
+    """A body as it comes, counted against the budget until it is closed."""
+
+    def __init__(self, budget: _Budget) -> None:
+        self.held, self._budget = bytearray(), budget
+
+    def add(self, chunk: bytes) -> bool:
+        """False where there is no room for it."""
+        is_small = len(self.held) + len(chunk) <= _SMALL_BODY
+        if not self._budget.take(len(chunk), is_small=is_small):
+            return False
+        self.held += chunk
+        return True
+
+    def close(self) -> None:
+        self._budget.left += len(self.held)
+        self.held.clear()
+
+
 class Deliveries:
     """Takes the deliveries of every system that is heard; called in one event loop."""
 
@@ -53,8 +89,10 @@ class Deliveries:
         *,
         body_within: float = _BODY_WITHIN,
         most_at_a_time: int = _MOST_AT_A_TIME,
+        bodies: int = BODIES,
     ) -> None:
-        """`body_within`: seconds for a whole body. `most_at_a_time`: requests of one address."""
+        """`body_within`: seconds for a whole body. `most_at_a_time`: requests of one address. `bodies`: bytes held."""
+        self._budget = _Budget(bodies)
         self._hearings, self._writer = hearings, writer
         self._body_within, self._most_at_a_time = body_within, most_at_a_time
         self._busy: Counter[str] = Counter()
@@ -84,6 +122,11 @@ class Deliveries:
                 headers["connection"] = "close"  # what is still to come is not worth reading
             if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
                 headers["retry-after"] = str(_AGAIN_AFTER)
+        except Exception as error:  # noqa: BLE001 - whoever sent it gets an answer, and we a line in the log
+            self._say(
+                f"{type(error)}", f"a webhook from {source} can't be read ({type(error).__name__}: {error!s:.200})"
+            )
+            outcome, status = "malformed", HTTPStatus.BAD_REQUEST
         finally:
             self._busy[source] -= 1
             if not self._busy[source]:
@@ -98,36 +141,48 @@ class Deliveries:
         if hearing is None:
             raise _Answer(HTTPStatus.NOT_FOUND, "unknown", is_read=False)
         received_at = time.time_ns() // 1000
-        raw = await self._read(request)
+        webhooks, token = hearing.webhooks, request.path_params.get("token", "")
+        if webhooks.parameter:
+            token = request.query_params.get(webhooks.parameter, "")
+        elif token and (webhooks.signature != "shared-secret" or webhooks.header):
+            raise _Answer(HTTPStatus.NOT_FOUND, "unknown", is_read=False)
+        delivery = Delivery(request.method, hearing.url, request.headers, b"", token)
         try:
-            verify(
-                hearing.webhooks,
-                hearing.secrets,
-                Delivery(request.method, hearing.url, request.headers, raw),
-                received_at / 1e6,
-            )
+            refuse_early(webhooks, hearing.secrets, delivery, received_at / 1e6)
         except RefusedDelivery as error:
-            self._say(f"{hearing.system} {error}", f"refused a webhook to {hearing.system} from {source}: {error}")
-            raise _Answer(HTTPStatus.UNAUTHORIZED, error.reason) from error
-        told = read_events(hearing, _parsed(raw), request.headers, received_at)
+            raise self._refused(hearing, source, error, is_read=False) from error
+        body = _Body(self._budget)
+        try:
+            raw = await self._read(request, body)
+            try:
+                verify(webhooks, hearing.secrets, delivery._replace(body=raw), received_at / 1e6)
+            except RefusedDelivery as error:
+                raise self._refused(hearing, source, error) from error
+            told = read_events(hearing, _parsed(raw), request.headers, received_at)
+        finally:
+            body.close()
         return await self._put(hearing, told)
 
-    async def _read(self, request: Request) -> bytes:
+    def _refused(self, hearing: Hearing, source: str, error: RefusedDelivery, *, is_read: bool = True) -> _Answer:
+        self._say(f"{hearing.system} {error}", f"refused a webhook to {hearing.system} from {source}: {error}")
+        return _Answer(HTTPStatus.UNAUTHORIZED, error.reason, is_read=is_read)
+
+    async def _read(self, request: Request, body: _Body) -> bytes:
         declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > LARGEST_BODY:
+        if declared.isdigit() and (len(declared) > 12 or int(declared) > LARGEST_BODY):
             raise _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", is_read=False)
-        body = bytearray()
         try:
             async with asyncio.timeout(self._body_within):
                 async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > LARGEST_BODY:
+                    if len(body.held) + len(chunk) > LARGEST_BODY:
                         raise _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", is_read=False)
+                    if not body.add(chunk):
+                        raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "busy", is_read=False)
         except TimeoutError as error:
             raise _Answer(HTTPStatus.REQUEST_TIMEOUT, "slow", is_read=False) from error
         except ClientDisconnect as error:
             raise _Answer(HTTPStatus.BAD_REQUEST, "broken off", is_read=False) from error
-        return bytes(body)
+        return bytes(body.held)
 
     async def _put(self, hearing: Hearing, told: list[Told]) -> str:
         system, metrics = hearing.system, self._metrics[hearing.system]
@@ -161,12 +216,13 @@ class Deliveries:
 
 
 def application(deliveries: Deliveries) -> Starlette:
-    """POST /webhooks/SYSTEM, and nothing else."""
-    return Starlette(routes=[Route("/webhooks/{system}", deliveries.take, methods=["POST"])])
+    """POST /webhooks/SYSTEM, or /webhooks/SYSTEM/SECRET, and nothing else."""
+    paths = ("/webhooks/{system}", "/webhooks/{system}/{token}")
+    return Starlette(routes=[Route(path, deliveries.take, methods=["POST"]) for path in paths])
 
 
 def _parsed(raw: bytes) -> Json:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return load_json(raw)
+    except ValueError as error:
         raise _Answer(HTTPStatus.BAD_REQUEST, "not JSON") from error

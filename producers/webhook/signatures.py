@@ -28,12 +28,16 @@ _HUBSPOT_PLAIN = {
 
 
 class Delivery(NamedTuple):
-    """What was posted to us. `url` is the address that the application was told; header names are in lower case."""
+    """What was posted to us. `url` is the address that the application was told; header names are in lower case.
+
+    `token` is what a shared secret's place in the address holds.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
+    token: str = ""
 
 
 class RefusedDelivery(SorbusError):
@@ -58,12 +62,32 @@ def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: 
     RefusedDelivery otherwise. Comparisons take the same time wherever the first difference is.
     """
     claim = _CLAIMS[webhooks.signature](webhooks, delivery)
-    expected = [claim.sign(secret).encode() for secret in secrets]
-    given = [signature.encode() for signature in claim.signatures]
+    _require_recent(webhooks, claim, now)
+    expected = [_digest(claim.sign(secret)) for secret in secrets]
+    given = [_digest(signature) for signature in claim.signatures]
     if not any([hmac.compare_digest(one, other) for one in expected for other in given]):  # noqa: C419 (all, always)
         raise RefusedDelivery("its signature is none of ours")
-    if claim.at is not None and abs(now - claim.at) > webhooks.tolerance.total_seconds():
+
+
+def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: float) -> None:
+    """What can be refused before the body is read: no signature, an old one, a shared secret that isn't ours.
+
+    RefusedDelivery; `delivery.body` is not looked at.
+    """
+    if webhooks.signature == "shared-secret":
+        verify(webhooks, secrets, delivery, now)
+    else:
+        _require_recent(webhooks, _CLAIMS[webhooks.signature](webhooks, delivery._replace(body=b"")), now)
+
+
+def _require_recent(webhooks: Webhooks, claim: _Claim, now: float) -> None:
+    if claim.at is not None and not abs(now - claim.at) <= webhooks.tolerance.total_seconds():
         raise RefusedDelivery("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
+
+
+def _digest(text: str) -> bytes:
+    """Of equal length whatever the text is, so that comparing tells nothing of it."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
 def is_key(secret: str) -> bool:
@@ -125,12 +149,25 @@ def _generic(webhooks: Webhooks, delivery: Delivery) -> _Claim:
     return _Claim([given.removeprefix(webhooks.prefix)], sign, at)
 
 
+def _shared(webhooks: Webhooks, delivery: Delivery) -> _Claim:
+    """A secret that is sent as it is, by applications that can't sign."""
+    if not webhooks.header:
+        if not delivery.token:
+            raise RefusedDelivery("its address holds no secret")
+        return _Claim([delivery.token], lambda secret: secret, None)
+    given = _header(delivery, webhooks.header)
+    if not given.startswith(webhooks.prefix):
+        raise RefusedDelivery(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
+    return _Claim([given.removeprefix(webhooks.prefix)], lambda secret: secret, None)
+
+
 _CLAIMS: Mapping[str, Callable[[Webhooks, Delivery], _Claim]] = {
     "xero": _xero,
     "stripe": _stripe,
     "hubspot-v3": _hubspot,
     "standard-webhooks": _standard,
     "hmac-sha256": _generic,
+    "shared-secret": _shared,
 }
 
 

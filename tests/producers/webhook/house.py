@@ -17,11 +17,11 @@ from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.ops.run.topics import Topic, plan_topics
 from sorbus.producers.webhook.hearing import Hearing
-from sorbus.producers.webhook.service import Deliveries, application
+from sorbus.producers.webhook.service import BODIES, Deliveries, application
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
-from tests.producers.webhook.signed import SCHEMES, SECRET, URL, headers
+from tests.producers.webhook.signed import SCHEMES, SECRET, URL, address, headers
 
 RESOURCES = frozenset(("contacts", "companies"))
 
@@ -37,7 +37,7 @@ class House:
         """Signs and posts `body`; the answer's status."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         signed = headers(scheme, raw, int(time.time()) if at is None else at, id=id)
-        answer = self.client.post(f"/webhooks/{scheme}", content=raw, headers=signed)
+        answer = self.client.post(address(scheme), content=raw, headers=signed)
         assert answer.content == b""
         return answer.status_code
 
@@ -51,6 +51,7 @@ def serving(
     body_within: float = 10.0,
     headers_within: float = 10.0,
     most_at_a_time: int = 256,
+    bodies: int = BODIES,
 ) -> Iterator[House]:
     """Runs the service in a thread for every scheme of `signed`."""
     heard = {scheme: Hearing(scheme, said, (SECRET,), RESOURCES, {}, URL) for scheme, said in SCHEMES.items()}
@@ -59,7 +60,7 @@ def serving(
         InboxWriter(settings, names, patience=patience),
         listen("127.0.0.1", 0, "receive webhooks"),
     )
-    deliveries = Deliveries(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time)
+    deliveries = Deliveries(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time, bodies=bodies)
     thread = threading.Thread(
         target=serve,
         args=(application(deliveries), listener, stop, lambda: None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from urllib.parse import quote
 
 from sorbus.api.description import Event, Webhooks
 from sorbus.producers.webhook.signatures import Delivery
@@ -35,13 +36,26 @@ SCHEMES = {
     "standard": webhooks("standard-webhooks", delivery_header="webhook-id"),
     "zendesk": webhooks("hmac-sha256", **ZENDESK),
     "github": webhooks("hmac-sha256", **GITHUB),
+    "gitlab": webhooks("shared-secret", header="X-Gitlab-Token"),
+    "bearer": webhooks("shared-secret", header="Authorization", prefix="Bearer "),
+    "in-path": webhooks("shared-secret"),
+    "in-query": webhooks("shared-secret", parameter="token"),
 }
+UNSIGNED = ("gitlab", "bearer", "in-path", "in-query")
+"""Those that send the secret as it is."""
 TIMED = ("stripe", "hubspot", "standard", "zendesk")
 
 
 def sign(scheme: str, body: bytes, at: int, *, secret: str = SECRET, id: str = "msg_1", url: str = URL) -> Delivery:
     """A delivery of the scheme, signed with `secret` at `at` (Unix seconds)."""
-    return Delivery("POST", url, headers(scheme, body, at, secret=secret, id=id, url=url), body)
+    token = secret if scheme in ("in-path", "in-query") else ""
+    return Delivery("POST", url, headers(scheme, body, at, secret=secret, id=id, url=url), body, token)
+
+
+def address(scheme: str, secret: str = SECRET) -> str:
+    """Where a scheme's application posts to."""
+    end = {"in-path": f"/{quote(secret, safe='')}", "in-query": f"?token={quote(secret, safe='')}"}.get(scheme, "")
+    return f"/webhooks/{scheme}{end}"
 
 
 def headers(
@@ -66,6 +80,12 @@ def headers(
             "x-zendesk-webhook-signature": _base64(key, sent.encode() + body),
             "x-zendesk-webhook-signature-timestamp": sent,
         }
+    if scheme == "gitlab":
+        return {"x-gitlab-token": secret}
+    if scheme == "bearer":
+        return {"authorization": f"Bearer {secret}"}
+    if scheme in ("in-path", "in-query"):
+        return {}
     assert scheme == "github", scheme
     return {"x-hub-signature-256": f"sha256={_hex(key, body)}"}
 

@@ -33,6 +33,12 @@ ANNA = {"type": "contact.created", "id": "anna", "email": "anna@example.com"}
 TOLD = Notice("contacts", "anna", False, 0)
 
 
+def head() -> bytes:
+    """A request's beginning with all that can be looked at before its body."""
+    signed = f"webhook-id: m\r\nwebhook-timestamp: {int(time.time())}\r\nwebhook-signature: v1,x\r\n"
+    return b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\n" + signed.encode()
+
+
 @pytest.fixture
 def house(settings: Settings, names: Names, make_inbox: Callable[[str], None]) -> Iterator[House]:
     make_inbox("standard")
@@ -116,22 +122,58 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(house: House) 
     # Headers alone: who goes on sending a body that is refused may find the line cut before it reads the answer.
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
         too_long = b"Content-Length: %d\r\n\r\n" % (LARGEST_BODY + 1)
-        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\n" + too_long)
+        connection.sendall(head() + too_long)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
-        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(head() + b"Transfer-Encoding: chunked\r\n\r\n")
         answer = _pour(connection, b"10000\r\n" + b" " * 0x10000 + b"\r\n", most=64)
     assert answer.startswith(b"HTTP/1.1 413")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
-        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        connection.sendall(head() + b"Content-Length: 99999999\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     padded = {**ANNA, "note": "x" * (LARGEST_BODY - 200)}
     assert house.post(padded) == 200
 
 
+def test_who_has_no_signature_is_refused_before_the_body(house: House) -> None:
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_all_bodies_together_have_one_budget_and_small_ones_still_pass(
+    settings: Settings, names: Names, make_inbox: Callable[[str], None]
+) -> None:
+    make_inbox("standard")
+    with serving(settings, names, bodies=2_000_000) as house, ExitStack() as held:
+        for _ in range(2):  # two large ones that stop before their end
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=20))
+            connection.sendall(head() + b"Content-Length: 900000\r\n\r\n" + b" " * 720_000)
+        padded = {**ANNA, "note": "x" * 800_000}
+        assert _until(lambda: house.post(padded) == 503), "a third large one found room"
+        assert house.post(ANNA) == 200
+        held.close()
+        assert _until(lambda: house.post(padded) == 200)
+
+
+@pytest.mark.parametrize("path", ["/webhooks/in-path", "/webhooks/in-path/wrong", "/webhooks/in-query?token=wrong",
+                                  "/webhooks/gitlab", "/webhooks/bearer/x"])  # fmt: skip
+def test_a_shared_secret_is_asked_for_and_never_logged(
+    path: str, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        assert house.client.post(path, json=ANNA).status_code in (401, 404)
+        assert house.post(b"no json", scheme="in-path") == 400
+        assert house.post(b"no json", scheme="in-query") == 400
+    shown = caplog.text.replace(str(house.client.base_url), "")
+    assert SECRET not in "\n".join(
+        line for line in shown.splitlines() if "httpx" not in line and "httpcore" not in line
+    )
+
+
 def test_slow_bodies_and_slow_headers_are_given_up(house: House) -> None:
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
-        connection.sendall(b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(head() + b"Content-Length: 100\r\n\r\n{")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
         begun = time.monotonic()
@@ -148,9 +190,7 @@ def test_one_address_can_only_have_so_many_requests_at_a_time(
     with serving(settings, names, most_at_a_time=3) as house, ExitStack() as held:
         for _ in range(3):
             connection = held.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=20))
-            connection.sendall(
-                b"POST /webhooks/standard HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
-            )
+            connection.sendall(head() + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 100"), "it is not waiting for the body"
         refused = house.client.post("/webhooks/standard", json=ANNA)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
