@@ -9,7 +9,7 @@ BOOTSTRAP := requirements-bootstrap.lock
 COMPILE := pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test chaos test-real test-postgres test-containers lint bench lock clean
+.PHONY: help setup tools demo test chaos fuzz test-real test-postgres test-containers lint bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: setup tools  ## Check style and types, then run the tests (in parallel; TE
 
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
 	@$(RUN)/pytest -m slow $(TESTS)
+
+fuzz: setup  ## Odd answers and webhooks at random, for SECONDS=600 with SEED=1
+	@SORBUS_FUZZ_SECONDS=$(or $(SECONDS),600) SORBUS_FUZZ_SEED=$(or $(SEED),1) $(RUN)/pytest -s tests/producers/http/test_fuzz.py
 
 test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)
 	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py tests/acceptance/test_northwind_to_xero.py $(TESTS)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 
 from pydantic import JsonValue
 
-from sorbus.bus.inbox import Inbox
+from sorbus.bus.inbox import Inbox, MissingInbox
 from sorbus.bus.names import Names
 from sorbus.connector import Batch, Hears, Notice, Position
 from sorbus.settings import Settings
 
+_log = logging.getLogger(__name__)
+_OPEN_AGAIN = 30.0
 _AT_ONCE = 20
 """Each costs a request, and between two reads of the producer the loop has to show that it is alive."""
 
@@ -28,9 +33,17 @@ class Ear:
         stored: Mapping[str, JsonValue] | None,
         position: Position,
     ) -> None:
-        """`stored` is an earlier one's `done`; `position` the producer's own, until a batch brings a newer one."""
+        """`stored` is an earlier one's `done`; `position` the producer's own, until a batch brings a newer one.
+
+        TransientError without Kafka.
+        """
         self._producer = producer
-        self._inbox = Inbox(settings, names, system, stored)
+        self._open = partial(Inbox, settings, names, system, stored)
+        self._inbox: Inbox | None = None
+        self._tries_at = 0.0
+        self.problem: str | None = None
+        """Why no webhook is heard, None if they are; the polls go on either way."""
+        self._try_to_open()
         self._position = position
         self._waiting: deque[Notice] = deque()
         self._is_asked = False
@@ -43,15 +56,23 @@ class Ear:
         """
         if batch is not None:
             self._position = batch.position
-        if self._is_asked and not self._waiting:
-            self.done = self._inbox.position()
-            batch = batch or Batch((), (), (), self._position, True)
+        if not self._is_asked or getattr(self._producer, "owes", False):
+            return batch
         self._is_asked = False
-        return batch
+        if self._waiting:
+            return batch
+        if self._inbox is not None:
+            self.done = self._inbox.position()
+        return batch or Batch((), (), (), self._position, True)
 
     def listen(self, wait: float) -> None:
         """Takes in what came within `wait` seconds, and tells the producer some of it, if it has looked up the last."""
         if self._is_asked:
+            return
+        if self._inbox is None:
+            self._try_to_open()
+        if self._inbox is None:
+            time.sleep(wait)
             return
         if not self._waiting:
             self._waiting.extend(self._inbox.read(wait))
@@ -60,4 +81,16 @@ class Ear:
             self._is_asked = True
 
     def close(self) -> None:
-        self._inbox.close()
+        if self._inbox is not None:
+            self._inbox.close()
+
+    def _try_to_open(self) -> None:
+        if time.monotonic() < self._tries_at:
+            return
+        self._tries_at = time.monotonic() + _OPEN_AGAIN
+        try:
+            self._inbox, self.problem = self._open(), None
+        except MissingInbox as error:
+            if self.problem is None:
+                _log.warning("webhooks aren't heard, polls go on: %s", error)
+            self.problem = f"webhooks aren't heard: {error}"

@@ -37,13 +37,14 @@ from sorbus.connector import (
     Published,
     Reject,
     Remembers,
+    Reports,
     Rereads,
     Sweep,
     TakesOver,
     producer_connector,
 )
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
-from sorbus.errors import LostPosition, PermanentError, TransientError, Unfinished
+from sorbus.errors import LostPosition, PartialOutage, PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.privacy.errors import source_privacy
 from sorbus.producers.ear import Ear
@@ -249,10 +250,17 @@ class ProduceLoop:
                 batch = producer.read(wait if ear is None else 0.0)
             except (Unfinished, TransientError) as error:
                 self._wait_for(error, producer, publisher)
+                self._hear_requests(producer)
+                self._compare_topics()
+                self._measure(producer)
                 continue
-            if self._health.waiting() is not None:
+            problem = producer.problem if isinstance(producer, Reports) else None
+            if problem is None and ear is not None:
+                problem = ear.problem
+            if self._health.waiting() != problem:
+                self._health.ready(problem)
+            if problem is None:
                 self._faults = 0
-                self._health.ready()
             if ear is not None:
                 batch = ear.answered(batch)
             if batch is not None:
@@ -286,7 +294,11 @@ class ProduceLoop:
         if isinstance(error, TransientError) and not isinstance(producer, Remembers):
             raise error
         self._commit(producer, publisher)
-        if isinstance(error, TransientError):
+        if isinstance(error, PartialOutage):
+            self._metrics.retried()
+            self._health.ready(str(error))
+            _log.warning("%s; trying again in %.1f s, and the rest goes on", error, error.retry_after or 0.0)
+        elif isinstance(error, TransientError):
             self._faults += 1
             self._back_off(error, self._faults)
         else:

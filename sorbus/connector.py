@@ -199,7 +199,19 @@ class Hears(Protocol):
     """A producer that can be told of changes between its polls."""
 
     def hear(self, notices: Sequence[Notice]) -> None:
-        """The next `read` returns these records' states; notices are told again until it has been published."""
+        """The next `read` returns these records' states; notices are told again until it has been published.
+
+        A producer that looks them up over several reads has a property `owes`: whether some are still to come.
+        """
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A producer that knows when a part of its source can't be read while the rest goes on."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, in a sentence; None for nothing."""
 
 
 @runtime_checkable

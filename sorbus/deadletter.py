@@ -132,8 +132,8 @@ class DeadLetter:
         }
         return [
             *self.headers,
-            *((_CONNECT + name, str(value).encode()) for name, value in connect.items()),
-            *((_OWN + name, str(value).encode()) for name, value in own.items()),
+            *((_CONNECT + name, _bytes(value)) for name, value in connect.items()),
+            *((_OWN + name, _bytes(value)) for name, value in own.items()),
             (f"{_OWN}record_id", self.record_id),
         ]
 
@@ -171,3 +171,8 @@ class DeadLetter:
             value,
             tuple((name, content or b"") for name, content in headers if not name.startswith((_OWN, _CONNECT))),
         )
+
+
+def _bytes(value: object) -> bytes:
+    """A header's bytes: a letter is written whatever its words quote, half an emoji as its escape."""
+    return str(value).encode("utf-8", "backslashreplace")

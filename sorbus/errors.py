@@ -4,6 +4,7 @@
     |-- MapError          fix the map: carries findings, each with file, line and what to write instead
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
+    |   `-- PartialOutage   ... of a part of a source, which waits by itself
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
@@ -82,10 +83,14 @@ def missing(dependency: str, error: TransientError) -> TransientError:
     return error
 
 
+class PartialOutage(TransientError):
+    """A part of a source can't be read for now, and is tried again by itself after `retry_after`: the rest goes on."""
+
+
 class PermanentError(SorbusError):
     """This record can't pass as it is, however often it is tried; it becomes a dead letter.
 
-    `reason` is a short stable word for grouping, `words` the target's own message.
+    `reason` is a short stable word for grouping, `words` the target's own message, `status` that of an HTTP answer.
     """
 
     def __init__(
@@ -97,8 +102,10 @@ class PermanentError(SorbusError):
         value: object = None,
         rule: str | None = None,
         words: str | None = None,
+        status: int | None = None,
     ) -> None:
         self.reason = reason
+        self.status = status
         self.field = field
         self.value = value
         self.rule = rule

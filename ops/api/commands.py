@@ -102,13 +102,15 @@ def check_command(
 
     Examples: `sorbus api check apis/ours.yaml`, `sorbus api check xero --spec xero_accounting.yaml`
     """
+    from sorbus.api.advice import advice
     from sorbus.api.load import read_description
 
     findings: list[Finding] = []
-    said = ""
+    said, advised = "", list[str]()
     try:
         description, document = read_description(name)
         said = f"{description.title}: {len(description.resources)} resources, nothing to mend"
+        advised = list(advice(description))
         if spec is not None:
             from sorbus.api.agree import compare
             from sorbus.api.spec import read_spec
@@ -123,12 +125,14 @@ def check_command(
         findings = sorted(error.findings)
     if as_json:
         rows = [{**vars_of(found), "file": str(found.file)} for found in findings]
-        typer.echo(json.dumps({"findings": rows}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"findings": rows, "advice": advised}, indent=2, ensure_ascii=False))
     elif findings:
         typer.echo("\n".join(str(found) for found in findings))
         typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
     else:
         typer.echo(said)
+        for line in advised:
+            typer.echo(f"to consider: {line}", err=True)
     if findings:
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -160,7 +164,8 @@ def try_command(
     else:
         sample = masked_sample(loaded, system, sample)
     if as_json:
-        typer.echo(dump_json({"raw": sample.raw, "data_type": sample.data_type, "canonical": sample.shown()}))
+        shown = {"raw": sample.raw, "data_type": sample.data_type, "canonical": sample.shown()}
+        typer.echo(dump_json({**shown, "warnings": list(sample.warnings)}))
         return
     from sorbus.ops.api.shown import show_sample
 

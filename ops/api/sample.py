@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sorbus.api.connection import application
+from sorbus.api.path import read_path
 from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
 from sorbus.connector import BoundSource, BoundSystem, Canonicalises
@@ -16,6 +18,7 @@ from sorbus.mapping.failure import closest
 from sorbus.state import State
 
 if TYPE_CHECKING:
+    from sorbus.api.description import ApiResource
     from sorbus.api.interface import Api, Json, Record
     from sorbus.map.load import LoadedMap
 
@@ -28,6 +31,8 @@ class Sample:
     data_type: str = ""
     canonical: dict[str, object] | None = None
     why_not: str = ""
+    warnings: tuple[str, ...] = ()
+    """What the page that it came from says of the description."""
 
     def shown(self) -> Json:
         """The canonical record as JSON, None when there is none."""
@@ -44,30 +49,43 @@ def take(loaded: LoadedMap, system: str, resource: str, id: str = "") -> Sample:
         raise MapError([bound.finding("api", "unknown-resource", message, cure)])
     transport = open_transport(made, State.of(bound.topic_prefix))
     try:
-        raw = _read(open_api(transport), resource, id)
+        raw, warnings = _read(open_api(transport), made.description.resources[resource], resource, id)
     finally:
         transport.close()
     connector: object = loaded.producer(system)
     for name in loaded.map.owned_by(system):
         source = loaded.source(name)
         if getattr(source.options, "resource", None) == resource and isinstance(connector, Canonicalises):
-            return _canonical(connector, bound, source, raw)
-    return Sample(raw, why_not=f"no data type of the map has {system} as owner and {resource} as its source")
+            return replace(_canonical(connector, bound, source, raw), warnings=warnings)
+    why_not = f"no data type of the map has {system} as owner and {resource} as its source"
+    return Sample(raw, why_not=why_not, warnings=warnings)
 
 
-def _read(api: Api, resource: str, id: str) -> Record:
+def _read(api: Api, about: ApiResource, resource: str, id: str) -> tuple[Record, tuple[str, ...]]:
     if id:
         found = api.get(resource, id)
         if found is None:
             raise PermanentError(f"{resource} has no record {id}; name another, or leave --id out", reason="gone")
-        return found.record
+        return found.record, ()
     after = None
     while True:
         page = api.page(resource, after=after)
         if page.records:
-            return page.records[0]
+            return page.records[0], tuple(_warnings(about, page.records))
         if (after := page.after) is None:
             raise SorbusError(f"{resource} holds no records that these credentials may see")
+
+
+def _warnings(about: ApiResource, records: Sequence[Record]) -> Iterator[str]:
+    """What a page of a list shows that polls would suffer from."""
+    timeless = sum(all(read_path(one, path) in (None, "") for path in about.updated) for one in records)
+    if about.updated and timeless:
+        yield (
+            f"{timeless} of {len(records)} listed records have no update time ({', '.join(about.updated)}), and a poll"
+            " for changes may never show them: name more fields, such as `updated: [updated_at, created_at]`"
+        )
+    if without := sum(read_path(one, about.id) in (None, "") for one in records):
+        yield f"{without} of {len(records)} listed records have no id at {about.id}: each becomes a dead letter"
 
 
 def _canonical(connector: Canonicalises, system: BoundSystem, source: BoundSource, raw: Record) -> Sample:

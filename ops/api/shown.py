@@ -60,6 +60,8 @@ def show_sample(sample: Sample) -> None:
     right = sample.why_not if sample.canonical is None else _pretty(sample.shown())
     table.add_row(escape(_pretty(sample.raw)), escape(right))
     Console().print(table)
+    for warning in sample.warnings:
+        Console(stderr=True).print(f"[yellow]{escape(warning)}[/]")
 
 
 def _pretty(value: object) -> str:

@@ -46,7 +46,9 @@ def list_findings(
         return
     for one in found:
         typer.echo(_in_words(one))
-    if any(one.severity == "held" and one.state == "open" for one in found):
+    if any(one.what == "deleted" and one.state == "open" for one in found):
+        typer.echo("Are the records that look deleted really deleted? sorbus drift settle ID confirms it.")
+    if any(one.severity == "held" and one.what != "deleted" and one.state == "open" for one in found):
         typer.echo("Held records: sorbus dlq list --reason drift. Mend the mapping sheet and restart the producer.")
     typer.echo("It is right as it is now? sorbus drift settle ID --reason ...")
 
@@ -59,6 +61,9 @@ def settle(
     who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who says so; else who is logged in.")] = "",
 ) -> None:
     """Say that the source is right the way it is now. The map stays as it is: what it reads and is gone is still held.
+
+    Of records that look deleted it confirms that they are: they are deleted in every target, if the source's next list
+    still lacks them.
 
     Example: sorbus drift settle 12 --reason "the field is for the shop only"
     """

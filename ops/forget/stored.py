@@ -21,6 +21,7 @@ _WHAT = {
     "5_waiting": ("waiting", "states of it that wait for others or are incomplete"),
     "6_letters": ("letter", "its dead letters, as people read them"),
     "6_conflicts": ("conflict", "values that its owner and a target differ in"),
+    "7_held_deletes": ("drift_finding", "its id among records that look deleted"),
 }
 
 

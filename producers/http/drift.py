@@ -7,11 +7,13 @@ record's own fields, and those inside that are mapped; not the items of its list
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import cast
 
 from sorbus.api.interface import Json, Record
 from sorbus.api.path import parse_path, read_path
+from sorbus.api.values import InvalidValue
 from sorbus.drift.compare import Shape
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PermanentError
@@ -19,6 +21,8 @@ from sorbus.mapping.assign import Assignment
 from sorbus.privacy.mask import PERSONAL, masked
 from sorbus.schema import RecordSchema
 
+_UNKEPT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONGEST_NAME = 200
 _ENOUGH = 20
 """Records of a list from which on it says which fields all of them have, and how many without a gap end a gap."""
 
@@ -91,7 +95,7 @@ class RecordWatch:
         """PermanentError (drift) where a mapped field is gone that the record should have."""
         if self._drift is None:
             return
-        found = {name: _kind(value) for name, value in record.items()}
+        found = {_written_name(name): _kind(value) for name, value in record.items()}
         for path in self._inside:
             if _has(record, path):
                 found[path] = _kind(read_path(record, path))
@@ -182,7 +186,7 @@ class RecordWatch:
     def _shown(self, path: str, record: Record) -> str:
         """A value as a finding shows it: masked, unless it is known not to be personal."""
         value = read_path(record, path)
-        return str(value if path in self._mapped and path not in self._personal else masked(value))
+        return _written_name(str(value if path in self._mapped and path not in self._personal else masked(value)))
 
 
 def _has(record: Json, path: str) -> bool:
@@ -194,13 +198,18 @@ def _has(record: Json, path: str) -> bool:
     return True
 
 
+def _written_name(name: str) -> str:
+    """A name, or an example, that can be kept: half an emoji or a NUL in it as an escape, and no novel."""
+    return _UNKEPT.sub(lambda found: f"\\u{ord(found[0]):04x}", name[:_LONGEST_NAME])
+
+
 def _kind(value: Json) -> str:
     """JSON's own word for a value; "" for null, which may be anything. 1 and 1.0 are the same to applications."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "boolean"
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, InvalidValue):
         return "string"
     if isinstance(value, dict):
         return "object"

@@ -5,6 +5,8 @@ Kept per record: a digest of the canonical bytes, the version, and the record's 
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
@@ -15,6 +17,7 @@ from sorbus.api.values import dump_json
 from sorbus.connector import Change, Published, Reject
 from sorbus.errors import PermanentError
 
+_log = logging.getLogger(__name__)
 _KNOWN = Struct(">16sqq")
 _UNSURE = bytes(16)
 _MOST_BURIED = 10_000
@@ -95,6 +98,9 @@ class Memory:
             data = self._encode(record)
         except PermanentError as error:
             return self._refuse(id, record, now, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's, and no other may wait for it
+            _log.exception("record %r of %s can't be read", id, self.data_type)
+            return self._refuse(id, record, now, _unexpected(error))
         digest = _digest(data)
         before, version, last = self._state(id)
         if before == digest:
@@ -115,7 +121,7 @@ class Memory:
         """The record's own address has been asked about this old news of it: not worth a second look for a while."""
         try:
             digest = _digest(self._encode(record))
-        except PermanentError:
+        except Exception:  # noqa: BLE001 - it can't be read, and is refused where it is judged
             return
         if len(self._looked_at) >= _MOST_BURIED:
             self._looked_at.clear()
@@ -151,7 +157,11 @@ class Memory:
             return self._can_look or updated is None or updated <= buried
         return updated is not None and updated < last
 
-    def _refuse(self, id: bytes, record: Record, now: int, error: PermanentError) -> Judged:
+    def refuse(self, id: bytes, record: Json, now: int, error: PermanentError) -> Judged:
+        """A record that can't be canonical becomes a dead letter, once for each of its states."""
+        return self._refuse(id, record, now, error)
+
+    def _refuse(self, id: bytes, record: Json, now: int, error: PermanentError) -> Judged:
         raw = raw_json(record)
         digest = _digest(raw)
         if self._refused.get(id) == digest:
@@ -164,8 +174,19 @@ class Memory:
 
 
 def raw_json(record: Json) -> bytes:
-    """A record as the application gave it, for a dead letter."""
-    return dump_json(record).encode()
+    """A record as the application gave it, for a dead letter; whatever it holds, it has a form."""
+    try:
+        return dump_json(record).encode()
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(record, default=str, skipkeys=True).encode()
+
+
+def _unexpected(error: Exception) -> PermanentError:
+    return PermanentError(
+        f"it can't be made canonical ({type(error).__name__}): look at what is unusual in the record, and report it:"
+        " Sorbus should have said which field it is",
+        reason="not canonical",
+    )
 
 
 def _digest(data: bytes) -> bytes:

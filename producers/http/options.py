@@ -37,8 +37,14 @@ class HttpSource(BaseModel):
         description="How often all records are listed, to find deletes and what was missed; or never.",
     )
     lists: dict[str, str] = Field(default={}, description="List field -> the list inside the record: lines: LineItems.")
+    max_deletes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Most records that may be missing from one list before a person has to confirm that they are"
+        " deleted (`sorbus drift`); default: a tenth of all, at least 2.",
+    )
     may_vanish: bool = Field(
-        default=False, description="Believe a list that suddenly lacks most of the records; otherwise it is refused."
+        default=False, description="Believe every list, however many records it lacks; otherwise a person is asked."
     )
 
     @property

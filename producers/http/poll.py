@@ -36,6 +36,32 @@ class Found:
 UNREADABLE: Record = {"": "the application doesn't let us read this one"}
 """What is sent for a record whose own address is refused: it is there, and that is all we know."""
 Steps = Generator["AskPage | AskRecord | Found", "Page | Record | None", None]
+Taking = Generator["AskPage | AskRecord | Found", "Page | Record | None", Found]
+NO_ID = b"no-id:"
+"""Begins the id under which a record without a valid one has its dead letter."""
+
+
+class Held(NamedTuple):
+    """Records that look deleted and are too many to believe it: they stay until a person confirms.
+
+    `known`: how many records were published of the data type; `why` ends the sentence "the list lacks ...".
+    """
+
+    ids: tuple[bytes, ...]
+    known: int
+    why: str
+
+
+class Quiet(NamedTuple):
+    """Reads from before the cursor that took many pages and brought nothing: the next one waits. Microseconds.
+
+    `passes`: such reads in a row; `cost`: how long the last one took; `first_at`, `next_at` by our clock.
+    """
+
+    passes: int
+    cost: int
+    first_at: int
+    next_at: int
 
 
 class Copying(NamedTuple):
@@ -58,6 +84,9 @@ class PollState:
     compared_at: int | None = None
     newest: int | None = None
     copying: Copying | None = None
+    quiet: Quiet | None = None
+    timeless: int = 0
+    """Records of the last whole list without an update time: polls for changes may never show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +94,8 @@ class Rules:
     """What a poll has to know of the resource; times in microseconds.
 
     `grain`: the finest step in which {since} can be written. `can_look`: records can be read by their id. `id_of`
-    raises TransientError for a record without one: the answer isn't as described, and nothing follows from it.
+    raises PermanentError for a record without a valid one. `max_deletes`: most that one list may lack without a
+    person's confirmation; None: by share.
     """
 
     name: str
@@ -80,3 +110,27 @@ class Rules:
     overlap: int = 0
     page_size: int = 1
     may_vanish: bool = False
+    max_deletes: int | None = None
+
+    def written(self, time: int) -> int:
+        """The {since} that brings everything from `time` on, as it will be written."""
+        return max(0, time - time % self.grain - (0 if self.inclusive else self.grain))
+
+
+def out(found: Found) -> Taking:
+    """Yields what there is to publish before the next question; what to go on with.
+
+    While that waits for its answer others read too: what they publish of the same record is newer, and must come after.
+    """
+    if not found.changes and not found.rejects:
+        return found
+    yield found
+    return Found()
+
+
+def add(found: Found, judged: object) -> None:
+    """Takes a change or reject into what was found; a verdict or None is nothing to publish."""
+    if isinstance(judged, Change):
+        found.changes.append(judged)
+    elif isinstance(judged, Reject):
+        found.rejects.append(judged)

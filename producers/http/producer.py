@@ -16,8 +16,9 @@ from sorbus.api.transport import open_transport
 from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import Finding, LostPosition, MapError, Unfinished
+from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
 from sorbus.mapping.failure import closest
+from sorbus.producers.http.asking import Asker
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Found
 from sorbus.producers.http.rules import identity_of
@@ -51,7 +52,7 @@ class HttpProducer:
         self._transport: Transport | None = None
         self._api: Api | None = None
         self._stored: Position = {}
-        self._found: list[Found] = []
+        self._asker = Asker()
         self._turn = 0
 
     @classmethod
@@ -123,31 +124,56 @@ class HttpProducer:
                     track.hear(id.decode(errors="replace"), deleted=False)
 
     def read(self, wait: float) -> Batch | None:
-        """What a page or a look brought; None when nothing is due within `wait` seconds.
+        """What a page or a look brought; None when nothing came within `wait` seconds.
 
-        TransientError and Unfinished leave it where it is: read again.
+        PartialOutage where a data type can't be read for now: the others go on. Unfinished while answers are awaited.
         """
         assert self._api is not None
-        if (batch := self._looked(self._api)) is not None:
-            return batch
         began = time.monotonic()
         while True:
-            track = self._due()
-            left = began + wait - time.monotonic()
-            if track is None:
-                soonest = min(track.due_at() for track in self._tracks) - time.time()
-                if left <= 0:
-                    return None
-                time.sleep(max(0.0, min(left, soonest)))
-                continue
-            self._turn += 1
-            found = track.step(self._api)
-            if (batch := self._batch([found] if found else [], track.name)) is not None:
+            if (batch := self._stepped(self._api)) is not None:
                 return batch
-            if track.is_done:  # up to date with this one, whatever there still is to list
-                return None if self._due() is None else Batch((), (), (), self._stored, True)
-            if time.monotonic() - began > _SHOW_LIFE:
-                raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
+            now, is_busy = time.monotonic(), any(track.is_busy for track in self._tracks)
+            left = began + (max(wait, _SHOW_LIFE) if is_busy else wait) - now
+            if left <= 0:
+                if is_busy:
+                    raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
+                return None
+            soonest = min((track.due_at() for track in self._tracks if not track.is_busy), default=float("inf"))
+            self._asker.wait(max(0.0, min(left, soonest - time.time())))
+
+    def _stepped(self, api: Api) -> Batch | None:
+        """One turn of each data type, until one has found something."""
+        for _ in self._tracks:
+            track = self._tracks[self._turn % len(self._tracks)]
+            while not track.is_busy or track.is_answered:
+                if not track.is_busy and track.due_at() > time.time():
+                    break
+                try:
+                    found = track.step(api, self._asker)
+                except TransientError as error:
+                    outage = PartialOutage(str(error), retry_after=error.retry_after)
+                    outage.dependency = error.dependency
+                    raise outage from error
+                batch = self._batch([found] if found else [], track.name)
+                if batch is not None:
+                    self._turn += 1
+                    return batch
+                if track.is_done:  # up to date with this one, whatever there still is to list
+                    self._turn += 1
+                    return None if self._is_idle() else Batch((), (), (), self._stored, True)
+            self._turn += 1
+        return None
+
+    @property
+    def owes(self) -> bool:
+        """Whether records that `hear` or `reread` named are still to be looked at."""
+        return any(track.is_told for track in self._tracks)
+
+    @property
+    def problem(self) -> str | None:
+        """What can't be read just now, None for nothing."""
+        return "; ".join(said for track in self._tracks if (said := track.problem)) or None
 
     def confirm(self, position: Position) -> None:
         """The application needs not to know."""
@@ -183,26 +209,10 @@ class HttpProducer:
             f" write `on_lost_slot: recopy` under {name} in the map and start it once"
         )
 
-    def _looked(self, api: Api) -> Batch | None:
-        """What the records are that we were told of: all of them, or an error and what there is so far is kept."""
-        if not any(track.is_told for track in self._tracks) and not self._found:
-            return None
-        began = time.monotonic()
-        for track in self._tracks:
-            while track.is_told:
-                found = track.look(api)
-                if found is not None:
-                    self._found.append(found)
-                if found is None or time.monotonic() - began > _SHOW_LIFE:
-                    raise Unfinished(f"records of {self._system.name} are being looked at", retry_after=0.0)
-        found_all, self._found = self._found, []
-        return self._batch(found_all, "")
-
-    def _due(self) -> Track | None:
-        """A data type that has something to do; each in its turn."""
-        now, count = time.time(), len(self._tracks)
-        order = [self._tracks[(self._turn + place) % count] for place in range(count)]
-        return next((track for track in order if track.due_at() <= now), None)
+    def _is_idle(self) -> bool:
+        """Whether nothing is due, and no answer awaited."""
+        now = time.time()
+        return not any(track.is_busy or track.due_at() <= now for track in self._tracks)
 
     def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
@@ -215,7 +225,7 @@ class HttpProducer:
         if not changes and not rejects and copied is None and position == self._stored:
             return None
         self._stored = position
-        return Batch(changes, rejects, sweeps, position, self._due() is None, copied)
+        return Batch(changes, rejects, sweeps, position, self._is_idle(), copied)
 
 
 def _resources(system: BoundSystem, sources: Sequence[BoundSource], description: Description) -> list[ApiResource]:

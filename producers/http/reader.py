@@ -7,18 +7,34 @@ failed is asked again; nothing found waits for it meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
+from hashlib import blake2b
 
 from sorbus.api.interface import Page, Record
-from sorbus.connector import Change, Reject
-from sorbus.errors import TransientError
-from sorbus.producers.http.memory import Judged, Memory, Verdict
-from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Rules, Steps
+from sorbus.errors import PermanentError, TransientError
+from sorbus.producers.http.deletes import Deletes, Listed
+from sorbus.producers.http.lookback import Lookback
+from sorbus.producers.http.memory import Memory, Verdict, raw_json
+from sorbus.producers.http.poll import (
+    NO_ID,
+    UNREADABLE,
+    AskPage,
+    AskRecord,
+    Copying,
+    Found,
+    PollState,
+    Rules,
+    Steps,
+    Taking,
+    add,
+    out,
+)
 
-_DAY = 86_400_000_000
+_AHEAD = 1_000_000
+"""Microseconds that a record's update time may be ahead of our clock in any case."""
 _PASSES = 10
-_FEW = 20
-_Taking = Generator["AskPage | AskRecord | Found", "Page | Record | None", Found]
+_MOST_WITHOUT_ID = 100
+Named = list[tuple[bytes, Record]]
 
 
 class _Pages:
@@ -48,15 +64,21 @@ class Reader:
         self.wants_list = False
         self._ascends = rules.ascending
         self._passes = 0
-        self._lacking: set[bytes] = set()
         self._older: set[bytes] = set()
+        self._without_id: set[bytes] = set()
+        self.deletes = Deletes(rules, memory, now)
 
     def changes(self) -> Steps:
         """Everything that changed since the cursor."""
+        lookback = Lookback(self.rules, self.state, self._now())
+        since = lookback.since
+        if since is None:
+            return
         if self._ascends:
-            yield from self._from_time_to_time()
+            yield from self._from_time_to_time(since, lookback)
         if not self._ascends:
-            yield from self._page_by_page()
+            yield from self._page_by_page(since, lookback)
+        lookback.end(self._now())
 
     def everything(self) -> Steps:
         """Every record there is, compared with what is published: finds what was missed, and what is gone.
@@ -69,17 +91,22 @@ class Reader:
         unseen, older, missed = set(known), set[bytes](), False
         newest, count = (resumed.newest, resumed.records) if resumed else (None, 0)
         after: str | None = resumed.after if resumed else None
-        pages = _Pages(self.rules.page_size)
+        pages, new, total, nameless, timeless = _Pages(self.rules.page_size), set[bytes](), None, 0, 0
         while True:
             page = yield from self._ask(None, after)
-            ids = [self.rules.id_of(record) for record in page.records]
+            found, records = self._named(page)
+            ids = [id for id, _ in records]
             pages.add(page)
-            count += len(ids)
-            records = zip(ids, page.records, strict=True)
+            count += len(page.records)
+            nameless += len(page.records) - len(records)
+            total = page.total if page.total is not None else total
             late = [id for id, record in records if id not in self.memory and self._is_late(record)]
             unseen.difference_update(ids)
-            newest = self._newest(page.records, newest)
-            found = yield from self._take(page.records, older)
+            if not first:
+                new.update(id for id in ids if id not in known)
+            timeless += sum(self.rules.updated(record) is None for _, record in records)
+            newest = self._newest(records, newest)
+            found = yield from self._take(records, found, older)
             missed = missed or any(id in self.memory for id in late)
             after = page.after
             if first:
@@ -89,8 +116,10 @@ class Reader:
             if after is None:
                 break
         if resumed is None:
-            yield from self._settle([id for id in sorted(unseen) if id in self.memory], len(known))
-        self._older = older
+            self._without_id &= self.memory.ids() - unseen
+            listed = Listed(len(known), len(known) - len(unseen) + len(new), total, nameless == 0)
+            yield from self.deletes.settle([id for id in sorted(unseen) if id in self.memory], listed)
+        self._older, state.timeless = older, timeless if self.rules.has_changes else 0
         self._listed(began, newest, is_whole=resumed is None, is_one=pages.is_one, missed=missed)
 
     def records(self, ids: Iterable[tuple[str, bool]]) -> Steps:
@@ -105,30 +134,39 @@ class Reader:
                 assert not isinstance(record, Page)
                 if record is not UNREADABLE:
                     found.read = 1
-                    self._take_told(found, id, record)
+                    self._take_told(found, id, record, is_gone=is_gone)
             elif is_gone:
-                _add(found, self.memory.gone(id.encode(), self._now()))
+                add(found, self.memory.gone(id.encode(errors="replace"), self._now()))
             else:
                 self.wants_list = True
             yield found
 
-    def _take_told(self, found: Found, id: str, record: Record | None) -> None:
-        key = id.encode() if record is None else self.rules.id_of(record)
-        if record is None or self.rules.is_deleted(record):
-            _add(found, self.memory.gone(key, self._now()))
+    def _take_told(self, found: Found, id: str, record: Record | None, *, is_gone: bool) -> None:
+        if record is None:
+            key = id.encode(errors="replace")
+            if is_gone or key not in self.memory or key.startswith(NO_ID):
+                add(found, self.memory.gone(key, self._now()))
+            else:
+                self.wants_list = (
+                    True  # it may be hidden from us: only a list that lacks it, too, proves that it is gone
+                )
+            return
+        key = self.rules.id_of(record)
+        if self.rules.is_deleted(record):
+            add(found, self.memory.gone(key, self._now()))
             return
         judged = self.memory.judge(key, record, self._now())
         if judged is Verdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
             judged = self.memory.judge(key, record, self._now(), trusted=True)
-        _add(found, judged)
+        add(found, judged)
 
-    def _from_time_to_time(self) -> Steps:
+    def _from_time_to_time(self, since: int, lookback: Lookback) -> Steps:
         """Oldest first: each page is asked for anew from the last record's update time, so that none can shift away.
 
         Within one moment that fills a page, page by page, again and again until a pass brings nothing unseen.
         """
         state, rules = self.state, self.rules
-        since, cursor = self._begin(), self.state.cursor
+        cursor = self.state.cursor
         seen: set[tuple[bytes, int | None]] = set()
         while True:
             after: str | None = None
@@ -136,19 +174,20 @@ class Reader:
             while True:
                 page = yield from self._ask(since, after)
                 pages.add(page)
-                times = [rules.updated(record) for record in page.records]
+                found, records = self._named(page)
+                times = [rules.updated(record) for _, record in records]
                 known = [time for time in times if time is not None]
                 if known != sorted(known):
                     self._ascends, state.cursor = False, cursor  # not as described: read it all the other way
                     return
                 last = known[-1] if known else since
-                begins = max(since, self._written(last))
-                for record, time in zip(page.records, times, strict=True):
-                    mark = rules.id_of(record), time
-                    fresh = fresh or (mark not in seen and (time is None or self._written(time) <= since))
+                begins = max(since, rules.written(last))
+                for (id, _), time in zip(records, times, strict=True):
+                    mark = id, time
+                    fresh = fresh or (mark not in seen and (time is None or rules.written(time) <= since))
                     seen.add(mark)
-                found = yield from self._take(page.records)
-                if (newest := self._newest(page.records, state.cursor)) is not None:
+                found = yield from self._take(records, found, lookback=lookback)
+                if (newest := self._newest(records, state.cursor)) is not None:
                     state.cursor = newest
                 yield found
                 after, ended = page.after, page.after is None
@@ -160,12 +199,12 @@ class Reader:
                 return
             since = begins
 
-    def _page_by_page(self) -> Steps:
+    def _page_by_page(self, since: int, lookback: Lookback) -> Steps:
         """In any order: to the end, and again until a pass brings nothing unseen; then the cursor moves.
 
         It moves to what was newest before the last pass began: later changes come again next time.
         """
-        since, newest = self._begin(), self.state.cursor
+        newest = self.state.cursor
         seen: set[tuple[bytes, int | None]] = set()
         for _ in range(_PASSES):
             after: str | None = None
@@ -173,11 +212,12 @@ class Reader:
             while True:
                 page = yield from self._ask(since, after)
                 pages.add(page)
-                marks = {(self.rules.id_of(record), self.rules.updated(record)) for record in page.records}
+                found, records = self._named(page)
+                marks = {(id, self.rules.updated(record)) for id, record in records}
                 fresh = fresh or not marks <= seen
                 seen |= marks
-                now_newest = self._newest(page.records, now_newest)
-                yield (yield from self._take(page.records))
+                now_newest = self._newest(records, now_newest)
+                yield (yield from self._take(records, found, lookback=lookback))
                 after = page.after
                 if after is None:
                     break
@@ -192,26 +232,54 @@ class Reader:
         assert isinstance(page, Page)
         return page
 
-    def _take(self, records: Sequence[Record], older: set[bytes] | None = None) -> _Taking:
+    def _named(self, page: Page) -> tuple[Found, Named]:
+        """A page's records by their ids; those without one are dead letters under a name of ours.
+
+        TransientError where none has one: the answer isn't as described, and nothing follows from it.
+        """
+        found, named = Found(read=len(page.records)), Named()
+        nameless: list[tuple[Record, PermanentError]] = []
+        for record in page.records:
+            try:
+                named.append((self.rules.id_of(record), record))
+            except PermanentError as error:
+                nameless.append((record, error))
+        if nameless and not named:
+            raise TransientError(
+                f"no record among {self.rules.name} has an id: {nameless[0][1]}. The application may have changed, or"
+                " another one answers; see its description. Nothing was taken from that answer"
+            )
+        for record, why in nameless:
+            id = NO_ID + blake2b(raw_json(record), digest_size=8).hexdigest().encode()
+            if id in self._without_id or len(self._without_id) < _MOST_WITHOUT_ID:
+                self._without_id.add(id)
+                add(found, self.memory.refuse(id, record, self._now(), why))
+        return found, named
+
+    def _take(
+        self, records: Named, found: Found, older: set[bytes] | None = None, *, lookback: Lookback | None = None
+    ) -> Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
-        found = Found(read=len(records))
-        doubtful: list[tuple[bytes, Record]] = []
-        for record in records:
-            id, now = self.rules.id_of(record), self._now()
+        doubtful: Named = []
+        for id, record in records:
+            now = self._now()
             if self.rules.is_deleted(record):
-                _add(found, self.memory.gone(id, now, self.rules.updated(record)))
+                add(found, self.memory.gone(id, now, self.rules.updated(record)))
                 continue
             judged = self.memory.judge(id, record, now)
             if judged is not Verdict.DOUBTFUL:
-                _add(found, judged)
+                add(found, judged)
             elif self.rules.can_look:
                 doubtful.append((id, record))
             elif older is not None:
                 older.add(id)
                 if id in self._older:  # twice in a row: the application means it
-                    _add(found, self.memory.judge(id, record, now, trusted=True))
+                    add(found, self.memory.judge(id, record, now, trusted=True))
+        if lookback is not None:
+            lookback.requests += 1
+            lookback.found += len(found.changes) + len(found.rejects)
         for id, record in doubtful:
-            found = yield from _out(found)
+            found = yield from out(found)
             itself = yield AskRecord(id.decode())
             assert not isinstance(itself, Page)
             self.memory.looked_at(id, record, self._now())
@@ -219,51 +287,15 @@ class Reader:
         return found
 
     def _take_one(self, found: Found, id: bytes, record: Record | None) -> None:
-        """What a record's own address says."""
+        """What a record's own address says of one that a list shows."""
         if record is UNREADABLE:
             return
-        if record is None or self.rules.is_deleted(record):
-            _add(found, self.memory.gone(id, self._now()))
+        if record is None:
+            self.wants_list = True  # the list shows it, its address doesn't: one that lacks it has to prove it
+        elif self.rules.is_deleted(record):
+            add(found, self.memory.gone(id, self._now()))
         else:
-            _add(found, self.memory.judge(id, record, self._now(), trusted=True))
-
-    def _settle(self, lacking: Sequence[bytes], known: int) -> Steps:
-        """Deletes what a whole list lacks: if its own address says so, or else the list before lacks it too."""
-        is_odd = len(lacking) > _FEW and 2 * len(lacking) > known and not self.rules.may_vanish
-        if not self.rules.can_look:
-            if is_odd:
-                raise self._unbelievable(len(lacking), known, "and there is no way to ask for one alone")
-            found = Found()
-            for id in lacking:
-                if id in self._lacking:
-                    _add(found, self.memory.gone(id, self._now()))
-            self._lacking = {id for id in lacking if id in self.memory}
-            yield found
-            return
-        confirmed: list[tuple[bytes, int]] = []
-        found = Found()
-        for id in lacking:
-            found = yield from _out(found)
-            record = yield AskRecord(id.decode())
-            assert not isinstance(record, Page)
-            is_gone = record is None or self.rules.is_deleted(record)
-            if is_odd and not is_gone:
-                raise self._unbelievable(len(lacking), known, f"and {id.decode()} is there when asked for alone")
-            found.read += 1
-            if is_odd:
-                confirmed.append((id, self.memory.version(id)))
-            else:
-                self._take_one(found, id, record)
-        for id, version in confirmed:
-            if self.memory.version(id) == version:  # nobody has heard since that it is back
-                _add(found, self.memory.gone(id, self._now()))
-        yield found
-
-    def _unbelievable(self, lacking: int, known: int, why: str) -> TransientError:
-        return TransientError(
-            f"the list of {self.rules.name} lacks {lacking} of {known} records, {why}; nothing is deleted: look into"
-            " the application, and if they are really gone set `may_vanish: true` in the data type's `source:` for once"
-        )
+            add(found, self.memory.judge(id, record, self._now(), trusted=True))
 
     def _listed(self, began: int, newest: int | None, *, is_whole: bool, is_one: bool, missed: bool) -> None:
         """After a list: where polls begin, and when the next list is due."""
@@ -277,43 +309,20 @@ class Reader:
             self.again = True
             return
         self._passes = 0
-        self.again = False if self._lacking or self._older else None
+        self.again = False if self.deletes.waits_for_list or self._older else None
         if self.again is None and is_told:
             state.compared_at = began
 
-    def _begin(self) -> int:
-        """Since when to ask: some time before the cursor, since changes may become visible late."""
-        return self._written((self.state.cursor or 0) - self.rules.overlap)
+    def _newest(self, records: Named, newest: int | None) -> int | None:
+        """The newest update time that moves the cursor: one ahead of our clock doesn't, lest a slip hide what is true.
 
-    def _written(self, time: int) -> int:
-        """The {since} that brings everything from `time` on, as it will be written."""
-        return max(0, time - time % self.rules.grain - (0 if self.rules.inclusive else self.rules.grain))
-
-    def _newest(self, records: Sequence[Record], newest: int | None) -> int | None:
-        """The newest update time; one from far in the future is a slip, and would hide all that is true."""
-        latest = self._now() + _DAY
-        times = [time for record in records if (time := self.rules.updated(record)) is not None and time <= latest]
+        Where the application's clock is ahead, its last changes are read again until ours is there: nothing is missed.
+        """
+        latest = self._now() + max(self.rules.overlap, _AHEAD)
+        times = [time for _, record in records if (time := self.rules.updated(record)) is not None and time <= latest]
         return max(times, default=None) if newest is None else max([newest, *times])
 
     def _is_late(self, record: Record) -> bool:
         """Whether a record that nobody knew should have come before."""
         cursor, updated = self.state.cursor, self.rules.updated(record)
         return cursor is None or updated is None or updated <= cursor - self.rules.overlap
-
-
-def _out(found: Found) -> _Taking:
-    """Yields what there is to publish before the next question; what to go on with.
-
-    While that waits for its answer others read too: what they publish of the same record is newer, and must come after.
-    """
-    if not found.changes and not found.rejects:
-        return found
-    yield found
-    return Found()
-
-
-def _add(found: Found, judged: Judged | None) -> None:
-    if isinstance(judged, Change):
-        found.changes.append(judged)
-    elif isinstance(judged, Reject):
-        found.rejects.append(judged)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from decimal import Decimal
 from hashlib import blake2b
 
 from sorbus.api.connection import Application
@@ -11,14 +13,17 @@ from sorbus.api.description import ApiResource, Moment
 from sorbus.api.interface import Record
 from sorbus.api.path import read_path
 from sorbus.api.records import is_deleted
-from sorbus.api.values import read_moment
+from sorbus.api.values import InvalidValue, read_moment
 from sorbus.avro.encode import micros
 from sorbus.connector import BoundSource
-from sorbus.errors import PermanentError, TransientError
+from sorbus.errors import PermanentError
 from sorbus.mapping.failure import shown
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Rules
 
+LONGEST_ID = 1000
+"""Bytes: an id is a key in Kafka, part of an index in PostgreSQL, and of an address."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SECOND = 1_000_000
 _GRAINS: dict[Moment, int] = {
     "iso": 1,
@@ -45,7 +50,7 @@ def rules_of(options: HttpSource, resource: ApiResource, what: str) -> Rules:
 
     return Rules(
         name=what,
-        id_of=_id_of(resource, what),
+        id_of=_id_of(resource),
         updated=lenient,
         is_deleted=lambda record: is_deleted(resource, record),
         has_changes=resource.changes is not None and bool(resource.updated),
@@ -56,6 +61,7 @@ def rules_of(options: HttpSource, resource: ApiResource, what: str) -> Rules:
         overlap=int(max(resource.overlap, resource.settle).total_seconds() * _SECOND),
         page_size=1 if changes is None else changes.pagination.size,
         may_vanish=options.may_vanish,
+        max_deletes=options.max_deletes,
     )
 
 
@@ -63,15 +69,18 @@ def updated_of(resource: ApiResource) -> Callable[[Record], int | None]:
     """A record's own update time in microseconds since 1970. PermanentError where it can't be read."""
 
     def updated(record: Record) -> int | None:
-        written = read_path(record, resource.updated) if resource.updated else None
+        path = written = None
+        for path in resource.updated:
+            if (written := read_path(record, path)) not in (None, ""):
+                break
         try:
             moment = read_moment(written, resource.updated_format)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise PermanentError(
-                f"its update time {shown(written)} ({resource.updated}) is not {resource.updated_format}:"
-                " mend `updated_format:` in the API's description",
+                f"its update time {shown(written)} ({path}) is not {resource.updated_format}:"
+                " fix `updated_format:` in the API's description",
                 reason="not canonical",
-                field=resource.updated,
+                field=path,
                 value=written,
             ) from error
         return None if moment is None else micros(moment)
@@ -97,14 +106,25 @@ def identity_of(application: Application) -> str:
     return f"{application.base_url}#{digest}" if settings else application.base_url
 
 
-def _id_of(resource: ApiResource, what: str) -> Callable[[Record], bytes]:
+def _id_of(resource: ApiResource) -> Callable[[Record], bytes]:
     def id_of(record: Record) -> bytes:
         found = read_path(record, resource.id)
-        if found is None or found == "" or isinstance(found, dict | list | bool):
-            raise TransientError(
-                f"a record among {what} has no id at {resource.id}: the application may have changed, or another one"
-                " answers; see its description. Nothing was taken from that answer"
-            )
-        return str(found).encode()
+        if isinstance(found, Decimal) and found == found.to_integral_value():
+            found = int(found)  # 7.0 is 7, whichever way it is written today
+        text = "" if isinstance(found, InvalidValue | bool) or not isinstance(found, str | int) else str(found)
+        try:
+            id = text.encode()
+        except UnicodeEncodeError:
+            id = b""
+        if 0 < len(id) <= LONGEST_ID and _CONTROL.search(text) is None:
+            return id
+        raise PermanentError(
+            f"its id {shown(found)} (at {resource.id}) is not a valid one: text of up to {LONGEST_ID} bytes without"
+            " control characters, or a whole number, is; fix the record in the application, or `id:` in the API's"
+            " description",
+            reason="no id",
+            field=resource.id,
+            value=None if found is None else str(found)[:200],
+        )
 
     return id_of

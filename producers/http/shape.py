@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sorbus.api.description import ApiField, ApiResource
 from sorbus.api.interface import Json, Record
 from sorbus.api.path import read_path
-from sorbus.api.values import to_value
+from sorbus.api.values import require_valid, to_value
 from sorbus.avro.encode import NULL, SOME, encode_long, encoder
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
@@ -55,6 +55,7 @@ class _Column(NamedTuple):
 
     def read(self, record: Record) -> object:
         found = read_path(record, self.path)
+        require_valid(found)
         return found if self.kind is None else to_value(found, self.kind)
 
 
@@ -80,7 +81,7 @@ class _Part:
                 if rule is not None:
                     value = rule(value, {other.path: other.read(record) for other in others})
                 return avro(canonical(value))
-            except (ValueError, TypeError, RuleError, PermanentError) as error:
+            except (ValueError, TypeError, ArithmeticError, RecursionError, RuleError, PermanentError) as error:
                 raise _refusal(field, source, rule.text if rule else None, record, error) from error
 
         return encode

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
@@ -13,16 +14,17 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from sorbus.api.description import ApiResource
-from sorbus.api.interface import Api, Page, Record
+from sorbus.api.interface import Api, Page, Record, Shows
 from sorbus.avro.encode import EPOCH
 from sorbus.connector import BoundSource, Published, Sweep
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.map.timing import longest_pause
+from sorbus.producers.http.asking import Answer, Asker
 from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.memory import Memory
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Steps
+from sorbus.producers.http.poll import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Quiet, Steps
 from sorbus.producers.http.reader import Reader
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
@@ -33,10 +35,7 @@ TRIES = 3
 _SOONEST = 0.5
 """Seconds after which what failed once is tried again; twice as long after each further time, up to `_LONGEST`."""
 _LONGEST = 60.0
-_SHOW_LIFE = 0.5
-"""Seconds after which the loop gets its turn, answered or not."""
 _log = logging.getLogger(__name__)
-Job = Literal["changes", "everything"]
 
 
 @dataclass(slots=True)
@@ -45,10 +44,18 @@ class _Run:
 
     steps: Steps
     began: float
+    name: Literal["look", "changes", "everything"]
     question: AskPage | AskRecord | None = None
     is_over: bool = False
     read: int = 0
     published: int = 0
+    tries: int = 0
+    """Faults of the question that is open."""
+
+    @property
+    def pace(self) -> Literal["look", "poll"]:
+        """Whose faults these are: records may be readable where lists aren't, and the other way round."""
+        return "look" if self.name == "look" else "poll"
 
     def go_on(self, answer: Page | Record | None) -> Found | None:
         """Gives the answer; what was found, or None with the next question in place, or when it is over."""
@@ -58,8 +65,8 @@ class _Run:
         except StopIteration:
             self.is_over = True
             return None
-        except TransientError:
-            self.is_over = True
+        except Exception:
+            self.is_over = True  # a generator that has raised gives nothing any more
             raise
         if isinstance(said, Found):
             self.read += said.read
@@ -67,6 +74,15 @@ class _Run:
             return said
         self.question = said
         return None
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Faults in a row, when to try again (Unix seconds), and what is wrong."""
+
+    faults: int = 0
+    not_before: float = 0.0
+    problem: str | None = None
 
 
 class Track:
@@ -91,13 +107,17 @@ class Track:
         )
         self._reader = Reader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
         self._shape, self._listed_shape = fingerprint(source, resource), ""
-        self._runs: dict[Job, _Run] = {}
-        self._next: dict[Job, float] = {"changes": 0.0, "everything": 0.0}
-        self._not_before, self._faults = 0.0, 0
+        self._runs: dict[str, _Run] = {}
+        self._next: dict[str, float] = {"changes": 0.0, "everything": 0.0}
+        self._paces = {"poll": _Pace(), "look": _Pace()}
+        self._answer: Future[Answer] | None = None
+        self._asking: _Run | None = None
+        self._gives_up_at_once = False
+        self._drift: DriftWatch | None = None
         self._told: dict[str, bool] = {}
+        self._updated, self._has_told_timeless = resource.updated, False
         self._always: list[JsonValue] = []
         self._look: _Run | None = None
-        self._tries = 0
         self._metrics: PollMetrics | None = None
         self._system = system
         self._floor: int | None = None
@@ -135,11 +155,18 @@ class Track:
             self._memory.begin_above(self._floor)
         self._listed_shape = str(found.get("shape", ""))
         self._always = [str(path) for path in cast("list[JsonValue]", found.get("always") or [])]
-        if state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
+        quiet = found.get("quiet")
+        state.quiet = (
+            Quiet(*(_whole(each) or 0 for each in quiet)) if isinstance(quiet, list) and len(quiet) == 4 else None
+        )
+        state.timeless = _whole(found.get("timeless")) or 0
+        is_listed = state.compared_at is not None and not state.timeless
+        if is_listed and state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
             self._next["everything"] = self._next_compare(state.compared_at / 1_000_000)
 
     def begin(self, drift: DriftWatch) -> None:
         """From now on records are compared with how they looked before; called after `restore`."""
+        self._drift = drift
         self._watch.begin(drift, map(str, self._always))
 
     def position(self) -> JsonValue:
@@ -150,6 +177,8 @@ class Track:
             "compared_at": state.compared_at,
             "newest": state.newest,
             "copying": None if copying is None else [copying.after, copying.newest, copying.records],
+            "quiet": None if state.quiet is None else list(state.quiet),
+            "timeless": state.timeless,
             "deleted_version": self._memory.deleted_version,
             "floor": self._floor,
             "shape": self._listed_shape,
@@ -174,81 +203,164 @@ class Track:
         """Whether there are records to look at."""
         return bool(self._told) or self._look is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer."""
+        return self._answer is not None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer has come."""
+        return self._answer is not None and self._answer.done()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with this data type just now, None for nothing."""
+        return self._paces["poll"].problem or self._paces["look"].problem
+
     def due_at(self) -> float:
-        """When there is something to do."""
+        """When there is something to do, but for an answer that has to come first."""
+        look = self._paces["look"].not_before if self.is_told else float("inf")
+        if self._drift is not None and self._drift.confirmed_deletes(self.name, self.resource):
+            self._next["everything"] = min(self._next["everything"], 0.0)
         soonest = 0.0 if self._runs else min(self._due("changes"), self._due("everything"))
-        return max(soonest, self._not_before)
+        return min(look, max(soonest, self._paces["poll"].not_before))
 
-    def look(self, api: Api) -> Found | None:
-        """Looks at a record that it was told of; None when it takes long: call again. Errors as in `step`.
+    def step(self, api: Api, asker: Asker) -> Found | None:
+        """Takes an answer that has come, begins what is due and asks on; waits for nothing.
 
-        What can't be read, again and again, is left to the polls, which don't rely on having been told.
+        None where nothing was found: `is_done` says whether a poll has ended, `is_busy` whether it has asked.
+        TransientError, once, where it can't be read for now: it is asked again by itself. AuthError.
         """
-        if self._look is None:
-            self._look = _Run(self._reader.records(list(self._told.items())), self._clock())
-            self._told = {}
-        try:
-            found = self._answered(api, self._look)
-        except TransientError as error:
-            self._tries += 1
-            if self._tries < TRIES:
-                self._pause(error)
-                raise
-            question = self._look.question
-            assert isinstance(question, AskRecord)
-            _log.warning("%s: %s, which a webhook named, can't be read; a poll will show it", self._what, question.id)
-            self._next["changes" if self._polls_changes else "everything"] = 0.0
-            found = self._look.go_on(UNREADABLE)
-        if found is not None:
-            self._tries = 0
-        if self._look.is_over:
-            self._look, found = None, found or Found()
-            if self._reader.wants_list:
-                self._reader.wants_list, self._next["everything"] = False, 0.0
-        return found
-
-    def step(self, api: Api) -> Found | None:
-        """Reads on until something is found; None when it takes long, or a poll is done: `is_done` says which.
-
-        TransientError, Unfinished (both go on from there when it is called again), AuthError.
-        """
-        job = self._job()
-        run = self._runs[job]
-        try:
-            found = self._answered(api, run)
-        except TransientError as error:
-            self._not_before = self._clock() + self._pause(error)
-            if run.is_over:  # the list wasn't believed, or its page is no longer known
-                del self._runs[job]
-                self._next[job] = self._next_poll()
-            raise
-        self.is_done = run.is_over
+        self.is_done = False
+        if self._answer is not None:
+            if not self._answer.done():
+                return None
+            run, answer, self._answer = self._asking, self._answer, None
+            assert run is not None
+            found = self._taken(run, answer)
+        else:
+            chosen = self._next_run()
+            if chosen is None:
+                return None
+            run = chosen
+            found = None if run.question is not None else self._went_on(run, None)
         if run.is_over:
-            self._done(job, run)
+            self._ended(run)
+        elif run.question is not None and found is None and not self._answer and self._may_ask(run):
+            question = run.question
+            self._asking, self._answer = run, asker.ask(lambda: self._ask(api, question))
         return found
+
+    def _next_run(self) -> _Run | None:
+        """What to go on with: what somebody named first, then changes, so that a long list keeps neither waiting."""
+        now = self._clock()
+        if self.is_told and self._paces["look"].not_before <= now:
+            if self._look is None:
+                self._look = _Run(self._reader.records(list(self._told.items())), now, "look")
+                self._told = {}
+            return self._look
+        if self._paces["poll"].not_before > now:
+            return None
+        if "changes" not in self._runs and self._due("changes") <= now:
+            self._runs["changes"] = _Run(self._reader.changes(), now, "changes")
+        if "everything" not in self._runs and self._due("everything") <= now:
+            self._watch.begin_list()
+            if self._drift is not None:
+                confirmed = self._drift.confirmed_deletes(self.name, self.resource)
+                self._reader.deletes.confirmed = frozenset(id.encode() for id in confirmed)
+            self._runs["everything"] = _Run(self._reader.everything(), now, "everything")
+        return self._runs.get("changes") or self._runs.get("everything")
+
+    def _may_ask(self, run: _Run) -> bool:
+        return self._paces[run.pace].not_before <= self._clock()
+
+    def _taken(self, run: _Run, answer: Future[Answer]) -> Found | None:
+        """What an answer brings. TransientError, AuthError."""
+        pace = self._paces[run.pace]
+        try:
+            found = self._went_on(run, answer.result())
+        except Unfinished as error:  # the rate limit: no fault, only later
+            pace.not_before = self._clock() + min(error.retry_after, _LONGEST)
+            return None
+        except TransientError as error:
+            return self._failed(run, error)
+        except AuthError:
+            raise
+        except PermanentError as error:
+            if isinstance(run.question, AskRecord):
+                _log.warning("%s: %s can't be looked at: %s", self._what, run.question.id, error)
+                return self._went_on(run, UNREADABLE)
+            return self._failed(run, self._refused(run, error))
+        except SorbusError as error:
+            return self._failed(run, self._refused(run, error))
+        except Exception as error:  # noqa: BLE001 - one answer must never end the others' polls
+            _log.exception("%s: an answer can't be taken", self._what)
+            return self._failed(run, self._refused(run, error))
+        pace.faults = run.tries = 0
+        if run.pace == "look":
+            pace.problem, self._gives_up_at_once = None, False
+        return found
+
+    def _went_on(self, run: _Run, answer: Answer) -> Found | None:
+        if isinstance(run.question, AskRecord) and isinstance(answer, dict) and answer is not UNREADABLE:
+            try:
+                self._reader.rules.id_of(answer)
+            except PermanentError as error:
+                raise TransientError(f"{self._what}: {run.question.id} isn't as described: {error}") from error
+        return run.go_on(answer)
+
+    def _failed(self, run: _Run, error: TransientError) -> Found | None:
+        """Waits by itself; a record that can't be read again and again is given up, for it holds up all others."""
+        pace, question = self._paces[run.pace], run.question
+        pace.faults += 1
+        growing = _SOONEST * 2.0 ** min(pace.faults - 1, 7) * (1 + random.random()) / 2  # noqa: S311
+        error.retry_after = min(error.retry_after or growing, _LONGEST)
+        run.tries += 1
+        if isinstance(question, AskRecord) and not run.is_over and (run.tries >= TRIES or self._gives_up(run)):
+            _log.warning("%s: %s can't be read: %s; a poll will show it", self._what, question.id, error)
+            run.tries, self._gives_up_at_once = 0, run.pace == "look"
+            if run.pace == "look":
+                self._next["changes" if self._polls_changes else "everything"] = 0.0
+            return self._went_on(run, UNREADABLE)
+        pace.not_before, pace.problem = self._clock() + error.retry_after, str(error)
+        if run.is_over:  # the list wasn't believed, or its page is no longer known
+            self._runs.pop(run.name, None)
+            if run.pace == "look":
+                self._look = None
+                self._next["everything"] = 0.0
+            else:
+                self._next[run.name] = self._next_poll()
+            run.is_over = False
+        raise error
+
+    def _gives_up(self, run: _Run) -> bool:
+        """Where one named record couldn't be read, and nothing else since, the others are tried once only."""
+        return run.pace == "look" and self._gives_up_at_once
+
+    def _ended(self, run: _Run) -> None:
+        if run.pace == "look":
+            self._look = None
+        else:
+            self._done(run.name, run)
+            self.is_done = True
+        if self._reader.wants_list:
+            self._reader.wants_list, self._next["everything"] = False, 0.0
 
     @property
     def _polls_changes(self) -> bool:
         return self._reader.rules.has_changes and self._reader.state.cursor is not None
 
-    def _due(self, job: Job) -> float:
+    def _due(self, job: str) -> float:
         return float("inf") if job == "changes" and not self._polls_changes else self._next[job]
 
-    def _job(self) -> Job:
-        """What to go on with: changes first, so that a long list doesn't keep them waiting."""
-        now = self._clock()
-        if "changes" not in self._runs and self._due("changes") <= now:
-            self._runs["changes"] = _Run(self._reader.changes(), now)
-        if "everything" not in self._runs and self._due("everything") <= now:
-            self._watch.begin_list()
-            self._runs["everything"] = _Run(self._reader.everything(), now)
-        return "changes" if "changes" in self._runs else "everything"
-
-    def _done(self, job: Job, run: _Run) -> None:
+    def _done(self, job: str, run: _Run) -> None:
         del self._runs[job]
         self._next[job] = self._next_poll()
+        self._paces["poll"].problem = None
         if job == "everything":
             self._watch.end_list()
+            self._tell_held()
             again = self._reader.again
             if again:
                 self._next[job] = 0.0
@@ -262,6 +374,28 @@ class Track:
         self._metrics.polled(run.read, seconds)
         way = "polled" if job == "changes" else "listed"
         _log.info("%s: %s, %d read, %d published, %.1f s", self._what, way, run.read, run.published, seconds)
+
+    def _tell_held(self) -> None:
+        """What a list that was read to its end says of deletes, and of update times, told to people."""
+        deletes, drift, state = self._reader.deletes, self._drift, self._reader.state
+        if state.timeless and not self._has_told_timeless:
+            self._has_told_timeless = True
+            _log.warning(
+                "%s: %d listed records have no update time (%s), and a poll for changes may never show such a one."
+                " Name more fields in the API's description, such as `updated: [updated_at, created_at]`, or compare"
+                " more often (`compare: every 1h`)",
+                self._what,
+                state.timeless,
+                ", ".join(self._updated) or "none is described",
+            )
+        if drift is None:
+            return
+        held = deletes.held
+        ids = [id.decode() for id in held.ids] if held else []
+        drift.look_deleted(self.name, self.resource, ids, held.known if held else 0, held.why if held else "")
+        if deletes.confirmed:
+            drift.deletes_applied(self.name, self.resource)
+            deletes.confirmed = frozenset()
 
     def _next_poll(self) -> float:
         moment = self._options.polls.next_after(datetime.fromtimestamp(self._clock(), UTC))
@@ -278,51 +412,24 @@ class Track:
         assert moment is not None
         return moment.timestamp()
 
-    def _answered(self, api: Api, run: _Run) -> Found | None:
-        """Answers questions until something is found; None when it is over, or after a while."""
-        until = time.monotonic() + _SHOW_LIFE
-        found = None if run.question is not None else run.go_on(None)
-        while found is None and run.question is not None and time.monotonic() < until:
-            answer = self._ask(api, run)
-            self._faults = 0
-            found = run.go_on(answer)
-        return found
+    def _ask(self, api: Api, question: AskPage | AskRecord) -> Answer:
+        """Asks, in a thread of its own: nothing of ours is changed here."""
+        if isinstance(question, AskRecord):
+            found = (
+                api.look(self.resource, question.id) if isinstance(api, Shows) else api.get(self.resource, question.id)
+            )
+            return None if found is None else found.record
+        since = question.since if question.since is not None or not self._lists_by_changes else 0
+        moment = None if since is None else EPOCH + timedelta(microseconds=since)
+        return api.page(self.resource, since=moment, after=question.after)
 
-    def _pause(self, error: TransientError) -> float:
-        """Seconds to wait after a fault, said to the loop too: only faults with no answer in between make it longer."""
-        self._faults += 1
-        growing = _SOONEST * 2.0 ** min(self._faults - 1, 7) * (1 + random.random()) / 2  # noqa: S311
-        error.retry_after = min(error.retry_after or growing, _LONGEST)
-        return error.retry_after
-
-    def _ask(self, api: Api, run: _Run) -> Page | Record | None:
-        question = run.question
-        assert question is not None
-        try:
-            if isinstance(question, AskRecord):
-                itself = api.get(self.resource, question.id)
-                if itself is None:
-                    return None
-                self._reader.rules.id_of(itself.record)  # without an id it isn't as described, and is asked for again
-                return itself.record
-            since = question.since if question.since is not None or not self._lists_by_changes else 0
-            moment = None if since is None else EPOCH + timedelta(microseconds=since)
-            return api.page(self.resource, since=moment, after=question.after)
-        except (TransientError, AuthError, Unfinished):
-            raise
-        except PermanentError as error:
-            if isinstance(question, AskRecord):
-                _log.warning("%s: %s can't be looked at: %s", self._what, question.id, error)
-                return UNREADABLE
-            raise self._refused(run, error) from error
-        except SorbusError as error:
-            raise self._refused(run, error) from error
-
-    def _refused(self, run: _Run, error: SorbusError) -> TransientError:
+    def _refused(self, run: _Run, error: Exception) -> TransientError:
         """A list that can't go on is begun again: its pages may have been forgotten."""
         run.is_over = True
-        self._reader.state.copying = None
-        return TransientError(f"{self._what} can't be listed: {error}")
+        if run.pace == "poll":
+            self._reader.state.copying = None
+        said = str(error) if isinstance(error, SorbusError) else f"its answer can't be read ({type(error).__name__})"
+        return TransientError(f"{self._what} can't be listed: {said}")
 
 
 def _whole(value: object) -> int | None:

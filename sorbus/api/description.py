@@ -21,9 +21,14 @@ def _duration(written: object) -> object:
     return timedelta(seconds=parse_duration(written)) if isinstance(written, str) else written
 
 
+def _several(written: object) -> object:
+    return ((written,) if written else ()) if isinstance(written, str) else written
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=str)]
 """Written as 30s, 5m, 2h or 1d."""
 JsonPath = Annotated[str, StringConstraints(max_length=300)]
+Updated = Annotated[tuple[JsonPath, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Moment = Literal["iso", "iso-seconds", "http-date", "epoch", "epoch-ms", "date", "slash-date", "ms-json"]
 """How a point in time is written. `slash-date`: 2026-11-24 00:00:00; `ms-json`: /Date(1573755038314+0000)/."""
@@ -77,6 +82,7 @@ class Pagination(_Written):
     more: JsonPath = Field(default="", description="Where the answer says whether there is more.")
     done: JsonPath = Field(default="", description="Where the answer says that this was all (Zendesk).")
     total: JsonPath = Field(default="", description="Where the answer says how many there are in all.")
+    total_header: str = Field(default="", description="Or the answer's header that says it: X-Total-Count, X-WP-Total.")
     in_body: bool = Field(default=False, description="The parameters travel in the JSON body.")
 
 
@@ -137,7 +143,11 @@ class ApiResource(_Written):
     """One kind of record of the application."""
 
     id: JsonPath = Field(default="id", description="Where a record holds its id.")
-    updated: JsonPath = Field(default="", description="Where a record holds the time of its last change.")
+    updated: Updated = Field(
+        default=(),
+        description="Where a record holds the time of its last change; several where one may be empty, as"
+        " [updated_at, created_at]: the first that has a value counts.",
+    )
     updated_format: Moment = "iso"
     revision: JsonPath = Field(default="", description="Where a record holds what an update must name (QuickBooks).")
     etag: bool = Field(default=False, description="GET answers with an ETag, and updates honour If-Match.")
@@ -145,7 +155,10 @@ class ApiResource(_Written):
     settle: Duration = Field(
         default=timedelta(0), description="How long until a search finds what was just made (search indexes)."
     )
-    deleted: dict[JsonPath, JsonValue] = Field(default={}, description="A record with one of these counts as deleted.")
+    deleted: dict[JsonPath, JsonValue] = Field(
+        default={},
+        description="A record with one of these counts as deleted; '*': with any value, as a deleted_at has.",
+    )
     list: Listing | None = Field(default=None, description="All records.")
     changes: Listing | None = Field(default=None, description="Those changed since {since}.")
     get: Operation | None = None
@@ -244,9 +257,17 @@ class Event(_Written):
 class Webhooks(_Written):
     """What the application posts to us, and how we know that it was the application."""
 
-    signature: Literal["xero", "stripe", "hubspot-v3", "standard-webhooks", "hmac-sha256"]
-    header: str = Field(default="", description="hmac-sha256: the header that holds the signature.")
-    prefix: str = Field(default="", description="hmac-sha256: what stands before it, such as sha256=.")
+    signature: Literal["xero", "stripe", "hubspot-v3", "standard-webhooks", "hmac-sha256", "shared-secret"]
+    header: str = Field(
+        default="",
+        description="The header that holds the signature (hmac-sha256) or the secret (shared-secret).",
+    )
+    parameter: str = Field(
+        default="",
+        description="shared-secret: or the query parameter that holds it. Without either it is the end of the address:"
+        " /webhooks/SYSTEM/SECRET.",
+    )
+    prefix: str = Field(default="", description="What stands before it in the header, such as sha256= or 'Bearer '.")
     timestamp_header: str = Field(
         default="", description="hmac-sha256: the header with the time of sending, signed before the body (Zendesk)."
     )

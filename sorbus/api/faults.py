@@ -14,6 +14,7 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 
 _TRANSIENT = frozenset({408, 412, 425, 429})
 """412: the record changed since it was read (If-Match), so reading it again is the cure."""
+_SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")
 _LONGEST = 500
 _LONGEST_WAIT = 86_400.0
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
@@ -44,7 +45,12 @@ def fault(
     field = field or next((clean(name) for name in by_field), None)
     reason = meaning if meaning in ("gone", "duplicate") else "refused"
     return PermanentError(
-        said, reason=reason, field=field, value=_sent_value(sent, field) if field else None, words=words or None
+        said,
+        reason=reason,
+        field=field,
+        value=_sent_value(sent, field) if field else None,
+        words=words or None,
+        status=answer.status,
     )
 
 
@@ -90,12 +96,25 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
         if errors.success_says and isinstance(answer.body, list):
             said = (sentence for sentence in answer.body if isinstance(sentence, str))
             return "permanent" if any(re.search(errors.success_says, each) for each in said) else None
-        return "permanent" if errors.in_success and read_path(answer.body, errors.in_success) else None
+        if errors.in_success and read_path(answer.body, errors.in_success):
+            return "permanent"
+        return "permanent" if _says_failed(answer.body) else None
     if answer.status in _TRANSIENT or answer.status >= 500:
         return "transient"
     if answer.status == 401:
         return "auth"
     return "gone" if answer.status in (404, 410) else "permanent"
+
+
+def _says_failed(body: Json) -> bool:
+    """Whether a good answer says of itself that it isn't: {"success": false, "error": ...} around no record.
+
+    A description that knows better has a rule for it (`errors.rules`, `where: {success: false}`).
+    """
+    if not isinstance(body, Mapping) or "id" in body:
+        return False
+    is_failed = any(body.get(name) is False for name in ("success", "ok"))
+    return is_failed and (len(body) == 1 or any(body.get(name) for name in _SAYING_WHY))
 
 
 def _is(found: Json, wanted: Json) -> bool:

@@ -113,5 +113,13 @@ class Merges(Protocol):
         """
 
 
+@runtime_checkable
+class Shows(Protocol):
+    """An application that shows records which count as deleted, too: archived ones, those in a bin."""
+
+    def look(self, resource: str, id: str) -> Found | None:
+        """As `Api.get`, but a record that counts as deleted is shown."""
+
+
 MakeApi = Callable[[Transport], Api]
 """What a description's `hook` names: a class made with the transport."""

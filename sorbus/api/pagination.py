@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from urllib.parse import urljoin, urlsplit
 
 from sorbus.api.description import Pagination
@@ -32,7 +33,8 @@ class Place:
     """Where a list stands: the next page's number, offset, cursor or URL.
 
     `read` counts the records so far. `mark`, `power` and `steps` find a list that runs in circles in constant space:
-    each page is compared with one earlier page, moved on at every power of two (R. P. Brent, BIT 20, 1980).
+    each page is compared with one earlier page, moved on at every power of two (R. P. Brent, BIT 20, 1980). `last` is
+    the page before.
     """
 
     next: str = ""
@@ -40,18 +42,19 @@ class Place:
     mark: str = ""
     power: int = 1
     steps: int = 0
+    last: str = ""
 
     @classmethod
     def from_text(cls, text: str) -> Place:
         """What `to_text` gave. SorbusError for anything else."""
         try:
-            next, read, mark, power, steps = json.loads(text)
-            return cls(str(next), int(read), str(mark), int(power), int(steps))
+            next, read, mark, power, steps, *last = json.loads(text)
+            return cls(str(next), int(read), str(mark), int(power), int(steps), str(last[0]) if last else "")
         except (ValueError, TypeError) as error:
             raise SorbusError(f"{text[:80]!r} isn't where a list stands; begin it again") from error
 
     def to_text(self) -> str:
-        return json.dumps([self.next, self.read, self.mark, self.power, self.steps])
+        return json.dumps([self.next, self.read, self.mark, self.power, self.steps, self.last])
 
 
 def values_of(pagination: Pagination, place: Place | None) -> dict[str, str | int]:
@@ -107,18 +110,37 @@ def after_page(
         return None
     if pagination.style in ("link-header", "next-url"):
         following = same_origin(following, url, base_url)
-    mark = json.dumps(records, default=str) if pagination.style in ("page", "offset") else following
-    digest = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
-    if digest == place.mark:
+    is_counted = pagination.style in ("page", "offset")
+    digest = _digest(records, id_path) if is_counted else _digest([following], "")
+    is_first = (place.power, place.steps) == (2, 0)  # then it may be that nobody heeds the parameter
+    if is_counted and digest == place.last and (not is_first or len(records) < pagination.size):
+        return None  # behind its last page the application gives that page again
+    if digest in (place.mark, place.last):
         raise PermanentError(
-            f"the list runs in circles: after {read} records it leads to a page that was there before;"
-            " mend the pagination in the API's description",
+            f"the list runs in circles: after {read} records it leads to a page that was there before. Fix the"
+            " pagination in the API's description: the name of its parameter, or what ends the list (`total:`,"
+            " `total_header:`, `more:`, or style next-url or link-header)",
             reason="loop",
         )
     power, steps = place.power, place.steps + 1
     if steps == power:
-        return Place(following, read, digest, 2 * power, 0)
-    return Place(following, read, place.mark, power, steps)
+        return Place(following, read, digest, 2 * power, 0, digest)
+    return Place(following, read, place.mark, power, steps, digest)
+
+
+def is_behind_the_last(pagination: Pagination, place: Place | None, error: PermanentError) -> bool:
+    """Whether a refused page is the end of the list: applications answer 404, 400 or 416 for a page that isn't there.
+
+    Only after a page that had records, where pages are counted, and where nothing else says how a list ends.
+    """
+    return (
+        place is not None
+        and place.read > 0
+        and pagination.style in ("page", "offset")
+        and not pagination.more
+        and not pagination.done
+        and error.status in (400, 404, 410, 416, 422)
+    )
 
 
 def same_origin(url: str, page: str, base_url: str) -> str:
@@ -182,7 +204,7 @@ def _following(
         return None
     if style == "cursor":
         return _last_id(records, id_path)
-    if more is None and _all_read(answer.body, pagination, read):
+    if more is None and _all_read(answer, pagination, read):
         return None
     here = int(place.next) if place.next else _first(pagination)
     return str(here + (1 if style == "page" else len(records)))
@@ -195,12 +217,21 @@ def _first(pagination: Pagination) -> int:
 
 
 def _last_id(records: Sequence[Record], id_path: str) -> str:
-    last = read_path(records[-1], id_path) if records else None
-    if last is None:
-        raise PermanentError(
-            f"the list can't go on: its last record has no {id_path}; mend the API's description", reason="shape"
-        )
-    return str(last)
+    """The last id there is: a record without one must not end the list."""
+    for record in reversed(records):
+        found = read_path(record, id_path)
+        if isinstance(found, str | int | Decimal) and not isinstance(found, bool) and found != "":
+            return str(found)
+    raise PermanentError(
+        f"the list can't go on: none of its records has an id at {id_path}; fix the API's description", reason="shape"
+    )
+
+
+def _digest(records: Sequence[Json], id_path: str) -> str:
+    """What a page is known again by: its records' ids, or all of it where one has none."""
+    ids = [read_path(record, id_path) if id_path else record for record in records]
+    mark = json.dumps(records if None in ids else ids, default=str)
+    return hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def _says(body: Json, path: str) -> bool | None:
@@ -211,12 +242,19 @@ def _says(body: Json, path: str) -> bool | None:
     return found.lower() not in ("false", "0", "") if isinstance(found, str) else bool(found)
 
 
-def _all_read(body: Json, pagination: Pagination, read: int) -> bool:
-    total = total_of(body, pagination)
+def _all_read(answer: Answer, pagination: Pagination, read: int) -> bool:
+    total = total_of(answer, pagination)
     return total is not None and read >= total
 
 
-def total_of(body: Json, pagination: Pagination) -> int | None:
-    """How many records the answer says there are in all; None if it doesn't."""
+def total_of(answer: Answer, pagination: Pagination) -> int | None:
+    """How many records the answer says there are in all, in its body or a header; None if it doesn't."""
+    body = answer.body
     found = read_path(body, pagination.total) if pagination.total and isinstance(body, Mapping) else None
-    return int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()) else None
+    if found is None and pagination.total_header:
+        found = header(answer.headers, pagination.total_header).strip()
+    if isinstance(found, Decimal) and found == found.to_integral_value():
+        found = int(found)
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) <= 18:
+        found = int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None

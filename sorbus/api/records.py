@@ -12,7 +12,7 @@ from sorbus.api.conditional import Revalidation
 from sorbus.api.description import ApiResource, Operation
 from sorbus.api.faults import header
 from sorbus.api.interface import Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
-from sorbus.api.pagination import Place, after_page, join_url, page_call, total_of, values_of
+from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
 from sorbus.api.requests import emptied, if_match, merged, placed, request, request_with, revision_of
@@ -56,7 +56,12 @@ class RecordsApi:
             values["since"] = write_moment(since, listing.since_format)
         call = page_call(request(listing, values), listing.pagination, place)
         doing = f"listing {resource} of {self._description.title}"
-        answer = self._read(call, doing=doing)
+        try:
+            answer = self._read(call, doing=doing)
+        except PermanentError as error:
+            if is_behind_the_last(listing.pagination, place, error):
+                return Page((), None)
+            raise
         if answer.status == 304 and since is not None:
             return Page((), None)
         records = _records(answer.body, listing.records, doing)
@@ -69,12 +74,17 @@ class RecordsApi:
             url=join_url(self._transport.base_url, call.path),
             base_url=self._transport.base_url,
         )
-        total = total_of(answer.body, listing.pagination)
+        total = total_of(answer, listing.pagination)
         whole = self._referred(resource, records, listing.refers) if listing.refers else records
         return Page(whole, None if following is None else following.to_text(), total)
 
     def get(self, resource: str, id: str) -> Found | None:
         """See `Api`."""
+        found = self.look(resource, id)
+        return None if found is None or is_deleted(self._resource(resource), found.record) else found
+
+    def look(self, resource: str, id: str) -> Found | None:
+        """See `Shows`."""
         about = self._resource(resource)
         operation = self._operation(resource, about.get, "read")
         doing = f"reading {resource} {id} of {self._description.title}"
@@ -89,8 +99,6 @@ class RecordsApi:
             if _is_empty_list(answer.body, operation.record):
                 return None
             raise TransientError(f"{doing}: the answer holds no record at {operation.record or 'its top'}; {_SHAPE}")
-        if is_deleted(about, record):
-            return None
         return Found(record, header(answer.headers, "etag") or None if about.etag else None)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
@@ -107,6 +115,7 @@ class RecordsApi:
             if error.reason == "gone":
                 return ()
             raise
+        records = [record for record in records if isinstance(record, dict)]
         if search.refers:
             records = self._referred(resource, records, search.refers)
         return [
@@ -242,13 +251,16 @@ _SHAPE = "the application may have changed, or another one answers: see its desc
 def is_deleted(resource: ApiResource, record: Record) -> bool:
     """Whether one of the resource's marks says that the record counts as deleted."""
     return any(
-        (found := read_path(record, path)) is not None and (found == value or str(found) == str(value))
+        (found := read_path(record, path)) is not None
+        and (found == value or str(found) == str(value) or (value == "*" and found not in (False, "", 0)))
         for path, value in resource.deleted.items()
     )
 
 
 def _records(body: Json, path: str, doing: str) -> list[Record]:
-    """The answer's list. TransientError where there is none: never an empty list, which would mean that all are gone.
+    """The answer's list, as it is: an item may be no object, but not all. TransientError where there is no list.
+
+    Never an empty one instead, which would mean that all are gone.
 
     Some leave an empty list out; that is told by an otherwise empty object around it, or a null.
     """
@@ -258,7 +270,7 @@ def _records(body: Json, path: str, doing: str) -> list[Record]:
         around = read_path(body, path.rpartition(".")[0]) if way else body
         if isinstance(around, dict) and isinstance(last, str) and (last in around or (way and not around)):
             return []
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    if not isinstance(found, list) or (found and not any(isinstance(item, dict) for item in found)):
         raise TransientError(f"{doing}: the answer holds no list of records at {path or 'its top'}; {_SHAPE}")
     return found
 

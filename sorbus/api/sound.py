@@ -44,7 +44,8 @@ def faults(description: Description) -> Iterator[Fault]:
 
 
 def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, has_hook: bool) -> Iterator[Fault]:
-    paths: list[tuple[Place, str]] = [((*place, name), getattr(resource, name)) for name in ("id", "updated", "marker")]
+    paths: list[tuple[Place, str]] = [((*place, name), getattr(resource, name)) for name in ("id", "marker")]
+    paths += [((*place, "updated"), path) for path in resource.updated]
     for name in ("fields", "deleted", "lists"):
         paths += [((*place, name, path), path) for path in getattr(resource, name) if name != "lists"]
     paths += [((*place, "lists", name), path) for name, path in resource.lists.items()]
@@ -131,6 +132,11 @@ def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fa
     yield from _placeholders(("webhooks", "event", "where"), webhooks.event.where, settings)
     if webhooks.signature == "hmac-sha256" and not webhooks.header:
         yield Fault(("webhooks",), "nothing says where the signature is", "add header:")
+    if webhooks.header and webhooks.parameter:
+        yield Fault(("webhooks", "parameter"), "the secret is in the header or in a parameter", "take one of them out")
+    if webhooks.parameter and webhooks.signature != "shared-secret":
+        cure = "take it out, or write signature: shared-secret"
+        yield Fault(("webhooks", "parameter"), f"{webhooks.signature} has no parameter", cure)
     for kind, name in webhooks.event.resources.items():
         place = ("webhooks", "event", "resources", kind)
         if name not in description.resources:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import NoReturn
 
 from sorbus.api.description import ApiField, FieldKind, Moment
 from sorbus.api.interface import Json
@@ -17,19 +16,38 @@ from sorbus.mapping.failure import shown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_JSON = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_DIGITS = 1000
+_LARGEST_EXPONENT = 400
+DEEPEST = 100
+"""Levels of objects and lists in an answer."""
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
+class InvalidValue(str):
+    """A part of an answer that nothing here can hold, as it was written: 1e999999, NaN, a number of 5,000 digits.
+
+    The rest of the answer is read all the same; only a field that needs this value is refused, with its record.
+    """
+
+
 def load_json(data: bytes | str) -> Json:
-    """JSON with numbers kept exact. ValueError for what isn't JSON, NaN and Infinity among it."""
+    """JSON with numbers kept exact, `InvalidValue` for those that can't be, and for what is nested below `DEEPEST`.
+
+    ValueError for what isn't JSON, or is nested deeper than Python's parser goes.
+    """
     try:
-        return json.loads(data, parse_float=Decimal, parse_constant=_no_constant)
+        found = json.loads(data, parse_float=_number, parse_int=_whole_number, parse_constant=InvalidValue)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    _cut_below(found, DEEPEST)
+    return found
 
 
 def dump_json(value: Json) -> str:
-    """JSON text; decimals with all their digits (RFC 8259, section 6)."""
+    """JSON text; decimals with all their digits (RFC 8259, section 6), half a surrogate pair as its escape."""
+    if isinstance(value, InvalidValue):
+        return json.dumps(str(value))
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json.dumps(str(key))}:{dump_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -38,22 +56,26 @@ def dump_json(value: Json) -> str:
         if not value.is_finite():
             raise ValueError(f"{value} is no JSON number")
         return str(value)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value) if isinstance(value, str) and _SURROGATE.search(text) else text
 
 
 def read_moment(value: Json, moment: Moment) -> datetime | None:
-    """A point in time (aware); None for none. ValueError for what isn't one."""
+    """A point in time (aware); None for none. ValueError, TypeError or ArithmeticError for what isn't one."""
     if value is None or value == "":
         return None
     if moment in ("epoch", "epoch-ms"):
-        ticks = Decimal(str(value)) * (1_000_000 if moment == "epoch" else 1000)
+        ticks = _decimal(value) * (1_000_000 if moment == "epoch" else 1000)
         return _after_epoch(microseconds=int(ticks))
     text = str(value).strip()
     if moment == "ms-json":
         if match := _MS_JSON.fullmatch(text):
             return _after_epoch(microseconds=int(match[1]) * 1000)
         raise ValueError(f"{text!r} isn't /Date(milliseconds)/")
-    return _aware(parsedate_to_datetime(text) if moment == "http-date" else datetime.fromisoformat(text))
+    try:
+        return _aware(parsedate_to_datetime(text) if moment == "http-date" else datetime.fromisoformat(text))
+    except IndexError as error:  # the standard library's, for some texts that are no date
+        raise ValueError(f"{text[:80]!r} is not a date") from error
 
 
 def write_moment(value: datetime, moment: Moment) -> str:
@@ -86,9 +108,10 @@ def to_value(value: Json, field: ApiField) -> object:
     """
     if value is None or value == "":
         return None
+    require_valid(value)
     try:
         return _READ[field.kind](value)
-    except (ValueError, TypeError, OverflowError, InvalidOperation) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise PermanentError(
             f"{shown(value)} isn't of kind {field.kind}, as the API's description has it; mend the record or the kind",
             reason="value",
@@ -102,7 +125,7 @@ def to_json(value: object, field: ApiField) -> Json:
         return None
     try:
         written = _WRITE[field.kind](value)
-    except (ValueError, TypeError, OverflowError, InvalidOperation) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise PermanentError(
             f"{shown(value)} can't be written as {field.kind}; mend the mapping's rule", reason="value", value=value
         ) from error
@@ -119,8 +142,45 @@ def to_json(value: object, field: ApiField) -> Json:
     return written
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def require_valid(value: Json) -> None:
+    """PermanentError for an `InvalidValue`."""
+    if isinstance(value, InvalidValue):
+        raise PermanentError(
+            f"{shown(str(value))} is not a value that can be held exactly; fix the record in the application",
+            reason="value",
+            value=str(value)[:200],
+        )
+
+
+def _number(text: str) -> Decimal | InvalidValue:
+    """Exact, or as it was written: an exponent or digits without end cost minutes wherever they are computed with."""
+    try:
+        number = Decimal(text[: _MOST_DIGITS + 1])
+    except InvalidOperation:
+        return InvalidValue(text)
+    is_held = len(text) <= _MOST_DIGITS and abs(number.adjusted()) <= _LARGEST_EXPONENT
+    return number if is_held else InvalidValue(text)
+
+
+def _whole_number(text: str) -> int | InvalidValue:
+    return int(text) if len(text) <= _MOST_DIGITS else InvalidValue(text)
+
+
+def _cut_below(value: Json, levels: int) -> None:
+    """Level by level, since what reads the answer afterwards recurses, and Python does so only about so deep."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels - 1):
+        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    for outer in level:
+        for key, inner in list(outer.items() if isinstance(outer, dict) else enumerate(outer)):
+            if isinstance(inner, dict | list):
+                outer[key] = InvalidValue(f"nested deeper than {levels} levels")
+
+
+def _inside(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _after_epoch(*, microseconds: int) -> datetime:
@@ -152,8 +212,8 @@ def _decimal(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise TypeError("not a number")
     number = Decimal(str(value).strip())
-    if not number.is_finite() or abs(number.adjusted()) > 400:
-        raise ValueError("not a number of this world")
+    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise ValueError("not a number that can be held exactly")
     return number
 
 

@@ -46,13 +46,17 @@ def with_inbox(company: Map) -> list[str]:
     ]
 
 
+class MissingInbox(TransientError):
+    """The inbox's topic isn't there: webhooks were switched on, and `sorbus apply` hasn't run since."""
+
+
 class Inbox:
     """Reads one system's notices, from where its producer's last committed position says."""
 
     def __init__(self, settings: Settings, names: Names, system: str, position: Mapping[str, JsonValue] | None) -> None:
         """`position` is an earlier one's `position()`; None: from the beginning, which the retention bounds.
 
-        TransientError without Kafka, or while there is no such topic. What Kafka no longer has is skipped.
+        TransientError without Kafka; MissingInbox while there is no such topic. What Kafka no longer has is skipped.
         """
         self._system, self._topic = system, names.inbox(system)
         self._next: dict[int, int] = {}
@@ -60,7 +64,7 @@ class Inbox:
         try:
             partitions = all_partitions(self._consumer, self._topic)
             if not partitions:
-                raise TransientError(f"there is no topic {self._topic} yet; run `sorbus apply`")
+                raise MissingInbox(f"there is no topic {self._topic} yet; run `sorbus apply`")
             for part in partitions:
                 offset = (position or {}).get(str(part.partition))
                 if isinstance(offset, int):
@@ -200,7 +204,7 @@ def notice_of(value: str | bytes | None) -> Notice | None:
     """The notice in a message's value; None if it holds none."""
     try:
         found = json.loads(value or b"")
-    except ValueError:  # UnicodeDecodeError is one
+    except (ValueError, RecursionError):  # UnicodeDecodeError is one
         return None
     if not isinstance(found, dict):
         return None

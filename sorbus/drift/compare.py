@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from rapidfuzz.fuzz import ratio
 
-What = Literal["new", "missing", "retyped"]
+What = Literal["new", "missing", "retyped", "deleted"]
+"""`deleted` is of no field: so many records look deleted that a person has to confirm it."""
 Severity = Literal["info", "held"]
 Shape = dict[str, str]
 """Field -> kind, in the source's own order and words."""
@@ -29,6 +30,8 @@ class Drift(NamedTuple):
     @property
     def words(self) -> str:
         """What happened, for people."""
+        if self.what == "deleted":
+            return f"{self.now} of {self.was} records look deleted, and stay until a person confirms that they are"
         if self.what == "retyped":
             return f"{self.field} was {self.was} and is {self.now}"
         if self.renamed and self.what == "missing":

@@ -69,6 +69,19 @@ class DriftStore:
         [[number]] = self._state.run(statement("put"), values)
         return int(str(number))
 
+    def confirmed(self, system: str) -> dict[tuple[str, str], frozenset[str]]:
+        """(data type, resource) -> the records that people have confirmed to be deleted, until `applied`."""
+        found: dict[tuple[str, str], frozenset[str]] = {}
+        for data_type, resource, ids in self._state.run(statement("confirmed"), {"system": system}):
+            key = str(data_type), str(resource)
+            found[key] = found.get(key, frozenset()) | frozenset(cast("list[str]", ids))
+        return found
+
+    def applied(self, system: str, data_type: str, resource: str) -> None:
+        """What people have confirmed has been dealt with."""
+        values = {"system": system, "data_type": data_type, "resource": resource}
+        self._state.run(statement("applied"), values)
+
     def settle(self, number: int, who: str, reason: str, *, accept: bool = True) -> None:
         """Closes a finding; with `accept` the resource is right the way it is now. SorbusError if none is open."""
         with self._state.connection() as connection:
@@ -80,6 +93,8 @@ class DriftStore:
                 return
             AuditTrail(self._state).note_in(connection, who, "settle", "drift", str(number), reason=reason)
             system, resource, field, what, now = (str(each) for each in row)
+            if what == "deleted":
+                return
             rows = connection.execute(statement("shapes"), [system]).fetchall()
             shape = next((_shape(fields) for name, fields in rows if name == resource), None)
             if shape is None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +40,7 @@ class _Open:
     count: int = 1
     example: str = ""
     number: int | None = None
+    ids: tuple[str, ...] = ()
     is_new: bool = True
     """Not yet as it is in the state."""
 
@@ -57,6 +58,8 @@ class DriftWatch:
         self._shapes: dict[str, Shape] = {}
         self._open: dict[Key, _Open] = {}
         self._settled: list[tuple[int, str]] = []
+        self._confirmed: dict[tuple[str, str], frozenset[str]] = {}
+        self._applied: set[tuple[str, str]] = set()
         self._accepted: set[str] = set()
         self._labels: set[tuple[str, Severity]] = set()
         self._lock = threading.RLock()
@@ -84,7 +87,7 @@ class DriftWatch:
         with self._lock:
             shape = dict(self._shapes.get(resource, {}))
             for key, entry in self._open.items():
-                if key[:2] == (data_type, resource):
+                if key[:2] == (data_type, resource) and key[3] != "deleted":
                     shape = accepted_with(shape, key[2], key[3], entry.drift.now)
             return shape
 
@@ -103,7 +106,8 @@ class DriftWatch:
                 before = dict(now)
                 self.accept(resource, before)
             found = {drift[:2]: drift for drift in compare(before, now, mapped)}
-            for key, entry in [item for item in self._open.items() if item[0][:2] == (data_type, resource)]:
+            of_fields = [item for item in self._open.items() if item[0][3] != "deleted"]
+            for key, entry in [item for item in of_fields if item[0][:2] == (data_type, resource)]:
                 drift = found.get((key[2], key[3]))
                 if drift is None:
                     is_read = key[3] == "new" and key[2] in now
@@ -125,6 +129,48 @@ class DriftWatch:
         with self._lock:
             self._found(data_type, resource, Drift("", "missing", severity="held"), "the data type itself")
             self._show()
+
+    def look_deleted(self, data_type: str, resource: str, ids: Sequence[str], known: int, why: str) -> None:
+        """So many records look deleted that they stay until a person confirms; none: they don't any more."""
+        key: Key = (data_type, resource, "", "deleted")
+        with self._lock:
+            entry = self._open.get(key)
+            if not ids:
+                if entry is not None:
+                    self._settle(key, "no list lacks so many records any more")
+                    self._show()
+                return
+            drift = Drift("", "deleted", str(known), str(len(ids)), "held")
+            if entry is None:
+                now = time.time()
+                entry = self._open[key] = _Open(drift, "", now, now)
+                _log.warning(
+                    "%s: the list of %s lacks %d of %d records of %s, %s. Nothing is deleted: look into the application"
+                    " and the rights of our credentials; if the records are really deleted, confirm it with"
+                    " `sorbus drift settle`",
+                    self._system,
+                    resource,
+                    len(ids),
+                    known,
+                    data_type,
+                    why,
+                )
+            elif entry.ids == tuple(ids):
+                return
+            entry.drift, entry.last_seen, entry.is_new = drift, time.time(), True
+            entry.ids, entry.example = tuple(ids), ", ".join(ids[:5])[:200]
+            self._show()
+
+    def confirmed_deletes(self, data_type: str, resource: str) -> frozenset[str]:
+        """The records that a person has confirmed to be deleted, until `deletes_applied`."""
+        with self._lock:
+            return self._confirmed.get((data_type, resource), frozenset())
+
+    def deletes_applied(self, data_type: str, resource: str) -> None:
+        """A list has been compared with what a person had confirmed."""
+        with self._lock:
+            if self._confirmed.pop((data_type, resource), None):
+                self._applied.add((data_type, resource))
 
     def held(self, data_type: str, resource: str, field: str, example: str, mapped: Mapped) -> None:
         """A record is held back because of a field that is gone or of another kind."""
@@ -221,6 +267,7 @@ class DriftWatch:
     def _read(self) -> None:
         assert self._store is not None
         self._shapes = self._store.shapes(self._system)
+        self._confirmed = self._store.confirmed(self._system)
         for found in self._store.findings(self._system):
             drift = Drift(found.field, found.what, found.was, found.now, found.severity, found.renamed)
             first, last = found.first_seen.timestamp(), found.last_seen.timestamp()
@@ -232,11 +279,15 @@ class DriftWatch:
         with self._lock:
             shapes = {name: dict(self._shapes[name]) for name in self._accepted}
             settled, self._settled = self._settled, []
+            applied, self._applied = self._applied, set()
             findings = {key: self._values(key, entry) for key, entry in self._open.items() if entry.is_new}
             self._accepted = set()
             for key in findings:
                 self._open[key].is_new = False
         try:
+            while applied:
+                self._store.applied(self._system, *next(iter(applied)))
+                applied.pop()
             while settled:
                 self._settle_there(*settled[-1])
                 settled.pop()
@@ -253,6 +304,7 @@ class DriftWatch:
         except SorbusError:
             with self._lock:
                 self._settled += settled
+                self._applied |= applied
                 self._accepted |= shapes.keys()
                 for key in findings.keys() & self._open.keys():
                     self._open[key].is_new = True
@@ -270,8 +322,9 @@ class DriftWatch:
         """Takes over what people have settled."""
         assert self._store is not None
         numbers = {found.number for found in self._store.findings(self._system)}
-        shapes = self._store.shapes(self._system)
+        shapes, confirmed = self._store.shapes(self._system), self._store.confirmed(self._system)
         with self._lock:
+            self._confirmed = {key: ids for key, ids in confirmed.items() if key not in self._applied}
             gone = [key for key, entry in self._open.items() if entry.number and entry.number not in numbers]
             for key in gone:
                 if key[1] in shapes:
@@ -297,6 +350,7 @@ class DriftWatch:
             "count": entry.count,
             "first_seen": entry.first_seen,
             "last_seen": entry.last_seen,
+            "ids": list(entry.ids),
         }
 
 

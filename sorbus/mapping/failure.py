@@ -28,13 +28,18 @@ def shown(value: object) -> str:
         return "nothing"
     if isinstance(value, str):
         text = value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
-        return f'"{text}"'
+        return f'"{_sound(text)}"'
     try:
         text = str(value)
     except ValueError:  # an int of more digits than Python prints
         text = "too long to show"
     text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return f"{text} ({type(value).__name__})"
+    return f"{_sound(text)} ({type(value).__name__})"
+
+
+def _sound(text: str) -> str:
+    """Half an emoji as its escape: a message must be one that can be written anywhere."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -38,6 +38,7 @@ What to order, at any time, from the test's thread:
     faulty.before = function(method, path, parameters)      called before each request: change records while somebody
                                     reads pages
     faulty.shown = function(contact) -> contact      a new version of the application, whose records look otherwise
+    faulty.raw = function(method, path, parameters) -> Response    another answer in place of its own; None: its own
     faulty.renumbers = True         merging makes a new contact of both
     faulty.slow = 0.05              seconds that every answer takes
     faulty.records.unique = "email"; .archives = True (a delete only sets archived); .resolution = 60.0 (many records

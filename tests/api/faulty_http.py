@@ -85,6 +85,7 @@ class Behaviour:
         self.slow = 0.0
         self.before: Callable[[str, str, dict[str, str]], None] | None = None
         self.shown: Callable[[Record], Record] | None = None
+        self.raw: Callable[[str, str, dict[str, str]], Response | None] | None = None
         self.asked: list[Asked] = []
         self._scripted: list[tuple[str, str, deque[Fault]]] = []
         self._times: Counter[str] = Counter()
@@ -240,6 +241,8 @@ class FaultyApp:
         is_token = request.url.path == "/oauth/token"
         if fault == "expired":
             of.tokens.expire()
+        if of.raw and (raw := of.raw(request.method, request.url.path, dict(request.query_params))) is not None:
+            return raw
         if not is_token:
             if (refused := self._unknown(request)) is not None:
                 return refused

@@ -253,6 +253,8 @@ def test_without_limits_everything_goes_but_retry_after_holds(limiter: Callable[
     asking = limiter()
     assert {asking.take(patience=0) for _ in range(50)} == {0.0}
     asking.heard(503, {}, 3.0)
+    assert asking.take(patience=0) == 0.0, "one address that is away holds up no other"
+    asking.heard(429, {}, 3.0)
     assert asking.take(patience=0) == pytest.approx(3.0)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sorbus.api.description import Pagination
 from sorbus.api.interface import Answer, Call, Json, Record
-from sorbus.api.pagination import Place, after_page, join_url, page_call, parse_links
+from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, parse_links, total_of
 from sorbus.errors import PermanentError, SorbusError
 
 BASE = "https://crm.example.test/api"
@@ -100,11 +100,46 @@ def test_a_list_that_runs_in_circles_is_noticed(style: str, cycle: int) -> None:
     with pytest.raises(PermanentError, match="runs in circles") as caught:  # noqa: PT012 - one walk
         for pages in range(100):
             at = pages % cycle
-            records = [{"id": at}]
+            records = [{"id": f"{at} {number}"} for number in range(STYLES[style].size)]
             answer = Answer(200, {"link": f"<{BASE}/c?at={at}>; rel=next"}, {"next": f"c{at}"})
             place = after_page(STYLES[style], place, answer, records, id_path="id", url=BASE, base_url=BASE)
     assert caught.value.reason == "loop"
     assert pages <= 4 * cycle + 2
+
+
+@pytest.mark.parametrize("style", ["page", "offset"])
+@pytest.mark.parametrize("count", [30, 250, 300])
+def test_the_last_page_given_again_behind_it_is_the_end(style: str, count: int) -> None:
+    size, place, read = STYLES[style].size, None, 0
+    for number in range(1, 10):
+        ids = range(min(number - 1, (count - 1) // size) * size, count)[:size]
+        records = [{"id": id} for id in ids]
+        answer = Answer(200, {}, {"records": records})
+        place = after_page(STYLES[style], place, answer, records, id_path="id", url=BASE, base_url=BASE)
+        read = number
+        if place is None:
+            break
+    assert place is None
+    assert read == -(-count // size) + 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 416, 422])
+def test_a_page_that_is_refused_behind_a_good_one_is_the_end(status: int) -> None:
+    refused = PermanentError("no", reason="refused", status=status)
+    good = Place("2", 100)
+    assert is_behind_the_last(STYLES["page"], good, refused)
+    assert is_behind_the_last(STYLES["offset"], good, refused)
+    assert not is_behind_the_last(STYLES["page"], None, refused), "the first page: the list is not there at all"
+    assert not is_behind_the_last(STYLES["page"], Place("2", 0), refused), "nothing was there before"
+    assert not is_behind_the_last(STYLES["cursor"], good, refused), "a cursor that is refused has been forgotten"
+    assert not is_behind_the_last(STYLES["page"], good, PermanentError("no", reason="refused", status=403))
+
+
+@pytest.mark.parametrize("text", ["250", " 250 ", "0", "", "many", "-1", "1e9", "9" * 50, "٣"])
+def test_a_total_may_be_in_a_header(text: str) -> None:
+    pagination = Pagination.model_validate({"style": "page", "parameter": "p", "total_header": "X-WP-Total"})
+    expected = int(text) if text.strip() in ("250", "0") else None
+    assert total_of(Answer(200, {"x-wp-total": text}, []), pagination) == expected
 
 
 @pytest.mark.parametrize(

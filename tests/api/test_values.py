@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -65,10 +66,34 @@ def test_json_keeps_every_digit(tree: object) -> None:
     assert dump_json(load_json(text)) == text
 
 
-@pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "", "[" * 100_000, "<html>", "1" * 5000])
-def test_what_isnt_json_is_a_value_error(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "<html>", '{"a": nan}', '{"a": +1}', b"\xff"])
+def test_what_isnt_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         load_json(text)
+
+
+BAD = ["NaN", "-Infinity", "1" * 5000, "1e99999999999999999999", "-1e-999999999", "1e300000", "0." + "1" * 5000,
+       "[" * 300 + "]" * 300]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", get_args(FieldKind))
+@pytest.mark.parametrize("bad", BAD)
+def test_a_value_that_nothing_can_hold_is_its_own_fields_and_costs_no_time(bad: str, kind: FieldKind) -> None:
+    began = time.monotonic()
+    found = load_json(f'{{"good": 1.50, "bad": {bad}}}')
+    assert found["good"] == Decimal("1.50")
+    json.loads(dump_json(found))
+    if not bad.startswith("["):
+        with pytest.raises(PermanentError, match="be held exactly"):
+            to_value(found["bad"], ApiField(kind=kind))
+    with suppress(PermanentError):
+        to_value(found["bad"], ApiField(kind=kind))
+    assert time.monotonic() - began < 1.0
+
+
+@given(st.text(st.characters(categories=["Cs", "Lu", "Cc", "So"])))
+def test_half_an_emoji_is_written_as_json_that_can_be_sent(text: str) -> None:
+    assert load_json(dump_json({"a": text}).encode()) == {"a": text}
 
 
 @pytest.mark.parametrize(

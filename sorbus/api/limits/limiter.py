@@ -43,7 +43,7 @@ class Limiter:
     def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:
         """What an answer says of the limits: every process obeys it. `retry_after` in seconds, where it was named."""
         wait: float | None = None
-        if status in (429, 503) and retry_after is not None:
+        if status == 429 and retry_after is not None:  # a 503 is of one address: who asked it waits
             wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
         elif status == 429:
             wait = -min(max(min(self._seconds, default=1.0) / 10, 0.1), 5.0)

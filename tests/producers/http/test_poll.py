@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from sorbus.api.interface import Page, Record
 from sorbus.connector import Change, Published
-from sorbus.errors import PermanentError, TransientError
+from sorbus.errors import PermanentError
 from sorbus.producers.http.memory import Memory
 from sorbus.producers.http.poll import AskPage, AskRecord, Found, PollState, Rules, Steps
 from sorbus.producers.http.reader import Reader
@@ -286,6 +286,10 @@ class AnyApplication(RuleBasedStateMachine):
         if self.rules.has_changes and self.session.reader.state.cursor is not None:
             self.session.run(self.session.reader.changes())
         self.session.list_all()
+        if (held := self.session.reader.deletes.held) is not None:
+            assert {id.decode() for id in held.ids} <= set(self.app.states) - set(self.app.live()), "it is there"
+            self.session.reader.deletes.confirmed = frozenset(held.ids)
+            self.session.list_all()
         there = self.app.live()
         good = {id: name for id, name in there.items() if not name.startswith("bad")}
         assert {id: name for id, name in self.bus.live().items() if id in good or id not in there} == good
@@ -395,31 +399,198 @@ def test_an_application_that_sorts_otherwise_than_described_is_read_all_the_same
     assert bus.live() == app.live()
 
 
+CUTS = {
+    "to 60%": lambda ids: ids[: len(ids) * 6 // 10],
+    "nine of ten": lambda ids: ids[: len(ids) // 10],
+    "to nothing": lambda ids: [],
+    "to another account's": lambda ids: [f"other {id}" for id in ids],
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("count", [10, 100])
+@pytest.mark.parametrize("way", ["hidden everywhere", "shown alone", "no address"])
+def test_a_list_that_is_cut_short_again_and_again_deletes_nothing(cut: str, count: int, way: str) -> None:
+    """Also where the records' own addresses say that there are none, as they do to those without the right."""
+    app = Application(10)
+    for number in range(count):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app, can_look=way != "no address")
+    app.now += 86_400 * SECOND
+    there = app.states
+    shown = CUTS[cut](list(there))
+    app.states = {id: there.get(id, [State(app.now, {**there["0000"][0].record, "id": id})]) for id in shown}
+    answer = app.answer
+    if way == "shown alone":
+        app.answer = lambda asked: answer(asked) if isinstance(asked, AskPage) else there[asked.id][-1].record  # type: ignore[method-assign]
+    for _ in range(5):
+        session.run(session.reader.everything())
+    assert set(there) <= set(bus.live()), "something was deleted"
+    held = session.reader.deletes.held
+    if way == "shown alone":
+        assert held is None
+        return
+    assert held is not None
+    assert {id.decode() for id in held.ids} == set(there) - set(shown), "a person isn't asked about the right ones"
+    assert held.known >= count
+    app.states = there  # the right is given back
+    session.list_all()
+    held = session.reader.deletes.held
+    assert held is None or not {id.decode() for id in held.ids} & set(there), "only about the other account's"
+    assert set(there) <= set(bus.live())
+
+
 @pytest.mark.parametrize("can_look", [True, False])
-def test_a_list_that_suddenly_lacks_most_records_deletes_nothing(can_look: bool) -> None:
+def test_what_a_person_has_confirmed_is_deleted_and_nothing_else(can_look: bool) -> None:
     app = Application(10)
     for number in range(30):
         app.write(f"{number:04}", "x")
     session, bus = polled(app, can_look=can_look)
     app.now += 86_400 * SECOND
-    lists, app.states = app.states, {}
-    answer = app.answer
-    app.answer = lambda asked: answer(asked) if isinstance(asked, AskPage) else lists[asked.id][-1].record  # type: ignore[method-assign]
-    with pytest.raises(TransientError, match="lacks 30 of 30 records"):
+    for number in range(20):
+        app.write(f"{number:04}", None)
+    for _ in range(3):
         session.run(session.reader.everything())
     assert len(bus.live()) == 30
+    held = session.reader.deletes.held
+    assert held is not None
+    assert len(held.ids) == 20
+    session.reader.deletes.confirmed = frozenset(held.ids)
+    for number in range(15, 25):
+        app.write(f"{number:04}", None if number >= 20 else "back")
+    session.list_all()
+    assert set(bus.live()) == {f"{number:04}" for number in range(15, 30)}, (
+        "20 to 24 are five more, of which nobody knew"
+    )
+    left = session.reader.deletes.held
+    assert left is not None
+    assert [id.decode() for id in left.ids] == [f"{number:04}" for number in range(20, 25)]
 
 
-def test_a_list_that_is_really_empty_is_believed_when_each_record_says_so() -> None:
+def test_a_right_that_comes_back_while_records_are_asked_for_deletes_none_of_them() -> None:
+    app = Application(100)
+    for number in range(30):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app)
+    app.now += SECOND
+    there, app.states = app.states, {id: states for id, states in app.states.items() if id >= "0012"}
+    session.begin(session.reader.everything(), "everything")
+    for _ in range(4):  # the list, and three addresses
+        session.answer_one("everything")
+    app.states = there
+    session.finish()
+    assert bus.live() == app.live()
+    app.write("0001", None)
+    session.list_all()
+    assert bus.live() == app.live()
+
+
+def test_records_that_lists_hide_for_good_keep_no_delete_waiting() -> None:
+    app = Application(100)
+    for number in range(30):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app)
+    app.now += SECOND
+    page = app.page
+    app.page = lambda asked: page(asked)._replace(records=[one for one in page(asked).records if one["id"] >= "0010"])  # type: ignore[method-assign]
+    session.list_all()
+    assert bus.live() == app.live()
+    app.write("0020", None)
+    session.list_all()
+    assert bus.live() == app.live()
+
+
+def test_the_answer_that_a_record_is_gone_is_believed_when_the_list_lacks_it_too() -> None:
+    """An application that answers 404 for what we may not see any more says so of a live record, too."""
     app = Application(10)
     for number in range(30):
         app.write(f"{number:04}", "x")
     session, bus = polled(app)
-    app.now += 86_400 * SECOND
-    for number in range(30):
-        app.write(f"{number:04}", None)
+    app.now += SECOND
+    app.write("0003", None)
+    hidden, answer = {"0001", "0003"}, app.answer
+    app.answer = lambda asked: None if isinstance(asked, AskRecord) and asked.id in hidden else answer(asked)  # type: ignore[method-assign]
+    for id in sorted(hidden):
+        session.begin(session.reader.records([(id, False)]))
+        session.finish()
+    assert {"0001", "0003"} <= set(bus.live()), "nothing but an address said that it is gone"
+    assert session.reader.wants_list
+    session.run(session.reader.everything())
+    assert set(app.states) - set(bus.live()) == {"0003"}
+
+
+@pytest.mark.parametrize(("total", "deleted"), [(10, False), (9, True), (None, True)])
+def test_a_total_that_contradicts_a_list_keeps_what_it_lacks(total: int | None, deleted: bool) -> None:
+    """Where a record has no address of its own, even one that two lists in a row lack."""
+    app = Application(4)
+    for number in range(10):
+        app.write(f"{number:04}", "x")
+    session, bus = polled(app, can_look=False)
+    app.now += SECOND
+    del app.states["0004"]
+    page = app.page
+    app.page = lambda asked: page(asked)._replace(total=total)  # type: ignore[method-assign]
+    for _ in range(3):
+        session.run(session.reader.everything())
+    assert ("0004" not in bus.live()) is deleted
+
+
+def bulk(app: Application, count: int, session: Session) -> None:
+    app.now += 3600 * SECOND
+    app.now -= app.now % SECOND
+    for number in range(count):
+        app.write(f"{number:06}", "bulk")
+    session.run(session.reader.changes())
+
+
+class Counting:
+    """How many pages are asked for."""
+
+    def __init__(self, app: Application) -> None:
+        self.pages, self._page = 0, app.page
+        app.page = self  # type: ignore[method-assign,assignment]
+
+    def __call__(self, asked: AskPage) -> Page:
+        self.pages += 1
+        return self._page(asked)
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+@pytest.mark.parametrize("inclusive", [True, False])
+@pytest.mark.parametrize("grain", [1, 1000, SECOND])
+def test_many_records_of_one_time_are_not_read_at_every_poll(ascending: bool, inclusive: bool, grain: int) -> None:
+    app = Application(10, ascending, grain=grain, inclusive=inclusive)
+    app.write("first", "1")
+    bus = Bus()
+    session = Session(app, replace(rules_for(app, overlap=2 * SECOND), grain=grain, inclusive=inclusive), bus)
     session.list_all()
-    assert bus.live() == {}
+    bulk(app, 1000, session)
+    assert bus.live() == app.live()
+    counting = Counting(app)
+    for number in range(200):  # a poll every five seconds
+        app.now += 5 * SECOND
+        if number % 50 == 20:
+            app.write(f"new {number}", "1")
+        session.run(session.reader.changes())
+        assert bus.live() == app.live()
+        session = Session(app, session.reader.rules, bus)  # a restart doesn't begin anew
+    assert counting.pages < 200 + 10 * 210, f"{counting.pages} requests for 200 polls of 4 new records"
+
+
+def test_one_record_more_of_a_moment_that_was_read_already_comes_while_it_may() -> None:
+    app = Application(10, grain=SECOND)
+    app.write("first", "1")
+    session, bus = polled(app, overlap=60 * SECOND)
+    bulk(app, 1000, session)
+    session.run(session.reader.changes())
+    app.write("late", "1")  # of the same second
+    late = app.states["late"][0]
+    app.now += 1 * SECOND
+    for _ in range(30):
+        app.now += 5 * SECOND
+        session.run(session.reader.changes())
+    assert late.record is not None
+    assert bus.live() == app.live()
 
 
 def test_without_an_address_of_its_own_a_record_is_deleted_when_two_lists_lack_it() -> None:
@@ -516,6 +687,7 @@ def test_a_record_that_is_back_before_the_last_of_many_is_confirmed_to_be_gone_s
     app.now += SECOND
     for number in range(30):
         app.write(f"{number:04}", None)
+    session.reader.deletes.confirmed = frozenset(f"{number:04}".encode() for number in range(30))
     session.begin(session.reader.everything(), "everything")
     for _ in range(12):
         session.answer_one("everything")
