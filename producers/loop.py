@@ -296,7 +296,7 @@ class ProduceLoop:
         self._commit(producer, publisher)
         if isinstance(error, PartialOutage):
             self._metrics.retried()
-            self._health.ready(str(error))
+            self._health.ready(str(error), dependency=error.dependency)
             _log.warning("%s; trying again in %.1f s, and the rest goes on", error, error.retry_after or 0.0)
         elif isinstance(error, TransientError):
             self._faults += 1
