@@ -121,6 +121,7 @@ def show(
 
     Examples: sorbus dlq show customer-to-accounting:customer:2:41 --difference; sorbus dlq show LETTER --show-personal
     """
+    from sorbus.dlq.explain import explain
     from sorbus.dlq.shown import difference_json, entry_json, letter_json
     from sorbus.errors import SorbusError
 
@@ -129,7 +130,10 @@ def show(
     if found is None:
         raise SorbusError(f"no dead letter is called {letter!r}; see `sorbus dlq list`")
     opened = desk.look_at(found, person(""), show_personal=show_personal)
+    explained = explain(desk.loaded, opened.letter.dead)
     shown: dict[str, object] = {
+        "what_is_wrong": explained.what,
+        "what_to_do": explained.fix,
         **letter_json(opened.letter),
         "record_data": opened.decoded.record,
         "cannot_be_read": opened.decoded.problem,
@@ -261,6 +265,7 @@ def _show_letters(desk: LetterDesk, filter: LetterFilter, most: int) -> None:
 
 
 def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
+    from sorbus.dlq.explain import explain
     from sorbus.dlq.shown import group_json, moment, where
 
     found = desk.groups(filter)
@@ -272,11 +277,14 @@ def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
         typer.echo("No dead letters: everything has landed.")
         return
     for group in found:
-        what = f"{group.reason} ({group.field})" if group.field else group.reason
+        explained = explain(desk.loaded, group)
         sent = f", {group.under_way} of them sent back" if group.under_way else ""
-        place = f"{what}, {where(group.flow, group.system)}, since {moment(group.first_at)}{sent}"
+        place = f"{explained.title}, {where(group.flow, group.system)}, since {moment(group.first_at)}{sent}"
         _print_entry(
-            f"{group.count:,} x {group.data_type}", place, group.words or group.message, f"cause {group.cause}"
+            f"{group.count:,} x {group.data_type}",
+            place,
+            f"{explained.what} ({group.words or group.message})",
+            f"cause {group.cause}",
         )
     typer.echo("After mending what is behind one: sorbus dlq requeue --cause CAUSE (--dry-run says what would happen)")
 

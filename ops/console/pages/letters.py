@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -13,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.dlq.desk import Chosen, LetterDesk
+from sorbus.dlq.explain import Explanation, explain
+from sorbus.dlq.form import Field
 from sorbus.dlq.shown import masked_letter
 from sorbus.dlq.store import STATES, Letter, LetterFilter, Spot
 from sorbus.errors import SorbusError
@@ -52,7 +55,7 @@ def groups(request: Request) -> Response:
     return render(
         request,
         "letters.html",
-        groups=desk.groups(filter),
+        groups=[(group, explain(desk.loaded, group)) for group in desk.groups(filter)],
         filter=filter,
         states=("unsettled", "open", "requeued", "landed", "superseded", "discarded", "all"),
         flows=[flow.id for flow in desk.loaded.map.flows if flow.runs],
@@ -73,6 +76,7 @@ def listed(request: Request) -> Response:
         letters=letters,
         count=desk.letters.count(filter),
         group=group,
+        explained=explain(desk.loaded, group) if group else None,
         filter=filter,
         more=more,
         here_query=request.url.query,
@@ -143,7 +147,19 @@ def edit(request: Request) -> Response:
     found = desk.letters.get(id)
     form = desk.form(id, hide=True)
     seen = found.state_at.isoformat() if found else ""
-    return render(request, "letter_edit.html", id=id, seen=seen, fields=form.fields, errors={}, sent={})
+    explained = explain(desk.loaded, found.dead) if found else None
+    first, others = _first(form.fields, explained, {})
+    return render(
+        request,
+        "letter_edit.html",
+        id=id,
+        seen=seen,
+        explained=explained,
+        first=first,
+        others=others,
+        errors={},
+        sent={},
+    )
 
 
 @needs(Role.operator)
@@ -158,17 +174,34 @@ def save(request: Request) -> Response:
         said = "Edited and sent back. Its owner has the old values still: have them mended there too."
         return done(request, f"/letter?{urlencode({'id': id})}", said)
     errors = {error.path: error.message for error in wrong}
-    fields = desk.form(id, hide=True).fields
+    found = desk.letters.get(id)
+    explained = explain(desk.loaded, found.dead) if found else None
+    first, others = _first(desk.form(id, hide=True).fields, explained, errors)
     return render(
         request,
         "letter_edit.html",
         status=HTTPStatus.UNPROCESSABLE_ENTITY,
         id=id,
         seen=seen,
-        fields=fields,
+        explained=explained,
+        first=first,
+        others=others,
         errors=errors,
         sent=texts,
     )
+
+
+def _first(
+    fields: Sequence[Field], explained: Explanation | None, errors: Mapping[str, str]
+) -> tuple[list[Field], list[Field]]:
+    """The fields that the letter, or a mistake in the form, is about; and the others."""
+    asked = {_top(name.canonical) for name in explained.fields} if explained else set()
+    asked |= {_top(path) for path in errors}
+    return [each for each in fields if each.path in asked], [each for each in fields if each.path not in asked]
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0].partition("[")[0]
 
 
 def _moment(text: str) -> datetime:
@@ -197,6 +230,7 @@ def _one(request: Request, id: str, *, show_personal: bool) -> Response:
         "letter.html",
         opened=opened,
         letter=opened.letter,
+        explained=explain(desk.loaded, opened.letter.dead),
         differences=differences,
         trouble=trouble,
         dump=_dump(opened.raw or b""),

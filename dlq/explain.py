@@ -1,0 +1,270 @@
+"""A dead letter in words of the office: what is wrong, with which field by everybody's name for it, and what to do.
+
+The reason that a letter carries is a driver's or an application's word ("StringDataRightTruncation"); it groups letters
+and is for programs. What people read is made of it here, with the field's name in the target and at the owner.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import psycopg.errors
+
+from sorbus.map.contact import owner_of
+from sorbus.map.load import LoadedMap
+from sorbus.map.model import FieldMapping
+from sorbus.mapping.places import CANONICAL
+
+
+class Refused(Protocol):
+    """What a dead letter, or a group of them, says of its cause."""
+
+    @property
+    def data_type(self) -> str: ...
+    @property
+    def system(self) -> str: ...
+    @property
+    def flow(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def words(self) -> str: ...
+
+
+class FieldNames(NamedTuple):
+    """One field by everybody's name for it; empty where nothing maps it."""
+
+    target: str
+    canonical: str
+    owner: str
+
+
+class Explanation(NamedTuple):
+    """`title`: a few words, for lists. `what` is wrong, a sentence; `fix`: what to do, a sentence or two."""
+
+    title: str
+    what: str
+    fix: str
+    fields: tuple[FieldNames, ...] = ()
+
+
+class _Words(NamedTuple):
+    """How one reason reads. {field}, {target}, {source}, {data_type} and {limit} are filled in."""
+
+    title: str
+    what: str
+    fix: str = "CORRECT"
+
+
+_CORRECT = "Correct {field_at_owner} in {source}{ask}: the corrected record is then sent by itself. Or edit it here."
+_MAPPING = "Change the mapping of {field}, or correct the value in {source}{ask}; then send the letter back."
+_TARGET = "Ask whoever runs {target}; when it is settled there, send the letter back."
+_ADMIN = "Ask whoever runs Sorbus: the record itself may be in order."
+
+_BY_REASON: dict[str, _Words] = {
+    # PostgreSQL, class 22: a value that a column can't hold
+    "StringDataRightTruncation": _Words("Too long", "{Field} is longer than {target} allows{limit}.", "SHORTEN"),
+    "NumericValueOutOfRange": _Words("Number too large", "{Field} is a larger number than {target} can hold{limit}."),
+    "InvalidTextRepresentation": _Words("Not of the right kind", "{Field} is not what {target} expects there{limit}."),
+    "InvalidDatetimeFormat": _Words("Not a date", "{Field} is not a date or time that {target} can read."),
+    "DatetimeFieldOverflow": _Words("Impossible date", "{Field} is a date or time that {target} can't hold."),
+    "CharacterNotInRepertoire": _Words("Unknown character", "{Field} holds a character that {target} can't store."),
+    "UntranslatableCharacter": _Words("Unknown character", "{Field} holds a character that {target} can't store."),
+    "NullValueNotAllowed": _Words("Empty", "{Field} is empty, and {target} needs a value there."),
+    # class 23: what the target's own rules say
+    "NotNullViolation": _Words("Empty", "{Field} is empty, and {target} needs a value there."),
+    "UniqueViolation": _Words(
+        "Already there",
+        "{target} has another record with the same value of {field}, and allows it only once.",
+        "UNIQUE",
+    ),
+    "ForeignKeyViolation": _Words(
+        "Refers to nothing",
+        "{Field} refers to a record that {target} doesn't have.",
+        "See that the record it refers to exists in {source} and is sent to {target}; then send the letter back.",
+    ),
+    "CheckViolation": _Words("Against a rule", "{Field} breaks a rule of {target}{limit}."),
+    "ExclusionViolation": _Words("Overlaps", "The record overlaps another one in {target}, which doesn't allow that."),
+    "RestrictViolation": _Words("Still in use", "Another record of {target} still refers to this one.", _TARGET),
+    "RaiseException": _Words("Refused", "{target} refuses the record by a rule of its own.", "SAID"),
+    "WithCheckOptionViolation": _Words("Against a rule", "{target} refuses the record by a rule of its own.", "SAID"),
+    "InsufficientPrivilege": _Words("Not allowed", "{target} doesn't let Sorbus write this record.", _TARGET),
+    "GeneratedAlways": _Words(
+        "Filled by itself", "{target} fills {field} by itself and takes no value for it.", _MAPPING
+    ),
+    "ProgramLimitExceeded": _Words("Too large", "The record, or one of its values, is larger than {target} can store."),
+    # applications behind HTTP
+    "refused": _Words("Refused", "{target} refuses the record{because_of_field}.", "SAID"),
+    "duplicate": _Words("Already there", "{target} says that it has this record already{because_of_field}.", "UNIQUE"),
+    "gone": _Words("Deleted there", "The record was deleted in {target} and can't be changed any more.", _TARGET),
+    "conflict": _Words(
+        "Changed at the same time",
+        "The record was changed in {target} again and again while it was written.",
+        "Send the letter back. If it comes again, look who changes it in {target}.",
+    ),
+    "too many to match": _Words(
+        "Too many look alike",
+        "Too many records of {target} look like this one to tell whether it is there already.",
+        "Make the record distinguishable in {source}{ask} (a tax number, a mail address), or ask whoever runs Sorbus.",
+    ),
+    "unmatched": _Words(
+        "No match", "No record of {target} matches this one.", "Say which record it is: see Possible duplicates."
+    ),
+    "unlinked": _Words(
+        "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it: see Possible duplicates."
+    ),
+    # on the way
+    "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),
+    "value": _Words("Not a valid value", "{Field} is not a valid value for {target}."),
+    "missing": _Words("Empty", "{Field} is empty, and it is needed.", "Fill in {field_at_owner} in {source}{ask}."),
+    "incomplete": _Words(
+        "Incomplete", "The record lacks {field}, which {target} needs.", "Fill in {field_at_owner} in {source}{ask}."
+    ),
+    "reference": _Words(
+        "Refers to nothing",
+        "{Field} refers to a record that {target} doesn't have yet.",
+        "See that the record it refers to exists in {source} and could be sent; then send the letter back.",
+    ),
+    "waiting too long": _Words(
+        "Waited too long",
+        "The record waited for something that never came.",
+        "See that what it refers to exists in {source} and could be sent; then send the letter back.",
+    ),
+    "too large": _Words("Too large", "The record is larger than can be sent.", "Make it smaller in {source}{ask}."),
+    "shape": _Words("Unexpected form", "{Field} does not have the form that was agreed.", _ADMIN),
+    "undecodable": _Words("Can't be read", "The record's data can't be read.", _ADMIN),
+    "unknown schema": _Words("Unknown format", "The record is in a format that Sorbus doesn't know.", _ADMIN),
+    "not canonical": _Words("Not a valid record", "{Field} doesn't fit what a {data_type} must be."),
+    "unreadable row": _Words("Can't be read", "A value of the record in {source} can't be read.", "CORRECT"),
+    "no key": _Words(
+        "No key", "The record has no key, so it can't be told apart from others.", "Give it one in {source}{ask}."
+    ),
+    "key gone": _Words("Key changed", "The record's key was taken away in {source}.", "Look for it in {source}{ask}."),
+    "drift": _Words(
+        "Its source has changed",
+        "{source} has changed a field that this record is made of.",
+        "Ask whoever runs Sorbus to look at Changed fields; the record is then sent by itself.",
+    ),
+    "origin": _Words("From elsewhere", "The record comes from a system that doesn't own it.", _ADMIN),
+    "loop": _Words("Goes in circles", "The record is changed again and again by its own copies.", _ADMIN),
+}
+_BY_CLASS = {
+    "22": _Words("Not a valid value", "{Field} is a value that {target} can't hold."),
+    "23": _Words("Against a rule", "{Field} breaks a rule of {target}."),
+    "54": _BY_REASON["ProgramLimitExceeded"],
+    "P0": _BY_REASON["RaiseException"],
+    "44": _BY_REASON["WithCheckOptionViolation"],
+}
+_UNKNOWN = _Words("Refused", "{target} doesn't take the record{because_of_field}.", "SAID")
+_FIXES = {
+    "CORRECT": _CORRECT,
+    "SHORTEN": "Shorten {field_at_owner} in {source}{ask}: the record is then sent by itself. Or shorten it here, or in"
+    " the mapping (truncate).",
+    "UNIQUE": "Find the other record in {target}: if both are the same, have one merged or deleted; if not, correct"
+    " {field_at_owner} in {source}{ask}. Then send the letter back.",
+    "SAID": "Do what {target} says, in {source}{ask} or in {target}; then send the letter back.",
+}
+_LIMITS = (
+    (re.compile(r"character(?: varying)?\((\d+)\)"), " ({0} characters at most)"),
+    (re.compile(r"precision (\d+), scale (\d+)"), " ({0} digits, {1} of them behind the point)"),
+    (
+        re.compile(r"type (smallint|integer|bigint|numeric|uuid|date|boolean|inet|json|jsonb)\b"),
+        " (a column of type {0})",
+    ),
+    (re.compile(r'check constraint "([^"]+)"'), " (named {0})"),
+)
+_KEY = re.compile(r"Key \(([^)]+)\)=")
+
+
+def explain(loaded: LoadedMap, letter: Refused) -> Explanation:
+    """The letter's reason for people."""
+    words = _words_of(letter.reason)
+    target, source = _systems(loaded, letter)
+    fields = _fields(loaded, letter)
+    owner = owner_of(loaded.map, source) if source in loaded.map.systems else None
+    limit = next((form.format(*found.groups()) for sign, form in _LIMITS if (found := sign.search(letter.words))), "")
+    field, at_owner = _named(fields, letter, source)
+    values = {
+        "target": target,
+        "source": source,
+        "data_type": letter.data_type,
+        "limit": limit,
+        "field": field,
+        "Field": field[:1].upper() + field[1:] if field.startswith(("a ", "the ")) else field,
+        "field_at_owner": at_owner,
+        "because_of_field": f", because of {field}" if fields else "",
+        "ask": f" (ask {owner.name})" if owner else "",
+    }
+    fix = _FIXES.get(words.fix, words.fix)
+    return Explanation(words.title, words.what.format(**values), fix.format(**values), fields)
+
+
+def title_of(reason: str) -> str:
+    """A reason in a few words, for lists."""
+    return _words_of(reason).title
+
+
+def _words_of(reason: str) -> _Words:
+    if known := _BY_REASON.get(reason):
+        return known
+    state = getattr(getattr(psycopg.errors, reason, None), "sqlstate", None) if reason.isidentifier() else None
+    return _BY_CLASS.get(str(state)[:2], _UNKNOWN)
+
+
+def _systems(loaded: LoadedMap, letter: Refused) -> tuple[str, str]:
+    """The target, and the system of record; a source's letter is about the canonical form."""
+    data_type = loaded.map.data_types.get(letter.data_type)
+    owner = str(data_type.system_of_record) if data_type else letter.system
+    return (letter.system, owner) if letter.flow else ("Sorbus", letter.system)
+
+
+def _fields(loaded: LoadedMap, letter: Refused) -> tuple[FieldNames, ...]:
+    """The fields that it is about, by what it names: columns of a key, a constraint, a column, a canonical field."""
+    key = _KEY.search(letter.words)
+    names = [name.strip(' "') for name in key[1].split(",")] if key else [letter.field] if letter.field else []
+    found = [_field(loaded.mappings, letter, name) for name in names]
+    return tuple(dict.fromkeys(found))
+
+
+def _field(rows: Sequence[FieldMapping], letter: Refused, name: str) -> FieldNames:
+    into = [
+        (row.target_field, row.source_field)
+        for row in rows
+        if letter.flow
+        and row.source_system == CANONICAL
+        and row.target_system == letter.system
+        and row.source_field.partition(".")[0] == letter.data_type
+    ]
+    by_target = [(target, source) for target, source in into if _last(target) == name or target == name]
+    by_canonical = [(target, source) for target, source in into if _inside(source) == name.partition("[")[0]]
+    # A constraint's own name is made of table, column and kind, such as debtors_zip_check.
+    by_part = [(target, source) for target, source in into if f"_{_last(target)}_" in f"_{name}_"]
+    target, canonical = next(iter(by_target or by_canonical or by_part), ("", f"{letter.data_type}.{name}"))
+    owner = next(
+        (row.source_field for row in rows if row.target_system == CANONICAL and row.target_field == canonical), ""
+    )
+    if not target and not owner:
+        return FieldNames(name, "", "") if letter.flow else FieldNames("", name, "")
+    return FieldNames(_last(target), _inside(canonical), _last(owner))
+
+
+def _named(fields: Sequence[FieldNames], letter: Refused, source: str) -> tuple[str, str]:
+    """The fields as a sentence has them, and as their owner calls them."""
+    if not fields:
+        return "a value of the record", "it"
+    ours = " and ".join(dict.fromkeys(each.target or each.canonical or each.owner for each in fields))
+    theirs = " and ".join(dict.fromkeys(each.owner or each.canonical or each.target for each in fields))
+    aside = f" ({theirs} in {source})" if theirs != ours and letter.flow else ""
+    return f"{ours}{aside}", theirs
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _inside(path: str) -> str:
+    return path.partition(".")[2]
