@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import psycopg.errors
 
+from sorbus.errors import SchemaError
 from sorbus.map.contact import owner_of
 from sorbus.map.load import LoadedMap
 from sorbus.map.model import FieldMapping
@@ -226,11 +227,19 @@ def _fields(loaded: LoadedMap, letter: Refused) -> tuple[FieldNames, ...]:
     """The fields that it is about, by what it names: columns of a key, a constraint, a column, a canonical field."""
     key = _KEY.search(letter.words)
     names = [name.strip(' "') for name in key[1].split(",")] if key else [letter.field] if letter.field else []
-    found = [_field(loaded.mappings, letter, name) for name in names]
+    own = _schema_fields(loaded, letter.data_type)
+    found = [_field(loaded.mappings, own, letter, name) for name in names]
     return tuple(dict.fromkeys(found))
 
 
-def _field(rows: Sequence[FieldMapping], letter: Refused, name: str) -> FieldNames:
+def _schema_fields(loaded: LoadedMap, data_type: str) -> list[str]:
+    try:
+        return [field.name for field in loaded.schema(data_type).fields]
+    except (SchemaError, KeyError):
+        return []
+
+
+def _field(rows: Sequence[FieldMapping], own: Sequence[str], letter: Refused, name: str) -> FieldNames:
     into = [
         (row.target_field, row.source_field)
         for row in rows
@@ -239,6 +248,8 @@ def _field(rows: Sequence[FieldMapping], letter: Refused, name: str) -> FieldNam
         and row.target_system == letter.system
         and row.source_field.partition(".")[0] == letter.data_type
     ]
+    if not into and letter.flow:  # without a mapping each field goes under its own name
+        into = [(each, f"{letter.data_type}.{each}") for each in own]
     by_target = [(target, source) for target, source in into if _last(target) == name or target == name]
     by_canonical = [(target, source) for target, source in into if _inside(source) == name.partition("[")[0]]
     # A constraint's own name is made of table, column and kind, such as debtors_zip_check.

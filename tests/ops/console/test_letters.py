@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -166,7 +167,7 @@ def test_many_letters_are_dealt_with_behind_the_page(post: Post, visitor: Visito
 
 
 def test_what_a_record_holds_is_text_and_never_a_script(post: Post, visitor: Visitor) -> None:
-    letter = post.letter(1, reason=SCRIPT, record=named(SCRIPT))
+    letter = replace(post.letter(1, reason=SCRIPT, record=named(SCRIPT)), words=SCRIPT, message=SCRIPT)
     post.write([letter])
     eventually(lambda: "&lt;script&gt;" in visitor.get("/letters").text, "the letter")
     for path in ("/letters", f"/letters/list?cause={letter.cause}", page_of(letter), f"/letter/edit?id={letter.id}"):
