@@ -94,7 +94,7 @@ def where(flow: str, system: str) -> str:
 
 def moment(at: datetime) -> str:
     """A point in time as tables show it (UTC)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _plain(value: object) -> object:

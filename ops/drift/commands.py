@@ -82,7 +82,7 @@ def _in_words(one: DriftFinding) -> str:
     else:
         state = "holds records back" if one.severity == "held" else "records go on"
     state = typer.style(state, fg="red", bold=True) if "holds" in state else state
-    since = one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M")
+    since = one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M %Z")
     example = f", such as {one.example}" if one.example else ""
     where = f"{one.system}: {one.data_type}, {one.resource}"
     return f"{one.number:>4}  {one.words}: {state}\n      {where}, since {since}{example}"

@@ -65,7 +65,7 @@ def list_candidates(
             candidate.place,
             ", ".join(f"{doubt.external_id} ({doubt.score})" for doubt in candidate.doubts[:3]),
             "; ".join((candidate.why, *(reason for doubt in candidate.doubts[:1] for reason in doubt.reasons))),
-            candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     Console().print(table)
     typer.echo(f"{len(found)} wait. Side by side: sorbus duplicates show ID; then: link ID EXTERNAL_ID, or create ID")

@@ -74,7 +74,7 @@ def list_accounts(
 
     table = Table("Account", "Role", "", "Last login", box=box.SIMPLE)
     for one in accounts:
-        login = one.login_at.astimezone().strftime("%Y-%m-%d %H:%M") if one.login_at else "never"
+        login = one.login_at.astimezone().strftime("%Y-%m-%d %H:%M %Z") if one.login_at else "never"
         table.add_row(one.name, one.role.name, "disabled" if one.is_disabled else "", login)
     Console().print(table)
 
