@@ -27,7 +27,6 @@ _MICROS_2000 = 946_684_800_000_000
 _DAYS_2000 = 10_957
 
 TEXT_OIDS = frozenset({25, 1042, 1043, 114})
-JSONB_OID = 3802
 
 
 def row_start(cells: int) -> bytes:
@@ -70,12 +69,14 @@ def numeric_cell(unscaled: int, scale: int) -> Cell:
     return pack_length(len(body)) + body
 
 
-def cell_reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
+def cell_reader(kind: FieldType, oid: int, scale: int | None, limit: int | None = None) -> CellReader | None:
     """How `kind` is read as a cell of type `oid`; None where there is no direct way.
 
-    `scale`: the decimal places the column keeps (None: all of them).
+    `scale`: the decimal places the column keeps, `limit`: its characters (None: all of them).
     """
     read = _reader(kind, oid, scale)
+    if read is _text and limit is not None and oid in TEXT_OIDS:
+        read = _limited(limit)
     if read is None or not kind.nullable:
         return read
     if read is _text:
@@ -96,6 +97,8 @@ def _reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
     match kind.kind, oid:
         case "string", _ if oid in TEXT_OIDS:
             return _text
+        case "string", 3802:
+            return _jsonb
         case "enum", _ if oid in TEXT_OIDS:
             return _enum(kind.symbols)
         case "uuid", 2950:
@@ -131,6 +134,31 @@ def _text(data: bytes, at: int) -> tuple[bytes, int]:
         size, at = _long_size(data, at)
     end = at + size
     return (LENGTHS[size] if size < 4096 else pack_length(size)) + data[at:end], end
+
+
+def _limited(limit: int) -> CellReader:
+    """A text for varchar(limit): PostgreSQL refuses one that is longer, unless only blanks are too many."""
+
+    def read(data: bytes, at: int) -> tuple[bytes, int]:
+        cell, end = _text(data, at)
+        if len(cell) > limit + 4 and cell[-1] == 32:
+            refuse_blanks(cell[4:], limit)
+        return cell, end
+
+    return read
+
+
+def refuse_blanks(text: bytes, limit: int) -> None:
+    """ValueError where a varchar(limit) would cut blanks at the end without a word."""
+    value = text.decode(errors="replace")
+    if len(value) > limit >= len(value.rstrip(" ")):
+        raise ValueError(f"ends in blanks beyond the {limit} characters that the column keeps; write value | trim")
+
+
+def _jsonb(data: bytes, at: int) -> tuple[bytes, int]:
+    """A document as jsonb's binary input takes it: its version, then the text."""
+    raw, end = read_bytes(data, at)
+    return pack_length(len(raw) + 1) + b"\1" + raw, end
 
 
 def _optional_text(data: bytes, at: int) -> tuple[bytes, int]:

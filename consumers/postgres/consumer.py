@@ -27,7 +27,14 @@ from sorbus.consumers.postgres.merge import (
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.preview import preview_write, read_row
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
-from sorbus.consumers.postgres.tables import APPLIED, VERSION_COLUMN, check_columns, plan_target, target_parts
+from sorbus.consumers.postgres.tables import (
+    APPLIED,
+    VERSION_COLUMN,
+    check_columns,
+    plan_target,
+    target_parts,
+    without_absent_id,
+)
 from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Table, discover_tables, qualified, read_table
@@ -127,6 +134,7 @@ class PostgresConsumer:
                 if table is None:
                     raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")
                 self._tables[part] = table
+            self._parts = {part: without_absent_id(self._tables[part], found) for part, found in self._parts.items()}
             for part, found in self._parts.items():
                 assignments = [item for item in found if not (part and self._is_added_id(item))]
                 if missing := check_columns(self._tables[part], assignments):

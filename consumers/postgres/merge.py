@@ -71,7 +71,16 @@ def value_of(alias: str, column: StageColumn) -> sql.Composed:
     value = sql.Identifier(alias, column.name)
     if column.unit is not None:
         return sql.SQL("{} * {}::numeric").format(value, sql.Literal(str(column.unit)))
-    return sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
+    made = sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
+    return _exactly(made, column.exact) if column.exact else made
+
+
+def _exactly(value: sql.Composed, native: str) -> sql.Composed:
+    """A value, or an error where the column's declared type would round or cut it: a text that is no integer says so."""
+    return sql.SQL(
+        "case when ({value})::{native} is not distinct from {value} then {value}::{native}"
+        " else (({value})::text || {words})::integer::text::{native} end"
+    ).format(value=value, native=sql.SQL(native), words=sql.Literal(f" is more than the column keeps, as {native}"))
 
 
 def _newer(again: bool) -> sql.SQL:

@@ -21,7 +21,7 @@ from sorbus.consumers.postgres.cells import (
 )
 from sorbus.consumers.postgres.reading import Cells, Items, Use, inputs, reading
 from sorbus.consumers.postgres.reading import Read as _Read
-from sorbus.consumers.postgres.text import cell_maker, column_scale
+from sorbus.consumers.postgres.text import cell_maker, checked_as, column_scale, text_limit
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Column
@@ -33,13 +33,15 @@ _FAULTS = (ValueError, TypeError, LookupError, OverflowError, struct.error)
 class StageColumn(NamedTuple):
     """A column of the stage: what the COPY delivers (`type`), and what the merge makes the target's value with.
 
-    `cast` to the target's type, or `unit`: a decimal came as a whole number of these (10^-scale).
+    `cast` to the target's type, or `unit`: a decimal came as a whole number of these (10^-scale). `exact`: the type as
+    it is declared, where it would round or cut without a word what doesn't fit; the merge refuses that.
     """
 
     name: str
     type: str
     cast: str | None = None
     unit: Decimal | None = None
+    exact: str | None = None
 
 
 class Row(NamedTuple):
@@ -91,7 +93,7 @@ class TableShape:
         self._makers = {item.into: cell_maker(columns[item.into]) for item in self._computed}
         types = {field.name: field.type for field in fields}
         self.stage = [_direct_stage(columns[item.into], types[str(item.source)]) for item in direct]
-        self.stage += [StageColumn(item.into, "text", columns[item.into].unbounded) for item in self._computed]
+        self.stage += [_computed_stage(columns[item.into]) for item in self._computed]
         self._start = row_start(len(self.stage) + 2)
         self._has_items = bool(children)
         self._read = reading(self._reads, self._computed, self._makers, defaults)
@@ -155,13 +157,18 @@ class TableShape:
 
 
 def _direct(kind: FieldType, column: Column) -> CellReader | None:
-    return cell_reader(kind, column.oid, column_scale(column))
+    return cell_reader(kind, column.oid, column_scale(column), text_limit(column))
 
 
 def _direct_stage(column: Column, kind: FieldType) -> StageColumn:
     if is_small(kind):
         return StageColumn(column.name, "bigint", None, Decimal(1).scaleb(-kind.scale))
-    return StageColumn(column.name, column.native)
+    exact = checked_as(column)
+    return StageColumn(column.name, column.plain if exact else column.native, exact=exact)
+
+
+def _computed_stage(column: Column) -> StageColumn:
+    return StageColumn(column.name, "text", column.plain, exact=checked_as(column))
 
 
 def _items_reader(shape: TableShape, nullable: bool) -> AnyReader:

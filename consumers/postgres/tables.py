@@ -150,6 +150,14 @@ def _native(session: Connection, native: str) -> str:
     return native if named is None else str(named[0])
 
 
+def without_absent_id(table: Table, parts: Sequence[Assignment]) -> tuple[Assignment, ...]:
+    """What fills a table's columns; the record's id among same-named fields only where there is a column of that name.
+
+    Its key column has it already.
+    """
+    return tuple(one for one in parts if one.row is not None or one.into != "id" or "id" in table.columns)
+
+
 def check_columns(table: Table, parts: Sequence[Assignment]) -> list[str]:
     """The columns that the sheet fills and the table doesn't have."""
     return [item.into for item in parts if item.into not in table.columns]

@@ -1,11 +1,13 @@
 """PostgreSQL's text values to Avro binary, one encoder per column and field, chosen once per table layout.
 
 The usual pairs copy or compute bytes straight from the text; all others go through a Python value (psycopg's own
-loaders) and `sorbus.mapping.convert`, which refuses what can't be converted exactly. Both ways pass the same tests.
+loaders, for types whose every value Python can hold or refuse) and `sorbus.mapping.convert`, which refuses what can't be
+converted exactly. Every other type (intervals, ranges, addresses, JSON ...) is its text: nothing reads more into it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -36,8 +38,13 @@ TextEncoder = Callable[[bytes | None], bytes]
 Loader = Callable[[bytes], object]
 
 _INTEGERS = {20, 21, 23, 26}
-_TEXTS = {18, 19, 25, 114, 1042, 1043, 2950, 3802, *_INTEGERS, 1700}
-_NUMBERS = {*_INTEGERS, 1700}
+_JSON = {114, 3802}
+_MONEY = 790
+_VALUES = {16, 17, *_INTEGERS, 700, 701, 1082, 1083, 1114, 1184, 2950}
+"""Types whose text psycopg reads as a Python value; numeric and money are read here."""
+_BY_RULE_ONLY = {16, 17, 700, 701}
+"""Types that become text only by a rule, which says how."""
+_IN_ISO = {1082, 1083, 1114, 1184}
 _PLAIN_TEXTS = {18, 19, 25, 1042, 1043}
 
 
@@ -55,27 +62,35 @@ def is_plain_text(oid: int) -> bool:
 
 
 def loader(oid: int, element: int = 0, delimiter: str = ",") -> Loader:
-    """Text of type `oid` to a Python value: psycopg's loader where it knows the type, else the text itself.
-
-    Arrays whose type it doesn't know (of enums, domains, composites) are lists of their elements' values.
-    """
-    if oid in _PLAIN_TEXTS:
-        return bytes.decode
-    found = psycopg.adapters.get_loader(oid, Format.TEXT)
-    if found is None and element:
-        read, mark = loader(element), delimiter.encode()
-        return lambda text: read_array(text, read, mark)
-    if found is None:
-        return lambda text: bytes(text).decode()
-    instance = found(oid)
+    """Text of type `oid` to a Python value; a list where `element` is an array's, else the text itself."""
+    if not element and (known := psycopg.adapters.types.get(oid)) is not None and known.array_oid == oid:
+        element, delimiter = known.oid, known.delimiter
+    if element:
+        return _array(loader(element), delimiter.encode())
     if oid == 1700:
         return _number
+    if oid == _MONEY:
+        return _money
+    found = psycopg.adapters.get_loader(oid, Format.TEXT) if oid in _VALUES else None
+    if found is None:
+        return bytes.decode
+    instance = found(oid)
 
     def load(text: bytes) -> object:
         try:
             return instance.load(text)
         except (psycopg.DataError, ValueError, OverflowError) as error:
             raise ValueError(f"{text.decode(errors='replace')!r} can't be read: {error}") from error
+
+    return load
+
+
+def _array(read: Loader, delimiter: bytes) -> Loader:
+    def load(text: bytes) -> object:
+        if text.startswith(b"["):
+            bounds = text.partition(b"=")[0].decode()
+            raise ValueError(f"its elements are numbered {bounds}, and a list's begin with 1: make the field a string")
+        return read_array(text, read, delimiter)
 
     return load
 
@@ -87,13 +102,38 @@ def _number(text: bytes) -> object:
         raise ValueError(f"{text.decode(errors='replace')!r} can't be read: it is no number") from error
 
 
+def _money(text: bytes) -> object:
+    """Money as lc_monetary C writes it: -$1,234.50."""
+    return _number(text.replace(b"$", b"").replace(b",", b""))
+
+
+def _json(text: bytes) -> object:
+    """A document for a map or a record; numbers keep all their digits."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def _as_text(oid: int) -> Callable[[bytes], bytes]:
+    """Dates and times in ISO 8601; those that it can't write (infinity, BC, 24:00) as PostgreSQL does."""
+    load, to = loader(oid), FieldType("string")
+
+    def encode(text: bytes) -> bytes:
+        try:
+            made = convert(load(text), to)
+        except ValueError:
+            return _copied_text(text)
+        return encode_bytes(str(made).encode())
+
+    return encode
+
+
 def text_encoder(oid: int, kind: FieldType, element: int = 0, delimiter: str = ",") -> TextEncoder:
     """The function that turns a column's text (None: null) into the field's Avro; it raises ValueError or TypeError."""
     direct = _direct(oid, kind)
     if direct is _copied_text:
         return _optional_text if kind.nullable else _required_text
     if direct is None:
-        load, encode = loader(oid, element, delimiter), encoder(kind)
+        is_document = oid in _JSON and kind.kind in ("map", "record", "array")
+        load, encode = _json if is_document else loader(oid, element, delimiter), encoder(kind)
         return lambda text: encode(None if text is None else convert(load(text), kind))
     if kind.nullable:
         return lambda text: NULL if text is None else SOME + direct(text)
@@ -108,13 +148,15 @@ def text_encoder(oid: int, kind: FieldType, element: int = 0, delimiter: str = "
 
 def _direct(oid: int, kind: FieldType) -> Callable[[bytes], bytes] | None:
     match kind.kind:
-        case "string" if oid in _TEXTS or psycopg.adapters.types.get(oid) is None:
+        case "string" if oid in _IN_ISO:
+            return _as_text(oid)
+        case "string" if oid != _MONEY and oid not in _BY_RULE_ONLY:
             return _copied_text
         case "uuid" if oid == 2950:
             return _copied_text
         case "int" | "long" if oid in _INTEGERS:
             return _whole(31 if kind.kind == "int" else 63)
-        case "decimal" if oid in _NUMBERS:
+        case "decimal" if oid == 1700 or oid in _INTEGERS:
             return _decimal(kind.precision, kind.scale)
         case "boolean" if oid == 16:
             return lambda text: b"\1" if text == b"t" else b"\0"

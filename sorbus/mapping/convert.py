@@ -12,6 +12,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cache
 from math import isfinite
+from struct import Struct
 from uuid import UUID
 
 from sorbus.avro.encode import unscaled
@@ -32,7 +33,7 @@ _ALLOWED: Mapping[Kind, frozenset[Kind]] = {
     "long": frozenset({"int", "long", "decimal", "string"}),
     "decimal": frozenset({"decimal", "string"}),
     "float": frozenset({"float", "double"}),
-    "double": frozenset({"double"}),
+    "double": frozenset({"float", "double"}),
     "boolean": frozenset({"boolean"}),
     "bytes": frozenset({"bytes"}),
     "timestamp": frozenset({"timestamp", "string"}),
@@ -65,7 +66,7 @@ _RULES: tuple[tuple[frozenset[Kind], Mapping[Kind, str]], ...] = (
     (LIST, {"string": 'value | join("; ")'}),
     (SCALAR, {"string": "value | text", "enum": 'value | text | lookup("TABLE")'}),
 )  # fmt: skip
-_LARGEST_SINGLE = float.fromhex("0x1.fffffep+127")
+_SINGLE = Struct("<f")
 _LIMITS: Mapping[Kind, int] = {"int": 1 << 31, "long": 1 << 63}
 
 
@@ -206,8 +207,14 @@ def _float(value: object) -> object:
 def _single(value: object) -> object:
     number = _float(value)
     assert isinstance(number, float)
-    if isfinite(number) and abs(number) > _LARGEST_SINGLE:
-        raise ValueError(f"{shown(value)} is too large for 32 bits; make the field a double")
+    if not isfinite(number):
+        return number
+    try:
+        (single,) = _SINGLE.unpack(_SINGLE.pack(number))
+    except OverflowError:
+        raise ValueError(f"{shown(value)} is too large for 32 bits; make the field a double") from None
+    if single != number and all(float(f"{single:.{digits}g}") != number for digits in range(1, 10)):
+        raise ValueError(f"{shown(value)} has more digits than 32 bits keep; make the field a double")
     return number
 
 

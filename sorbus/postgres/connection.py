@@ -23,16 +23,30 @@ class PostgresConnection(BaseModel):
     dsn: SecretStr = Field(description="A libpq connection string or postgresql:// URL, as ${NAME}.")
 
 
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO,YMD",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "array_nulls": "on",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+}
+"""Everything that decides how a value is written or read as text, whatever the role's and the database's defaults."""
+
+
 def full_dsn(connection: PostgresConnection, application: str, **more: str) -> str:
-    """The connection string with our session settings: UTC, ISO dates, keepalives, a name people see in pg_stat."""
+    """The connection string with our session settings: how values are written, keepalives, a name people see in pg_stat."""
     try:
         given = conninfo_to_dict(connection.dsn.get_secret_value())
     except psycopg.ProgrammingError as error:
         raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from error
-    options = (
-        f"{given.get('options') or ''} -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601"
-        " -c bytea_output=hex -c extra_float_digits=1 -c client_encoding=UTF8"
-    )
+    options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in _SETTINGS.items())])
     defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
     merged = {**defaults, **given, "options": options.strip(), "application_name": f"sorbus {application}"[:63], **more}
     return make_conninfo(**{key: value for key, value in merged.items() if value is not None})
