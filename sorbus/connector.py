@@ -415,6 +415,25 @@ class Discovers(Protocol):
         """For `sorbus discover`. MapError, TransientError, AuthError."""
 
 
+class NullCount(NamedTuple):
+    """Of so many rows looked at, how many have no value; `is_sample`: there are more rows than were looked at."""
+
+    rows: int
+    nulls: int
+    is_sample: bool
+
+
+@runtime_checkable
+class CountsNulls(Protocol):
+    """A connector that can count the records that lack a value."""
+
+    def count_nulls(self, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
+        """For `sorbus discover`: of resources' columns. Bounded in time; what may not be read is left out.
+
+        TransientError, AuthError.
+        """
+
+
 @runtime_checkable
 class Prescribes(Protocol):
     """A consumer connector whose resources have fields of their own, to which the map's check holds the mapping."""

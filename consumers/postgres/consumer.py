@@ -10,7 +10,7 @@ from psycopg import sql
 from pydantic import BaseModel, JsonValue
 
 from sorbus.avro.decode import Undecodable
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Erased, Preview, Refusal, Resource, Step
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Erased, NullCount, Preview, Refusal, Resource, Step
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, int_cell, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.erase import erase_rows, kept
 from sorbus.consumers.postgres.faults import CopyContext, copy_context, try_value
@@ -40,6 +40,7 @@ from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Table, discover_tables, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, as_error, connect, is_of_tables, postgres_errors
+from sorbus.postgres.nulls import count_nulls
 from sorbus.schema import RecordSchema
 
 
@@ -92,6 +93,12 @@ class PostgresConsumer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
         return discover_tables(system)
+
+    @classmethod
+    def count_nulls(cls, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
+        """Rows without a value, of tables' columns."""
+        assert isinstance(system.connection, PostgresConnection)
+        return count_nulls(system.connection, columns)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

@@ -76,7 +76,7 @@ def value_of(alias: str, column: StageColumn) -> sql.Composed:
 
 
 def _exactly(value: sql.Composed, native: str) -> sql.Composed:
-    """A value, or an error where the column's declared type would round or cut it: a text that is no integer says so."""
+    """A value, or an error where the column's declared type would round or cut it: a text that isn't an integer."""
     return sql.SQL(
         "case when ({value})::{native} is not distinct from {value} then {value}::{native}"
         " else (({value})::text || {words})::integer::text::{native} end"

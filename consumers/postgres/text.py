@@ -72,10 +72,7 @@ def _text_maker(column: Column) -> Callable[[object], bytes]:
     text = _value_maker(column.base, column_type(column), text_limit(column))
     if not column.element:
         return text
-    if column.element in _JSON:
-        item = _json_text
-    else:
-        item = _value_maker(column.element, _nearest(column.element), None)
+    item = _json_text if column.element in _JSON else _value_maker(column.element, _nearest(column.element), None)
     mark = column.delimiter.encode()
     return lambda value: _array_text(value, item, mark) if isinstance(value, list) else text(value)
 

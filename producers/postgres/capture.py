@@ -26,6 +26,7 @@ from sorbus.producers.postgres.layout import (
 )
 from sorbus.producers.postgres.options import Child, PostgresSource
 from sorbus.producers.postgres.text import SourceType
+from sorbus.producers.postgres.unique import not_unique
 from sorbus.schema import SchemaField
 
 Key = tuple[bytes | None, ...]
@@ -64,6 +65,8 @@ class Capture:
         self.children = tuple(children)
         self.key = tuple(options.key) or table.key
         self.is_aggregate = bool(children)
+        self.shared_key: str | None = None
+        """Why two rows may have the same key: a row that goes is then no proof that the record is gone."""
         self.drift: DriftWatch | None = None
         """Who is told how the tables look; set before `look`."""
         self.members: dict[str, Members] = {}
@@ -367,7 +370,9 @@ def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> lis
         if not key or any(name not in table.columns for name in key):
             problems.append(f"data type {source.name}: {table.name} has no such key {list(key)}; name it with `key:`")
             continue
-        captures.append(Capture(source, table, children))
+        capture = Capture(source, table, children)
+        capture.shared_key = not_unique(connection, table, capture.key)
+        captures.append(capture)
     if problems:
         raise MissingTables(problems, missing)
     return captures

@@ -308,7 +308,8 @@ class Collector:
     def _left(self, shape: RowShape, old: Row, id: bytes) -> None:
         """A row has left its key: deleted, or changed to another one. Only the database knows who has it now."""
         capture = shape.capture
-        if capture.is_aggregate or self._occupied.has(capture.name, id, self._changes, self._rejects):
+        is_shared = capture.shared_key is not None
+        if capture.is_aggregate or is_shared or self._occupied.has(capture.name, id, self._changes, self._rejects):
             self._mark(capture, "", cast("Key", shape.key(old)), is_left=True)
         else:
             self._changes.append(Change(capture.name, id, self._next_version(), self._occurred_at, None))

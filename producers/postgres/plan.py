@@ -14,6 +14,7 @@ from sorbus.producers.postgres.publication import faults_for_people, publication
 from sorbus.producers.postgres.server import read_server
 from sorbus.producers.postgres.slot import read_slot, slot_name
 from sorbus.producers.postgres.tables import Member, TableState, read_tables
+from sorbus.producers.postgres.unique import unique_cure
 
 _IDENTITY_OF = "replica identity of "
 _KINDS = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
@@ -51,6 +52,9 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         steps += [Step(system.name, why, cure) for why, cure in faults_for_people(session, name, streamed)]
         mended = {step.what.removeprefix(_IDENTITY_OF) for step in changes} | decisions.keys()
         steps += broken_steps(system.name, broken_writes(session, members.values()), mended)
+        for capture in captures:
+            if capture.shared_key is not None:
+                steps.append(Step(system.name, capture.shared_key, unique_cure(capture.table, capture.key)))
         slot = read_slot(session, name)
         if slot is None:
             words = "made by the producer at its first start, with the first copy's snapshot"

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Resource, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, NullCount, Position, Resource, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
 from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.nulls import count_nulls
 from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
 from sorbus.producers.postgres.collect import Collector
@@ -85,6 +86,12 @@ class PostgresProducer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
         return discover_tables(system)
+
+    @classmethod
+    def count_nulls(cls, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
+        """Rows without a value, of tables' columns."""
+        assert isinstance(system.connection, PostgresConnection)
+        return count_nulls(system.connection, columns)
 
     @classmethod
     def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:

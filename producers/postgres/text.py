@@ -1,8 +1,8 @@
 """PostgreSQL's text values to Avro binary, one encoder per column and field, chosen once per table layout.
 
 The usual pairs copy or compute bytes straight from the text; all others go through a Python value (psycopg's own
-loaders, for types whose every value Python can hold or refuse) and `sorbus.mapping.convert`, which refuses what can't be
-converted exactly. Every other type (intervals, ranges, addresses, JSON ...) is its text: nothing reads more into it.
+loaders, for types whose every value Python can hold or refuse) and `sorbus.mapping.convert`, which refuses what can't
+be converted exactly. Every other type (intervals, ranges, addresses, JSON ...) is its text: nothing reads more into it.
 """
 
 from __future__ import annotations

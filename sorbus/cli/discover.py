@@ -27,12 +27,19 @@ def discover_command(
     save: Annotated[
         bool, typer.Option("--save", help="Write catalog/SYSTEM.yaml, so that `map check` knows the system's fields.")
     ] = False,
-    sheet: Annotated[bool, typer.Option("--sheet", help="Write a first mappings/SYSTEM.csv.")] = False,
+    sheet: Annotated[
+        bool,
+        typer.Option(
+            "--sheet",
+            help="Write a first mappings/SYSTEM.csv, and schemas/NAME.avsc for tables of no known data type.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a mapping sheet that is there.")] = False,
 ) -> None:
     """Look into a system: its tables with fields, keys and counts, and the data types that they seem to hold.
 
-    Reads the system's catalog only, never its records.
+    Reads the system's catalog, and counts empty values where a required field would be filled from a column that may
+    have none (bounded in time).
 
     Examples: `sorbus discover crm`, `sorbus discover crm --save --sheet`, `sorbus discover crm --json`
     """
@@ -53,7 +60,7 @@ def discover_command(
         typer.echo(f"written: {write_catalog(loaded.folder, system, look.resources)}", err=True)
     if sheet:
         _write_sheet(loaded.folder / "mappings" / f"{system}.csv", look, force)
-    elif not as_json and not context.quiet and look.proposals:
+    elif not as_json and not context.quiet and (look.proposals or look.drafts):
         typer.echo(f"next: sorbus discover {system} --save --sheet", err=True)
 
 
@@ -64,8 +71,14 @@ def _write_sheet(file: Path, look: Look, force: bool) -> None:
         typer.echo(f"sorbus: {file} is there already and stays as it is; --force writes over it", err=True)
         raise typer.Exit(ExitCode.REFUSED)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(sheet(rows(look.system, look.proposals, look.owned_elsewhere)), "utf-8")
+    drafts = [draft.proposal for draft in look.drafts]
+    file.write_text(sheet(rows(look.system, [*look.proposals, *drafts], look.owned_elsewhere)), "utf-8")
     typer.echo(f"written: {file}", err=True)
+    for draft in look.drafts:
+        schema = file.parent.parent / "schemas" / f"{draft.proposal.data_type}.avsc"
+        schema.parent.mkdir(parents=True, exist_ok=True)
+        schema.write_text(draft.text, "utf-8")
+        typer.echo(f"written: {schema}", err=True)
 
 
 def _as_json(look: Look) -> dict[str, JsonValue]:
@@ -97,5 +110,16 @@ def _as_json(look: Look) -> dict[str, JsonValue]:
                 "left_over": [left._asdict() for left in each.left_over],
             }
             for each in look.proposals
+        ],
+        "drafts": [
+            {
+                "data_type": each.proposal.data_type,
+                "resource": each.proposal.resource.name,
+                "key": list(each.proposal.resource.key),
+                "source": look.sources.get(each.proposal.data_type),
+                "fields": [field._asdict() for field in each.proposal.fields],
+                "schema": json.loads(each.text),
+            }
+            for each in look.drafts
         ],
     }

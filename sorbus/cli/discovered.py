@@ -12,6 +12,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from sorbus.connector import Resource
+from sorbus.map.draft_schema import Draft
 from sorbus.map.look import Look
 from sorbus.map.propose import Proposal
 
@@ -25,11 +26,10 @@ def show(look: Look) -> None:
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     console.print(_resources(look.system, look.resources))
-    if not look.proposals:
-        console.print("None of these looks like a data type of sorbus/schemas; write your own schema in schemas/.")
-        return
     for proposal in look.proposals:
         _proposal(console, look, proposal)
+    for draft in look.drafts:
+        _draft(console, draft)
     if new := {name: options for name, options in look.sources.items() if name not in look.owned_elsewhere}:
         lines = {name: {"system_of_record": look.system, "source": options} for name, options in new.items()}
         text = io.StringIO()
@@ -66,5 +66,20 @@ def _proposal(console: Console, look: Look, proposal: Proposal) -> None:
     for path in proposal.missing:
         console.print(f"    [yellow]required, not found:[/] {escape(path)}", highlight=False)
     hinted = [f"{each.column} ({each.hint})" if each.hint else each.column for each in proposal.left_over]
+    for field in proposal.fields:
+        if field.notes.startswith("required, ") or "; required, " in field.notes:
+            console.print(f"    [yellow]{escape(field.source)}[/]: {escape(field.notes)}", highlight=False)
     if hinted:
         console.print(f"    left over: {escape(', '.join(hinted))}", highlight=False)
+
+
+def _draft(console: Console, draft: Draft) -> None:
+    proposal = draft.proposal
+    tables = [proposal.resource.name, *(f"{each.resource} ({each.field})" for each in proposal.lists)]
+    console.print(
+        f"[bold]{proposal.data_type}[/] from {escape(', '.join(tables))}: {len(proposal.fields)} fields; a draft:"
+        f" --sheet writes schemas/{proposal.data_type}.avsc",
+        highlight=False,
+    )
+    if not proposal.resource.key:
+        console.print("    [yellow]no primary key:[/] name unique columns with `key:` in the map", highlight=False)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from sorbus.connector import Discovers, Resource, consumer_connector, known_kinds, producer_connector
+from sorbus.connector import (
+    CountsNulls,
+    Discovers,
+    NullCount,
+    Resource,
+    consumer_connector,
+    known_kinds,
+    producer_connector,
+)
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import read_catalog
 from sorbus.map.draft import ProposedOwner, propose_owners, source_options
+from sorbus.map.draft_schema import Draft, draft_types
 from sorbus.map.load import PACKAGED_SCHEMAS, LoadedMap
 from sorbus.map.propose import Proposal, propose
 from sorbus.schema import RecordSchema, read_schema
@@ -25,6 +34,8 @@ class Look:
     proposals: Sequence[Proposal]
     owners: Mapping[str, ProposedOwner]
     sources: Mapping[str, dict[str, JsonValue]]
+    drafts: Sequence[Draft] = ()
+    """Data types of the company's own, for resources that hold none of the canonical ones."""
 
     @property
     def owned_elsewhere(self) -> list[str]:
@@ -36,22 +47,72 @@ def look_into(loaded: LoadedMap, system: str) -> Look:
     """Asks a system what it holds; MapError, TransientError, AuthError."""
     resources = sorted(discover(loaded, system), key=lambda each: each.name)
     schemas = all_schemas(loaded)
-    found = {system: propose(resources, schemas)}
+    found = {system: with_null_counts(loaded, system, propose(resources, schemas), schemas)}
+    drafts = draft_types(resources, found[system], [*schemas])
     for other in loaded.map.systems:
         if other != system and (catalog := read_catalog(loaded.folder, other)):
             found[other] = propose(list(catalog.resources.values()), schemas)
     owners = {each.data_type: _owner(loaded, each.data_type, propose_owners(found)) for each in found[system]}
-    return Look(system, resources, found[system], owners, sources(loaded, system, found[system]))
+    options = sources(loaded, system, [*found[system], *(draft.proposal for draft in drafts)])
+    return Look(system, resources, found[system], owners, options, drafts)
+
+
+def with_null_counts(
+    loaded: LoadedMap, system: str, proposals: Sequence[Proposal], schemas: Mapping[str, RecordSchema]
+) -> list[Proposal]:
+    """The proposals, with a note at each required field whose column has no value in some of its rows."""
+    asked = {each.data_type: _may_lack(each, schemas[each.data_type]) for each in proposals}
+    wanted: dict[str, list[str]] = {}
+    for resource, column in (pair for pairs in asked.values() for pair in pairs.values()):
+        wanted.setdefault(resource, []).append(column)
+    connector = _connector(loaded, system)
+    if not wanted or not isinstance(connector, CountsNulls):
+        return list(proposals)
+    counts = connector.count_nulls(loaded.system(system), wanted)
+    return [_noted(each, asked[each.data_type], counts) for each in proposals]
+
+
+def _may_lack(proposal: Proposal, schema: RecordSchema) -> dict[str, tuple[str, str]]:
+    """Canonical path -> (resource, column), for required fields that a column fills which may be empty."""
+    required = {f"{proposal.data_type}.{path}" for path, field in schema.leaves() if field.required}
+    tables = {"": proposal.resource.name, **{each.field: each.resource for each in proposal.lists}}
+    found = {}
+    for field in proposal.fields:
+        if field.canonical in required and field.source:
+            part = field.canonical.partition(".")[2].rpartition("[].")[0]
+            found[field.canonical] = tables[part], field.source.rpartition(".")[2]
+    return found
+
+
+def _noted(
+    proposal: Proposal, asked: Mapping[str, tuple[str, str]], counts: Mapping[tuple[str, str], NullCount]
+) -> Proposal:
+    fields = []
+    for field in proposal.fields:
+        count = counts.get(asked[field.canonical]) if field.canonical in asked else None
+        if count is not None and count.nulls:
+            of = f"the first {count.rows:,}" if count.is_sample else f"{count.rows:,}"
+            note = (
+                f"required, and empty in {count.nulls:,} of {of} rows, which would become dead letters: take another"
+                " column, or write a rule such as value | default(record.OTHER)"
+            )
+            field = field._replace(notes="; ".join(filter(None, (field.notes, note))))
+        fields.append(field)
+    return replace(proposal, fields=tuple(fields))
 
 
 def discover(loaded: LoadedMap, system: str) -> list[Resource]:
     """The system's resources, through whichever connector its kind has; SorbusError where that can't tell."""
-    bound = loaded.system(system)
-    is_source = bound.system.kind in known_kinds("sorbus.producers")
-    connector = (producer_connector if is_source else consumer_connector)(bound.system.kind)
+    bound, connector = loaded.system(system), _connector(loaded, system)
     if not isinstance(connector, Discovers):
         raise SorbusError(f"systems of kind {bound.system.kind} can't be asked what they hold; write the sheet by hand")
     return connector.discover(bound)
+
+
+def _connector(loaded: LoadedMap, system: str) -> object:
+    kind = loaded.system(system).system.kind
+    is_source = kind in known_kinds("sorbus.producers")
+    return (producer_connector if is_source else consumer_connector)(kind)
 
 
 def sources(loaded: LoadedMap, system: str, proposals: Sequence[Proposal]) -> dict[str, dict[str, JsonValue]]:

@@ -41,7 +41,7 @@ _SETTINGS = {
 
 
 def full_dsn(connection: PostgresConnection, application: str, **more: str) -> str:
-    """The connection string with our session settings: how values are written, keepalives, a name people see in pg_stat."""
+    """The connection string with our session settings: how values are written, keepalives, a name for pg_stat."""
     try:
         given = conninfo_to_dict(connection.dsn.get_secret_value())
     except psycopg.ProgrammingError as error:

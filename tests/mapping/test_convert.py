@@ -130,7 +130,7 @@ SAMPLES: dict[Kind, st.SearchStrategy[object]] = {
 ALWAYS = [(a, b) for a in KINDS for b in KINDS if can_convert(a, b)]
 SOMETIMES = {
     *(("string", "enum"), ("string", "uuid"), ("long", "int"), ("int", "decimal"), ("long", "decimal")),
-    *(("map", "record"), ("record", "map"), ("enum", "uuid")),
+    *(("map", "record"), ("record", "map"), ("enum", "uuid"), ("double", "float")),
 }
 """Pairs where the kind fits and a single value may be outside: another word, too large a number."""
 

@@ -151,7 +151,9 @@ class Pair:
         systems = {"a": dsns[0], "b": dsns[1], "c": dsns[2]}
         written = {
             "company": "types", "topic_prefix": f"{prefix}.",
-            "systems": {name: {"kind": "postgres", "connection": {"dsn": f"${{{name.upper()}_DSN}}"}} for name in systems},
+            "systems": {
+                name: {"kind": "postgres", "connection": {"dsn": f"${{{name.upper()}_DSN}}"}} for name in systems
+            },
             "data_types": {name: {"system_of_record": "a", "source": {"table": "public.every"}} for name in self.flows},
             "flows": [
                 {"data_type": name, "to": to, "target": {"table": f"public.{name}", **more}}
@@ -317,7 +319,7 @@ def _same_places(text: str | None, column: str) -> str | None:
 
 
 def _of_text(table: str, column: str, native: str) -> sql.Composed:
-    """The column's own type's text of what a table that Sorbus made has; an array of boxes has separators of its own."""
+    """The column's own type's text of what a table that Sorbus made has; boxes are separated in their own way."""
     cast = (
         "(select array_agg(one::box) from unnest({}::text[]) one)::{}::text"
         if table == "nearest" and column in ("a_box", "da_box")
