@@ -132,7 +132,7 @@ def _fields(
     for column in resource.fields:
         if column.name in skip:
             continue
-        field = _free_name("_".join(words(column.name)), taken)
+        field = _free_name("_".join(words(_ascii(column.name))), taken)
         taken.add(field)
         avro, note = _avro(column)
         parent = refers.get(column.name, "")
@@ -172,9 +172,13 @@ def _decimal(precision: int, scale: int) -> AvroType:
     }  # fmt: skip
 
 
+def _ascii(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
 def _free_name(wanted: str, taken: set[str] | frozenset[str]) -> str:
     """A name in small letters, digits and underscores that isn't taken."""
-    plain = unicodedata.normalize("NFKD", wanted).encode("ascii", "ignore").decode().lower()
+    plain = _ascii(wanted).lower()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST] or "field"
     name = name if name[0].isalpha() else f"n_{name}"
     number, made = 1, name
