@@ -38,7 +38,7 @@ from sorbus.consumers.patience import Patience
 from sorbus.consumers.places import Places
 from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
-from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, PermanentError, TransientError, Undecided, Unfinished
 from sorbus.map.timing import Timing, parse_timing
 from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
@@ -94,6 +94,8 @@ class ConsumeLoop:
         goes_on = flow.flow.on_lost_events == "reread"
         self._places = Places(admin(settings), flow.flow.id, self._topic, goes_on=goes_on)
         self._offsets: dict[Spot, int] = {}
+        self._part = 0
+        self._trouble_since: float | None = None
         self._drained: set[Spot] = set()
         self._due: datetime | None = None
         self._asked_at = time.monotonic()
@@ -120,7 +122,7 @@ class ConsumeLoop:
                 if again := self._persistently(self._places.check):
                     self._from_beginning(again)
                     messages = [message for message in messages if spot_of(message) not in again]
-                due = self._persistently(partial(self._waiting.due, self._most)) if self._is_time else []
+                due = self._persistently(partial(self._waiting.due, max(self._most, _FIRST))) if self._is_time else []
                 if messages or due:
                     self._deliver(messages, due)
                     self._asked_at = time.monotonic()
@@ -150,7 +152,23 @@ class ConsumeLoop:
         self._health.block("kafka", trouble) if trouble else self._health.unblock("kafka")
 
     def _deliver(self, messages: Sequence[Message], due: Sequence[Message]) -> None:
-        """`due` come from the waiting room, not from Kafka: they have no offset to be moved."""
+        """`due` come from the waiting room, not from Kafka: they have no offset to be moved.
+
+        Where only more records can show whose fault it is that these don't land, those that come are taken along.
+        """
+        while True:
+            try:
+                self._deliver_once(messages, due)
+            except Undecided:
+                self._resume()
+                if len(messages) < self._batch:
+                    messages = [*messages, *self._poll()]
+                continue
+            if self._trouble_since is not None:
+                self._goes_on()
+            return
+
+    def _deliver_once(self, messages: Sequence[Message], due: Sequence[Message]) -> None:
         last: dict[object, Message] = {}
         events: list[Message] = []
         for message in messages:
@@ -182,25 +200,32 @@ class ConsumeLoop:
             self._persistently(partial(self._letters.recall, self._settings))
         taken = self._persistently(partial(take_in, events, self._book))
         refused = [*taken.refused]
-        if taken.deliveries:
-            refusals = self._persistently(partial(self._apply_once, taken.deliveries, is_shared or bool(requeued)))
-            refused += [(taken.messages[refusal.place], refusal.error) for refusal in refusals]
+        at, alone = 0, is_shared or bool(requeued)
+        while at < len(taken.deliveries):  # more than once where the target has a time limit
+            end, refusals = self._persistently(partial(self._apply_once, taken.deliveries, at, alone))
+            refused += [(taken.messages[at + refusal.place], refusal.error) for refusal in refusals]
+            at = end
         self._file(refused, taken, requeued)
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
 
-    def _apply_once(self, deliveries: Sequence[Delivery], alone: bool) -> list[Refusal]:
+    def _apply_once(self, deliveries: Sequence[Delivery], at: int, alone: bool) -> tuple[int, list[Refusal]]:
+        """Delivers from place `at` on, all unless the target asked for less at a time; where it ended."""
         target = self._open_target()
+        part = deliveries[at : at + self._part] if self._part else deliveries[at:]
         began = time.monotonic()
         try:
-            refusals = target.apply(deliveries, alone=alone)
-            self._pace(time.monotonic() - began, len(deliveries))
-            return refusals
+            refusals = target.apply(part, alone=alone)
         except (TransientError, AuthError) as error:
+            if isinstance(error, TransientError) and error.smaller:
+                self._part = self._most = max(1, len(part) // 2)
             self._target = None
             target.close()
-            raise self._privacy.fault(error, deliveries) from None
+            raise self._privacy.fault(error, part) from None
+        self._pace(time.monotonic() - began, len(part))
+        self._part = 0 if self._part > _FIRST else 2 * self._part
+        return at + len(part), refusals
 
     def _pace(self, seconds: float, count: int) -> None:
         """Keeps batches so small that a target with slow triggers has one in seconds: longer, and we'd look stuck."""
@@ -265,7 +290,7 @@ class ConsumeLoop:
 
         What is merely unfinished is called again when it says so: the flow is at work, not in trouble.
         """
-        failures, is_held, since = 0, False, time.monotonic()
+        failures, is_held = 0, False
         while True:
             try:
                 result = attempt()
@@ -273,21 +298,25 @@ class ConsumeLoop:
                 is_held = True
                 if failures:
                     self._goes_on()
-                failures, since = 0, time.monotonic()
+                failures = 0
                 _log.debug("%s; going on in %.1f s", error, error.retry_after)
                 self._hold(max(error.retry_after, _SOONEST))
                 continue
             except TransientError as error:
                 failures += 1
+                now = time.monotonic()
+                self._trouble_since = now if self._trouble_since is None else self._trouble_since
                 delay = error.retry_after or min(15.0, 0.25 * 2 ** min(failures, 8)) * (0.5 + random.random() / 2)  # noqa: S311
                 self._metrics.retried()
                 self._metrics.paused(True)
-                called = self._patience.words(time.monotonic() - since)
+                called = self._patience.words(now - self._trouble_since)
                 self._health.ready(f"{error}{called}", dependency=error.dependency)
                 _log.log(
                     logging.ERROR if called else logging.WARNING, "%s%s; trying again in %.1f s", error, called, delay
                 )
                 self._hold(delay)
+                if isinstance(error, Undecided):
+                    raise
                 continue
             if failures:
                 self._goes_on()
@@ -296,6 +325,7 @@ class ConsumeLoop:
             return result
 
     def _goes_on(self) -> None:
+        self._trouble_since = None
         self._metrics.paused(False)
         self._health.ready()
         _log.info("flow %s goes on", self._flow.flow.id)

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from sorbus.bus.intake import Taken
 from sorbus.connector import BoundFlow
 from sorbus.drift.watch import has_state
-from sorbus.errors import MustWait, PermanentError, SorbusError
+from sorbus.errors import MustWait, PermanentError, SorbusError, TransientError
 from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
@@ -39,19 +39,19 @@ class WaitingRoom:
         )
         kind = flow.system.system.kind
         self._is_needed = kind == "http" or flow.flow.on_incomplete != "pass"
-        self._may_fill = kind != "postgres"
         self._due: dict[int, Due] = {}
         self._look_at = 0.0
+        self._may_hold = True
 
     def open(self) -> None:
         """Has all that wait be tried: the map may be another one by now. TransientError."""
         if self._room is None:
             return
         try:
-            # Of a flow that used to hold records back, some may wait still.
-            has_more = has_state(Settings()) and (self._may_fill or not self._room.is_empty())
-            is_used = self._is_needed or has_more
-            if is_used and (count := self._room.wake()):
+            is_used = self._is_needed or has_state(Settings())
+            count = self._room.wake() if is_used else 0
+            self._may_hold = self._is_needed or bool(count)
+            if count:
                 _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
         except SorbusError as error:
             if self._is_needed:
@@ -62,11 +62,21 @@ class WaitingRoom:
             self._room = None
 
     def due(self, most: int) -> list[Message]:
-        """Those to be tried now, as if they had just arrived. TransientError."""
+        """Those to be tried now, as if they had just arrived. TransientError.
+
+        A flow whose records seldom wait asks only while some do, and goes on while the state can't be reached.
+        """
         now = time.monotonic()
-        if self._room is None or now < self._look_at:
+        if self._room is None or not self._may_hold or now < self._look_at:
             return []
-        found = self._room.take(most)
+        try:
+            found = self._room.take(most)
+            self._may_hold = self._is_needed or bool(found) or not self._room.is_empty()
+        except TransientError as error:
+            if self._is_needed:
+                raise
+            found = []
+            _log.warning("flow %s can't look at the records that wait: %s", self._flow.flow.id, error)
         self._look_at = now + max(LOOK, (time.monotonic() - now) / _SHARE)
         if len(found) == most:
             self._look_at = now
@@ -80,20 +90,23 @@ class WaitingRoom:
         others: list[tuple[Message, PermanentError]] = []
         for message, error in refused:
             due = self._due.get(id(message))
-            if self._room is None or not isinstance(error, MustWait):
+            if not isinstance(error, MustWait):
                 others.append((message, error))
+            elif self._room is None:
+                others.append((message, error.refused or error))
             elif due is not None and due.is_over and error.why == "reference":
                 others.append((message, self._given_up(error)))
             else:
                 waits.append(held(message, error, self._privacy))
         if waits and self._room is not None:
             self._room.put(waits, limit=self._limit)
+            self._may_hold = True
             _log.info("%d records of flow %s wait: %s", len(waits), self._flow.flow.id, waits[0].message)
         return others
 
     def settle(self, taken: Taken, waits: Sequence[Message]) -> None:
         """Of what has been taken in, all but `waits` has landed or is a dead letter. TransientError."""
-        if self._room is None:
+        if self._room is None or not self._may_hold:
             return
         still = {id(message) for message in waits}
         done = [
@@ -102,10 +115,16 @@ class WaitingRoom:
             if id(message) not in still
         ]
         tried = [(due.event.key, due.event.version) for key, due in self._due.items() if key not in still]
-        self._room.settle([*done, *tried])
         self._due = {}
+        try:
+            self._room.settle([*done, *tried])
+        except TransientError:
+            if self._is_needed:
+                raise  # else it is tried once more, and changes nothing
 
     def _given_up(self, error: MustWait) -> PermanentError:
+        if error.refused is not None:
+            return error.refused
         (data_type, other, *_), system = error.needs[0], self._flow.system.name
         return PermanentError(
             f"{error}; it has waited for {self._flow.flow.wait_limit}. See why {data_type} {other} doesn't reach"

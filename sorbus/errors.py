@@ -5,6 +5,7 @@
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
     |   `-- PartialOutage   ... of a part of a source, which waits by itself
+    |   `-- Undecided     it may be these records or the target: try again together with more records
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
@@ -72,6 +73,9 @@ class TransientError(SorbusError):
     dependency = ""
     """What can't be reached: "system" (one of the map), "kafka", "registry" or "state"; "" if it is something else."""
 
+    smaller = False
+    """Whether less at a time may go through (a time limit of the other side)."""
+
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
@@ -85,6 +89,10 @@ def missing(dependency: str, error: TransientError) -> TransientError:
 
 class PartialOutage(TransientError):
     """A part of a source can't be read for now, and is tried again by itself after `retry_after`: the rest goes on."""
+
+
+class Undecided(TransientError):
+    """Each record of a batch fails, and nothing shows yet whether that is their fault: more records will show it."""
 
 
 class PermanentError(SorbusError):
@@ -116,9 +124,10 @@ class PermanentError(SorbusError):
 class MustWait(PermanentError):
     """This record can't pass yet, and may later without anybody touching it: it waits while others go on.
 
-    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before; "incomplete": the
-    fields that it lacks, each with an empty second part. Where there is no waiting room it is a dead letter, as the
-    parent class.
+    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before, or nothing where only trying
+    again tells; "incomplete": the fields that it lacks, each with an empty second part. `limit`: seconds after which it
+    has waited long enough, None: the flow's. `refused`: what it is a dead letter with where there is no waiting room,
+    or when its time is up.
     """
 
     def __init__(
@@ -126,12 +135,16 @@ class MustWait(PermanentError):
         message: str,
         *,
         why: Literal["reference", "incomplete"],
-        needs: Sequence[tuple[str, ...]],
+        needs: Sequence[tuple[str, ...]] = (),
         field: str | None = None,
+        limit: float | None = None,
+        refused: PermanentError | None = None,
     ) -> None:
         self.why = why
         self.needs = tuple(needs)
-        super().__init__(message, reason=why, field=field)
+        self.limit = limit
+        self.refused = refused
+        super().__init__(message, reason=why, field=field, words=None if refused is None else refused.words)
 
 
 class AuthError(SorbusError):

@@ -44,6 +44,8 @@ class Merge(NamedTuple):
     children: Sequence[ChildMerge]
     own_version: bool
     deleted: str | None
+    applied: sql.Identifier = sql.Identifier(APPLIED)
+    """The side table, wherever it is."""
 
 
 def create_stage(name: str, columns: Sequence[StageColumn], *, is_child: bool) -> sql.Composed:
@@ -108,7 +110,7 @@ def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
         names=_list(names),
         values=sql.SQL(", ").join(values),
         stage=sql.Identifier(merge.stage),
-        applied=sql.Identifier(APPLIED),
+        applied=merge.applied,
         relation=sql.Literal(merge.relation),
         id=sql.Identifier(ID),
         beats=sql.SQL(">" if again else ">="),
@@ -154,7 +156,7 @@ def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
         " where a.version {newer} excluded.version returning a.id)"
         " insert into {won} select id from w on conflict do nothing"
     ).format(
-        applied=sql.Identifier(APPLIED),
+        applied=merge.applied,
         relation=sql.Literal(merge.relation),
         id=sql.Identifier(ID),
         v=sql.Identifier(VERSION),

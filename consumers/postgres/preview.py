@@ -21,7 +21,7 @@ def preview_write(
     id: str,
     table: tuple[Table, str],
     children: Mapping[str, tuple[Table, str]],
-    write: Callable[[], None],
+    write: Callable[[], object],
     *,
     unshown: frozenset[str],
 ) -> Preview:

@@ -103,12 +103,30 @@ def made_tables(flow: BoundFlow) -> list[TargetTable]:
     return tables
 
 
-def applied_statement() -> sql.SQL:
-    """The statement that makes the side table."""
+def find_applied(session: Connection, table: str) -> sql.Identifier | None:
+    """The side table of a target table: as our role's search path shows it, in public, or in the table's schema."""
+    row = session.execute(
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where c.relname = %s and c.relkind in ('r', 'p') and not pg_is_other_temp_schema(n.oid)"
+        " and (pg_table_is_visible(c.oid) or n.nspname in ('public', %s))"
+        " order by pg_table_is_visible(c.oid) desc, n.nspname <> 'public' limit 1",
+        (APPLIED, _schema(table)),
+    ).fetchone()
+    return None if row is None else sql.Identifier(str(row[0]), APPLIED)
+
+
+def applied_statement(session: Connection, table: str) -> sql.Composed:
+    """The statement that makes the side table: in public where our role may, else in the target table's schema."""
+    row = session.execute("select has_schema_privilege(to_regnamespace('public'), 'create')").fetchone()
+    schema = "public" if row and row[0] else _schema(table)
     return sql.SQL(
-        "create table if not exists sorbus_applied (relation text not null, id text not null, version bigint not null,"
+        "create table if not exists {} (relation text not null, id text not null, version bigint not null,"
         " primary key (relation, id))"
-    )
+    ).format(sql.Identifier(schema, APPLIED))
+
+
+def _schema(table: str) -> str:
+    return qualified(table).partition(".")[0]
 
 
 def plan_target(flow: BoundFlow) -> list[Step]:
@@ -137,8 +155,9 @@ def plan_target(flow: BoundFlow) -> list[Step]:
         assert isinstance(options, PostgresTarget)
         if options.existing and read_table(session, options.table) is None:
             steps.append(Step(where, f"table {qualified(options.table)} is not there", "the map calls it existing"))
-        if read_table(session, APPLIED) is None:
-            steps.append(statement_step(connection, where, f"table {APPLIED}", applied_statement(), session))
+        if find_applied(session, options.table) is None:
+            statement = applied_statement(session, options.table)
+            steps.append(statement_step(connection, where, f"table {APPLIED}", statement, session))
     return steps
 
 

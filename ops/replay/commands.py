@@ -21,6 +21,9 @@ def replay(
     since: Annotated[
         str, typer.Option("--from", help="`beginning`, or a time such as 2026-11-01T08:00 (local unless it says).")
     ] = "beginning",
+    without_deleted: Annotated[
+        bool, typer.Option("--without-deleted", help="Soft deletes: go on where deleted records can't be brought back.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
 ) -> None:
     """Deliver everything on the topic to one flow's target once more; safe while its consumer runs.
@@ -30,6 +33,7 @@ def replay(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from sorbus.ops.replay.deleted import lost_deletions
     from sorbus.ops.replay.replay import replay as run
     from sorbus.settings import Settings
     from sorbus.telemetry.logs import configure_logs
@@ -40,6 +44,7 @@ def replay(
     loaded = Context.of(ctx).load_sound()
     bound = loaded.flow(flow)
     connector = loaded.consumer(bound.flow.to)
+    deleted = lost_deletions(bound, lambda: connector(bound), Settings(), without=without_deleted)
     columns = (TextColumn(f"replay {flow}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bars:
@@ -49,6 +54,7 @@ def replay(
             lambda: consumer_of(connector, bound),
             Settings(),
             since=start,
+            first=deleted,
             progress=lambda events, total: bars.update(bar, completed=events, total=max(events, total)),
         )
     if as_json:

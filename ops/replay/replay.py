@@ -20,7 +20,7 @@ from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, 
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Refusal, consumer_connector
+from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
 from sorbus.errors import AuthError, MustWait, TransientError, Unfinished
 from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy, flow_privacy
@@ -48,9 +48,13 @@ def replay(
     settings: Settings,
     *,
     since: datetime | None,
+    first: Sequence[Delivery] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Replayed:
-    """Applies everything on the topic from `since` (None: its beginning) up to now. TransientError, AuthError."""
+    """Applies everything on the topic from `since` (None: its beginning) up to now, after what is to come `first`.
+
+    TransientError, AuthError; PermanentError where the target refuses one of the first.
+    """
     names = Names(flow.system.topic_prefix)
     reader = topic_reader(settings, f"replay-{flow.flow.id}")
     target = make()
@@ -70,6 +74,7 @@ def replay(
         total = _expected(reader, partitions)
         target.open()
         letters.recall(settings)
+        _bring_back(target, first)
         most = min(_BATCH, getattr(target, "batch", _BATCH))
         batch: list[Message] = []
         for message in read_to_end(reader, partitions):
@@ -89,6 +94,14 @@ def replay(
         reader.close()
         target.close()
     return Replayed(events, applied, refused, waiting)
+
+
+def _bring_back(target: Consumer, first: Sequence[Delivery]) -> None:
+    """States before deletes: a batch holds one event of a record."""
+    for part in ([one for one in first if not one.deleted], [one for one in first if one.deleted]):
+        for at in range(0, len(part), _BATCH):
+            for refusal in target.apply(part[at : at + _BATCH], again=True, alone=True):
+                raise refusal.error
 
 
 def _apply(

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, missing
+from sorbus.postgres.sqlstate import About, about
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -83,25 +84,13 @@ def is_readable(descriptor: int, seconds: float | None) -> bool:
     return bool(waiting.poll(None if seconds is None else max(0.0, seconds * 1000)))
 
 
-def is_transient(state: str | None) -> bool:
-    """Whether the same statement may go through later: connection, resources, shutdown, deadlock, lock time-outs."""
-    if state is None:
-        return True
-    return state[:2] in ("08", "53", "57", "58", "40") or state in ("55P03", "55006", "25006", "XX000", "25P03")
-
-
-def is_auth(state: str | None) -> bool:
-    """Whether a person has to grant something first."""
-    return state is not None and (state[:2] == "28" or state in ("42501", "3D000"))
-
-
 _REPEATS_THE_ROW = ("23502", "23514")
 """Not null, check: what they say in detail is the whole row, and the message names column or constraint."""
 
 
 def is_of_tables(state: str | None) -> bool:
     """Whether tables are not as a statement needs them, whatever the record: no column, key, type of that name."""
-    return state is not None and state[:2] in ("42", "3F") and not is_auth(state)
+    return state is not None and state[:2] in ("42", "3F") and state != "42501"
 
 
 # A connection that fails has no SQLSTATE (libpq). PostgreSQL's words, and those of poolers.
@@ -128,10 +117,9 @@ def is_away(state: str | None) -> bool:
 
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
     """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
-    diag = error.diag
     state = error.sqlstate
-    detail = None if state in _REPEATS_THE_ROW else diag.message_detail
-    words = " ".join(part for part in (diag.message_primary, detail) if part) or str(error).strip()
+    words = _words(error)
+    what = about(state)
     if any(sign in str(error) for sign in _POOLERS_SAY):
         return AuthError(f"{doing}: PostgreSQL can't be used this way: {words}: {_POOLER}")
     refused = state is None and any(
@@ -144,19 +132,31 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
             "bouncer config error",
         )
     )
-    if is_auth(state) or refused:
+    if what is About.ACCESS or state == "42501" or refused:
         found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
         found.lockout = is_login(state, str(error))
         return found
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or is_transient(state):
+    passes = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and what is not About.RECORD
+    if passes or what in (About.SYSTEM, About.LOAD) or state == "XX000":
         later = TransientError(f"{doing}: PostgreSQL can't do it now: {words}")
         return missing("system", later) if is_away(state) else later
+    return refused_error(error, doing)
+
+
+def refused_error(error: psycopg.Error, doing: str) -> PermanentError:
+    """The error as one record's, with the server's own words."""
+    words, diag = _words(error), error.diag
     return PermanentError(
         f"{doing}: PostgreSQL refuses it: {words}",
         reason=type(error).__name__,
         field=diag.column_name or diag.constraint_name,
         words=words,
     )
+
+
+def _words(error: psycopg.Error) -> str:
+    detail = None if error.sqlstate in _REPEATS_THE_ROW else error.diag.message_detail
+    return " ".join(part for part in (error.diag.message_primary, detail) if part) or str(error).strip()
 
 
 @contextmanager

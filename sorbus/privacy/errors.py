@@ -66,7 +66,9 @@ class Privacy:
         values = [value for each in deliveries if not each.deleted for value in self._side.values(each.data)]
         told = self._masked(str(error), b"", values, None)
         if isinstance(error, TransientError):
-            return missing(error.dependency, TransientError(told, retry_after=error.retry_after))
+            made = missing(error.dependency, type(error)(told, retry_after=error.retry_after))
+            made.smaller = error.smaller
+            return made
         if not isinstance(error, AuthError):
             return error
         refused = AuthError(told)

@@ -17,7 +17,7 @@ def held(message: Message, error: MustWait, privacy: Privacy) -> Held:
     frame = None if value is None else bytes_of(value)
     version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
     event = Event(key, version or 0, frame, headers, *spot_of(message), offset_of(message))
-    return Held(event, error.why, error.needs, str(privacy.error(error, key, frame)))
+    return Held(event, error.why, error.needs, str(privacy.error(error, key, frame)), error.limit)
 
 
 def message_of(event: Event) -> Message:

@@ -21,6 +21,8 @@ from sorbus.state.database import State
 Why = Literal["reference", "incomplete"]
 LEASE = 30.0
 """Seconds that a taken record is left to whoever took it. Not a lock: trying it twice at once is safe, only useless."""
+PAUSE, MOST_PAUSE = 0.5, 30.0
+"""Seconds between two tries of a record whose need can't be seen: half of the time that it has waited, within these."""
 _FOLDER = Path(__file__).parent / "sql"
 
 
@@ -43,6 +45,7 @@ class Held(NamedTuple):
     why: Why
     needs: Sequence[tuple[str, ...]]
     message: str
+    limit: float | None = None
 
 
 class Due(NamedTuple):
@@ -92,7 +95,7 @@ class Room:
         self._state, self._of = state, {"flow": flow, "data_type": data_type, "system": system}
 
     def put(self, held: Sequence[Held], *, limit: float) -> None:
-        """Notes them, all or none. Those with why "reference" wait `limit` seconds at most."""
+        """Notes them, all or none. Those with why "reference" wait `limit` seconds at most, or less if they say so."""
         if not held:
             return
         rows = [self._row(one, limit) for one in held]
@@ -132,7 +135,9 @@ class Room:
             "topic": event.topic,
             "partition": event.partition,
             "offset": event.offset,
-            "limit": limit if held.why == "reference" else None,
+            "limit": min(limit, held.limit or limit) if held.why == "reference" else None,
+            "pause": 0.0 if held.needs else PAUSE,
+            "most_pause": 0.0 if held.needs else MOST_PAUSE,
         }
 
 

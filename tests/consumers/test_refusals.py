@@ -57,7 +57,7 @@ BAD = {
     "check": Bad(gadget("x", price=Decimal("13.00")), "gadgets_price_check", "violates check", "CheckViolation"),
     "overflow": Bad(gadget("x", price=Decimal("10000.00")), "price", "overflow", "NumericValueOutOfRange"),
     "nul": Bad(gadget("a\0b"), "name", "invalid byte sequence", "CharacterNotInRepertoire"),
-    "reference": Bad(gadget("x", note="unknown"), "gadgets_note_fkey", "is not present", "ForeignKeyViolation"),
+    "reference": Bad(gadget("x", note="unknown"), "gadgets_note_fkey", "is not present", "reference"),
 }
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from tests.consumers.line import FLOW, RESTRICTED, Line, named
-from tests.consumers.plugin import line, make_line
+import pytest
+
+from tests.consumers.gadgets import make_tables
+from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
+from tests.consumers.plugin import MakeLine, line, make_line
 
 __all__ = ["line", "make_line"]
 LINES = "select parent_id, sku from gadget_lines order by 1, position"
@@ -63,3 +67,42 @@ def test_what_the_target_refuses_in_a_replay_is_the_same_dead_letter(line: Line)
 def test_an_unknown_flow_and_an_unreadable_time_are_errors(line: Line) -> None:
     assert FLOW in line.sorbus("replay", "gadget-to-nowhere", status=1)
     assert "2026-11-01T08:00" in line.sorbus("replay", FLOW, "--from", "yesterday", status=2)
+
+
+@pytest.fixture
+def soft(make_line: MakeLine) -> Line:
+    """A flow whose target keeps deleted records."""
+    line = make_line()
+    map_file = line.folder / "map.yaml"
+    map_file.write_text(map_file.read_text() + "    deletes: soft\n")
+    line.flow = replace(line.flow, flow=line.flow.flow.model_copy(update={"deletes": "soft"}))
+    make_tables(line.flow)
+    return line
+
+
+KEPT = "select id, name, sorbus_deleted_at is not null from gadgets order by id"
+
+
+def test_deleted_records_that_a_flow_keeps_come_back_as_deleted_rows(soft: Line) -> None:
+    with soft.consuming():
+        soft.publish([(f"g{n}", 1, named(f"n{n}", "a")) for n in range(20)])
+        soft.until({f"g{n}": f"n{n}" for n in range(20)})
+        soft.publish([(f"g{n}", 2, named("last")) for n in range(5)])
+        soft.publish([(f"g{n}", 3, None) for n in range(5)])
+        eventually(lambda: soft.connection.execute(KEPT + " limit 1").fetchone() == ("g0", "last", True), "a delete")
+        eventually(lambda: sum(bool(gone) for _, _, gone in soft.connection.execute(KEPT)) == 5, "all deletes")
+    before = soft.connection.execute(KEPT).fetchall()
+    soft.execute("truncate gadgets, gadget_lines")
+    soft.sorbus("replay", FLOW)
+    assert soft.connection.execute(KEPT).fetchall() == before
+    soft.sorbus("replay", FLOW)
+    assert soft.connection.execute(KEPT).fetchall() == before
+
+
+def test_deleted_records_whose_state_is_gone_from_the_topic_are_named_before_anything_is_written(soft: Line) -> None:
+    soft.publish([("g1", 1, named("here")), ("lost", 7, None)])
+    told = soft.sorbus("replay", FLOW, status=4)
+    assert "1 of them (lost) are neither in books nor" in told
+    assert soft.rows() == {}
+    soft.sorbus("replay", FLOW, "--without-deleted")
+    assert soft.rows() == {"g1": "here"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state import State
-from sorbus.waiting.room import Event, Held, Place, Room, Waiting, counts, forget, missing, waiting
+from sorbus.waiting.room import Due, Event, Held, Place, Room, Waiting, counts, forget, missing, waiting
 
 
 def event(key: str, version: int, frame: bytes | None = b"frame") -> Event:
@@ -30,8 +31,8 @@ def room_of(state: State, flow: str = "invoice-to-books") -> Room:
 
 def test_a_record_goes_on_when_the_one_that_it_needs_is_linked_and_comes_back_as_it_was(state: State) -> None:
     room, customers = room_of(state), Crosswalk(state, "books", "customer", "customers")
-    room.put([needs("17", 5), needs("18", 5, "4712"), Held(event("19", 2, None), "reference", [], "x")], limit=60)
-    assert [due.event.key for due in room.take(10)] == [b"19"], "nothing is missing for it"
+    room.put([needs("17", 5), needs("18", 5, "4712")], limit=60)
+    assert room.take(10) == [], "neither customer is there"
     customers.intend("4711", 1)
     assert room.take(10) == [], "what is being made isn't there"
     customers.link("4711", "c-1", 1, None)
@@ -39,6 +40,25 @@ def test_a_record_goes_on_when_the_one_that_it_needs_is_linked_and_comes_back_as
     assert due.event == event("17", 5)
     assert not due.is_over
     assert room.take(10) == [], "it is in somebody's hands"
+
+
+def test_a_record_whose_need_can_not_be_seen_is_tried_after_a_pause_and_gives_up_at_its_own_limit(state: State) -> None:
+    room = room_of(state)
+    room.put([Held(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
+    assert room.take(10) == [], "it was tried just now"
+
+    def taken() -> Due:
+        deadline = time.monotonic() + 20
+        while not (found := room.take(10)):
+            assert time.monotonic() < deadline, "it is never tried again"
+            time.sleep(0.02)
+        return found[0]
+
+    first = taken()
+    assert first.event == event("19", 2, None)
+    while not first.is_over:
+        room.put([Held(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
+        first = taken()
 
 
 def test_only_the_newest_state_waits_and_what_has_landed_does_not(state: State) -> None:

@@ -1,10 +1,11 @@
 -- Those that may go on now: what they need is there, their time is up, or somebody woke them. Nobody else takes them
--- for a while.
+-- for a while. Of those whose need can't be seen all are taken when one is: they may need each other.
 with due as (
     select w.flow, w.key
       from waiting w
      where w.flow = %(flow)s
-       and w.next_at <= now()
+       and (w.next_at <= now() or w.needs = '[]' and exists (
+                select from waiting x where x.flow = w.flow and x.needs = '[]' and x.next_at <= now()))
        and (w.woken
             or w.until <= now()
             or w.why = 'reference'

@@ -1,0 +1,203 @@
+"""Delivering a batch so that each record that can land does: what fails is taken apart until the cause is alone.
+
+A cause that may be one record's is found by halving; records that exchange unique values are written together. Where
+every record fails with a cause that may be the system's, none becomes a dead letter: the flow waits and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import psycopg
+
+from sorbus.connector import Refusal
+from sorbus.consumers.postgres.packed import Packed
+from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
+from sorbus.postgres.connection import Connection, as_error, refused_error
+from sorbus.postgres.sqlstate import About, of_error
+
+COLLISION_LIMIT = 60.0
+"""Seconds that a record waits for a unique value to become free: the change that frees it may be on its way."""
+_SAMPLES = 3
+_CALM = 20
+"""Batches without a time-out after which parts grow again."""
+
+
+class Writes(Protocol):
+    """What isolation needs of a consumer."""
+
+    def write(self, items: Sequence[Packed], *, again: bool = False) -> bool:
+        """Writes them in the transaction in progress; whether that changed anything."""
+
+    def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
+        """Writes them in a transaction in which unique values can move; those that could not be part of it."""
+
+    def place_of(self, error: psycopg.Error, items: Sequence[Packed]) -> int | None:
+        """Which item a COPY failed in."""
+
+    def field_of(self, error: psycopg.Error, item: Packed) -> str | None:
+        """The column whose value can't be made the target's, where PostgreSQL doesn't name it."""
+
+    def obstacle(self) -> str | None:
+        """What keeps every record out of the target, with the cure."""
+
+
+class _Failed(NamedTuple):
+    item: Packed
+    error: psycopg.Error
+    about: About
+
+
+class Isolation:
+    """Delivers batches through one session."""
+
+    def __init__(self, session: Connection, writes: Writes, flow: str, record: str, system: str) -> None:
+        """`record`: what the records are called; `system`: the target."""
+        self._session, self._writes = session, writes
+        self._doing, self._record, self._system = f"flow {flow}", record, system
+        self._most: int | None = None
+        self._calm = 0
+        self._landed: Packed | None = None
+
+    def deliver(self, items: Sequence[Packed]) -> list[Refusal]:
+        """Those that are refused. TransientError, AuthError: what landed before changes nothing when it comes again."""
+        failed: list[_Failed] = []
+        has_proof, misses, most_misses = False, 0, len(items).bit_length() + 2
+        left = self._parts(items)
+        while left:
+            part = left.pop()
+            try:
+                with self._session.transaction():
+                    has_changed = self._writes.write(part)
+            except psycopg.Error as error:
+                found, rest = self._apart(error, part)
+                if not found and not has_proof:
+                    misses += 1
+                    if misses > most_misses:
+                        has_proof = self._sample(left) or self._is_theirs(error, len(items))
+                failed += found
+                left += rest
+                has_proof = has_proof or len(part) > len(found) + sum(map(len, rest))
+            else:
+                self._note(part, has_changed)
+                has_proof = has_proof or has_changed
+        self._grow()
+        return [self._refusal(one) for one in failed if self._is_its_own(one, len(items), has_proof=has_proof)]
+
+    def _parts(self, items: Sequence[Packed]) -> list[Sequence[Packed]]:
+        """The batch in parts as large as the target takes, the first one last."""
+        most = self._most or len(items) or 1
+        return [items[at : at + most] for at in range(0, len(items), most)][::-1]
+
+    def _apart(self, error: psycopg.Error, part: Sequence[Packed]) -> tuple[list[_Failed], list[Sequence[Packed]]]:
+        """Which items of a part have failed, and what is to be tried now; the others have landed."""
+        about = self._about(error, part)
+        if about is About.COLLISION:
+            try:
+                culprits = self._writes.move(part)
+                return [_Failed(item, why, self._about(why, [item])) for item, why in culprits], []
+            except psycopg.Error as deeper:
+                error, about = deeper, self._about(deeper, part)
+        at = self._writes.place_of(error, part) if about is About.RECORD else None
+        if at is None and len(part) == 1:
+            at = 0
+        if at is None:
+            middle = len(part) // 2
+            return [], [part[middle:], part[:middle]]
+        rest = [some for some in (part[at + 1 :], part[:at]) if some]
+        return [_Failed(part[at], error, about)], rest
+
+    def _about(self, error: psycopg.Error, part: Sequence[Packed]) -> About:
+        """What a failure is about. TransientError, AuthError: about none of the records."""
+        about = of_error(error)
+        if about is About.ACCESS and not self._session.closed:
+            about = About.EITHER  # who is logged in already is refused by somebody's code
+        if about is About.LOAD:
+            self._most, self._calm = max(1, len(part) // 2), 0
+        if self._session.closed or about in (About.SYSTEM, About.ACCESS):
+            found = as_error(error, self._doing)
+            if isinstance(found, PermanentError):
+                found = TransientError(str(found))
+            if about is About.LOAD and isinstance(found, TransientError):
+                found.smaller = len(part) > 1
+            raise found from error
+        return about
+
+    def _sample(self, left: Sequence[Sequence[Packed]]) -> bool:
+        """Whether any record further on lands, where the first ones don't."""
+        others = [item for part in left for item in part]
+        for item in others[:: max(1, len(others) // _SAMPLES)][:_SAMPLES]:
+            try:
+                with self._session.transaction():
+                    if self._writes.write([item]):
+                        return True
+            except psycopg.Error as error:
+                self._about(error, [item])
+        return False
+
+    def _is_theirs(self, error: psycopg.Error, count: int) -> bool:
+        """True if the failure is about the records though none landed; raises where the flow has to wait."""
+        about = of_error(error)
+        if about not in (About.EITHER, About.LOAD, About.ACCESS):
+            return True
+        if about is not About.LOAD:
+            if obstacle := self._writes.obstacle():
+                kind = AuthError if error.sqlstate == "42501" else TransientError
+                raise kind(f"{self._doing}: {obstacle}") from error
+            if error.sqlstate == "42501" or self._can_write():  # a policy refuses rows, a missing grant refuses all
+                return True
+        words = str(as_error(error, self._doing))
+        if about is About.LOAD:
+            raise TransientError(words) from error
+        many = (
+            f"each of {count} records fails alone with the same cause" if count > 1 else "it is the only record so far"
+        )
+        raise Undecided(f"{words} ({many}, so this may be {self._system}'s: see its triggers and tables)") from error
+
+    def _can_write(self) -> bool:
+        """Whether a record that landed before could be written again now."""
+        if self._landed is None:
+            return False
+        try:
+            with self._session.transaction(force_rollback=True):
+                return self._writes.write([self._landed], again=True)
+        except psycopg.Error as error:
+            self._about(error, [self._landed])
+            return False
+
+    def _is_its_own(self, one: _Failed, count: int, *, has_proof: bool) -> bool:
+        return has_proof or self._is_theirs(one.error, count)
+
+    def _refusal(self, one: _Failed) -> Refusal:
+        error = refused_error(one.error, self._doing)
+        if error.field is None:
+            error.field = self._writes.field_of(one.error, one.item)
+        if one.about in (About.RECORD, About.EITHER):
+            return Refusal(one.item.place, error)
+        id = one.item.delivery.id.decode(errors="replace")
+        why = {
+            About.REFERENCE: "others refer to it still"
+            if one.item.stage is None
+            else f"a record that it refers to isn't in {self._system} yet",
+            About.COLLISION: f"another record in {self._system} still has a value that must be unique",
+        }.get(one.about, f"{self._system} is too slow or busy with it")
+        return Refusal(
+            one.item.place,
+            MustWait(
+                f"{self._record} {id} waits: {why}: {error.words}",
+                why="reference",
+                field=error.field,
+                limit=COLLISION_LIMIT if one.about is About.COLLISION else None,
+                refused=error,
+            ),
+        )
+
+    def _note(self, part: Sequence[Packed], has_changed: bool) -> None:
+        if has_changed:
+            self._landed = next((item for item in reversed(part) if item.stage is not None), self._landed)
+
+    def _grow(self) -> None:
+        self._calm += 1
+        if self._most is not None and self._calm > _CALM:
+            self._most, self._calm = 2 * self._most, 0
