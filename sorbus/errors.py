@@ -124,10 +124,10 @@ class PermanentError(SorbusError):
 class MustWait(PermanentError):
     """This record can't pass yet, and may later without anybody touching it: it waits while others go on.
 
-    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before, or nothing where only trying
-    again tells; "incomplete": the fields that it lacks, each with an empty second part. `limit`: seconds after which it
-    has waited long enough, None: the flow's. `refused`: what it is a dead letter with where there is no waiting room,
-    or when its time is up.
+    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before, or nothing where
+    only trying again tells; "incomplete": the fields that it lacks, each with an empty second part. `limit`: seconds
+    after which it has waited long enough, None: the flow's. `refused`: what it is a dead letter with where there is no
+    waiting room, or when its time is up.
     """
 
     def __init__(
