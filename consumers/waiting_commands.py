@@ -72,7 +72,7 @@ def retry(
     """
     from getpass import getuser
 
-    from sorbus.errors import ExitCode, SorbusError
+    from sorbus.errors import ExitCode, UsageError
     from sorbus.mapping.failure import closest
     from sorbus.state import State
     from sorbus.waiting.room import retry as try_now
@@ -80,7 +80,7 @@ def retry(
     written = Context.of(ctx).load().map
     found = next((one for one in written.flows if one.id == flow), None)
     if found is None:
-        raise SorbusError(f"no flow is called {flow!r}; {closest(flow, [one.id for one in written.flows])}")
+        raise UsageError(f"no flow is called {flow!r}; {closest(flow, [one.id for one in written.flows])}")
     state = State.of(written.topic_prefix)
     count = try_now(state, found.id, found.data_type, found.to, id, getuser())
     typer.echo(f"{count} record{'s' * (count != 1)} of {flow} will be tried by its consumer now")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sorbus.map.load import LoadedMap
 
 FlowOption = Annotated[str, typer.Option("--flow", help="Only this flow's.")]
-TypeOption = Annotated[str, typer.Option("--type", help="Only this data type's.")]
+TypeOption = Annotated[str, typer.Option("--data-type", "--type", help="Only this data type's.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Only those with this reason.")]
 CauseOption = Annotated[str, typer.Option("--cause", help="Only those of one cause, as `sorbus dlq groups` shows it.")]
 FieldOption = Annotated[str, typer.Option("--field", help="Only those that failed at this field.")]
@@ -33,6 +33,7 @@ LettersArgument = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
 WhoOption = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who does it; else who is logged in.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every open letter that the options leave.")]
 
 
@@ -68,12 +69,12 @@ def filter_of(
 ) -> LetterFilter:
     """The filter that the options make. SorbusError names what the map has instead."""
     from sorbus.dlq.store import STATES, LetterFilter
-    from sorbus.errors import SorbusError
+    from sorbus.errors import UsageError
 
     if data_type and data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     if flow and flow not in {each.id for each in loaded.map.flows}:
-        raise SorbusError(f"the map has no flow {flow!r}: {', '.join(each.id for each in loaded.map.flows)}")
+        raise UsageError(f"the map has no flow {flow!r}: {', '.join(each.id for each in loaded.map.flows)}")
     if state not in STATES:
         raise typer.BadParameter(f"{state!r} is no state: {', '.join(STATES)}")
     return LetterFilter(
@@ -98,7 +99,7 @@ def chosen(letters: list[str] | None, filter: LetterFilter, *, everything: bool)
             raise typer.BadParameter("name letters, or choose them by options, not both")
         return ids
     if filter == LetterFilter() and not everything:
-        raise typer.BadParameter("name letters, or choose them with --cause, --flow, --type, --reason ... or --all")
+        raise typer.BadParameter("name letters, or choose them with --cause, --flow, --reason ... or --all")
     return filter
 
 

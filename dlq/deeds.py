@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from sorbus.dlq.choice import (
     StateOption,
     TypeOption,
     WhoOption,
+    YesOption,
     chosen,
     desk_of,
     filter_of,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from sorbus.dlq.desk import Chosen, LetterDesk
     from sorbus.dlq.form import FieldError
 
+_MANY = 100
+"""Letters that are sent back without a question."""
 ReasonOption = Annotated[str, typer.Option("--reason", help="Only those with this reason.")]
 
 
@@ -56,6 +60,7 @@ def requeue(
     rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many letters a second.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
     most: Annotated[int, typer.Option("--most", min=1, help="How many letters a dry run looks at.")] = 100,
+    yes: YesOption = False,
     who: WhoOption = "",
     show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
@@ -83,7 +88,10 @@ def requeue(
     if dry_run:
         _foretell(desk, wanted, most, show_personal=show_personal, as_json=as_json)
         return
-    with progress("sending back", desk.count(wanted)) as told:
+    count = desk.count(wanted)
+    if count > _MANY and not yes and sys.stdin.isatty():
+        typer.confirm(f"{count} letters will be sent back. Go on?", abort=True, err=True)
+    with progress("sending back", count) as told:
         done = desk.requeue(wanted, person(who), rate=rate, progress=told)
     if as_json:
         sent = {"requeued": list(done.ids), "dry_run": False, "to_be_read_again": sum(done.reread.values())}
@@ -161,7 +169,7 @@ def discard(
     record: RecordOption = "",
     assigned_to: AssignedOption = "",
     everything: AllOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: YesOption = False,
     who: WhoOption = "",
     as_json: JsonOption = False,
 ) -> None:

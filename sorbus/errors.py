@@ -2,6 +2,7 @@
 
     SorbusError
     |-- MapError          fix the map: carries findings, each with file, line and what to write instead
+    |-- UsageError        the command names what isn't there, or a SORBUS_ variable can't be used: call it otherwise
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
     |   `-- PartialOutage   ... of a part of a source, which waits by itself
@@ -60,6 +61,12 @@ class MapError(SorbusError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         super().__init__("\n".join(str(finding) for finding in findings))
+
+
+class UsageError(SorbusError):
+    """The command, or a SORBUS_ variable, names something that there isn't; the message says what there is."""
+
+    exit_code = ExitCode.WRONG_USE
 
 
 class SchemaError(SorbusError):

@@ -146,13 +146,16 @@ def try_command(
     show_personal: ShowPersonal = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read one record of an application, and show it raw and as the map makes it canonical. Changes nothing.
+    """Read one record of an application, and show it raw and as the map makes it canonical. Changes nothing there.
+
+    Exit code 1: the record can't be made canonical, or no data type of the map comes from that resource.
 
     Personal fields are masked, and of the raw record all that no mapping says is not personal.
 
     Examples: `sorbus api try projects projects`, `sorbus api try accounting contacts --id 4711 --show-personal`
     """
     from sorbus.api.values import dump_json
+    from sorbus.errors import ExitCode
     from sorbus.ops.api.private import masked_sample
     from sorbus.ops.api.sample import take
     from sorbus.privacy.show import note_shown
@@ -165,11 +168,12 @@ def try_command(
         sample = masked_sample(loaded, system, sample)
     if as_json:
         shown = {"raw": sample.raw, "data_type": sample.data_type, "canonical": sample.shown()}
-        typer.echo(dump_json({**shown, "warnings": list(sample.warnings)}))
-        return
-    from sorbus.ops.api.shown import show_sample
+        typer.echo(dump_json({**shown, "why_not": sample.why_not, "warnings": list(sample.warnings)}))
+    else:
+        from sorbus.ops.api.shown import show_sample
 
-    show_sample(sample)
+        show_sample(sample)
+    raise typer.Exit(ExitCode.FINDINGS if sample.why_not else ExitCode.FINE)
 
 
 def vars_of(found: Finding) -> dict[str, object]:

@@ -15,7 +15,7 @@ from sorbus.api.transport import open_transport
 from sorbus.connector import BoundSource, BoundSystem, Canonicalises
 from sorbus.errors import MapError, PermanentError, SorbusError
 from sorbus.mapping.failure import closest
-from sorbus.state import State
+from sorbus.state import State, migrate
 
 if TYPE_CHECKING:
     from sorbus.api.description import ApiResource
@@ -47,7 +47,9 @@ def take(loaded: LoadedMap, system: str, resource: str, id: str = "") -> Sample:
         message = f"{made.description.title} has no resource {resource!r}"
         cure = closest(resource, made.description.resources)
         raise MapError([bound.finding("api", "unknown-resource", message, cure)])
-    transport = open_transport(made, State.of(bound.topic_prefix))
+    state = State.of(bound.topic_prefix)
+    migrate(state)  # limits and tokens are kept there; a first look comes before `sorbus apply`
+    transport = open_transport(made, state)
     try:
         raw, warnings = _read(open_api(transport), made.description.resources[resource], resource, id)
     finally:

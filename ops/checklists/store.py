@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from sorbus.audit import AuditTrail
-from sorbus.errors import SorbusError
+from sorbus.errors import SorbusError, UsageError
 from sorbus.map.contact import contact as contact_of
 from sorbus.map.model import Flow, Manual, Map
 from sorbus.map.routine import Routine, parse_routine
@@ -39,7 +39,7 @@ class Checklists:
     def get(self, flow: str, now: datetime | None = None) -> Checklist:
         """One of them; SorbusError if no flow of that name is done by hand."""
         if flow not in self.flows:
-            raise SorbusError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self.flows)}")
+            raise UsageError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self.flows)}")
         return self._read(self.flows[flow], now or datetime.now(UTC))
 
     def tick(

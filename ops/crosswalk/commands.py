@@ -251,14 +251,14 @@ def unlink(
 
 def _open(ctx: typer.Context, system: str | None = None, data_type: str | None = None) -> tuple[LoadedMap, State]:
     """The map and its state; SorbusError if the map has no such system or data type."""
-    from sorbus.errors import SorbusError
+    from sorbus.errors import UsageError
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     if system is not None and system not in loaded.map.systems:
-        raise SorbusError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
+        raise UsageError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
     if data_type is not None and data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     return loaded, State.of(loaded.map.topic_prefix)
 
 

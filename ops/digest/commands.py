@@ -78,14 +78,14 @@ def digest(
 
 
 def _contact(company: Map, owner: str) -> Contact:
-    from sorbus.errors import SorbusError
+    from sorbus.errors import UsageError
     from sorbus.mapping.failure import closest
     from sorbus.ops.digest.share import Shares
 
     known = Shares(company).contacts()
     found = next((each for each in known if owner in (each.name, each.address)), None)
     if found is None:
-        raise SorbusError(f"the map names nobody as {owner!r}; {closest(owner, [each.name for each in known])}")
+        raise UsageError(f"the map names nobody as {owner!r}; {closest(owner, [each.name for each in known])}")
     return found
 
 

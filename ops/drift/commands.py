@@ -30,12 +30,12 @@ def list_findings(
     Examples: sorbus drift list; sorbus drift list --system crm --json | jq .words
     """
     from sorbus.drift.store import DriftStore
-    from sorbus.errors import SorbusError
+    from sorbus.errors import UsageError
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     if system is not None and system not in loaded.map.systems:
-        raise SorbusError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
+        raise UsageError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
     found = DriftStore(State.of(loaded.map.topic_prefix)).findings(system, settled=all_)
     if as_json:
         for one in found:

@@ -185,12 +185,12 @@ def _desk(loaded: LoadedMap) -> Desk:
 
 
 def _check(loaded: LoadedMap, system: str | None, data_type: str | None) -> None:
-    from sorbus.errors import SorbusError
+    from sorbus.errors import UsageError
 
     if system is not None and system not in loaded.map.systems:
-        raise SorbusError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
+        raise UsageError(f"the map has no system {system!r}: {', '.join(loaded.map.systems)}")
     if data_type is not None and data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
 
 
 def _as_json(candidate: DuplicateCandidate) -> dict[str, object]:

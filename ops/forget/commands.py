@@ -37,7 +37,7 @@ def forget(
 
     from rich.console import Console
 
-    from sorbus.errors import ExitCode, SorbusError
+    from sorbus.errors import ExitCode, UsageError
     from sorbus.ops.forget.forget import Erasure
     from sorbus.ops.forget.receipt import Receipt
     from sorbus.settings import Settings
@@ -45,7 +45,7 @@ def forget(
 
     loaded = Context.of(ctx).load_sound()
     if data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     receipt = Receipt(data_type, id, getuser(), reason, datetime.now(UTC), dry_run)
     console = Console(stderr=True).status(f"Erasing {data_type} {id}")
     erasure = Erasure(loaded, Settings(), State.of(loaded.map.topic_prefix), receipt, say=console.update)

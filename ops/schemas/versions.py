@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sorbus.bus.names import Names
 from sorbus.bus.registry import open_registry
-from sorbus.errors import SchemaError, SorbusError
+from sorbus.errors import SchemaError, SorbusError, UsageError
 from sorbus.event import record_inside
 from sorbus.evolve import Compatibility, SchemaChange, changes_between
 from sorbus.map.load import LoadedMap
@@ -61,7 +61,7 @@ def misfits(schema: RecordSchema, before: list[Registered], rule: Compatibility)
 def rule_of(loaded: LoadedMap, data_type: str) -> Compatibility:
     """The data type's compatibility rule. SorbusError for one that isn't in the map."""
     if data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     return loaded.map.data_types[data_type].compatibility
 
 

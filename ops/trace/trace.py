@@ -9,7 +9,7 @@ from sorbus.bus.intake import take_in
 from sorbus.bus.names import Names
 from sorbus.bus.record import messages_of
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.errors import SorbusError
+from sorbus.errors import SorbusError, UsageError
 from sorbus.map.load import LoadedMap
 from sorbus.mapping.failure import closest
 from sorbus.ops.trace.events import EventReader, Fields, Told
@@ -59,7 +59,7 @@ def trace_record(
 ) -> Trace:
     """Asks everybody; `state` None: there is none. SorbusError only for a data type that the map doesn't have."""
     if data_type not in loaded.map.data_types:
-        raise SorbusError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
+        raise UsageError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
     names = Names(loaded.map.topic_prefix)
     schema = loaded.schema(data_type)
     told, delivery, problems = Told([], None, None), None, []

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from sorbus.bus.client_log import LOGGER
 from sorbus.bus.reachable import Reachable
-from sorbus.errors import AuthError, SorbusError, TransientError, missing, refused_login
+from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, missing, refused_login
 from sorbus.settings import Settings
 
-Config = dict[str, str | int | float | bool]
+Config = dict[str, object]
+Client = TypeVar("Client", Producer, Consumer, AdminClient)
 MAX_MESSAGE_BYTES = 8_000_000
 
 _FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
@@ -25,12 +28,20 @@ _AUTH = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     KafkaError._AUTHENTICATION,
 }
+_SILENT = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT_QUEUE}
 _AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+
+
+_REFUSED_FOR = 60.0
+_refused: tuple[float, str] | None = None
+"""When (monotonic seconds) and in which words a broker last refused a client of this process."""
 
 
 def base_config(settings: Settings, role: str) -> Config:
     """What every client shares; the operator's own settings win."""
     return {
+        "logger": LOGGER,
+        "error_cb": _note_refusal,
         "bootstrap.servers": settings.kafka,
         "client.id": f"sorbus-{role}",
         "topic.metadata.refresh.interval.ms": 30_000,
@@ -41,7 +52,8 @@ def base_config(settings: Settings, role: str) -> Config:
 
 def transactional_producer(settings: Settings, transactional_id: str, reachable: Reachable | None = None) -> Producer:
     """An idempotent producer in transactions; large batches, since a batch costs one request whatever it holds."""
-    return Producer(
+    return _made(
+        Producer,
         {
             "transactional.id": transactional_id,
             "transaction.timeout.ms": 60_000,
@@ -55,21 +67,20 @@ def transactional_producer(settings: Settings, transactional_id: str, reachable:
             "message.max.bytes": MAX_MESSAGE_BYTES,
             **base_config(settings, transactional_id),
             **(reachable.settings if reachable else {}),
-        }
+        },
     )
 
 
 def idempotent_producer(settings: Settings, role: str) -> Producer:
     """A producer for single messages outside transactions: dead letters and their closing."""
-    return Producer(
-        {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5, "message.max.bytes": MAX_MESSAGE_BYTES}
-        | base_config(settings, role)
-    )
+    config = {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5}
+    return _made(Producer, {**config, "message.max.bytes": MAX_MESSAGE_BYTES, **base_config(settings, role)})
 
 
 def group_consumer(settings: Settings, group: str, reachable: Reachable | None = None) -> Consumer:
     """A member of a flow's consumer group; offsets are committed by hand, after the target's commit."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             "group.id": group,
             "isolation.level": "read_committed",
@@ -87,13 +98,14 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
             "session.timeout.ms": 15_000,
             **base_config(settings, group),
             **(reachable.settings if reachable else {}),
-        }
+        },
     )
 
 
 def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 50) -> Consumer:
     """A reader of whole topics, outside any group. `wait_ms`: how long a request stays when there is nothing."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             "group.id": f"sorbus-reader-{role}",
             "isolation.level": "read_committed" if committed else "read_uncommitted",
@@ -104,20 +116,40 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_
             "queued.max.messages.kbytes": 16 * 1024,
             "fetch.queue.backoff.ms": 10,
             **base_config(settings, role),
-        }
+        },
     )
 
 
 def admin(settings: Settings) -> AdminClient:
     """An admin client; keep it referenced until its futures are done."""
     # What goes wrong comes back as an error; librdkafka would print it as well, twenty times a second.
-    return AdminClient({"log_level": 2, **base_config(settings, "admin")})
+    return _made(cast(Callable[[Config], AdminClient], AdminClient), {"log_level": 2, **base_config(settings, "admin")})
+
+
+def _made(client: Callable[[Config], Client], config: Config) -> Client:
+    """A client; UsageError where librdkafka doesn't know a setting, or not its value."""
+    try:
+        return client(config)
+    except (KafkaException, TypeError, ValueError) as error:
+        found = error.args[0] if error.args else error
+        words = found.str() if isinstance(found, KafkaError) else str(found)
+        raise UsageError(f"SORBUS_KAFKA_CONFIG can't be used: {words}; see librdkafka's CONFIGURATION.md") from None
+
+
+def _note_refusal(error: KafkaError) -> None:
+    """librdkafka's error callback: only here it says that a login failed; calls fail as if no broker were there."""
+    global _refused
+    if error.code() in _AUTH:
+        _refused = (time.monotonic(), error.str())
 
 
 def as_error(error: KafkaError | None, doing: str) -> SorbusError:
     """A Kafka error in our terms."""
     if error is None:
         return missing("kafka", TransientError(f"{doing}: Kafka failed without saying why"))
+    if error.code() in _AWAY | _SILENT and _refused and time.monotonic() - _refused[0] < _REFUSED_FOR:
+        words = f"{doing}: Kafka refuses our login: {_refused[1]}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
+        return refused_login(AuthError(words))
     if error.code() in _AUTH:
         words = f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs"
         return refused_login(AuthError(words))

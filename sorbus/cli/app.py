@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from functools import cache
@@ -59,6 +60,14 @@ class _Frame(TyperGroup):
                 raise
             typer.echo("\n".join(wrong), err=True)
             raise typer.Exit(ExitCode.WRONG_USE) from error
+        except Exception as error:
+            # At a terminal typer shows where; in a log one record holds it all.
+            if sys.stderr.isatty() or not logging.getLogger().handlers or _is_clicks(error):
+                raise
+            import structlog
+
+            structlog.get_logger().critical("ended by an error that nobody foresaw; please report it", exc_info=error)
+            raise typer.Exit(ExitCode.FINDINGS) from error
 
 
 def _wrong_settings(error: ValueError) -> list[str]:
@@ -77,10 +86,14 @@ def _wrong_settings(error: ValueError) -> list[str]:
     return wrong
 
 
+def _is_clicks(error: Exception) -> bool:
+    """Whether click made it, for itself to handle: a wrong option, an exit, an abort."""
+    return type(error).__module__.partition(".")[0] in ("click", "typer")
+
+
 def _message(error: SorbusError) -> str:
-    if isinstance(error, MapError):
-        count = len(error.findings)
-        return f"{error}\nsorbus: {count} thing{'s' * (count != 1)} to mend in the map before it can run"
+    if isinstance(error, MapError) and (count := len(error.findings)):
+        return f"{error}\nsorbus: {count} problem{'s' * (count != 1)} found in the map"
     return f"sorbus: {error}"
 
 

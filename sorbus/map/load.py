@@ -26,7 +26,7 @@ from sorbus.connector import (
     known_kinds,
     producer_connector,
 )
-from sorbus.errors import Finding, MapError, SchemaError
+from sorbus.errors import Finding, MapError, SchemaError, UsageError
 from sorbus.map.document import Document, read_document
 from sorbus.map.explain import explain
 from sorbus.map.known_fields import target_resources
@@ -156,7 +156,7 @@ class LoadedMap:
         place = next((place for place, flow in enumerate(self.map.flows) if flow.id == name), None)
         if place is None:
             cure = closest(name, [flow.id for flow in self.map.flows])
-            raise MapError([self.finding(("flows",), "unknown-flow", f"no flow is called {name!r}", cure)])
+            raise UsageError(f"the map has no flow {name!r}: {cure}")
         return self.flow_at(place)
 
     def flow_at(self, place: int) -> BoundFlow:
@@ -211,7 +211,7 @@ class LoadedMap:
         if (found := self.map.systems.get(name)) is not None:
             return found
         cure = closest(name, self.map.systems)
-        raise MapError([self.finding(("systems",), "unknown-system", f"no system is called {name!r}", cure)])
+        raise UsageError(f"the map has no system {name!r}: {cure}")
 
     def _kind(self, system: str, role: Role) -> str:
         kind = self._system(system).kind

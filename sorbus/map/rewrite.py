@@ -48,9 +48,8 @@ def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
     if not text.strip(_MARK).strip():
         text = csv_line(list(COLUMNS.values()), ",", "\n")
     delimiter, ending = delimiter_of(text), _ending(text)
-    head = next(
-        cells for cells in csv.reader(io.StringIO(text.lstrip(_MARK), newline=""), delimiter=delimiter) if cells
-    )
+    rows_there = csv.reader(io.StringIO(text.lstrip(_MARK), newline=""), delimiter=delimiter)
+    head = next(cells for cells in rows_there if header_of(cells))
     header = header_of(head)
     if not text.endswith(("\n", "\r")):
         text += ending
@@ -116,7 +115,8 @@ def _first(tab: object) -> int:
     from openpyxl.worksheet.worksheet import Worksheet
 
     assert isinstance(tab, Worksheet)
-    return next((row[0].row for row in tab.iter_rows() if any(cell.value is not None for cell in row)), 1) or 1
+    heads = (row[0].row for row in tab.iter_rows() if header_of([str(cell.value or "") for cell in row]))
+    return next(heads, 1) or 1
 
 
 def _values(tab: object, line: int) -> list[str]:

@@ -28,6 +28,10 @@ COLUMNS: Mapping[str, str] = {
 _NEEDED = ("sourcesystem", "sourcefield", "targetsystem", "targetfield")
 _LARGEST = 20_000_000
 _LONGEST_CELL = 10_000
+_MOST_TITLES = 20
+"""Rows above the headings: a title, who keeps the sheet, since when."""
+_SEPARATOR = re.compile("\ufeff?[\"']?sep=([,;\t])[\"']?\r?\n", re.IGNORECASE)
+"""What Excel writes as a first line, to tell itself the delimiter."""
 
 _MEANINGLESS = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 DOCUMENT = ("Fields", "Systems", "Data types", "Flows", "By hand", "Captured but not delivered")
@@ -105,6 +109,7 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
 
 def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMapping]:
     header: dict[str, int] = {}
+    titles: list[tuple[int, list[str]]] = []
     for count, (number, cells) in enumerate(lines):
         if count >= MOST_ROWS:
             find(number, "too-large", f"the sheet has more than {MOST_ROWS} rows", "split it up")
@@ -113,6 +118,9 @@ def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMappin
         if not any(texts):
             continue
         if not header:
+            if not looks_like_mapping(texts) and len(titles) < _MOST_TITLES:
+                titles.append((number, texts))
+                continue
             header = _header(texts, number, find)
             if not header:
                 return
@@ -136,6 +144,8 @@ def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMappin
             file=file,
             line=number,
         )
+    if not header and titles:
+        _header(titles[0][1], titles[0][0], find)
 
 
 def header_of(texts: Sequence[str]) -> dict[str, int]:
@@ -173,6 +183,8 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     number = 1
+    if _SEPARATOR.match(text):
+        number += len([next(reader)])
     try:
         for cells in reader:
             yield number, cells
@@ -187,9 +199,17 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
 
 
 def delimiter_of(text: str) -> str:
-    """What a CSV's cells are parted by: comma, semicolon or tab."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t", key=first.count)
+    """What a CSV's cells are parted by: comma, semicolon or tab; Excel's first line `sep=;` says it.
+
+    Else the headings say it: the first line with most of them, since titles may stand above.
+    """
+    if said := _SEPARATOR.match(text):
+        return said[1]
+    lines = [line for line in text.splitlines() if line.strip()][:_MOST_TITLES]
+    parted = [(mark, line.split(mark)) for line in lines for mark in ",;\t"]
+    if heads := [mark for mark, cells in parted if looks_like_mapping(cells)]:
+        return heads[0]
+    return max(",;\t", key=lines[0].count) if lines else ","
 
 
 def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
@@ -202,7 +222,9 @@ def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
         return
     if {title for title, _ in found}.issuperset(DOCUMENT):
         found = [(title, lines) for title, lines in found if title not in DOCUMENT]
-    sheets = [(name, lines) for name, lines in found if lines and _looks_like_mapping(lines[0][1])]
+    sheets = [
+        (name, lines) for name, lines in found if any(looks_like_mapping(cells) for _, cells in lines[:_MOST_TITLES])
+    ]
     if not sheets:
         header = ", ".join(COLUMNS.values())
         find(1, "no-column", "no tab of the workbook has a mapping sheet's columns", f"begin a tab with: {header}")
@@ -225,8 +247,13 @@ def _cleaned(cell: str) -> str:
     return _MEANINGLESS.sub("", cell.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
-def _looks_like_mapping(cells: Sequence[str]) -> bool:
+def looks_like_mapping(cells: Sequence[str]) -> bool:
+    """Whether a row holds a mapping sheet's headings, at least half of those that it needs."""
     return sum(_folded(cell) in _NEEDED for cell in cells) >= len(_NEEDED) / 2
+
+
+def _is_head(line: Line) -> bool:
+    return looks_like_mapping(line[1])
 
 
 def _folded(text: str) -> str:

@@ -19,6 +19,7 @@ from sorbus.mapping.compile import Compiler, Scope
 from sorbus.mapping.failure import RuleError
 from sorbus.mapping.generate import by_fields, by_record
 from sorbus.mapping.part import Part
+from sorbus.mapping.quotes import straightened
 from sorbus.schema import Kind
 
 __all__ = ["Rule", "RuleError", "compile_rule"]
@@ -99,6 +100,7 @@ def compile_rule(
 def _parse(text: str) -> Expr:
     if len(text) > LONGEST:
         raise RuleError(f"the rule is {len(text)} characters long", cure=f"keep it under {LONGEST}; use a lookup table")
+    text = straightened(text)
     try:
         parser = Parser(_JINJA, text, state="variable")
         parsed = parser.parse_expression()

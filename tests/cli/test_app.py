@@ -184,3 +184,31 @@ def test_help_does_not_import_what_only_running_needs() -> None:
 def test_shell_completion_is_there() -> None:
     done = installed(_SORBUS_COMPLETE="complete_bash", COMP_WORDS="sorbus map ", COMP_CWORD="2")
     assert set(done.stdout.split()) >= {"check", "draw", "doc", "schema"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["consume", "nothing"], ["replay", "nothing", "--yes"], ["preview", "nothing", "1"], ["produce", "nothing"],
+        ["trace", "nothing", "1"], ["dlq", "list", "--flow", "nothing"], ["dlq", "list", "--data-type", "nothing"],
+        ["drift", "list", "nothing"], ["waiting", "nothing"], ["schemas", "show", "nothing"],
+    ],
+)  # fmt: skip
+def test_what_the_map_does_not_have_is_wrong_use(
+    company: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", "postgresql://127.0.0.1:1/nothing")
+    ran = CliRunner().invoke(frame.application(), ["--map", str(company), *command])
+
+    assert ran.exit_code == 2, ran.output
+
+
+@pytest.mark.parametrize("config", ['{"foo.bar": 1}', '{"linger.ms": "soon"}', "{"])
+def test_a_kafka_setting_that_cannot_be_used_is_one_line(
+    company: Path, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_KAFKA_CONFIG", config)
+    ran = CliRunner().invoke(frame.application(), ["--map", str(company), "plan"])
+
+    assert ran.exit_code == 2, ran.output
+    assert len(ran.output.splitlines()) <= 3

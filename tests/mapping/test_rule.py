@@ -297,3 +297,18 @@ def test_each_filter_takes_any_value_or_refuses_it(name: str, value: object, dat
         compiled(f"value | {name}{call}")(value, {"b": 1})
     except RuleError:
         return
+
+
+@pytest.mark.parametrize(
+    ("written", "made"),
+    [
+        ("value | default(“UK”)", "UK"),
+        ("value | default(„UK“)", "UK"),
+        ("value | default(‘it“s’)", "it“s"),
+        ('value | default("„x“")', "„x“"),
+        ("value\u00a0|\u00a0default(«UK»)", "UK"),
+        ('value | default(“a\\b"c”)', 'a\\b"c'),
+    ],
+)
+def test_quotes_that_a_spreadsheet_turned_round_delimit_texts_too(written: str, made: str) -> None:
+    assert compile_rule(written, lookups={})(None, {}) == made

@@ -275,3 +275,44 @@ def test_a_tab_named_like_a_folder_is_read(tmp_path: Path) -> None:
 
     assert len(rows) == 20
     assert [finding.file.name for finding in findings] == ["b.xlsx"]
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "sep=;\r\n",
+        '"sep=;"\n',
+        "\ufeffsep=;\n",
+        "Field mapping CRM;;;\nKept by Finance, since 2024\n\n",
+        "a,b,c,d,e,f,g,h\n",
+    ],
+)
+def test_what_excel_and_people_write_above_the_headings_is_passed_over(tmp_path: Path, above: str) -> None:
+    rows, findings = read_sheet(
+        _sheet(tmp_path, f"{above}{HEAD.replace(',', ';')}\ncrm;a;canonical;customer.name;value;\n")
+    )
+
+    assert findings == []
+    assert [(_cells(row), row.line) for row in rows] == [
+        (("crm", "a", "canonical", "customer.name", "value", ""), above.count("\n") + 2)
+    ]
+
+
+def test_titles_above_the_headings_of_a_workbook_are_passed_over(tmp_path: Path) -> None:
+    book = Workbook()
+    assert book.active is not None
+    for cells in (["Field mapping"], [], HEAD.split(","), ["crm", "a", "canonical", "customer.name", "value", ""]):
+        book.active.append(cells)
+    book.save(tmp_path / "a.xlsx")
+
+    rows, findings = read_sheet(tmp_path / "a.xlsx")
+
+    assert findings == []
+    assert [row.line for row in rows] == [4]
+
+
+def test_a_sheet_of_titles_only_is_a_finding(tmp_path: Path) -> None:
+    rows, findings = read_sheet(_sheet(tmp_path, "Field mapping\nof Finance\n"))
+
+    assert rows == []
+    assert [found.code for found in findings] == ["no-column"]
