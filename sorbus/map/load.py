@@ -156,7 +156,7 @@ class LoadedMap:
         place = next((place for place, flow in enumerate(self.map.flows) if flow.id == name), None)
         if place is None:
             cure = closest(name, [flow.id for flow in self.map.flows])
-            raise UsageError(f"the map has no flow {name!r}: {cure}")
+            raise UsageError(f"no flow is called {name!r}: {cure}")
         return self.flow_at(place)
 
     def flow_at(self, place: int) -> BoundFlow:
@@ -211,7 +211,7 @@ class LoadedMap:
         if (found := self.map.systems.get(name)) is not None:
             return found
         cure = closest(name, self.map.systems)
-        raise UsageError(f"the map has no system {name!r}: {cure}")
+        raise UsageError(f"no system is called {name!r}: {cure}")
 
     def _kind(self, system: str, role: Role) -> str:
         kind = self._system(system).kind

@@ -100,6 +100,6 @@ def test_a_system_that_cannot_be_reached_is_exit_code_3(
 
 def test_an_unknown_system_is_named_with_the_nearest_one(sorbus: Run, company: Path) -> None:
     result = sorbus("--map", company, "discover", "crn")
-    assert result.exit_code == ExitCode.FINDINGS
+    assert result.exit_code == ExitCode.WRONG_USE
     assert "no system is called 'crn'" in result.stderr
     assert "crm" in result.stderr

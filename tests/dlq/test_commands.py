@@ -51,10 +51,10 @@ def test_letters_are_listed_shown_and_requeued_until_they_land(line: Line) -> No
 
 
 def test_what_is_unknown_is_an_error_that_says_what_there_is(line: Line) -> None:
-    told = line.sorbus("dlq", "list", "--flow", "gadget-to-nowhere", status=1)
+    told = line.sorbus("dlq", "list", "--flow", "gadget-to-nowhere", status=2)
     assert "gadget-to-nowhere" in told
     assert FLOW in told
-    assert "gadget" in line.sorbus("dlq", "list", "--type", "widget", status=1)
+    assert "gadget" in line.sorbus("dlq", "list", "--type", "widget", status=2)
     assert "sorbus dlq list" in line.sorbus("dlq", "show", "no:such:letter", status=1)
     assert "no open dead letter" in line.sorbus("dlq", "requeue", "no:such:letter", status=1)
     assert "--all" in line.sorbus("dlq", "requeue", status=2)
