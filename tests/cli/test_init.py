@@ -135,7 +135,7 @@ def test_wrong_answers_are_findings_with_their_line(sorbus: Run, answers: Path, 
 def test_answers_that_do_not_fit_together_are_refused(sorbus: Run, answers: Path, tmp_path: Path) -> None:
     answers.write_text(ANSWERS.replace("{customer: crm}", "{customer: crn}"), "utf-8")
     result = sorbus("init", tmp_path / "new", "--answers", answers)
-    assert result.exit_code == ExitCode.WRONG_USE
+    assert result.exit_code == ExitCode.FINDINGS
     assert "the owner of customer: no system is called 'crn'" in result.stderr
     assert "crm" in result.stderr.split("'crn'")[1], "the nearest name is offered"
     assert not (tmp_path / "new").exists()
