@@ -32,6 +32,9 @@ before the packaged one of the same name.
   record has the one that its owner knows: midnight is never made up.
 - **Countries** are ISO 3166-1 alpha-2, **languages** BCP 47, telephone numbers E.164 where they can be read as such.
 - **Enums** begin with `UNKNOWN`, which is what an older reader sees in place of a symbol that it doesn't know.
+- **One owner.** Two systems can't own one data type. Where two hold records of the same form (customers of a shop
+  and of a wholesale system), each owns a data type of its own with the same schema: `wholesale_customer: {schema:
+  customer, system_of_record: ...}`.
 - **Personal** fields hold what may tell who somebody is: they carry the tag `personal` in the schema.
 """
 _HEAD = ("Field", "Type", "Required", "Personal", "Meaning")
