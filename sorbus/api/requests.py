@@ -107,7 +107,9 @@ def revision_of(resource: ApiResource, current: Found | None) -> dict[str, str]:
 
 def if_match(resource: ApiResource, current: Found | None) -> dict[str, str]:
     """The header by which only this state of the record is changed (RFC 9110, section 13.1.1)."""
-    return {"If-Match": current.etag} if resource.etag and current is not None and current.etag else {}
+    etag = current.etag if resource.etag and current is not None else None
+    # A weak tag never matches here, so that sending it would be refused for ever; without one there is no condition.
+    return {"If-Match": etag} if etag and not etag.startswith("W/") else {}
 
 
 def _put(body: Json, path: str, fields: Record) -> Json:

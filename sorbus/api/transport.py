@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sorbus import __version__
+from sorbus.api import bounded
 from sorbus.api.auth import Credentials, Session, Signature, credentials
 from sorbus.api.connection import Application
 from sorbus.api.faults import clean, fault, retry_after
@@ -160,6 +161,11 @@ class HttpTransport:
             ) from error
 
     def _exchange(self, request: httpx.Request, doing: str) -> Answer:
+        """The answer, in the time that one request has with all its redirects."""
+        with bounded.within(self._longest):
+            return self._redirected(request, doing)
+
+    def _redirected(self, request: httpx.Request, doing: str) -> Answer:
         """The answer, after redirects within the same origin, unless they would make a read out of a write."""
         for _ in range(_REDIRECTS):
             answer = self._read(request, doing)
@@ -173,24 +179,22 @@ class HttpTransport:
         raise PermanentError(f"{doing}: {self.application.system} redirects in circles; mend base_url", reason="loop")
 
     def _read(self, request: httpx.Request, doing: str) -> Answer:
-        deadline = monotonic() + self._longest
-        response = self._client.send(request, stream=True)
+        system = self.application.system
         try:
-            chunks, size = [], 0
-            for chunk in response.iter_bytes():
-                size += len(chunk)
-                if size > LARGEST_ANSWER:
-                    raise PermanentError(
-                        f"{doing}: the answer of {self.application.system} is larger than"
-                        f" {LARGEST_ANSWER // 1024 // 1024} MB; ask for smaller pages in the API's description",
-                        reason="too large",
-                    )
-                if monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer goes on for too long", request=request)
-                chunks.append(chunk)
-        finally:
-            response.close()
-        return Answer(response.status_code, response.headers, self._body(response, b"".join(chunks), doing))
+            response, content = bounded.read(self._client, request, largest=LARGEST_ANSWER)
+        except bounded.TooLarge as error:
+            raise PermanentError(
+                f"{doing}: the answer of {system} is larger than {LARGEST_ANSWER // 1024 // 1024} MB; ask for smaller"
+                " pages in the API's description",
+                reason="too large",
+            ) from error
+        except bounded.UnknownEncoding as error:
+            raise PermanentError(
+                f"{doing}: {system} packs its answer as {clean(str(error))!r}, though only gzip was asked for; see"
+                f" what stands between it and Sorbus; {_MAY_HAVE_HAPPENED}",
+                reason="too large",
+            ) from error
+        return Answer(response.status_code, response.headers, self._body(response, content, doing))
 
     def _body(self, response: httpx.Response, content: bytes, doing: str) -> Json:
         """The JSON, or text where none is needed. TransientError for a web page in place of JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,11 +10,14 @@ import httpx
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.client import OAuth2Client
 
+from sorbus.api import bounded
 from sorbus.api.auth.tokens import Tokens
 from sorbus.api.connection import Application
 from sorbus.api.faults import clean, retry_after
 from sorbus.errors import AuthError, SorbusError, TransientError, refused_login
 
+_LARGEST = 1024 * 1024
+_WHOLE = 10.0
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 """Below the time that others wait for the right to renew (the state's lock_timeout)."""
 _LATER = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
@@ -93,12 +97,18 @@ class _Session:
         url, signed, body = auth.prepare("POST", url, dict(headers), body)
         doing = _doing(self._system)
         try:
-            response = httpx.post(url, content=body, headers=signed, timeout=_TIMEOUT, follow_redirects=False)
+            with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as client, bounded.within(_WHOLE):
+                request = client.build_request("POST", url, content=body, headers=signed)
+                response, content = bounded.read(client, request, largest=_LARGEST)
+        except (bounded.TooLarge, bounded.UnknownEncoding) as error:
+            raise TransientError(
+                f"{doing}: its answer is too large, or packed in an unknown way; see token_url"
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransientError(f"{doing}: no answer ({type(error).__name__}); try again") from error
         try:
-            found = response.json()
-        except ValueError:
+            found = json.loads(content)
+        except (ValueError, RecursionError):
             found = None
         found = found if isinstance(found, dict) else {}
         if response.status_code != 200 or not found or "error" in found:

@@ -1,0 +1,143 @@
+"""Answers with two limits: bytes, on the wire and unpacked, and the clock, from the first look-up to the last byte.
+
+httpx's time-outs are for each read, so that a peer that drips bytes holds a call for ever; it also unpacks
+a whole chunk before anybody counts. Here every read and write of a connection has what is left of the call,
+and an answer is unpacked step by step.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ssl import SSLContext
+from time import monotonic
+from typing import Any
+
+import httpcore
+import httpx
+
+_limits = threading.local()
+_AT_ONCE = 65_536
+
+
+class TooLarge(Exception):
+    """The answer is larger than asked for."""
+
+
+class UnknownEncoding(Exception):
+    """It is packed in a way, or more often than once, that wasn't asked for."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Gives what this thread asks inside so many seconds in all; httpx.TimeoutException once they are over."""
+    before, _limits.until = getattr(_limits, "until", None), monotonic() + seconds
+    try:
+        yield
+    finally:
+        _limits.until = before
+
+
+def read(client: httpx.Client, request: httpx.Request, *, largest: int) -> tuple[httpx.Response, bytes]:
+    """The answer and its content, unpacked. TooLarge, UnknownEncoding; httpx's errors, those of `within` among them."""
+    _bind(client)
+    request.headers["Accept-Encoding"] = "gzip"
+    response = client.send(request, stream=True)
+    try:
+        return response, _content(response, largest)
+    finally:
+        response.close()
+
+
+def _content(response: httpx.Response, largest: int) -> bytes:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise UnknownEncoding(encoding[:50])
+    wire, size, pieces = 0, 0, list[bytes]()
+    unpacker = zlib.decompressobj(31) if encoding not in ("", "identity") else None
+    for chunk in response.iter_raw():
+        _left(None)
+        wire += len(chunk)
+        if wire > largest:
+            raise TooLarge
+        if unpacker is None:
+            pieces.append(chunk)
+            continue
+        try:
+            piece = unpacker.decompress(chunk, largest - size + 1)
+        except zlib.error as error:
+            raise httpx.DecodingError(str(error), request=response.request) from error
+        size += len(piece)
+        if size > largest:
+            raise TooLarge
+        pieces.append(piece)
+    if unpacker is not None and wire and not unpacker.eof:
+        raise httpx.DecodingError("the gzip stream ends too early", request=response.request)
+    return b"".join(pieces)
+
+
+def _left(timeout: float | None) -> float | None:
+    """A step's seconds, not more than are left of the whole. httpx.ReadTimeout when none are."""
+    until: float | None = getattr(_limits, "until", None)
+    if until is None:
+        return timeout
+    left = until - monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the answer goes on for too long")
+    return left if timeout is None else min(timeout, left)
+
+
+def _bind(client: httpx.Client) -> None:
+    """Has a client's connections, and those by a proxy, keep to `within`. Done twice it changes nothing."""
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        if pool is not None and not isinstance(pool._network_backend, _Backend):
+            pool._network_backend = _Backend(pool._network_backend)
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        self._inner = inner
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.connect_tcp(host, port, _left(timeout), local_address, socket_options))
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.connect_unix_socket(path, _left(timeout), socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _AT_ONCE):
+            self._inner.write(buffer[start : start + _AT_ONCE], _left(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
