@@ -88,8 +88,9 @@ class _Comparer:
         for path, about in resource.fields.items():
             self.made.fields += 1
             self._field((*place, "fields", path), path, about, sides)
-        for part in ("id", "updated", "revision"):
-            path = getattr(resource, part)
+        updated = [("updated", path) for path in resource.updated]
+        named = [("id", resource.id), *updated, ("revision", resource.revision)]
+        for part, path in named:
             for side in sides:
                 if path and not side.is_sent and self.spec.at(side.schema, path) is None:
                     self._unknown((*place, part), path, side)
