@@ -190,7 +190,7 @@ class TakesOver(Protocol):
     def take_over(self, floors: Mapping[str, int]) -> None:
         """Called before `open`: every record of these data types is published (again), above these versions.
 
-        At the end a Sweep takes away what else is on their topics.
+        At the end a Sweep takes away what else is on their topics, where what was read proves that it is gone.
         """
 
 

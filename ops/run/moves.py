@@ -41,7 +41,10 @@ def _detail(
     connector = loaded.producer(bound.name)
     count = f"{len(live):,} records of {found.former} are on the topic"
     if not isinstance(connector, Identifies):
-        return f"{count}; those that {bound.name} has too are replaced, the others removed from every target"
+        return (
+            f"{count}; those that {bound.name} has too are replaced, the others removed from every target:"
+            " once it is proven that they are gone, and where they are many after a person confirms it (`sorbus drift`)"
+        )
     ids = set(connector.ids(bound, source))
     both = len(ids & live.keys())
     return (

@@ -78,8 +78,11 @@ class Memory:
             self._known[record.id] = _KNOWN.pack(digest, record.version, record.occurred_at)
 
     def begin_above(self, version: int) -> None:
-        """What the topic holds up to this version is somebody else's: it is nothing that we know."""
-        self._known = {id: known for id, known in self._known.items() if _KNOWN.unpack(known)[1] > version}
+        """What the topic holds up to this version is another owner's: each record is published anew when it is read,
+        and one that isn't read any more needs the proof of any other delete.
+        """
+        theirs = _KNOWN.pack(_UNSURE, version, 0)
+        self._known = {id: theirs if _KNOWN.unpack(one)[1] <= version else one for id, one in self._known.items()}
         self.deleted_version = max(self.deleted_version, version)
 
     def doubt_all(self) -> None:

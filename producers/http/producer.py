@@ -91,7 +91,7 @@ class HttpProducer:
                 track.remember(published)
 
     def take_over(self, floors: Mapping[str, int]) -> None:
-        """These data types are listed anew, above these versions, and then swept."""
+        """These data types are listed anew, above these versions; what is gone is deleted as at any other time."""
         for track in self._tracks:
             if track.name in floors:
                 track.take_over(floors[track.name])
@@ -216,7 +216,6 @@ class HttpProducer:
 
     def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
-        sweeps = [sweep for track in self._tracks if (sweep := track.sweep()) is not None]
         position: Position = {_APPLICATION: self._identity}
         position |= {track.name: track.position() for track in self._tracks}
         changes = [change for one in found for change in one.changes]
@@ -225,7 +224,7 @@ class HttpProducer:
         if not changes and not rejects and copied is None and position == self._stored:
             return None
         self._stored = position
-        return Batch(changes, rejects, sweeps, position, self._is_idle(), copied)
+        return Batch(changes, rejects, (), position, self._is_idle(), copied)
 
 
 def _resources(system: BoundSystem, sources: Sequence[BoundSource], description: Description) -> list[ApiResource]:

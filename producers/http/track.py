@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from sorbus.api.description import ApiResource
 from sorbus.api.interface import Api, Page, Record, Shows
 from sorbus.avro.encode import EPOCH
-from sorbus.connector import BoundSource, Published, Sweep
+from sorbus.connector import BoundSource, Published
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.map.timing import longest_pause
@@ -121,20 +121,10 @@ class Track:
         self._metrics: PollMetrics | None = None
         self._system = system
         self._floor: int | None = None
-        self._is_swept = False
 
     def take_over(self, floor: int) -> None:
-        """With the next `restore` it begins anew, above this version; once all is listed, the rest is swept."""
+        """With the next `restore` it begins anew, above this version; what the list lacks needs proof to be deleted."""
         self._floor = floor
-
-    def sweep(self) -> Sweep | None:
-        """What is to be swept, once, after the list that was to come first."""
-        if self._floor is None or not self._is_swept:
-            return None
-        sweep = Sweep(self.name, self._floor + 1, int(self._clock() * 1_000_000), spares_rejected=True)
-        self._memory.deleted_version = max(self._memory.deleted_version, sweep.version)
-        self._floor, self._is_swept = None, False
-        return sweep
 
     def remember(self, published: Iterable[Published]) -> None:
         """What is on the topic."""
@@ -366,7 +356,7 @@ class Track:
                 self._next[job] = 0.0
             elif again is None:
                 self._listed_shape = self._shape
-                self._is_swept = True
+                self._floor = None  # what was left is ours, or a question to a person
                 if self._polls_changes:
                     self._next[job] = self._next_compare(run.began)
         seconds = self._clock() - run.began
