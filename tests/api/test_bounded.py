@@ -72,8 +72,11 @@ def test_a_call_ends_in_its_time_whatever_drips(answers: Callable[[socket.socket
 
 
 def test_an_upload_that_is_never_read_ends_in_its_time() -> None:
+    def reads_nothing(_one: socket.socket, ended: threading.Event) -> None:
+        ended.wait(20)
+
     with (
-        peer(lambda _one, ended: ended.wait(20) and None) as url,
+        peer(reads_nothing) as url,
         httpx.Client(timeout=30) as client,
         pytest.raises(httpx.TimeoutException),
         bounded.within(1.0),
