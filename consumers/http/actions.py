@@ -90,10 +90,11 @@ class Ask(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """It can be told only in so many seconds."""
+    """It can be told only in so many seconds. `aside`: in the waiting room, while others go on."""
 
     why: str
     seconds: float
+    aside: bool = False
 
 
 Action = Note | Forget | Create | Again | LinkTo | Update | Hold | Remove | Ask | Wait

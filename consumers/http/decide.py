@@ -28,6 +28,9 @@ _GRACE = timedelta(seconds=2)
 _PATIENCE = timedelta(minutes=2)
 """How long a creation is repeated with its key before we look for what it made."""
 
+MOST_LOOKING = 300.0
+"""Seconds that a creation which was accepted is looked for, before a person is asked; more where `settle` is more."""
+
 
 class Decider:
     """Decides for the records of one flow."""
@@ -222,6 +225,8 @@ class Decider:
         has_key = has_key and age < description.idempotency_lasts * 0.9 and link.sent is not None
         fields: Fields = link.sent if isinstance(link.sent, dict) else wanted.fields if wanted else {}
         again = Again("it was being made: the same request with its key says what came of it", fields, link.key)
+        if link.accepted_at is not None and decision is None:
+            return self._accepted(id, wanted, link, link.accepted_at, fields, again if has_key else None)
         if has_key and age < _PATIENCE:
             return again
         found = self._made_before(id, wanted, fields, is_decided=decision is not None)
@@ -240,6 +245,44 @@ class Decider:
             return Forget("it was being made, and is not there")
         return Create("it was being made, and is not there", wanted.fields)
 
+    def _accepted(
+        self, id: str, wanted: Wanted | None, link: Link, at: datetime, sent: Fields, again: Again | None
+    ) -> Action:
+        """The application has said that it makes it: found, looked for with patience, or asked about; not sent again.
+
+        `again`: the request with its key, for an application that can't be searched at all.
+        """
+        most = max(MOST_LOOKING, (self._shape.resource.settle + _GRACE).total_seconds())
+        left = most - (datetime.now(UTC) - at).total_seconds()
+        if link.accepted_as and self._is_made(id, wanted, link.accepted_as, sent):
+            return LinkTo("it was accepted, and is there as its answer said", link.accepted_as)
+        found = self._made_before(id, wanted, sent, is_decided=False)
+        if isinstance(found, list) and found:
+            return self._one_of(found, "it was accepted, and is there", "uncertain")
+        if found is None and again is not None and left > 0:
+            return again
+        if left > 0 and (found is not None or link.accepted_as):
+            return Wait(f"{self._flow.to} has accepted it, and doesn't show it yet", most, aside=True)
+        if isinstance(found, Ask):
+            return found
+        if found is not None and wanted is None:
+            return Forget("it was accepted, and never seen")
+        why = f"{self._flow.to} accepted it at {at:%Y-%m-%d %H:%M:%S} UTC without saying as which record, and "
+        why += "can't be asked whether it is there" if found is None else f"hasn't shown it within {most:,.0f} s"
+        doubt = (Alike(link.accepted_as, 50, ("its answer named it",)),) if link.accepted_as else ()
+        return Ask(why, "uncertain", doubt)
+
+    def _is_made(self, id: str, wanted: Wanted | None, external_id: str, sent: Fields) -> bool:
+        """Whether what an answer named is a record that holds what was sent, and nobody else's."""
+        current = self._api.get(self._options.resource, external_id) if self._reads else None
+        if current is None or not self._is_free(id, external_id):
+            return False
+        one = Candidate(external_id, self._finder.view(current.record))
+        if self._finder.as_sent([one], sent):
+            return True
+        ours = self._finder.wanted_view(wanted) if wanted is not None and self._finder.keys else None
+        return ours is not None and self._matcher.judge(ours, [one], {}).external_id == external_id
+
     def _made_before(self, id: str, wanted: Wanted | None, sent: Fields, *, is_decided: bool) -> list[str] | Ask | None:
         """What the creation under way may have made; None if that can't be told.
 
@@ -252,7 +295,8 @@ class Decider:
             found = self._finder.candidates(wanted, now=True)
             if found is not None:
                 taken = self._finder.taken(found, id)
-                free = [one for one in found if one.external_id not in taken]
+                left = self._still_candidates(id, [one.external_id for one in found])
+                free = [one for one in found if one.external_id in left and one.external_id not in taken]
                 verdict = self._judge(id, wanted, free)
                 if verdict.external_id is not None:
                     return [verdict.external_id]

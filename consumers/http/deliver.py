@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from sorbus.api.interface import Api, Json, Record
+from sorbus.api.interface import Accepted, Api, Json, Record
 from sorbus.api.path import read_path
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body, same
-from sorbus.consumers.http.decide import Decider
+from sorbus.consumers.http.decide import MOST_LOOKING, Decider
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict
@@ -83,6 +83,8 @@ class Deliverer:
                     self._crosswalk.applied(id, version, fields)
             case Forget():
                 self._crosswalk.gone(id, version)
+            case Wait(aside=True):
+                raise self._looked_for(id, action.why, action.seconds)
             case Wait(seconds=seconds):
                 if seconds > _SHORT:
                     raise Unfinished(f"{self._said(id)}: {action.why}", retry_after=seconds)
@@ -96,10 +98,14 @@ class Deliverer:
                     self._crosswalk.link(id, external_id, version - 1, None)
                 return False
             case Create(fields=fields):
-                self._create(id, version, fields, wanted, link)
+                return self._create(id, version, fields, wanted, link)
             case Again(fields=fields, key=key):
                 try:
                     self._crosswalk.link(id, self._post(id, fields, key), version - 1, fields)
+                except Accepted as error:
+                    self._crosswalk.accepted(id, error.named)
+                    if link is not None and link.accepted_at is not None:
+                        raise self._looked_for(id, action.why, MOST_LOOKING) from error
                 except PermanentError:
                     self._crosswalk.withdraw(id)  # what it says of itself now decides
                 return False
@@ -121,11 +127,22 @@ class Deliverer:
         elif link is not None and link.state == "intended":
             self._crosswalk.withdraw(id)
 
-    def _create(self, id: str, version: int, fields: Fields, wanted: Wanted | None, link: Link | None) -> None:
+    def _looked_for(self, id: str, why: str, seconds: float) -> MustWait:
+        """A creation that was accepted, and can't be seen yet: it is looked for again by and by, and others go on."""
+        said = f"{self._said(id)} in {self._system}: {why}"
+        cure = f"see whether {self._system} has it, then `sorbus dlq requeue`: it is looked for, not made again"
+        refused = PermanentError(f"{said}; {cure}", reason="uncertain", value=id)
+        return MustWait(said, why="reference", limit=2 * seconds + 60, refused=refused)
+
+    def _create(self, id: str, version: int, fields: Fields, wanted: Wanted | None, link: Link | None) -> bool:
+        """Makes it; False: it was accepted, and has to be found."""
         self._clear(id, link)
         key = self._crosswalk.intend(id, version, fields)
         try:
             made = self._post(id, fields, key)
+        except Accepted as error:
+            self._crosswalk.accepted(id, error.named)
+            return False
         except (PermanentError, AuthError, Unfinished) as error:
             if not (isinstance(error, PermanentError) and error.reason == "too large"):
                 self._crosswalk.withdraw(id)  # refused, or not even sent: nothing was made
@@ -137,13 +154,14 @@ class Deliverer:
             raise
         if wanted is not None:
             self._finder.made(made, wanted)
+        return True
 
     def _post(self, id: str, fields: Fields, key: str) -> str:
         """Makes it, its intent noted before; the new external id."""
         made = self._api.create(self._resource, creation(self._shape, id, fields), key=key)
         external_id = read_path(made, self._shape.resource.id)
         if external_id is None or external_id == "":
-            raise TransientError(
+            raise Accepted(
                 f"{self._system} made {self._said(id)} without saying as what: its answer holds no"
                 f" {self._shape.resource.id}; it is looked for"
             )

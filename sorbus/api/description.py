@@ -153,7 +153,8 @@ class ApiResource(_Written):
     etag: bool = Field(default=False, description="GET answers with an ETag, and updates honour If-Match.")
     overlap: Duration = Field(default=timedelta(minutes=2), description="How far before the cursor a poll begins.")
     settle: Duration = Field(
-        default=timedelta(0), description="How long until a search finds what was just made (search indexes)."
+        default=timedelta(0),
+        description="How long until a search finds what was just made: search indexes, creations accepted with 202.",
     )
     deleted: dict[JsonPath, JsonValue] = Field(
         default={},

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sorbus.api.description import Description
+from sorbus.errors import TransientError
 
 Json = Any
 """A JSON value; numbers with a point are Decimal."""
@@ -49,6 +50,17 @@ class Answer(NamedTuple):
     body: Json
 
 
+class Accepted(TransientError):
+    """A creation was accepted, and the answer doesn't say as which record: look for it, don't send it again.
+
+    `named`: an id in the answer that may be the record's, or that of a job.
+    """
+
+    def __init__(self, message: str, *, named: str | None = None) -> None:
+        self.named = named
+        super().__init__(message)
+
+
 class Transport(Protocol):
     """One application's connection: credentials, rate limits, circuit breaker and the meaning of errors."""
 
@@ -81,7 +93,10 @@ class Api(Protocol):
         """The live records that have `value` in `field`; None where the application can't search by it."""
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
-        """Makes a record and returns it, at least its id. `key` is the idempotency key, the same at every try."""
+        """Makes a record and returns it, at least its id. `key` is the idempotency key, the same at every try.
+
+        Accepted, too.
+        """
 
     def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
         """Changes these fields of a record. `current` is needed where the resource has a revision or ETag."""

@@ -11,7 +11,8 @@ from typing import cast
 from sorbus.api.conditional import Revalidation
 from sorbus.api.description import ApiResource, Operation
 from sorbus.api.faults import header
-from sorbus.api.interface import Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
+from sorbus.api.interface import Accepted, Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
+from sorbus.api.named import named_by
 from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
@@ -125,28 +126,32 @@ class RecordsApi:
         ]
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
-        """See `Api`. TransientError, too, for a good answer without the new id: then a search has to find it."""
+        """See `Api`. Accepted: a good answer that names no record for certain, so that a search has to find it."""
         about = self._resource(resource)
         operation = self._operation(resource, about.create, "create")
         doing = f"creating {_named(resource)} in {self._description.title}"
         answer = self._transport.send(self.creating(resource, fields, key=key), doing=doing)
         if operation.returns == "record":
             record = read_path(answer.body, operation.record)
-            if isinstance(record, dict) and read_path(record, about.id) is not None:
-                return record
-            id = None
+            id = read_path(record, about.id) if isinstance(record, dict) else None
         else:
-            id = read_path(answer.body, operation.returned_id or about.id)
-        id = id if id is not None else _id_in_location(answer)
-        if id is None:
-            raise TransientError(f"{doing}: the answer names no id, so it may have been made; {_SHAPE}")
+            record, id = None, read_path(answer.body, operation.returned_id or about.id)
+        named = named_by(answer, about, id)
+        if not named.is_sure:
+            raise Accepted(
+                f"{doing}: {self._description.title} answers {answer.status} and doesn't say as which record; it is"
+                " looked for, and not sent again",
+                named=named.id,
+            )
+        if isinstance(record, dict) and id is not None:
+            return record
         if operation.returns == "reference":
-            found = self.get(resource, str(id))
+            found = self.get(resource, str(named.id))
             if found is None:
-                raise TransientError(f"{doing}: {id} was made and can't be read; {_SHAPE}")
+                raise Accepted(f"{doing}: {named.id} was made and can't be read; {_SHAPE}", named=named.id)
             return found.record
         made: Record = dict(fields)
-        write_path(made, about.id, id)
+        write_path(made, about.id, named.id if id is None else id)
         return made
 
     def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
@@ -282,12 +287,6 @@ def _is_empty_list(body: Json, path: str) -> bool:
 def _may_hold(record: Record, field: str, value: str) -> bool:
     found = read_path(record, field)
     return found is None or str(found).strip().casefold() == value.strip().casefold()
-
-
-def _id_in_location(answer: Answer) -> str | None:
-    """The last segment of Location (RFC 9110, section 10.2.2)."""
-    location = header(answer.headers, "location").partition("?")[0].rstrip("/")
-    return location.rpartition("/")[2] or None if answer.status == 201 else None
 
 
 def _named(resource: str) -> str:

@@ -29,8 +29,9 @@ class Link(NamedTuple):
 
     `version` is the last one applied and `sent` what was sent for it; of an intended link, those that are under way.
     `sending`: field -> what updates may have sent since then, of which nothing more was heard.
-    `key` is the idempotency key of the creation, `intended_at` when it was first tried. `external_id` of a record that
-    is gone: what it was.
+    `key` is the idempotency key of the creation, `intended_at` when it was first tried. `accepted_at`: when the
+    application accepted it without saying as which record; `accepted_as`: what it named instead, if anything.
+    `external_id` of a record that is gone: what it was.
     """
 
     external_id: str | None
@@ -40,6 +41,8 @@ class Link(NamedTuple):
     sent: Json | None
     intended_at: datetime | None
     sending: Mapping[str, list[Json]] = {}
+    accepted_at: datetime | None = None
+    accepted_as: str | None = None
 
 
 class Owner(NamedTuple):
@@ -64,7 +67,9 @@ class Crosswalk:
         if not ids:
             return {}
         found = {}
-        for id, external_id, version, state, key, sent, intended_at, sending in self._run("find", ids=list(ids)):
+        for id, external_id, version, state, key, sent, intended_at, sending, *accepted in self._run(
+            "find", ids=list(ids)
+        ):
             read = None if sent is None else from_text(cast("str", sent))
             found[cast("str", id)] = Link(
                 cast("str | None", external_id),
@@ -74,6 +79,7 @@ class Crosswalk:
                 read,
                 cast("datetime | None", intended_at),
                 {} if sending is None else from_text(cast("str", sending)),
+                *cast("tuple[datetime | None, str | None]", accepted),
             )
         return found
 
@@ -108,6 +114,13 @@ class Crosswalk:
     def withdraw(self, id: str) -> None:
         """The target has refused to make `id` for certain: nothing is there, and the next try gets a new key."""
         self._run("withdraw", id=id)
+
+    def accepted(self, id: str, named: str | None) -> None:
+        """The target has accepted to make `id` and not said as what: it is looked for, and never sent again.
+
+        `named`: an id in its answer that may be the record's. A decision on `id` has been carried out.
+        """
+        self._run("accepted", id=id, named=named)
 
     def link(self, id: str, external_id: str, version: int, sent: Json | None) -> None:
         """`id` is the record `external_id`; `sent` is what it now holds of ours, None if not known.
