@@ -112,13 +112,15 @@ class Deletes:
         if self._is_too_many(unsure, listed.known):
             held = [id for id in lacking if id not in there and id not in self.confirmed]
             self._hold(held, listed, "and their own addresses say that they are gone, as they do without the right")
-        # Some there and some gone, of many that were listed before: a right that comes or goes, or a list in between.
+        # Some there and some gone, of many that were listed before: a right that comes or goes, or pages that shift.
+        # Then a second list has to lack them too.
+        before = self._lacking
         news = [id for id in lacking if id not in self._shown_alone and id not in self.confirmed]
         is_unsteady = bool(there - self._shown_alone) and self._is_too_many(len(news), listed.known)
         self._shown_alone = {id for id in there if id in self._memory}
-        self._lacking = {id for id in gone if id not in self.confirmed} if is_unsteady else set()
+        self._lacking = {id for id in gone if id not in before | self.confirmed} if is_unsteady else set()
         for id, version in gone.items():
-            is_sure = (self.held is None and not is_unsteady) or id in self.confirmed
+            is_sure = (self.held is None and (not is_unsteady or id in before)) or id in self.confirmed
             if is_sure and self._memory.version(id) == version:  # nobody has heard since that it is back
                 add(found, self._memory.gone(id, self._now()))
         yield found
