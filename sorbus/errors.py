@@ -6,6 +6,7 @@
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
     |   `-- PartialOutage   ... of a part of a source, which waits by itself
+    |   |-- Contended     ... of one record, as it is just now: read it again; carries status
     |   `-- Undecided     it may be these records or the target: try again together with more records
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
@@ -96,6 +97,15 @@ def missing(dependency: str, error: TransientError) -> TransientError:
 
 class PartialOutage(TransientError):
     """A part of a source can't be read for now, and is tried again by itself after `retry_after`: the rest goes on."""
+
+
+class Contended(TransientError):
+    """One record can't be written as it was read, or just now: locked, or changed meanwhile. Others can."""
+
+    def __init__(self, message: str, *, status: int, words: str, retry_after: float | None = None) -> None:
+        self.status = status
+        self.words = words
+        super().__init__(message, retry_after=retry_after)
 
 
 class Undecided(TransientError):

@@ -18,6 +18,7 @@ from sorbus.api.transport import HttpTransport
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
 from sorbus.consumers.http.adopt import settle_links
+from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
 from sorbus.consumers.http.finder import Finder
@@ -27,7 +28,7 @@ from sorbus.consumers.http.preview import Previewer
 from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
-from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.errors import Contended, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher
@@ -176,7 +177,7 @@ class HttpConsumer:
             new = [one for id, one in ids.items() if id in ours and not is_settled(one, links.get(id), again=again)]
             self._make.prepare(new)
             ours -= self._taken_keys(claim, [one for one in new if not _is_linked(one, links)])
-            round = _Round(self._deliverer, again, self._side_by_side)
+            round = _Round(self._deliverer, self._flow.system.name, again, self._side_by_side)
             futures: dict[Future[_Outcome], Delivery] = {}
             for id, one in ids.items():
                 if id not in ours:
@@ -235,8 +236,8 @@ class HttpConsumer:
 class _Round:
     """One call of `apply`: ends early when time is up or the application is out of order."""
 
-    def __init__(self, deliverer: Deliverer, again: bool, side_by_side: int) -> None:
-        self._deliverer, self._again, self._most = deliverer, again, side_by_side
+    def __init__(self, deliverer: Deliverer, system: str, again: bool, side_by_side: int) -> None:
+        self._deliverer, self._system, self._again, self._most = deliverer, system, again, side_by_side
         self._until = time.monotonic() + _BEGIN
         self._failures = 0
         self._lock = Lock()
@@ -253,6 +254,8 @@ class _Round:
                     self._deliverer.deliver(delivery, again=self._again)
         except PermanentError as error:
             return error
+        except Contended as error:
+            return given_up(error, self._system)
         except SorbusError as error:
             with self._lock:
                 self._failures += 1 if isinstance(error, TransientError) else self._most

@@ -43,7 +43,8 @@ def within(seconds: float) -> Iterator[None]:
 def read(client: httpx.Client, request: httpx.Request, *, largest: int) -> tuple[httpx.Response, bytes]:
     """The answer and its content, unpacked. TooLarge, UnknownEncoding; httpx's errors, those of `within` among them."""
     _bind(client)
-    request.headers["Accept-Encoding"] = "gzip"
+    if request.headers.get("Accept-Encoding") != "identity":
+        request.headers["Accept-Encoding"] = "gzip"
     response = client.send(request, stream=True)
     try:
         return response, _content(response, largest)

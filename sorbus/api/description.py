@@ -195,13 +195,14 @@ class ErrorRule(_Written):
     status: list[int] = []
     where: dict[JsonPath, JsonValue] = {}
     says: str = Field(default="", description="A regular expression that is found in the application's words.")
-    means: Literal["transient", "permanent", "auth", "gone", "duplicate"]
+    means: Literal["transient", "conflict", "permanent", "auth", "gone", "duplicate"]
 
 
 class Errors(_Written):
     """The application's error answers.
 
-    What no rule names: 408, 425, 429 and 5xx are transient, 401 is auth, 404 and 410 gone, other 4xx permanent.
+    What no rule names: 408, 429 and 5xx are transient, 412, 423 and 425 a conflict (of one record, which is read again,
+    and becomes a dead letter if that comes back), 401 is auth, 404 and 410 gone, other 4xx permanent.
     """
 
     rules: list[ErrorRule] = []

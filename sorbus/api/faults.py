@@ -10,10 +10,13 @@ from email.utils import parsedate_to_datetime
 from sorbus.api.description import Errors
 from sorbus.api.interface import Answer, Json
 from sorbus.api.path import read_path
-from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, missing, refused_login
+from sorbus.errors import AuthError, Contended, PermanentError, SorbusError, TransientError, missing, refused_login
 
-_TRANSIENT = frozenset({408, 412, 425, 429})
-"""412: the record changed since it was read (If-Match), so reading it again is the cure."""
+_TRANSIENT = frozenset({408, 429})
+_CONFLICT = frozenset({412, 423, 425})
+"""412: the record changed since it was read (If-Match), so reading it again is the cure. 423: it is locked."""
+_OF_ONE_RECORD = _CONFLICT | {409}
+_UNCONDITIONAL = "it wants to be told which state is changed: write `etag: true` or `revision:` in its description"
 _SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")
 _LONGEST = 500
 _LONGEST_WAIT = 86_400.0
@@ -34,8 +37,10 @@ def fault(
     if meaning is None:
         return None
     said = f"{doing}: {system} answers {answer.status}" + (f": {words}" if words else "")
-    if meaning == "transient":
+    if meaning in ("transient", "conflict"):
         wait = retry_after(answer.headers, now=now)
+        if meaning == "conflict" or answer.status in _OF_ONE_RECORD:
+            return Contended(said, status=answer.status, words=words, retry_after=wait)
         later = TransientError(f"{said}; the same call may go through later", retry_after=wait)
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
@@ -45,7 +50,7 @@ def fault(
     field = field or next((clean(name) for name in by_field), None)
     reason = meaning if meaning in ("gone", "duplicate") else "refused"
     return PermanentError(
-        said,
+        f"{said}; {_UNCONDITIONAL}" if answer.status == 428 else said,
         reason=reason,
         field=field,
         value=_sent_value(sent, field) if field else None,
@@ -99,6 +104,8 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
         if errors.in_success and read_path(answer.body, errors.in_success):
             return "permanent"
         return "permanent" if _says_failed(answer.body) else None
+    if answer.status in _CONFLICT:
+        return "conflict"
     if answer.status in _TRANSIENT or answer.status >= 500:
         return "transient"
     if answer.status == 401:

@@ -16,7 +16,7 @@ from sorbus.api.named import named_by
 from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
-from sorbus.api.requests import emptied, if_match, merged, placed, request, request_with, revision_of
+from sorbus.api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
 from sorbus.api.values import write_moment
 from sorbus.errors import PermanentError, SorbusError, TransientError
 
@@ -90,7 +90,8 @@ class RecordsApi:
         operation = self._operation(resource, about.get, "read")
         doing = f"reading {resource} {id} of {self._description.title}"
         try:
-            answer = self._read(request(operation, self._values(id=id)), doing=doing)
+            call = request(operation, self._values(id=id))
+            answer = self._read(as_stored(call) if about.etag else call, doing=doing)
         except PermanentError as error:
             if error.reason == "gone":
                 return None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sorbus.api.description import ErrorRule, Errors
 from sorbus.api.faults import fault, retry_after
 from sorbus.api.interface import Answer
-from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
+from sorbus.errors import AuthError, Contended, PermanentError, SorbusError, TransientError
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -23,9 +23,9 @@ def meaning(answer: Answer, errors: Errors | None = None, sent: object = None) -
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(408, TransientError), (412, TransientError), (425, TransientError), (429, TransientError), (500, TransientError),
-     (503, TransientError), (401, AuthError), (400, PermanentError), (403, PermanentError), (422, PermanentError),
-     (302, PermanentError)],
+    [(408, TransientError), (412, Contended), (423, Contended), (425, Contended), (429, TransientError),
+     (500, TransientError), (503, TransientError), (401, AuthError), (400, PermanentError), (403, PermanentError),
+     (422, PermanentError), (302, PermanentError)],
 )  # fmt: skip
 def test_a_status_means_what_http_says(status: int, kind: type[SorbusError]) -> None:
     assert type(meaning(Answer(status, {}, None))) is kind

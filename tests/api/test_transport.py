@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from sorbus.api import transport as transport_module
 from sorbus.api.interface import Call
+from sorbus.api.records import open_api
 from sorbus.api.transport import HttpTransport
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
 from sorbus.state import State
@@ -190,3 +191,19 @@ def test_threads_share_a_transport(faulty: Faulty, open_to: Open) -> None:
     for thread in threads:
         thread.join(20)
     assert sorted(map(int, map(str, seen))) == list(range(1, 21))
+
+
+def test_an_etag_is_asked_for_as_it_is_stored(open_to: Open) -> None:
+    """nginx makes it weak where it packs the answer, Apache adds -gzip: neither is ever matched by If-Match."""
+
+    def answer(asked: Asked) -> Reply:
+        packs = "gzip" in asked.headers.get("Accept-Encoding", "")
+        if asked.method == "GET":
+            return as_json(200, {"contact": {"id": 7, "name": "Ada"}}, ETag='"v1-gzip"' if packs else '"v1"')
+        return as_json(200 if asked.headers.get("If-Match") == '"v1"' else 412, {"contact": {"id": 7}})
+
+    with answering(answer) as (url, _seen):
+        api = open_api(open_to(url))
+        found = api.get("guarded", "7")
+        assert found is not None
+        api.update("guarded", "7", {"name": "Bob"}, current=found)
