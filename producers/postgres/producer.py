@@ -29,7 +29,7 @@ from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
 from sorbus.producers.postgres.plan import plan_source
-from sorbus.producers.postgres.server import Server, another_history, read_server
+from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
 from sorbus.producers.postgres.slot import (
     SlotMaking,
     Snapshot,
@@ -118,6 +118,11 @@ class PostgresProducer:
         """Connects and prepares the first copy or the stream. LostPosition says what to do; never skips."""
         side = self._side = connect(self._connection, "producer", autocommit=True)
         with postgres_errors(f"opening {self._system.name}"):
+            self._server = read_server(side, f"opening {self._system.name}")
+            state = None if position is None else State.from_position(position).above(self._floors)
+            other = None if state is None else another_database(state, self._server)
+            if state is not None and other is not None:
+                state = self._accepted(state, other)
             self._drift = self._drift or DriftWatch.of(self._system.name, self._system.topic_prefix)
             try:
                 self._captures = open_captures(side, self._sources)
@@ -125,14 +130,14 @@ class PostgresProducer:
                 for data_type, table in error.missing:
                     self._drift.gone(data_type, table)
                 raise
-            self._server = read_server(side, f"opening {self._system.name}")
-            state = None if position is None else State.from_position(position).above(self._floors)
             self._look(state)
             self._watch = SourceWatch(side, self._name, self._captures)
             self._looked_at = time.monotonic()
             slot = read_slot(side, self._name)
             if state is not None:
-                if lost := self._history(state) or loss(state, slot, self._name) or self._set_anew(state):
+                if other is not None:
+                    slot = None
+                elif lost := self._history(state) or loss(state, slot, self._name) or self._set_anew(state):
                     state, slot = self._after_loss(state, lost), None
                 else:
                     state = self._copying_lapsed(side, self._with_new_meaning(state))
@@ -254,14 +259,22 @@ class PostgresProducer:
         assert self._server is not None
         meaning = {capture.name: capture.meaning() for capture in self._captures}
         state = replace(self._watch.remembered(state), named=self._named(), meaning=meaning)
-        return replace(state, timeline=self._server.timeline, database=self._server.database)
+        server = self._server
+        return replace(state, server=server.name, timeline=server.timeline, database=server.database)
+
+    def _accepted(self, state: State, other: str) -> State:
+        """The state that copies everything from another database, if the map names it; LostPosition otherwise."""
+        assert self._server is not None
+        if self._system.system.accept_source != self._server.identity:
+            raise LostPosition(not_accepted(other, self._server, self._system.name))
+        _log.warning("%s: %s; accepted by the map", self._system.name, other)
+        return state.copying_all()
 
     def _after_loss(self, state: State, lost: str) -> State:
         """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
         if self._system.system.on_lost_slot == "stop":
             raise LostPosition(advice(lost, self._system.name))
-        begun = () if state.copying is None else (state.copying.data_type,)
-        return replace(state, recopy=tuple(dict.fromkeys((*state.copied, *state.recopy, *begun))), copying=None)
+        return state.copying_all()
 
     def _with_new_meaning(self, state: State) -> State:
         """Every record of a data type of which the map makes something else now is published again."""

@@ -7,6 +7,7 @@ received everything, has another history from some point on: what it has written
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -35,6 +36,11 @@ class Server:
     timeline: int
     end: int
 
+    @property
+    def identity(self) -> str:
+        """What a person writes as `accept_source`: SYSTEM IDENTIFIER/DATABASE/OID."""
+        return f"{self.name}/{self.database}"
+
 
 def read_server(connection: Connection, doing: str) -> Server:
     """The server behind a connection. TransientError while it is a standby: it may lag, which looks like a fork."""
@@ -48,11 +54,29 @@ def read_server(connection: Connection, doing: str) -> Server:
     return Server(str(name), int(str(database)), int(str(timeline), 16), parse_lsn(str(end)))
 
 
+def another_database(state: State, server: Server) -> str | None:
+    """Why this isn't the database that the position was read from; None when it is, also under a new name."""
+    was, now = (name.partition("/")[0] for name in (state.server, server.name))
+    is_known = was == now and state.database in (0, server.database)
+    if is_known and (state.database or state.server == server.name):
+        return None
+    anew = " (made anew under the same name)" if state.server == server.name else ""
+    before = f"{state.server}/{state.database}" if state.database else state.server
+    return f"the database is another one than before: it was {before}, it is {server.identity}{anew}"
+
+
+def not_accepted(other: str, server: Server, system: str) -> str:
+    """What a person is told who has to decide whether `other` is right."""
+    return (
+        f"{system}: {other}. Nothing is read from it, since every target would be made equal to it. If it is the wrong"
+        f" one, fix `connection:` under `systems: {system}:` in the map. If the records are there now, write"
+        f" `accept_source: {json.dumps(server.identity)}` under `systems: {system}:`: then its data types are copied"
+        " from it, and records that it lacks are deleted in the targets"
+    )
+
+
 def another_history(state: State, server: Server, replication: Connection | None) -> str | None:
     """Why a position isn't in this server's history; None when it is. `replication`: needed to read about timelines."""
-    if state.server != server.name or (state.database and state.database != server.database):
-        anew = " (made anew under the same name)" if state.server == server.name else ""
-        return f"the database is another one than before: it was {state.server}, it is {server.name}{anew}"
     if state.timeline and state.timeline != server.timeline and replication is not None:
         left = _left(replication, server.timeline).get(state.timeline)
         if left is None:

@@ -108,6 +108,11 @@ class State:
         due = (name for name in again if name in begun)
         return replace(self, recopy=tuple(dict.fromkeys((*self.recopy, *due))), copying=copying)
 
+    def copying_all(self) -> Self:
+        """The same, but all data types are copied anew."""
+        begun = () if self.copying is None else (self.copying.data_type,)
+        return replace(self, recopy=tuple(dict.fromkeys((*self.copied, *self.recopy, *begun))), copying=None)
+
     def above(self, floors: Mapping[str, int]) -> Self:
         """The same, but these data types are copied and swept, with versions above what their topics have held."""
         copying = None if self.copying is not None and self.copying.data_type in floors else self.copying

@@ -33,6 +33,10 @@ class System(_Written):
     on_lost_slot: Literal["stop", "recopy"] = Field(
         default="stop", description="What to do when the source no longer holds the changes after our position."
     )
+    accept_source: str | None = Field(
+        default=None,
+        description="The database that takes the place of the one read so far, as the stopped producer names it.",
+    )
     heartbeat: str = Field(default="30s", description="How often an idle source is made to move on; 'off' never.")
 
 

@@ -261,6 +261,11 @@ def test_a_database_made_anew_under_its_name_is_lost(server: OwnServer, shop: Sh
     assert isinstance(error, LostPosition)
     assert "made anew" in str(error)
     describe(shop, "recopy")
+    error = shop.start().ended()
+    assert isinstance(error, LostPosition)
+    assert "made anew" in str(error)
+    accepted = str(error).partition('accept_source: "')[2].partition('"')[0]
+    shop.describe({"item": (ITEM, {"table": "items"})}, {"accept_source": accepted})
     error = shop.start().ended()  # that slot is another database's: nothing of ours to drop
     assert isinstance(error, LostPosition)
     assert "belongs to the database sorbus_before" in str(error)
