@@ -144,7 +144,7 @@ class Deliverer:
             self._crosswalk.accepted(id, error.named)
             return False
         except (PermanentError, AuthError, Unfinished) as error:
-            if not (isinstance(error, PermanentError) and error.reason == "too large"):
+            if not (isinstance(error, PermanentError) and error.reason in ("too large", "uncertain")):
                 self._crosswalk.withdraw(id)  # refused, or not even sent: nothing was made
             raise
         try:

@@ -20,8 +20,9 @@ def advice(description: Description) -> Iterator[str]:
         yield from _listing(name, resource)
     if not description.errors.rules and not description.errors.in_success:
         yield (
-            "errors: does it answer 200 to what it refuses? {success: false, ...} is known; for anything else write"
-            " `errors: {rules: [{where: {status: error}, means: permanent}]}`, or `in_success:`"
+            "errors: does it answer 200 to what it refuses? {success: false}, {status: error} and {errors: [...]} are"
+            " known; for anything else write"
+            " `errors: {rules: [{where: {result: '-1'}, means: permanent}]}`, or `in_success:`"
         )
 
 

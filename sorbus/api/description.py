@@ -195,14 +195,16 @@ class ErrorRule(_Written):
     status: list[int] = []
     where: dict[JsonPath, JsonValue] = {}
     says: str = Field(default="", description="A regular expression that is found in the application's words.")
-    means: Literal["transient", "conflict", "permanent", "auth", "gone", "duplicate"]
+    means: Literal["transient", "conflict", "permanent", "auth", "gone", "duplicate", "success"]
 
 
 class Errors(_Written):
     """The application's error answers.
 
     What no rule names: 408, 429 and 5xx are transient, 412, 423 and 425 a conflict (of one record, which is read again,
-    and becomes a dead letter if that comes back), 401 is auth, 404 and 410 gone, other 4xx permanent.
+    and becomes a dead letter if that comes back), 401 is auth, 404 and 410 gone, other 4xx permanent. A good answer to
+    a write that holds `success: false`, `ok: false`, `status: error`, or anything in `error` or `errors`, outside the
+    record's own fields, is permanent; a rule with `means: success` says otherwise.
     """
 
     rules: list[ErrorRule] = []

@@ -34,8 +34,32 @@ def fault(
     by_field = _by_field(answer.body, errors)
     words = _words(answer.body, errors, by_field)
     meaning = _meaning(answer, errors, words)
-    if meaning is None:
+    if meaning in (None, "success"):
         return None
+    return _error(answer, errors, meaning, words, by_field, system=system, doing=doing, sent=sent, now=now)
+
+
+def failed_write(answer: Answer, errors: Errors, *, system: str, doing: str, sent: Json = None) -> SorbusError | None:
+    """The error that a good answer is which says of itself that the write failed; None where a rule knows better."""
+    by_field = _by_field(answer.body, errors)
+    words = _words(answer.body, errors, by_field)
+    if _by_rule(answer, errors, words) == "success":
+        return None
+    return _error(answer, errors, "permanent", words, by_field, system=system, doing=doing, sent=sent)
+
+
+def _error(
+    answer: Answer,
+    errors: Errors,
+    meaning: str,
+    words: str,
+    by_field: Mapping[str, Json],
+    *,
+    system: str,
+    doing: str,
+    sent: Json = None,
+    now: datetime | None = None,
+) -> SorbusError:
     said = f"{doing}: {system} answers {answer.status}" + (f": {words}" if words else "")
     if meaning in ("transient", "conflict"):
         wait = retry_after(answer.headers, now=now)
@@ -86,8 +110,8 @@ def clean(words: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
-    is_good = answer.status < 300 or answer.status == 304
+def _by_rule(answer: Answer, errors: Errors, words: str) -> str | None:
+    is_good = _is_good(answer)
     for rule in errors.rules:
         if rule.status and answer.status not in rule.status:
             continue
@@ -97,7 +121,17 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
             continue
         if all(_is(read_path(answer.body, path), value) for path, value in rule.where.items()):
             return rule.means
-    if is_good:
+    return None
+
+
+def _is_good(answer: Answer) -> bool:
+    return answer.status < 300 or answer.status == 304
+
+
+def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
+    if (meant := _by_rule(answer, errors, words)) is not None:
+        return meant
+    if _is_good(answer):
         if errors.success_says and isinstance(answer.body, list):
             said = (sentence for sentence in answer.body if isinstance(sentence, str))
             return "permanent" if any(re.search(errors.success_says, each) for each in said) else None

@@ -10,9 +10,10 @@ from typing import cast
 
 from sorbus.api.conditional import Revalidation
 from sorbus.api.description import ApiResource, Operation
-from sorbus.api.faults import header
+from sorbus.api.faults import failed_write, header
 from sorbus.api.interface import Accepted, Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
 from sorbus.api.named import named_by
+from sorbus.api.outcome import reports_failure
 from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, total_of, values_of
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
@@ -131,7 +132,7 @@ class RecordsApi:
         about = self._resource(resource)
         operation = self._operation(resource, about.create, "create")
         doing = f"creating {_named(resource)} in {self._description.title}"
-        answer = self._transport.send(self.creating(resource, fields, key=key), doing=doing)
+        answer = self._written(self.creating(resource, fields, key=key), about, operation, doing)
         if operation.returns == "record":
             record = read_path(answer.body, operation.record)
             id = read_path(record, about.id) if isinstance(record, dict) else None
@@ -158,12 +159,14 @@ class RecordsApi:
     def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
         """See `Api`."""
         call = self.updating(resource, id, fields, current=current)
-        self._transport.send(call, doing=f"updating {_named(resource)} {id} in {self._description.title}")
+        about = self._resource(resource)
+        self._written(call, about, about.update, f"updating {_named(resource)} {id} in {self._description.title}")
 
     def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
         """See `Api`."""
         call = self.deleting(resource, id, current=current)
-        self._transport.send(call, doing=f"deleting {_named(resource)} {id} in {self._description.title}")
+        about = self._resource(resource)
+        self._written(call, about, about.delete, f"deleting {_named(resource)} {id} in {self._description.title}")
 
     def can_merge(self, resource: str) -> bool:
         """See `Merges`."""
@@ -176,7 +179,7 @@ class RecordsApi:
         is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
         named: dict[str, str | int] = {"id": id, "survivor": int(survivor) if is_number else survivor}
         doing = f"merging {_named(resource)} {id} into {survivor} in {self._description.title}"
-        answer = self._transport.send(request(operation, {**self._values(), **named}), doing=doing)
+        answer = self._written(request(operation, {**self._values(), **named}), about, operation, doing)
         if operation.returns == "nothing":
             return survivor
         left = read_path(read_path(answer.body, operation.record), operation.returned_id or about.id)
@@ -229,6 +232,22 @@ class RecordsApi:
         """The records that items refer to, each once."""
         ids = dict.fromkeys(str(id) for item in items if (id := read_path(item, path)) is not None)
         return [found.record for id in ids if (found := self.get(resource, id)) is not None]
+
+    def _written(self, call: Call, about: ApiResource, operation: Operation | None, doing: str) -> Answer:
+        """A write's answer, unless it says of itself that it failed."""
+        answer = self._transport.send(call, doing=doing)
+        is_top = operation is not None and not operation.record and operation.returns == "record"
+        if reports_failure(answer.body, about.fields if is_top else ()):
+            sent = call.json if call.form is None else call.form
+            error = failed_write(
+                answer, self._description.errors, system=self._description.title, doing=doing, sent=sent
+            )
+            if isinstance(error, PermanentError) and operation is about.create and about.create is not None:
+                named = read_path(read_path(answer.body, about.create.record), about.id)
+                error.reason = error.reason if named is None else "uncertain"  # it may have been made all the same
+            if error is not None:
+                raise error
+        return answer
 
     def _read(self, call: Call, *, doing: str) -> Answer:
         return self._known.hear(call, self._transport.send(self._known.ask(call), doing=doing))
