@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -33,9 +33,18 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, SupportsHealthCheck, consumer_connector
+from sorbus.connector import (
+    BoundFlow,
+    Consumer,
+    Delivery,
+    KnowsVersions,
+    Refusal,
+    SupportsHealthCheck,
+    consumer_connector,
+)
 from sorbus.consumers.patience import Patience
 from sorbus.consumers.places import Places
+from sorbus.consumers.stale import StaleEvents
 from sorbus.consumers.waiting import WaitingRoom
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Undecided, Unfinished
@@ -93,6 +102,8 @@ class ConsumeLoop:
         self._patience = Patience(flow)
         goes_on = flow.flow.on_lost_events == "reread"
         self._places = Places(admin(settings), flow.flow.id, self._topic, goes_on=goes_on)
+        known = flow.flow.id, flow.flow.data_type, flow.system.name, self._topic
+        self._stale = StaleEvents(*known, health, metrics)
         self._offsets: dict[Spot, int] = {}
         self._part = 0
         self._trouble_since: float | None = None
@@ -171,12 +182,14 @@ class ConsumeLoop:
     def _deliver_once(self, messages: Sequence[Message], due: Sequence[Message]) -> None:
         last: dict[object, Message] = {}
         events: list[Message] = []
+        ends: dict[Spot, int] = {}
         for message in messages:
             failure = message.error()
             if failure is None:
                 events.append(message)
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._drained.add(spot_of(message))
+                ends[spot_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
                 self._from_beginning([self._places.fell_behind(spot_of(message))])
                 continue
@@ -189,6 +202,7 @@ class ConsumeLoop:
         offsets = {spot_of(message): offset_of(message) + (message.error() is None) for message in last.values()}
         if events or due:
             self._apply([*events, *due], is_shared=bool(due))
+        self._stale.drained(ends)
         self._offsets |= offsets
 
     def _apply(self, events: Sequence[Message], *, is_shared: bool) -> None:
@@ -200,15 +214,30 @@ class ConsumeLoop:
             self._persistently(partial(self._letters.recall, self._settings))
         taken = self._persistently(partial(take_in, events, self._book))
         refused = [*taken.refused]
+        self._stale.overtaken(taken.overtaken)
         at, alone = 0, is_shared or bool(requeued)
         while at < len(taken.deliveries):  # more than once where the target has a time limit
             end, refusals = self._persistently(partial(self._apply_once, taken.deliveries, at, alone))
             refused += [(taken.messages[at + refusal.place], refusal.error) for refusal in refusals]
+            self._look_for_stale(taken, at, end, {refusal.place for refusal in refusals})
             at = end
         self._file(refused, taken, requeued)
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
+
+    def _look_for_stale(self, taken: Taken, at: int, end: int, refused: Collection[int]) -> None:
+        """Whether the target has newer versions than what came, which a repeat alone explains."""
+        target: object = self._target
+        if not isinstance(target, KnowsVersions):
+            return
+        deliveries, messages = taken.deliveries[at:end], taken.messages[at:end]
+        try:
+            newer = target.newer([one for place, one in enumerate(deliveries) if place not in refused])
+        except TransientError as error:  # what landed has landed
+            _log.debug("flow %s: the target's versions can't be read: %s", self._flow.flow.id, error)
+            return
+        self._stale.applied(deliveries, messages, newer)
 
     def _apply_once(self, deliveries: Sequence[Delivery], at: int, alone: bool) -> tuple[int, list[Refusal]]:
         """Delivers from place `at` on, all unless the target asked for less at a time; where it ended."""

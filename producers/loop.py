@@ -48,6 +48,7 @@ from sorbus.errors import LostPosition, PartialOutage, PermanentError, Transient
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.privacy.errors import source_privacy
 from sorbus.producers.ear import Ear
+from sorbus.producers.hot import HotRecords
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
@@ -98,6 +99,7 @@ class ProduceLoop:
         self._requests: RereadRequests | None = None
         self._faults = 0
         self._open_letters: dict[str, dict[bytes, OpenLetter]] = {}
+        self._hot = HotRecords(self._system, health, metrics)
         self.published = 0
 
     def run(self) -> None:
@@ -332,6 +334,8 @@ class ProduceLoop:
             self._commit(producer, publisher)  # the sweep reads the topic: what came before must be on it
             self._sweep(sweep, publisher)
         self._position = batch.position
+        if batch.copied is None:
+            self._hot.count(batch.changes)
         self._publish_changes(batch.changes, publisher)
         self._resolve(batch.resolved, publisher)
         for reject in _still_bad(batch):
@@ -432,6 +436,7 @@ class ProduceLoop:
         _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, _shown(reject.id), self._system, error)
 
     def _measure(self, producer: Producer) -> None:
+        self._hot.look()
         now = time.monotonic()
         if now - self._measured_at > _MEASURE_EVERY:
             self._measured_at = now

@@ -264,12 +264,30 @@ class Consumer(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class KnowsVersions(Protocol):
+    """A consumer that can say where its target holds newer versions than it was given."""
+
+    def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
+        """Of deliveries of the last `apply` that weren't refused: id -> the target's version, where that is newer.
+
+        Called after each `apply`, so it asks the target only where something has changed nothing. TransientError.
+        """
+
+
 class Preview(NamedTuple):
     """What delivering a record would do: `action` in a word, `why` in a sentence, `request` as it would be sent."""
 
-    action: Literal["create", "update", "delete", "link", "ask", "nothing", "refuse", "wait", "hold"]
+    action: Literal["create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold"]
     why: str
     request: JsonValue = None
+
+
+def older_preview(version: int, newer: int) -> Preview:
+    """What is to be said of an event that is older than what the target has."""
+    return Preview(
+        "older", f"it has version {newer}, newer than this event's ({version}), so that the event changes nothing there"
+    )
 
 
 @runtime_checkable
@@ -397,6 +415,17 @@ class Identifies(Protocol):
 
     def ids(self, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:
         """As they are on the topic, for `sorbus plan`. TransientError, AuthError."""
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """A connector that can tell whether two systems are one."""
+
+    def location(self, system: BoundSystem, *, ask: bool = False) -> str | None:
+        """Where its data is, by its connection and without secrets; with `ask` by what the system says of itself.
+
+        None where that can't be told. TransientError, AuthError with `ask`.
+        """
 
 
 @runtime_checkable

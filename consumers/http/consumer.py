@@ -68,6 +68,7 @@ class HttpConsumer:
         self._transport: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
+        self._newer: dict[bytes, int] = {}
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -169,6 +170,12 @@ class HttpConsumer:
         self._done.clear()
         return refusals
 
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.connector.KnowsVersions`."""
+        given = {one.id for one in deliveries}
+        found, self._newer = {id: version for id, version in self._newer.items() if id in given}, {}
+        return found
+
     def _apply(self, deliveries: Sequence[Delivery], pool: ThreadPoolExecutor, again: bool) -> None:
         ids = {one.id.decode(errors="replace"): one for one in deliveries}
         with ExitStack() as claim:
@@ -182,8 +189,10 @@ class HttpConsumer:
             for id, one in ids.items():
                 if id not in ours:
                     continue
-                if is_settled(one, links.get(id), again=again):
+                if is_settled(one, link := links.get(id), again=again):
                     self._done[one.id, one.version] = None
+                    if link is not None and link.version > one.version:
+                        self._newer[one.id] = link.version
                 else:
                     futures[pool.submit(round.run, one)] = one
             wait(futures, timeout=_RETURN)

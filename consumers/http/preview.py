@@ -13,7 +13,7 @@ from sorbus.api.description import ApiField
 from sorbus.api.interface import Api, Call, Found, Json
 from sorbus.api.path import read_path
 from sorbus.api.values import dump_json, load_json, to_value
-from sorbus.connector import Delivery, Preview
+from sorbus.connector import Delivery, Preview, older_preview
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body
 from sorbus.consumers.http.decide import Decider
@@ -46,6 +46,8 @@ class Previewer:
         try:
             wanted = None if delivery.deleted else self._make(delivery)
             link = self._crosswalk.find([id]).get(id)
+            if link is not None and link.version > delivery.version:
+                return older_preview(delivery.version, link.version)
             return self._shown(id, wanted, self._decider.decide(delivery, wanted, link))
         except MustWait as error:
             return Preview("wait" if error.why == "reference" else "hold", str(error))

@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, JsonValue
 
 from sorbus.avro.decode import Undecodable
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Erased, NullCount, Preview, Refusal, Resource, Step
+from sorbus.connector import (
+    BoundFlow,
+    BoundSystem,
+    Delivery,
+    Erased,
+    NullCount,
+    Preview,
+    Refusal,
+    Resource,
+    Step,
+    older_preview,
+)
 from sorbus.consumers.postgres.cells import int_cell, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.check import obstacles, plan_obstacles
 from sorbus.consumers.postgres.erase import erase_rows, kept
@@ -29,6 +40,7 @@ from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.postgres.catalog import Table, discover_tables, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
 
 
@@ -55,6 +67,12 @@ class PostgresConsumer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
         return discover_tables(system)
+
+    @classmethod
+    def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:
+        """Which database it is."""
+        assert isinstance(system.connection, PostgresConnection)
+        return location(system.connection, ask=ask)
 
     @classmethod
     def count_nulls(cls, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
@@ -161,6 +179,18 @@ class PostgresConsumer:
         self._writing.begin(again=again, alone=alone)
         return refusals + self._isolation.deliver(packed)
 
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.connector.KnowsVersions`."""
+        if not self._writing.changed_nothing:
+            return {}
+        with postgres_errors(f"reading versions in {self._flow.system.name}"):
+            return self._newer(deliveries)
+
+    def _newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        writes = self._flow.flow.deletes != "ignore"
+        self._opened()
+        return self._writing.newer([one for one in deliveries if writes or not one.deleted])
+
     def needs(self) -> dict[str, str]:
         """The canonical fields that go as they are into columns that must have a value."""
         needed = {name for name, column in self._tables[""].columns.items() if column.required}
@@ -173,7 +203,7 @@ class PostgresConsumer:
         try:
             packed = self._pack(0, delivery)
             with postgres_errors(f"flow {self._flow.flow.id}"):
-                return preview_write(
+                shown = preview_write(
                     session,
                     delivery.id.decode(errors="replace"),
                     (self._tables[""], self._options.key),
@@ -181,6 +211,8 @@ class PostgresConsumer:
                     lambda: self._writing.write([packed], again=False),
                     unshown=frozenset({VERSION_COLUMN}),
                 )
+                newer = self._newer([delivery]) if shown.action == "nothing" else {}
+            return older_preview(delivery.version, newer[delivery.id]) if newer else shown
         except PermanentError as error:
             return Preview("refuse", str(error))
 

@@ -245,6 +245,22 @@ def delete(merge: Merge, again: bool) -> list[sql.Composed]:
     return [_win(merge, GONE, again), *[_clear(child) for child in merge.children], removal]
 
 
+def newer(merge: Merge) -> sql.Composed:
+    """The query for newer versions in the target: of ids and versions (two arrays) those that it has newer."""
+    own: sql.Composable = sql.SQL("0")
+    join: sql.Composable = sql.SQL("")
+    if merge.own_version:
+        own = sql.SQL("coalesce({}, 0)").format(sql.Identifier("t", VERSION_COLUMN))
+        join = sql.SQL("left join {} t on {} = s.id::{}").format(
+            merge.table, sql.Identifier("t", merge.key), sql.SQL(merge.key_type)
+        )
+    return sql.SQL(
+        "select s.id, greatest({own}, coalesce(a.version, 0)) from unnest(%s::text[], %s::bigint[]) s (id, version)"
+        " left join {applied} a on a.relation = {relation} and a.id = s.id {join}"
+        " where greatest({own}, coalesce(a.version, 0)) > s.version"
+    ).format(own=own, applied=merge.applied, relation=sql.Literal(merge.relation), join=join)
+
+
 def forget_won() -> sql.Composed:
     """Empties the list of winners between deletes and upserts."""
     return sql.SQL("delete from {}").format(sql.Identifier(WON))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import psycopg
 from psycopg import sql
 
-from sorbus.connector import BoundFlow
+from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.faults import copy_context, try_value
 from sorbus.consumers.postgres.merge import (
@@ -18,6 +19,7 @@ from sorbus.consumers.postgres.merge import (
     create_stage,
     delete,
     forget_won,
+    newer,
     upsert,
 )
 from sorbus.consumers.postgres.moving import create_parked, park, read_unique, still_parked
@@ -51,6 +53,8 @@ class Writing:
         self.obstacle = obstacle
         self._stages: dict[str, Stage] = {}
         self._again = self._alone = False
+        self.changed_nothing = False
+        """Whether the target took less than it was given since `begin`."""
         self._relation = qualified(self._options.table)
         self._defaults = {
             field.name: field.default
@@ -64,7 +68,7 @@ class Writing:
 
     def begin(self, *, again: bool, alone: bool) -> None:
         """How the next batch is to be written; see `sorbus.connector.Consumer.apply`."""
-        self._again, self._alone = again, alone
+        self._again, self._alone, self.changed_nothing = again, alone, False
 
     def write(self, items: Sequence[Packed], *, again: bool | None = None) -> bool:
         """Writes them in the transaction in progress; whether that changed anything in the target."""
@@ -138,6 +142,14 @@ class Writing:
             self._stages[schema.text] = self._make_stage(schema)
         return self._stages[schema.text]
 
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Of records that could be written: id -> the version in the target, where that is newer."""
+        statement = newer(self._for_deletes())
+        given = [one.id.decode() for one in deliveries], [one.version for one in deliveries]
+        with self._session.transaction():
+            found = self._session.execute(statement, given).fetchall()
+        return {str(id).encode(): cast("int", version) for id, version in found}
+
     def explained(self) -> list[psycopg.Error]:
         """What the server has against the statements that write and delete; nothing is written."""
         stage = self.stage(self._flow.schema)
@@ -164,7 +176,9 @@ class Writing:
         counts = [0]
         if gone and self._flow.flow.deletes != "ignore":
             self._copy(GONE, [_gone_row(item) for item in gone])
-            counts += [self._session.execute(statement).rowcount for statement in self._deletes[again]]
+            done = [self._session.execute(statement).rowcount for statement in self._deletes[again]]
+            self.changed_nothing = self.changed_nothing or min(done[0], done[-1]) < len(gone)
+            counts += done
             if len(gone) < len(items):
                 self._session.execute(forget_won())
         for place, stage in enumerate(self._stages.values()):
@@ -174,7 +188,9 @@ class Writing:
             if place:
                 self._session.execute(forget_won())
             self._fill(stage, rows)
-            counts += [self._session.execute(statement).rowcount for statement in stage.statements[again]]
+            done = [self._session.execute(statement).rowcount for statement in stage.statements[again]]
+            self.changed_nothing = self.changed_nothing or done[0] < len(rows)
+            counts += done
         return max(counts) > 0
 
     def _move_once(self, items: Sequence[Packed], spared: set[bytes]) -> list[tuple[Packed, psycopg.Error]]:

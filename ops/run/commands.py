@@ -32,9 +32,15 @@ def plan(
     """
     import json
 
+    from sorbus.map.one_place import same_servers
+
     steps = _plan(ctx)
+    notes = same_servers(Context.of(ctx).load_sound())
+    for note in notes:
+        typer.echo(note, err=True)
     if as_json:
-        typer.echo(json.dumps({"steps": [_as_dict(step) for step in steps]}, indent=2, ensure_ascii=False))
+        found = {"steps": [_as_dict(step) for step in steps], "notes": notes}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _show(steps)
     if check and steps:

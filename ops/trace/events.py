@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 
 from confluent_kafka import Message
@@ -21,6 +21,7 @@ from sorbus.privacy.mask import masked_record
 from sorbus.schema import RecordSchema
 
 Fields = dict[str, JsonValue]
+_MINUTE, _MANY = timedelta(minutes=1), 60
 
 
 class Told(NamedTuple):
@@ -29,6 +30,24 @@ class Told(NamedTuple):
     moments: list[Moment]
     record: Fields | None
     version: int | None
+
+
+def busy(moments: Sequence[Moment]) -> list[Moment]:
+    """That a record changed again and again within a minute, if it did: when most."""
+    times = sorted(one.at for one in moments)
+    first, most, last = 0, 0, None
+    for place, at in enumerate(times):
+        while at - times[first] > _MINUTE:
+            first += 1
+        if place - first + 1 > most:
+            most, last = place - first + 1, at
+    if last is None or most < _MANY:
+        return []
+    what = (
+        f"it changed {most:,} times within a minute: see what writes it, such as a trigger of a target that writes back"
+        " to its owner"
+    )
+    return [Moment(last, "event", "its topic", what)]
 
 
 class EventReader:
@@ -71,6 +90,7 @@ class EventReader:
             what += f"; captured {late:.1f} s later" if happened > EPOCH and late >= 0.1 else ""
             moments.append(Moment(happened, "event", where, what, dict(self._changes(before, now))))
             before = now
+        moments += busy(moments)
         return Told(moments, None if before is None else self._shown(before), version)
 
     def _changes(

@@ -12,6 +12,7 @@ from sorbus.waiting.complete import consumer_of
 
 _SAID = {
     "nothing": "up to date",
+    "older": "has a newer version than its topic",
     "create": "not there yet",
     "update": "differs",
     "delete": "still there, and deleted at its owner",

@@ -36,7 +36,7 @@ class Trace:
     @property
     def needs_someone(self) -> bool:
         """Whether something of it waits for a person."""
-        asks = ("ask", "hold", "refuse")
+        asks = ("ask", "hold", "older", "refuse")
         return any(one.is_open for one in self.moments) or any(
             one.preview is not None and one.preview.action in asks for one in self.targets
         )

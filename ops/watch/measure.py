@@ -23,7 +23,7 @@ from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.escalation import Escalation, Escalations
 from sorbus.ops.watch.letters import Open, OpenLetters
 from sorbus.ops.watch.offsets import Group, Part
-from sorbus.ops.watch.problems import Kind, Problem, problems_of
+from sorbus.ops.watch.problems import Kind, Problem, notes_of, problems_of
 from sorbus.ops.watch.unread import Span, UnreadReader
 from sorbus.settings import Settings
 
@@ -122,6 +122,8 @@ class Measurement:
     """What doesn't work: systems, producers, consumers, and what Sorbus itself needs."""
     last_reads: Mapping[str, float] = field(default_factory=dict)
     """Data type -> when its source was last read to the end, in seconds since 1970."""
+    notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(System or flow, kind: stale or hot) -> what its process says that somebody should look at."""
 
     def problem(self, subject: str, *kinds: Kind) -> Problem | None:
         """What is wrong with a subject, if anything."""
@@ -130,6 +132,7 @@ class Measurement:
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
         found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
+        found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
         found += [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
         found += [
@@ -228,6 +231,7 @@ class Watch:
             self._checklists() if has_state else (),
             tuple(problems),
             self._last_reads(reports),
+            notes_of(reports, now),
         )
 
     def close(self) -> None:

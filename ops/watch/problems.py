@@ -92,6 +92,12 @@ def problems_of(
     return found
 
 
+def notes_of(reports: Sequence[ProcessReport], now: float) -> dict[tuple[str, str], str]:
+    """What processes that run say that somebody should look at: (system or flow, kind) -> words."""
+    running = [one for one in reports if one.exit_code is None and now - one.at <= SILENT]
+    return {(one.process.partition(" ")[2], kind): words for one in running for kind, words in one.notes.items()}
+
+
 def _of_system(
     company: Map, system: str, reports: Sequence[ProcessReport], asked: tuple[float, str] | None, now: float
 ) -> Iterable[Problem]:

@@ -53,6 +53,9 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "last_reads": dict(measurement.last_reads),
         "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
         "systems": [_budget(budget) for budget in measurement.budgets],
+        "notes": [
+            {"of": name, "kind": kind, "words": words} for (name, kind), words in sorted(measurement.notes.items())
+        ],
         "complaints": list(measurement.complaints()),
     }
 
@@ -116,6 +119,7 @@ def _caption(measurement: Measurement) -> Text:
     for system in dict.fromkeys(system for system, _ in measurement.drifts):
         count = sum(found for (of, _), found in measurement.drifts.items() if of == system)
         lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")
+    lines += [f"{name}: {words}" for (name, kind), words in sorted(measurement.notes.items()) if kind != "stale"]
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
     at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S %Z")

@@ -17,6 +17,7 @@ from sorbus.map.timing import parse_duration
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
 from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
@@ -86,6 +87,12 @@ class PostgresProducer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every table of the database."""
         return discover_tables(system)
+
+    @classmethod
+    def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:
+        """Which database it is."""
+        assert isinstance(system.connection, PostgresConnection)
+        return location(system.connection, ask=ask)
 
     @classmethod
     def count_nulls(cls, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:

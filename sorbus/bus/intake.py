@@ -8,7 +8,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from sorbus.avro.decode import Undecodable
-from sorbus.bus.kafka import bytes_of, headers_of
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
@@ -18,12 +18,24 @@ from sorbus.schema import RecordSchema
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
 
 
+class Overtaken(NamedTuple):
+    """An event behind a newer one of its record, on the same partition, and the newer version."""
+
+    id: bytes
+    version: int
+    newer: int
+    message: Message
+
+
 class Taken(NamedTuple):
-    """A batch's deliveries with the messages they came in, in step; and what can't be read, with the reason."""
+    """A batch's deliveries with the messages they came in, in step; what can't be read, with the reason; and what stood
+    behind a newer event of its record.
+    """
 
     deliveries: list[Delivery]
     messages: list[Message]
     refused: list[tuple[Message, PermanentError]]
+    overtaken: list[Overtaken]
 
 
 _Read = tuple[Message, bytes | None, bytes, int, int]
@@ -33,7 +45,7 @@ _Read = tuple[Message, bytes | None, bytes, int, int]
 def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
     """Opens `messages` (no errors among them). TransientError when the registry can't be asked now."""
     newest: dict[bytes, _Read] = {}
-    taken = Taken([], [], [])
+    taken = Taken([], [], [], [])
     for message in messages:
         frame = message.value()
         if frame is None:
@@ -47,6 +59,8 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
         was = newest.get(id)
         if was is None or was[3] <= version:
             newest[id] = message, None if deleted else frame, prefix, version, at
+        elif _is_behind(message, was[0]):
+            taken.overtaken.append(Overtaken(id, version, was[3], message))
     schemas: dict[bytes, RecordSchema] = {}
     deliveries, sources = taken.deliveries, taken.messages
     for id, (message, frame, prefix, version, at) in newest.items():
@@ -66,6 +80,11 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
             deliveries.append(delivery)
             sources.append(message)
     return taken
+
+
+def _is_behind(message: Message, other: Message) -> bool:
+    """On the same partition, further on: not a letter that was sent back, nor a record that waited."""
+    return spot_of(message) == spot_of(other) and offset_of(message) > offset_of(other)
 
 
 def _undecodable(error: Undecodable) -> PermanentError:

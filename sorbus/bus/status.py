@@ -51,6 +51,8 @@ class ProcessReport:
     exit_code: int | None = None
     last_reads: Mapping[str, float] = field(default_factory=dict)
     """Data type -> when it was last polled to the end; "" of a stream: when it was last read to its end."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What somebody should look at though it works, by its kind: "stale", "hot"."""
     at: float = 0.0
 
 
@@ -152,10 +154,11 @@ class _Writer:
         # is told of by the process's own clients.
         config = {"message.timeout.ms": 4000, "linger.ms": 0, "log_level": 2, **base_config(self._settings, "status")}
         producer = Producer(config)
-        said, said_at = None, 0.0
+        said: tuple[bool, str, tuple[str, ...]] | None = None
+        said_at = 0.0
         while not self._ended.wait(_LOOK):
             report = self._report()
-            told = report.ready, report.reason
+            told = report.ready, report.reason, tuple(report.notes)
             if told != said or time.monotonic() - said_at >= EVERY:
                 said, said_at = told, time.monotonic()
                 self._produce(producer, report)
@@ -180,6 +183,7 @@ class _Writer:
             (stuck or status.reason or "")[:_LONGEST_REASON],
             "" if stuck else status.dependency,
             last_reads=last_reads(),
+            notes={name: words[:_LONGEST_REASON] for name, words in self._health.notes().items()},
             at=time.time(),
         )
 

@@ -49,26 +49,31 @@ def check_command(
 ) -> None:
     """Find everything to mend in the map, all at once: FILE:LINE, what is wrong, what to write instead.
 
-    Notes on stderr say which canonical field each row from system to system goes through.
+    Notes on stderr say which canonical field each row from system to system goes through, and which systems are one.
     Exit code 0 when there is nothing to mend, 1 when there is.
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
     """
     from sorbus.map.check import check
+    from sorbus.map.one_place import same_places
 
     loaded: LoadedMap | None = None
     routes: tuple[Route, ...] = ()
+    notes: list[str] = []
     try:
         loaded = Context.of(ctx).load()
         routes = loaded.routes
         findings = sorted(check(loaded))
+        notes = [*map(str, routes), *same_places(loaded)]
     except MapError as error:
         findings = sorted(error.findings)
     if as_json:
-        found = {"findings": [_as_dict(finding) for finding in findings], "notes": [str(route) for route in routes]}
+        found = {"findings": [_as_dict(finding) for finding in findings], "notes": notes}
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif not Context.of(ctx).quiet:
         show_notes(routes)
+        for note in notes[len(routes) :]:
+            typer.echo(note, err=True)
     if findings and not as_json:
         for finding in findings:
             typer.echo(str(finding))

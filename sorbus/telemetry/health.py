@@ -55,6 +55,7 @@ class Health:
         self._beat = clock()
         self._reasons: dict[str, str] = {"": "starting"}
         self._missing = ""
+        self._notes: dict[str, str] = {}
         self._since = datetime.now(UTC)
 
     def beat(self) -> None:
@@ -86,6 +87,17 @@ class Health:
             self._reasons = {name: reason for name, reason in self._reasons.items() if name != dependency}
             if not self._reasons:
                 self._since = datetime.now(UTC)
+
+    def note(self, name: str, words: str | None) -> None:
+        """Something that somebody should look at while the process works well; None: no longer."""
+        if words is None and name not in self._notes:
+            return
+        notes = {key: said for key, said in self._notes.items() if key != name}
+        self._notes = notes if words is None else {**notes, name: words}
+
+    def notes(self) -> dict[str, str]:
+        """What `note` was told, by its names."""
+        return self._notes
 
     def stuck(self) -> str | None:
         """Why the process should be restarted, None if it is alive."""

@@ -8,6 +8,7 @@ same as absent.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
@@ -23,6 +24,12 @@ SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source holds back for th
 LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "Last publishing; at first: the start.", ["system"])
 LAST_CAUGHT_UP = Gauge(
     "sorbus_last_caught_up_timestamp_seconds", "When the source last had no more; at first: the start.", ["system"]
+)
+
+BUSIEST = Gauge(
+    "sorbus_busiest_record_changes_per_minute",
+    "Changes a minute of the record that changed most, copies aside.",
+    ["system", "data_type"],
 )
 
 WEBHOOKS = Counter("sorbus_webhooks", "Webhooks, by how they were answered.", ["system", "outcome"])
@@ -52,6 +59,11 @@ DRIFT_OPEN = Gauge(
 
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
 DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
+STALE = Counter(
+    "sorbus_stale_events",
+    "Events that changed nothing since the target has a newer version that their topic doesn't hold: no repeats.",
+    ["flow"],
+)
 APPLY = Histogram(
     "sorbus_apply_seconds",
     "How long the target took for a batch.",
@@ -91,6 +103,7 @@ class ProducerMetrics:
     def __init__(self, system: str) -> None:
         self._system = system
         self._published: dict[tuple[str, str], Counter] = {}
+        self._busy: set[str] = set()
         self._source_lag = SOURCE_LAG.labels(system)
         self._last_publish = LAST_PUBLISH.labels(system)
         self._last_caught_up = LAST_CAUGHT_UP.labels(system)
@@ -117,6 +130,12 @@ class ProducerMetrics:
         """How far the first copy of a data type is."""
         COPIED.labels(self._system, data_type).set(records)
         COPY_EXPECTED.labels(self._system, data_type).set(expected)
+
+    def busiest(self, counts: Mapping[str, int], seconds: float) -> None:
+        """Data type -> changes of the record that changed most within so many seconds; the others rest."""
+        self._busy |= counts.keys()
+        for data_type in self._busy:
+            BUSIEST.labels(self._system, data_type).set(counts.get(data_type, 0) * 60 / seconds)
 
     def source_lag(self, size: int | None) -> None:
         """What the source holds back for us; None (it can't be told) leaves the metric absent or as it was."""
@@ -200,6 +219,7 @@ class ConsumerMetrics:
     def __init__(self, flow: str, data_type: str, target: str) -> None:
         self._flow, self._data_type, self.target = flow, data_type, target
         self._delivered = DELIVERED.labels(flow)
+        self._stale = STALE.labels(flow)
         self._apply = APPLY.labels(flow)
         self._delay = DELAY.labels(flow)
         self._retries = RETRIES.labels("", flow)
@@ -215,6 +235,10 @@ class ConsumerMetrics:
         self._paused.set(0)
         if oldest is not None:
             self._delay.observe(max(0.0, now - oldest / 1e6))
+
+    def stale(self, events: int) -> None:
+        """Events that the target refused as older, and that are no repeats."""
+        self._stale.inc(events)
 
     def dead_letter(self, reason: str, count: int = 1) -> None:
         """Events put aside; `reason` is a PermanentError's short word."""

@@ -1,0 +1,32 @@
+"""Which database a connection leads to, so that two systems that are one are seen."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+
+_DATABASE = """
+select system_identifier || '/' || (select oid from pg_database where datname = current_database())
+from pg_control_system()
+"""
+
+
+def location(connection: PostgresConnection, *, ask: bool) -> str | None:
+    """Host, port and database as they are written; with `ask` the cluster's identifier and the database's oid.
+
+    None where it can't be told. TransientError, AuthError with `ask`.
+    """
+    if ask:
+        with connect(connection, "plan", autocommit=True) as session, postgres_errors("asking which database it is"):
+            row = session.execute(_DATABASE).fetchone()
+        return None if row is None else str(row[0])
+    try:
+        given = conninfo_to_dict(connection.dsn.get_secret_value())
+    except psycopg.ProgrammingError:
+        return None
+    host = str(given.get("host") or given.get("hostaddr") or "localhost").lower().rstrip(".")
+    host = "localhost" if host in ("127.0.0.1", "::1") else host
+    name = given.get("dbname") or given.get("user")
+    return None if name is None else f"{host}:{given.get('port') or 5432}/{name}"
