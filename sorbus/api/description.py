@@ -234,6 +234,12 @@ class Auth(_Written):
     login_scopes: list[str] = Field(default=[], description="Asked for as well when a person logs in: offline_access.")
     grants: list[Literal["client_credentials", "refresh_token"]] = ["refresh_token"]
     client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    token_parameters: dict[str, str] = Field(
+        default={}, description="What token requests and logins name as well: audience (Auth0), resource (Azure AD)."
+    )
+    tokens_at: JsonPath = Field(
+        default="", description="Where the token endpoint's answer holds access_token, if not at its top: data."
+    )
     doc: str = Field(default="", description="Where a person gets the credentials.")
 
 

@@ -12,6 +12,19 @@ from sorbus.mapping.failure import closest
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PAGING = frozenset({"limit", "offset", "page", "cursor"})
+_OAUTHS_OWN = frozenset(
+    {
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "refresh_token",
+        "code",
+        "code_verifier",
+        "redirect_uri",
+        "scope",
+        "state",
+    }
+)
 Place = tuple[str | int, ...]
 
 
@@ -123,6 +136,9 @@ def _auth(place: Place, auth: Auth) -> Iterator[Fault]:
         yield Fault(place, "nothing says where the API key goes", "add header: or parameter:")
     if auth.kind == "oauth2" and not auth.token_url:
         yield Fault(place, "nothing says where tokens come from", "add token_url:")
+    yield from _paths([((*place, "tokens_at"), auth.tokens_at)])
+    for name in sorted(auth.token_parameters.keys() & _OAUTHS_OWN):
+        yield Fault((*place, "token_parameters", name), f"{name} is OAuth2's own", "take it out: it is sent by itself")
 
 
 def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fault]:

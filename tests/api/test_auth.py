@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -176,14 +177,76 @@ def test_a_refused_renewal_needs_a_person(faulty: Faulty, open_as: Open, caplog:
     ("status", "body", "kind"),
     [(400, {"error": "invalid_grant"}, AuthError), (401, {}, AuthError), (400, {"message": "bad token"}, AuthError),
      (400, {"error": "temporarily_unavailable"}, TransientError), (429, {}, TransientError), (503, {}, TransientError),
-     (404, {}, TransientError), (302, {}, TransientError), (200, {}, TransientError),
-     (200, {"access_token": "a\nb"}, TransientError), (200, {"error": "invalid_grant"}, AuthError)],
+     (404, {}, AuthError), (302, {}, AuthError), (200, {}, TransientError), (200, {"token": "a"}, AuthError),
+     (200, {"access_token": "a\nb"}, AuthError), (200, {"error": "invalid_grant"}, AuthError)],
 )  # fmt: skip
 def test_rejected_is_told_from_unreachable(status: int, body: object, kind: type[Exception]) -> None:
     with answering(lambda asked: as_json(status, body)) as (url, _):
         endpoint = TokenEndpoint(application(url, {"auth": OAUTH2}, client_id="c", client_secret="s"))
         with pytest.raises(kind):
             endpoint.refresh("r")
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("auth", "status", "kind", "content"),
+    [
+        ({}, 201, "application/json", b'{"access_token": "a"}'),
+        ({}, 200, FORM, b"access_token=a&scope=&token_type=bearer"),
+        ({}, 200, "text/plain", b"access_token=a&expires=5183999"),
+        ({"tokens_at": "data"}, 200, "application/json", b'{"data": {"access_token": "a"}}'),
+        ({"tokens_at": "data.attributes"}, 200, "application/json", b'{"data": {"attributes": {"access_token": "a"}}}'),
+    ],
+)
+def test_tokens_are_read_as_endpoints_send_them(
+    auth: dict[str, object], status: int, kind: str, content: bytes
+) -> None:
+    with answering(lambda asked: (status, {"Content-Type": kind}, content)) as (url, _):
+        endpoint = TokenEndpoint(application(url, {"auth": {**OAUTH2, **auth}}, client_id="c", client_secret="s"))
+        assert endpoint.client_credentials().access == "a"
+        assert endpoint.refresh("r").access == "a"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cure"),
+    [
+        (403, {"error": "access_denied"}, "token_parameters: {audience"),
+        (400, {"message": "bad"}, "token_parameters: {audience"),
+        (401, {}, "client_id, client_secret"),
+        (400, {"error": "invalid_grant"}, "client_id, client_secret"),
+        (400, {"error": "unsupported_grant_type"}, "another `grant:`"),
+        (404, {"message": "not found"}, "token_url"),
+        (405, {}, "token_url"),
+        (200, {"data": {"access_token": "a"}}, "tokens_at: data`"),
+        (200, {"result": {"auth": {"access_token": "a"}}}, "tokens_at: result.auth`"),
+        (200, {"accessToken": "a"}, "with accessToken, and no access_token"),
+    ],
+)
+def test_what_only_a_person_can_change_is_said_so(status: int, body: object, cure: str) -> None:
+    with answering(lambda asked: as_json(status, body)) as (url, _):
+        endpoint = TokenEndpoint(application(url, {"auth": OAUTH2}, client_id="c", client_secret="s"))
+        with pytest.raises(AuthError, match=re.escape(cure)) as caught:
+            endpoint.client_credentials()
+    assert "api login" not in str(caught.value), "nobody can log in for client_credentials"
+    assert "try again" not in str(caught.value)
+
+
+def test_token_parameters_are_sent_with_each_request_and_login() -> None:
+    auth = {
+        **OAUTH2,
+        "authorize_url": "https://crm.example/authorize",
+        "token_parameters": {"audience": "https://api.crm"},
+    }
+    with answering(lambda asked: as_json(200, {"access_token": "a"})) as (url, seen):
+        endpoint = TokenEndpoint(application(url, {"auth": auth}, client_id="c", client_secret="s"))
+        endpoint.client_credentials()
+        endpoint.refresh("r")
+        login, _ = endpoint.login_url(verifier="v" * 43, redirect_uri="http://127.0.0.1:9/callback")
+    for sent in (*(one.body.decode() for one in seen), login):
+        assert "audience=https%3A%2F%2Fapi.crm" in sent
+    assert [b"grant_type=client_credentials" in seen[0].body, b"refresh_token=r" in seen[1].body] == [True, True]
 
 
 def test_an_unreachable_token_endpoint_is_transient() -> None:

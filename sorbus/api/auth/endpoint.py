@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import httpx
 from authlib.oauth2.auth import ClientAuth
@@ -14,17 +15,19 @@ from sorbus.api import bounded
 from sorbus.api.auth.tokens import Tokens
 from sorbus.api.connection import Application
 from sorbus.api.faults import clean, retry_after
+from sorbus.api.path import read_path
 from sorbus.errors import AuthError, SorbusError, TransientError, refused_login
 
 _LARGEST = 1024 * 1024
 _WHOLE = 10.0
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 """Below the time that others wait for the right to renew (the state's lock_timeout)."""
+_TRY_AGAIN = frozenset({408, 425, 429})
 _LATER = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 
 
 class TokenEndpoint:
-    """One application's. TransientError when it can't be reached or answers nonsense, AuthError when it refuses us."""
+    """One application's. TransientError when it can't be reached or answer, AuthError where a person must act."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -48,14 +51,16 @@ class TokenEndpoint:
         """Where a person logs in, and the state that has to come back (RFC 8252)."""
         auth = self._application.auth
         client = self._client(" ".join([*auth.scopes, *auth.login_scopes]), redirect_uri=redirect_uri)
-        url, state = client.create_authorization_url(self._application.fill(auth.authorize_url), code_verifier=verifier)
+        url, state = client.create_authorization_url(
+            self._application.fill(auth.authorize_url), code_verifier=verifier, **_parameters(self._application)
+        )
         return str(url), str(state)
 
     def _client(self, scope: str = "", *, redirect_uri: str | None = None) -> OAuth2Client:
         application = self._application
         secret = application.connection.value("client_secret")
         return OAuth2Client(
-            _Session(application.system),
+            _Session(application),
             application.connection.client_id,
             secret,
             token_endpoint_auth_method=application.auth.client_auth if secret else "none",
@@ -68,7 +73,11 @@ class TokenEndpoint:
     def _tokens(self, given: Mapping[str, object]) -> Tokens:
         access, refresh, lasts = given.get("access_token"), given.get("refresh_token"), given.get("expires_in")
         if not isinstance(access, str) or not access or not access.isascii() or not access.isprintable():
-            raise TransientError(f"{_doing(self._application.system)}: the answer holds no access token; try again")
+            doing = _doing(self._application.system)
+            raise AuthError(
+                f"{doing}: the access_token in its answer is no text that a header can hold; see that token_url is"
+                " the token endpoint"
+            )
         try:
             seconds = float(lasts) if isinstance(lasts, int | float | str) else None
         except ValueError:
@@ -89,11 +98,11 @@ class _Answer(NamedTuple):
 class _Session:
     """What authlib sends its requests with."""
 
-    def __init__(self, system: str) -> None:
-        self._system = system
+    def __init__(self, application: Application) -> None:
+        self._application, self._system = application, application.system
 
     def post(self, url: str, *, data: Mapping[str, str], headers: Mapping[str, str], auth: ClientAuth) -> _Answer:
-        body = str(httpx.QueryParams(dict(data)))
+        body = str(httpx.QueryParams({**_parameters(self._application), **data}))
         url, signed, body = auth.prepare("POST", url, dict(headers), body)
         doing = _doing(self._system)
         try:
@@ -106,29 +115,77 @@ class _Session:
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransientError(f"{doing}: no answer ({type(error).__name__}); try again") from error
-        try:
-            found = json.loads(content)
-        except (ValueError, RecursionError):
-            found = None
-        found = found if isinstance(found, dict) else {}
-        if response.status_code != 200 or not found or "error" in found:
-            raise _refusal(self._system, response, found)
-        return _Answer(response.status_code, found)
+        found = _parsed(response, content)
+        holds = read_path(found, self._application.auth.tokens_at)
+        if response.is_success and isinstance(holds, dict) and "access_token" in holds and "error" not in found:
+            return _Answer(200, holds)
+        raise _refusal(self._application, data.get("grant_type", ""), response, found)
 
 
-def _refusal(system: str, response: httpx.Response, found: Mapping[str, object]) -> SorbusError:
-    """Tells "refused" from "can't answer" (RFC 6749, section 5.2): only the first needs a person."""
-    code, status = str(found.get("error") or ""), response.status_code
-    words = clean(
-        " ".join(str(part) for part in (code, found.get("error_description") or found.get("message")) if part)
-    )
+def _parsed(response: httpx.Response, content: bytes) -> dict[str, Any]:
+    """The answer's object, also of those that send a form (GitHub, Facebook once); empty if it is neither."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_form = kind == "application/x-www-form-urlencoded" or content.startswith((b"access_token=", b"error="))
+        text = content.decode("utf-8", "replace") if is_form else ""
+        return dict(parse_qsl(text, max_num_fields=100)) if text.count("&") < 100 else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refusal(application: Application, grant: str, response: httpx.Response, found: Mapping[str, Any]) -> SorbusError:
+    """Tells "refused" from "can't answer" (RFC 6749, section 5.2), and what only a person can change."""
+    system, code, status = application.system, str(found.get("error") or ""), response.status_code
+    described = found.get("error_description") or found.get("message")
+    words = clean(" ".join(str(part) for part in (code, described) if part))
     said = f"{_doing(system)}: it answers {status}{f': {words}' if words else ''}"
-    if code in _LATER or status not in (200, 400, 401, 403) or (status == 200 and not code):
+    if code in _LATER or status in _TRY_AGAIN or status >= 500:
         return TransientError(f"{said}; try again", retry_after=retry_after(response.headers))
+    if response.is_success and not code:
+        return _shapeless(application, said, found)
+    if not code and status not in (400, 401, 403):
+        return AuthError(f"{said}; see that token_url of {system} is the token endpoint")
+    if code == "unsupported_grant_type":
+        return AuthError(f"{said}; it knows no grant {grant}: write another `grant:` for {system} in the map")
     if code in ("invalid_client", "unauthorized_client", "invalid_scope"):
-        words = f"{said}; a person has to mend client_id, client_secret or scopes of {system} in the map"
+        words = f"{said}; a person has to fix client_id, client_secret or scopes of {system} in the map"
+        return refused_login(AuthError(words))
+    if grant == "client_credentials":
+        words = (
+            f"{said}; a person has to fix client_id, client_secret or scopes of {system} in the map, or what its client"
+            " may do there; where it wants an audience or resource, write `token_parameters: {audience: …}` under"
+            " auth: in its description"
+        )
         return refused_login(AuthError(words))
     return refused_login(AuthError(f"{said}; a person has to log in again: sorbus api login {system}"))
+
+
+def _shapeless(application: Application, said: str, found: Mapping[str, Any]) -> SorbusError:
+    """A good answer without a token where one is looked for."""
+    system = application.system
+    if not found:
+        return TransientError(f"{said} without JSON; see that token_url of {system} is the token endpoint")
+    there = [
+        path for path in _ways(found) if isinstance(held := read_path(found, path), dict) and "access_token" in held
+    ]
+    if there:
+        cure = f"it holds access_token {f'in {there[0]}' if there[0] else 'at its top'}: write `tokens_at: {there[0]}`"
+        return AuthError(f"{said}; {cure} under auth: in the description of {system}")
+    names = ", ".join(clean(name)[:40] for name in list(found)[:10])
+    return AuthError(f"{said} with {names}, and no access_token; see that token_url of {system} is the token endpoint")
+
+
+def _ways(found: Mapping[str, Any], path: str = "", depth: int = 0) -> Iterator[str]:
+    """The paths of an answer's objects, itself first."""
+    yield path
+    for name, value in found.items():
+        if isinstance(value, dict) and depth < 3 and str(name).isidentifier():
+            yield from _ways(value, f"{path}.{name}" if path else str(name), depth + 1)
+
+
+def _parameters(application: Application) -> dict[str, str]:
+    return {name: application.fill(text) for name, text in application.auth.token_parameters.items()}
 
 
 def _doing(system: str) -> str:

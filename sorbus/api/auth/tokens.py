@@ -89,7 +89,10 @@ def _seed(application: Application) -> str:
     Without a refresh token it is the client's alone, with which the stored one begins.
     """
     connection = application.connection
-    client = _hash(f"{application.grant}\0{connection.client_id or ''}")
+    named = f"{application.grant}\0{connection.client_id or ''}"
+    if application.grant == "client_credentials" and (more := application.auth.token_parameters):
+        named += "".join(f"\0{name}={application.fill(text)}" for name, text in sorted(more.items()))
+    client = _hash(named)
     refresh = connection.value("refresh_token")
     return f"{client}.{_hash(refresh)}" if refresh else f"{client}."
 
