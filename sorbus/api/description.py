@@ -184,6 +184,11 @@ class Limit(_Written):
     requests: int = Field(ge=1)
     per: Duration
     remaining_header: str = Field(default="", description="The answer's header that says how many are left.")
+    reset_header: str = Field(
+        default="",
+        description="The answer's header that says when it begins anew: seconds, milliseconds, an epoch. Without it"
+        " the usual ones are read: RateLimit, RateLimit-Reset, X-RateLimit-Reset, X-Rate-Limit-Reset.",
+    )
     only: list[str] = Field(
         default=[], description="It counts only requests whose path begins with one of these (HubSpot's searches)."
     )

@@ -12,18 +12,8 @@ from sorbus.mapping.failure import closest
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PAGING = frozenset({"limit", "offset", "page", "cursor"})
-_OAUTHS_OWN = frozenset(
-    {
-        "grant_type",
-        "client_id",
-        "client_secret",
-        "refresh_token",
-        "code",
-        "code_verifier",
-        "redirect_uri",
-        "scope",
-        "state",
-    }
+_OAUTHS_OWN = frozenset({"grant_type", "client_id", "client_secret", "refresh_token", "scope", "state"}) | frozenset(
+    {"code", "code_verifier", "redirect_uri"}
 )
 Place = tuple[str | int, ...]
 

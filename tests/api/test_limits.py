@@ -196,6 +196,14 @@ def test_retry_after_is_obeyed_by_all(two: tuple[Limiter, Limiter], clock: Clock
     assert other.take(patience=0) == 0.0
 
 
+def test_a_reset_header_is_obeyed_by_all_like_retry_after(two: tuple[Limiter, Limiter], clock: Clock) -> None:
+    one, other = two
+    one.heard(429, {"X-RateLimit-Reset": "3600"}, None)
+    assert other.take(patience=0) == pytest.approx(3600)
+    one.heard(200, {"X-RateLimit-Reset": "7200"}, None)
+    assert other.take(patience=0) == pytest.approx(3600), "it is only a pause once it is used up"
+
+
 def test_refusals_without_retry_after_pause_longer_each_time_but_once_for_those_on_their_way(
     two: tuple[Limiter, Limiter], clock: Clock
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from sorbus.api.description import Limit
+from sorbus.api.limits.reset import until_reset
 from sorbus.state import State
 from sorbus.telemetry.metrics import API_WAIT
 
@@ -43,6 +44,8 @@ class Limiter:
     def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:
         """What an answer says of the limits: every process obeys it. `retry_after` in seconds, where it was named."""
         wait: float | None = None
+        if status == 429 and retry_after is None:
+            retry_after = until_reset(headers, [limit.reset_header for limit in self._limits if limit.reset_header])
         if status == 429 and retry_after is not None:  # a 503 is of one address: who asked it waits
             wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
         elif status == 429:
