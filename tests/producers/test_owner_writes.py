@@ -39,12 +39,16 @@ TABLES = {
     "create function no() returns trigger language plpgsql as $$ begin raise 'never'; end $$;"
     "create trigger t before delete on items for each statement execute function no()",
 }
+NEWER = {"a virtual column and no key": 18, "another publication of columns": 15, "another publication of rows": 15}
+"""From which version on there are such tables."""
 BY_HAND = {
     "a computed column and a deferrable key",
     "a virtual column and no key",
     "a computed column and full identity",
     "another publication of columns",
 }
+UNHARMED_BEFORE_18 = {"a computed column and a deferrable key", "a computed column and full identity"}
+"""Older servers don't refuse writes to a table whose identity holds a computed column."""
 
 
 def writes(shop: Shop) -> list[str]:
@@ -62,7 +66,9 @@ def writes(shop: Shop) -> list[str]:
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_the_owner_writes_as_before_whatever_the_table(make_shop: MakeShop, case: str) -> None:
+def test_the_owner_writes_as_before_whatever_the_table(make_shop: MakeShop, case: str, server_version: int) -> None:
+    if server_version < NEWER.get(case, 0):
+        pytest.skip("this version has no such tables")
     shop = make_shop(TABLES[case])
     assert not writes(shop)
     key = ["code"] if case == "another publication of columns" else ["id"]
@@ -73,7 +79,8 @@ def test_the_owner_writes_as_before_whatever_the_table(make_shop: MakeShop, case
             step.apply()
     assert not writes(shop), [step.what for step in steps]
     by_hand = [step for step in steps if step.apply is None]
-    assert bool(by_hand) == (case in BY_HAND), by_hand
+    expected = BY_HAND if server_version >= 18 else BY_HAND - UNHARMED_BEFORE_18
+    assert bool(by_hand) == (case in expected), by_hand
     if by_hand:
         assert "public.items" in by_hand[0].what
         assert "generated columns" in by_hand[0].detail or "others" in by_hand[0].detail
@@ -105,7 +112,9 @@ def test_a_lock_that_somebody_holds_makes_apply_wait_a_moment_and_nobody_behind_
             identity.apply()
 
 
-def test_what_is_broken_already_is_told(make_shop: MakeShop) -> None:
+def test_what_is_broken_already_is_told(make_shop: MakeShop, server_version: int) -> None:
+    if server_version < 15:
+        pytest.skip("this version has no lists of columns")
     shop = make_shop("create table items (id int primary key, name text)")
     shop.describe({"item": (ITEM, {"table": "items"})})
     for step in _steps(shop):
@@ -118,5 +127,7 @@ def test_what_is_broken_already_is_told(make_shop: MakeShop) -> None:
 
 
 def _steps(shop: Shop) -> list[Step]:
+    """What plan says, other than of keys that aren't unique."""
     loaded = shop.loaded()
-    return loaded.producer("shop").plan(loaded.system("shop", "producer"), loaded.sources("shop"))
+    steps = loaded.producer("shop").plan(loaded.system("shop", "producer"), loaded.sources("shop"))
+    return [step for step in steps if not step.what.startswith("no unique index")]
