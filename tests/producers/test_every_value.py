@@ -56,7 +56,7 @@ def test_every_value_of_every_type_into_every_kind_of_field_is_a_record_or_a_let
         for kind, avro in KINDS.items():
             name = f"x{at}_{kind}"
             data_types[name] = ([{"name": "id", "type": "long"}, {"name": "v", "type": avro}], {"table": f"t{at}"})
-            sheet.append((f"t{at}.v", f"{name}.v", ""))
+            sheet += [(f"t{at}.id", f"{name}.id", ""), (f"t{at}.v", f"{name}.v", "")]
     from tests.producers.postgres.live import Live
 
     shop.describe(data_types, sheet=sheet)
@@ -73,6 +73,8 @@ def test_every_value_of_every_type_into_every_kind_of_field_is_a_record_or_a_let
             return [name for name in count if told[name] != count[name]]
 
         live.wait(lambda: not undecided(), lambda: f"a record or a reject of each row: {undecided()}", 60.0)
+        never = {type for at, type in enumerate(VALUES) if not live.records(f"x{at}_text")}
+        assert never == {"float8", "bytea"}, never  # they become text only by a rule
         before = {key: version for key, (version, _) in live.newest.items()}
         shop.execute(
             *(f"update t{at} set v = v" for at in range(len(VALUES))), "insert into t0 (id, v) values (999, 1)"
