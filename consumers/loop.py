@@ -129,10 +129,7 @@ class ConsumeLoop:
             while not self._stop.is_set():
                 self._health.beat()
                 self._wait_until_due()
-                messages = self._poll()
-                if again := self._persistently(self._places.check):
-                    self._from_beginning(again)
-                    messages = [message for message in messages if spot_of(message) not in again]
+                messages = self._take([])
                 due = self._persistently(partial(self._waiting.due, max(self._most, _FIRST))) if self._is_time else []
                 if messages or due:
                     self._deliver(messages, due)
@@ -145,6 +142,14 @@ class ConsumeLoop:
             _log.info("stopped while the target could not be reached; what is left comes again")
         finally:
             self._close()
+
+    def _take(self, held: Sequence[Message]) -> list[Message]:
+        """`held` and what has arrived, without that of partitions that lost events: those begin again."""
+        messages = [*held, *(self._poll() if len(held) < self._batch else [])]
+        if again := self._persistently(self._places.check):
+            self._from_beginning(again)
+            messages = [message for message in messages if spot_of(message) not in again]
+        return messages
 
     def _poll(self) -> list[Message]:
         """What has arrived: wakes at the first message, then takes what is there."""
@@ -172,8 +177,7 @@ class ConsumeLoop:
                 self._deliver_once(messages, due)
             except Undecided:
                 self._resume()
-                if len(messages) < self._batch:
-                    messages = [*messages, *self._poll()]
+                messages = self._take(messages)
                 continue
             if self._trouble_since is not None:
                 self._goes_on()

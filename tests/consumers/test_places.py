@@ -153,13 +153,35 @@ def test_a_topic_that_is_made_again_while_it_is_read_stops_the_flow(line: Line) 
 
     def remake() -> None:
         eventually(lambda: len(line.rows()) == 20, "the first events")
-        client = admin(line.settings)
-        client.delete_topics([line.topic])[line.topic].result(30)
-        eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
-        for step in plan_topics(client, topics_of(line.loaded.map)):
-            assert step.apply is not None
-            step.apply()
-        line.publish(gadgets(range(40), 2))
+        make_again(line)
 
     error = stopped(line, remake)
     assert "made again" in str(error) or "were removed" in str(error)
+
+
+def test_a_loss_is_told_while_a_record_waits_for_others_to_show_whose_fault_it_is(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The target is broken all the while, so that only the look between two tries can tell."""
+    monkeypatch.setattr("sorbus.consumers.places._COMPARE_EVERY", 0.2)
+    line.execute("create function broken() returns trigger language plpgsql as 'begin perform 1 from absent; end'")
+    line.execute("create trigger broken before insert on gadgets for each row execute function broken()")
+    with line.consuming() as running:
+        line.publish(gadgets(range(1), 1))
+        eventually(lambda: "the only record so far" in (running.health.waiting() or ""), "a record that waits")
+        make_again(line)
+        running.thread.join(40)
+        assert not running.thread.is_alive(), "it waits for the target, and says nothing of the lost events"
+        error, running.error = running.error, None
+    assert isinstance(error, LostPosition), error
+
+
+def make_again(line: Line) -> None:
+    """The topic is deleted and made again, with events at the offsets that the flow reads next."""
+    client = admin(line.settings)
+    client.delete_topics([line.topic])[line.topic].result(30)
+    eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
+    for step in plan_topics(client, topics_of(line.loaded.map)):
+        assert step.apply is not None
+        step.apply()
+    line.publish(gadgets(range(40), 2))
