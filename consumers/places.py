@@ -11,12 +11,12 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from sorbus.bus.kafka import kafka_errors
+from sorbus.bus.places import REMOVED, Place, lost_since
 from sorbus.bus.topicfacts import TopicFacts, topic_facts, topic_ids
 from sorbus.errors import LostPosition
 
@@ -24,28 +24,8 @@ _TIMEOUT = 10.0
 _COMPARE_EVERY = 10.0
 _STAMP_EVERY = 3600.0
 """Seconds after which an idle flow's offsets are committed again, so that they say that somebody still reads."""
-_REMOVED = "were removed before they were read (retention, or deleted records)"
 _log = logging.getLogger(__name__)
 Spot = tuple[str, int]
-
-
-class Place(NamedTuple):
-    """A committed offset: in which topic (Kafka's id; "" where that isn't known), when (seconds since 1970)."""
-
-    offset: int
-    topic: str = ""
-    at: float = 0.0
-
-    @classmethod
-    def of(cls, part: TopicPartition) -> Place | None:
-        """What a group has committed for a partition; None for nothing."""
-        if part.offset is None or part.offset < 0:
-            return None
-        try:
-            found = json.loads(part.metadata or "{}")
-            return cls(part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)))
-        except (ValueError, AttributeError, TypeError):  # somebody else's, such as kafka-consumer-groups
-            return cls(part.offset)
 
 
 class Places:
@@ -95,7 +75,7 @@ class Places:
 
     def fell_behind(self, spot: Spot) -> Spot:
         """Kafka no longer has the offset we were to read next. LostPosition, or the partition to begin again."""
-        self._lost(spot, f"messages of {{}} {_REMOVED}")
+        self._lost(spot, f"messages of {{}} {REMOVED}")
         return spot
 
     def stamped(self, spot: Spot, offset: int) -> TopicPartition:
@@ -123,7 +103,7 @@ class Places:
             self._ids[topic] = facts[topic].id
             if place is not None:
                 kept = self._kept(facts) if kept is None else kept
-                why = _why(place, facts[topic], partition, kept.get(topic))
+                why = lost_since(place, facts[topic], partition, kept.get(topic))
                 if why:
                     self._lost(spot, why)
                     again.append(spot)
@@ -164,19 +144,3 @@ class Places:
                 " every record again. Then write `on_lost_events: reread` under the flow in the map and start it: it"
                 " reads the topic from its beginning. Records that were deleted meanwhile may be left in the target"
             )
-
-
-def _why(place: Place, facts: TopicFacts, partition: int, kept: float | None) -> str | None:
-    """Why events after a place are gone, `{}` standing for the partition; None if they are all there."""
-    begin, end = facts.begins[partition], facts.ends[partition]
-    if place.topic and place.topic != facts.id:
-        return "{} was deleted and made again since it was read last"
-    if place.offset < begin:
-        return f"{begin - place.offset:,} messages of {{}} {_REMOVED}"
-    if place.offset > end:
-        return f"{{}} ends at offset {end:,}, and was read up to {place.offset:,} before: it was made again, or cut off"
-    away = time.time() - place.at
-    if place.at and kept is not None and place.offset < end and away > kept:
-        days = f"{away / 86400:.1f} days"
-        return f"nobody has read {{}} for {days}, and it keeps deletes for {kept / 86400:.1f} days: some may be gone"
-    return None

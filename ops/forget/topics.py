@@ -71,7 +71,7 @@ class Bus:
         try:
             while True:
                 at = committed.ask({group: list(last)})[group]
-                if all(at.get(part, 0) > offset for part, offset in last.items()):
+                if all(part in at and at[part].offset > offset for part, offset in last.items()):
                     return True
                 if time.monotonic() > until:
                     return False
@@ -101,7 +101,7 @@ class Bus:
             committed.close()
             reader.close()
         if at:
-            wanted = [TopicPartition(*part, offset) for part, offset in at.items()]
+            wanted = [TopicPartition(*part, place.offset) for part, place in at.items()]
             with kafka_errors(f"deleting what is done of {topic}"):
                 for future in self._admin.delete_records(wanted).values():
                     future.result(_TIMEOUT)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from confluent_kafka import Consumer, TopicPartition
 
 from sorbus.bus.kafka import as_error, base_config, kafka_errors
+from sorbus.bus.places import Place
 from sorbus.ops.watch.offsets import Part
 from sorbus.settings import Settings
 
@@ -27,7 +28,7 @@ class Committed:
         self._consumers: dict[str, Consumer] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="committed")
 
-    def ask(self, wanted: Mapping[str, Sequence[Part]]) -> dict[str, dict[Part, int]]:
+    def ask(self, wanted: Mapping[str, Sequence[Part]]) -> dict[str, dict[Part, Place]]:
         """Each group's committed offsets in the partitions asked for; those never committed are left out.
 
         AuthError, TransientError.
@@ -50,7 +51,7 @@ class Committed:
             consumer.close()
         self._consumers.clear()
 
-    def _ask(self, group: str, parts: Sequence[Part]) -> dict[Part, int]:
+    def _ask(self, group: str, parts: Sequence[Part]) -> dict[Part, Place]:
         if not parts:
             return {}
         with kafka_errors(f"reading the offsets of group {group}"):
@@ -58,4 +59,4 @@ class Committed:
             for item in found:
                 if item.error is not None:
                     raise as_error(item.error, f"reading the offsets of group {group}")
-        return {(item.topic, item.partition): item.offset for item in found if item.offset >= 0}
+        return {(item.topic, item.partition): place for item in found if (place := Place.of(item)) is not None}

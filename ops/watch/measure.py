@@ -14,7 +14,11 @@ from typing import Protocol
 from sorbus.api.limits.budgets import Budget
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
+from sorbus.bus.ownership import Owned, owned
+from sorbus.bus.places import Place
+from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
+from sorbus.bus.topicfacts import topic_facts
 from sorbus.map.model import Flow, Map
 from sorbus.map.timing import longest_pause, parse_timing
 from sorbus.ops.checklists.rounds import Checklist
@@ -22,6 +26,7 @@ from sorbus.ops.watch import offsets
 from sorbus.ops.watch.committed import Committed
 from sorbus.ops.watch.escalation import Escalation, Escalations
 from sorbus.ops.watch.letters import Open, OpenLetters
+from sorbus.ops.watch.lost import left_words, lost_words
 from sorbus.ops.watch.offsets import Group, Part
 from sorbus.ops.watch.problems import Kind, Problem, notes_of, problems_of
 from sorbus.ops.watch.unread import Span, UnreadReader
@@ -129,9 +134,13 @@ class Measurement:
         """What is wrong with a subject, if anything."""
         return next((one for one in self.problems if one.subject == subject and one.kind in kinds), None)
 
+    lost: tuple[str, ...] = ()
+    """Topics that aren't there, and flows whose unread events are gone, in words."""
+
     def complaints(self) -> list[str]:
         """Everything somebody should look at."""
         found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
+        found += self.lost
         found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
         found += [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
@@ -171,7 +180,7 @@ class Watch:
         dependencies: Callable[[], list[Problem]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._company, self._dependencies = company, dependencies
+        self._company, self._dependencies, self._settings = company, dependencies, settings
         self._names = Names(company.topic_prefix)
         self._reports = StatusReader(settings, self._names)
         self._flows = [flow for flow in company.flows if flow.runs]
@@ -185,6 +194,7 @@ class Watch:
         self._drifts, self._waiting, self._conflicts, self._checklists = drifts, waiting, conflicts, checklists
         self._escalations = Escalations(company)
         self._before: dict[str, tuple[float, int]] = {}
+        self._left: dict[str, Owned] | None = None
 
     def measure(self) -> Measurement:
         """Looks once. AuthError, TransientError when Kafka can't be asked."""
@@ -232,6 +242,7 @@ class Watch:
             tuple(problems),
             self._last_reads(reports),
             notes_of(reports, now),
+            tuple(self._lost(committed)),
         )
 
     def close(self) -> None:
@@ -277,6 +288,34 @@ class Watch:
                         found[data_type] = max(at, found.get(data_type, 0.0))
         return found
 
+    def _lost(self, committed: Mapping[str, Mapping[Part, Place]]) -> list[str]:
+        """Asked for after the offsets, which so can't be ahead of what the topics hold."""
+        facts = topic_facts(self._admin, map(self._names.topic, self._data_types))
+        places = {
+            flow.id: {
+                part: place
+                for part, place in committed[self._names.group(flow.id)].items()
+                if part[0] == self._names.topic(flow.data_type)
+            }
+            for flow in self._flows
+        }
+        topics = {name: self._names.topic(name) for name in self._data_types}
+        left = [] if self._left is None else left_words(topics, facts, self._left)
+        if left or self._left is None:  # what was read before may be old news
+            self._left = self._read_left()
+            left = left_words(topics, facts, self._left)
+        return [*left, *lost_words(topics, facts, places)]
+
+    def _read_left(self) -> dict[str, Owned]:
+        """Data type -> its topic as its owner's producer left it, where it ever ran."""
+        positions = read_positions(self._settings, self._names)
+        found = {}
+        for name in self._data_types:
+            one = owned(positions.get(str(self._company.data_types[name].system_of_record))).get(name)
+            if one is not None:
+                found[name] = one
+        return found
+
     def _read_by(self, flow: Flow, topics: Mapping[str, list[Part]]) -> list[Part]:
         names = (self._names.topic(flow.data_type), self._names.requeue(flow.id))
         return [part for topic in names for part in topics.get(topic, ())]
@@ -286,11 +325,11 @@ class Watch:
         flow: Flow,
         topics: Mapping[str, list[Part]],
         ends: Mapping[Part, int],
-        committed: Mapping[str, Mapping[Part, int]],
+        committed: Mapping[str, Mapping[Part, Place]],
     ) -> dict[Part, Span]:
         parts, own = self._read_by(flow, topics), committed[self._names.group(flow.id)]
         first = offsets.begins(self._admin, [part for part in parts if part not in own])
-        return {part: Span(own.get(part, first.get(part, 0)), ends[part]) for part in parts}
+        return {part: Span(own[part].offset if part in own else first.get(part, 0), ends[part]) for part in parts}
 
     def _flow_state(
         self,

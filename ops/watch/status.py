@@ -53,6 +53,7 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "last_reads": dict(measurement.last_reads),
         "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
         "systems": [_budget(budget) for budget in measurement.budgets],
+        "lost": list(measurement.lost),
         "notes": [
             {"of": name, "kind": kind, "words": words} for (name, kind), words in sorted(measurement.notes.items())
         ],

@@ -128,7 +128,7 @@ class Ownership:
         mine = entries.get(self._system)
         given = max((entry.version for entry in entries.values()), default=0)
         if newest == self._system and mine is not None and not self.is_new:
-            why = _lost(topic, mine, facts)
+            why = lost_of(topic, mine, facts)
             self._mine[data_type] = replace(mine, topic=facts.id, begins=facts.begins, version=given)
             if why is None:
                 return None
@@ -166,7 +166,7 @@ class Ownership:
         mine = self._mine.get(data_type)
         if mine is None:
             return None
-        return f"topic {topic} is gone; run `sorbus apply`" if facts is None else _lost(topic, mine, facts)
+        return f"topic {topic} is gone; run `sorbus apply`" if facts is None else lost_of(topic, mine, facts)
 
     def stored(self, position: Position) -> Position:
         """The connector's position with what we own; what is owned no more is kept, for its epoch and version."""
@@ -178,7 +178,8 @@ def _epoch(entries: Mapping[str, Owned]) -> int:
     return max((entry.epoch for entry in entries.values()), default=0)
 
 
-def _lost(topic: str, mine: Owned, facts: TopicFacts) -> str | None:
+def lost_of(topic: str, mine: Owned, facts: TopicFacts) -> str | None:
+    """Why a topic isn't as its producer left it; None if it is."""
     if facts.id != mine.topic:
         return f"topic {topic} was deleted and made again"
     if len(facts.begins) != len(mine.begins):

@@ -143,7 +143,10 @@ flows:
 def test_status_is_fine_to_look_at_and_check_says_that_somebody_should(sorbus: Sorbus, env: dict[str, str]) -> None:
     looked = sorbus("status", "--json", **env)
     assert looked.exit_code == 0, looked.stderr
-    assert json.loads(looked.stdout)["complaints"] == ["thing-to-books: no consumer runs"]
+    missing, *others = json.loads(looked.stdout)["complaints"]
+    assert missing.startswith("thing: topic ")
+    assert "isn't there, so nothing is published or delivered; run `sorbus apply`" in missing
+    assert others == ["thing-to-books: no consumer runs"]
     checked = sorbus("status", "--check", **env)
     assert checked.exit_code == 1
     assert "thing-to-books: no consumer runs" in checked.stdout

@@ -101,7 +101,7 @@ def test_what_cant_be_asked_is_said_and_the_rest_holds(line: Line, typed: Typed)
 
 def test_a_record_that_nobody_knows_is_a_finding(line: Line, typed: Typed) -> None:
     assert "Nothing is known of it" in typed("trace", "gadget", "g9", status=1)
-    assert "no data type 'gadgets'" in typed("trace", "gadgets", "g9", status=1)
+    assert "no data type 'gadgets'" in typed("trace", "gadgets", "g9", status=2)
 
 
 def test_only_the_records_own_partition_is_read_unless_it_holds_nothing(line: Line) -> None:

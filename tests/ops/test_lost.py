@@ -1,0 +1,67 @@
+"""Topics that aren't there, made again, or cut short: said in words, whoever runs."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import Producer
+
+from sorbus.bus.kafka import admin, base_config
+from sorbus.bus.ownership import TOPICS_KEY, Owned
+from sorbus.bus.places import Place
+from sorbus.bus.positions import position_message
+from sorbus.bus.topicfacts import TopicFacts, topic_facts
+from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.watch.lost import lost_words
+from sorbus.ops.watch.opened import open_watch
+from tests.consumers.line import Line, eventually, named
+from tests.consumers.plugin import line, make_line
+
+__all__ = ["line", "make_line"]
+
+TOPIC = "t.order"
+FACTS = {TOPIC: TopicFacts("new", (10, 0), (30, 5))}
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (Place(7, "new"), "3 messages of t.order (partition 0) were removed before they were read"),
+        (Place(12, "old"), "t.order (partition 0) was deleted and made again"),
+        (Place(31, "new"), "ends at offset 30"),
+        (Place(10, "new"), None),
+        (Place(30, ""), None),
+    ],
+)
+def test_unread_events_that_are_gone_are_said(place: Place, words: str | None) -> None:
+    said = lost_words({"order": TOPIC}, FACTS, {"order-to-books": {(TOPIC, 0): place}})
+    assert bool(said) == (words is not None)
+    assert all(words in one and one.startswith("order-to-books: ") for one in said if words)
+
+
+def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line) -> None:
+    line.publish([(f"g{n}", 1, named(f"v{n}")) for n in range(4)])
+    with line.consuming():
+        eventually(lambda: len(line.rows()) == 4, "the first events")
+    client, eyes = admin(line.settings), open_watch(line.loaded, line.settings)
+    try:
+        facts = topic_facts(client, [line.topic])[line.topic]
+        left = Owned(facts.id, facts.begins, 1, 1).to_json()
+        topic, key, value = position_message(line.names, "crm", {TOPICS_KEY: {"gadget": left}})
+        producer = Producer(base_config(line.settings, "test"))
+        producer.produce(topic, value, key)
+        assert producer.flush(30) == 0
+        assert eyes.measure().lost == ()
+        client.delete_topics([line.topic])[line.topic].result(30)
+        eventually(lambda: line.topic not in client.list_topics(timeout=10).topics, "the topic's end")
+        [gone] = eyes.measure().lost
+        assert f"topic {line.topic} isn't there" in gone
+        assert "sorbus apply" in gone
+        told = line.sorbus("status", "--check", status=1)
+        assert "isn't there" in " ".join(told.split())
+        for step in plan_topics(client, topics_of(line.loaded.map)):
+            assert step.apply is not None
+            step.apply()
+        eventually(lambda: line.topic in client.list_topics(timeout=10).topics, "the topic, made again")
+        eventually(lambda: any("made again" in one for one in eyes.measure().lost), "that it was made again")
+    finally:
+        eyes.close()
