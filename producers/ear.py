@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from sorbus.bus.inbox import Inbox, MissingInbox
 from sorbus.bus.names import Names
-from sorbus.connector import Batch, Hears, Notice, Position
+from sorbus.connector import Batch, Hears, ListsAnew, Notice, Position
 from sorbus.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Ear:
         self._producer = producer
         self._open = partial(Inbox, settings, names, system, stored)
         self._inbox: Inbox | None = None
+        self._has_lost = False
         self._tries_at = 0.0
         self.problem: str | None = None
         """Why no webhook is heard, None if they are; the polls go on either way."""
@@ -69,6 +70,12 @@ class Ear:
         """Takes in what came within `wait` seconds, and tells the producer some of it, if it has looked up the last."""
         if self._is_asked:
             return
+        if self._has_lost and isinstance(self._producer, ListsAnew):
+            self._has_lost = False
+            _log.warning(
+                "webhooks were lost before they were read (retention, a topic made again): all is compared now"
+            )
+            self._producer.list_anew()
         if self._inbox is None:
             self._try_to_open()
         if self._inbox is None:
@@ -90,6 +97,7 @@ class Ear:
         self._tries_at = time.monotonic() + _OPEN_AGAIN
         try:
             self._inbox, self.problem = self._open(), None
+            self._has_lost = self._inbox.has_lost
         except MissingInbox as error:
             if self.problem is None:
                 _log.warning("webhooks aren't heard, polls go on: %s", error)

@@ -206,6 +206,14 @@ class Hears(Protocol):
 
 
 @runtime_checkable
+class ListsAnew(Protocol):
+    """A producer that can compare everything at once, as when notices of webhooks were lost."""
+
+    def list_anew(self) -> None:
+        """Reads every record sooner than it would. After `open`."""
+
+
+@runtime_checkable
 class Reports(Protocol):
     """A producer that knows when a part of its source can't be read while the rest goes on."""
 

@@ -301,13 +301,15 @@ class Watch:
         }
         topics = {name: self._names.topic(name) for name in self._data_types}
         left = [] if self._left is None else left_words(topics, facts, self._left)
-        if left or self._left is None:  # what was read before may be old news
+        if left or not self._left:  # what was read before may be old news
             self._left = self._read_left()
             left = left_words(topics, facts, self._left)
         return [*left, *lost_words(topics, facts, places)]
 
     def _read_left(self) -> dict[str, Owned]:
         """Data type -> its topic as its owner's producer left it, where it ever ran."""
+        if not offsets.partitions_of(self._admin, [self._names.positions]):
+            return {}
         positions = read_positions(self._settings, self._names)
         found = {}
         for name in self._data_types:

@@ -114,6 +114,11 @@ class HttpProducer:
                 if track.resource == notice.resource:
                     track.hear(notice.id, deleted=notice.deleted)
 
+    def list_anew(self) -> None:
+        """Lists every data type now."""
+        for track in self._tracks:
+            track.list_anew()
+
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
         """Looks at these records next; where there are many, reads all."""
         for track in self._tracks:

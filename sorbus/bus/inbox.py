@@ -56,8 +56,10 @@ class Inbox:
     def __init__(self, settings: Settings, names: Names, system: str, position: Mapping[str, JsonValue] | None) -> None:
         """`position` is an earlier one's `position()`; None: from the beginning, which the retention bounds.
 
-        TransientError without Kafka; MissingInbox while there is no such topic. What Kafka no longer has is skipped.
+        TransientError without Kafka; MissingInbox while there is no such topic. What Kafka no longer has is skipped;
+        then `has_lost` says so.
         """
+        self.has_lost = False
         self._system, self._topic = system, names.inbox(system)
         self._next: dict[int, int] = {}
         self._consumer = topic_reader(settings, f"inbox-{system}")
@@ -69,6 +71,9 @@ class Inbox:
                 offset = (position or {}).get(str(part.partition))
                 if isinstance(offset, int):
                     part.offset = self._next[part.partition] = offset
+                    with kafka_errors(f"reading where {self._topic} begins and ends"):
+                        first, end = self._consumer.get_watermark_offsets(part, timeout=10.0)
+                    self.has_lost = self.has_lost or not first <= offset <= end
             with kafka_errors(f"reading {self._topic}"):
                 self._consumer.assign(partitions)
         except SorbusError:

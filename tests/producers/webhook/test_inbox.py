@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
+from confluent_kafka import TopicPartition
+from pydantic import JsonValue
 
 from sorbus.bus.inbox import Inbox, InboxWriter
 from sorbus.bus.kafka import admin, idempotent_producer
@@ -14,6 +16,7 @@ from sorbus.connector import Notice
 from sorbus.errors import TransientError
 from sorbus.map.model import Map
 from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.producers.ear import Ear
 from sorbus.settings import Settings
 
 ANNA, BEN = Notice("contacts", "anna", False, 1), Notice("contacts", "ben", False, 2)
@@ -98,8 +101,41 @@ def test_a_position_that_kafka_no_longer_has_begins_at_the_oldest(
 ) -> None:
     put(writer, ANNA)
     inbox = Inbox(settings, names, "crm", {"0": 4711})
+    assert inbox.has_lost
     assert inbox.read(10) == [ANNA]
     inbox.close()
+
+
+class Listed:
+    """A producer that counts how often it is to compare everything."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def hear(self, notices: Sequence[Notice]) -> None:
+        """Takes them."""
+
+    def list_anew(self) -> None:
+        self.times += 1
+
+
+@pytest.mark.parametrize(
+    ("position", "times"), [({"0": 4711}, 1), ({"0": 0}, 1), ({"0": 1}, 0), ({"0": 2}, 0), ({}, 0)]
+)
+def test_notices_that_were_lost_lead_to_a_comparison_of_everything(
+    writer: InboxWriter, settings: Settings, names: Names, position: dict[str, JsonValue], times: int
+) -> None:
+    put(writer, ANNA, BEN)
+    topic = names.inbox("crm")
+    client = admin(settings)
+    for future in client.delete_records([TopicPartition(topic, 0, 1)]).values():
+        future.result(30)
+    producer = Listed()
+    ear = Ear(producer, settings, names, "crm", position, {})
+    for _ in range(2):
+        ear.listen(0.0)
+    ear.close()
+    assert producer.times == times
 
 
 def test_without_its_topic_an_inbox_says_what_to_run(settings: Settings, names: Names) -> None:
