@@ -1,5 +1,7 @@
 # Sorbus in one image: the same for every producer, consumer and one-shot command; what it does is the container's command.
-FROM python:3.13-slim AS build
+# Pinned by digest, 3.13.15 on Debian trixie; move tag and digest together, for its security fixes.
+ARG BASE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
+FROM ${BASE} AS build
 RUN python -m venv --without-pip /opt/sorbus
 WORKDIR /src
 COPY ops/containers/requirements.lock .
@@ -20,7 +22,7 @@ COPY examples examples
 COPY docs/runbooks docs/runbooks
 RUN python -m pip --python /opt/sorbus/bin/python install --quiet --no-cache-dir --no-deps .
 
-FROM python:3.13-slim
+FROM ${BASE}
 COPY --from=build /opt/sorbus /opt/sorbus
 ENV PATH=/opt/sorbus/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -70,8 +70,7 @@ def retry(
 
     Example: sorbus waiting retry invoice-to-accounting 17
     """
-    from getpass import getuser
-
+    from sorbus.audit.login import login_name
     from sorbus.errors import ExitCode, UsageError
     from sorbus.mapping.failure import closest
     from sorbus.state import State
@@ -82,7 +81,7 @@ def retry(
     if found is None:
         raise UsageError(f"no flow is called {flow!r}; {closest(flow, [one.id for one in written.flows])}")
     state = State.of(written.topic_prefix)
-    count = try_now(state, found.id, found.data_type, found.to, id, getuser())
+    count = try_now(state, found.id, found.data_type, found.to, id, login_name())
     typer.echo(f"{count} record{'s' * (count != 1)} of {flow} will be tried by its consumer now")
     if not count:
         raise typer.Exit(ExitCode.FINDINGS)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def chosen(letters: list[str] | None, filter: LetterFilter, *, everything: bool)
 
 def person(who: str) -> str:
     """Who does it."""
-    return who or getuser()
+    return who or login_name()
 
 
 @contextmanager

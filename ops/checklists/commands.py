@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def tick(
 
     Examples: sorbus checklists tick product-to-price_book 1 2; sorbus checklists tick product-to-price_book 2 --undo
     """
-    checklists, person = _open(ctx), who or getpass.getuser()
+    checklists, person = _open(ctx), who or login_name()
     _show(checklists.tick(flow, steps, person, undo=undo), as_json=as_json)
 
 
@@ -101,7 +101,7 @@ def done(
 
     Example: sorbus checklists done product-to-price_book -m "ten prices compared, all equal"
     """
-    checklists, person = _open(ctx), who or getpass.getuser()
+    checklists, person = _open(ctx), who or login_name()
     _show(checklists.finish(flow, person, verification), as_json=as_json)
 
 

@@ -167,13 +167,12 @@ def compare(ctx: typer.Context, number: Number, reason: Reason = "", who: Who = 
 
     Example: sorbus conflicts compare 12 --reason "the mapping writes it in capitals now"
     """
-    from getpass import getuser
-
+    from sorbus.audit.login import login_name
     from sorbus.conflict.store import Conflicts
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
-    found = Conflicts(State.of(loaded.map.topic_prefix)).compare(number, who=who or getuser(), reason=reason)
+    found = Conflicts(State.of(loaded.map.topic_prefix)).compare(number, who=who or login_name(), reason=reason)
     typer.echo(
         f"{found.field} of {found.data_type} in {found.system} is compared again, from each record's next change"
     )
@@ -182,8 +181,7 @@ def compare(ctx: typer.Context, number: Number, reason: Reason = "", who: Who = 
 def _decide(
     ctx: typer.Context, number: int, choice: Choice, *, reason: str, who: str, yes: bool, as_json: bool
 ) -> None:
-    from getpass import getuser
-
+    from sorbus.audit.login import login_name
     from sorbus.conflict.store import Conflicts
     from sorbus.ops.conflicts.desk import ConflictDesk
     from sorbus.settings import Settings
@@ -196,7 +194,7 @@ def _decide(
     will = "be overwritten with its owner's value" if choice == "overwrite" else "stay until its owner changes it"
     if not yes:
         typer.confirm(f"{field} will {will}. Go on?", abort=True, err=True)
-    done = ConflictDesk(loaded.map, Settings(), state).decide(number, choice, who=who or getuser(), reason=reason)
+    done = ConflictDesk(loaded.map, Settings(), state).decide(number, choice, who=who or login_name(), reason=reason)
     if as_json:
         requeued = [letter.id for letter in done.letters]
         told = {"number": number, "decision": choice, "requeued": requeued, "left": [one.number for one in done.left]}

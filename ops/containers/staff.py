@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-import time
 from threading import Event, Thread
 
 import psycopg
 import structlog
 
-from sorbus.ops.demo.crm_feed import CRM_FEED
+from sorbus.ops.demo.crm_feed import CRM_FEED, next_number
 from sorbus.ops.demo.seed import seed_crm
 from sorbus.telemetry.logs import configure_logs
 from sorbus.telemetry.stop import Stop
@@ -26,14 +25,14 @@ def main() -> None:
     with psycopg.connect(dsn) as connection:
         if connection.execute("select from customers limit 1").fetchone() is None:
             log.info("the CRM is filled", **seed_crm(connection))
+        start = next_number(connection)
     work = Thread(
         target=CRM_FEED.run,
         args=(dsn,),
         kwargs={
             "rate": float(os.environ.get("RATE", "5")),
             "stop": over,
-            # A number that no earlier run has used, so that its changes are new ones.
-            "start": int(time.time()),
+            "start": start,
             "reached": lambda _: None,
             "said": lambda words: log.info(words),
         },

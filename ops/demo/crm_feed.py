@@ -21,6 +21,14 @@ _OPEN = sql.SQL("state in ('quote', 'placed', 'confirmed', 'shipped')")
 _NEVER_SENT = sql.SQL("state in ('quote', 'cancelled', 'placed')")
 _NEVER_ORDERED = sql.SQL("not exists (select from orders where orders.customer_id = customers.customer_id)")
 
+_HIGHEST = """
+    select greatest(0, max(number) - %s + 1)::int from (
+        select substring(customer_no from '^C-(\\d+)$')::bigint - 10000 from customers
+        union all select substring(order_no from '^SO-(\\d+)$')::bigint - 100000 from orders
+        union all select substring(sku from '-(\\d+)$')::bigint from products
+    ) as used (number)
+"""
+
 
 def new_customer(connection: Connection, chance: Chance) -> str:
     """A lead comes in."""
@@ -137,6 +145,12 @@ CRM_FEED = Feed(
         (3, delete_customer),
     )
 )
+
+
+def next_number(connection: Connection) -> int:
+    """The first deed whose numbers nothing in the CRM has: they stay as short as the ledger's columns want them."""
+    found = connection.execute(_HIGHEST, [_OWN_NUMBERS]).fetchone()
+    return cast("int", found[0]) if found else 0
 
 
 def _customer(connection: Connection, chance: Chance) -> int:

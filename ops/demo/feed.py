@@ -23,6 +23,7 @@ Deed = Callable[[Connection, Chance], str]
 
 ANY = sql.SQL("true")
 _TRIES = 20
+_AGAIN = 1.0
 
 
 class NothingThere(LookupError):
@@ -63,15 +64,20 @@ class Feed:
         """Goes on from deed `start` at `rate` a second until `stop`.
 
         `reached` hears each deed's number before it is done, so that a killed run never does one twice; `said` hears
-        the sentence after it.
+        the sentence after it. While the server is away it waits, and goes on with the next deed.
         """
-        began = time.monotonic()
-        with psycopg.connect(dsn, autocommit=True, application_name="the demo's staff") as connection:
-            for number in count(start):
-                if stop.wait(max(0.0, began + (number - start) / rate - time.monotonic())):
-                    return
-                reached(number + 1)
-                said(self.step(connection, number))
+        began, numbers = time.monotonic(), count(start)
+        while not stop.is_set():
+            try:
+                with psycopg.connect(dsn, autocommit=True, application_name="the demo's staff") as connection:
+                    for number in numbers:
+                        if stop.wait(max(0.0, began + (number - start) / rate - time.monotonic())):
+                            return
+                        reached(number + 1)
+                        said(self.step(connection, number))
+            except psycopg.OperationalError as error:  # the server is away: the deed under way was lost, or is done
+                said(f"the database is away, people wait for it: {str(error).strip().splitlines()[0]}")
+                stop.wait(_AGAIN)
 
 
 def pick(connection: Connection, chance: Chance, table: str, key: str, where: sql.SQL = ANY) -> int:

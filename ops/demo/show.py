@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
-from sorbus.ops.demo.stage import Stage, environment
+from sorbus.ops.demo.stage import Progress, Stage, environment
 from sorbus.ops.watch.measure import Measurement, Watch
 from sorbus.ops.watch.status import as_table
 from sorbus.settings import Settings
@@ -37,6 +37,7 @@ def run(
     `began` is when the command was given (time.monotonic), `rate` in changes a second.
     """
     say = _Steps(console, began)
+    stage.say = say
     say("Kafka, registry and PostgreSQL are up")
     filled = stage.make_databases()
     say(f"databases {', '.join(stage.addresses)}{f' (made and filled: {_list(filled)})' if filled else ''}")
@@ -134,7 +135,12 @@ def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Conso
         while not stop.is_set() and (end is None or time.monotonic() < end):
             stage.check_work()
             feed.check()
-            measured = watch.measure()
+            try:
+                measured = watch.measure()
+            except TransientError as error:  # a server is away for a while; the processes wait for it as well
+                console.print(f"waiting: {error}", highlight=False, soft_wrap=True, markup=False)
+                stop.wait(_REFRESH)
+                continue
             if live:
                 table = as_table(measured)
                 if time.monotonic() < quiet_until:
@@ -186,23 +192,39 @@ def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float | None:
     Changes arrive in the order of their commits, so once a last one has come through, all others are on the bus.
     """
     began = time.monotonic()
-    with psycopg.connect(stage.addresses[stage.company.source], autocommit=True) as source:
-        found = source.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
-        assert found is not None
-        source.execute(LAST_CHANGE)
-    if not stage.wait_for_newer(int(str(found[0])), stop, deadline=_IN_STEP_WITHIN):
+    if not stage.wait_for_newer(_change_last(stage), stop, patience=_IN_STEP_WITHIN):
         return None
-    while _lag(watch):
+    progress, most = Progress(_IN_STEP_WITHIN), 0
+    while (lag := _lag(watch)) != 0:
         stage.check_work()
         if stop.wait(0.2):
             return None
-        if time.monotonic() - began > _IN_STEP_WITHIN:
-            raise TransientError(f"not in step within {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
+        most = max(most, lag or 0)
+        if progress.is_over(most - (lag or most)):
+            raise TransientError(f"not in step, and nothing has moved for {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
     return time.monotonic() - began
 
 
-def _lag(watch: Watch) -> int:
-    return sum(flow.lag_records for flow in watch.measure().flows)
+def _change_last(stage: Stage) -> int:
+    """Makes one more change; returns a version below that change's, and not below any before it."""
+    while True:
+        stage.check_work()
+        try:
+            with psycopg.connect(stage.addresses[stage.company.source], autocommit=True) as source:
+                found = source.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
+                assert found is not None
+                source.execute(LAST_CHANGE)
+                return int(str(found[0]))
+        except psycopg.OperationalError:  # ended a moment ago; check_work starts it again
+            time.sleep(_REFRESH)
+
+
+def _lag(watch: Watch) -> int | None:
+    """How many events are on their way; None while Kafka doesn't answer."""
+    try:
+        return sum(flow.lag_records for flow in watch.measure().flows)
+    except TransientError:
+        return None
 
 
 def _list(names: list[str]) -> str:

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -50,6 +50,8 @@ class Stage:
         self.stack = Stack(self.folder / "stack")
         self.addresses: dict[str, str] = {}
         self.console_port = 0
+        self.say: Callable[[str], None] = lambda _: None
+        """Hears what happens to the servers while everything runs."""
         self._up: subprocess.Popen[bytes] | None = None
         self._prepare: subprocess.Popen[bytes] | None = None
         self._state = self.folder / "demo.json"
@@ -161,7 +163,8 @@ class Stage:
         self._up = None
 
     def check_work(self) -> None:
-        """TransientError with the end of the log if `sorbus up` has ended by itself."""
+        """Starts again a server that has ended; TransientError with the end of the log if `sorbus up` has."""
+        self.stack.restart_ended(self.say)
         if self._up is not None and (code := self._up.poll()) is not None:
             lines = (self.folder / "up.log").read_text("utf-8", "replace").splitlines()[-15:]
             raise TransientError("\n".join([f"`sorbus up` ended with status {code}:", *lines]))
@@ -171,18 +174,37 @@ class Stage:
         targets = [address for name, address in self.addresses.items() if name != self.company.source]
         return max(_newest_version(address) for address in targets)
 
-    def wait_for_newer(self, version: int, stop: Stop, *, deadline: float = 120.0) -> bool:
-        """Until a target has something newer than `version`; False if asked to stop first."""
-        end = time.monotonic() + deadline
+    def wait_for_newer(self, version: int, stop: Stop, *, patience: float = 120.0) -> bool:
+        """Until a target has something newer than `version`; False if asked to stop first.
+
+        TransientError after `patience` seconds in which no further process has begun to answer and no record arrived:
+        starting all of them, one after the other, may take a busy machine longer than that.
+        """
+        progress = Progress(patience)
         while not stop.wait(_POLL):
             self.check_work()
-            if self.newest_version() > version:
+            newest = 0
+            with suppress(psycopg.OperationalError):  # restarting
+                newest = self.newest_version()
+            if newest > version:
                 return True
-            if time.monotonic() > end:
+            states = self.process_states()
+            if progress.is_over(newest, sum(state == "running" for state in states.values())):
+                away = [name for name, state in states.items() if state != "running"]
+                answer = f"these processes do not answer: {', '.join(away)}" if away else "all processes answer"
                 raise TransientError(
-                    f"no record has reached a target within {deadline:.0f} s; see {self.folder}/up.log"
+                    f"no record has reached a target, and nothing has moved for {patience:.0f} s; {answer};"
+                    f" see {self.folder}/up.log"
                 )
         return False
+
+    def process_states(self) -> dict[str, str]:
+        """The state of each process of `sorbus up`, as `running`; empty before it has started any."""
+        try:
+            listed = json.loads(self.targets_file.with_name("processes.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {str(one["name"]): str(one["state"]) for one in listed}
 
     def _own_folder(self) -> None:
         known = self._read_state().get("map")
@@ -201,6 +223,22 @@ class Stage:
     def _exports(self) -> str:
         path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
         return path + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env().items())
+
+
+class Progress:
+    """Tells whether figures that only grow have stood still for longer than `patience` seconds."""
+
+    def __init__(self, patience: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._clock = patience, clock
+        self._best: tuple[int, ...] = ()
+        self._grown_at = clock()
+
+    def is_over(self, *figures: int) -> bool:
+        """Notes the figures of now. One that falls and comes back (a restart) hasn't grown."""
+        best = tuple(map(max, figures, self._best or (0,) * len(figures)))
+        if best != self._best:
+            self._best, self._grown_at = best, self._clock()
+        return self._clock() - self._grown_at > self._patience
 
 
 def _newest_version(address: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def settle(
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
-    DriftStore(State.of(loaded.map.topic_prefix)).settle(number, who or getpass.getuser(), reason)
+    DriftStore(State.of(loaded.map.topic_prefix)).settle(number, who or login_name(), reason)
     typer.echo(f"{number} is settled")
 
 

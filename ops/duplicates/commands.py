@@ -151,7 +151,7 @@ def create(
 def _decide(
     ctx: typer.Context, number: int, decision: Decision, *, reason: str, who: str, yes: bool, as_json: bool
 ) -> None:
-    from getpass import getuser
+    from sorbus.audit.login import login_name
 
     desk = _desk(Context.of(ctx).load())
     candidate = desk.candidate(number)
@@ -165,7 +165,7 @@ def _decide(
         typer.echo(f"Careful: {warning}.", err=True)
     if not yes:
         typer.confirm(f"{record} will {will}. Go on?", abort=True, err=True)
-    letters = desk.decide(number, decision, who=who or getuser(), reason=reason)
+    letters = desk.decide(number, decision, who=who or login_name(), reason=reason)
     if as_json:
         decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
         typer.echo(json.dumps({**decided, "requeued": [letter.id for letter in letters]}, ensure_ascii=False))

@@ -47,8 +47,7 @@ def merge(
 
     Examples: sorbus duplicates merge 12 0d3f-88 --with 0d3f-91; sorbus duplicates merge 12 7 --with 9 --retire delete
     """
-    from getpass import getuser
-
+    from sorbus.audit.login import login_name
     from sorbus.ops.duplicates.decide import Desk
     from sorbus.ops.duplicates.merge import MergeDesk
     from sorbus.settings import Settings
@@ -67,7 +66,7 @@ def merge(
     if not yes:
         record = f"{candidate.data_type} {candidate.id}"
         typer.confirm(f"{record} is {survivor}; {', '.join(others)} will {will}. Go on?", abort=True, err=True)
-    done = desk.merge(candidate, survivor, others, way, who=who or getuser(), reason=reason)
+    done = desk.merge(candidate, survivor, others, way, who=who or login_name(), reason=reason)
     _print_merged(done.merged, as_json=as_json)
     if not as_json and done.letters:
         typer.echo("Its dead letter was sent back, and is delivered now.")
@@ -123,8 +122,7 @@ def done(
 
     Example: sorbus duplicates done 12 0d3f-91
     """
-    from getpass import getuser
-
+    from sorbus.audit.login import login_name
     from sorbus.errors import SorbusError
     from sorbus.identity.merged import MergedRecords
     from sorbus.state.database import State
@@ -132,7 +130,7 @@ def done(
     merged = MergedRecords(State.of(Context.of(ctx).load().map.topic_prefix))
     for one in merged.of_candidate(number):
         if one.external_id == external_id:
-            merged.done(one, who or getuser())
+            merged.done(one, who or login_name())
             typer.echo(f"{external_id} in {one.system} is merged into {one.survivor}.")
             return
     raise SorbusError(

@@ -43,7 +43,8 @@ def up(
 ) -> None:
     """Start the stack and keep it up until Ctrl-C; prints its addresses as `export` lines.
 
-    The data stay in the folder, and so do the addresses: the next `up` has the same topics, schema ids and tables.
+    A server that ends by itself is started again. The data stay in the folder, and so do the addresses: the next `up`
+    has the same topics, schema ids and tables.
 
     **Examples**
 
@@ -66,8 +67,7 @@ def up(
         _print_exports(stack.addresses)
         _err.print("The stack is up; Ctrl-C stops it.")
         while not done.wait(1.0):
-            if not stack.is_running():
-                raise StackError(f"A server of the stack ended by itself; see the logs in {stack.folder}.")
+            stack.restart_ended(lambda words: _err.print(f"{words}; see the logs in {stack.folder}."))
     finally:
         _err.print("Stopping.")
         stack.stop()

@@ -36,7 +36,9 @@ class Process:
         `grace` is how many seconds it has to stop in order before it is killed.
         """
         self._grace = grace
-        self.log.write_bytes(b"")
+        if self._guard is None:
+            self.log.write_bytes(b"")  # of an earlier run; what ended in this one is still to be read
+        self._wait_until_gone()
         spec = {
             "command": [str(part) for part in command],
             "folder": str(self.folder),
@@ -55,6 +57,12 @@ class Process:
                 # A session of its own: Ctrl-C in the terminal must reach the stack alone, which then stops in order.
                 start_new_session=True,
             )
+
+    def _wait_until_gone(self, patience: float = 10.0) -> None:
+        """A server whose guard was killed is on its way out; its port and data are free only after that."""
+        end = time.monotonic() + patience
+        while any(_is_ours(*entry) for entry in _recorded(self.record)) and time.monotonic() < end:
+            time.sleep(_POLL)
 
     def wait_until(self, is_ready: Callable[[], bool], *, deadline: float, event: str) -> None:
         """Poll until `is_ready`; StackError with the log's last lines if the server ends or `deadline` seconds pass."""

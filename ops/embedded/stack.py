@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -15,6 +16,7 @@ from rich.console import Console
 from sorbus.ops.embedded import packages, process
 from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.kafka import Kafka
+from sorbus.ops.embedded.keeper import Keeper, Server
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import LOOPBACK, Ports
 from sorbus.ops.embedded.postgres import DATABASE, Postgres
@@ -24,6 +26,7 @@ SERVERS = ("kafka", "registry", "postgres")
 
 _PORTS_FILE = "ports.json"
 _LOCK_FILE = "running.lock"
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Stack:
         self._kafka: Kafka | None = None
         self._registry: Registry | None = None
         self._postgres: Postgres | None = None
+        self._keeper = Keeper({})
 
     @property
     def addresses(self) -> Addresses:
@@ -86,9 +90,7 @@ class Stack:
         self._take_folder()
         try:
             process.clear_stale(self.folder)
-            self._ports = self._choose_ports()
-            self._build(fetched, self._ports)
-            _all_at_once([self._start_kafka, self._start_registry, self._start_postgres])
+            self._start_all(fetched)
         except BaseException:
             self.stop()
             raise
@@ -100,6 +102,10 @@ class Stack:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def restart_ended(self, say: Callable[[str], None]) -> None:
+        """Start again each server that has ended by itself, on its port; see Keeper.restart_ended."""
+        self._keeper.restart_ended(say)
 
     def is_running(self) -> bool:
         """Whether all three servers are up."""
@@ -119,6 +125,22 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _start_all(self, fetched: Packages) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            self._ports = self._choose_ports()
+            servers = self._build(fetched, self._ports)
+            try:
+                _all_at_once([partial(_start, server) for server in servers.values()])
+            except StackError as error:
+                # Between choice and bind another program may take a port: others are chosen then.
+                if self._asked or not tries_left or not _is_taken(error):
+                    raise
+                _all_at_once([server.stop for server in self._servers()])
+                (self.folder / _PORTS_FILE).unlink()
+            else:
+                self._keeper = Keeper(servers)
+                return
 
     def _servers(self) -> list[Kafka | Registry | Postgres]:
         return [server for server in (self._kafka, self._registry, self._postgres) if server is not None]
@@ -145,25 +167,11 @@ class Stack:
         ports.remember(file)
         return ports
 
-    def _build(self, fetched: Packages, ports: Ports) -> None:
+    def _build(self, fetched: Packages, ports: Ports) -> dict[str, Server]:
         self._kafka = Kafka(self.folder, fetched, port=ports.kafka, controller=ports.controller)
         self._registry = Registry(self.folder, fetched, port=ports.registry)
         self._postgres = Postgres(self.folder, fetched, port=ports.database, fast=self._fast)
-
-    def _start_kafka(self) -> None:
-        assert self._kafka is not None
-        self._kafka.start()
-        self._kafka.wait()
-
-    def _start_registry(self) -> None:
-        assert self._registry is not None
-        self._registry.start()
-        self._registry.wait()
-
-    def _start_postgres(self) -> None:
-        assert self._postgres is not None
-        self._postgres.start()
-        self._postgres.wait()
+        return dict(zip(SERVERS, self._servers(), strict=True))
 
 
 def running(folder: Path) -> Addresses | None:
@@ -172,6 +180,17 @@ def running(folder: Path) -> Addresses | None:
     if ports is None or not all(process.is_alive(folder, name) for name in SERVERS):
         return None
     return Addresses.of(ports)
+
+
+def _start(server: Server) -> None:
+    server.start()
+    server.wait()
+    if not server.is_running():  # what answered was another program's server, on a port that was ours
+        raise StackError(f"{type(server).__name__} ended while it started: its port is already in use.")
+
+
+def _is_taken(error: StackError) -> bool:
+    return "already in use" in str(error)
 
 
 def _all_at_once(jobs: list[Callable[[], None]]) -> None:

@@ -33,10 +33,10 @@ def forget(
     Examples: sorbus forget customer 4711 --dry-run; sorbus forget customer 4711 --reason "request 23" --receipt r.json
     """
     from datetime import UTC, datetime
-    from getpass import getuser
 
     from rich.console import Console
 
+    from sorbus.audit.login import login_name
     from sorbus.errors import ExitCode, UsageError
     from sorbus.ops.forget.forget import Erasure
     from sorbus.ops.forget.receipt import Receipt
@@ -46,7 +46,7 @@ def forget(
     loaded = Context.of(ctx).load_sound()
     if data_type not in loaded.map.data_types:
         raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
-    receipt = Receipt(data_type, id, getuser(), reason, datetime.now(UTC), dry_run)
+    receipt = Receipt(data_type, id, login_name(), reason, datetime.now(UTC), dry_run)
     console = Console(stderr=True).status(f"Erasing {data_type} {id}")
     erasure = Erasure(loaded, Settings(), State.of(loaded.map.topic_prefix), receipt, say=console.update)
     if not (yes or dry_run):

@@ -35,6 +35,7 @@ def webhooks(
 
     from sorbus.bus.inbox import InboxWriter
     from sorbus.bus.names import Names
+    from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
     from sorbus.producers.webhook.hearing import hearings
     from sorbus.producers.webhook.service import Deliveries, application
@@ -46,12 +47,24 @@ def webhooks(
     heard = hearings(loaded)
     if not heard:
         raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
-    with running("webhooks", metrics_port, metrics_host) as process, listen(host, port, "receive webhooks") as listener:
-        writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
-        try:
-            deliveries = Deliveries(heard, writer)
-            address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"
-            structlog.get_logger(__name__).info("receiving webhooks", at=address, systems=sorted(heard))
-            serve(application(deliveries), listener, process.stop, lambda: process.health.ready(deliveries.trouble()))
-        finally:
-            writer.close()
+    with running("webhooks", metrics_port, metrics_host) as process:
+
+        def run() -> None:
+            # Closed while it waits for a person: applications that can't connect send again later.
+            with listen(host, port, "receive webhooks") as listener:
+                writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
+                try:
+                    deliveries = Deliveries(heard, writer)
+                    address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"
+                    structlog.get_logger(__name__).info("receiving webhooks", at=address, systems=sorted(heard))
+
+                    def beat() -> None:
+                        if deliveries.refused is not None:
+                            raise deliveries.refused
+                        process.health.ready(deliveries.trouble())
+
+                    serve(application(deliveries), listener, process.stop, beat)
+                finally:
+                    writer.close()
+
+        until_accepted(run, process, loaded)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from sorbus.api.interface import Json
 from sorbus.api.values import load_json
 from sorbus.bus.inbox import InboxWriter
-from sorbus.errors import SorbusError
+from sorbus.errors import AuthError, SorbusError
 from sorbus.producers.webhook.events import Told, read_events
 from sorbus.producers.webhook.hearing import Hearing
 from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, refuse_early, verify
@@ -100,6 +100,8 @@ class Deliveries:
         self._metrics = {system: WebhookMetrics(system) for system in ("", *hearings)}
         self._trouble, self._troubled_at = "", -_TROUBLED_FOR
         self._said_at: dict[str, float] = {}
+        self.refused: AuthError | None = None
+        """What a person has to correct: Kafka refused the login, so no delivery will be taken."""
 
     def trouble(self) -> str | None:
         """Why deliveries could not be taken a moment ago; None if nothing is known to be wrong."""
@@ -197,6 +199,8 @@ class Deliveries:
             await asyncio.wrap_future(self._writer.put(system, notices, delivery_id))
         except SorbusError as error:
             self._trouble, self._troubled_at = str(error), time.monotonic()
+            if isinstance(error, AuthError):
+                self.refused = error
             self._say(system, f"{error}; {system} is told to send its webhooks again")
             raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable") from error
         metrics.events("told", len(fresh))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sorbus.audit.login import login_name
 
 if TYPE_CHECKING:
     from sorbus.state.database import State
@@ -22,11 +23,13 @@ def note_shown(command: str, **what: str) -> None:
     from sorbus.telemetry.logs import configure_logs
 
     configure_logs(command)
-    structlog.get_logger(__name__).warning("personal values shown", audit=True, who=getuser(), command=command, **what)
+    structlog.get_logger(__name__).warning(
+        "personal values shown", audit=True, who=login_name(), command=command, **what
+    )
 
 
 def note_in_trail(state: State, kind: str, subject: str, data_type: str = "", record: str = "") -> None:
     """The same in the audit trail, where there is one: before anything is shown. TransientError."""
     from sorbus.audit import AuditTrail
 
-    AuditTrail(state).note(getuser(), "show personal values", kind, subject, data_type=data_type, record=record)
+    AuditTrail(state).note(login_name(), "show personal values", kind, subject, data_type=data_type, record=record)

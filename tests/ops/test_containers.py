@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -25,6 +26,7 @@ def needed() -> set[tuple[str, ...]]:
     """The long-running commands that the example's map needs."""
     company = Map.model_validate(YAML(typ="safe").load((ROOT / "examples" / "company" / "map.yaml").read_text()))
     return {
+        ("console",),
         ("watch",),
         *(("produce", system) for system in company.systems if company.owned_by(system)),
         *(("consume", flow.id) for flow in company.flows if flow.runs),
@@ -33,7 +35,7 @@ def needed() -> set[tuple[str, ...]]:
 
 def test_every_producer_and_consumer_of_the_map_has_a_container_of_its_own(needed: set[tuple[str, ...]]) -> None:
     run = [
-        tuple(service["command"])
+        tuple(itertools.takewhile(lambda word: not word.startswith("-"), service["command"]))
         for service in OURS.values()
         if service["restart"] == "unless-stopped" and "command" in service and "profiles" not in service
     ]
@@ -57,8 +59,50 @@ def test_a_sorbus_container_has_no_more_rights_than_it_needs(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"]
     assert service["pids_limit"]
-    assert not {"privileged", "ports", "user", "network_mode"} & service.keys()
+    assert not {"privileged", "user", "network_mode"} & service.keys()
+    assert "ports" not in service or name in ("console", "webhooks")
     assert all(volume.endswith(":ro") for volume in service["volumes"])
+
+
+def test_the_image_is_built_once_and_never_looked_for_elsewhere() -> None:
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["apply"]
+    assert {service["pull_policy"] for service in OURS.values()} == {"never"}
+
+
+def test_images_of_others_are_pinned() -> None:
+    without_digest = {name for name, service in SERVICES.items() if "@" not in service["image"]} - OURS.keys()
+    assert without_digest == {"registry", "postgres"}, "docker-compose.yml says why"
+    digests = [service["image"].partition("@")[2] for service in SERVICES.values() if "@" in service["image"]]
+    digests += re.findall(r"^ARG BASE=\S+@(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert len(digests) == 5
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in digests)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}"] * 2
+
+
+@pytest.mark.parametrize(("name", "port"), [("console", 9490), ("webhooks", 9480)])
+def test_what_people_and_applications_reach_is_reached_without_a_proxy(name: str, port: int) -> None:
+    assert OURS[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert OURS[name]["command"][1:] == ["--host", "0.0.0.0"]
+    prometheus = YAML(typ="safe").load((ROOT / "ops" / "prometheus" / "prometheus.yml").read_text())
+    (job,) = prometheus["scrape_configs"]
+    static = (ROOT / "ops" / "prometheus" / "targets" / "company.json").read_text()
+    assert f"{name}:9400" in static or [name] in [found["names"] for found in job["dns_sd_configs"]]
+
+
+def test_grafana_tells_alertmanager_and_its_runbooks_are_addresses() -> None:
+    folder = ROOT / "ops" / "grafana" / "provisioning" / "alerting"
+    rules, points = (
+        YAML(typ="safe").load((folder / f"{name}.yml").read_text()) for name in ("rules", "contact-points")
+    )
+    (point,), (policy,) = points["contactPoints"], points["policies"]
+    assert policy["receiver"] == point["name"]
+    assert [one["settings"]["url"] for one in point["receivers"]] == ["http://alertmanager:9093"]
+    books = [rule["annotations"]["runbook_url"] for group in rules["groups"] for rule in group["rules"]]
+    assert books
+    for book in books:
+        console, _, name = book.partition("/runbooks/")
+        assert console == "http://localhost:9490"
+        assert (ROOT / "docs" / "runbooks" / f"{name}.md").exists()
 
 
 def test_nothing_is_open_to_other_machines() -> None:
@@ -111,6 +155,7 @@ def test_only_what_the_image_is_made_of_is_sent_to_the_engine() -> None:
     copied = {
         word for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]
     }
-    assert {word.split("/")[0] for word in copied} == kept
+    assert copied - {"ops/containers/requirements.lock"} == kept
     # The package is made of the top-level folders, by links: all of them are needed to build it.
-    assert kept >= {link.readlink().name for link in (ROOT / "sorbus").iterdir() if link.is_symlink()}
+    links = {link.readlink().name for link in (ROOT / "sorbus").iterdir() if link.is_symlink()}
+    assert {Path(word).name for word in kept} >= links

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add(ctx: typer.Context, name: Name, role: RoleOption, password_file: Passwor
     """
     from sorbus.ops.console.access.person import Role
 
-    _accounts(ctx).add(name, Role[role.value], _password(password_file), getuser())
+    _accounts(ctx).add(name, Role[role.value], _password(password_file), login_name())
     typer.echo(f"{name} may log in as {role.value}")
 
 
@@ -87,7 +87,7 @@ def change_role(ctx: typer.Context, name: Name, role: RoleOption) -> None:
     """
     from sorbus.ops.console.access.person import Role
 
-    _accounts(ctx).set_role(name, Role[role.value], getuser())
+    _accounts(ctx).set_role(name, Role[role.value], login_name())
     typer.echo(f"{name} is {role.value} now")
 
 
@@ -97,7 +97,7 @@ def change_password(ctx: typer.Context, name: Name, password_file: PasswordFile 
 
     Example: sorbus console account password mara
     """
-    _accounts(ctx).set_password(name, _password(password_file), getuser())
+    _accounts(ctx).set_password(name, _password(password_file), login_name())
     typer.echo(f"{name} has a new password, and has to log in again")
 
 
@@ -111,7 +111,7 @@ def disable(
 
     Example: sorbus console account disable mara
     """
-    _accounts(ctx).disable(name, getuser(), undo=undo)
+    _accounts(ctx).disable(name, login_name(), undo=undo)
     typer.echo(f"{name} may log in again" if undo else f"{name} may not log in any more")
 
 

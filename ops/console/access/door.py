@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from sorbus.audit.login import login_name
 from sorbus.errors import AuthError, SorbusError
 from sorbus.ops.console.access.accounts import Sessions
 from sorbus.ops.console.access.person import Person, Role, Visit
@@ -32,7 +32,7 @@ class OpenDoor:
     """On the loopback address: who has the machine has the console, and is the user of the operating system."""
 
     def __init__(self) -> None:
-        self._person = Person(getpass.getuser(), Role.admin)
+        self._person = Person(login_name(), Role.admin)
 
     def visit(self, request: Request, cookie: str) -> Visit:
         if forwarded := [name for name in FORWARDED if name in request.headers]:
