@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 
 _ROOT = Path(__file__).parents[2]
 _MAKE_ENGINE = _ROOT.parent / "shared" / "real" / "containers.sh"
-_OURS = "sorbus:local"
+_OURS, _BASE = "sorbus:local", "python:3.13-slim"
 
 
 class Engine:
@@ -127,7 +127,7 @@ def test_a_company_in_containers_survives_a_crash_of_one(
         report = {
             "image": _OURS,
             "megabytes": round(int(engine.docker("image", "inspect", "-f", "{{.Size}}", _OURS)) / 1e6),
-            "of which base": round(int(engine.docker("image", "inspect", "-f", "{{.Size}}", "python:3.13-slim")) / 1e6),
+            "of which base": round(int(engine.docker("image", "inspect", "-f", "{{.Size}}", _BASE)) / 1e6),
             "memory": engine.memory(services),
         }
         for service in services:
@@ -157,7 +157,8 @@ def _write_override(plant: Plant, services: list[str]) -> Path:
     wanted = ("SORBUS_KAFKA", "SORBUS_REGISTRY", "SORBUS_DATABASE", *plant.company.databases.values())
     addresses = {name: plant.env[name] for name in wanted}
     lines = ["services:"]
-    for service, port in zip(["apply", *services], _free_ports(len(services) + 1), strict=True):
+    once = ["apply", "first-account"]
+    for service, port in zip([*once, *services], _free_ports(len(once) + len(services)), strict=True):
         env = {**addresses, "SORBUS_METRICS_HOST": "127.0.0.1", "SORBUS_METRICS_PORT": str(port)}
         lines += [
             f"  {service}:",
@@ -166,7 +167,10 @@ def _write_override(plant: Plant, services: list[str]) -> Path:
             f"    environment: {json.dumps(env)}",
         ]
         if service == "apply":
-            lines.append("    depends_on: !override {}")
+            # The engine's own base: where registries can't be reached, no digest can be asked for.
+            lines += ["    depends_on: !override {}", f"    build: {{args: {{BASE: {json.dumps(_BASE)}}}}}"]
+        if service == "console":
+            lines += ["    ports: !reset []", '    command: [console, --host, 127.0.0.1, --port, "0", --login]']
     file = plant.folder.parent / "override.yml"
     file.write_text("\n".join(lines) + "\n", "utf-8")
     # The containers' user must be able to enter the test run's folders.
