@@ -15,7 +15,7 @@ import psycopg
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.tables import find_applied, target_parts, without_absent_id
+from sorbus.consumers.postgres.tables import find_applied, stand_in_applied, target_parts, without_absent_id
 from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import SorbusError
 from sorbus.postgres.catalog import Table, read_table
@@ -97,10 +97,10 @@ def plan_obstacles(flow: BoundFlow) -> list[Step]:
             return []  # said by the plan of the columns
         if any(child.parent not in tables[name].columns for name, child in options.children.items()):
             return []
-        applied = find_applied(session, options.table)
-        if applied is None or options.key not in tables[""].columns:
+        if options.key not in tables[""].columns:
             return []
         try:
+            applied = find_applied(session, options.table) or stand_in_applied(session)
             writing = Writing(session, flow, parts, tables, applied, lambda: None)
             found = obstacles(session, flow, tables, writing)
         except (psycopg.Error, SorbusError) as error:

@@ -61,7 +61,10 @@ class PostgresConsumer:
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
         """What has to change in the database before the flow's consumer can run."""
-        return plan_target(flow) or plan_obstacles(flow)
+        steps = plan_target(flow)
+        if any(step.what != f"table {APPLIED}" for step in steps):
+            return steps  # they change the tables that would be looked at
+        return [*steps, *plan_obstacles(flow)]
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:

@@ -17,6 +17,9 @@ from sorbus.schema import FieldType, Kind, SchemaField
 VERSION_COLUMN = "sorbus_version"
 APPLIED = "sorbus_applied"
 """Per target table and record: the version last applied, where the row itself can't say it (deleted, or not ours)."""
+_APPLIED_COLUMNS = sql.SQL(
+    "(relation text not null, id text not null, version bigint not null, primary key (relation, id))"
+)
 
 _TYPES: Mapping[Kind, str] = {
     "string": "text", "enum": "text", "uuid": "uuid", "int": "integer", "long": "bigint", "float": "double precision",
@@ -119,10 +122,14 @@ def applied_statement(session: Connection, table: str) -> sql.Composed:
     """The statement that makes the side table: in public where our role may, else in the target table's schema."""
     row = session.execute("select has_schema_privilege(to_regnamespace('public'), 'create')").fetchone()
     schema = "public" if row and row[0] else _schema(table)
-    return sql.SQL(
-        "create table if not exists {} (relation text not null, id text not null, version bigint not null,"
-        " primary key (relation, id))"
-    ).format(sql.Identifier(schema, APPLIED))
+    return sql.SQL("create table if not exists {} {}").format(sql.Identifier(schema, APPLIED), _APPLIED_COLUMNS)
+
+
+def stand_in_applied(session: Connection) -> sql.Identifier:
+    """A temporary table in place of the side table, so that statements can be explained before `sorbus apply`."""
+    stand_in = sql.Identifier("pg_temp", APPLIED)
+    session.execute(sql.SQL("create temporary table {} {}").format(stand_in, _APPLIED_COLUMNS))
+    return stand_in
 
 
 def _schema(table: str) -> str:
