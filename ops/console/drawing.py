@@ -27,6 +27,8 @@ from sorbus.ops.watch.measure import FlowState, Measurement
 COLORS = 12
 """Data types' colours in the style sheet: .d0 to .d11 for lines, .f0 to .f11 for what is filled."""
 
+_STATE = 13.8
+"""Pixels of a sign's letters: they are 12, but bold, and so an eighth wider than `text_width` says."""
 _ABOVE, _BELOW = 40.0, 64.0
 """Room of the layout for the drawing's own heading and legend, which the page has instead."""
 
@@ -40,6 +42,8 @@ class DrawnSystem(NamedTuple):
     middle: float
     """Where its two lines of text are, from the top of them."""
     sign: Sign
+    said: str
+    """As much of the sign's text as there is room for."""
     name: str
     below: str
 
@@ -51,6 +55,7 @@ class DrawnFlow(NamedTuple):
     path: str
     dashes: str
     sign: Sign
+    said: str
     figures: str
 
     @property
@@ -87,10 +92,10 @@ def draw_live(company: Map, signs: Signs, measured: Measurement | None) -> Drawi
 def _system(box: Box, x: float, width: float, middle: float, signs: Signs) -> DrawnSystem:
     sign = signs.systems.get(box.name, Sign("idle", "not in the map"))
     name = shorten(box.name, 15.5, width * 0.6)
-    said = shorten(sign.text, 12.5, width - 64 - text_width(name, 15.5))
+    said = _fitted(sign.text, width - 56 - text_width(name, 15.5))
     person = box.owner.partition(" <")[0]
     below = shorten(f"{box.kind} · {person}" if person else box.kind, 12, width - 32)
-    return DrawnSystem(box, x, width, box.y + middle, Sign(sign.kind, said), name, below)
+    return DrawnSystem(box, x, width, box.y + middle, sign, said, name, below)
 
 
 def _flow(layout: Layout, row: Row, signs: Signs, states: dict[str, FlowState]) -> DrawnFlow:
@@ -104,4 +109,11 @@ def _flow(layout: Layout, row: Row, signs: Signs, states: dict[str, FlowState]) 
         parts += [f"{number(state.dead_letters)} dead"] if state.dead_letters else []
         figures = " · ".join([*parts, arrow.text])
     dashes = DASHES[arrow.way]
-    return DrawnFlow(row, layout.curve(row), dashes, signs.flows[arrow.flow], shorten(figures, 12, TARGET_WIDTH - 40))
+    sign = signs.flows[arrow.flow]
+    said = _fitted(sign.text, TARGET_WIDTH - 56 - text_width(arrow.data_type, 13))
+    return DrawnFlow(row, layout.curve(row), dashes, sign, said, shorten(figures, 12, TARGET_WIDTH - 40))
+
+
+def _fitted(text: str, room: float) -> str:
+    """What is said, without since when if that is too long."""
+    return text if text_width(text, _STATE) <= room else shorten(text.partition(" since ")[0], _STATE, room)

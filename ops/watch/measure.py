@@ -143,7 +143,11 @@ class Measurement:
         found += self.lost
         found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
-        found += [f"{flow.flow}: {flow.complaint}" for flow in self.flows if flow.complaint]
+        found += [
+            f"{flow.flow}: {flow.complaint}"
+            for flow in self.flows
+            if flow.complaint and not (flow.problem and flow.problem.kind == "system")  # said of the system already
+        ]
         found += [
             f"{data_type}: {count} source rows could not be made canonical"
             for (data_type, flow), count in sorted(self.dead_letters.items())

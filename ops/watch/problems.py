@@ -86,8 +86,11 @@ def problems_of(
     found: list[Problem] = []
     for system in company.systems:
         found += _of_system(company, system, reports, sources.get(system), now)
+    away = {one.subject for one in found if one.what == "unreachable"}
     for flow in company.flows:
-        if flow.runs and (mine := _process(f"consume {flow.id}", "consumer", flow.id, reports, now)):
+        if not flow.runs or not (mine := _process(f"consume {flow.id}", "consumer", flow.id, reports, now)):
+            continue
+        if mine.what != "unreachable" or flow.to not in away:  # else the same thing is said of its target
             found.append(mine)
     return found
 

@@ -29,6 +29,7 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 PATIENCE = 10.0
 """Seconds that `send` waits for the rate limit before it says `Unfinished`."""
 _REDIRECTS = 3
+_LONGEST_FAULT = 300
 _MAY_HAVE_HAPPENED = "it may have been carried out all the same"
 
 
@@ -55,6 +56,7 @@ class HttpTransport:
         }
         """Limits that count only requests whose path begins so."""
         self._breaker = Breaker(state, application.system)
+        self._last_fault = ""
         self._metrics = ApiMetrics(application.system)
         self._patience = patience
         self._closed = Event()
@@ -102,8 +104,9 @@ class HttpTransport:
         """One request's answer, whatever its status, when breaker and rate limit let it go."""
         closed_for = self._breaker.allow()
         if closed_for > 0:
+            last = f"; the last time: {self._last_fault}" if self._last_fault else ""
             away = TransientError(
-                f"{doing}: {self.application.system} has failed too often, so it is left alone for now",
+                f"{doing}: {self.application.system} has failed too often, so it is left alone for now{last}",
                 retry_after=closed_for,
             )
             raise missing("system", away)
@@ -116,13 +119,15 @@ class HttpTransport:
         try:
             with self._connection_errors(doing):
                 answer = self._exchange(request, doing)
-        except TransientError:
+        except TransientError as error:
             self._metrics.answered(call.method, None, monotonic() - began)
+            self._last_fault = str(error).removeprefix(f"{doing}: ")[:_LONGEST_FAULT]
             self._breaker.failed()
             raise
         self._metrics.answered(call.method, answer.status, monotonic() - began)
         self._limiter.heard(answer.status, answer.headers, retry_after(answer.headers))
         if answer.status >= 500 and answer.status != 501:
+            self._last_fault = f"{self.application.system} answered {answer.status}"
             self._breaker.failed()
         else:
             self._breaker.succeeded()

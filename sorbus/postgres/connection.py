@@ -138,7 +138,8 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
         return found
     passes = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and what is not About.RECORD
     if passes or what in (About.SYSTEM, About.LOAD) or state == "XX000":
-        later = TransientError(f"{doing}: PostgreSQL can't do it now: {words}")
+        what_now = "be reached" if state is None else "do it now"
+        later = TransientError(f"{doing}: PostgreSQL can't {what_now}: {words}")
         return missing("system", later) if is_away(state) else later
     return refused_error(error, doing)
 
@@ -156,7 +157,13 @@ def refused_error(error: psycopg.Error, doing: str) -> PermanentError:
 
 def _words(error: psycopg.Error) -> str:
     detail = None if error.sqlstate in _REPEATS_THE_ROW else error.diag.message_detail
-    return " ".join(part for part in (error.diag.message_primary, detail) if part) or str(error).strip()
+    return " ".join(part for part in (error.diag.message_primary, detail) if part) or _one_line(str(error))
+
+
+def _one_line(words: str) -> str:
+    """What libpq says of a connection that fails, a line for each address tried, without its hints (indented)."""
+    lines = [line.strip() for line in words.splitlines() if line.strip() and not line[0].isspace()]
+    return "; ".join(lines).removeprefix("connection failed: ")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
 from sorbus.state import State
 from tests.api.applications import Asked, Reply, answering, application, as_json
 from tests.api.faulty import Faulty
+from tests.api.faulty_http import Fault
 
 Open = Callable[..., HttpTransport]
 
@@ -164,15 +166,29 @@ def test_the_rate_limit_is_waited_for_and_then_put_off(faulty: Faulty, open_to: 
     assert faulty.count("GET") == 2
 
 
-def test_a_system_that_is_down_is_left_alone(faulty: Faulty, open_to: Open) -> None:
-    faulty.faults = {"500": 1.0}
-    opened = open_to(faulty.base_url)
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("500", "crm answered 500"),
+        ("503", "crm answered 503"),
+        ("reset", "no answer from crm"),
+        ("html", "crm answers 200 with text/html that isn't JSON"),
+        (None, "crm can't be reached: .*refused"),
+    ],
+)
+def test_a_system_that_is_down_is_left_alone_and_said_to_be_down_for_its_last_fault(
+    fault: Fault | None, why: str, faulty: Faulty, open_to: Open
+) -> None:
+    faulty.faults = {fault: 1.0} if fault else {}
+    opened = open_to(faulty.base_url if fault else "http://127.0.0.1:1")
     for _ in range(50):
         with pytest.raises(TransientError) as caught:
             opened.send(Call("GET", "/contacts"), doing="x")
         if "left alone" in str(caught.value):
             break
-    assert "left alone" in str(caught.value)
+    assert re.search(
+        f"x: crm has failed too often, so it is left alone for now; the last time: {why}", str(caught.value)
+    )
     assert caught.value.retry_after
 
 

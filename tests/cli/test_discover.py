@@ -95,7 +95,7 @@ def test_a_system_that_cannot_be_reached_is_exit_code_3(
     monkeypatch.setenv("CRM_DSN", "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
     result = sorbus("--map", company, "discover", "crm")
     assert result.exit_code == ExitCode.UNREACHABLE
-    assert "PostgreSQL can't do it now" in result.stderr
+    assert "PostgreSQL can't be reached: connection to server" in " ".join(result.stderr.split())
 
 
 def test_an_unknown_system_is_named_with_the_nearest_one(sorbus: Run, company: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +18,7 @@ from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
 from tests.consumers.line import eventually
+from tests.gateway import Gateway
 from tests.ops.conftest import Sorbus
 
 MAP = """
@@ -37,53 +36,6 @@ SCHEMA = {
     "name": "thing",
     "fields": [{"name": "id", "type": "string"}, {"name": "name", "type": ["null", "string"], "default": None}],
 }
-
-
-class Gateway:
-    """A way to a server that can be closed: connections end, and new ones are refused."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._listener: socket.socket | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self._lines: list[socket.socket] = []
-        self.accepted = 0
-
-    def open(self) -> None:
-        listener = self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def close(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        for line in self._lines:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-            line.close()
-        self._lines.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-                far = socket.create_connection(self._target)
-            except OSError:
-                return
-            self.accepted += 1
-            self._lines += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
-
-
-def _pass_on(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
-    with suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

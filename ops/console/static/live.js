@@ -9,8 +9,25 @@ function listen() {
   } else if (source === null && document.querySelector("[hx-trigger^='changed']")) {
     source = new EventSource("/events");
     source.addEventListener("changed", () => document.body.dispatchEvent(new Event("changed")));
+    source.addEventListener("open", () => stale(false));
+    source.addEventListener("error", () => {
+      stale(true);
+      if (source?.readyState === EventSource.CLOSED) {
+        source = null; // browsers try again by themselves only after a network fault, not after an answer such as 502
+        setTimeout(listen, 5000);
+      }
+    });
   }
 }
+
+// What stands on a page that isn't kept up to date must not be taken for how things are.
+function stale(is) {
+  const note = document.getElementById("stale");
+  if (note) note.hidden = !is;
+}
+
+for (const name of ["htmx:sendError", "htmx:responseError"]) document.addEventListener(name, () => stale(true));
+document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful && stale(false));
 
 // Somebody who works with the keyboard stays where they are when the part around them is replaced.
 let focused = null;

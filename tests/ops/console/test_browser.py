@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
@@ -71,6 +71,26 @@ def test_an_open_page_shows_a_new_dead_letter_by_itself(
     producer.flush(30)
     expect(dead).to_have_text("1", timeout=20_000)
     assert page.evaluate("window.untouched") == marked, "the page was loaded again instead"
+
+
+@pytest.mark.parametrize("answer", [None, 500, 502, 503])
+def test_a_page_that_is_not_kept_up_to_date_says_so(console: Served, page: Page, answer: int | None) -> None:
+    page.goto(console.url)
+    note = page.get_by_text("The console doesn't answer.")
+    expect(note).to_be_hidden()
+
+    def fail(route: Route) -> None:
+        if answer is None:
+            route.abort()
+        else:
+            route.fulfill(status=answer, body="no")
+
+    page.route("**/*", fail)
+    page.evaluate("document.body.dispatchEvent(new Event('changed'))")
+    expect(note).to_be_visible()
+    page.unroute("**/*")
+    page.evaluate("document.body.dispatchEvent(new Event('changed'))")
+    expect(note).to_be_hidden()
 
 
 def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -> None:

@@ -19,6 +19,8 @@ from sorbus.ops.watch.measure import FlowState, Measurement
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"
+BOLD = 13.5
+"""As wide as `text_width` must think a sign's 12 pixels are, which browsers draw bold."""
 COMPANY = Map.model_validate(
     {
         "systems": {"crm": {"kind": "postgres"}, "books": {"kind": "http"}, "old": {"kind": "postgres"}},
@@ -118,10 +120,37 @@ def test_what_a_drawing_says_fits_its_boxes() -> None:
     measured = seen(replace(STATE, dead_letters=123_456_789, lag_records=123_456_789), slots={"a" * 63: None})
     drawing = draw_live(long, signs_of(long, measured), measured)
     for system in drawing.systems:
-        taken = text_width(system.name, 15) + text_width(system.sign.text, 12)
+        taken = text_width(system.name, 15) + text_width(system.said, BOLD)
         assert taken <= system.width - 48, system.name
         assert text_width(system.below, 12) <= system.width - 32
     assert drawing.flows[0].sign == Sign("bad", "123,456,789 dead letters")
+
+
+@pytest.mark.parametrize(
+    ("data_type", "owner", "of_target", "of_flow"),
+    [
+        ("order", "unreachable", "unreachable since 14:36 UTC", "unreachable since 14:36 UTC"),
+        ("sales_order_confirmation", "unreachable", "unreachable since 14:36 UTC", "unreachable"),
+    ],
+)
+def test_since_when_is_left_out_where_there_is_no_room_for_it(
+    data_type: str, owner: str, of_target: str, of_flow: str
+) -> None:
+    company = Map.model_validate(
+        {
+            "systems": {"crm": {"kind": "postgres"}, "books": {"kind": "http"}},
+            "data_types": {data_type: {"system_of_record": "crm"}},
+            "flows": [{"data_type": data_type, "to": "books", "name": FLOW}],
+        }
+    )
+    away = Sign("bad", "unreachable since 14:36 UTC", "why")
+    signs = replace(signs_of(company, None), systems={"crm": away, "books": away}, flows={FLOW: away})
+    drawing = draw_live(company, signs, None)
+
+    assert {system.box.name: system.said for system in drawing.systems} == {"crm": owner, "books": of_target}
+    assert drawing.flows[0].said == of_flow
+    for system in drawing.systems:
+        assert text_width(system.name, 15) + text_width(system.said, BOLD) <= system.width - 48
 
 
 @pytest.mark.parametrize(
