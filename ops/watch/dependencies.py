@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -49,6 +50,11 @@ class Dependencies:
 
 def _ask_registry(url: str) -> None:
     """Raises unless the registry answers, whatever it says of itself."""
-    answer = httpx.get(f"{url.rstrip('/')}/config", timeout=_TIMEOUT)
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/config", timeout=_TIMEOUT)
+    except httpx.TransportError as error:
+        where = httpx.URL(url).netloc.decode()
+        words = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+        raise TransientError(f"{where} can't be reached: {words}") from error
     if answer.status_code >= 500:
         raise TransientError(f"it answers {answer.status_code}")
