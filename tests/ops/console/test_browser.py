@@ -74,7 +74,8 @@ def test_an_open_page_shows_a_new_dead_letter_by_itself(
 
 
 @pytest.mark.parametrize("answer", [None, 500, 502, 503])
-def test_a_page_that_is_not_kept_up_to_date_says_so(console: Served, page: Page, answer: int | None) -> None:
+def test_a_page_that_is_not_kept_up_to_date_says_so(console: Served, browser: Browser, answer: int | None) -> None:
+    page = browser.new_page()  # not the fixture's, which allows no failed request
     page.goto(console.url)
     note = page.get_by_text("The console doesn't answer.")
     expect(note).to_be_hidden()
@@ -91,6 +92,7 @@ def test_a_page_that_is_not_kept_up_to_date_says_so(console: Served, page: Page,
     page.unroute("**/*")
     page.evaluate("document.body.dispatchEvent(new Event('changed'))")
     expect(note).to_be_hidden()
+    page.close()
 
 
 def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -> None:
