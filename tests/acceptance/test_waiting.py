@@ -124,10 +124,10 @@ def test_bills_wait_for_their_clients_and_land_in_order(faulty: Faulty, office: 
         first = start("consume", "bill-to-desk")
         office.until(lambda: "" if len(waits(office)) == 60 else f"{len(waits(office))} of 60 wait", seconds=90)
         shown = waits(office, "--flow", "bill-to-desk")["1001"]
-        assert shown["message"] == "client 2 isn't in desk yet"
+        assert shown["message"] == "client 2 isn't in desk/contacts yet"
         assert faulty.writes == []
         told = office.sorbus("preview", "bill-to-desk", "1001", status=1)
-        assert "wait: client 2 isn't in desk yet" in " ".join(told.split())
+        assert "wait: client 2 isn't in desk/contacts yet" in " ".join(told.split())
         execute(
             crm,
             "update invoices set number = number || ' (2)' where id % 2 = 0",
@@ -169,7 +169,7 @@ def test_what_waits_too_long_is_a_letter_and_what_lacks_something_is_held_until_
         letter, other = [one for one in letters(office) if one["flow"] == "bill-to-desk"]
         assert {letter["record"], other["record"]} == {"1006", "1026"}
         assert letter["reason"] == "reference"
-        assert "client 7 isn't in desk yet; it has waited for 4s. See why client 7" in str(letter["message"])
+        assert "client 7 isn't in desk/contacts yet; it has waited for 4s. See why client 7" in str(letter["message"])
         assert "hold: client 7 lacks" in " ".join(office.sorbus("preview", "client-to-desk", "7", status=1).split())
         assert "client-to-desk: 1 wait, which lack something" in office.sorbus("status")
         execute(crm, "update customers set tax_number = 'DE100000007' where id = 7")

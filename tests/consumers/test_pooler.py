@@ -8,7 +8,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -23,11 +25,12 @@ Pool = Callable[..., PostgresConnection]
 
 
 @pytest.fixture
-def pool(make_database: Callable[[str], str], tmp_path: Path) -> Iterator[Pool]:
+def pool(make_database: Callable[[str], str]) -> Iterator[Pool]:
     """Starts a real PgBouncer with settings of its own in front of a database."""
     if PGBOUNCER is None:
         pytest.skip("there is no pgbouncer here: `make tools` installs it")
     started: list[subprocess.Popen[bytes]] = []
+    stack = ExitStack()
 
     def start(**settings: str) -> PostgresConnection:
         found = conninfo_to_dict(make_database("select 1"))
@@ -41,12 +44,12 @@ def pool(make_database: Callable[[str], str], tmp_path: Path) -> Iterator[Pool]:
             *(f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =".split("\n")),
             *(f"{name} = {value}" for name, value in settings.items()),
         ]
-        file = tmp_path / "pgbouncer.ini"
+        folder = stack.enter_context(TemporaryDirectory(prefix="sorbus-pooler-"))
+        Path(folder).chmod(0o755)  # a test's own folder may lie in one that only its user may enter
+        file = Path(folder) / "pgbouncer.ini"
         file.write_text("\n".join(lines) + "\n")
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
         user = "nobody" if os.getuid() == 0 else None  # it refuses to run as root
-        with (tmp_path / "pgbouncer.log").open("wb") as log:
+        with (file.parent / "pgbouncer.log").open("wb") as log:
             started.append(subprocess.Popen([str(PGBOUNCER), str(file)], user=user, stdout=log, stderr=log))
         end = time.monotonic() + 20
         while True:
@@ -54,7 +57,7 @@ def pool(make_database: Callable[[str], str], tmp_path: Path) -> Iterator[Pool]:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                assert time.monotonic() < end, (tmp_path / "pgbouncer.log").read_text()
+                assert time.monotonic() < end, (file.parent / "pgbouncer.log").read_text()
                 time.sleep(0.05)
         return PostgresConnection(dsn=SecretStr(f"postgresql://{found['user']}@127.0.0.1:{port}/shop"))
 
@@ -62,6 +65,7 @@ def pool(make_database: Callable[[str], str], tmp_path: Path) -> Iterator[Pool]:
     for process in started:
         process.terminate()
         process.wait(10)
+    stack.close()
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_decision_is_asked_for_and_checked(state: State, number: int, typed: T
     assert "X2 in books/gadgets is gadget g7 already" in told
     assert "not one of those" in typed("duplicates", "link", str(number), "X9", status=1)
     assert "sorbus duplicates list" in typed("duplicates", "show", "999", status=1)
-    assert "no system 'bookz'" in typed("duplicates", "list", "--system", "bookz", status=1)
+    assert "no system 'bookz'" in typed("duplicates", "list", "--system", "bookz", status=2)
     Crosswalk(state, "books", "gadget", "gadgets").link("g1", "X1", 1, {})
     assert "is done" in typed("duplicates", "create", str(number), "--yes", status=1)
 

@@ -65,7 +65,7 @@ def test_what_the_target_refuses_in_a_replay_is_the_same_dead_letter(line: Line)
 
 
 def test_an_unknown_flow_and_an_unreadable_time_are_errors(line: Line) -> None:
-    assert FLOW in line.sorbus("replay", "gadget-to-nowhere", status=1)
+    assert FLOW in line.sorbus("replay", "gadget-to-nowhere", status=2)
     assert "2026-11-01T08:00" in line.sorbus("replay", FLOW, "--from", "yesterday", status=2)
 
 
@@ -88,6 +88,7 @@ def test_deleted_records_that_a_flow_keeps_come_back_as_deleted_rows(soft: Line)
         soft.publish([(f"g{n}", 1, named(f"n{n}", "a")) for n in range(20)])
         soft.until({f"g{n}": f"n{n}" for n in range(20)})
         soft.publish([(f"g{n}", 2, named("last")) for n in range(5)])
+        soft.until({f"g{n}": "last" if n < 5 else f"n{n}" for n in range(20)})
         soft.publish([(f"g{n}", 3, None) for n in range(5)])
         eventually(lambda: soft.connection.execute(KEPT + " limit 1").fetchone() == ("g0", "last", True), "a delete")
         eventually(lambda: sum(bool(gone) for _, _, gone in soft.connection.execute(KEPT)) == 5, "all deletes")

@@ -43,6 +43,7 @@ def find(state: State, system: str = "crm", severity: str = "held", now: str = "
             "severity": severity,
             "renamed": "",
             "example": "***",
+            "ids": [],
             "mapping": "",
             "count": 3,
             "first_seen": 1_000_000,

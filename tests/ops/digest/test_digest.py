@@ -340,7 +340,7 @@ def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_p
     page = tmp_path / "digest.html"
     shown("--html", str(page))
     assert page.read_text().startswith("<!doctype html>")
-    assert "did you mean Finance?" in shown("--owner", "Finnance", status=1)
+    assert "did you mean Finance?" in shown("--owner", "Finnance", status=2)
     assert "--send mails everybody" in shown("--owner", "Finance", "--send", status=2)
     assert "set SORBUS_MAIL_SERVER" in shown("--send", status=1)
     state.close()
