@@ -459,6 +459,7 @@ class ConsumeLoop:
 
     def _assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         kafka.incremental_assign(self._places.begin(kafka, partitions))
+        kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `_hold` pauses again
         self._kafka_is(None)
         self._letters_are_known = False  # the member that had them may have written some
 
