@@ -168,6 +168,8 @@ class AuthError(SorbusError):
     """The other side refuses who we are; a person has to act before another try."""
 
     exit_code = ExitCode.REFUSED
+    status: int | None = None
+    """That of an HTTP answer."""
     lockout = False
     """Whether trying again could lock an account: a password, key or token was refused, not a right."""
 

@@ -24,6 +24,7 @@ from sorbus.consumers.http.deliver import Deliverer
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.plan import discover_resources, plan_flow
+from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.preview import Previewer
 from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
@@ -114,13 +115,17 @@ class HttpConsumer:
         api = open_api(transport)
         candidates = Candidates(self._state, *names)
         matcher = Matcher(flow.data_type, flow.schema)
-        finder = Finder(api, self._options, shape, matcher, self._crosswalk)
+        reads = bool(shape.resource.get or made.description.hook)
+        presence = Presence(
+            api, self._options.resource, shape.resource, self._crosswalk, reads=reads, most=self._options.indexed
+        )
+        finder = Finder(api, presence, self._options, shape, matcher, self._crosswalk)
         conflicts = Conflicts(self._state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
-        decider = Decider(flow, made.description, api, shape, finder, *known)
+        decider = Decider(flow, made.description, presence, shape, finder, *known)
         self._needs = shape.needs
         self._make = References(self._state, flow, shape)
-        self._deliverer = Deliverer(flow, api, shape, self._make, finder, decider, *known)
+        self._deliverer = Deliverer(flow, api, presence, shape, self._make, finder, decider, *known)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._retirer = Retirer(self._options.resource, api, shape, has_hook=bool(made.description.hook))
         self._side_by_side = made.description.concurrency

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sorbus.api.description import Description
-from sorbus.api.interface import Api, Found, Json
+from sorbus.api.interface import Found, Json
 from sorbus.api.path import read_path
 from sorbus.conflict.store import Conflicts, Contest, Standing
 from sorbus.connector import BoundFlow, Delivery
@@ -17,6 +17,7 @@ from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Ho
 from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import PermanentError
 from sorbus.identity.candidates import Candidates, Decision
@@ -39,7 +40,7 @@ class Decider:
         self,
         flow: BoundFlow,
         description: Description,
-        api: Api,
+        presence: Presence,
         shape: Shape,
         finder: Finder,
         matcher: Matcher,
@@ -49,7 +50,7 @@ class Decider:
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description
-        self._api, self._shape, self._finder, self._matcher = api, shape, finder, matcher
+        self._presence, self._shape, self._finder, self._matcher = presence, shape, finder, matcher
         self._crosswalk, self._candidates, self._conflicts = crosswalk, candidates, conflicts
         self._asks = flow.flow.on_conflict == "ask"
         self._reads = bool(shape.resource.get or description.hook)
@@ -73,6 +74,26 @@ class Decider:
         """What is to be done when the record is linked to an external one that was found."""
         return self._linked(id, wanted, Link(external_id, 0, "linked", "", None, None), again=True)
 
+    def _missing(self, id: str, wanted: Wanted, external_id: str) -> Action:
+        """What is to be done about a record that was deleted there by hand."""
+        if self._options.on_missing == "refuse":
+            raise PermanentError(
+                f"{self._options.resource} {external_id} was deleted in {self._flow.to}, and the flow's target"
+                " says on_missing: refuse; delete the record at its owner, or `sorbus crosswalk unlink` it to have"
+                " it made again",
+                reason="missing",
+                value=external_id,
+            )
+        found = self._unlinked(id, wanted)
+        if isinstance(found, LinkTo) and found.external_id == external_id:
+            raise PermanentError(
+                f"{self._options.resource} {external_id} can't be read in {self._flow.to}, as if it had been deleted,"
+                " but a search finds it; see what the connection's user may read there, then requeue the record",
+                reason="refused",
+                value=external_id,
+            )
+        return found._replace(why=f"{external_id} was deleted there by hand; {found.why}")
+
     def _linked(self, id: str, wanted: Wanted, link: Link, *, again: bool) -> Action:
         assert link.external_id is not None
         if not again and link.sent == wanted.fields:
@@ -81,18 +102,9 @@ class Decider:
             was = link.sent if isinstance(link.sent, dict) else {}
             changes = {path: value for path, value in wanted.fields.items() if path not in was or was[path] != value}
             return Update("the application can't be asked what it has", link.external_id, changes, wanted.fields, None)
-        current = self._api.get(self._options.resource, link.external_id)
+        current = self._presence.get(link.external_id)
         if current is None:
-            if self._options.on_missing == "refuse":
-                raise PermanentError(
-                    f"{self._options.resource} {link.external_id} was deleted in {self._flow.to}, and the flow's target"
-                    " says on_missing: refuse; delete the record at its owner, or `sorbus crosswalk unlink` it to have"
-                    " it made again",
-                    reason="missing",
-                    value=link.external_id,
-                )
-            found = self._unlinked(id, wanted)
-            return found._replace(why=f"{link.external_id} was deleted there by hand; {found.why}")
+            return self._missing(id, wanted, link.external_id)
         changes = self._changes(id, wanted.fields, current)
         if not changes:
             return Note("the application has these values already", wanted.fields)
@@ -169,7 +181,7 @@ class Decider:
     def _decided(self, decision: Decision, wanted: Wanted) -> Action:
         if decision.external_id is None:
             return Create("a person decided that it is a new one", wanted.fields)
-        if self._reads and self._api.get(self._options.resource, decision.external_id) is None:
+        if self._reads and self._presence.get(decision.external_id) is None:
             return Ask(f"{decision.external_id}, which a person chose, is not there any more", "duplicate")
         return LinkTo("a person decided so", decision.external_id)
 
@@ -274,7 +286,7 @@ class Decider:
 
     def _is_made(self, id: str, wanted: Wanted | None, external_id: str, sent: Fields) -> bool:
         """Whether what an answer named is a record that holds what was sent, and nobody else's."""
-        current = self._api.get(self._options.resource, external_id) if self._reads else None
+        current = self._presence.get(external_id) if self._reads else None
         if current is None or not self._is_free(id, external_id):
             return False
         one = Candidate(external_id, self._finder.view(current.record))
@@ -309,7 +321,7 @@ class Decider:
     def _returned(self, id: str, wanted: Wanted, link: Link) -> Action:
         """Its owner has it again; the application may have it still (a soft delete, or deletes that are ignored)."""
         if link.external_id is not None and self._reads and self._is_free(id, link.external_id):
-            current = self._api.get(self._options.resource, link.external_id)
+            current = self._presence.get(link.external_id)
             if current is not None:
                 return LinkTo("its owner has it again", link.external_id)
         return self._unlinked(id, wanted)
@@ -328,7 +340,7 @@ class Decider:
         assert link.external_id is not None
         if self._flow.deletes == "soft":
             changes: Fields = dict(self._options.deleted)
-            current = self._api.get(self._options.resource, link.external_id) if self._reads else None
+            current = self._presence.get(link.external_id) if self._reads else None
             if self._reads and current is None:
                 return Forget("it is gone there already")
             left = (
@@ -336,7 +348,7 @@ class Decider:
             )
             return Remove("its owner has deleted it", link.external_id, current, left)
         needs = self._shape.resource.revision or self._shape.resource.etag
-        current = self._api.get(self._options.resource, link.external_id) if needs and self._reads else None
+        current = self._presence.get(link.external_id) if needs and self._reads else None
         if needs and self._reads and current is None:
             return Forget("it is gone there already")
         return Remove("its owner has deleted it", link.external_id, current)

@@ -15,6 +15,7 @@ from sorbus.consumers.http.compare import Fields, body, same
 from sorbus.consumers.http.decide import MOST_LOOKING, Decider
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.identity.candidates import Candidates
@@ -35,6 +36,7 @@ class Deliverer:
         self,
         flow: BoundFlow,
         api: Api,
+        presence: Presence,
         shape: Shape,
         make: Callable[[Delivery], Wanted],
         finder: Finder,
@@ -46,7 +48,8 @@ class Deliverer:
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
-        self._api, self._shape, self._make, self._finder, self._decider = api, shape, make, finder, decider
+        self._api, self._presence, self._shape, self._make = api, presence, shape, make
+        self._finder, self._decider = finder, decider
         self._matcher, self._crosswalk, self._candidates, self._conflicts = matcher, crosswalk, candidates, conflicts
 
     def keys(self, delivery: Delivery) -> frozenset[str]:
@@ -174,7 +177,8 @@ class Deliverer:
         if changes and link is not None and link.sent is not None:
             self._crosswalk.sending(id, _under_way(link, action.changes))
         if changes and not self._unless_gone(
-            lambda: self._api.update(self._resource, action.external_id, changes, current=current)
+            action.external_id,
+            lambda: self._api.update(self._resource, action.external_id, changes, current=current),
         ):
             return False
         self._crosswalk.applied(id, version, action.fields)
@@ -218,16 +222,21 @@ class Deliverer:
     def _remove(self, action: Remove) -> None:
         current, changes = action.current, action.changes
         if changes is None:
-            self._unless_gone(lambda: self._api.delete(self._resource, action.external_id, current=current))
+            self._unless_gone(
+                action.external_id, lambda: self._api.delete(self._resource, action.external_id, current=current)
+            )
         elif changes:
             fields = body(changes, current.record if current else None)
-            self._unless_gone(lambda: self._api.update(self._resource, action.external_id, fields, current=current))
+            self._unless_gone(
+                action.external_id,
+                lambda: self._api.update(self._resource, action.external_id, fields, current=current),
+            )
 
-    def _unless_gone(self, write: Callable[[], None]) -> bool:
+    def _unless_gone(self, external_id: str, write: Callable[[], None]) -> bool:
         try:
             write()
-        except PermanentError as error:
-            if error.reason != "gone":
+        except (PermanentError, AuthError) as error:
+            if not self._presence.is_gone(external_id, error):
                 raise
             return False
         return True

@@ -11,6 +11,7 @@ from sorbus.api.path import read_path
 from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.listed import Listed
 from sorbus.consumers.http.options import HttpTarget
+from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
@@ -23,8 +24,10 @@ _STRIPES = 512
 class Finder:
     """What of one resource could be a record of ours. Safe for threads."""
 
-    def __init__(self, api: Api, options: HttpTarget, shape: Shape, matcher: Matcher, crosswalk: Crosswalk) -> None:
-        self._api, self._resource, self._shape = api, options.resource, shape
+    def __init__(
+        self, api: Api, presence: Presence, options: HttpTarget, shape: Shape, matcher: Matcher, crosswalk: Crosswalk
+    ) -> None:
+        self._api, self._presence, self._resource, self._shape = api, presence, options.resource, shape
         self._matcher, self._crosswalk = matcher, crosswalk
         self.keys = [key for key in matcher.keys if key in shape.into]
         """The match keys that the application has a field for."""
@@ -113,7 +116,7 @@ class Finder:
         """Whether a record that we only remember is there no more; it is forgotten then."""
         with self._recent_lock:
             is_remembered = external_id in self._order or external_id in self._listed
-        if not is_remembered or self._api.get(self._resource, external_id) is not None:
+        if not is_remembered or self._presence.get(external_id) is not None:
             return False
         with self._recent_lock:
             self._order.pop(external_id, None)

@@ -16,6 +16,7 @@ from sorbus.consumers.http.compare import Fields
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
 from sorbus.mapping.assign import Assignment, assign_target
+from sorbus.mapping.blank import is_blank
 from sorbus.mapping.failure import closest
 from sorbus.mapping.references import referred
 from sorbus.waiting.complete import lacking
@@ -80,6 +81,7 @@ class Shape:
         """Canonical field -> the application's required field that it alone fills."""
         holds = flow.flow.on_incomplete != "pass"
         self._needed = [row for row in self._rows if holds and row.rule is not None and self._is_needed(row)]
+        self._shown = () if holds else tuple(row.into for row in self._rows if self._is_needed(row))
         self._flow = flow
 
     def _is_needed(self, row: Assignment) -> bool:
@@ -105,8 +107,11 @@ class Shape:
         for name, into in self._lists.items():
             items = record.get(name)
             fields[into.path] = [_item(into, item, record["id"]) for item in items] if isinstance(items, list) else []
+        for path in self._shown:  # an application would take a blank for a value
+            if isinstance(fields[path], str) and is_blank(fields[path]):
+                fields[path] = ""
         for row in self._needed:
-            if fields[row.into] in (None, ""):
+            if is_blank(fields[row.into]):
                 assert row.rule is not None
                 names = [row.source] if row.source else sorted(row.rule.uses)
                 raise lacking(self._flow, str(record["id"]), names or [row.into])

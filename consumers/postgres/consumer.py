@@ -26,6 +26,7 @@ from sorbus.consumers.postgres.isolate import Isolation
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed, Stage
 from sorbus.consumers.postgres.preview import preview_write, read_row
+from sorbus.consumers.postgres.shape import INCOMPLETE
 from sorbus.consumers.postgres.tables import (
     APPLIED,
     VERSION_COLUMN,
@@ -42,6 +43,7 @@ from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
+from sorbus.waiting.complete import lacking
 
 
 class PostgresConsumer:
@@ -258,6 +260,13 @@ class PostgresConsumer:
             cells, items, end = stage.shape.row(delivery.data, delivery.at, delivery.id)
         except Undecodable as error:
             raise PermanentError(f"the record can't be decoded: {error}", reason="undecodable") from error
+        except PermanentError as error:
+            if error.reason != INCOMPLETE or self._flow.flow.on_incomplete == "pass":
+                raise
+            item = next(one for one in self._parts[""] if one.into == error.field)
+            uses = sorted(item.rule.uses) if item.rule else []
+            names = [item.source] if item.source else uses or [item.into]
+            raise lacking(self._flow, delivery.id.decode(errors="replace"), names) from error
         if end != len(delivery.data):
             raise PermanentError(
                 f"the record ends at byte {end} of {len(delivery.data)}: not what its schema says", reason="undecodable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,12 @@ from sorbus.consumers.postgres.reading import Read as _Read
 from sorbus.consumers.postgres.text import cell_maker, checked_as, column_scale, text_limit
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
+from sorbus.mapping.blank import is_blank
 from sorbus.postgres.catalog import Column
 from sorbus.schema import FieldType, SchemaField
 
+INCOMPLETE = "incomplete"
+_EMPTY = re.compile(r"""(?<!["'])(?:""|'')(?!["'])""")
 _FAULTS = (ValueError, TypeError, LookupError, OverflowError, struct.error)
 
 
@@ -67,9 +71,12 @@ class TableShape:
         *,
         defaults: Mapping[str, object],
         children: Mapping[str, TableShape],
+        holds: bool = False,
     ) -> None:
         """`columns` are the target's, `fields` the writer's in wire order, `defaults` the values of fields that the
-        writer doesn't know, `children` the shapes of the list fields that have tables of their own.
+        writer doesn't know, `children` the shapes of the list fields that have tables of their own. A record with
+        nothing but white space in a required column by a rule is refused with reason `INCOMPLETE`; with `holds` one
+        with nothing, too.
         """
         uses = Counter(name for item in assignments for name in inputs(item))
         by_source = {item.source: item for item in assignments if item.rule is None and uses[item.source or ""] == 1}
@@ -77,6 +84,8 @@ class TableShape:
         self._defaults = defaults
         direct: list[Assignment] = []
         self._reads: list[_Read] = []
+        self._holds = holds
+        must_show = {item.into for item in assignments if _must_show(item, columns[item.into])}
         for field in fields:
             item = by_source.get(field.name)
             cell = item and _direct(field.type, columns[item.into])
@@ -94,6 +103,7 @@ class TableShape:
         types = {field.name: field.type for field in fields}
         self.stage = [_direct_stage(columns[item.into], types[str(item.source)]) for item in direct]
         self.stage += [_computed_stage(columns[item.into]) for item in self._computed]
+        self._must_show = [place for place, column in enumerate(self.stage) if column.name in must_show]
         self._start = row_start(len(self.stage) + 2)
         self._has_items = bool(children)
         self._read = reading(self._reads, self._computed, self._makers, defaults)
@@ -106,6 +116,8 @@ class TableShape:
             cells, _, end = self._read(data, at, id)
         except _FAULTS:
             return None
+        if self._must_show and self._is_blank(cells):
+            return None
         size = len(id)
         head = LENGTHS[size] if size < 4096 else pack_length(size)
         return b"".join((self._start, head, id, EIGHT, pack_long(version), *cells)) if end == len(data) else None
@@ -113,7 +125,9 @@ class TableShape:
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""
         try:
-            return Row(*self._read(data, at, id))
+            made = Row(*self._read(data, at, id))
+            if not self._is_blank(made.cells):
+                return made
         except _FAULTS:
             pass
         try:
@@ -140,7 +154,18 @@ class TableShape:
                 items[name] = cast("list[Cells]", found)
         for item in self._computed:
             cells[item.into] = self._compute(item, record)
-        return Row([cells[column.name] for column in self.stage], items, at)
+        found = [cells[column.name] for column in self.stage]
+        for place in self._must_show:
+            if self._is_blank(found, (place,)):
+                into = self.stage[place].name
+                raise PermanentError(
+                    f"{into} must have a value, and its rule gives none", reason=INCOMPLETE, field=into
+                )
+        return Row(found, items, at)
+
+    def _is_blank(self, cells: Cells, places: Sequence[int] | None = None) -> bool:
+        texts = (cells[place][4:].decode() for place in (self._must_show if places is None else places))
+        return any(is_blank(text) and (self._holds or text) for text in texts)
 
     def _compute(self, item: Assignment, record: Mapping[str, object]) -> bytes:
         value = record.get(item.source) if item.source else None
@@ -154,6 +179,12 @@ class TableShape:
                 value=value,
                 rule=item.rule.text if item.rule else None,
             ) from error
+
+
+def _must_show(item: Assignment, column: Column) -> bool:
+    """Whether a rule must fill a column of text; one that writes "" itself means it."""
+    is_text = item.rule is not None and column.required and column.kind == "string"
+    return is_text and item.rule is not None and not _EMPTY.search(item.rule.text)
 
 
 def _direct(kind: FieldType, column: Column) -> CellReader | None:

@@ -288,7 +288,12 @@ class Writing:
             )
         assignments = [a for a in self._parts[""] if a.into != options.key]
         shape = TableShape(
-            assignments, self._tables[""].columns, schema.fields, defaults=self._defaults, children=shapes
+            assignments,
+            self._tables[""].columns,
+            schema.fields,
+            defaults=self._defaults,
+            children=shapes,
+            holds=self._flow.flow.on_incomplete != "pass",
         )
         name = f"sorbus_stage{number}"
         statements.append(create_stage(name, shape.stage, is_child=False))

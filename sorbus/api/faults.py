@@ -69,6 +69,7 @@ def _error(
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
         refused = AuthError(f"{said}; a person has to mend the credentials of {system} in the map, or its rights there")
+        refused.status = answer.status
         return refused_login(refused) if answer.status == 401 else refused
     field = next((clean(value) for value in _read_all(answer.body, errors.field)), None)
     field = field or next((clean(name) for name in by_field), None)

@@ -173,6 +173,10 @@ class Crosswalk:
         """Canonical -> external ids, of those linked. One query."""
         return {id: link.external_id or "" for id, link in self.find(ids).items() if link.state == "linked"}
 
+    def others(self, external_id: str, most: int) -> list[str]:
+        """Some external ids of other records that are linked."""
+        return [cast("str", row[0]) for row in self._run("others", external_id=external_id, most=most)]
+
     def canonical_of(self, external_ids: Collection[str]) -> dict[str, str]:
         """External -> canonical ids, of this data type's linked. One query."""
         owners = self.owners_of(external_ids).items()

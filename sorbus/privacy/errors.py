@@ -72,7 +72,7 @@ class Privacy:
         if not isinstance(error, AuthError):
             return error
         refused = AuthError(told)
-        refused.lockout = error.lockout
+        refused.lockout, refused.status = error.lockout, error.status
         return refused
 
     def _masked(self, text: str, id: bytes, values: Iterable[object], field: str | None) -> str:

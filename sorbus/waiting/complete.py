@@ -19,6 +19,7 @@ from sorbus.connector import (
     SupportsHealthCheck,
 )
 from sorbus.errors import MustWait, SorbusError
+from sorbus.mapping.blank import is_blank
 from sorbus.mapping.convert import convert
 from sorbus.mapping.default import encoded_default
 from sorbus.schema import RecordSchema
@@ -105,8 +106,8 @@ class Completing:
         if end != len(delivery.data):
             return delivery
         record = {**self._unsaid, **found}
-        filled = {name: value for name, value in self._filled.items() if _is_empty(record.get(name))}
-        missing = sorted(name for name in self._needs if name not in filled and _is_empty(record.get(name)))
+        filled = {name: value for name, value in self._filled.items() if is_blank(record.get(name))}
+        missing = sorted(name for name in self._needs if name not in filled and is_blank(record.get(name)))
         if missing:
             raise lacking(self._flow, delivery.id.decode(errors="replace"), missing)
         return self._with(delivery, found, filled) if filled else delivery
@@ -124,7 +125,3 @@ def _encoded(schema: RecordSchema, record: Mapping[str, object]) -> bytes:
         unsaid = None if field.name in record else encoded_default(field)
         made.append(encoder(field.type)(record.get(field.name)) if unsaid is None else unsaid)
     return b"".join(made)
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []

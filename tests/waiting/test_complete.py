@@ -137,3 +137,71 @@ def test_a_column_that_must_have_a_value_holds_back_what_has_none(make_database:
     with psycopg.connect(dsn) as connection:
         assert connection.execute("select name from gadgets").fetchall() == [("Desk",)]
     consumer.close()
+
+
+BLANKS = [" ", "\t\n", "\u00a0\u2003", "\u200b", "\ufeff \u00ad"]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_blank_value_fills_no_required_field(house: House, blank: str) -> None:
+    sink = Sink()
+    consumer = Completing(sink, flow_of(house, on_incomplete="hold", required=["city"]))
+    consumer.open()
+    (held,) = consumer.apply([event("1", 1, contact("Ada", city=blank))])
+    assert str(held.error) == "contact 1 lacks city, needed by desk; ask Sales"
+    filled = Completing(sink, flow_of(house, on_incomplete="default", defaults={"city": "Leeds"}))
+    filled.open()
+    assert filled.apply([event("2", 1, contact("Bo", city=blank))]) == []
+    assert sink.got["2"]["city"] == "Leeds"
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_blank_names_that_are_joined_make_no_required_field_of_an_application(house: House, blank: str) -> None:
+    rows = [("", "contacts.name", 'record.city ~ " " ~ record.tax_number'), ("email", "contacts.email", "")]
+    bound = house.flow(rows=rows)
+    consumer = house.opened(replace(bound, flow=bound.flow.model_copy(update={"on_incomplete": "hold"})))
+    one, two = (f"{ord(blank[0])}-{n}" for n in (1, 2))
+    events = [
+        event(one, 1, contact("-", email=None, city=blank, tax_number="")),
+        event(two, 1, contact("-", email=None, city="Ada")),
+    ]
+    done = house.deliver(consumer, *events)
+    assert str(done.refused[0]) == f"contact {one} lacks city and tax_number, needed by desk"
+    assert isinstance(done.refused[0], MustWait)
+    assert list(house.there()) == ["Ada "]
+    done = house.deliver(house.opened(bound), events[0])
+    assert done.reasons == {0: "refused"}
+    assert list(house.there()) == ["Ada "]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("kind", ["text", "varchar(40)", "citext"])
+def test_blank_names_that_are_joined_make_no_required_column(
+    make_database: Callable[[str], str], blank: str, kind: str
+) -> None:
+    dsn = make_database(
+        f"create extension if not exists citext; create table gadgets (id text primary key, label {kind} not null,"
+        " remark text not null, free text)"
+    )
+    rows = [
+        ("", "gadgets.label", 'record.name ~ " " ~ record.note'),
+        ("note", "gadgets.remark", 'value | default("")'),
+        ("name", "gadgets.free", 'value ~ " "'),
+    ]
+    bound = flow_into(dsn, existing=True, key="id", rows=rows)
+    bound = replace(bound, flow=bound.flow.model_copy(update={"on_incomplete": "hold"}))
+    make_tables(bound)
+    consumer = Completing(PostgresConsumer(bound), bound)
+    consumer.open()
+    events = [WRITER.delivery("1", 1, gadget(blank, note=blank)), WRITER.delivery("2", 1, gadget("Desk", note=""))]
+    refused = consumer.apply(events)
+    assert [str(one.error) for one in refused] == ["gadget 1 lacks name and note, needed by books"]
+    assert isinstance(refused[0].error, MustWait)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("select label, remark, free from gadgets").fetchall() == [("Desk ", "", "Desk ")]
+    consumer.close()
+    passing = PostgresConsumer(replace(bound, flow=bound.flow.model_copy(update={"on_incomplete": "pass"})))
+    passing.open()
+    (dead,) = passing.apply(events[:1])
+    assert "label must have a value" in str(dead.error)
+    passing.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sorbus.mapping.blank import is_blank
 from sorbus.mapping.failure import shown
 from sorbus.mapping.filters.registry import Table, rule_filter
 from sorbus.mapping.filters.text import as_text
@@ -78,8 +79,3 @@ def boolean(value: object, yes: str = "", no: str = "") -> bool:
     if not (yes or no) and word in _YES | _NO:
         return word in _YES
     raise ValueError(f'{shown(value)} is neither yes nor no; write the words used, as in boolean("Ja", "Nein")')
-
-
-def is_blank(value: object) -> bool:
-    """Null, or text with nothing but white space in it."""
-    return value is None or (isinstance(value, str) and not value.strip())

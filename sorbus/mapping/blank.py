@@ -1,0 +1,14 @@
+"""What counts as no value: where a value is required, text that shows nothing is as good as none."""
+
+from __future__ import annotations
+
+_UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+
+
+def is_blank(value: object) -> bool:
+    """Null, text with nothing to be seen in it, or a list of nothing but such values."""
+    if isinstance(value, str):
+        return not value.strip() or all(letter.isspace() or letter in _UNSEEN for letter in value)
+    if isinstance(value, list | tuple):
+        return all(is_blank(item) for item in value)
+    return value is None
