@@ -22,7 +22,7 @@ _OTHERS = 3
 _MOST, _PER = 20, 3600.0
 """So many records may be found gone by a 403 in so many seconds: more look like a right that was taken away."""
 _FRESH = 60.0
-"""Seconds for which a list that was read proves what it doesn't show."""
+"""Seconds for which a list that was read is asked whether it shows a record."""
 
 
 class Presence:
@@ -62,12 +62,15 @@ class Presence:
         """Raises `error`, or why many at once are not believed, unless the record is proven to be gone."""
         with self._lock:
             others = self._crosswalk.others(external_id, _OTHERS)
-            shown = self._shown()
-            is_shown = shown is not None and external_id in shown
-            # An empty list proves something only where we know of no other record.
-            is_listed = shown is not None and (not others or not shown.isdisjoint(others))
-            if is_shown or not (is_listed or self._reads_one(others)):
+            if external_id in (self._shown() or ()):
                 raise error
+            if not self._reads_one(others):
+                # A list of before this answer doesn't prove it: the record may be younger, the right taken since.
+                shown = self._shown(anew=True)
+                # An empty list proves something only where we know of no other record.
+                is_listed = shown is not None and (not others or not shown.isdisjoint(others))
+                if shown is None or external_id in shown or not is_listed:
+                    raise error
             now = time.monotonic()
             while self._believed and self._believed[0][0] < now - _PER:
                 self._believed.popleft()
@@ -92,11 +95,11 @@ class Presence:
                     raise
         return False
 
-    def _shown(self) -> frozenset[str] | None:
+    def _shown(self, *, anew: bool = False) -> frozenset[str] | None:
         """The ids that the list shows; None where there is no list, or it is forbidden, too long or not whole."""
         if self._resource.list is None:
             return None
-        if time.monotonic() - self._listed_at < _FRESH:
+        if not anew and time.monotonic() - self._listed_at < _FRESH:
             return self._listed
         found: set[str] = set()
         after, read = None, 0
