@@ -70,7 +70,7 @@ def retry(
 
     Example: sorbus waiting retry invoice-to-accounting 17
     """
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.errors import ExitCode, UsageError
     from sorbus.mapping.failure import closest
     from sorbus.state import State

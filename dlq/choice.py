@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
+from sorbus.cli.login import login_name
 
 if TYPE_CHECKING:
     from sorbus.dlq.desk import LetterDesk, Progress

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sorbus.audit.login import login_name
+from sorbus.cli.login import login_name
 
 _NAMED = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
@@ -24,9 +24,9 @@ def test_a_user_with_a_name_is_noted_by_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_user_without_a_name_is_noted_by_number() -> None:
-    ask = "import os; os.setuid(54321); from sorbus.audit.login import login_name; print(login_name())"
+    ask = "import os; os.setuid(54321); from sorbus.cli.login import login_name; print(login_name())"
     # Imported before, since the other user may not read a checkout under /root.
-    program = ask.replace("import os;", "import os, getpass, sorbus.audit.login;")
+    program = ask.replace("import os;", "import os, getpass, sorbus.cli.login;")
     env = {name: value for name, value in os.environ.items() if name not in _NAMED}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "uid 54321\n"

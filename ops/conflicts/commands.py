@@ -167,7 +167,7 @@ def compare(ctx: typer.Context, number: Number, reason: Reason = "", who: Who = 
 
     Example: sorbus conflicts compare 12 --reason "the mapping writes it in capitals now"
     """
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.conflict.store import Conflicts
     from sorbus.state.database import State
 
@@ -181,7 +181,7 @@ def compare(ctx: typer.Context, number: Number, reason: Reason = "", who: Who = 
 def _decide(
     ctx: typer.Context, number: int, choice: Choice, *, reason: str, who: str, yes: bool, as_json: bool
 ) -> None:
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.conflict.store import Conflicts
     from sorbus.ops.conflicts.desk import ConflictDesk
     from sorbus.settings import Settings

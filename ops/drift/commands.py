@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorbus.audit.login import login_name
 from sorbus.cli.context import Context
+from sorbus.cli.login import login_name
 
 if TYPE_CHECKING:
     from sorbus.drift.store import DriftFinding

@@ -151,7 +151,7 @@ def create(
 def _decide(
     ctx: typer.Context, number: int, decision: Decision, *, reason: str, who: str, yes: bool, as_json: bool
 ) -> None:
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
 
     desk = _desk(Context.of(ctx).load())
     candidate = desk.candidate(number)

@@ -47,7 +47,7 @@ def merge(
 
     Examples: sorbus duplicates merge 12 0d3f-88 --with 0d3f-91; sorbus duplicates merge 12 7 --with 9 --retire delete
     """
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.ops.duplicates.decide import Desk
     from sorbus.ops.duplicates.merge import MergeDesk
     from sorbus.settings import Settings
@@ -122,7 +122,7 @@ def done(
 
     Example: sorbus duplicates done 12 0d3f-91
     """
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.errors import SorbusError
     from sorbus.identity.merged import MergedRecords
     from sorbus.state.database import State

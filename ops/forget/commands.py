@@ -36,7 +36,7 @@ def forget(
 
     from rich.console import Console
 
-    from sorbus.audit.login import login_name
+    from sorbus.cli.login import login_name
     from sorbus.errors import ExitCode, UsageError
     from sorbus.ops.forget.forget import Erasure
     from sorbus.ops.forget.receipt import Receipt

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sorbus.audit.login import login_name
+from sorbus.cli.login import login_name
 
 if TYPE_CHECKING:
     from sorbus.state.database import State

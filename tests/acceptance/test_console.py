@@ -172,7 +172,7 @@ def test_two_causes_among_five_thousand_records_are_mended_and_told_of(office: O
         walk.picture("console-causes")
         (refused,) = [reason for reason, count in walk.groups().items() if count == 1]
         (unknown,) = [reason for reason, count in walk.groups().items() if count == 2]
-        assert refused == "CheckViolation"
+        assert refused == "Against a rule"
 
         walk.letter(refused, LONG)
         expect(page.locator("main")).to_contain_text("short_name")

@@ -226,7 +226,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, desk: 
     line.execute("insert into gadgets (id, name, sorbus_version) values ('g2', 'newer', 9)")
     assert {found.letter.record: found.action for found in desk.dry_run([first.id, second.id])} == {
         "g1": "create",
-        "g2": "nothing",
+        "g2": "older",
     }
     assert {letter.state for letter in desk.letters.page(ALL)} == {"open"}
     assert line.rows() == {"g2": "newer"}

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
-from sorbus.audit.login import login_name
+from sorbus.cli.login import login_name
 from sorbus.errors import AuthError, SorbusError
 from sorbus.ops.console.access.accounts import Sessions
 from sorbus.ops.console.access.person import Person, Role, Visit
