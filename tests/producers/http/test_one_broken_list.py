@@ -43,7 +43,7 @@ def poll_two(desk: Desk, **connection: object) -> None:
     desk.apply()
 
 
-@pytest.mark.parametrize("kind", [*BROKEN, "no answer"])
+@pytest.mark.parametrize("kind", [*BROKEN, pytest.param("no answer", marks=pytest.mark.slow)])
 def test_the_others_come_as_before_and_so_do_webhooks(desk: Desk, kind: str) -> None:
     faulty = desk.faulty
     faulty.add_many([{"name": f"Name {n}"} for n in range(3)])
