@@ -56,23 +56,7 @@ _UNIT = re.compile(
 _YEAR = re.compile(r"1[789]\d\d|20\d\d")
 _DAY = re.compile(r"\d{1,2}\.?|1er|1º")
 _NAMED_AFTER_DAYS = (
-    "fr",
-    "es",
-    "pt",
-    "it",
-    "de",
-    "pl",
-    "cs",
-    "sk",
-    "hu",
-    "ro",
-    "bg",
-    "hr",
-    "sl",
-    "ca",
-    "uk",
-    "ru",
-    "en",
+    *("fr", "es", "pt", "it", "de", "pl", "cs", "sk", "hu", "ro", "bg", "hr", "sl", "ca", "uk", "ru", "en"),
 )
 
 
@@ -191,25 +175,7 @@ def _months() -> frozenset[str]:
     from babel import Locale
 
     found: set[str] = set()
-    for language in (
-        "fr",
-        "es",
-        "pt",
-        "it",
-        "de",
-        "pl",
-        "cs",
-        "sk",
-        "hu",
-        "ro",
-        "bg",
-        "hr",
-        "sl",
-        "ca",
-        "uk",
-        "ru",
-        "en",
-    ):
+    for language in _NAMED_AFTER_DAYS:
         for context in ("format", "stand-alone"):
             found |= {str(name).casefold() for name in Locale.parse(language).months[context]["wide"].values()}
     return frozenset(found - {"may"})
