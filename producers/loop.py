@@ -358,7 +358,11 @@ class ProduceLoop:
         sources: list[Change] = []
         for change in changes:
             data_type, id, version, occurred_at, data = change
-            value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
+            try:
+                value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
+            except (ValueError, OverflowError) as error:
+                self._reject(Reject(data_type, id, version, occurred_at, b"", _unfit(change, error)), publisher)
+                continue
             messages.append((topics[data_type], id, value, headers))
             sources.append(change)
             if data is None:
@@ -368,9 +372,8 @@ class ProduceLoop:
         for place, error in publisher.produce_all(messages):
             change = sources[place]
             self._reject(Reject(change.data_type, change.id, change.version, change.occurred_at, b"", error), publisher)
-        highest = max(change.version for change in changes)
-        for data_type in {change.data_type for change in changes}:
-            self._ownership.took(data_type, highest)
+        for data_type in {change.data_type for change in sources}:
+            self._ownership.took(data_type, max(change.version for change in sources))
         self._count.update((change.data_type, change.data is None) for change in changes)
 
     def _close_letters(self, changes: Sequence[Change], publisher: Publisher) -> None:
@@ -449,6 +452,15 @@ def _still_bad(batch: Batch) -> list[Reject]:
         return []
     newest = {(change.data_type, change.id): change.version for change in batch.changes}
     return [reject for reject in batch.rejects if newest.get((reject.data_type, reject.id), -1) < reject.version]
+
+
+def _unfit(change: Change, error: Exception) -> PermanentError:
+    """A change whose version or time no event can hold, whatever connector made it."""
+    return PermanentError(
+        f"version {change.version} and time {change.occurred_at} (microseconds since 1970) don't fit into an event:"
+        f" {error}; fix the record's update time at the source",
+        reason="not canonical",
+    )
 
 
 def _letter_id(system: str, data_type: str, id: bytes) -> str:

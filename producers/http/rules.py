@@ -75,6 +75,7 @@ def updated_of(resource: ApiResource) -> Callable[[Record], int | None]:
                 break
         try:
             moment = read_moment(written, resource.updated_format)
+            return None if moment is None else micros(moment)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise PermanentError(
                 f"its update time {shown(written)} ({path}) is not {resource.updated_format}:"
@@ -83,7 +84,6 @@ def updated_of(resource: ApiResource) -> Callable[[Record], int | None]:
                 field=path,
                 value=written,
             ) from error
-        return None if moment is None else micros(moment)
 
     return updated
 

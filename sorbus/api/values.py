@@ -188,7 +188,8 @@ def _after_epoch(*, microseconds: int) -> datetime:
 
 
 def _aware(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    """OverflowError for a moment that is outside the years 1 to 9999 in UTC."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _text(value: object) -> str:

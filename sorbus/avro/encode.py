@@ -7,7 +7,7 @@ and skip both. `tests/avro` holds every encoder against fastavro.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
 from struct import Struct
 from typing import TypeVar
@@ -21,6 +21,8 @@ Encoder = Callable[[object], bytes]
 NULL, SOME = b"\0", b"\2"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+_TICK = timedelta(microseconds=1)
+_FIRST_TICK, _LAST_TICK = ((moment.replace(tzinfo=UTC) - EPOCH) // _TICK for moment in (datetime.min, datetime.max))
 _POWERS = tuple(10**digits for digits in range(60))
 _EXACTLY = Context(prec=100, traps=[Inexact, InvalidOperation, Rounded])
 _scaled = _EXACTLY.scaleb
@@ -98,11 +100,17 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
 
 
 def micros(value: datetime) -> int:
-    """Microseconds since 1970 (UTC), without a float in between; ValueError without a time zone."""
+    """Microseconds since 1970 (UTC), without a float in between.
+
+    ValueError without a time zone, and for one outside the years 1 to 9999 in UTC: nothing could decode it.
+    """
     if value.tzinfo is None:
         raise ValueError(f"{value} has no time zone; name one by a rule: value | datetime(tz='Europe/London')")
     delta = value - EPOCH
-    return (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+    ticks = (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not _FIRST_TICK <= ticks <= _LAST_TICK:
+        raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC")
+    return ticks
 
 
 def encoder(kind: FieldType) -> Encoder:

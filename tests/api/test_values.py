@@ -10,12 +10,14 @@ from decimal import Decimal
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sorbus.api.description import ApiField, FieldKind, Moment
 from sorbus.api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
+from sorbus.avro.encode import EPOCH, micros
 from sorbus.errors import PermanentError
+from sorbus.event import confluent_prefix, event_encoder, occurred_at, open_frame
 
 zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(min_value=datetime(1000, 1, 3), max_value=datetime(9999, 12, 29), timezones=zones)
@@ -59,6 +61,23 @@ def test_the_vendors_moments_are_read(moment: Moment, text: object, expected: da
     assert read_moment(text, moment) == expected
 
 
+@given(value=st.datetimes(timezones=zones))
+@example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+@example(datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14))))
+def test_a_moment_that_is_read_can_be_an_events(value: datetime) -> None:
+    """Near the ends of the calendar, an offset leads outside it: refused where it is read, not where it is used."""
+    try:
+        found = read_moment(value.isoformat(), "iso")
+    except (ValueError, ArithmeticError):
+        assert value.year in (1, 9999)
+        with pytest.raises(ValueError, match="outside the years 1 to 9999"):
+            micros(value)
+        return
+    assert found is not None
+    frame, _ = event_encoder(confluent_prefix(1), "shop", "order")(b"1", 1, micros(found), micros(found), None)
+    assert occurred_at(frame, open_frame(frame).at) == micros(found) == (value - EPOCH) // timedelta(microseconds=1)
+
+
 @given(trees)
 def test_json_keeps_every_digit(tree: object) -> None:
     text = dump_json(tree)
@@ -93,7 +112,9 @@ def test_a_value_that_nothing_can_hold_is_its_own_fields_and_costs_no_time(bad: 
 
 @given(st.text(st.characters(categories=["Cs", "Lu", "Cc", "So"])))
 def test_half_an_emoji_is_written_as_json_that_can_be_sent(text: str) -> None:
-    assert load_json(dump_json({"a": text}).encode()) == {"a": text}
+    # In JSON, two halves side by side are the whole.
+    paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    assert load_json(dump_json({"a": text}).encode()) == {"a": paired}
 
 
 @pytest.mark.parametrize(
