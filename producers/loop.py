@@ -360,8 +360,8 @@ class ProduceLoop:
             data_type, id, version, occurred_at, data = change
             try:
                 value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
-            except (ValueError, OverflowError) as error:
-                self._reject(Reject(data_type, id, version, occurred_at, b"", _unfit(change, error)), publisher)
+            except (ValueError, OverflowError) as unfit:
+                self._reject(Reject(data_type, id, version, occurred_at, b"", _unfit(change, unfit)), publisher)
                 continue
             messages.append((topics[data_type], id, value, headers))
             sources.append(change)
