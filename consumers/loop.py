@@ -26,6 +26,7 @@ from sorbus.bus.kafka import (
     headers_of,
     idempotent_producer,
     kafka_errors,
+    leave,
     offset_of,
     spot_of,
 )
@@ -474,8 +475,11 @@ class ConsumeLoop:
         self._places.forget(partitions)
 
     def _close(self) -> None:
-        self._commit(wait=True)
+        leave(self._leave)
         if self._target is not None:
             self._target.close()
-        if self._kafka is not None:
-            self._kafka.close()
+
+    def _leave(self) -> None:
+        assert self._kafka is not None
+        self._commit(wait=True)
+        self._kafka.close()

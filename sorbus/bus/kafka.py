@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +34,8 @@ _SILENT = {KafkaError._TIMED_OUT, KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_O
 _AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 
 
+_log = logging.getLogger(__name__)
+_LEAVING = 2.0
 _REFUSED_FOR = 60.0
 _refused: tuple[float, str] | None = None
 """When (monotonic seconds) and in which words a broker last refused a client of this process."""
@@ -100,6 +104,29 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
             **(reachable.settings if reachable else {}),
         },
     )
+
+
+def leave(ending: Callable[[], None]) -> None:
+    """Runs what commits a group member's offsets and closes it, and waits two seconds for it at most.
+
+    librdkafka itself waits for Kafka's answers, five seconds for that to leaving and a minute for that to a commit,
+    in C, where no signal breaks it off. What was asked is on its way by then; what Kafka did not hear, it notices
+    when the session ends, and events whose offsets it did not take come again.
+    """
+
+    def run() -> None:
+        try:
+            ending()
+        except (SorbusError, KafkaException) as error:
+            _log.info("leaving a group: %s", error)
+
+    thread = threading.Thread(target=run, name="leave", daemon=True)
+    thread.start()
+    thread.join(_LEAVING)
+    if thread.is_alive():
+        _log.warning(
+            "Kafka did not confirm within %.0f s that its group is left: what it did not note comes again", _LEAVING
+        )
 
 
 def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 50) -> Consumer:

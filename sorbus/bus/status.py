@@ -135,7 +135,7 @@ def reporting(settings: Settings, names: Names, process: str, health: Health) ->
         raise
     finally:
         writer.end(code, reason)
-        thread.join(3)
+        thread.join(2)
 
 
 class _Writer:
@@ -170,7 +170,7 @@ class _Writer:
             self._report(), ready=False, since=time.time(), reason=reason, dependency=dependency, exit_code=code
         )
         self._produce(producer, last)
-        producer.flush(2.0)
+        producer.flush(1.5)
 
     def _report(self) -> ProcessReport:
         status = self._health.status()

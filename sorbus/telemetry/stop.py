@@ -2,6 +2,10 @@
 
 Gently may take long where it waits for somebody else: a lock in a database, a server that has frozen. So what bears
 `kill -9` may have its waiting broken off, and is gone before whoever runs it loses patience (ten seconds is usual).
+
+Python runs a signal's handler in the main thread and only between two of its own instructions, so never while that
+thread waits inside a library such as librdkafka. A thread of its own therefore hears the signals too, by a pipe that
+the interpreter's C handler writes to, and ends the process when its time is up.
 """
 
 from __future__ import annotations
@@ -10,14 +14,24 @@ import math
 import os
 import select
 import signal
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
-_PATIENCE = 2.5
+import structlog
+
+_PATIENCE, _LONGEST = 2.5, 8.5
+_ASKING = (signal.SIGTERM, signal.SIGINT)
 _UNHEARD = 1.0
 """Seconds: a signal that comes just before a poll begins, or to another thread, doesn't end the poll."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class BrokenOff(KeyboardInterrupt):
@@ -33,14 +47,14 @@ class Stop:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
-        self._is_set = self._breaks_off = self._is_inside = False
-        self._late = 0
+        self._is_set = self._is_heard = self._breaks_off = self._is_inside = False
+        self._patience, self._longest = _PATIENCE, _LONGEST
 
     @classmethod
     def on_signals(cls) -> Stop:
         """A stop that SIGTERM and SIGINT set; call it in the main thread. A second signal ends the process at once."""
         stop = cls()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ASKING:
             signal.signal(number, stop._heard)
         return stop
 
@@ -69,14 +83,16 @@ class Stop:
         return self._read
 
     @contextmanager
-    def breaking_off(self) -> Iterator[None]:
-        """Breaks off what its block still waits for 2.5 s and 5 s after a signal asked it to stop: the block just ends.
+    def breaking_off(self, patience: float = _PATIENCE, longest: float = _LONGEST) -> Iterator[None]:
+        """Breaks off what its block still waits for `patience` seconds after a signal asked it to stop: it just ends.
 
-        For the main thread, and for blocks that bear `kill -9`. A process that is still there after 7.5 s, since
-        another thread or its own tidying up is held, ends then, as on a second signal.
+        For the main thread, and for blocks that bear `kill -9`. A process that is still there after `longest`, since
+        another thread, a library or its own tidying up is held, ends then, as on a second signal.
         """
+        self._patience, self._longest = patience, longest
         signal.signal(signal.SIGALRM, self._remind)
         self._breaks_off = self._is_inside = True
+        self._end_in_time()
         if self._is_set:
             self._set_alarm()
         try:
@@ -87,22 +103,53 @@ class Stop:
             self._is_inside = False
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        if self._is_set:
+        if self._is_heard:
             os._exit(128 + number)
+        self._is_heard = True
         self.set()
         if self._breaks_off:
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, self._patience, self._patience)
 
     def _remind(self, _number: int, _frame: FrameType | None) -> None:
-        self._late += 1
-        if self._late > 2:
-            os._exit(128 + signal.SIGTERM)
         if self._is_inside:
             raise BrokenOff
+
+    def _end_in_time(self) -> None:
+        """Has a thread hear the signals from now on, whatever holds the main thread."""
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(heard,), name="stop", daemon=True).start()
+
+    def _watch(self, heard: int) -> None:
+        poll = select.poll()
+        poll.register(heard, select.POLLIN)
+        while os.read(heard, 1)[0] not in _ASKING:
+            pass
+        self.set()
+        end = time.monotonic() + self._longest
+        while (left := end - time.monotonic()) > 0:
+            if poll.poll(1000 * left) and os.read(heard, 1)[0] in _ASKING:
+                os._exit(128 + signal.SIGTERM)
+        # In a thread: what holds the main one may be the very output that this would be written to.
+        teller = threading.Thread(target=_tell_what_holds, args=(self._longest,), daemon=True)
+        teller.start()
+        teller.join(0.5)
+        os._exit(128 + signal.SIGTERM)
 
     def __del__(self) -> None:
         for descriptor in (self._read, self._write):
             os.close(descriptor)
+
+
+def _tell_what_holds(seconds: float) -> None:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    frames = traceback.extract_stack(frame)[-3:] if frame else []
+    where = ", ".join(f"{Path(each.filename).name}:{each.lineno} in {each.name}" for each in reversed(frames))
+    _log.error(
+        f"not stopped {seconds} s after it was asked to: it ends as by kill -9; what it had not finished comes again",
+        held_in=where,
+    )

@@ -78,7 +78,7 @@ class Process:
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.popen.kill()
+            self.popen.send_signal(signal.SIGABRT)  # faulthandler writes down where its threads are
             self.popen.wait(10)
             raise AssertionError(f"not gone {seconds:.0f} s after the signal:\n{self.told}") from None
 
@@ -228,7 +228,7 @@ class Line:
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 [SORBUS, "consume", FLOW],
-                env=self.env | env,
+                env=self.env | {"PYTHONFAULTHANDLER": "1"} | env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

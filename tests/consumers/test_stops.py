@@ -42,7 +42,6 @@ def test_while_the_target_is_down(line: Line) -> None:
         assert process.end() == 0
 
 
-@pytest.mark.slow  # beside four busy workers it has taken more than ten seconds, and why is still to be found
 def test_while_the_target_does_not_answer(line: Line) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dsn = f"postgresql://sorbus@127.0.0.1:{silent.getsockname()[1]}/silent"
