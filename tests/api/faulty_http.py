@@ -96,6 +96,10 @@ class Behaviour:
         """The next requests of this method whose path begins so get these faults, one each."""
         self._scripted.append((method, path, deque(faults)))
 
+    def unscript(self) -> None:
+        """What was scripted, and hasn't come yet, doesn't come."""
+        self._scripted.clear()
+
     def _fault(self, method: str, path: str, body: bytes) -> Fault | None:
         for wanted, start, faults in self._scripted:
             if faults and method == wanted and path.startswith(start):
