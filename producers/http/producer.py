@@ -104,7 +104,7 @@ class HttpProducer:
             track.restore(position.get(track.name))
             track.begin(self._drift)
         self._stored = position
-        self._transport = open_transport(self._application, State.of(self._system.topic_prefix))
+        self._transport = open_transport(self._application, State.of(self._system.topic_prefix), each_waits=True)
         self._api = open_api(self._transport)
 
     def hear(self, notices: Sequence[Notice]) -> None:

@@ -40,6 +40,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Json = None
     form: Mapping[str, str] | None = None
+    endpoint: str = field(default="", compare=False)
+    """What of the description it was made by, the same for every record: its faults are told from other endpoints'."""
 
 
 class Answer(NamedTuple):

@@ -23,6 +23,7 @@ def request(what: Operation | Listing | Search, values: Values) -> Call:
         {name: fill_text(text, values) for name, text in what.parameters.items()},
         {name: fill_text(text, values) for name, text in headers.items()},
         fill_json(what.body, values) if what.body is not None else None,
+        endpoint=f"{what.method} {what.path} {what.parameters}",
     )
 
 
@@ -38,6 +39,7 @@ def request_with(operation: Operation, values: Values, fields: Record, headers: 
         {**call.headers, **headers},
         None if as_form else body,
         form_fields(body) if as_form else None,
+        call.endpoint,
     )
 
 

@@ -33,15 +33,29 @@ _LONGEST_FAULT = 300
 _MAY_HAVE_HAPPENED = "it may have been carried out all the same"
 
 
-def open_transport(application: Application, state: State, *, flow: str = "") -> HttpTransport:
-    """The way to an application, for one flow or producer. AuthError where the connection lacks credentials."""
-    return HttpTransport(application, state, flow=flow)
+def open_transport(
+    application: Application, state: State, *, flow: str = "", each_waits: bool = False
+) -> HttpTransport:
+    """The way to an application, for one flow or producer. AuthError where the connection lacks credentials.
+
+    `each_waits`: the caller backs off from each endpoint by itself, so that one which fails while others answer well
+    says nothing of the system, and must not open the circuit for them.
+    """
+    return HttpTransport(application, state, flow=flow, each_waits=each_waits)
 
 
 class HttpTransport:
     """Meets `sorbus.api.interface.Transport`. Safe for threads. Besides its errors: Unfinished (the rate limit)."""
 
-    def __init__(self, application: Application, state: State, *, flow: str = "", patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        application: Application,
+        state: State,
+        *,
+        flow: str = "",
+        patience: float = PATIENCE,
+        each_waits: bool = False,
+    ) -> None:
         self.application = application
         self.description = application.description
         self.base_url = application.base_url
@@ -56,6 +70,7 @@ class HttpTransport:
         }
         """Limits that count only requests whose path begins so."""
         self._breaker = Breaker(state, application.system)
+        self._each_waits, self._well = each_waits, set[str]()
         self._last_fault = ""
         self._metrics = ApiMetrics(application.system)
         self._patience = patience
@@ -122,16 +137,24 @@ class HttpTransport:
         except TransientError as error:
             self._metrics.answered(call.method, None, monotonic() - began)
             self._last_fault = str(error).removeprefix(f"{doing}: ")[:_LONGEST_FAULT]
-            self._breaker.failed()
+            self._failed(call)
             raise
         self._metrics.answered(call.method, answer.status, monotonic() - began)
         self._limiter.heard(answer.status, answer.headers, retry_after(answer.headers))
         if answer.status >= 500 and answer.status != 501:
             self._last_fault = f"{self.application.system} answered {answer.status}"
-            self._breaker.failed()
+            self._failed(call)
         else:
             self._breaker.succeeded()
+            if self._each_waits:
+                self._well.add(call.endpoint)
         return answer
+
+    def _failed(self, call: Call) -> None:
+        """Counts for the circuit, unless another endpoint has answered well at its last try."""
+        self._well.discard(call.endpoint)
+        if not self._well or not self._breaker.is_clean:
+            self._breaker.failed()
 
     def _wait_for_limit(self, limiter: Limiter, doing: str) -> None:
         deadline = monotonic() + self._patience

@@ -24,7 +24,8 @@ What to order, at any time, from the test's thread:
 
     faulty.faults = {"429": 0.01, "timeout-after": 0.02}      shares of all requests; see `Fault` for the names;
                                     decided by `seed`, request and how often it came
-    faulty.script("POST", "/contacts", "timeout-after", "500")          the next such requests, one fault each; unscript()
+    faulty.unscript()               what was scripted and hasn't come yet doesn't come
+    faulty.script("POST", "/contacts", "timeout-after", "500")          the next such requests, one fault each
     faulty.limits = [(60, 1.0), (1000, 60.0)]     enforced over sliding windows; answers 429 (`faulty.too_many`)
     faulty.retry_after = "seconds" | "date" | "none"                    what those 429 carry
     faulty.auth = "none" | "key" | "oauth2"       with `api_key`, or `tokens`: client_id, client_secret, refresh_token,

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 
 import pytest
@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from sorbus.api import transport as transport_module
 from sorbus.api.interface import Call
+from sorbus.api.limits.breaker import FAULTS
 from sorbus.api.records import open_api
 from sorbus.api.transport import HttpTransport
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
@@ -30,12 +31,46 @@ def open_to(state: State) -> Iterator[Open]:
     """Makes a transport to a base URL; closed after the test."""
     with ExitStack() as stack:
 
-        def make(base_url: str, patience: float = 5.0, **more: object) -> HttpTransport:
-            made = HttpTransport(application(base_url, **{"api_key": "the-key", **more}), state, patience=patience)  # type: ignore[arg-type]
+        def make(base_url: str, patience: float = 5.0, *, each_waits: bool = False, **more: object) -> HttpTransport:
+            about = application(base_url, **{"api_key": "the-key", **more})  # type: ignore[arg-type]
+            made = HttpTransport(about, state, patience=patience, each_waits=each_waits)
             stack.callback(made.close)
             return made
 
         yield make
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "HTML", "cut"])
+def test_a_broken_list_opens_no_circuit_for_the_others_of_its_producer(open_to: Open, fault: str) -> None:
+    """Polled once in five minutes, the others succeed too seldom to set its faults back."""
+    answers: dict[str, Reply] = {
+        "500": as_json(500, {}),
+        "503": as_json(503, {}),
+        "HTML": (200, {"Content-Type": "text/html"}, b"<html>"),
+        "cut": (200, {"Content-Length": "9", "Connection": "close"}, b"{"),
+    }
+    bad: set[str] = {"/broken"}
+
+    def answer(asked: Asked) -> Reply:
+        return answers[fault] if asked.path in bad else as_json(200, {})
+
+    def ask(way: HttpTransport, path: str) -> None:
+        with suppress(TransientError):
+            way.send(Call("GET", path, endpoint=path), doing="listing")
+
+    with answering(answer) as (url, seen):
+        way = open_to(url, each_waits=True)
+        ask(way, "/well")
+        for _ in range(8):
+            ask(way, "/broken")
+        ask(way, "/well")
+        assert [one.path for one in seen].count("/well") == 2, "the circuit is open for the list that is well"
+        assert [one.path for one in seen].count("/broken") == 8
+        bad.add("/well")  # and when nothing answers any more, it does open
+        for _ in range(8):
+            ask(way, "/well")
+            ask(way, "/broken")
+        assert len(seen) == 10 + FAULTS
 
 
 def count(method: str, status: str) -> float:

@@ -28,6 +28,11 @@ class Breaker:
         assert isinstance(wait, float)
         return wait
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether, when it was last asked, it was closed and no fault counted."""
+        return self._clean
+
     def succeeded(self) -> None:
         """The system has answered, if only to refuse the record: closes it."""
         if not self._clean:

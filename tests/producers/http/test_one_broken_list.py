@@ -55,7 +55,7 @@ def poll_each_kind(desk: Desk) -> dict[str, str]:
     written = YAML(typ="safe").load(DESCRIPTION)
     named = {kind: f"broken_{number}" for number, kind in enumerate(KINDS)}
     resources = {"contacts": written["resources"]["contacts"]}
-    for kind, name in named.items():
+    for name in named.values():
         listing = {**written["resources"]["by_url"]["list"], "parameters": {"kind": name}}
         resources[name] = {**written["resources"]["by_url"], "list": listing, "changes": None}
     desk.poll(
