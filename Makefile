@@ -46,7 +46,7 @@ test: setup tools  ## Check style and types, then run the tests (in parallel; TE
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check --quiet . || { echo "Some files are not formatted; run: $(RUN)/ruff format ." >&2; exit 1; }
 	@$(RUN)/mypy
-	@$(RUN)/pytest -n 4 $(TESTS)
+	@$(RUN)/pytest -n 6 --dist worksteal $(TESTS)
 
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
 	@$(RUN)/pytest -m slow $(TESTS)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,16 @@ _FOLDER = "SORBUS_TEST_STACK"
 _run = ExitStack()
 Report = Callable[[str], None]
 
+_LONG = tuple(
+    f"tests/{name}"
+    for name in (
+        "privacy/", "acceptance/", "producers/http/test_one", "ops/console/test_browser", "producers/http/test_fuzz",
+        "consumers/test_isolation", "mapping/test_own", "consumers/test_loop.py::test_kill", "conformance/test_example",
+        "producers/http/test_held", "consumers/http/test_killed", "postgres/test_every_type", "ops/test_alerts",
+        "producers/postgres/test_keys_that_move", "producers/http/test_producer", "consumers/http/test_conflicts",
+    )
+)  # fmt: skip
+
 # How long one example takes says more of who else uses the machine than of the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
@@ -40,6 +51,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack, if any test had it started."""
     if not hasattr(config, "workerinput"):
         _run.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest begins first, spread over the workers: `--dist worksteal` gives each a run of neighbours."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    long = [item for item in items if item.nodeid.startswith(_LONG)]
+    short = iter([item for item in items if not item.nodeid.startswith(_LONG)])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        mine = long[worker::workers]
+        share = (len(items) - len(ordered)) // (workers - worker)
+        ordered += [*mine, *islice(short, max(0, share - len(mine)))]
+    items[:] = [*ordered, *short]
 
 
 @pytest.fixture(scope="session")
