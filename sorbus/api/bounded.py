@@ -20,6 +20,7 @@ import httpx
 
 _limits = threading.local()
 _AT_ONCE = 65_536
+_TOO_LONG = "the answer goes on for too long"
 
 
 class TooLarge(Exception):
@@ -59,7 +60,8 @@ def _content(response: httpx.Response, largest: int) -> bytes:
     wire, size, pieces = 0, 0, list[bytes]()
     unpacker = zlib.decompressobj(31) if encoding not in ("", "identity") else None
     for chunk in response.iter_raw():
-        _left(None)
+        if _is_over():
+            raise httpx.ReadTimeout(_TOO_LONG, request=response.request)
         wire += len(chunk)
         if wire > largest:
             raise TooLarge
@@ -79,6 +81,11 @@ def _content(response: httpx.Response, largest: int) -> bytes:
     return b"".join(pieces)
 
 
+def _is_over() -> bool:
+    until: float | None = getattr(_limits, "until", None)
+    return until is not None and monotonic() >= until
+
+
 def _left(timeout: float | None) -> float | None:
     """A step's seconds, not more than are left of the whole. httpx.ReadTimeout when none are."""
     until: float | None = getattr(_limits, "until", None)
@@ -86,7 +93,7 @@ def _left(timeout: float | None) -> float | None:
         return timeout
     left = until - monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout("the answer goes on for too long")
+        raise httpcore.ReadTimeout(_TOO_LONG)
     return left if timeout is None else min(timeout, left)
 
 

@@ -71,6 +71,28 @@ def test_a_call_ends_in_its_time_whatever_drips(answers: Callable[[socket.socket
         assert monotonic() - began < 4, "the clock is of the whole call, not of each read"
 
 
+@pytest.mark.parametrize("looks", range(1, 14))
+def test_wherever_the_time_is_over_it_is_httpxs_error(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = 0
+
+    def clock() -> float:
+        nonlocal seen
+        seen += 1
+        return 0.0 if seen <= looks else 100.0
+
+    def answers(one: socket.socket, _ended: threading.Event) -> None:
+        one.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"x") * 3 + chunked(b""))
+
+    monkeypatch.setattr(bounded, "monotonic", clock)
+    with peer(answers) as url, httpx.Client(timeout=5) as client, bounded.within(1.0):
+        try:
+            _, content = bounded.read(client, client.build_request("GET", url), largest=MEGA)
+        except httpx.TimeoutException:
+            return
+    assert content == b"xxx"
+    assert seen <= looks
+
+
 def test_an_upload_that_is_never_read_ends_in_its_time() -> None:
     def reads_nothing(_one: socket.socket, ended: threading.Event) -> None:
         ended.wait(20)
