@@ -34,6 +34,8 @@ _HISTORY = sql.SQL(
     "create table if not exists migration ("
     " name text primary key, hash text not null, applied_at timestamptz not null default now())"
 )
+_RENAMED = {"0022_merged.sql": "0026_merged.sql", "0022_sending.sql": "0027_sending.sql"}
+"""Migrations that were applied under another name: three files once shared a number."""
 _shared: dict[tuple[str, str], State] = {}
 _shared_lock = Lock()
 _NOT_MADE = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedColumn, errors.InvalidSchemaName)
@@ -227,4 +229,4 @@ def _applied(connection: Connection, schema: str) -> dict[str, str]:
     if connection.execute("select to_regclass(quote_ident(%s) || '.migration')", (schema,)).fetchone() == (None,):
         return {}
     history = sql.SQL("select name, hash from {}").format(sql.Identifier(schema, "migration"))
-    return {str(name): str(hash) for name, hash in connection.execute(history).fetchall()}
+    return {_RENAMED.get(name, name): hash for name, hash in connection.execute(history).fetchall()}

@@ -41,6 +41,16 @@ def test_a_changed_migration_is_refused_in_plain_words(state: State) -> None:
         migrate(state)
 
 
+def test_each_migration_has_a_number_of_its_own() -> None:
+    numbers = [migration.name.partition("_")[0] for migration in database.migrations()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_what_was_applied_under_a_former_name_is_not_applied_again(state: State) -> None:
+    state.run(b"update migration set name = '0022_merged.sql' where name = '0026_merged.sql'")
+    assert migrate(state) == []
+
+
 def test_a_failed_migration_leaves_nothing_behind(database_: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = (database.Migration("0001_a.sql", "create table a (); select 1/0"),)
     monkeypatch.setattr(database, "migrations", lambda: broken)
