@@ -229,4 +229,5 @@ def _applied(connection: Connection, schema: str) -> dict[str, str]:
     if connection.execute("select to_regclass(quote_ident(%s) || '.migration')", (schema,)).fetchone() == (None,):
         return {}
     history = sql.SQL("select name, hash from {}").format(sql.Identifier(schema, "migration"))
-    return {_RENAMED.get(name, name): hash for name, hash in connection.execute(history).fetchall()}
+    rows = connection.execute(history).fetchall()
+    return {_RENAMED.get(str(name), str(name)): str(hash) for name, hash in rows}
