@@ -7,10 +7,13 @@ import re
 from collections.abc import Collection, Iterable
 
 from sorbus.privacy.mask import HIDDEN, masked_text
+from sorbus.privacy.ordinary import ORDINARY
 
 _LONGEST_OF_WORDS = 60
 """Longer values are free text: their single words are anybody's."""
 _HEAD = 20
+_SIGNS = 3
+"""So many characters without a letter or digit tell nothing of anybody."""
 _ROW = re.compile(r"(?<=Failing row contains )\(.*\)|(?<=\)=)\(.*\)", re.DOTALL)
 _EMAIL = re.compile(r"(?<![\w.!#$%&*+/=?^`{|}~•-])[\w.!#$%&*+/=?^`{|}~•-]+@[\w•-]+(?:\.[\w•-]+)+")
 _QUOTED = re.compile(
@@ -28,7 +31,8 @@ def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), 
     """`text` with the values masked wherever they stand, in whatever case, cut short or as one of their words.
 
     E-mail addresses and the rows that PostgreSQL quotes are always masked; with `quotes` everything in quotation marks
-    too, but names of columns and what is in `keep`. Safe to apply twice.
+    too, but names of columns, `ORDINARY` words and signs, and what is in `keep`. An ordinary word is no part of a
+    value: it is masked only where it is the whole value, as it is written. Safe to apply twice.
     """
     kept = {word.casefold() for word in keep if word}
     spans = [(*found.span(), HIDDEN) for found in _ROW.finditer(text)]
@@ -39,6 +43,7 @@ def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), 
             (*found.span(found.lastgroup or 0), "")
             for found in _QUOTED.finditer(text)
             if found[found.lastgroup or 0].casefold() not in kept
+            and not _is_ordinary(found[found.lastgroup or 0])
             and not _NAMES.search(text, max(0, found.start() - 20), found.start())
         ]
     for value in sorted({str(value).strip() for value in values}, key=len, reverse=True):
@@ -51,7 +56,7 @@ def _found(text: str, value: str, kept: Collection[str]) -> Iterable[tuple[int, 
     """Where a value stands: whole, begun and cut short, and its words (of four letters and more)."""
     if len(value) < 2:
         return
-    if len(value) < 4:
+    if len(value) < 4 or value.casefold() in ORDINARY:
         yield from (found.span() for found in re.finditer(rf"(?<!\w){re.escape(value)}(?!\w)", text))
         return
     for written in {value, repr(value)[1:-1], json.dumps(value)[1:-1]}:
@@ -59,12 +64,30 @@ def _found(text: str, value: str, kept: Collection[str]) -> Iterable[tuple[int, 
             end, more = found.end(), len(found[0])
             while end < len(text) and more < len(written) and text[end].lower() == written[more].lower():
                 end, more = end + 1, more + 1
-            yield found.start(), end
+            if _word_around(text, found.start(), end).casefold() not in ORDINARY:
+                yield found.start(), end
     if len(value) <= _LONGEST_OF_WORDS:
         for word in re.findall(r"[\w-]{4,}", value):
-            if word != value and word.casefold() not in kept:
+            if word != value and word.casefold() not in kept and word.casefold() not in ORDINARY:
                 pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
                 yield from (found.span() for found in re.finditer(pattern, text, re.IGNORECASE))
+
+
+def _is_ordinary(quoted: str) -> bool:
+    """Whether it is made of ordinary words alone, or is a sign or two: `"Forbidden"`, `"<"`."""
+    words = re.findall(r"\w+", quoted.casefold())
+    return all(word in ORDINARY for word in words) if words else len(quoted.strip()) <= _SIGNS
+
+
+def _word_around(text: str, start: int, end: int) -> str:
+    """The word of which a part was found: a short value may be in one by chance ("Main" in "remaining")."""
+    if not text[start:end].isalpha():
+        return text[start:end]
+    while start and text[start - 1].isalpha():
+        start -= 1
+    while end < len(text) and text[end].isalpha():
+        end += 1
+    return text[start:end]
 
 
 def _replaced(text: str, spans: Iterable[tuple[int, int, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.privacy.mask import masked, masked_record, masked_text, personal_values
+from sorbus.privacy.ordinary import ORDINARY
 from sorbus.privacy.words import without
 from sorbus.schema import parse_schema
 
@@ -104,6 +106,52 @@ def test_all_that_is_quoted_is_masked_where_any_field_may_be_meant_but_names() -
     told = 'field name: "Carla" isn\'t of kind \'int\'; column "short_name" of relation "gadgets", „Dora“'
     masked_told = without(told, [], keep=["int"], quotes=True)
     assert masked_told == told.replace("Carla", "C•••").replace("Dora", "D•••")
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "expected"),
+    [
+        ('name can\'t contain "Forbidden"', ["Anna Brandt"], None),
+        ('name can\'t contain "<" or „//“', ["Anna Brandt"], None),
+        ('name can\'t contain "Frau"', ["Frau Anna Brandt"], 'name can\'t contain "F•••"'),
+        ('name can\'t contain "Carla"', ["Anna Brandt"], 'name can\'t contain "C•••"'),
+        ('"Default region" is not in the list', ["Default Lane 5"], None),
+        ("Field name is required", ["Anna Field"], None),
+        ("the last name of the contact is missing", ["Name Contact-Last"], None),
+        ("no contact Field; a field is wrong", ["Field"], "no contact F•••; a field is wrong"),
+        ("remaining domain maintenance", ["Main"], None),
+        ("Main and MAIN and Mainau", ["Main"], "M••• and M••• and M•••au"),
+        ("at most 255 characters; 17 given", ["Ng", 4], None),
+        ('"47111" isn\'t a number', ["0711 / 4711-1"], '"•••" isn\'t a number'),
+        (
+            "used by «Carla Mint» in the field 'email address'",
+            ["Brandt"],
+            "used by «C•••» in the field 'email address'",
+        ),
+        ("田中さんの住所", ["田中さん"], "•••の住所"),
+    ],
+)
+def test_ordinary_words_of_a_message_stay_and_values_do_not(
+    text: str, values: list[object], expected: str | None
+) -> None:
+    assert without(text, values, quotes=True) == (text if expected is None else expected)
+
+
+MESSAGES = st.lists(st.sampled_from(sorted(ORDINARY)), min_size=1, max_size=12).map(" ".join)
+NAMES = st.text(alphabet="qxzjkvwü-' ", min_size=4, max_size=30).filter(lambda name: len(name.strip()) > 3)
+VALUES = NAMES | st.sampled_from(["Field", "Name", "First", "Last", "Value"]) | st.integers(10_000, 10**9)
+
+
+@given(MESSAGES, MESSAGES, st.lists(VALUES, min_size=1, max_size=3), st.sampled_from(["{}", '"{}"', "({})", "„{}“"]))
+def test_a_value_never_survives_and_a_message_without_one_stays(
+    before: str, after: str, values: list[object], way: str
+) -> None:
+    plain = f'{before} "{after}" {after}.'
+    assert without(plain, values, quotes=True) == plain
+    for value in values:
+        written = str(value).strip()
+        told = without(f"{before} {way.format(written)} {after}", values, quotes=True)
+        assert re.search(rf"(?<!\w){re.escape(written)}(?!\w)", told) is None
 
 
 TEXT = st.text(alphabet=st.sampled_from("abc 'é\"@.,()=…-"), max_size=40)
