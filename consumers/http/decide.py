@@ -189,8 +189,9 @@ class Decider:
         found = self._finder.candidates(wanted)
         if found is None:
             raise PermanentError(
-                f"{self._flow.to} can't be searched by {', '.join(self._finder.keys)}, nor listed; write on_duplicate:"
-                " create to make the record all the same",
+                f"nothing proves that {self._flow.to} hasn't got the record: it can't be searched by"
+                f" {', '.join(self._finder.keys)} (or heeds how it is written, or shows only some of what it finds),"
+                " nor listed; describe its list, or write on_duplicate: create to make the record all the same",
                 reason="unmatched",
             )
         verdict = self._judge(id, wanted, found).under(self._flow.on_duplicate)

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 
-from sorbus.api.interface import Api, Record
+from sorbus.api.interface import Api, CutShort, Record
 from sorbus.api.path import read_path
 from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.listed import Listed
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.consumers.http.spelling import Spelling
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
 from sorbus.identity.shortlist import Shortlist
@@ -37,6 +38,9 @@ class Finder:
         self._listed = Listed(api, options, shape, matcher, self.view)
         self._locks = [Lock() for _ in range(_STRIPES)]
         self._unsearchable: set[str] = set()
+        self._spelling = Spelling(
+            api, options.resource, shape.resource, matcher, lambda most: crosswalk.others("", most)
+        )
 
     def marked(self, id: str) -> list[str] | None:
         """The external ids of records that carry our id, as the application has them now; None if it can't be asked."""
@@ -50,29 +54,35 @@ class Finder:
         return [each for each in ids if each not in owners or owners[each].data_type == ours]
 
     def candidates(self, wanted: Wanted, *, now: bool = False) -> list[Candidate] | None:
-        """Records that may be this one; None if the application can be asked for none of its match keys.
+        """Records that may be this one; None if nothing the application can be asked would show them all.
 
-        `now`: what is only remembered from the last reading is not enough.
+        `now`: what is only remembered from the last reading is not enough. Where a search heeds how a key is written,
+        or is cut short, the list is read besides.
         """
         ours = self.wanted_view(wanted)
         found: dict[str, Candidate] = {}
         asked: set[tuple[str, str]] = set()
-        listed = False
+        is_whole = True
         for field, value in self._matcher.queries(ours):
             into = self._shape.into.get(field)
-            if into is None or (into, value.casefold()) in asked:
+            if into is None:
                 continue
-            asked.add((into, value.casefold()))
-            records = self._search(into, value)
-            if records is not None:
-                found |= {self._id(one): self._candidate(one) for one in records}
-            elif field in self.keys:
-                listed = True
-        if listed:
+            is_key = field in self.keys
+            is_heeded = is_key and into in self._shape.resource.search and self._spelling.is_heeded(field, into)
+            is_whole &= is_heeded is not True
+            for spelled in (value,) if is_heeded is False else dict.fromkeys((value, value.lower(), value.upper())):
+                as_asked = into, spelled.casefold() if is_heeded is False else spelled
+                if as_asked in asked:
+                    continue
+                asked.add(as_asked)
+                records = self._search(into, spelled)
+                found |= {self._id(one): self._candidate(one) for one in records or ()}
+                is_whole &= not is_key or (records is not None and not isinstance(records, CutShort))
+        if not is_whole:
             more = self._listed.like(ours, now=now)
-            if more is None:
+            if more is None and not self._share_key(ours, found.values()):
                 return None
-            found |= {one.external_id: one for one in more}
+            found |= {one.external_id: one for one in more or ()}
         with self._recent_lock:
             recent = self._recent.near(ours)
         for one in recent:
@@ -156,13 +166,19 @@ class Finder:
         """The application's record by canonical names."""
         return {field: read_path(record, into) for field, into in self._shape.into.items()}
 
-    def _search(self, into: str, value: str) -> list[Record] | None:
+    def _share_key(self, ours: Mapping[str, object], candidates: Collection[Candidate]) -> bool:
+        keys = {(key, form) for key in self.keys if (form := self._matcher.normalise(key, ours.get(key))) is not None}
+        return any(
+            self._matcher.normalise(key, one.fields.get(key)) == form for one in candidates for key, form in keys
+        )
+
+    def _search(self, into: str, value: str) -> Sequence[Record] | None:
         if into in self._unsearchable:
             return None
         found = self._api.search(self._resource, into, value)
         if found is None:
             self._unsearchable.add(into)
-        return None if found is None else list(found)
+        return found
 
     def _candidate(self, record: Record) -> Candidate:
         return Candidate(self._id(record), self.view(record))

@@ -132,6 +132,7 @@ class Search(_Written):
     parameters: dict[str, str] = {}
     body: JsonValue = None
     records: JsonPath = ""
+    pagination: Pagination = Field(default=Pagination(), description="How what was found goes on, if not in one page.")
     refers: JsonPath = Field(default="", description="Where a found item holds the id by which `get` reads it whole.")
     exact: bool = Field(default=True, description="The answer holds only records that have just this value.")
     quote: Literal["", "double", "single", "sql"] = Field(

@@ -63,6 +63,10 @@ class Accepted(TransientError):
         super().__init__(message)
 
 
+class CutShort(list[Record]):
+    """What a search has found, and there is more that it doesn't show."""
+
+
 class Transport(Protocol):
     """One application's connection: credentials, rate limits, circuit breaker and the meaning of errors."""
 
@@ -92,7 +96,10 @@ class Api(Protocol):
         """A record; None if there is none of this id, or it counts as deleted."""
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
-        """The live records that have `value` in `field`; None where the application can't search by it."""
+        """The live records that have `value` in `field`; None where the application can't search by it.
+
+        CutShort where it has found more than it shows.
+        """
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
         """Makes a record and returns it, at least its id. `key` is the idempotency key, the same at every try.

@@ -247,6 +247,29 @@ def _all_read(answer: Answer, pagination: Pagination, read: int) -> bool:
     return total is not None and read >= total
 
 
+_TOTALS = ("total", "count", "total_count", "totalCount", "total_results", "meta.total")
+_MORE = ("has_more", "hasMore", "next_page", "next", "paging.next", "links.next")
+_SIZES = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "count", "max_results", "maxResults", "top")
+
+
+def shows_all(call: Call, answer: Answer, records: Sequence[Record]) -> bool:
+    """Whether an answer whose pages nothing describes seems to be all: it doesn't say otherwise, nor fill the page."""
+    body = answer.body
+    if not records:
+        return True
+    if isinstance(body, Mapping):
+        totals = [read_path(body, path) for path in _TOTALS]
+        if any(isinstance(one, int | Decimal) and not isinstance(one, bool) and one > len(records) for one in totals):
+            return False
+        if any(read_path(body, path) not in (None, False, "", 0, [], {}) for path in _MORE):
+            return False
+    if parse_links(header(answer.headers, "link")).get("next"):
+        return False
+    asked = {**call.parameters, **(call.json if isinstance(call.json, Mapping) else {})}
+    sizes = [str(asked[name]) for name in (*_SIZES, *(f"${each}" for each in _SIZES)) if name in asked]
+    return not any(size.isdecimal() and 1 < int(size) <= len(records) for size in sizes)
+
+
 def total_of(answer: Answer, pagination: Pagination) -> int | None:
     """How many records the answer says there are in all, in its body or a header; None if it doesn't."""
     body = answer.body

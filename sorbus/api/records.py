@@ -7,14 +7,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
+from unicodedata import normalize
 
 from sorbus.api.conditional import Revalidation
-from sorbus.api.description import ApiResource, Operation
+from sorbus.api.description import ApiResource, Operation, Search
 from sorbus.api.faults import failed_write, header
-from sorbus.api.interface import Accepted, Answer, Api, Call, Found, Json, MakeApi, Page, Record, Transport
+from sorbus.api.interface import Accepted, Answer, Api, Call, CutShort, Found, Json, MakeApi, Page, Record, Transport
 from sorbus.api.named import named_by
 from sorbus.api.outcome import reports_failure
-from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, total_of, values_of
+from sorbus.api.pagination import (
+    Place,
+    after_page,
+    is_behind_the_last,
+    join_url,
+    page_call,
+    shows_all,
+    total_of,
+    values_of,
+)
 from sorbus.api.path import parse_path, read_path, write_path
 from sorbus.api.placeholders import quoted
 from sorbus.api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
@@ -111,21 +121,42 @@ class RecordsApi:
         if search is None:
             return None
         doing = f"searching {resource} of {self._description.title} by {field}"
-        call = request(search, self._values(value=quoted(value, search.quote)))
-        try:
-            records: Sequence[Record] = _records(self._transport.send(call, doing=doing).body, search.records, doing)
-        except PermanentError as error:
-            if error.reason == "gone":
-                return ()
-            raise
-        records = [record for record in records if isinstance(record, dict)]
+        records: list[Record] = []
+        place: Place | None = None
+        for _ in range(_MOST_FOUND):
+            found, place, is_whole = self._found(about, search, value, place, doing)
+            records += [record for record in found if isinstance(record, dict)]
+            if place is None:
+                break
         if search.refers:
             records = self._referred(resource, records, search.refers)
-        return [
+        kept = [
             record
             for record in records
             if not is_deleted(about, record) and (search.exact or _may_hold(record, field, value))
         ]
+        return kept if is_whole and place is None else CutShort(kept)
+
+    def _found(
+        self, about: ApiResource, search: Search, value: str, place: Place | None, doing: str
+    ) -> tuple[list[Record], Place | None, bool]:
+        """A page of what a search finds, where it goes on, and whether the answer doesn't say that there is more."""
+        paging = search.pagination
+        values = self._values(value=quoted(value, search.quote)) | dict(values_of(paging, place))
+        call = page_call(request(search, values), paging, place)
+        try:
+            answer = self._transport.send(call, doing=doing)
+        except PermanentError as error:
+            if error.reason == "gone" or is_behind_the_last(paging, place, error):
+                return [], None, True
+            raise
+        records = _records(answer.body, search.records, doing)
+        url = join_url(self._transport.base_url, call.path)
+        base_url = self._transport.base_url
+        following = after_page(paging, place, answer, records, id_path=about.id, url=url, base_url=base_url)
+        if paging.style != "none":
+            return records, following, True
+        return records, None, shows_all(call, answer, records)
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
         """See `Api`. Accepted: a good answer that names no record for certain, so that a search has to find it."""
@@ -270,6 +301,10 @@ class RecordsApi:
         return operation
 
 
+_MOST_FOUND = 20
+"""Pages of what a search finds: more is no answer to who has one value."""
+_TELLING = 7
+"""Digits at the end of a telephone number that tell it from others."""
 _SHAPE = "the application may have changed, or another one answers: see its description"
 
 
@@ -305,8 +340,19 @@ def _is_empty_list(body: Json, path: str) -> bool:
 
 
 def _may_hold(record: Record, field: str, value: str) -> bool:
+    """Whether letters and digits are the same; a telephone number may lack its first ones (+49, 0049, 0)."""
     found = read_path(record, field)
-    return found is None or str(found).strip().casefold() == value.strip().casefold()
+    if found is None:
+        return True
+    one, other = _bare(str(found)), _bare(value)
+    if not one or not other:
+        return str(found).strip() == value.strip()
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) >= _TELLING and one.isdecimal() and other.isdecimal() and long.endswith(short))
+
+
+def _bare(text: str) -> str:
+    return "".join(letter for letter in normalize("NFKC", text).casefold() if letter.isalnum())
 
 
 def _named(resource: str) -> str:

@@ -84,6 +84,7 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
     for field, search in resource.search.items():
         yield from _placeholders((*place, "search", field), search.model_dump(), settings | _PAGING | {"value"})
         yield from _search((*place, "search", field), field, search, resource)
+        yield from _paging((*place, "search", field), search.pagination, search)
 
 
 def _operations(resource: ApiResource) -> Iterator[tuple[str, Operation]]:
@@ -102,7 +103,7 @@ def _listing(place: Place, listing: Listing, resource: ApiResource, *, is_change
         yield Fault(place, "nothing says where a record holds the time of its last change", "add updated:")
 
 
-def _paging(place: Place, paging: Pagination, listing: Listing) -> Iterator[Fault]:
+def _paging(place: Place, paging: Pagination, listing: Listing | Search) -> Iterator[Fault]:
     sends = {"page": "page", "offset": "offset", "cursor": "cursor"}.get(paging.style)
     if sends and not paging.parameter and sends not in _used(listing.model_dump()):
         yield Fault(place, f"nothing sends the {sends}", f"add parameter:, or write {{{sends}}} into the request")

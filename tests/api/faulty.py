@@ -35,6 +35,8 @@ What to order, at any time, from the test's thread:
     faulty.lists_lag = 1.0          seconds until lists see it (updated_at is older by then)
     faulty.inclusive = False        `since` itself isn't part of the answer
     faulty.contains = True          search finds what contains the value
+    faulty.finds = function(stored, asked) -> bool          search compares so
+    faulty.most_found = 2           search shows so many at a time (page=)
     faulty.idempotent = False       Idempotency-Key is ignored
     faulty.before = function(method, path, parameters)      called before each request: change records while somebody
                                     reads pages

@@ -79,6 +79,8 @@ class Behaviour:
         self.lists_lag = 0.0
         self.inclusive = True
         self.contains = False
+        self.finds: Callable[[str, str], bool] | None = None
+        self.most_found = 0
         self.idempotent = True
         self.renumbers = False
         self.hold = 60.0
@@ -336,12 +338,18 @@ class FaultyApp:
     async def _search(self, request: Request) -> Response:
         of, asked = self._of, request.query_params
         field, value = asked["field"], asked["value"]
-        if of.contains:
+        if of.finds is not None:
+            finds = of.finds
+            found = [one for one in of.records.all(of.settle) if one.get(field) and finds(str(one[field]), value)]
+        elif of.contains:
             words = value.casefold()
             found = [one for one in of.records.all(of.settle) if words in str(one.get(field) or "").casefold()]
         else:
             found = of.records.find(field, value, of.settle)
-        return JSONResponse({"contacts": [one for one in found if not one["archived"]], "total": len(found)})
+        found = [one for one in found if not one["archived"]]
+        most = of.most_found or len(found)
+        begin = (int(asked.get("page", "1")) - 1) * most
+        return JSONResponse({"contacts": found[begin : begin + most], "total": len(found)})
 
     async def _get(self, request: Request) -> Response:
         found = self._of.records.get(request.path_params["id"])
