@@ -15,7 +15,7 @@ from sorbus.cli.login import login_name
 if TYPE_CHECKING:
     from sorbus.dlq.desk import LetterDesk, Progress
     from sorbus.dlq.store import LetterFilter
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 FlowOption = Annotated[str, typer.Option("--flow", help="Only this flow's.")]
 TypeOption = Annotated[str, typer.Option("--data-type", "--type", help="Only this data type's.")]

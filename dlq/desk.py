@@ -29,7 +29,7 @@ from sorbus.dlq.shown import masked_letter
 from sorbus.dlq.statements import statement
 from sorbus.dlq.store import UNSETTLED, Group, Letter, LetterFilter, Letters, LetterState, Spot, select, select_named
 from sorbus.errors import SorbusError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.postgres.connection import Connection
 from sorbus.privacy.mask import personal_names
 from sorbus.privacy.show import note_shown

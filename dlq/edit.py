@@ -13,7 +13,7 @@ from sorbus.dlq.review import decode
 from sorbus.dlq.store import Letter
 from sorbus.errors import SorbusError
 from sorbus.event import event_encoder, open_frame
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 
 
 def form_of(letter: Letter, loaded: LoadedMap, book: SchemaBook, *, hide: bool) -> Form:

@@ -14,7 +14,7 @@ import psycopg.errors
 
 from sorbus.errors import SchemaError
 from sorbus.map.contact import owner_of
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.places import CANONICAL
 

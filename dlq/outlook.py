@@ -16,7 +16,7 @@ from sorbus.connector import BoundFlow, Consumer, Delivery, Looks, Previews
 from sorbus.dlq.store import Letter
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.map.explained import explain_delivery
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.places import RECORD
 from sorbus.privacy.mask import masked
 from sorbus.privacy.preview import masked_fault, masked_preview

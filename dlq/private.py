@@ -10,7 +10,7 @@ from sorbus.bus.schemabook import SchemaBook
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.review import Decoded
 from sorbus.errors import MapError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.errors import Privacy, raw_privacy, rows_privacy
 from sorbus.privacy.mask import masked, masked_record
 from sorbus.privacy.raw import RawRow

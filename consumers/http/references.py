@@ -8,7 +8,7 @@ from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import MustWait, PermanentError
 from sorbus.identity.crosswalk import Crosswalk, Link, place
-from sorbus.mapping.references import found_by
+from sorbus.mapping.id_lookup import ids_from
 from sorbus.state.database import State
 
 _Record = tuple[str, str, str]
@@ -45,7 +45,7 @@ class References:
         """What the application is to have of it. MustWait for a record that isn't there; errors as `Shape`'s."""
         if not self._data_types:
             return self._shape(delivery)
-        with found_by(self._found):
+        with ids_from(self._found):
             return self._shape(delivery)
 
     def _asks(self, delivery: Delivery, asked: set[_Record]) -> bool:
@@ -61,7 +61,7 @@ class References:
             return id if link is None else link.external_id or id
 
         try:
-            with found_by(find):
+            with ids_from(find):
                 self._shape(delivery)
         except PermanentError:
             pass  # with an id that isn't the target's it may well fail; what is truly wrong shows when it is delivered

@@ -7,7 +7,7 @@ from typing import cast
 
 from sorbus.api.interface import Record
 from sorbus.api.values import dump_json
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.api.sample import Sample
 from sorbus.privacy.errors import source_privacy
 from sorbus.privacy.mask import masked, masked_record, personal_names

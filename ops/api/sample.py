@@ -20,7 +20,7 @@ from sorbus.state import State, migrate
 if TYPE_CHECKING:
     from sorbus.api.description import ApiResource
     from sorbus.api.interface import Api, Json, Record
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 
 @dataclass(frozen=True, slots=True)

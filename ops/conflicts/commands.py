@@ -13,7 +13,7 @@ from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.conflict.store import Choice, Conflict
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 app = typer.Typer(name="conflicts", help="Fields that people changed in a system that doesn't own them.")
 

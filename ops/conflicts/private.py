@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from sorbus.conflict.store import Conflict
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.errors import Names, target_names
 from sorbus.privacy.mask import masked
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sorbus.dlq.desk import LetterDesk
 from sorbus.errors import MapError, SorbusError
 from sorbus.map.check import check
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.watch.measure import Measurement, Watch
 from sorbus.ops.watch.opened import open_watch
 from sorbus.settings import Settings

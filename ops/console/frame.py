@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import sorbus
 from sorbus.dlq.desk import LetterDesk
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console import words
 from sorbus.ops.console.access import csrf
 from sorbus.ops.console.access.door import Proxies

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.door import AccountDoor, Door, Proxies
 from sorbus.ops.console.access.entrance import Entrance
 from sorbus.ops.console.access.site import Site

@@ -13,7 +13,7 @@ from sorbus.cli.context import Context
 from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
     from sorbus.state.database import State
 
 app = typer.Typer(name="crosswalk", help="Which record is which in another system: look, link, import, export.")

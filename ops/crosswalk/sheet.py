@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sorbus.errors import Finding, SorbusError
 from sorbus.identity.crosswalk import Crosswalk, Owner, place
 from sorbus.identity.pairs import Pair
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import Map
 from sorbus.state.database import State
 

@@ -13,7 +13,7 @@ from sorbus.cli.context import Context
 
 if TYPE_CHECKING:
     from sorbus.map.contact import Contact
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
     from sorbus.map.model import Map
     from sorbus.ops.digest.facts import Facts
     from sorbus.ops.digest.post import Post

@@ -14,7 +14,7 @@ from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.identity.candidates import Decision, DuplicateCandidate
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
     from sorbus.ops.duplicates.decide import Desk
 
 app = typer.Typer(name="duplicates", help="Records that may be in a system already, until a person says what they are.")

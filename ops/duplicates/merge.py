@@ -13,8 +13,8 @@ from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
 from sorbus.identity.crosswalk import Crosswalk, place
 from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
-from sorbus.map.known_fields import target_resources
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
+from sorbus.map.resources import target_resources
 from sorbus.ops.decision import Onward
 from sorbus.settings import Settings
 from sorbus.state.database import State
@@ -149,7 +149,7 @@ class MergeDesk:
             for one in self._loaded.map.flows
             if one.runs
             and (one.to, one.data_type) == (system, data_type)
-            and target_resources(self._loaded, one).get("", "") == resource
+            and target_resources(self._loaded.map, one).get("", "") == resource
         ]
         if not flows:
             raise SorbusError(f"no flow brings {data_type} to {place(system, resource)} any more")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sorbus.identity.candidates import DuplicateCandidate
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.mask import masked_text, personal_names
 from sorbus.privacy.words import without
 from sorbus.schema import RecordSchema

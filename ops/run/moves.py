@@ -8,7 +8,7 @@ from sorbus.bus.ownership import Inherited, Ownership, held
 from sorbus.bus.positions import read_positions
 from sorbus.bus.topicfacts import topic_facts
 from sorbus.connector import BoundSource, BoundSystem, Identifies, Step
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.settings import Settings
 
 

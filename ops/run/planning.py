@@ -5,7 +5,7 @@ from __future__ import annotations
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
 from sorbus.drift.watch import has_state
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.run.moves import plan_moves
 from sorbus.ops.run.subjects import plan_subjects
 from sorbus.ops.run.topics import plan_topics, topics_of

@@ -10,7 +10,7 @@ from sorbus.connector import Step
 from sorbus.errors import SchemaError
 from sorbus.event import envelope_schema, record_inside
 from sorbus.evolve import Compatibility, changes_between
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.schema import RecordSchema, parse_schema
 from sorbus.settings import Settings
 

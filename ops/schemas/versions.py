@@ -9,7 +9,7 @@ from sorbus.bus.registry import open_registry
 from sorbus.errors import SchemaError, SorbusError, UsageError
 from sorbus.event import record_inside
 from sorbus.evolve import Compatibility, SchemaChange, changes_between
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.schema import RecordSchema, parse_schema
 from sorbus.settings import Settings
 

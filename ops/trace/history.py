@@ -23,7 +23,7 @@ from sorbus.drift.store import DriftStore
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
 from sorbus.identity.crosswalk import links_of, place
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.conflicts.private import ConflictMask
 from sorbus.ops.duplicates.private import masked_candidate
 from sorbus.ops.trace.moment import Moment

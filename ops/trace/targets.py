@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sorbus.connector import BoundFlow, Delivery, Preview, Previews
 from sorbus.errors import SorbusError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.preview import masked_fault, masked_preview
 from sorbus.waiting.complete import consumer_of
 

@@ -10,7 +10,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.record import messages_of
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.errors import SorbusError, UsageError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.failure import closest
 from sorbus.ops.trace.events import EventReader, Fields, Told
 from sorbus.ops.trace.history import History

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sorbus.drift.watch import has_state as is_state_named
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.watch.budgets import budgets
 from sorbus.ops.watch.checklists import checklists
 from sorbus.ops.watch.conflicts import conflicts

@@ -11,7 +11,7 @@ from sorbus.connector import Producer, producer_connector
 from sorbus.errors import AuthError, SorbusError
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sorbus.api.connection import Application, application
 from sorbus.api.description import JsonPath, Webhooks
 from sorbus.bus.inbox import with_inbox
 from sorbus.errors import Finding, MapError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.producers.webhook.signatures import is_key
 
 _UNSET = re.compile(r"\$\{([^}]*)\}")

@@ -12,7 +12,7 @@ import typer
 from sorbus.errors import MapError
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 
 CHECKED = "SORBUS_MAP_CHECKED"

@@ -27,7 +27,7 @@ from sorbus.map.begin import (
 )
 from sorbus.map.document import Document
 from sorbus.map.draft import propose_owners
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.look import all_schemas, discover
 from sorbus.map.model import Manual
 from sorbus.map.propose import Proposal, propose

@@ -18,8 +18,7 @@ from sorbus.cli.map_suggest import suggest_command
 from sorbus.errors import ExitCode, Finding, MapError
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
-    from sorbus.map.route import Route
+    from sorbus.map.loaded import LoadedMap, Route
 
 app = typer.Typer(name="map", no_args_is_help=True, help="Check, draw and document the map.")
 

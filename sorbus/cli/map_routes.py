@@ -14,7 +14,7 @@ from sorbus.errors import ExitCode
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from sorbus.map.route import Route
+    from sorbus.map.loaded import Route
 
 _SHOWN = 20
 

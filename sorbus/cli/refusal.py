@@ -18,7 +18,7 @@ import structlog
 from dotenv import dotenv_values
 
 from sorbus.errors import AuthError, LostPosition, SorbusError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.state import State
 from sorbus.telemetry.health import REFUSED
 from sorbus.telemetry.process import Process

@@ -18,12 +18,13 @@ from sorbus.map.check import check
 from sorbus.map.model import FieldMapping
 from sorbus.map.plain_sheet import PlainRow, Side, plain_rows
 from sorbus.map.plain_words import concatenation, understand
+from sorbus.map.route import with_rows
 from sorbus.map.sheet import COLUMNS, read_grid
 from sorbus.mapping.failure import closest, near
 from sorbus.mapping.places import CANONICAL
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 MARK = "TO DO"
 _SEVERAL = re.compile(r"\s*(?:,|;|\n|\+|&|\band\b)\s*", re.IGNORECASE)
@@ -199,7 +200,7 @@ def _check(loaded: LoadedMap, found: Sequence[Brought]) -> None:
             each.row = None
     rows = [each.row for each in found if each.row is not None]
     before = set(check(loaded))
-    more = loaded.with_rows(rows)
+    more = with_rows(loaded, rows)
     by_place: dict[tuple[Path, int], list[Finding]] = {}
     for finding in check(more):
         if finding not in before:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.errors import SchemaError
 from sorbus.map.catalog import Catalog
-from sorbus.map.known_fields import catalog_of, source_resources, target_resources
+from sorbus.map.known_fields import catalog_of
+from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.words import singular
 from sorbus.mapping.places import CANONICAL, Place, canonical_fields, canonical_reference
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 _CLOSE = 0.75
 
@@ -102,9 +103,10 @@ class Fields:
 
     def _mapped(self, system: str) -> list[str]:
         """The resources that the map names for a system, in the catalog's short form."""
-        data_types, flows = self.loaded.map.owned_by(system), self.loaded.map.flows
-        names = [name for each in data_types for name in source_resources(self.loaded, each).values()]
-        names += [name for flow in flows if flow.to == system for name in target_resources(self.loaded, flow).values()]
+        map = self.loaded.map
+        flows = [flow for flow in map.flows if flow.to == system]
+        names = [name for each in map.owned_by(system) for name in source_resources(map, each).values()]
+        names += [name for flow in flows for name in target_resources(map, flow).values()]
         return list(dict.fromkeys(name.rpartition(".")[2] for name in names))
 
 

@@ -23,7 +23,7 @@ from sorbus.map.examples import check_examples
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 __all__ = ["check", "check_to_run", "json_schema"]
 

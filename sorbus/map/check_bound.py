@@ -9,7 +9,7 @@ from typing import TypeVar
 from sorbus.connector import BoundFlow, BoundSource, Describes
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.catalog import Catalog, read_catalog
-from sorbus.map.load import LoadedMap, Role
+from sorbus.map.loaded import LoadedMap, Role
 from sorbus.schema import RecordSchema
 
 T = TypeVar("T")

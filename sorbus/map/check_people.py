@@ -13,7 +13,7 @@ from sorbus.map.routine import parse_routine
 from sorbus.map.timing import parse_duration
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 _DURATION_CURE = "write 30s, 5m, 2h, 1d or off"
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from sorbus.errors import Finding
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 Path_ = tuple[str | int, ...]
 

@@ -15,7 +15,7 @@ from sorbus.map.model import FieldMapping, Flow, Map
 from sorbus.mapping.places import CANONICAL
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 COLUMNS = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")
 BY_HAND = "By hand"

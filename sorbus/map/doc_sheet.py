@@ -11,7 +11,7 @@ from sorbus.map.rewrite import csv_line
 from sorbus.mapping.places import CANONICAL, canonical_data_type
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 _LONGEST_TITLE = 31
 REST = "Rows of no flow"

@@ -15,7 +15,7 @@ from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, BoundSource, Delivery
 from sorbus.errors import PermanentError
 from sorbus.map.check_bound import Bound
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.assign import Assignment, Parts, assign_source, assign_target
 from sorbus.mapping.convert import convert
 from sorbus.mapping.failure import shown

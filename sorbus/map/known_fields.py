@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
-
 from sorbus.connector import Describes, consumer_connector, known_kinds, producer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import Catalog, read_catalog
-from sorbus.map.model import Flow
-
-if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 
 
 def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
@@ -30,24 +22,3 @@ def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
     except (SorbusError, ImportError):
         return None
     return None
-
-
-def source_resources(loaded: LoadedMap, data_type: str) -> Mapping[str, str]:
-    """Part -> the owner's resource that holds it; empty where the map doesn't say it well enough."""
-    written = loaded.map.data_types[data_type]
-    system = loaded.map.systems.get(str(written.system_of_record))
-    try:
-        connector = producer_connector(system.kind if system else "")
-        return connector.resources_of(connector.Source.model_validate(written.source))
-    except (SorbusError, ValidationError, ImportError):
-        return {}
-
-
-def target_resources(loaded: LoadedMap, flow: Flow) -> Mapping[str, str]:
-    """Part -> the target's resource that gets it; empty where the map doesn't say it well enough."""
-    system = loaded.map.systems.get(flow.to)
-    try:
-        connector = consumer_connector(system.kind if system else "")
-        return connector.resources_of(connector.Target.model_validate(flow.target))
-    except (SorbusError, ValidationError, ImportError):
-        return {}

@@ -17,7 +17,7 @@ from sorbus.map.model import FieldMapping, Flow
 from sorbus.mapping.places import CANONICAL, ID, Place, canonical_fields, canonical_reference, column_reference
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 KEY = "(the record's key)"
 

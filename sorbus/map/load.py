@@ -1,47 +1,22 @@
 """From map.yaml and its sheets to what producers and consumers are made of.
 
 `load_map` refuses what can't be read at all, with every finding; whether the map makes sense is `sorbus.map.check`'s
-question. Connectors' own settings and secrets are filled in when a system, source or flow is asked for.
-"""
+question."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import ValidationError
 
-import sorbus
-from sorbus.connector import (
-    BoundFlow,
-    BoundSource,
-    BoundSystem,
-    ConsumerConnector,
-    ProducerConnector,
-    consumer_connector,
-    known_kinds,
-    producer_connector,
-)
-from sorbus.errors import Finding, MapError, SchemaError, UsageError
-from sorbus.map.document import Document, read_document
+from sorbus.errors import Finding, MapError
+from sorbus.map.document import read_document
 from sorbus.map.explain import explain
-from sorbus.map.known_fields import target_resources
-from sorbus.map.model import FieldMapping, Map, System
-from sorbus.map.route import Route, routed
-from sorbus.map.secrets import Secrets, UnknownSecret, references
+from sorbus.map.loaded import LoadedMap
+from sorbus.map.model import Map
+from sorbus.map.route import routed
+from sorbus.map.secrets import Secrets
 from sorbus.map.sheet import read_sheets
-from sorbus.mapping.failure import closest
-from sorbus.mapping.places import CANONICAL, canonical_data_type
-from sorbus.schema import RecordSchema, read_schema
-
-Role = Literal["producer", "consumer"]
-Model = TypeVar("Model", bound=BaseModel)
-PACKAGED_SCHEMAS = Path(sorbus.__file__).parent / "schemas"
-_GROUPS: Mapping[Role, str] = {"producer": "sorbus.producers", "consumer": "sorbus.consumers"}
 
 
 def load_map(path: Path) -> LoadedMap:
@@ -61,202 +36,3 @@ def load_map(path: Path) -> LoadedMap:
     if findings or written is None:
         raise MapError(sorted(findings))
     return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings))
-
-
-@dataclass(frozen=True)
-class LoadedMap:
-    """A map that could be read, and where it was read from."""
-
-    map: Map
-    file: Path
-    document: Document = field(repr=False)
-    mappings: tuple[FieldMapping, ...] = ()
-    """The sheets' rows as all else needs them: one side is canonical."""
-    secrets: Secrets = field(default_factory=lambda: Secrets(Path()), repr=False, compare=False)
-    written: tuple[FieldMapping, ...] = ()
-    """The sheets' rows as they stand, some from system to system."""
-    routes: tuple[Route, ...] = ()
-    unrouted: tuple[Finding, ...] = ()
-
-    def for_check(self) -> LoadedMap:
-        """The same map where secrets need not be set; a MapError without findings then means: can't be told."""
-        return replace(self, secrets=self.secrets.unset())
-
-    def with_rows(self, rows: Sequence[FieldMapping]) -> LoadedMap:
-        """The same map as if its sheets had these rows too."""
-        return routed(replace(self, written=(*self.written, *rows)))
-
-    @property
-    def folder(self) -> Path:
-        return self.file.parent
-
-    def digest(self) -> str:
-        """Tells whether it is still the same map: map.yaml, its mappings/, schemas/ and catalog/, its own .yaml files
-        that connections name (descriptions of applications).
-        """
-        found = hashlib.sha256(self.file.read_bytes())
-        named = (value for system in self.map.systems.values() for value in system.connection.values())
-        own = sorted({name for name in named if isinstance(name, str) and name.endswith(".yaml")})
-        files = [file for name in ("mappings", "schemas", "catalog") for file in sorted((self.folder / name).glob("*"))]
-        for file in [*files, *(self.folder / name for name in own)]:
-            found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
-        return found.hexdigest()
-
-    def line(self, *path: str | int) -> int:
-        """The line of a part of map.yaml, such as ("flows", 0, "timing")."""
-        return self.document.line(*path)
-
-    def finding(self, path: tuple[str | int, ...], code: str, message: str, cure: str) -> Finding:
-        """A finding about a part of map.yaml."""
-        return Finding(self.file, self.line(*path), message, cure, code)
-
-    def schema(self, data_type: str) -> RecordSchema:
-        """A data type's schema: schemas/NAME.avsc beside the map, else Sorbus's own; SchemaError if there is none."""
-        name = self.map.data_types[data_type].schema_name or data_type
-        own = self.folder / "schemas"
-        if Path(name).name == name:
-            for folder in (own, PACKAGED_SCHEMAS):
-                if (file := folder / f"{name}.avsc").is_file():
-                    return _read_schema(file, file.stat().st_mtime_ns)
-        known = [file.stem for folder in (own, PACKAGED_SCHEMAS) if folder.is_dir() for file in folder.glob("*.avsc")]
-        raise SchemaError(f"no schema is called {name!r} ({closest(name, known)}); write it as {own / f'{name}.avsc'}")
-
-    def producer(self, system: str) -> ProducerConnector:
-        """The connector that captures from a system; MapError if its kind has none."""
-        return producer_connector(self._kind(system, "producer"))
-
-    def consumer(self, system: str) -> ConsumerConnector:
-        """The connector that delivers to a system; MapError if its kind has none."""
-        return consumer_connector(self._kind(system, "consumer"))
-
-    def system(self, name: str, role: Role | None = None) -> BoundSystem:
-        """A system with its connection; `role` where its kind connects differently as source and as target."""
-        kind = self._system(name).kind
-        if role is None:
-            role = "producer" if kind in known_kinds(_GROUPS["producer"]) else "consumer"
-        model = self.producer(name).Connection if role == "producer" else self.consumer(name).Connection
-        system = self._system(name)
-        connection = self._options(model, system.connection, ("systems", name, "connection"))
-        return BoundSystem(name, system, connection, self.map.topic_prefix, self.folder, self.document)
-
-    def sources(self, system: str) -> list[BoundSource]:
-        """The data types that `system` owns, each as its producer needs it."""
-        return [self.source(name) for name in self.map.owned_by(system)]
-
-    def source(self, data_type: str) -> BoundSource:
-        """A data type as its owner's producer needs it."""
-        written = self.map.data_types[data_type]
-        owner = self.map.owner_of(data_type)
-        options = self._options(self.producer(owner).Source, written.source, ("data_types", data_type, "source"))
-        rows = self.source_rows(owner, data_type)
-        return BoundSource(data_type, written, self._schema(data_type), rows, options, self.map.lookups)
-
-    def flow(self, name: str) -> BoundFlow:
-        """A flow as its consumer needs it."""
-        place = next((place for place, flow in enumerate(self.map.flows) if flow.id == name), None)
-        if place is None:
-            cure = closest(name, [flow.id for flow in self.map.flows])
-            raise UsageError(f"no flow is called {name!r}: {cure}")
-        return self.flow_at(place)
-
-    def flow_at(self, place: int) -> BoundFlow:
-        """The flow at a place in the map's list of flows."""
-        flow = self.map.flows[place]
-        options = self._options(self.consumer(flow.to).Target, flow.target, ("flows", place, "target"))
-        return BoundFlow(
-            flow,
-            self.map.data_types[flow.data_type],
-            self._schema(flow.data_type),
-            self.target_rows(flow.to, flow.data_type),
-            options,
-            self.system(flow.to, "consumer"),
-            self.map.lookups,
-            self._keeper(flow.data_type),
-            self.resources_in(flow.to),
-        )
-
-    def resources_in(self, system: str) -> dict[str, tuple[str, ...]]:
-        """Each data type that flows bring to a system -> the resources that take it. What is unsound is left out."""
-        found: dict[str, dict[str, None]] = {}
-        for flow in self.map.flows:
-            if flow.to == system and flow.runs and (resource := target_resources(self, flow).get("")) is not None:
-                found.setdefault(flow.data_type, {})[resource] = None
-        return {data_type: tuple(names) for data_type, names in found.items()}
-
-    def _keeper(self, data_type: str) -> str:
-        """Who looks after a data type's records at their owner; the system's name where nobody is named."""
-        owner = self.map.data_types[data_type].system_of_record
-        system = self.map.systems.get(owner) if isinstance(owner, str) else None
-        return (system.owner if system is not None else None) or (owner if isinstance(owner, str) else "") or ""
-
-    def source_rows(self, system: str, data_type: str) -> tuple[FieldMapping, ...]:
-        """The rows that make `data_type` of what `system` holds."""
-        return tuple(
-            row
-            for row in self.mappings
-            if (row.source_system, row.target_system) == (system, CANONICAL)
-            and canonical_data_type(row.target_field) == data_type
-        )
-
-    def target_rows(self, system: str, data_type: str) -> tuple[FieldMapping, ...]:
-        """The rows that bring `data_type` to `system`; those without a source field may be of any data type."""
-        return tuple(
-            row
-            for row in self.mappings
-            if (row.source_system, row.target_system) == (CANONICAL, system)
-            and canonical_data_type(row.source_field) in (data_type, "")
-        )
-
-    def _system(self, name: str) -> System:
-        if (found := self.map.systems.get(name)) is not None:
-            return found
-        cure = closest(name, self.map.systems)
-        raise UsageError(f"no system is called {name!r}: {cure}")
-
-    def _kind(self, system: str, role: Role) -> str:
-        kind = self._system(system).kind
-        known = known_kinds(_GROUPS[role])
-        if kind in known:
-            return kind
-        can = "be a system of record" if role == "producer" else "be a target"
-        elsewhere = any(kind in known_kinds(group) for group in _GROUPS.values())
-        what = f"lets systems of kind {kind!r} {can}" if elsewhere else f"is for systems of kind {kind!r}"
-        message = f"{system}: no connector {what}"
-        raise MapError([self.finding(("systems", system, "kind"), "unknown-kind", message, closest(kind, known))])
-
-    def _schema(self, data_type: str) -> RecordSchema:
-        try:
-            return self.schema(data_type)
-        except SchemaError as error:
-            cure = "mend the schema, or the data type's `schema:`"
-            raise MapError([self.finding(("data_types", data_type), "bad-schema", str(error), cure)]) from error
-
-    def _options(self, model: type[Model], options: Mapping[str, JsonValue], path: tuple[str | int, ...]) -> Model:
-        """A connector's own settings, secrets filled in; MapError in words that show none of them."""
-        try:
-            filled = self.secrets.fill_all(dict(options))
-        except UnknownSecret as error:
-            message = f"{'.'.join(str(step) for step in path)}: {error.message}"
-            raise MapError([self.finding((*path, *error.path), "unknown-secret", message, error.cure)]) from error
-        try:
-            return model.model_validate(filled)
-        except ValidationError as error:
-            raise MapError(
-                [
-                    self.finding((*path, *found.path), found.code, found.message, found.cure)
-                    for found in explain(error, filled, model, path)
-                    if not (self.secrets.need_not_be_set and _is_unset(filled, found.path))
-                ]
-            ) from None  # pydantic's own error shows the values
-
-
-def _is_unset(value: JsonValue, path: tuple[str | int, ...]) -> bool:
-    """Whether what stands at `path` still waits for a secret, so that nothing can be said of it."""
-    for step in path:
-        value = value[step]  # type: ignore[index]
-    return any(True for _ in references(value))
-
-
-@cache
-def _read_schema(file: Path, changed: int) -> RecordSchema:  # noqa: ARG001 - a changed file is another entry
-    return read_schema(file)

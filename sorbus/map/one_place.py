@@ -13,7 +13,7 @@ from sorbus.connector import Locates
 from sorbus.errors import SorbusError
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 
 def same_places(loaded: LoadedMap) -> list[str]:

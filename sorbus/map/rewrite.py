@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from sorbus.errors import SorbusError
+from sorbus.map.loaded import Route
 from sorbus.map.model import FieldMapping
-from sorbus.map.route import Route
 from sorbus.map.sheet import COLUMNS, delimiter_of, header_of, read_sheet
 
 _MARK = "\ufeff"

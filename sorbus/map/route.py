@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.errors import Finding, SchemaError
-from sorbus.map.known_fields import source_resources, target_resources
+from sorbus.map.loaded import LoadedMap, Route
 from sorbus.map.model import FieldMapping
+from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route_field import Chosen, Direct, Group, choose
 from sorbus.mapping.assign import Lookups
 from sorbus.mapping.convert import can_convert
@@ -25,24 +25,6 @@ from sorbus.mapping.places import CANONICAL, RECORD, Place, column_places
 from sorbus.mapping.rule import Rule, RuleError, compile_rule
 from sorbus.schema import Kind
 
-if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
-
-
-class Route(NamedTuple):
-    """A direct row, the canonical field it goes through ("" for a constant), why that one, and the rows made of it."""
-
-    row: FieldMapping
-    canonical: str
-    why: str
-    made: tuple[FieldMapping, ...]
-
-    def __str__(self) -> str:
-        row = self.row
-        source = f"{row.source_system}.{row.source_field}" if row.source_field else f"{row.source_system} ({row.rule})"
-        way = f"goes through {self.canonical}" if self.canonical else "is a constant"
-        return f"{row.file}:{row.line}: {source} -> {row.target_system}.{row.target_field} {way} ({self.why})"
-
 
 class _Unclear(Exception):
     """A row that can't be routed: the words of its finding."""
@@ -50,6 +32,11 @@ class _Unclear(Exception):
     def __init__(self, message: str, cure: str) -> None:
         self.message, self.cure = message, cure
         super().__init__(message)
+
+
+def with_rows(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> LoadedMap:
+    """The same map as if its sheets had these rows too."""
+    return routed(replace(loaded, written=(*loaded.written, *rows)))
 
 
 def routed(loaded: LoadedMap) -> LoadedMap:
@@ -110,7 +97,7 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
         raise _Unclear(
             f"{source} owns no data type", f"make {source} a system_of_record, or write another Source System"
         )
-    sources = {name: source_resources(loaded, name) for name in owned}
+    sources = {name: source_resources(loaded.map, name) for name in owned}
     holding = [name for name in owned if not row.source_field or column_places(row.source_field, sources[name])]
     if not holding:
         known = [resource for name in owned for resource in sources[name].values()]
@@ -123,7 +110,7 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
     found: dict[str, Direct] = {}
     held: list[str] = []
     for flow in flows:
-        resources = target_resources(loaded, flow)
+        resources = target_resources(loaded.map, flow)
         held += resources.values()
         into = column_places(row.target_field, resources)
         outof = column_places(row.source_field, sources[flow.data_type]) if row.source_field else ()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sorbus.connector import CatalogField
 from sorbus.map.catalog import Catalog
-from sorbus.map.known_fields import catalog_of, source_resources
+from sorbus.map.known_fields import catalog_of
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
 from sorbus.map.propose import kinds_fit
+from sorbus.map.resources import source_resources
 from sorbus.map.words import means_field, noun, words
 from sorbus.mapping.places import (
     CANONICAL,
@@ -23,9 +25,6 @@ from sorbus.mapping.places import (
     column_places,
 )
 from sorbus.schema import FieldType, Kind, RecordSchema
-
-if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
 
 LEAST = 0.6
 _ALIKE, _ALIKE_BY_ONE_NAME = 0.15, 0.02
@@ -103,7 +102,7 @@ def _in_use(loaded: LoadedMap, members: Sequence[Direct]) -> Chosen | None:
     first = members[0]
     if not first.source.name:
         return None
-    resources = source_resources(loaded, first.data_type)
+    resources = source_resources(loaded.map, first.data_type)
     used = [
         row.target_field
         for row in loaded.written

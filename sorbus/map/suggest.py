@@ -16,10 +16,12 @@ from sorbus.connector import CatalogField, Prescribes, Samples, consumer_connect
 from sorbus.errors import Finding, MapError, SorbusError
 from sorbus.map.catalog import Catalog
 from sorbus.map.check import check
-from sorbus.map.known_fields import catalog_of, source_resources, target_resources
+from sorbus.map.known_fields import catalog_of
 from sorbus.map.look import discover
 from sorbus.map.looks import TELLING, Looks, looks_of, wanted_look
 from sorbus.map.model import FieldMapping, Flow
+from sorbus.map.resources import source_resources, target_resources
+from sorbus.map.route import with_rows
 from sorbus.map.words import means_field, noun, words
 from sorbus.mapping.assign import read_source, read_target
 from sorbus.mapping.convert import can_convert, rule_for
@@ -28,7 +30,7 @@ from sorbus.mapping.places import CANONICAL, ID, RECORD, Place, canonical_fields
 from sorbus.schema import FieldType, RecordSchema
 
 if TYPE_CHECKING:
-    from sorbus.map.load import LoadedMap
+    from sorbus.map.loaded import LoadedMap
 
 MOST_SAMPLES = 50
 _LEAST = 0.5
@@ -95,7 +97,7 @@ def marked(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> list[FieldMapping
     """The rows as they may be written: what the check would say of one stands in its notes."""
     placed = [row.model_copy(update={"file": Path("suggested"), "line": n}) for n, row in enumerate(rows, 1)]
     found: dict[int, Finding] = {}
-    for finding in check(loaded.with_rows(placed)):
+    for finding in check(with_rows(loaded, placed)):
         if finding.file == Path("suggested"):
             found.setdefault(finding.line, finding)
     return [
@@ -109,7 +111,7 @@ def marked(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> list[FieldMapping
 def _from_source(
     loaded: LoadedMap, system: str, data_type: str, schema: RecordSchema, catalog: Catalog, values: Values, open_: bool
 ) -> Iterator[Suggestion]:
-    resources = source_resources(loaded, data_type)
+    resources = source_resources(loaded.map, data_type)
     reading = read_source(loaded.mappings, system, data_type, schema, resources, loaded.map.lookups)
     has_rows = {row.target_field for row in reading.rows}
     for part, fields in canonical_fields(schema).items():
@@ -201,7 +203,7 @@ def _to_target(
         return
     if not isinstance(connector, Prescribes) or connector.makes_tables(options):
         return
-    resources = target_resources(loaded, flow)
+    resources = target_resources(loaded.map, flow)
     reading = read_target(loaded.mappings, flow.to, flow.data_type, schema, resources, loaded.map.lookups)
     owner = loaded.map.owner_of(flow.data_type)
     there = {row.target_field for row in (*loaded.source_rows(owner, flow.data_type), *new)}

@@ -26,7 +26,8 @@ from sorbus.consumers.loop import ConsumeLoop
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.review import open_letters
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.state.database import State

@@ -11,7 +11,8 @@ import pytest
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.explain import FieldNames, explain
 from sorbus.errors import PermanentError
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 
 MAP = """
 systems:

@@ -15,7 +15,8 @@ from openpyxl import Workbook
 from sorbus.errors import MapError
 from sorbus.map.bring_in import Brought, bring_in, rows_of
 from sorbus.map.check import check
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.rewrite import append_rows
 
 MAP = """

@@ -9,7 +9,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sorbus.map.check import check_to_run
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.one_place import same_places, same_servers
 
 URL = "postgresql://anna@db.example.com/crm"

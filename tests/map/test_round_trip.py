@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sorbus.map.doc import document
 from sorbus.map.doc_sheet import cells_of, rows_csv, rows_table, tabs
 from sorbus.map.doc_xlsx import to_xlsx, workbook
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
 from sorbus.map.sheet import read_sheet
 

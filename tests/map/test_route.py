@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sorbus.map.check import check
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
 
 MAP = """

@@ -13,7 +13,8 @@ import pytest
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
 from sorbus.errors import SchemaError
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import Map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.subjects import plan_subjects

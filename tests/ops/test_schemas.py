@@ -11,7 +11,8 @@ import pytest
 
 from sorbus.bus.registry import ConfluentRegistry
 from sorbus.errors import SchemaError
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.subjects import plan_subjects
 from sorbus.settings import Settings

@@ -20,7 +20,8 @@ from psycopg import sql
 
 from sorbus.connector import Consumer, Delivery, Producer
 from sorbus.errors import TransientError, Unfinished
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from tests.postgres.type_values import ARRAYS, NO_INPUT, OWN_TYPES, VALUES
 
 HOSTILE = {

@@ -25,7 +25,8 @@ from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import Position
 from sorbus.deadletter import DeadLetter
 from sorbus.event import data_at, open_frame
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.run.planning import plan
 from sorbus.producers.loop import ProduceLoop
 from sorbus.schema import AvroType

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sorbus.mapping.filters.registry import rule_filter
+from sorbus.mapping.id_lookup import id_in_target
 from sorbus.mapping.kinds import WHOLE
-from sorbus.mapping.references import id_there
 
 
 @rule_filter(takes=WHOLE | {"string", "uuid"}, pure=False)
@@ -19,4 +19,4 @@ def id_in(value: object, data_type: str, resource: str = "") -> object:
 
     `record.customer_id | id_in("customer")`: 4711 becomes 8f3c-22.
     """
-    return None if value == "" else id_there(data_type, value, resource)
+    return None if value == "" else id_in_target(data_type, value, resource)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.door import Door, OpenDoor
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings

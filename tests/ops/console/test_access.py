@@ -18,7 +18,7 @@ from typer.testing import Result
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.errors import AuthError, SorbusError
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.attempts import (
     PER_ACCOUNT,

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.door import AccountDoor
 from sorbus.ops.console.access.person import Role

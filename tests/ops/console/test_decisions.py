@@ -17,7 +17,7 @@ from sorbus.event import event_encoder
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.match import Candidate, Matcher
 from sorbus.identity.merged import MergedRecords
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import DataType
 from sorbus.mapping.default import encoded_default
 from sorbus.ops.console.access.door import OpenDoor

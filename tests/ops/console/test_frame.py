@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from tests.ops.console.visitor import Served, eventually
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access import gate
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.door import AccountDoor

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from sorbus.audit import AuditTrail
 from sorbus.drift.store import DriftStore
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state import State
 from sorbus.waiting.room import Event, Held, Room, waiting

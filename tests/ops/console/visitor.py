@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.door import Door, Proxies
 from sorbus.ops.console.access.site import Site
 from sorbus.ops.console.serve import Parts, run_console

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sorbus.map.load import LoadedMap, load_map
+from sorbus.map.load import load_map
+from sorbus.map.loaded import LoadedMap
 
 NULLABLE = ["null", "string"]
 SCHEMA = {

@@ -16,7 +16,7 @@ import pytest
 
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
-from sorbus.map.load import LoadedMap
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.run.planning import plan
 from sorbus.settings import Settings
 from tests.api.faulty import Faulty
