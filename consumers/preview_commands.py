@@ -14,7 +14,7 @@ from sorbus.privacy.show import ShowPersonal
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from sorbus.map.explained import FieldTrace
+    from sorbus.map.field_trace import FieldTrace
 
 app = typer.Typer()
 
@@ -40,7 +40,7 @@ def preview(
     from sorbus.cli.map_explain import trace_json
     from sorbus.connector import Preview, Previews
     from sorbus.errors import ExitCode, PermanentError, SorbusError
-    from sorbus.map.explained import explain_delivery
+    from sorbus.map.field_trace import explain_delivery
     from sorbus.privacy.preview import masked_preview
     from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings

@@ -15,7 +15,7 @@ from sorbus.bus.schemabook import SchemaBook
 from sorbus.connector import BoundFlow, Consumer, Delivery, Looks, Previews
 from sorbus.dlq.store import Letter
 from sorbus.errors import PermanentError, SorbusError
-from sorbus.map.explained import explain_delivery
+from sorbus.map.field_trace import explain_delivery
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.places import RECORD
 from sorbus.privacy.mask import masked

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 
 ROOT = Path(__file__).parent.parent

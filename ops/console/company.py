@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sorbus.dlq.desk import LetterDesk
 from sorbus.errors import MapError, SorbusError
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.watch.measure import Measurement, Watch

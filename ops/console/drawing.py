@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sorbus.map.draw import DASHES, Arrow, Way
-from sorbus.map.layout import (
+from sorbus.map.model import Map
+from sorbus.map.render.diagram import DASHES, Arrow, Way
+from sorbus.map.render.layout import (
     BOX_HEIGHT,
     MARGIN,
     OWNER_WIDTH,
@@ -19,7 +20,6 @@ from sorbus.map.layout import (
     shorten,
     text_width,
 )
-from sorbus.map.model import Map
 from sorbus.ops.console.signs import Sign, Signs
 from sorbus.ops.console.words import number
 from sorbus.ops.watch.measure import FlowState, Measurement

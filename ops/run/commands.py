@@ -32,7 +32,7 @@ def plan(
     """
     import json
 
-    from sorbus.map.one_place import same_servers
+    from sorbus.map.checks.same_system import same_servers
 
     steps = _plan(ctx)
     notes = same_servers(Context.of(ctx).load_sound())

@@ -13,7 +13,7 @@ from sorbus.api.description import Description
 from sorbus.api.sound import faults
 from sorbus.errors import Finding, MapError
 from sorbus.map.document import Document, read_document
-from sorbus.map.explain import explain
+from sorbus.map.validation_messages import explain
 from sorbus.mapping.failure import closest
 
 _SYSTEMS = Path(str(files("sorbus.api") / "systems"))

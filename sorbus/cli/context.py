@@ -46,7 +46,7 @@ class Context:
         loaded = self.load()
         if os.environ.get(CHECKED) == loaded.digest():
             return loaded
-        from sorbus.map.check import check_to_run
+        from sorbus.map.checks.check import check_to_run
 
         if findings := check_to_run(loaded):
             raise MapError(findings)

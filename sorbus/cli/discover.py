@@ -14,7 +14,7 @@ from sorbus.errors import ExitCode
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from sorbus.map.look import Look
+    from sorbus.map.authoring.discovery import Look
 
 app = typer.Typer()
 
@@ -43,7 +43,7 @@ def discover_command(
 
     Examples: `sorbus discover crm`, `sorbus discover crm --save --sheet`, `sorbus discover crm --json`
     """
-    from sorbus.map.look import look_into
+    from sorbus.map.authoring.discovery import look_into
 
     context = Context.of(ctx)
     loaded = context.load()
@@ -65,7 +65,7 @@ def discover_command(
 
 
 def _write_sheet(file: Path, look: Look, force: bool) -> None:
-    from sorbus.map.draft import rows, sheet
+    from sorbus.map.authoring.draft_map import rows, sheet
 
     if file.exists() and not force:
         typer.echo(f"sorbus: {file} is there already and stays as it is; --force writes over it", err=True)

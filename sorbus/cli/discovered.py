@@ -12,9 +12,9 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from sorbus.connector import Resource
-from sorbus.map.draft_schema import Draft
-from sorbus.map.look import Look
-from sorbus.map.propose import Proposal
+from sorbus.map.authoring.discovery import Look
+from sorbus.map.authoring.draft_schema import Draft
+from sorbus.map.authoring.matching import Proposal
 
 PLAIN_WIDTH = 140
 """Columns when stdout is a file or a pipe."""

@@ -16,7 +16,7 @@ from sorbus.errors import ExitCode, Finding, MapError
 if TYPE_CHECKING:
     from sorbus.cli.questions import Questions
     from sorbus.connector import Resource
-    from sorbus.map.begin import Answers, Beginning
+    from sorbus.map.authoring.scaffold import Answers, Beginning
 
 app = typer.Typer()
 
@@ -63,9 +63,9 @@ def init_command(
 def _read_answers(file: Path | None) -> Answers:
     from pydantic import ValidationError
 
-    from sorbus.map.begin import Answers
+    from sorbus.map.authoring.scaffold import Answers
     from sorbus.map.document import read_document
-    from sorbus.map.explain import explain
+    from sorbus.map.validation_messages import explain
 
     if file is None:
         return Answers()
@@ -89,8 +89,8 @@ def _complete(given: Answers) -> bool:
 def _texts(beginning: Beginning) -> dict[Path, str]:
     import json
 
-    from sorbus.map.begin import SCHEMA_FILE, files
-    from sorbus.map.check import json_schema
+    from sorbus.map.authoring.scaffold import SCHEMA_FILE, files
+    from sorbus.map.checks.check import json_schema
 
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     return {**files(beginning), Path(SCHEMA_FILE): schema}
@@ -129,7 +129,7 @@ def _save_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
 def _finish(file: Path, context: Context) -> None:
     """Checks what was written and says what to do next."""
     from sorbus.cli.map import praise
-    from sorbus.map.check import check
+    from sorbus.map.checks.check import check
 
     loaded = replace(context, map_path=file).load()
     findings = sorted(check(loaded))

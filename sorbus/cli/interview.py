@@ -15,7 +15,10 @@ from rich.markup import escape
 from sorbus.cli.questions import Questions, as_name
 from sorbus.connector import Resource, known_kinds
 from sorbus.errors import MapError, SorbusError
-from sorbus.map.begin import (
+from sorbus.map.authoring.discovery import all_schemas, discover
+from sorbus.map.authoring.draft_map import propose_owners
+from sorbus.map.authoring.matching import Proposal, propose
+from sorbus.map.authoring.scaffold import (
     Answers,
     Beginning,
     FlowAnswer,
@@ -26,11 +29,8 @@ from sorbus.map.begin import (
     contradictions,
 )
 from sorbus.map.document import Document
-from sorbus.map.draft import propose_owners
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.look import all_schemas, discover
 from sorbus.map.model import Manual
-from sorbus.map.propose import Proposal, propose
 from sorbus.map.routine import parse_routine
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.timing import parse_timing

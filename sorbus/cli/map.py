@@ -53,8 +53,8 @@ def check_command(
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
     """
-    from sorbus.map.check import check
-    from sorbus.map.one_place import same_places
+    from sorbus.map.checks.check import check
+    from sorbus.map.checks.same_system import same_places
 
     loaded: LoadedMap | None = None
     routes: tuple[Route, ...] = ()
@@ -99,11 +99,11 @@ def draw_command(
     """
     company = Context.of(ctx).load().map
     if form is Drawing.SVG or (form is None and output is not None and output.suffix.lower() == ".svg"):
-        from sorbus.map.svg import svg
+        from sorbus.map.render.svg import svg
 
         _write(svg(company), output)
     else:
-        from sorbus.map.draw import mermaid
+        from sorbus.map.render.diagram import mermaid
 
         _write(mermaid(company), output)
 
@@ -128,7 +128,7 @@ def doc_command(
     Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`,
     `sorbus map doc --rows -o mapping.csv`
     """
-    from sorbus.map.doc import document, to_csv
+    from sorbus.map.render.report import document, to_csv
 
     if form is None:
         form = next((each for each in Form if output and output.suffix.lower() == f".{each}"), Form.MD)
@@ -136,22 +136,22 @@ def doc_command(
         raise typer.BadParameter("a workbook needs a file: sorbus map doc -o data-flows.xlsx")
     loaded = Context.of(ctx).load()
     if rows:
-        from sorbus.map.doc_sheet import rows_csv, rows_table
-        from sorbus.map.doc_xlsx import workbook
+        from sorbus.map.render.tables import rows_csv, rows_table
+        from sorbus.map.render.xlsx import workbook
 
         table = rows_table("Mapping", loaded.written)
         _write(workbook([table]) if form is Form.XLSX else rows_csv(loaded.written), output)
         return
     doc = document(loaded)
     if form is Form.XLSX:
-        from sorbus.map.doc_sheet import tabs
-        from sorbus.map.doc_xlsx import to_xlsx
+        from sorbus.map.render.tables import tabs
+        from sorbus.map.render.xlsx import to_xlsx
 
         _write(to_xlsx(doc, tabs(loaded)), output)
     elif form is Form.CSV:
         _write(to_csv(doc), output)
     else:
-        from sorbus.map.doc_markdown import to_markdown
+        from sorbus.map.render.markdown import to_markdown
 
         _write(to_markdown(doc), output)
 
@@ -164,7 +164,7 @@ def schema_command(output: Output = None) -> None:
 
     Example: `sorbus map schema -o map.schema.json`
     """
-    from sorbus.map.check import json_schema
+    from sorbus.map.checks.check import json_schema
 
     _write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", output)
 

@@ -25,7 +25,7 @@ def examples_command(
     Examples: `sorbus map test`, `sorbus --map company/map.yaml map test --json`, `sorbus map test --update`
     """
     from sorbus.cli.map_explain import trace_json
-    from sorbus.map.check_bound import bind
+    from sorbus.map.checks.bound import bind
     from sorbus.map.examples import read_examples
 
     context = Context.of(ctx)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from sorbus.connector import BoundFlow
-    from sorbus.map.check_bound import Bound
-    from sorbus.map.explained import FieldTrace
+    from sorbus.map.checks.bound import Bound
+    from sorbus.map.field_trace import FieldTrace
 
 
 def explain_command(
@@ -47,8 +47,8 @@ def explain_command(
 
     sorbus map explain customer-to-accounting --source row.json --json
     """
-    from sorbus.map.check_bound import bind
-    from sorbus.map.explained import canonical_of, explain_source, explain_target
+    from sorbus.map.checks.bound import bind
+    from sorbus.map.field_trace import canonical_of, explain_source, explain_target
 
     if sum(map(bool, (id and not (record or source), record, source))) != 1:
         raise typer.BadParameter("name one of --id ID, --record FILE, --source FILE")
@@ -152,7 +152,7 @@ def _names(found: FieldTrace) -> set[str]:
 
 
 def _typed(record: Mapping[str, object], flow: BoundFlow, file: Path) -> Mapping[str, object]:
-    from sorbus.map.explained import typed
+    from sorbus.map.field_trace import typed
 
     try:
         return typed(record, flow.schema)
@@ -162,7 +162,7 @@ def _typed(record: Mapping[str, object], flow: BoundFlow, file: Path) -> Mapping
 
 def _newest(context: Context, flow: str, id: str) -> Sequence[FieldTrace]:
     from sorbus.bus.newest import newest
-    from sorbus.map.explained import explain_delivery
+    from sorbus.map.field_trace import explain_delivery
     from sorbus.settings import Settings
 
     loaded = context.load_sound()

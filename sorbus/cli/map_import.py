@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from sorbus.map.bring_in import Brought
+    from sorbus.map.sheets.import_sheet import Brought
 
 
 def import_command(
@@ -44,7 +44,7 @@ def import_command(
     Examples: `sorbus map import crm-to-ledger.xlsx --dry-run`,
     `sorbus map import fields.csv --system crm --target accounting --into mappings/crm-accounting.csv`
     """
-    from sorbus.map.bring_in import bring_in, rows_of
+    from sorbus.map.sheets.import_sheet import bring_in, rows_of
 
     context = Context.of(ctx)
     loaded = context.load()
@@ -62,7 +62,7 @@ def import_command(
     else:
         _show(found)
     if rows and not dry_run:
-        from sorbus.map.rewrite import append_rows
+        from sorbus.map.sheets.rewrite import append_rows
 
         append_rows(sheet_file, rows)
         typer.echo(f"written: {len(rows)} rows into {sheet_file}", err=True)

@@ -45,7 +45,7 @@ def routes_command(
         for finding in loaded.unrouted:
             typer.echo(str(finding))
     if write:
-        from sorbus.map.rewrite import write_routes
+        from sorbus.map.sheets.rewrite import write_routes
 
         for file in write_routes(loaded.routes):
             typer.echo(f"written: {file}", err=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from sorbus.map.suggest import Suggestion
+    from sorbus.map.authoring.suggest import Suggestion
 
 
 def suggest_command(
@@ -48,8 +48,8 @@ def suggest_command(
     Examples: `sorbus map suggest crm accounting --samples`, `sorbus map suggest crm accounting --all-above 0.8`,
     `sorbus map suggest crm accounting --data-type customer --accept 1,3-5`
     """
-    from sorbus.map.rewrite import append_rows
-    from sorbus.map.suggest import marked, suggest
+    from sorbus.map.authoring.suggest import marked, suggest
+    from sorbus.map.sheets.rewrite import append_rows
 
     context = Context.of(ctx)
     loaded = context.load()

@@ -19,7 +19,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from sorbus.connector import CatalogField, Resource
 from sorbus.errors import Finding, MapError
 from sorbus.map.document import read_document
-from sorbus.map.explain import explain
+from sorbus.map.validation_messages import explain
 from sorbus.schema import Kind
 
 FOLDER = "catalog"

@@ -1,7 +1,8 @@
 """From map.yaml and its sheets to what producers and consumers are made of.
 
-`load_map` refuses what can't be read at all, with every finding; whether the map makes sense is `sorbus.map.check`'s
-question."""
+`load_map` refuses what can't be read at all, with every finding; whether the map makes sense is a question for
+`sorbus.map.checks`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from pydantic import ValidationError
 
 from sorbus.errors import Finding, MapError
 from sorbus.map.document import read_document
-from sorbus.map.explain import explain
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import Map
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
-from sorbus.map.sheet import read_sheets
+from sorbus.map.sheets.sheet import read_sheets
+from sorbus.map.validation_messages import explain
 
 
 def load_map(path: Path) -> LoadedMap:

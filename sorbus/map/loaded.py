@@ -27,10 +27,10 @@ from sorbus.connector import (
 )
 from sorbus.errors import Finding, MapError, SchemaError, UsageError
 from sorbus.map.document import Document
-from sorbus.map.explain import explain
 from sorbus.map.model import FieldMapping, Map, System
 from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
+from sorbus.map.validation_messages import explain
 from sorbus.mapping.failure import closest
 from sorbus.mapping.places import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema, read_schema

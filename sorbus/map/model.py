@@ -1,6 +1,6 @@
 """The map as data: systems, data types, flows and field mappings, exactly as people write them.
 
-Models say what a well-formed map is; whether a well-formed map makes sense is `sorbus.map.check`'s question.
+Models say what a well-formed map is; whether a well-formed map makes sense is `sorbus.map.checks.check`'s question.
 """
 
 from __future__ import annotations

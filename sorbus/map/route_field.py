@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sorbus.connector import CatalogField
+from sorbus.map.authoring.field_names import means_field, noun, words
+from sorbus.map.authoring.matching import kinds_fit
 from sorbus.map.catalog import Catalog
 from sorbus.map.known_fields import catalog_of
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
-from sorbus.map.propose import kinds_fit
 from sorbus.map.resources import source_resources
-from sorbus.map.words import means_field, noun, words
 from sorbus.mapping.places import (
     CANONICAL,
     ID,

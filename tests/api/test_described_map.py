@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 
 SAAS = Path(__file__).parents[2] / "examples" / "saas"

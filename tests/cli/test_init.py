@@ -22,9 +22,9 @@ from rich.console import Console
 from sorbus.cli.interview import interview
 from sorbus.cli.questions import Questions, as_name
 from sorbus.errors import ExitCode
-from sorbus.map.begin import Answers, Beginning, FlowAnswer, SystemAnswer, files
+from sorbus.map.authoring.discovery import all_schemas
+from sorbus.map.authoring.scaffold import Answers, Beginning, FlowAnswer, SystemAnswer, files
 from sorbus.map.load import load_map
-from sorbus.map.look import all_schemas
 
 if TYPE_CHECKING:
     from typer.testing import Result

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sorbus.api.load import shipped
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.churn import churn

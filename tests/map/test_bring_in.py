@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from sorbus.errors import MapError
-from sorbus.map.bring_in import Brought, bring_in, rows_of
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.rewrite import append_rows
+from sorbus.map.sheets.import_sheet import Brought, bring_in, rows_of
+from sorbus.map.sheets.rewrite import append_rows
 
 MAP = """
 systems:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 
 HEAD = ("Source System", "Source Field", "Target System", "Target Field", "Rule")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from sorbus.map.doc import COLUMNS, Document, document, to_csv
-from sorbus.map.doc_markdown import to_markdown
-from sorbus.map.doc_xlsx import WIDEST, to_xlsx
-from sorbus.map.lineage import KEY, FieldPath
 from sorbus.map.load import load_map
+from sorbus.map.render.lineage import KEY, FieldPath
+from sorbus.map.render.markdown import to_markdown
+from sorbus.map.render.report import COLUMNS, Document, document, to_csv
+from sorbus.map.render.xlsx import WIDEST, to_xlsx
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from sorbus.map.check import check_to_run
+from sorbus.map.checks.check import check_to_run
+from sorbus.map.checks.same_system import same_places, same_servers
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.one_place import same_places, same_servers
 
 URL = "postgresql://anna@db.example.com/crm"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.map.plain_words import understand
+from sorbus.map.sheets.note_parser import understand
 from sorbus.mapping.rule import compile_rule
 
 LOOKUPS = {"customer_status": {"A": "ACTIVE"}, "category": {"1": "x"}}

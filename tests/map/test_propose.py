@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.connector import CatalogField, Resource
-from sorbus.map.draft import plural, propose_owners, rows, sheet, source_options
-from sorbus.map.propose import Proposal, propose
-from sorbus.map.words import means_data_type, noun, singular, words
+from sorbus.map.authoring.draft_map import plural, propose_owners, rows, sheet, source_options
+from sorbus.map.authoring.field_names import means_data_type, noun, singular, words
+from sorbus.map.authoring.matching import Proposal, propose
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.schema import Kind, RecordSchema, read_schema
 from sorbus.schemas import schema_files

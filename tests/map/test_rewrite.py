@@ -10,8 +10,8 @@ from openpyxl import Workbook, load_workbook
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import Route
 from sorbus.map.model import FieldMapping
-from sorbus.map.rewrite import append_rows, write_routes
-from sorbus.map.sheet import COLUMNS, read_sheet
+from sorbus.map.sheets.rewrite import append_rows, write_routes
+from sorbus.map.sheets.sheet import COLUMNS, read_sheet
 
 DIRECT = ("crm", "customers.tel", "accounting", "contacts.phone")
 

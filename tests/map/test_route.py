@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sorbus.errors import MapError
-from sorbus.map.check import check
+from sorbus.map.authoring.profiling import looks_of
+from sorbus.map.authoring.suggest import Suggestion, marked, suggest
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.looks import looks_of
 from sorbus.map.route import with_rows
-from sorbus.map.suggest import Suggestion, marked, suggest
 
 MAP = """
 systems:

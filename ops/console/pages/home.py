@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.map.draw import arrows
 from sorbus.map.model import FieldMapping, Flow
+from sorbus.map.render.diagram import arrows
 from sorbus.mapping.places import CANONICAL
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.frame import Console, Section, console_of, done, render

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from sorbus.errors import Finding, MapError
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 
 settings.register_profile("busy machine", deadline=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sorbus.errors import Finding
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 
 Findings = Callable[..., list[Finding]]

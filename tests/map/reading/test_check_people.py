@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sorbus.errors import Finding
-from sorbus.map.check import check_to_run
+from sorbus.map.checks.check import check_to_run
 from sorbus.map.contact import Contact, called_for, owner_of, parse_contact
 from sorbus.map.load import load_map
 from sorbus.map.model import Map

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sorbus.map.check import json_schema
+from sorbus.map.checks.check import json_schema
 
 FILE = Path(__file__).parents[3] / "docs" / "map.schema.json"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from sorbus.map.model import FieldMapping
-from sorbus.map.sheet import COLUMNS, read_grid, read_sheet, read_sheets
+from sorbus.map.sheets.sheet import COLUMNS, read_grid, read_sheet, read_sheets
 
 HEAD = ",".join(COLUMNS.values())
 CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30).map(str.strip)

@@ -9,8 +9,8 @@ import pytest
 
 from sorbus.api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
-from sorbus.map.layout import text_width
 from sorbus.map.model import Map
+from sorbus.map.render.layout import text_width
 from sorbus.ops.checklists.rounds import Checklist, Round
 from sorbus.ops.console import words
 from sorbus.ops.console.drawing import draw_live

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sorbus.errors import Finding
-from sorbus.map.check_bound import Bound
+from sorbus.map.checks.bound import Bound
 from sorbus.mapping.failure import closest
 from sorbus.mapping.places import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema

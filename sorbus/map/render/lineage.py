@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
-from sorbus.map.draw import Arrow, Way
 from sorbus.map.model import FieldMapping, Flow
+from sorbus.map.render.diagram import Arrow, Way
 from sorbus.mapping.places import CANONICAL, ID, Place, canonical_fields, canonical_reference, column_reference
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sorbus.connector import CatalogField, Resource
-from sorbus.map.words import means_data_type, means_field, means_list, noun, words
+from sorbus.map.authoring.field_names import means_data_type, means_field, means_list, noun, words
 from sorbus.schema import FieldType, Kind, RecordSchema, SchemaField
 
 LEAST_SCORE = 0.5

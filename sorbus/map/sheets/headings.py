@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sorbus.map.workbook import Line
+from sorbus.map.sheets.workbook import Line
 
 _HIGHEST = 60
 _SIDES: Mapping[str, frozenset[str]] = {

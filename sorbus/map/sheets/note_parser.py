@@ -78,7 +78,7 @@ _JOINTS = {"space": " ", "blank": " ", "comma": ", ", "dash": "-", "hyphen": "-"
 
 @cache
 def _steps() -> Sequence[_Step]:
-    written = tomllib.loads((files("sorbus.map") / "plain_words.toml").read_text("utf-8"))
+    written = tomllib.loads((files("sorbus.map.sheets") / "note_parser.toml").read_text("utf-8"))
     found = []
     for each in written["step"]:
         pattern = re.sub("|".join(_STANDS_FOR), lambda name: _STANDS_FOR[name[0]], each["note"].replace("\n", ""))

@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
-from sorbus.map.draft import Row, guessed_source, rows, sheet, source_options, target_options
+from sorbus.map.authoring.draft_map import Row, guessed_source, rows, sheet, source_options, target_options
+from sorbus.map.authoring.matching import Proposal
 from sorbus.map.model import Manual, Map, Name, Options
-from sorbus.map.propose import Proposal
 from sorbus.map.secrets import references
 from sorbus.mapping.failure import closest
 from sorbus.schema import RecordSchema

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sorbus.errors import Finding, MapError
-from sorbus.map.bring_in_fields import Fields, folded
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.model import FieldMapping
-from sorbus.map.plain_sheet import PlainRow, Side, plain_rows
-from sorbus.map.plain_words import concatenation, understand
 from sorbus.map.route import with_rows
-from sorbus.map.sheet import COLUMNS, read_grid
+from sorbus.map.sheets.headings import PlainRow, Side, plain_rows
+from sorbus.map.sheets.import_fields import Fields, folded
+from sorbus.map.sheets.note_parser import concatenation, understand
+from sorbus.map.sheets.sheet import COLUMNS, read_grid
 from sorbus.mapping.failure import closest, near
 from sorbus.mapping.places import CANONICAL
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sorbus.connector import CatalogField, Resource
-from sorbus.map.propose import Proposal, ProposedField, ProposedList
-from sorbus.map.words import noun, words
+from sorbus.map.authoring.field_names import noun, words
+from sorbus.map.authoring.matching import Proposal, ProposedField, ProposedList
 from sorbus.schema import AvroType, Kind
 
 _LOGICAL: Mapping[Kind, AvroType] = {

@@ -14,15 +14,15 @@ from pydantic import ValidationError
 
 from sorbus.connector import CatalogField, Prescribes, Samples, consumer_connector, producer_connector
 from sorbus.errors import Finding, MapError, SorbusError
+from sorbus.map.authoring.discovery import discover
+from sorbus.map.authoring.field_names import means_field, noun, words
+from sorbus.map.authoring.profiling import TELLING, Looks, looks_of, wanted_look
 from sorbus.map.catalog import Catalog
-from sorbus.map.check import check
+from sorbus.map.checks.check import check
 from sorbus.map.known_fields import catalog_of
-from sorbus.map.look import discover
-from sorbus.map.looks import TELLING, Looks, looks_of, wanted_look
 from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route import with_rows
-from sorbus.map.words import means_field, noun, words
 from sorbus.mapping.assign import read_source, read_target
 from sorbus.mapping.convert import can_convert, rule_for
 from sorbus.mapping.failure import closest, shown

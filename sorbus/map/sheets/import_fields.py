@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.errors import SchemaError
+from sorbus.map.authoring.field_names import singular
 from sorbus.map.catalog import Catalog
 from sorbus.map.known_fields import catalog_of
 from sorbus.map.resources import source_resources, target_resources
-from sorbus.map.words import singular
 from sorbus.mapping.places import CANONICAL, Place, canonical_fields, canonical_reference
 
 if TYPE_CHECKING:

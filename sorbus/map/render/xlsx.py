@@ -11,7 +11,7 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from sorbus.map.doc import Document, Table
+from sorbus.map.render.report import Document, Table
 
 WIDEST = 60
 _HEAD = PatternFill("solid", fgColor="1F3A5F")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sorbus.connector import Compares
 from sorbus.errors import Finding
-from sorbus.map.check_bound import Bound
+from sorbus.map.checks.bound import Bound
 from sorbus.map.model import Flow
 from sorbus.map.timing import CURE, parse_timing
 from sorbus.mapping.failure import closest

@@ -14,7 +14,7 @@ from sorbus.api.path import read_path
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, BoundSource, Delivery
 from sorbus.errors import PermanentError
-from sorbus.map.check_bound import Bound
+from sorbus.map.checks.bound import Bound
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.assign import Assignment, Parts, assign_source, assign_target
 from sorbus.mapping.convert import convert

@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
-from sorbus.map.draw import DASHES, Arrow, Way, arrows
-from sorbus.map.layout import (
+from sorbus.map.model import Map
+from sorbus.map.render.diagram import DASHES, Arrow, Way, arrows
+from sorbus.map.render.layout import (
     BOX_HEIGHT,
     LINE,
     MARGIN,
@@ -22,7 +23,6 @@ from sorbus.map.layout import (
     shorten,
     text_width,
 )
-from sorbus.map.model import Map
 
 LIGHT = (
     *("#2563eb", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#c2255c"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sorbus.connector import BoundFlow, Compares
 from sorbus.errors import Finding
-from sorbus.map.check_bound import Bound
+from sorbus.map.checks.bound import Bound
 from sorbus.map.timing import parse_duration
 from sorbus.mapping.assign import read_target
 from sorbus.mapping.convert import convert

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from sorbus.map.propose import Proposal
+from sorbus.map.authoring.matching import Proposal
 from sorbus.mapping.places import CANONICAL
 from sorbus.schema import RecordSchema
 

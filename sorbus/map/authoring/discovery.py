@@ -17,11 +17,11 @@ from sorbus.connector import (
     producer_connector,
 )
 from sorbus.errors import SorbusError
+from sorbus.map.authoring.draft_map import ProposedOwner, propose_owners, source_options
+from sorbus.map.authoring.draft_schema import Draft, draft_types
+from sorbus.map.authoring.matching import Proposal, propose
 from sorbus.map.catalog import read_catalog
-from sorbus.map.draft import ProposedOwner, propose_owners, source_options
-from sorbus.map.draft_schema import Draft, draft_types
 from sorbus.map.loaded import PACKAGED_SCHEMAS, LoadedMap
-from sorbus.map.propose import Proposal, propose
 from sorbus.schema import RecordSchema, read_schema
 
 

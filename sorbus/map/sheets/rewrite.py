@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import Route
 from sorbus.map.model import FieldMapping
-from sorbus.map.sheet import COLUMNS, delimiter_of, header_of, read_sheet
+from sorbus.map.sheets.sheet import COLUMNS, delimiter_of, header_of, read_sheet
 
 _MARK = "\ufeff"
 _FORMULA = ("=", "+", "-", "@")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sorbus.map.draw import Arrow, Way, arrows, owned, owners
-from sorbus.map.lineage import FieldPath, paths_of, reads
 from sorbus.map.model import FieldMapping, Flow, Map
+from sorbus.map.render.diagram import Arrow, Way, arrows, owned, owners
+from sorbus.map.render.lineage import FieldPath, paths_of, reads
 from sorbus.mapping.places import CANONICAL
 
 if TYPE_CHECKING:

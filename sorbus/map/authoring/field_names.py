@@ -29,7 +29,7 @@ class Synonyms(NamedTuple):
 @cache
 def synonyms() -> Synonyms:
     """The words that come with Sorbus."""
-    written = tomllib.loads((files("sorbus.map") / "synonyms.toml").read_text("utf-8"))
+    written = tomllib.loads((files("sorbus.map.authoring") / "synonyms.toml").read_text("utf-8"))
 
     def table(section: Mapping[str, list[str]]) -> dict[str, frozenset[Words]]:
         return {name: frozenset(tuple(phrase.split()) for phrase in phrases) for name, phrases in section.items()}

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sorbus.connector import BoundFlow, BoundSource, CatalogField, Prescribes, Resource
 from sorbus.errors import Finding
-from sorbus.map.check_bound import Bound
-from sorbus.map.check_types import misfits
+from sorbus.map.checks.bound import Bound
+from sorbus.map.checks.types import misfits
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Assignment, read_source, read_target
 from sorbus.mapping.failure import closest, near

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sorbus.errors import Finding
 from sorbus.map.model import FieldMapping
-from sorbus.map.workbook import MOST_COLUMNS, MOST_ROWS, Line, Unreadable, read_workbook
+from sorbus.map.sheets.workbook import MOST_COLUMNS, MOST_ROWS, Line, Unreadable, read_workbook
 from sorbus.mapping.places import CANONICAL
 
 COLUMNS: Mapping[str, str] = {

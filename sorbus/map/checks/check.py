@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sorbus.map.check_bound import bind
-from sorbus.map.check_flows import check_flows
-from sorbus.map.check_incomplete import check_incomplete
-from sorbus.map.check_mapping import check_mapping
-from sorbus.map.check_owners import check_owners
-from sorbus.map.check_people import check_limits, check_people
-from sorbus.map.check_secrets import check_secrets
-from sorbus.map.editor import json_schema
+from sorbus.map.checks.bound import bind
+from sorbus.map.checks.flows import check_flows
+from sorbus.map.checks.incomplete import check_incomplete
+from sorbus.map.checks.mapping import check_mapping
+from sorbus.map.checks.owners import check_owners
+from sorbus.map.checks.people import check_limits, check_people
+from sorbus.map.checks.secrets import check_secrets
 from sorbus.map.examples import check_examples
+from sorbus.map.json_schema import json_schema
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding

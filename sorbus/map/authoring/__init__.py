@@ -1,0 +1,1 @@
+"""Making a map: discovery, proposals, drafts."""

@@ -1,0 +1,1 @@
+"""What `sorbus map check` finds, one module a subject."""
