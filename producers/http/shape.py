@@ -129,12 +129,16 @@ def _unfilled(field: SchemaField) -> Encode:
     return refuse
 
 
+_HALF = "it holds half of a character, as of an emoji that was cut in two; write the value again in the application"
+
+
 def _refusal(
     field: SchemaField, source: _Column | None, rule: str | None, record: Record, error: Exception
 ) -> PermanentError:
     value = read_path(record, source.path) if source else None
     where = f" ({source.path})" if source else ""
     of = "" if value is None or isinstance(error, PermanentError) else f" from {shown(value)}"
+    why = _HALF if isinstance(error, UnicodeEncodeError) else str(error)
     return PermanentError(
-        f"field {field.name}{where}{of}: {error}", reason="not canonical", field=field.name, value=value, rule=rule
+        f"field {field.name}{where}{of}: {why}", reason="not canonical", field=field.name, value=value, rule=rule
     )
