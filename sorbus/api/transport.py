@@ -137,6 +137,8 @@ class HttpTransport:
         except TransientError as error:
             self._metrics.answered(call.method, None, monotonic() - began)
             self._last_fault = str(error).removeprefix(f"{doing}: ")[:_LONGEST_FAULT]
+            if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+                self._well.clear()  # nothing is there: that is about the system, whoever answered before
             self._failed(call)
             raise
         self._metrics.answered(call.method, answer.status, monotonic() - began)

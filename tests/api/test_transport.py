@@ -73,6 +73,18 @@ def test_a_broken_list_opens_no_circuit_for_the_others_of_its_producer(open_to: 
         assert len(seen) == 10 + FAULTS
 
 
+def test_an_application_that_is_not_there_opens_the_circuit_whoever_answered_before(open_to: Open) -> None:
+    with answering(lambda asked: as_json(200, {}, Connection="close")) as (url, _):
+        way = open_to(url, each_waits=True)
+        way.send(Call("GET", "/contacts/7", endpoint="one"), doing="reading")
+    said = []
+    for _ in range(FAULTS + 1):
+        with pytest.raises(TransientError) as caught:
+            way.send(Call("GET", "/contacts", endpoint="all"), doing="listing")
+        said.append(str(caught.value))
+    assert "has failed too often" in said[-1], said
+
+
 def count(method: str, status: str) -> float:
     return (
         REGISTRY.get_sample_value("sorbus_api_requests_total", {"system": "crm", "method": method, "status": status})
