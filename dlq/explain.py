@@ -16,7 +16,7 @@ from sorbus.errors import SchemaError
 from sorbus.map.contact import owner_of
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.field_refs import CANONICAL
 
 
 class Refused(Protocol):

@@ -17,7 +17,7 @@ from sorbus.dlq.store import Letter
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.map.field_trace import explain_delivery
 from sorbus.map.loaded import LoadedMap
-from sorbus.mapping.places import RECORD
+from sorbus.mapping.field_refs import RECORD
 from sorbus.privacy.mask import masked
 from sorbus.privacy.preview import masked_fault, masked_preview
 from sorbus.waiting.complete import consumer_of

@@ -14,9 +14,9 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.consumers.http.spelling import Spelling
+from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
-from sorbus.identity.shortlist import Shortlist
 
 _RECENT = 10_000
 _STRIPES = 512
@@ -32,7 +32,7 @@ class Finder:
         self._matcher, self._crosswalk = matcher, crosswalk
         self.keys = [key for key in matcher.keys if key in shape.into]
         """The match keys that the application has a field for."""
-        self._recent = Shortlist(matcher)
+        self._recent = BlockingIndex(matcher)
         self._order: dict[str, None] = {}
         self._recent_lock = Lock()
         self._listed = Listed(api, options, shape, matcher, self.view)

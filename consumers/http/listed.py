@@ -12,8 +12,8 @@ from sorbus.api.path import read_path
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import PermanentError
+from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.match import Candidate, Matcher
-from sorbus.identity.shortlist import Shortlist
 
 STALE = 60.0
 """Seconds until changes are read again; without a list of changes all is read again after ten times as long."""
@@ -32,7 +32,7 @@ class Listed:
     ) -> None:
         self._api, self._options, self._resource = api, options, shape.resource
         self._matcher, self._view = matcher, view
-        self._shortlist = Shortlist(matcher)
+        self._shortlist = BlockingIndex(matcher)
         self._ids: set[str] = set()
         self._read_at: float | None = None
         self._since = datetime.now(UTC)
@@ -72,7 +72,7 @@ class Listed:
             return
         began = datetime.now(UTC)
         is_new = age is None or not has_changes
-        shortlist, ids = (Shortlist(self._matcher), set[str]()) if is_new else (self._shortlist, self._ids)
+        shortlist, ids = (BlockingIndex(self._matcher), set[str]()) if is_new else (self._shortlist, self._ids)
         for record in self.all(None if is_new else self._since - self._resource.overlap):
             external_id = str(read_path(record, self._resource.id))
             shortlist.discard(external_id)

@@ -9,7 +9,7 @@ from sorbus.consumers.http.adopt import links_step
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, target_finding
 from sorbus.errors import Finding, MapError
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.settings import Settings
 from sorbus.state.database import State, plan_state
 

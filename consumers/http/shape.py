@@ -17,7 +17,7 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.blank import is_blank
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.mapping.references import referred
 from sorbus.waiting.complete import lacking
 

@@ -1,7 +1,7 @@
 """One function for a whole record: over its bytes once, and out come the target's cells.
 
 It is generated for the writer's fields and the mapping. A field isn't even decoded when the bytes that its rules take
-have been seen before (`sorbus.mapping.known`); one that nothing takes is passed over.
+have been seen before (`sorbus.mapping.memo`); one that nothing takes is passed over.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from sorbus.avro.skip import skipper
 from sorbus.consumers.postgres.cells import LENGTHS
 from sorbus.consumers.postgres.text import CellMaker
 from sorbus.mapping.assign import Assignment
+from sorbus.mapping.cache_policy import weight_of
 from sorbus.mapping.generate import Names, assign, call, load, text_with_length, within
-from sorbus.mapping.known import MANY, SOME, Known
-from sorbus.mapping.weight import weight_of
+from sorbus.mapping.memo import MANY, SOME, Memo
 from sorbus.schema import SchemaField
 
 Cells = list[bytes]
@@ -72,7 +72,7 @@ def reading(
         elif item in pure:
             wanted = sorted(inputs(item))
             make = _of_bytes(item, {name: reads[places[name]].read for name in wanted}, maker)
-            known = Known(make, MANY if weights[item.into] == "heavy" else SOME)
+            known = Memo(make, MANY if weights[item.into] == "heavy" else SOME)
             keys = [load(f"bytes{places[name]}") for name in wanted]
             key = keys[0] if len(keys) == 1 else ast.Tuple(keys, ast.Load())
             cells.append(ast.Subscript(names.of(known), key, ast.Load()))

@@ -14,7 +14,7 @@ from sorbus.api.records import open_api
 from sorbus.api.transport import open_transport
 from sorbus.connector import BoundSource, BoundSystem, Canonicalises
 from sorbus.errors import MapError, PermanentError, SorbusError
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
-from sorbus.ops.console.access.door import Door
-from sorbus.ops.console.access.gate import Gate
+from sorbus.ops.console.access.authenticators import Authenticator
 from sorbus.ops.console.access.headers import SecurityHeaders
-from sorbus.ops.console.access.person import Visit
+from sorbus.ops.console.access.middleware import AccessMiddleware
 from sorbus.ops.console.access.streams import Streams
-from sorbus.ops.console.frame import Console, console_of, render, visit_of
+from sorbus.ops.console.access.user import Visit
+from sorbus.ops.console.page_context import Console, console_of, render, visit_of
 from sorbus.ops.console.pages import (
     accounts,
     audit,
@@ -69,7 +69,7 @@ _STATUS = (
 )
 
 
-def application(console: Console, door: Door) -> ASGIApp:
+def application(console: Console, door: Authenticator) -> ASGIApp:
     """The whole console; whoever serves it starts and ends its live measurements."""
     handlers = {HTTPException: _failed, SorbusError: _failed, Exception: _failed}
     app = Starlette(
@@ -80,7 +80,7 @@ def application(console: Console, door: Door) -> ASGIApp:
         ],
         middleware=[
             Middleware(ExceptionMiddleware, handlers=handlers),
-            Middleware(Gate, site=console.site, door=door),
+            Middleware(AccessMiddleware, site=console.site, door=door),
         ],
         exception_handlers=handlers,
     )
@@ -127,7 +127,7 @@ class _EventStream(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-def _may_listen(door: Door, request: Request, visit: Visit) -> bool:
+def _may_listen(door: Authenticator, request: Request, visit: Visit) -> bool:
     """Whether the session that opened a stream lasts still; while that can't be asked, it does."""
     try:
         return door.visit(request, visit.secret).person is not None

@@ -11,7 +11,7 @@ from sorbus.ops.console.access.commands import accounts_app
 from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
 
 if TYPE_CHECKING:
-    from sorbus.ops.console.access.person import Role
+    from sorbus.ops.console.access.user import Role
 
 app = typer.Typer()
 console_app = typer.Typer(invoke_without_command=True)
@@ -60,12 +60,12 @@ def console(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from sorbus.ops.console.access.entrance import Entrance
+    from sorbus.ops.console.access.auth_config import AuthConfig
     from sorbus.ops.console.serve import serve_console
 
     serve_console(
         Context.of(ctx).load_sound(),
-        Entrance(url, login, trust_proxy, dict(map(_role_of_group, proxy_role))),
+        AuthConfig(url, login, trust_proxy, dict(map(_role_of_group, proxy_role))),
         host,
         port,
         interval=interval,
@@ -75,7 +75,7 @@ def console(
 
 
 def _role_of_group(text: str) -> tuple[str, Role]:
-    from sorbus.ops.console.access.person import Role
+    from sorbus.ops.console.access.user import Role
 
     group, _, role = text.rpartition("=")
     if not group or role not in Role.__members__:

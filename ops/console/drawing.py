@@ -20,8 +20,8 @@ from sorbus.map.render.layout import (
     shorten,
     text_width,
 )
-from sorbus.ops.console.signs import Sign, Signs
-from sorbus.ops.console.words import number
+from sorbus.ops.console.health_status import HealthBadge, HealthBadges
+from sorbus.ops.console.template_filters import number
 from sorbus.ops.watch.measure import FlowState, Measurement
 
 COLORS = 12
@@ -41,7 +41,7 @@ class DrawnSystem(NamedTuple):
     width: float
     middle: float
     """Where its two lines of text are, from the top of them."""
-    sign: Sign
+    sign: HealthBadge
     said: str
     """As much of the sign's text as there is room for."""
     name: str
@@ -54,7 +54,7 @@ class DrawnFlow(NamedTuple):
     row: Row
     path: str
     dashes: str
-    sign: Sign
+    sign: HealthBadge
     said: str
     figures: str
 
@@ -79,7 +79,7 @@ class Drawing(NamedTuple):
     owner_right: float = MARGIN + OWNER_WIDTH
 
 
-def draw_live(company: Map, signs: Signs, measured: Measurement | None) -> Drawing:
+def draw_live(company: Map, signs: HealthBadges, measured: Measurement | None) -> Drawing:
     """The drawing of a map as it is now."""
     states = {state.flow: state for state in measured.flows} if measured else {}
     layout = lay_out(company, lambda _: [""])
@@ -89,8 +89,8 @@ def draw_live(company: Map, signs: Signs, measured: Measurement | None) -> Drawi
     return Drawing(layout, left + right, flows, TOP - _ABOVE, layout.height - TOP + _ABOVE - _BELOW)
 
 
-def _system(box: Box, x: float, width: float, middle: float, signs: Signs) -> DrawnSystem:
-    sign = signs.systems.get(box.name, Sign("idle", "not in the map"))
+def _system(box: Box, x: float, width: float, middle: float, signs: HealthBadges) -> DrawnSystem:
+    sign = signs.systems.get(box.name, HealthBadge("idle", "not in the map"))
     name = shorten(box.name, 15.5, width * 0.6)
     said = _fitted(sign.text, width - 56 - text_width(name, 15.5))
     person = box.owner.partition(" <")[0]
@@ -98,7 +98,7 @@ def _system(box: Box, x: float, width: float, middle: float, signs: Signs) -> Dr
     return DrawnSystem(box, x, width, box.y + middle, sign, said, name, below)
 
 
-def _flow(layout: Layout, row: Row, signs: Signs, states: dict[str, FlowState]) -> DrawnFlow:
+def _flow(layout: Layout, row: Row, signs: HealthBadges, states: dict[str, FlowState]) -> DrawnFlow:
     arrow = row.arrow
     state = states.get(arrow.flow)
     if arrow.way is not Way.LIVE or state is None:

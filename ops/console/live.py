@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from sorbus.errors import SorbusError
-from sorbus.ops.console.words import Point
+from sorbus.ops.console.template_filters import Point
 from sorbus.ops.watch.measure import Measurement
 
 FLOWS = "the flows"

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import structlog
 
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.console.access.door import AccountDoor, Door, Proxies
-from sorbus.ops.console.access.entrance import Entrance
-from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.access.auth_config import AuthConfig
+from sorbus.ops.console.access.authenticators import AccountAuth, Authenticator, Proxies
+from sorbus.ops.console.access.host_policy import HostPolicy
 from sorbus.ops.console.app import application
+from sorbus.ops.console.background_jobs import BackgroundJobs
 from sorbus.ops.console.company import Company
-from sorbus.ops.console.frame import Console
 from sorbus.ops.console.live import Live
-from sorbus.ops.console.work import Works
+from sorbus.ops.console.page_context import Console
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -30,14 +30,14 @@ class Parts(NamedTuple):
     loaded: LoadedMap
     settings: Settings
     state: State
-    site: Site
-    door: Door
+    site: HostPolicy
+    door: Authenticator
     proxies: Proxies
 
 
 def serve_console(
     loaded: LoadedMap,
-    entrance: Entrance,
+    entrance: AuthConfig,
     host: str,
     port: int,
     *,
@@ -73,8 +73,10 @@ def run_console(
     live.each_round("dead letters", company.catch_up)
     try:
         with live:
-            has_login = isinstance(parts.door, AccountDoor)
-            console = Console(company, parts.settings, parts.state, live, parts.site, Works(), parts.proxies, has_login)
+            has_login = isinstance(parts.door, AccountAuth)
+            console = Console(
+                company, parts.settings, parts.state, live, parts.site, BackgroundJobs(), parts.proxies, has_login
+            )
             serve(
                 application(console, parts.door),
                 listener,

@@ -7,7 +7,7 @@ import json
 from starlette.requests import Request
 
 from sorbus.audit import AuditTrail
-from sorbus.ops.console.frame import console_of, person_of
+from sorbus.ops.console.page_context import console_of, person_of
 
 
 def text_of(value: object) -> str:

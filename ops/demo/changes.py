@@ -1,4 +1,4 @@
-"""The single random changes that `sorbus.ops.demo.churn` is made of, and what they need to know of the database."""
+"""The single changes that `random_changes` is made of, and what they need to know of the database."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.feed import Connection
+from sorbus.ops.demo.seeded_random import SeededRandom
 from sorbus.ops.demo.tables import insert, update
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ _NUMBERS = (
 )
 
 
-def _customer_columns(chance: Chance) -> dict[str, object]:
+def _customer_columns(chance: SeededRandom) -> dict[str, object]:
     return {
         "company_name": f"{_text(chance)[:30]} {chance.randrange(100)}",
         "contact_name": _maybe(chance, _text(chance)[:30]),
@@ -101,13 +101,13 @@ def _customer_columns(chance: Chance) -> dict[str, object]:
     }
 
 
-def insert_customer(connection: Connection, chance: Chance, known: Known) -> None:
+def insert_customer(connection: Connection, chance: SeededRandom, known: Known) -> None:
     code = f"{known.number('customer', 0):05}"
     insert(connection, "customers", {"customer_id": code, **_customer_columns(chance)})
     known.customers.append(code)
 
 
-def update_customer(connection: Connection, chance: Chance, known: Known) -> None:
+def update_customer(connection: Connection, chance: SeededRandom, known: Known) -> None:
     update(
         connection,
         "customers",
@@ -116,7 +116,7 @@ def update_customer(connection: Connection, chance: Chance, known: Known) -> Non
     )
 
 
-def rename_customer(connection: Connection, chance: Chance, known: Known) -> None:
+def rename_customer(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """Another key: only where no order refers to it, as Northwind has no cascades."""
     old = _any(chance, [code for code in known.customers if not known.placed[code]])
     new = f"{known.number('customer', 0):05}"
@@ -126,13 +126,13 @@ def rename_customer(connection: Connection, chance: Chance, known: Known) -> Non
     known.customers[known.customers.index(old)] = new
 
 
-def delete_customer(connection: Connection, chance: Chance, known: Known) -> None:
+def delete_customer(connection: Connection, chance: SeededRandom, known: Known) -> None:
     code = _any(chance, [code for code in known.customers if not known.placed[code]])
     connection.execute("delete from customers where customer_id = %s", [code])
     known.customers.remove(code)
 
 
-def _product_columns(chance: Chance) -> dict[str, object]:
+def _product_columns(chance: SeededRandom) -> dict[str, object]:
     return {
         "product_name": f"{_text(chance)[:30]} {chance.randrange(1000)}",
         "supplier_id": _maybe(chance, chance.randrange(1, 30)),
@@ -144,39 +144,39 @@ def _product_columns(chance: Chance) -> dict[str, object]:
     }
 
 
-def insert_product(connection: Connection, chance: Chance, known: Known) -> None:
+def insert_product(connection: Connection, chance: SeededRandom, known: Known) -> None:
     product = known.number("product", _OWN_PRODUCTS)
     insert(connection, "products", {"product_id": product, **_product_columns(chance)})
     known.products.append(product)
 
 
-def update_product(connection: Connection, chance: Chance, known: Known) -> None:
+def update_product(connection: Connection, chance: SeededRandom, known: Known) -> None:
     update(
         connection, "products", {"product_id": _any(chance, known.products)}, _some(chance, _product_columns(chance))
     )
 
 
-def renumber_product(connection: Connection, chance: Chance, known: Known) -> None:
+def renumber_product(connection: Connection, chance: SeededRandom, known: Known) -> None:
     old = _any(chance, [product for product in known.products if not known.sold[product]])
     new = known.number("product", _OWN_PRODUCTS)
     update(connection, "products", {"product_id": old}, {"product_id": new})
     known.products[known.products.index(old)] = new
 
 
-def delete_product(connection: Connection, chance: Chance, known: Known) -> None:
+def delete_product(connection: Connection, chance: SeededRandom, known: Known) -> None:
     product = _any(chance, [product for product in known.products if not known.sold[product]])
     connection.execute("delete from products where product_id = %s", [product])
     known.products.remove(product)
 
 
-def reprice_category(connection: Connection, chance: Chance, _: Known) -> None:
+def reprice_category(connection: Connection, chance: SeededRandom, _: Known) -> None:
     """Many rows in one statement."""
     connection.execute(
         "update products set unit_price = %s where category_id = %s", [_price(chance), chance.randrange(1, 9)]
     )
 
 
-def insert_employee(connection: Connection, chance: Chance, known: Known) -> None:
+def insert_employee(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """With a picture and notes that don't fit into a page, and don't compress."""
     employee = known.number("employee", _OWN_EMPLOYEES)
     columns = {
@@ -193,7 +193,7 @@ def insert_employee(connection: Connection, chance: Chance, known: Known) -> Non
     known.employees.append(employee)
 
 
-def update_employee(connection: Connection, chance: Chance, known: Known) -> None:
+def update_employee(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """Leaves notes and picture alone: PostgreSQL doesn't send them, the record must have them all the same."""
     columns = {"title": _text(chance)[:30], "extension": f"{chance.randrange(10_000)}", "city": _text(chance)[:15]}
     update(
@@ -204,25 +204,25 @@ def update_employee(connection: Connection, chance: Chance, known: Known) -> Non
     )
 
 
-def annotate_employee(connection: Connection, chance: Chance, known: Known) -> None:
+def annotate_employee(connection: Connection, chance: SeededRandom, known: Known) -> None:
     notes = chance.choice([None, "short", _long_text(chance)])
     update(connection, "employees", {"employee_id": _any(chance, known.employees)}, {"notes": notes})
 
 
-def renumber_employee(connection: Connection, chance: Chance, known: Known) -> None:
+def renumber_employee(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """Another key, its long values not sent."""
     old, new = _any(chance, known.employees), known.number("employee", _OWN_EMPLOYEES)
     update(connection, "employees", {"employee_id": old}, {"employee_id": new})
     known.employees[known.employees.index(old)] = new
 
 
-def delete_employee(connection: Connection, chance: Chance, known: Known) -> None:
+def delete_employee(connection: Connection, chance: SeededRandom, known: Known) -> None:
     employee = _any(chance, known.employees)
     connection.execute("delete from employees where employee_id = %s", [employee])
     known.employees.remove(employee)
 
 
-def _order_columns(chance: Chance, known: Known) -> dict[str, object]:
+def _order_columns(chance: SeededRandom, known: Known) -> dict[str, object]:
     day = f"19{chance.randrange(96, 99)}-{chance.randrange(1, 13):02}-{chance.randrange(1, 29):02}"
     return {
         "customer_id": _any(chance, known.customers),
@@ -237,12 +237,12 @@ def _order_columns(chance: Chance, known: Known) -> dict[str, object]:
     }
 
 
-def _line_columns(chance: Chance) -> dict[str, object]:
+def _line_columns(chance: SeededRandom) -> dict[str, object]:
     discount = chance.choice([0, 0.05, 0.1, 0.15, 0.25])
     return {"unit_price": _price(chance), "quantity": chance.randrange(1, 200), "discount": discount}
 
 
-def place_order(connection: Connection, chance: Chance, known: Known) -> None:
+def place_order(connection: Connection, chance: SeededRandom, known: Known) -> None:
     order, columns = known.number("order", _OWN_ORDERS), _order_columns(chance, known)
     products = sorted(chance.sample(known.products, min(len(known.products), chance.choice([0, 1, 2, 3, 8]))))
     insert(connection, "orders", {"order_id": order, **columns})
@@ -253,13 +253,13 @@ def place_order(connection: Connection, chance: Chance, known: Known) -> None:
     known.sold.update(products)
 
 
-def update_order(connection: Connection, chance: Chance, known: Known) -> None:
+def update_order(connection: Connection, chance: SeededRandom, known: Known) -> None:
     columns = _order_columns(chance, known)
     del columns["customer_id"]
     update(connection, "orders", {"order_id": _any(chance, list(known.orders))}, _some(chance, columns))
 
 
-def add_line(connection: Connection, chance: Chance, known: Known) -> None:
+def add_line(connection: Connection, chance: SeededRandom, known: Known) -> None:
     order = _any(chance, list(known.orders))
     product = _any(chance, [product for product in known.products if product not in known.orders[order]])
     insert(connection, "order_details", {"order_id": order, "product_id": product, **_line_columns(chance)})
@@ -267,14 +267,14 @@ def add_line(connection: Connection, chance: Chance, known: Known) -> None:
     known.sold[product] += 1
 
 
-def update_line(connection: Connection, chance: Chance, known: Known) -> None:
+def update_line(connection: Connection, chance: SeededRandom, known: Known) -> None:
     order, product = _any_line(chance, known)
     update(
         connection, "order_details", {"order_id": order, "product_id": product}, _some(chance, _line_columns(chance))
     )
 
 
-def exchange_product(connection: Connection, chance: Chance, known: Known) -> None:
+def exchange_product(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """A line's own key changes."""
     order, old = _any_line(chance, known)
     new = _any(chance, [product for product in known.products if product not in known.orders[order]])
@@ -284,7 +284,7 @@ def exchange_product(connection: Connection, chance: Chance, known: Known) -> No
     known.sold[new] += 1
 
 
-def move_line(connection: Connection, chance: Chance, known: Known) -> None:
+def move_line(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """A line goes to another order: two records change by one row."""
     order, product = _any_line(chance, known)
     other = _any(
@@ -300,14 +300,14 @@ def move_line(connection: Connection, chance: Chance, known: Known) -> None:
     known.orders[other].append(product)
 
 
-def delete_line(connection: Connection, chance: Chance, known: Known) -> None:
+def delete_line(connection: Connection, chance: SeededRandom, known: Known) -> None:
     order, product = _any_line(chance, known)
     connection.execute("delete from order_details where order_id = %s and product_id = %s", [order, product])
     known.orders[order].remove(product)
     known.sold[product] -= 1
 
 
-def renumber_order(connection: Connection, chance: Chance, known: Known) -> None:
+def renumber_order(connection: Connection, chance: SeededRandom, known: Known) -> None:
     """Another number for an order with all its lines: copied, the lines moved over, the old one deleted."""
     old, new = _any(chance, list(known.orders)), known.number("order", _OWN_ORDERS)
     connection.execute(
@@ -320,7 +320,7 @@ def renumber_order(connection: Connection, chance: Chance, known: Known) -> None
     known.orders[new] = known.orders.pop(old)
 
 
-def delete_order(connection: Connection, chance: Chance, known: Known) -> None:
+def delete_order(connection: Connection, chance: SeededRandom, known: Known) -> None:
     order = _any(chance, list(known.orders))
     connection.execute("delete from order_details where order_id = %s", [order])
     gone = connection.execute("delete from orders where order_id = %s returning customer_id", [order]).fetchone()
@@ -329,7 +329,7 @@ def delete_order(connection: Connection, chance: Chance, known: Known) -> None:
         known.placed[str(gone[0])] -= 1
 
 
-CHANGES: Sequence[tuple[int, Callable[[Connection, Chance, Known], None]]] = (
+CHANGES: Sequence[tuple[int, Callable[[Connection, SeededRandom, Known], None]]] = (
     (6, insert_customer),
     (10, update_customer),
     (2, rename_customer),
@@ -356,34 +356,34 @@ CHANGES: Sequence[tuple[int, Callable[[Connection, Chance, Known], None]]] = (
 )
 
 
-def _any(chance: Chance, things: Sequence[T]) -> T:
+def _any(chance: SeededRandom, things: Sequence[T]) -> T:
     if not things:
         raise Impossible
     return chance.choice(things)
 
 
-def _any_line(chance: Chance, known: Known) -> tuple[int, int]:
+def _any_line(chance: SeededRandom, known: Known) -> tuple[int, int]:
     order = _any(chance, list(known.orders))
     return order, _any(chance, known.orders[order])
 
 
-def _some(chance: Chance, columns: Mapping[str, object]) -> dict[str, object]:
+def _some(chance: SeededRandom, columns: Mapping[str, object]) -> dict[str, object]:
     names = chance.sample(list(columns), chance.randrange(1, len(columns) + 1))
     return {name: columns[name] for name in names}
 
 
-def _maybe(chance: Chance, value: T) -> T | None:
+def _maybe(chance: SeededRandom, value: T) -> T | None:
     return value if chance.random() < 0.85 else None
 
 
-def _text(chance: Chance) -> str:
+def _text(chance: SeededRandom) -> str:
     return chance.choice(_TEXTS)
 
 
-def _long_text(chance: Chance) -> str:
+def _long_text(chance: SeededRandom) -> str:
     return chance.randbytes(chance.choice([3_000, 10_000, 60_000])).hex()
 
 
-def _price(chance: Chance) -> float:
+def _price(chance: SeededRandom) -> float:
     """At most six digits, which is what a four-byte float keeps."""
     return chance.randrange(1, 30_000) / 100

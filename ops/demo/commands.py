@@ -44,7 +44,7 @@ def demo(
     from sorbus.ops.demo import show
     from sorbus.ops.demo.company import brightwater
     from sorbus.ops.demo.company import northwind as northwind_company
-    from sorbus.ops.demo.stage import Stage
+    from sorbus.ops.demo.environment import Environment
     from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.stop import Stop
 
@@ -54,5 +54,5 @@ def demo(
     default = Path(".sorbus") / ("demo" if northwind is None else "northwind")
     stop = Stop.on_signals()
     console.print(f"[bold]{company.name}[/]: starting Kafka, registry and PostgreSQL (fetched once)", soft_wrap=True)
-    with Stage(folder or default, company) as stage:
+    with Environment(folder or default, company) as stage:
         show.run(stage, stop, console, began=began, rate=rate, seconds=seconds, once=once)

@@ -10,8 +10,8 @@ from psycopg import sql
 
 from sorbus.ops.demo import rows
 from sorbus.ops.demo import vocabulary as words
-from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.feed import Connection, Feed, pick
+from sorbus.ops.demo.seeded_random import SeededRandom
 from sorbus.ops.demo.tables import insert, update
 
 _OWN_NUMBERS = 100_000
@@ -30,28 +30,28 @@ _HIGHEST = """
 """
 
 
-def new_customer(connection: Connection, chance: Chance) -> str:
+def new_customer(connection: Connection, chance: SeededRandom) -> str:
     """A lead comes in."""
     row = rows.customer(chance, _OWN_NUMBERS + chance.number, [_employee(connection, chance)])
     insert(connection, "customers", row)
     return f"new customer {row['customer_no']} {row['company'] or row['contact_last']}, {row['town']}"
 
 
-def move_house(connection: Connection, chance: Chance) -> str:
+def move_house(connection: Connection, chance: SeededRandom) -> str:
     """A customer moves."""
     customer, new = _customer(connection, chance), rows.address(chance)
     update(connection, "customers", {"customer_id": customer}, new)
     return f"customer {customer} moved to {new['town']}, {new['country']}"
 
 
-def change_stage(connection: Connection, chance: Chance) -> str:
+def change_stage(connection: Connection, chance: SeededRandom) -> str:
     """Sales sees a customer in another light."""
     customer, stage = _customer(connection, chance), chance.choice(["active", "active", "on hold", "closed"])
     update(connection, "customers", {"customer_id": customer}, {"stage": stage, "notes": rows.note(chance)})
     return f"customer {customer} is {stage}"
 
 
-def place_order(connection: Connection, chance: Chance) -> str:
+def place_order(connection: Connection, chance: SeededRandom) -> str:
     """A customer orders: head and lines in one transaction."""
     customer = _customer(connection, chance)
     head = rows.order(chance, _OWN_NUMBERS + chance.number, [customer], [_employee(connection, chance)])
@@ -62,7 +62,7 @@ def place_order(connection: Connection, chance: Chance) -> str:
     return f"order {head['order_no']} by customer {customer}, {lines} line{'s' * (lines > 1)}"
 
 
-def amend_order(connection: Connection, chance: Chance) -> str:
+def amend_order(connection: Connection, chance: SeededRandom) -> str:
     """A customer has second thoughts: something else as well, more of it, or less."""
     order = pick(connection, chance, "orders", "order_id", _OPEN)
     found = connection.execute("select line_number from order_lines where order_id = %s order by 1", [order])
@@ -81,7 +81,7 @@ def amend_order(connection: Connection, chance: Chance) -> str:
     return f"order {order} amended: {quantity} of line {chosen}"
 
 
-def advance_order(connection: Connection, chance: Chance) -> str:
+def advance_order(connection: Connection, chance: SeededRandom) -> str:
     """The warehouse gets on with it."""
     order = pick(connection, chance, "orders", "order_id", _OPEN)
     found = connection.execute("select state::text, placed_at from orders where order_id = %s", [order]).fetchone()
@@ -92,7 +92,7 @@ def advance_order(connection: Connection, chance: Chance) -> str:
     return f"order {order} is {state}"
 
 
-def reprice(connection: Connection, chance: Chance) -> str:
+def reprice(connection: Connection, chance: SeededRandom) -> str:
     """Part of a product family gets dearer or cheaper, all at once."""
     family, percent = chance.choice(words.FAMILIES), chance.choice([-3, 2, 5])
     done = connection.execute(
@@ -102,28 +102,28 @@ def reprice(connection: Connection, chance: Chance) -> str:
     return f"{done.rowcount} products of {family} repriced by {percent} %"
 
 
-def new_product(connection: Connection, chance: Chance) -> str:
+def new_product(connection: Connection, chance: SeededRandom) -> str:
     """Purchasing lists something new."""
     row = rows.product(chance, _OWN_NUMBERS + chance.number)
     insert(connection, "products", row)
     return f"new product {row['sku']} {row['title']}"
 
 
-def move_employee(connection: Connection, chance: Chance) -> str:
+def move_employee(connection: Connection, chance: SeededRandom) -> str:
     """Somebody changes team."""
     employee, team = _employee(connection, chance), chance.choice(words.TEAMS)
     update(connection, "employees", {"employee_id": employee}, {"team": team, "site": chance.choice(words.SITES)})
     return f"employee {employee} moves to {team}"
 
 
-def delete_order(connection: Connection, chance: Chance) -> str:
+def delete_order(connection: Connection, chance: SeededRandom) -> str:
     """An order that came to nothing is thrown away, with its lines."""
     order = pick(connection, chance, "orders", "order_id", _NEVER_SENT)
     connection.execute("delete from orders where order_id = %s", [order])
     return f"order {order} thrown away"
 
 
-def delete_customer(connection: Connection, chance: Chance) -> str:
+def delete_customer(connection: Connection, chance: SeededRandom) -> str:
     """A lead who never ordered is forgotten."""
     customer = pick(connection, chance, "customers", "customer_id", _NEVER_ORDERED)
     connection.execute("delete from customers where customer_id = %s", [customer])
@@ -153,11 +153,11 @@ def next_number(connection: Connection) -> int:
     return cast("int", found[0]) if found else 0
 
 
-def _customer(connection: Connection, chance: Chance) -> int:
+def _customer(connection: Connection, chance: SeededRandom) -> int:
     return pick(connection, chance, "customers", "customer_id")
 
 
-def _employee(connection: Connection, chance: Chance) -> int:
+def _employee(connection: Connection, chance: SeededRandom) -> int:
     return pick(connection, chance, "employees", "employee_id")
 
 

@@ -15,10 +15,10 @@ from typing import cast
 import psycopg
 from psycopg import sql
 
-from sorbus.ops.demo.chance import Chance
+from sorbus.ops.demo.seeded_random import SeededRandom
 
 Connection = psycopg.Connection[tuple[object, ...]]
-Deed = Callable[[Connection, Chance], str]
+Deed = Callable[[Connection, SeededRandom], str]
 """What somebody does to the database, within a transaction; gives a sentence for the screen."""
 
 ANY = sql.SQL("true")
@@ -39,7 +39,7 @@ class Feed:
 
     def step(self, connection: Connection, number: int) -> str:
         """Does deed `number` in one transaction; NothingThere if the database is too empty for any."""
-        chance = Chance(self.seed, number)
+        chance = SeededRandom(self.seed, number)
         weights, deeds = zip(*self.deeds, strict=True)
         for _ in range(_TRIES):
             deed = chance.choices(deeds, weights)[0]
@@ -80,7 +80,7 @@ class Feed:
                 stop.wait(_AGAIN)
 
 
-def pick(connection: Connection, chance: Chance, table: str, key: str, where: sql.SQL = ANY) -> int:
+def pick(connection: Connection, chance: SeededRandom, table: str, key: str, where: sql.SQL = ANY) -> int:
     """The key of some row; NothingThere if no row is `where`."""
     names = {"key": sql.Identifier(key), "table": sql.Identifier(table), "where": where}
     how_many = sql.SQL("select count(*) from {table} where {where}").format(**names)

@@ -8,8 +8,8 @@ from typing import cast
 from psycopg import sql
 
 from sorbus.ops.demo import vocabulary as words
-from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.feed import Connection, Feed, NothingThere, pick
+from sorbus.ops.demo.seeded_random import SeededRandom
 from sorbus.ops.demo.tables import insert, update
 
 _COUNTRIES = ("Germany", "France", "UK", "USA", "Brazil", "Sweden", "Mexico", "Venezuela", "Ireland")
@@ -20,7 +20,7 @@ _LAST_ID = 32_000
 """Northwind's order numbers are two-byte integers."""
 
 
-def new_customer(connection: Connection, chance: Chance) -> str:
+def new_customer(connection: Connection, chance: SeededRandom) -> str:
     """A shop opens an account; its five-letter code is made of its name and the deed's number."""
     family = chance.choice(words.FAMILY_NAMES)
     code = f"{family[0].upper()}{chance.number % 10_000:04}"
@@ -37,14 +37,14 @@ def new_customer(connection: Connection, chance: Chance) -> str:
     return f"new customer {code} {shop}"
 
 
-def move_house(connection: Connection, chance: Chance) -> str:
+def move_house(connection: Connection, chance: SeededRandom) -> str:
     """A customer moves."""
     customer, new = pick(connection, chance, "customers", "customer_id"), _address(chance)
     update(connection, "customers", {"customer_id": customer}, new)
     return f"customer {customer} moved to {new['city']}, {new['country']}"
 
 
-def place_order(connection: Connection, chance: Chance) -> str:
+def place_order(connection: Connection, chance: SeededRandom) -> str:
     """A customer orders: head and lines in one transaction."""
     found = connection.execute("select max(order_id) + 1 from orders").fetchone()
     order = cast("int", found[0] if found and found[0] else 10_248)
@@ -79,7 +79,7 @@ def place_order(connection: Connection, chance: Chance) -> str:
     return f"order {order} by customer {customer}, {lines} line{'s' * (lines > 1)}"
 
 
-def amend_order(connection: Connection, chance: Chance) -> str:
+def amend_order(connection: Connection, chance: SeededRandom) -> str:
     """More or less of one line, or the line taken out."""
     order = pick(connection, chance, "orders", "order_id", _NOT_SHIPPED)
     found = connection.execute("select product_id from order_details where order_id = %s order by 1", [order])
@@ -95,14 +95,14 @@ def amend_order(connection: Connection, chance: Chance) -> str:
     return f"order {order} amended: {quantity} of product {product}"
 
 
-def ship_order(connection: Connection, chance: Chance) -> str:
+def ship_order(connection: Connection, chance: SeededRandom) -> str:
     """The warehouse gets on with it."""
     order = pick(connection, chance, "orders", "order_id", _NOT_SHIPPED)
     connection.execute("update orders set shipped_date = order_date + 5 where order_id = %s", [order])
     return f"order {order} is shipped"
 
 
-def reprice(connection: Connection, chance: Chance) -> str:
+def reprice(connection: Connection, chance: SeededRandom) -> str:
     """A category gets dearer or cheaper, all at once."""
     category, percent = chance.randrange(1, 9), chance.choice([-3, 2, 5])
     done = connection.execute(
@@ -112,7 +112,7 @@ def reprice(connection: Connection, chance: Chance) -> str:
     return f"{done.rowcount} products of category {category} repriced by {percent} %"
 
 
-def promote(connection: Connection, chance: Chance) -> str:
+def promote(connection: Connection, chance: SeededRandom) -> str:
     """Somebody gets another title."""
     employee = pick(connection, chance, "employees", "employee_id")
     title = chance.choice(["Sales Representative", "Sales Manager", "Inside Sales Coordinator"])
@@ -120,7 +120,7 @@ def promote(connection: Connection, chance: Chance) -> str:
     return f"employee {employee} is {title}"
 
 
-def delete_order(connection: Connection, chance: Chance) -> str:
+def delete_order(connection: Connection, chance: SeededRandom) -> str:
     """An order is cancelled and its lines with it."""
     order = pick(connection, chance, "orders", "order_id", _NOT_SHIPPED)
     connection.execute("delete from order_details where order_id = %s", [order])
@@ -128,7 +128,7 @@ def delete_order(connection: Connection, chance: Chance) -> str:
     return f"order {order} thrown away"
 
 
-def delete_customer(connection: Connection, chance: Chance) -> str:
+def delete_customer(connection: Connection, chance: SeededRandom) -> str:
     """A customer who never ordered is forgotten."""
     customer = pick(connection, chance, "customers", "customer_id", _NEVER_ORDERED)
     connection.execute("delete from customers where customer_id = %s", [customer])
@@ -150,7 +150,7 @@ NORTHWIND_FEED = Feed(
 )
 
 
-def _address(chance: Chance) -> dict[str, object]:
+def _address(chance: SeededRandom) -> dict[str, object]:
     town = chance.choice(words.TOWNS)
     return {
         "address": f"{chance.choice(words.STREETS)} {chance.randrange(1, 200)}",

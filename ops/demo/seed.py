@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from sorbus.ops.demo import rows
-from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.feed import Connection
 from sorbus.ops.demo.rows import Row
+from sorbus.ops.demo.seeded_random import SeededRandom
 from sorbus.ops.demo.tables import copy
 
 SEED = 20240108
@@ -20,7 +20,7 @@ def seed_crm(connection: Connection, *, seed: int = SEED, scale: float = 1.0) ->
 
     Returns the number of rows per table.
     """
-    chance = Chance(seed)
+    chance = SeededRandom(seed)
     employees, customers, products, orders = (
         range(1, 1 + max(3, round(count * scale))) for count in (_EMPLOYEES, _CUSTOMERS, _PRODUCTS, _ORDERS)
     )
@@ -38,7 +38,7 @@ def seed_crm(connection: Connection, *, seed: int = SEED, scale: float = 1.0) ->
     return made
 
 
-def _lines(chance: Chance, orders: Sequence[int], products: Sequence[rows.Priced]) -> Iterator[Row]:
+def _lines(chance: SeededRandom, orders: Sequence[int], products: Sequence[rows.Priced]) -> Iterator[Row]:
     for order_id in orders:
         for line in range(1, chance.randrange(2, 6)):
             yield rows.order_line(chance, order_id, line, products)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
-from sorbus.ops.demo.stage import Progress, Stage, environment
+from sorbus.ops.demo.environment import Environment, Progress, environment
 from sorbus.ops.watch.measure import Measurement, Watch
 from sorbus.ops.watch.status import as_table
 from sorbus.settings import Settings
@@ -30,7 +30,7 @@ LAST_CHANGE = "update products set product_id = product_id where product_id = (s
 
 
 def run(
-    stage: Stage, stop: Stop, console: Console, *, began: float, rate: float, seconds: float | None, once: bool
+    stage: Environment, stop: Stop, console: Console, *, began: float, rate: float, seconds: float | None, once: bool
 ) -> None:
     """Sets the stage, plays until `stop` or for `seconds`, and sums up; `once`: only until all is in step.
 
@@ -85,7 +85,7 @@ class _Steps:
 class _Feeding:
     """The feed in a thread of its own."""
 
-    def __init__(self, stage: Stage, rate: float) -> None:
+    def __init__(self, stage: Environment, rate: float) -> None:
         self._stage, self._rate = stage, rate
         self._stop = Event()
         self._thread: Thread | None = None
@@ -127,7 +127,9 @@ class _Feeding:
         self.deeds += 1
 
 
-def _play(stage: Stage, watch: Watch, feed: _Feeding, stop: Stop, console: Console, seconds: float | None) -> None:
+def _play(
+    stage: Environment, watch: Watch, feed: _Feeding, stop: Stop, console: Console, seconds: float | None
+) -> None:
     end = None if seconds is None else time.monotonic() + seconds
     quiet_until = time.monotonic() + _ALL_UP_WITHIN
     with _screen(console) as live:
@@ -166,7 +168,7 @@ def _screen(console: Console) -> Iterator[Live | None]:
         yield live
 
 
-def _tell(stage: Stage, console: Console) -> None:
+def _tell(stage: Environment, console: Console) -> None:
     """What to look at, with commands that can be pasted."""
     folder, source = stage.folder, stage.company.source
     lines = [
@@ -186,7 +188,7 @@ def _tell(stage: Stage, console: Console) -> None:
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float | None:
+def _wait_in_step(stage: Environment, watch: Watch, stop: Stop) -> float | None:
     """Seconds until every change of the source is in every target, None if stopped before; TransientError if late.
 
     Changes arrive in the order of their commits, so once a last one has come through, all others are on the bus.
@@ -205,7 +207,7 @@ def _wait_in_step(stage: Stage, watch: Watch, stop: Stop) -> float | None:
     return time.monotonic() - began
 
 
-def _change_last(stage: Stage) -> int:
+def _change_last(stage: Environment) -> int:
     """Makes one more change; returns a version below that change's, and not below any before it."""
     while True:
         stage.check_work()

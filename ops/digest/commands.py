@@ -79,7 +79,7 @@ def digest(
 
 def _contact(company: Map, owner: str) -> Contact:
     from sorbus.errors import UsageError
-    from sorbus.mapping.failure import closest
+    from sorbus.mapping.errors import closest
     from sorbus.ops.digest.share import Shares
 
     known = Shares(company).contacts()

@@ -11,7 +11,7 @@ from sorbus.bus.record import messages_of
 from sorbus.bus.schemabook import SchemaBook
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.ops.trace.events import EventReader, Fields, Told
 from sorbus.ops.trace.history import History
 from sorbus.ops.trace.moment import Moment

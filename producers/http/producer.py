@@ -17,7 +17,7 @@ from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.producers.http.asking import Asker
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Found

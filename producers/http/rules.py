@@ -17,7 +17,7 @@ from sorbus.api.values import InvalidValue, read_moment
 from sorbus.avro.encode import micros
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll import Rules
 

@@ -15,7 +15,7 @@ from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.convert import converter
 from sorbus.mapping.default import encoded_default
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.rule import RuleError
 from sorbus.producers.http.options import HttpSource
 from sorbus.schema import SchemaField

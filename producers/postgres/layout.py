@@ -11,12 +11,12 @@ from sorbus.avro.encode import encode_long
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
+from sorbus.mapping.cache_policy import weight_of
 from sorbus.mapping.default import encoded_default
-from sorbus.mapping.finish import avro_expression, avro_maker
 from sorbus.mapping.generate import Names, assign, call, load, unless_none, within
-from sorbus.mapping.known import MANY, SOME, Known
+from sorbus.mapping.memo import MANY, SOME, Memo
+from sorbus.mapping.result_encoder import avro_expression, avro_maker
 from sorbus.mapping.rule import Rule, RuleError
-from sorbus.mapping.weight import weight_of
 from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.text import SourceType, is_plain_text, loader, text_encoder
@@ -166,7 +166,7 @@ class RowLayout:
             return places, make, lambda names: self._written_in(names, field, rule, place, uses)
         if not rule.is_pure:
             return places, make, None
-        known = Known(_made_once(field, rule, types, value, fields), MANY if weight == "heavy" else SOME)
+        known = Memo(_made_once(field, rule, types, value, fields), MANY if weight == "heavy" else SOME)
         return places, make, lambda names: ast.Subscript(names.of(known), names.key(places), ast.Load())
 
     def _written_in(

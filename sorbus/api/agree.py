@@ -13,7 +13,7 @@ from sorbus.api.sound import Place
 from sorbus.api.spec import Node, Spec, SpecOperation
 from sorbus.errors import Finding
 from sorbus.map.document import Document
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 
 _TYPES: Mapping[FieldKind, frozenset[str]] = {
     "text": frozenset({"string"}),

@@ -15,7 +15,7 @@ from sorbus.api.description import Auth, Description, Limit
 from sorbus.api.load import load_description
 from sorbus.connector import BoundSystem
 from sorbus.errors import Finding, MapError
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 
 _UNSET = re.compile(r"\$\{[^}]*\}")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

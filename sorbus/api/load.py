@@ -14,7 +14,7 @@ from sorbus.api.sound import faults
 from sorbus.errors import Finding, MapError
 from sorbus.map.document import Document, read_document
 from sorbus.map.validation_messages import explain
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 
 _SYSTEMS = Path(str(files("sorbus.api") / "systems"))
 _FIELDS = re.compile(r"\{fields(?::([^{}]+))?\}")

@@ -12,7 +12,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from sorbus.api.description import ApiField, FieldKind, Moment
 from sorbus.api.interface import Json
 from sorbus.errors import PermanentError
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_JSON = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/")

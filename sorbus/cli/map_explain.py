@@ -12,7 +12,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.errors import ExitCode, MapError
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.privacy.show import ShowPersonal, note_shown
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, cast
 from sorbus.api.interface import Json
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
-from sorbus.identity.sent import from_text, to_text
+from sorbus.identity.last_sent import from_text, to_text
 from sorbus.state.database import State
 
 ConflictState = Literal["open", "overwrite", "keep", "overwritten", "rewritten", "over"]

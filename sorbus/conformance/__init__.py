@@ -15,12 +15,14 @@ A package that brings a connector writes one class that knows its system, and in
 
 import pytest
 
-pytest.register_assert_rewrite("sorbus.conformance.consumer", "sorbus.conformance.producer", "sorbus.conformance.tape")
+pytest.register_assert_rewrite(
+    "sorbus.conformance.consumer", "sorbus.conformance.producer", "sorbus.conformance.in_memory_bus"
+)
 
 from sorbus.conformance.consumer import ConsumerConformance  # noqa: E402 - after the rewriting is switched on
 from sorbus.conformance.producer import ProducerConformance  # noqa: E402
+from sorbus.conformance.sample_type import FIELDS, Thing, sample  # noqa: E402
 from sorbus.conformance.source import Source  # noqa: E402
 from sorbus.conformance.target import Target  # noqa: E402
-from sorbus.conformance.thing import FIELDS, Thing, thing  # noqa: E402
 
-__all__ = ["FIELDS", "ConsumerConformance", "ProducerConformance", "Source", "Target", "Thing", "thing"]
+__all__ = ["FIELDS", "ConsumerConformance", "ProducerConformance", "Source", "Target", "Thing", "sample"]

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from sorbus.conformance.target import Target
-from sorbus.conformance.thing import (
+from sorbus.conformance.sample_type import (
     NEWER_SCHEMA,
     SCHEMA,
     UNICODE,
     Deliveries,
     Thing,
     difference,
-    kept,
+    retained,
+    sample,
     secrets_of,
-    thing,
 )
+from sorbus.conformance.target import Target
 from sorbus.connector import Consumer, Delivery, Refusal
 from sorbus.errors import PermanentError, TransientError, Unfinished
 
@@ -87,7 +87,7 @@ class Delivering:
     def holds(self, things: Mapping[str, Thing]) -> None:
         """Fails unless the target holds just these."""
         fields = self.target.fields
-        wrong = difference(kept(self.target.read(), fields), kept(things, fields))
+        wrong = difference(retained(self.target.read(), fields), retained(things, fields))
         assert not wrong, wrong
 
 
@@ -118,7 +118,7 @@ class ConsumerConformance:
         line.close()
 
     def _things(self, target: Target, count: int, **values: object) -> dict[str, Thing]:
-        return {str(number): thing(number, target.fields, **values) for number in range(1, count + 1)}
+        return {str(number): sample(number, target.fields, **values) for number in range(1, count + 1)}
 
     def _same(self, line: Delivering) -> str:
         return line.target.ids[0]
@@ -138,7 +138,7 @@ class ConsumerConformance:
         line.holds({})
 
     def test_ids_that_differ_stay_apart(self, line: Delivering) -> None:
-        things = {id: thing(number, line.target.fields) for number, id in enumerate(line.target.ids)}
+        things = {id: sample(number, line.target.fields) for number, id in enumerate(line.target.ids)}
         assert line.things(1, things) == []
         line.holds(things)
         gone = line.target.ids[-1]
@@ -147,45 +147,45 @@ class ConsumerConformance:
 
     def test_text_arrives_as_it_is(self, line: Delivering) -> None:
         fields = line.target.fields
-        things = {str(number): thing(1, fields, name=text, note=text) for number, text in enumerate(UNICODE, 1)}
+        things = {str(number): sample(1, fields, name=text, note=text) for number, text in enumerate(UNICODE, 1)}
         assert line.things(1, things) == []
         line.holds(things)
 
     def test_long_text_arrives_whole(self, line: Delivering) -> None:
         long = "ü" * line.target.longest
         values = {"note": long} if "note" in line.target.fields else {"name": long}
-        things = {self._same(line): thing(1, line.target.fields, **values)}
+        things = {self._same(line): sample(1, line.target.fields, **values)}
         assert line.things(1, things) == []
         line.holds(things)
 
     def test_a_newer_version_replaces_the_record(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
         for version in (1, 2, 5, 1_000_000_000_000_000):
-            newest = thing(version % 97, fields, name=f"version {version}")
+            newest = sample(version % 97, fields, name=f"version {version}")
             assert line.things(version, {id: newest}) == []
             line.holds({id: newest})
 
     def test_a_field_can_be_emptied(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
-        line.things(1, {id: thing(1, fields)})
+        line.things(1, {id: sample(1, fields)})
         empty = {"name": "only a name"}
         assert line.things(2, {id: empty}) == []
         line.holds({id: empty})
 
     def test_an_older_version_changes_nothing(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
-        newest = thing(7, fields)
+        newest = sample(7, fields)
         line.things(7, {id: newest})
-        assert line.things(3, {id: thing(3, fields)}) == []
+        assert line.things(3, {id: sample(3, fields)}) == []
         line.close()
-        assert line.things(6, {id: thing(6, fields)}) == [], "after a restart"
+        assert line.things(6, {id: sample(6, fields)}) == [], "after a restart"
         line.holds({id: newest})
 
     def test_an_older_version_changes_nothing_in_a_replay_either(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
-        newest = thing(7, fields)
+        newest = sample(7, fields)
         line.things(7, {id: newest})
-        line.things(3, {id: thing(3, fields)}, again=True, alone=True)
+        line.things(3, {id: sample(3, fields)}, again=True, alone=True)
         line.things(4, {id: None}, again=True, alone=True)
         line.holds({id: newest})
 
@@ -210,7 +210,7 @@ class ConsumerConformance:
         things = self._things(line.target, 5)
         line.things(1, things)
         line.target.damage("3")
-        assert difference(kept(line.target.read(), line.target.fields), kept(things, line.target.fields)), (
+        assert difference(retained(line.target.read(), line.target.fields), retained(things, line.target.fields)), (
             "damage() changed nothing"
         )
         line.things(1, things, again=True, alone=True)
@@ -229,9 +229,9 @@ class ConsumerConformance:
 
     def test_a_deleted_record_may_come_back(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
-        line.things(1, {id: thing(1, fields)})
+        line.things(1, {id: sample(1, fields)})
         line.things(2, {id: None})
-        anew = thing(3, fields)
+        anew = sample(3, fields)
         assert line.things(3, {id: anew}) == []
         line.holds({id: anew})
 
@@ -263,7 +263,7 @@ class ConsumerConformance:
 
     def test_what_is_refused_leaves_the_older_state(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields
-        good = thing(1, fields)
+        good = sample(1, fields)
         line.things(1, {id: good})
         assert len(line.things(2, {id: line.target.refused()})) == 1
         line.holds({id: good})
@@ -286,7 +286,7 @@ class ConsumerConformance:
 
     def test_a_target_that_goes_away_at_work_loses_and_doubles_nothing(self, line: Delivering) -> None:
         things = self._things(line.target, line.target.many)
-        line.things(1, {"0": thing(0, line.target.fields)})
+        line.things(1, {"0": sample(0, line.target.fields)})
         broke = threading.Event()
 
         def break_soon() -> None:
@@ -302,7 +302,7 @@ class ConsumerConformance:
         finally:
             breaking.join()
         assert broke.is_set()
-        line.holds({"0": thing(0, line.target.fields), **things})
+        line.holds({"0": sample(0, line.target.fields), **things})
 
     def test_whatever_the_batches_the_newest_state_wins(self, line: Delivering) -> None:
         chance = random.Random(9)  # noqa: S311 - only to shuffle
@@ -314,7 +314,7 @@ class ConsumerConformance:
                 if id in batch:
                     continue
                 # One version is one state, so it has to follow from the version.
-                state = None if version % 6 == 0 else thing(version, line.target.fields, name=f"{id} at {version}")
+                state = None if version % 6 == 0 else sample(version, line.target.fields, name=f"{id} at {version}")
                 batch[id] = _make(id, version, state)
                 if version > newest.get(id, (0, None))[0]:
                     newest[id] = version, state

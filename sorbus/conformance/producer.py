@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
+from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.conformance.sample_type import NAME, UNICODE, Thing, sample, secrets_of
 from sorbus.conformance.source import Source
-from sorbus.conformance.tape import Tape
-from sorbus.conformance.thing import NAME, UNICODE, Thing, secrets_of, thing
 from sorbus.connector import Batch
 from sorbus.errors import LostPosition, TransientError, Unfinished
 
@@ -24,51 +24,51 @@ class ProducerConformance:
         raise NotImplementedError("override the fixture `source`: it returns your Source")
 
     @pytest.fixture
-    def tape(self, source: Source) -> Iterator[Tape]:
+    def tape(self, source: Source) -> Iterator[InMemoryBus]:
         """A producer at work on the source, which has been prepared as `sorbus apply` does."""
         source.prepare()
-        tape = Tape(source)
+        tape = InMemoryBus(source)
         yield tape
         tape.close()
 
     def _things(self, source: Source, count: int) -> dict[str, Thing]:
-        return {id: thing(number, source.fields) for number, id in enumerate(source.ids(count), 1)}
+        return {id: sample(number, source.fields) for number, id in enumerate(source.ids(count), 1)}
 
-    def _copied(self, tape: Tape, count: int) -> dict[str, Thing]:
+    def _copied(self, tape: InMemoryBus, count: int) -> dict[str, Thing]:
         things = self._things(tape.source, count)
         tape.source.put(things)
         tape.until_live(things)
         return things
 
-    def test_once_it_runs_a_plan_finds_nothing_to_do(self, source: Source, tape: Tape) -> None:
+    def test_once_it_runs_a_plan_finds_nothing_to_do(self, source: Source, tape: InMemoryBus) -> None:
         tape.step()
         todo = [step for step in source.connector.plan(source.system(), source.sources()) if step.apply is not None]
         assert not todo, [f"{step.where}: {step.what}" for step in todo]
 
-    def test_an_empty_source_gives_nothing(self, tape: Tape) -> None:
+    def test_an_empty_source_gives_nothing(self, tape: InMemoryBus) -> None:
         for _ in range(3):
             tape.step()
         assert tape.events == []
 
-    def test_what_was_there_before_is_copied_whole(self, tape: Tape) -> None:
+    def test_what_was_there_before_is_copied_whole(self, tape: InMemoryBus) -> None:
         self._copied(tape, 40)
         assert len(tape.events) == 40, "each record once"
 
-    def test_changes_follow(self, tape: Tape) -> None:
+    def test_changes_follow(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)
         first, second, *_ = things
         tape.source.put({first: {**things[first], "name": "changed"}})
         things[first] = {**things[first], "name": "changed"}
         tape.until_live(things)
         new = tape.source.ids(6)[-1]
-        things[new] = thing(6, tape.source.fields)
+        things[new] = sample(6, tape.source.fields)
         tape.source.put({new: things[new]})
         tape.until_live(things)
         tape.source.remove(second)
         del things[second]
         tape.until_live(things)
 
-    def test_the_last_of_many_changes_is_what_stays(self, tape: Tape) -> None:
+    def test_the_last_of_many_changes_is_what_stays(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 3)
         id = next(iter(things))
         for number in range(20):
@@ -78,14 +78,14 @@ class ProducerConformance:
                 tape.step()
         tape.until_live(things)
 
-    def test_a_field_can_be_emptied(self, tape: Tape) -> None:
+    def test_a_field_can_be_emptied(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 3)
         id = next(iter(things))
         things[id] = {"name": "only a name"}
         tape.source.put({id: things[id]})
         tape.until_live(things)
 
-    def test_what_did_not_change_is_not_published_again(self, tape: Tape) -> None:
+    def test_what_did_not_change_is_not_published_again(self, tape: InMemoryBus) -> None:
         self._copied(tape, 10)
         before = len(tape.events)
         for _ in range(5):
@@ -95,7 +95,7 @@ class ProducerConformance:
             tape.step()
         assert len(tape.events) == before, tape.events[before:]
 
-    def test_a_record_that_is_made_again_lives(self, tape: Tape) -> None:
+    def test_a_record_that_is_made_again_lives(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 3)
         id = next(iter(things))
         anew = {**things[id], "name": "anew"}
@@ -107,7 +107,7 @@ class ProducerConformance:
             pytest.skip("this source never uses an id twice")
         tape.until_live({**things, id: anew})
 
-    def test_a_restart_goes_on_where_it_was(self, tape: Tape) -> None:
+    def test_a_restart_goes_on_where_it_was(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 10)
         tape.crash()
         ids = list(things)
@@ -116,13 +116,13 @@ class ProducerConformance:
         tape.source.remove(ids[1])
         del things[ids[1]]
         new = tape.source.ids(11)[-1]
-        things[new] = thing(11, tape.source.fields)
+        things[new] = sample(11, tape.source.fields)
         tape.source.put({new: things[new]})
         before = len(tape.events)
         tape.until_live(things)
         assert {id for id, _ in tape.events[before:]} == {ids[0], ids[1], new}, "only what changed"
 
-    def test_a_crash_after_every_batch_loses_nothing(self, tape: Tape) -> None:
+    def test_a_crash_after_every_batch_loses_nothing(self, tape: InMemoryBus) -> None:
         things = self._things(tape.source, 200)
         tape.source.put(things)
         for number in range(12):
@@ -134,7 +134,7 @@ class ProducerConformance:
             tape.source.put({id: things[id]})
         tape.until_live(things)
 
-    def test_what_was_read_and_not_published_comes_again(self, tape: Tape) -> None:
+    def test_what_was_read_and_not_published_comes_again(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)
         id = next(iter(things))
         things[id] = {**things[id], "name": "changed"}
@@ -143,9 +143,9 @@ class ProducerConformance:
             self._read_and_lose(tape)
         tape.until_live(things)
 
-    def test_a_position_is_one_to_go_on_from_or_is_said_to_be_lost(self, tape: Tape) -> None:
+    def test_a_position_is_one_to_go_on_from_or_is_said_to_be_lost(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)
-        saved: list[Tape] = []
+        saved: list[InMemoryBus] = []
         for number, id in enumerate(list(things)):
             saved.append(tape.copy())
             things[id] = {**things[id], "name": f"changed {number}"}
@@ -160,27 +160,29 @@ class ProducerConformance:
             finally:
                 other.close()
 
-    def test_many_at_once(self, tape: Tape) -> None:
+    def test_many_at_once(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, tape.source.many)
         newer = {id: {**one, "name": f"{id} newer"} for id, one in things.items()}
         tape.source.put(newer)
         tape.until_live(newer)
 
-    def test_text_comes_as_it_is(self, tape: Tape) -> None:
+    def test_text_comes_as_it_is(self, tape: InMemoryBus) -> None:
         ids = tape.source.ids(len(UNICODE))
-        things = {id: thing(1, tape.source.fields, name=text, note=text) for id, text in zip(ids, UNICODE, strict=True)}
+        things = {
+            id: sample(1, tape.source.fields, name=text, note=text) for id, text in zip(ids, UNICODE, strict=True)
+        }
         tape.source.put(things)
         tape.until_live(things)
 
-    def test_long_text_comes_whole(self, tape: Tape) -> None:
+    def test_long_text_comes_whole(self, tape: InMemoryBus) -> None:
         long = "ü" * tape.source.longest
         [id] = tape.source.ids(1)
         values = {"note": long} if "note" in tape.source.fields else {"name": long}
-        things = {id: thing(1, tape.source.fields, **values)}
+        things = {id: sample(1, tape.source.fields, **values)}
         tape.source.put(things)
         tape.until_live(things)
 
-    def test_one_bad_record_never_holds_the_others(self, tape: Tape) -> None:
+    def test_one_bad_record_never_holds_the_others(self, tape: InMemoryBus) -> None:
         things = self._things(tape.source, 20)
         bad = list(things)[7]
         tape.source.put(things)
@@ -192,7 +194,7 @@ class ProducerConformance:
         tape.until_live(things)
         assert bad not in tape.rejected
 
-    def test_a_record_that_went_bad_keeps_its_last_state_until_it_is_mended(self, tape: Tape) -> None:
+    def test_a_record_that_went_bad_keeps_its_last_state_until_it_is_mended(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)
         bad = next(iter(things))
         tape.source.spoil(bad)
@@ -207,7 +209,7 @@ class ProducerConformance:
         tape.source.put({bad: mended})
         tape.until_live({**things, bad: mended})
 
-    def test_a_source_that_is_away_is_a_transient_fault(self, tape: Tape) -> None:
+    def test_a_source_that_is_away_is_a_transient_fault(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)
         id = next(iter(things))
         with tape.source.broken():
@@ -219,7 +221,7 @@ class ProducerConformance:
         tape.source.put({id: things[id]})
         tape.until_live(things)
 
-    def test_a_recopy_gives_every_record_again(self, tape: Tape) -> None:
+    def test_a_recopy_gives_every_record_again(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 10)
         before = len(tape.events)
         tape.producer().recopy([NAME])
@@ -229,7 +231,7 @@ class ProducerConformance:
         )
         tape.until_live(things)
 
-    def test_reading_returns_in_time_when_nothing_happens(self, tape: Tape) -> None:
+    def test_reading_returns_in_time_when_nothing_happens(self, tape: InMemoryBus) -> None:
         self._copied(tape, 3)
         began = time.monotonic()
         with suppress(Unfinished):
@@ -257,7 +259,7 @@ class ProducerConformance:
         for name in secrets_of(source.connection):
             assert str(source.connection[name]) not in shown, f"{name} is shown: make it a pydantic SecretStr"
 
-    def _read_and_lose(self, tape: Tape) -> Batch | None:
+    def _read_and_lose(self, tape: InMemoryBus) -> Batch | None:
         """A batch is read, and the process dies before it is published."""
         try:
             batch = tape.read()
@@ -266,7 +268,7 @@ class ProducerConformance:
         tape.crash()
         return batch
 
-    def _until_fault(self, tape: Tape) -> None:
+    def _until_fault(self, tape: InMemoryBus) -> None:
         """Reads until the fault shows; a poll may have to come due first."""
         deadline = time.monotonic() + tape.source.patience
         while time.monotonic() < deadline:

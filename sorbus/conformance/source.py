@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.conformance.thing import FIELDS, NAME, SCHEMA, Thing, rows
+from sorbus.conformance.sample_type import FIELDS, NAME, SCHEMA, Thing, rows
 from sorbus.connector import BoundSource, BoundSystem, Producer, ProducerConnector
 from sorbus.map.model import DataType, System
 

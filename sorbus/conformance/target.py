@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from sorbus.conformance.thing import FIELDS, NAME, SCHEMA, Thing, rows
+from sorbus.conformance.sample_type import FIELDS, NAME, SCHEMA, Thing, rows
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, ConsumerConnector
 from sorbus.map.model import DataType, Flow, System
 

@@ -36,7 +36,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class MatchDoubt:
     """One external record that may be the same: how sure, why, and its fields as people see them."""
 
     external_id: str
@@ -57,7 +57,7 @@ class DuplicateCandidate:
     version: int
     why: str
     fields: Shown
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[MatchDoubt, ...]
     state: Literal["open", "decided", "done"]
     found_at: datetime
     decision: Decision | None
@@ -249,7 +249,7 @@ def _read(row: tuple[object, ...]) -> DuplicateCandidate:
         why=cast("str", why),
         fields=cast("dict[str, str]", record),
         doubts=tuple(
-            Doubt(each["external_id"], each["score"], tuple(each["reasons"]), each["fields"])
+            MatchDoubt(each["external_id"], each["score"], tuple(each["reasons"]), each["fields"])
             for each in cast("list[dict[str, Json]]", doubts)
         ),
         state=cast("Literal['open', 'decided', 'done']", state),

@@ -19,7 +19,7 @@ from psycopg.errors import UniqueViolation
 
 from sorbus.api.interface import Json
 from sorbus.errors import PermanentError, TransientError
-from sorbus.identity.sent import from_text, to_text
+from sorbus.identity.last_sent import from_text, to_text
 from sorbus.identity.statements import statement
 from sorbus.state.database import State
 

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 from rapidfuzz import fuzz
 
-from sorbus.identity.alike import organisations, people
-from sorbus.identity.traits import Roles, Traits
+from sorbus.identity.features import Features, Roles
+from sorbus.identity.name_similarity import organisations, people
 from sorbus.map.model import DataType
 from sorbus.schema import RecordSchema
 
@@ -68,9 +68,9 @@ class Matcher:
         """`value` as `field` compares; None if it holds nothing."""
         return self.traits({field: value}).form(field)
 
-    def traits(self, fields: Fields) -> Traits:
+    def traits(self, fields: Fields) -> Features:
         """A record as it is compared."""
-        return Traits(self._roles, fields)
+        return Features(self._roles, fields)
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -120,8 +120,8 @@ class Matcher:
 
     def _by_keys(
         self,
-        ours: Traits,
-        others: Mapping[str, Traits],
+        ours: Features,
+        others: Mapping[str, Features],
         hits: Mapping[str, Sequence[str]],
         taken: Mapping[str, str],
     ) -> Verdict:
@@ -153,7 +153,7 @@ class Matcher:
             return [each for each in self.keys if each != key]
         return self.keys[: self.keys.index(key)]
 
-    def compare(self, ours: Traits, other: Traits, external_id: str) -> Alike:
+    def compare(self, ours: Features, other: Features, external_id: str) -> Alike:
         """How alike two records are; 0 where nothing they share lets them be compared."""
         if not ours.blocks & other.blocks and not any(
             ours.form(k) and ours.form(k) == other.form(k) for k in self.keys
@@ -165,7 +165,7 @@ class Matcher:
             reasons.append(reason)
         return Alike(external_id, round(min(99.0, max(0.0, points))), tuple(reasons))
 
-    def _key_signs(self, ours: Traits, other: Traits) -> Iterable[tuple[float, str]]:
+    def _key_signs(self, ours: Features, other: Features) -> Iterable[tuple[float, str]]:
         for key in self.keys:
             a, b = ours.form(key), other.form(key)
             if not a or not b or self._roles.forms[key] == "name":
@@ -179,7 +179,7 @@ class Matcher:
                     yield -15, f"another {_said(key)}: {ours.text(key)} / {other.text(key)}"
 
 
-def _names(ours: Traits, other: Traits) -> tuple[float, list[str]]:
+def _names(ours: Features, other: Features) -> tuple[float, list[str]]:
     """Points for the names: 85 when they are the same."""
     kinds = (ours.is_organisation, other.is_organisation)
     alike = 0.0 if True in kinds else people(ours.name, other.name)
@@ -188,7 +188,7 @@ def _names(ours: Traits, other: Traits) -> tuple[float, list[str]]:
     return alike * 0.85, [f"name {alike:.0f}% alike: {ours.name} / {other.name}"] if alike else []
 
 
-def _signs(ours: Traits, other: Traits) -> Iterable[tuple[float, str]]:
+def _signs(ours: Features, other: Features) -> Iterable[tuple[float, str]]:
     """What else speaks for or against, in points."""
     same_email = ours.emails & other.emails
     if same_email:

@@ -21,7 +21,7 @@ from typing import NamedTuple, get_args
 from sorbus.errors import Finding, MapError
 from sorbus.map.checks.bound import Bound
 from sorbus.map.field_trace import FieldTrace, explain_source, explain_target, typed
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.rule import compile_rule
 from sorbus.schema import FieldType, Kind

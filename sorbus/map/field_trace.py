@@ -18,11 +18,11 @@ from sorbus.map.checks.bound import Bound
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.assign import Assignment, Parts, assign_source, assign_target
 from sorbus.mapping.convert import convert
-from sorbus.mapping.failure import shown
-from sorbus.mapping.places import (
+from sorbus.mapping.errors import shown
+from sorbus.mapping.field_refs import (
     ID,
     RECORD,
-    Place,
+    FieldRef,
     canonical_fields,
     canonical_reference,
     column_reference,
@@ -43,7 +43,7 @@ class FieldTrace(NamedTuple):
     `item` counts a list's records from 1, 0 outside of lists. `where` is FILE:LINE of the sheet's row.
     """
 
-    place: Place
+    place: FieldRef
     item: int
     into: str
     sources: tuple[tuple[str, object], ...]
@@ -95,18 +95,18 @@ def explain_source(bound: Bound, source: BoundSource, row: Row) -> tuple[FieldTr
     fields = canonical_fields(source.schema)
     tagged = _personal(source.schema)
     columns = {
-        Place(part, name)
+        FieldRef(part, name)
         for part, found in parts.items()
         for each in found
-        if Place(part, each.into) in tagged
+        if FieldRef(part, each.into) in tagged
         for name in _inputs(each)
     }
 
     def one(part: str, item: int, assignment: Assignment, values: Row) -> FieldTrace:
-        place = Place(part, assignment.into)
-        names = {name: column_reference(Place(part, name), resources) for name in _inputs(assignment)}
+        place = FieldRef(part, assignment.into)
+        names = {name: column_reference(FieldRef(part, name), resources) for name in _inputs(assignment)}
         into = canonical_reference(place, source.name)
-        personal = {names[name] for name in names if Place(part, name) in columns} | (
+        personal = {names[name] for name in names if FieldRef(part, name) in columns} | (
             {into} if place in tagged else set()
         )
         return _trace(assignment, values, place, item, into, names, personal, fields[part].get(place.name))
@@ -124,11 +124,11 @@ def explain_target(bound: Bound, flow: BoundFlow, record: Row, id: str) -> tuple
 
     def one(part: str, item: int, assignment: Assignment, values: Row) -> FieldTrace:
         inputs = _inputs(assignment)
-        names = {name: canonical_reference(Place(part, name), data_type) for name in inputs}
-        into = column_reference(Place(part, assignment.into), resources)
-        personal = {names[name] for name in inputs if Place(part, name) in tagged}
+        names = {name: canonical_reference(FieldRef(part, name), data_type) for name in inputs}
+        into = column_reference(FieldRef(part, assignment.into), resources)
+        personal = {names[name] for name in inputs if FieldRef(part, name) in tagged}
         personal |= {into} if personal else set()
-        return _trace(assignment, values, Place(part, assignment.into), item, into, names, personal, None)
+        return _trace(assignment, values, FieldRef(part, assignment.into), item, into, names, personal, None)
 
     return tuple(_each(parts, {**defaults, ID: id, **record}, one, {ID: id}))
 
@@ -172,11 +172,11 @@ def _floats(value: object, type: FieldType) -> object:
     return float(value) if type.kind in ("float", "double") and isinstance(value, int | Decimal) else value
 
 
-def _personal(schema: RecordSchema) -> frozenset[Place]:
-    found = {Place(RECORD, field.name) for field in schema.fields if PERSONAL in field.tags}
+def _personal(schema: RecordSchema) -> frozenset[FieldRef]:
+    found = {FieldRef(RECORD, field.name) for field in schema.fields if PERSONAL in field.tags}
     for field in schema.fields:
         inner = field.type.item.fields if field.type.item is not None else ()
-        found |= {Place(field.name, each.name) for each in inner if PERSONAL in each.tags or PERSONAL in field.tags}
+        found |= {FieldRef(field.name, each.name) for each in inner if PERSONAL in each.tags or PERSONAL in field.tags}
     return frozenset(found)
 
 
@@ -197,7 +197,7 @@ def _each(parts: Parts, row: Row, one: One, added: Row | None = None) -> Iterato
 def _trace(
     assignment: Assignment,
     values: Row,
-    place: Place,
+    place: FieldRef,
     item: int,
     into: str,
     names: Mapping[str, str],

@@ -31,8 +31,8 @@ from sorbus.map.model import FieldMapping, Map, System
 from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.validation_messages import explain
-from sorbus.mapping.failure import closest
-from sorbus.mapping.places import CANONICAL, canonical_data_type
+from sorbus.mapping.errors import closest
+from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema, read_schema
 
 Role = Literal["producer", "consumer"]

@@ -19,10 +19,10 @@ from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route_field import Chosen, Direct, Group, choose
 from sorbus.mapping.assign import Lookups
 from sorbus.mapping.convert import can_convert
-from sorbus.mapping.failure import closest
-from sorbus.mapping.kinds import TEXT
-from sorbus.mapping.places import CANONICAL, RECORD, Place, column_places
+from sorbus.mapping.errors import closest
+from sorbus.mapping.field_refs import CANONICAL, RECORD, FieldRef, column_refs
 from sorbus.mapping.rule import Rule, RuleError, compile_rule
+from sorbus.mapping.types import TEXT
 from sorbus.schema import Kind
 
 
@@ -98,7 +98,7 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
             f"{source} owns no data type", f"make {source} a system_of_record, or write another Source System"
         )
     sources = {name: source_resources(loaded.map, name) for name in owned}
-    holding = [name for name in owned if not row.source_field or column_places(row.source_field, sources[name])]
+    holding = [name for name in owned if not row.source_field or column_refs(row.source_field, sources[name])]
     if not holding:
         known = [resource for name in owned for resource in sources[name].values()]
         message = f"no data type of {source} is kept where {row.source_field} is"
@@ -112,9 +112,9 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
     for flow in flows:
         resources = target_resources(loaded.map, flow)
         held += resources.values()
-        into = column_places(row.target_field, resources)
-        outof = column_places(row.source_field, sources[flow.data_type]) if row.source_field else ()
-        pairs = [(a, b) for b in into for a in outof or (Place(b.part, ""),) if a.part == b.part]
+        into = column_refs(row.target_field, resources)
+        outof = column_refs(row.source_field, sources[flow.data_type]) if row.source_field else ()
+        pairs = [(a, b) for b in into for a in outof or (FieldRef(b.part, ""),) if a.part == b.part]
         if pairs:
             best = next((pair for pair in pairs if pair[0].part == RECORD), pairs[0])
             try:

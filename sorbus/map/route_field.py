@@ -13,16 +13,16 @@ from sorbus.map.known_fields import catalog_of
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import FieldMapping
 from sorbus.map.resources import source_resources
-from sorbus.mapping.places import (
+from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
     RECORD,
-    Place,
+    FieldRef,
     canonical_data_type,
     canonical_fields,
-    canonical_place,
+    canonical_ref,
     canonical_reference,
-    column_places,
+    column_refs,
 )
 from sorbus.schema import FieldType, Kind, RecordSchema
 
@@ -42,8 +42,8 @@ class Direct(NamedTuple):
     row: FieldMapping
     data_type: str
     schema: RecordSchema
-    source: Place
-    target: Place
+    source: FieldRef
+    target: FieldRef
     source_resource: str
     target_resource: str
 
@@ -109,10 +109,10 @@ def _in_use(loaded: LoadedMap, members: Sequence[Direct]) -> Chosen | None:
         if (row.source_system, row.target_system) == (first.row.source_system, CANONICAL)
         and canonical_data_type(row.target_field) == first.data_type
         and row.source_field
-        and first.source in column_places(row.source_field, resources)
+        and first.source in column_refs(row.source_field, resources)
     ]
     if len(set(used)) > 1:
-        named = sorted(((_named(members, canonical_place(each).name), each) for each in set(used)), reverse=True)
+        named = sorted(((_named(members, canonical_ref(each).name), each) for each in set(used)), reverse=True)
         if named[0][0] - named[1][0] < _ALIKE:
             return Chosen("", f"{first.row.source_field} fills {' and '.join(sorted(used))}", _two_rows(first, used[0]))
         return Chosen(named[0][1], "another row uses it for this field, and the target's name is like it", filled=True)
@@ -128,7 +128,7 @@ def _key(loaded: LoadedMap, catalog: Catalog | None, direct: Direct) -> Chosen |
     keys = written if isinstance(written, list) and written else list(resource.key) if resource else [ID]
     if keys != [direct.source.name]:
         return None
-    return Chosen(canonical_reference(Place(RECORD, ID), direct.data_type), "the record's key", filled=True)
+    return Chosen(canonical_reference(FieldRef(RECORD, ID), direct.data_type), "the record's key", filled=True)
 
 
 def _guesses(members: Sequence[Direct], column: CatalogField | None) -> Iterator[_Guess]:
@@ -145,7 +145,7 @@ def _guesses(members: Sequence[Direct], column: CatalogField | None) -> Iterator
         why = "same name" if own >= 0.95 else "similar name" if own else "the target's name is like it"
         yield _Guess(
             own + _TARGETS_WORD * other,
-            canonical_reference(Place(first.source.part, name), first.data_type),
+            canonical_reference(FieldRef(first.source.part, name), first.data_type),
             why,
             own > 0,
         )
@@ -196,6 +196,6 @@ def _with_kinds(chosen: Chosen, direct: Direct, catalogs: Mapping[str, Catalog |
     if not chosen.canonical:
         return chosen
     column = _column(catalogs[direct.row.source_system], direct)
-    to = _fields(direct).get(canonical_place(chosen.canonical).name)
+    to = _fields(direct).get(canonical_ref(chosen.canonical).name)
     given = None if column is None or column.native in ("json", "jsonb") else column.kind
     return chosen._replace(given=given, to=to.kind if to else None)

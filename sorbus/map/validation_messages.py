@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from sorbus.map.model import Map
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 
 Path_ = tuple[str | int, ...]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, get_args, get_origin
 
-from sorbus.mapping.failure import RuleError, closest, shown
+from sorbus.mapping.errors import RuleError, closest, shown
+from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
 from sorbus.mapping.filters import FILTERS, Filter, Table
-from sorbus.mapping.kinds import NUMBER, TEXT, in_words, stands_for
-from sorbus.mapping.part import Part, Run, constant, same_kind, value_itself
+from sorbus.mapping.types import NUMBER, TEXT, in_words, stands_for
 from sorbus.schema import Kind
 
 EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
@@ -19,11 +19,11 @@ _NAMES: Mapping[object, str] = {str: "text in quotes", int: "a whole number", bo
 
 def apply_filter(
     name: str,
-    inner: Part,
-    args: Sequence[Part],
-    named: Mapping[str, Part],
+    inner: Expression,
+    args: Sequence[Expression],
+    named: Mapping[str, Expression],
     lookups: Mapping[str, Mapping[str, str]],
-) -> Part:
+) -> Expression:
     """`inner | name(args)`; RuleError for an unknown filter, wrong arguments, or a kind that it doesn't take."""
     found = FILTERS.get(name)
     if found is None:
@@ -36,7 +36,7 @@ def apply_filter(
         kind = same_kind([inner, *bound[_NOT_GIVEN.get(name, 0) :]])
     else:
         kind = None if found.gives == "any" else found.gives
-    return Part(_run(found, inner.run, bound), kind, form="filter", name=name, parts=(inner, *bound))
+    return Expression(_run(found, inner.run, bound), kind, form="filter", name=name, parts=(inner, *bound))
 
 
 def _cure(found: Filter) -> str:
@@ -48,8 +48,8 @@ def _cure(found: Filter) -> str:
 
 
 def _bind(
-    found: Filter, args: Sequence[Part], named: Mapping[str, Part], lookups: Mapping[str, Mapping[str, str]]
-) -> list[Part]:
+    found: Filter, args: Sequence[Expression], named: Mapping[str, Expression], lookups: Mapping[str, Mapping[str, str]]
+) -> list[Expression]:
     """The arguments in the function's order, defaults filled in."""
     try:
         bound = found.signature.bind(None, *args, **named)
@@ -61,15 +61,15 @@ def _bind(
     for name, argument in [*bound.arguments.items()][1:]:
         if name not in given:
             out += [] if argument == () else [constant(argument)]
-        elif isinstance(argument, tuple) and not isinstance(argument, Part):
+        elif isinstance(argument, tuple) and not isinstance(argument, Expression):
             out += argument
         else:
-            assert isinstance(argument, Part)
+            assert isinstance(argument, Expression)
             out.append(_checked(found, name, argument, lookups))
     return out
 
 
-def _checked(found: Filter, name: str, argument: Part, lookups: Mapping[str, Mapping[str, str]]) -> Part:
+def _checked(found: Filter, name: str, argument: Expression, lookups: Mapping[str, Mapping[str, str]]) -> Expression:
     hint = found.hints[name]
     kind, checks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     if kind is object and not argument.written:
@@ -93,7 +93,7 @@ def _checked(found: Filter, name: str, argument: Part, lookups: Mapping[str, Map
     return argument
 
 
-def _run(found: Filter, inner: Run, arguments: Sequence[Part]) -> Run:
+def _run(found: Filter, inner: Run, arguments: Sequence[Expression]) -> Run:
     function, accepts, sees_null = found.run, found.accepts, found.sees_null
     fixed = [argument.constant for argument in arguments]
     moving = [] if all(argument.written for argument in arguments) else [argument.run for argument in arguments]

@@ -1,7 +1,7 @@
 """The sheet's rows as one data type's producer, or one flow's consumer, needs them: part by part, field by field.
 
 A part is "" for the record itself, or a list field's name for its items. One side of a row is `canonical`:
-DATA_TYPE.id, DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD. The other names RESOURCE.COLUMN (`sorbus.mapping.places`).
+DATA_TYPE.id, DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD. The other names RESOURCE.COLUMN (`sorbus.mapping.field_refs`).
 A part that no row is about takes same-named fields.
 """
 
@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 from sorbus.errors import Finding, MapError
 from sorbus.map.model import FieldMapping
-from sorbus.mapping.failure import RuleError, closest
-from sorbus.mapping.places import (
+from sorbus.mapping.errors import RuleError, closest
+from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
     RECORD,
-    Place,
+    FieldRef,
     canonical_data_type,
     canonical_fields,
-    canonical_place,
+    canonical_ref,
     canonical_reference,
-    column_places,
     column_reference,
+    column_refs,
 )
 from sorbus.mapping.rule import Rule, compile_rule
 from sorbus.schema import Kind, RecordSchema
@@ -103,11 +103,11 @@ def read_source(
             continue
         if canonical_data_type(row.target_field) != data_type:
             continue
-        into = canonical_place(row.target_field)
+        into = canonical_ref(row.target_field)
         source = reader.column(row, row.source_field, into.part)
         if source is None:
             continue
-        if into == Place(RECORD, ID) and ID not in fields[RECORD]:
+        if into == FieldRef(RECORD, ID) and ID not in fields[RECORD]:
             reader.find(
                 row,
                 "id-mapped",
@@ -139,11 +139,11 @@ def read_target(
             continue
         if row.source_field and canonical_data_type(row.source_field) != data_type:
             continue
-        source = canonical_place(row.source_field)
+        source = canonical_ref(row.source_field)
         into = reader.column(row, row.target_field, source.part)
         if into is None:
             continue
-        if source in (Place(RECORD, ID), Place(RECORD, "")) or (
+        if source in (FieldRef(RECORD, ID), FieldRef(RECORD, "")) or (
             reader.known(row, source, fields) and reader.together(row, into.part, source.part)
         ):
             reader.assign(row, into, source.name, kinds.get(into.part))
@@ -170,12 +170,12 @@ class _Reader:
     def find(self, row: FieldMapping, code: str, message: str, cure: str) -> None:
         self.findings.append(Finding(row.file, row.line, message, cure, code))
 
-    def column(self, row: FieldMapping, reference: str, part: str) -> Place | None:
+    def column(self, row: FieldMapping, reference: str, part: str) -> FieldRef | None:
         """What the system's side of a row means, rather in `part`; None if it is about another resource."""
         if not reference:
             self.rows.append(row)
-            return Place(part, "")
-        places = column_places(reference, self.resources)
+            return FieldRef(part, "")
+        places = column_refs(reference, self.resources)
         if not places:
             return None
         self.rows.append(row)
@@ -183,7 +183,7 @@ class _Reader:
         self.touched.add(place.part)
         return place
 
-    def known(self, row: FieldMapping, place: Place, fields: Mapping[str, Mapping[str, object]]) -> bool:
+    def known(self, row: FieldMapping, place: FieldRef, fields: Mapping[str, Mapping[str, object]]) -> bool:
         """Whether the canonical side names a field of the data type."""
         self.touched.add(place.part)
         if place.name in fields.get(place.part, {}):
@@ -204,16 +204,16 @@ class _Reader:
             return True
         held = self.resources[columns_part]
         is_about = f"the items of {self.data_type}.{columns_part}" if columns_part else f"{self.data_type} itself"
-        meant = canonical_reference(Place(columns_part, "FIELD"), self.data_type)
+        meant = canonical_reference(FieldRef(columns_part, "FIELD"), self.data_type)
         wanted = self.resources.get(canonical_part)
         other = f", or a column of {wanted}" if wanted else ""
         self.find(row, "other-part", f"{held} holds {is_about}, the other side doesn't", f"write {meant}{other}")
         return False
 
-    def assign(self, row: FieldMapping, into: Place, source: str, kinds: Mapping[str, Kind | None] | None) -> None:
+    def assign(self, row: FieldMapping, into: FieldRef, source: str, kinds: Mapping[str, Kind | None] | None) -> None:
         """Adds a row's assignment, its rule read with the kinds of the fields it may take."""
         if source and kinds is not None and source not in kinds:
-            reference = column_reference(Place(into.part, source), self.resources)
+            reference = column_reference(FieldRef(into.part, source), self.resources)
             self.find(row, "unknown-column", f"there is no column {reference}", closest(source, kinds))
             return
         rule = None

@@ -1,7 +1,7 @@
 """Jinja's syntax tree into closures, with the kind of each part worked out on the way.
 
-A visitor over a list of allowed nodes: each gives a `Part`, which is a closure over `(value, record)`, the kind it
-gives if known, and its value if it is written out. Nodes that are not listed are refused with the cure.
+A visitor over a list of allowed nodes: each gives an `Expression`: a closure over `(value, record)`, the kind it gives
+if known, and its value if it is written out. Nodes that are not listed are refused with the cure.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import NamedTuple, TypeVar
 from jinja2 import nodes
 
 from sorbus.mapping.apply import apply_filter
-from sorbus.mapping.failure import RuleError, closest, shown
+from sorbus.mapping.errors import RuleError, closest, shown
+from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
 from sorbus.mapping.filters import FILTERS
 from sorbus.mapping.filters.text import as_text, bounded
-from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT, in_words
 from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, SIGNS, negative
-from sorbus.mapping.part import Part, Run, constant, same_kind, value_itself
+from sorbus.mapping.types import EXACT, FLOAT, NUMBER, TEXT, in_words
 from sorbus.schema import Kind
 
 Node = TypeVar("Node", bound=nodes.Node)
@@ -52,7 +52,7 @@ class Compiler:
         self.uses_value = False
         self.is_pure = True
         self._depth = 0
-        self._visitors: Mapping[type[nodes.Node], Callable[[nodes.Node], Part]] = {
+        self._visitors: Mapping[type[nodes.Node], Callable[[nodes.Node], Expression]] = {
             **_visitor(nodes.Const, self._const),
             **_visitor(nodes.Name, self._name),
             **_visitor(nodes.Getattr, self._attribute),
@@ -75,7 +75,7 @@ class Compiler:
             **_visitor(nodes.Div, self._arithmetic),
         }
 
-    def compile(self, node: nodes.Node) -> Part:
+    def compile(self, node: nodes.Node) -> Expression:
         """The closure and kind of a node and all below it."""
         visit = self._visitors.get(type(node))
         if visit is None:
@@ -88,13 +88,13 @@ class Compiler:
         self._depth -= 1
         return made
 
-    def _const(self, node: nodes.Const) -> Part:
+    def _const(self, node: nodes.Const) -> Expression:
         return constant(node.value)
 
-    def _name(self, node: nodes.Name) -> Part:
+    def _name(self, node: nodes.Name) -> Expression:
         if node.name == "value":
             self.uses_value = True
-            return Part(value_itself, self.scope.value, form="value")
+            return Expression(value_itself, self.scope.value, form="value")
         if node.name == "record":
             raise RuleError("a rule can't give the whole record", cure="name one of its fields: record.name")
         raise RuleError(
@@ -102,10 +102,10 @@ class Compiler:
             cure=f'write value, record.{node.name} for another field, or "{node.name}" in quotes for text',
         )
 
-    def _attribute(self, node: nodes.Getattr) -> Part:
+    def _attribute(self, node: nodes.Getattr) -> Expression:
         return self._member(node.node, node.attr)
 
-    def _item(self, node: nodes.Getitem) -> Part:
+    def _item(self, node: nodes.Getitem) -> Expression:
         if isinstance(node.arg, nodes.Slice):
             return self.compile(node.arg)
         place = self.compile(node.arg)
@@ -114,7 +114,7 @@ class Compiler:
             raise RuleError("[…] takes a field's name in quotes or a place", cure='write record["a name"] or value[0]')
         return self._member(node.node, key)
 
-    def _member(self, owner: nodes.Node, key: str | int) -> Part:
+    def _member(self, owner: nodes.Node, key: str | int) -> Expression:
         """A field of the record, or an entry of a map or list; none where it is missing (see `_filter`) is an error."""
         if isinstance(owner, nodes.Name) and owner.name == "record":
             if not isinstance(key, str):
@@ -123,13 +123,13 @@ class Compiler:
             if fields is not None and key not in fields:
                 raise RuleError(f"there is no field {key!r} to read as record.{key}", cure=closest(key, fields))
             self.uses.add(key)
-            return Part(_field(key), fields[key] if fields is not None else None, form="field", name=key)
+            return Expression(_field(key), fields[key] if fields is not None else None, form="field", name=key)
         inner = self.compile(owner)
         if inner.kind is not None and inner.kind not in ("map", "record", "array"):
             raise RuleError(f"{in_words([inner.kind])} has nothing inside to take as {key!r}", cure="leave it out")
-        return Part(_entry(inner.run, key), None, form="entry", name=str(key), parts=(inner,))
+        return Expression(_entry(inner.run, key), None, form="entry", name=str(key), parts=(inner,))
 
-    def _filter(self, node: nodes.Filter) -> Part:
+    def _filter(self, node: nodes.Filter) -> Expression:
         if node.node is None or node.dyn_args is not None or node.dyn_kwargs is not None:
             raise RuleError("* and ** are not allowed in a rule", cure="write the arguments out")
         args = [self.compile(arg) for arg in node.args]
@@ -142,46 +142,46 @@ class Compiler:
         self.is_pure = self.is_pure and FILTERS[node.name].is_pure
         return made
 
-    def _test(self, node: nodes.Test) -> Part:
+    def _test(self, node: nodes.Test) -> Expression:
         part = _forgiving(self.compile(node.node))
         inner = part.run
         if node.args or node.kwargs or node.name not in ("none", "defined"):
             raise RuleError(f"`is {node.name}` is no test", cure="write `is none`, `is not none`, or compare with ==")
         if node.name == "none":
-            return Part(lambda value, record: inner(value, record) is None, "boolean", form="none", parts=(part,))
-        return Part(lambda value, record: inner(value, record) is not None, "boolean")
+            return Expression(lambda value, record: inner(value, record) is None, "boolean", form="none", parts=(part,))
+        return Expression(lambda value, record: inner(value, record) is not None, "boolean")
 
-    def _conditional(self, node: nodes.CondExpr) -> Part:
+    def _conditional(self, node: nodes.CondExpr) -> Expression:
         condition, then = self.compile(node.test), self.compile(node.expr1)
         other = constant(None) if node.expr2 is None else self.compile(node.expr2)
         test, yes, no = condition.run, then.run, other.run
-        return Part(
+        return Expression(
             lambda value, record: yes(value, record) if test(value, record) else no(value, record),
             same_kind([then, other]),
             form="if",
             parts=(condition, then, other),
         )
 
-    def _and(self, node: nodes.And) -> Part:
+    def _and(self, node: nodes.And) -> Expression:
         left, right = self.compile(node.left), self.compile(node.right)
         first, second = left.run, right.run
         kind = same_kind([left, right])
         run: Run = lambda value, record: first(value, record) and second(value, record)  # noqa: E731
-        return Part(run, kind, form="and", parts=(left, right))
+        return Expression(run, kind, form="and", parts=(left, right))
 
-    def _or(self, node: nodes.Or) -> Part:
+    def _or(self, node: nodes.Or) -> Expression:
         left, right = self.compile(node.left), self.compile(node.right)
         first, second = left.run, right.run
         kind = same_kind([left, right])
         run: Run = lambda value, record: first(value, record) or second(value, record)  # noqa: E731
-        return Part(run, kind, form="or", parts=(left, right))
+        return Expression(run, kind, form="or", parts=(left, right))
 
-    def _not(self, node: nodes.Not) -> Part:
+    def _not(self, node: nodes.Not) -> Expression:
         part = self.compile(node.node)
         inner = part.run
-        return Part(lambda value, record: not inner(value, record), "boolean", form="not", parts=(part,))
+        return Expression(lambda value, record: not inner(value, record), "boolean", form="not", parts=(part,))
 
-    def _compare(self, node: nodes.Compare) -> Part:
+    def _compare(self, node: nodes.Compare) -> Expression:
         parts = [self.compile(node.expr), *(self.compile(operand.expr) for operand in node.ops)]
         names = [operand.op for operand in node.ops]
         for left, name, right in zip(parts, names, parts[1:], strict=False):
@@ -189,39 +189,41 @@ class Compiler:
         if len(names) == 1:
             compare, (first, second) = COMPARISONS[names[0]], (parts[0].run, parts[1].run)
             run: Run = lambda value, record: compare(first(value, record), second(value, record))  # noqa: E731
-            return Part(run, "boolean", form="compare", name=names[0], parts=tuple(parts))
+            return Expression(run, "boolean", form="compare", name=names[0], parts=tuple(parts))
         steps = [(COMPARISONS[name], right.run) for name, right in zip(names, parts[1:], strict=True)]
-        return Part(_chain(parts[0].run, steps), "boolean", form="chain", parts=tuple(parts))
+        return Expression(_chain(parts[0].run, steps), "boolean", form="chain", parts=tuple(parts))
 
-    def _concat(self, node: nodes.Concat) -> Part:
+    def _concat(self, node: nodes.Concat) -> Expression:
         parts = tuple(self.compile(item) for item in node.nodes)
         if any(part.written and isinstance(part.constant, list) for part in parts):
             raise RuleError("~ joins single values, not a list", cure="write `| join` behind the list")
         runs = [part.run for part in parts]
-        return Part(
+        return Expression(
             lambda value, record: bounded("".join([as_text(run(value, record)) for run in runs])),
             "string",
             form="concat",
             parts=parts,
         )
 
-    def _list(self, node: nodes.List | nodes.Tuple) -> Part:
+    def _list(self, node: nodes.List | nodes.Tuple) -> Expression:
         items = [self.compile(item) for item in node.items]
         if all(item.written for item in items):
             return constant([item.constant for item in items])
         runs = [item.run for item in items]
         made: Run = lambda value, record: [run(value, record) for run in runs]  # noqa: E731
-        return Part(made, "array", form="list", parts=tuple(items))
+        return Expression(made, "array", form="list", parts=tuple(items))
 
-    def _negative(self, node: nodes.Neg) -> Part:
+    def _negative(self, node: nodes.Neg) -> Expression:
         inner = self.compile(node.node)
         _exact(inner, "-")
         if inner.written:
             return constant(negative(inner.constant))
         run = inner.run
-        return Part(lambda value, record: negative(run(value, record)), inner.kind, form="negative", parts=(inner,))
+        return Expression(
+            lambda value, record: negative(run(value, record)), inner.kind, form="negative", parts=(inner,)
+        )
 
-    def _arithmetic(self, node: nodes.BinExpr) -> Part:
+    def _arithmetic(self, node: nodes.BinExpr) -> Expression:
         name = type(node).__name__.lower()
         if _filters_a_number(node.right):
             raise RuleError(
@@ -238,11 +240,13 @@ class Compiler:
         elif left.kind is not None and right.kind is not None:
             kind = "long"
         run: Run = lambda value, record: operate(first(value, record), second(value, record))  # noqa: E731
-        return Part(run, kind, form="arithmetic", name=name, parts=(left, right))
+        return Expression(run, kind, form="arithmetic", name=name, parts=(left, right))
 
 
-def _visitor(kind: type[Node], visit: Callable[[Node], Part]) -> dict[type[nodes.Node], Callable[[nodes.Node], Part]]:
-    def checked(node: nodes.Node) -> Part:
+def _visitor(
+    kind: type[Node], visit: Callable[[Node], Expression]
+) -> dict[type[nodes.Node], Callable[[nodes.Node], Expression]]:
+    def checked(node: nodes.Node) -> Expression:
         assert isinstance(node, kind)
         return visit(node)
 
@@ -283,7 +287,7 @@ def _entry(inner: Run, key: str | int) -> Run:
     return read
 
 
-def _forgiving(part: Part) -> Part:
+def _forgiving(part: Expression) -> Expression:
     inner = part.run
 
     def run(value: object, record: Mapping[str, object]) -> object:
@@ -317,13 +321,13 @@ def _filters_a_number(node: nodes.Node) -> bool:
     return inner is not node and isinstance(inner, nodes.Const) and isinstance(inner.value, int | float)
 
 
-def _exact(part: Part, sign: str) -> None:
+def _exact(part: Expression, sign: str) -> None:
     if part.kind is not None and part.kind not in EXACT:
         cure = "write (… | decimal)" if part.kind in TEXT | FLOAT else "take a number"
         raise RuleError(f"{sign} takes exact numbers, not {in_words([part.kind])}", cure=cure)
 
 
-def _comparable(left: Part, name: str, right: Part) -> None:
+def _comparable(left: Expression, name: str, right: Expression) -> None:
     if left.kind is None or right.kind is None or name in ("in", "notin"):
         return
     families = [next((f for f in (TEXT, NUMBER) if kind in f), frozenset({kind})) for kind in (left.kind, right.kind)]

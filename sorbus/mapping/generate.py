@@ -10,24 +10,24 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 
+from sorbus.mapping.expression import Expression
 from sorbus.mapping.filters import FILTERS, Filter
 from sorbus.mapping.filters.text import as_text, bounded
-from sorbus.mapping.kinds import python_types, stands_for
 from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, negative
-from sorbus.mapping.part import Part
+from sorbus.mapping.types import python_types, stands_for
 
 _NATIVE: Mapping[str, Callable[..., object]] = {"trim": str.strip, "upper": str.upper, "lower": str.lower}
 """Filters that are one method of str."""
 
 
-def by_record(part: Part) -> Callable[[object, Mapping[str, object]], object]:
+def by_record(part: Expression) -> Callable[[object, Mapping[str, object]], object]:
     """`run(value, record)`."""
     names = Names()
     rule = _Expression(names, lambda field: ast.Subscript(load("record"), ast.Constant(field), ast.Load()))
     return names.function("rule", ["value", "record"], [], rule.of(part))
 
 
-def by_fields(part: Part, fields: Sequence[str]) -> Callable[..., object]:
+def by_fields(part: Expression, fields: Sequence[str]) -> Callable[..., object]:
     """`run(value, *fields)`, one argument for each name of `fields`, for callers that have no record as a dict."""
     names = Names()
     arguments = {field: f"field{place}" for place, field in enumerate(fields)}
@@ -35,7 +35,7 @@ def by_fields(part: Part, fields: Sequence[str]) -> Callable[..., object]:
     return names.function("rule", ["value", *arguments.values()], [], rule.of(part))
 
 
-def within(names: Names, part: Part, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str) -> ast.expr:
+def within(names: Names, part: Expression, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str) -> ast.expr:
     """A rule as an expression inside a larger function: `value` and `fields` give what it reads.
 
     `prefix` keeps its variables apart from those of the function's other rules.
@@ -130,7 +130,7 @@ class _Expression:
         self._value, self._prefix = value or load("value"), prefix
         self._count = 0
 
-    def of(self, part: Part) -> ast.expr:
+    def of(self, part: Expression) -> ast.expr:
         """The expression of a part and all below it."""
         if part.written:
             return self._names.of(part.constant)
@@ -173,14 +173,14 @@ class _Expression:
             return self._field(field)
         return call(ast.Attribute(load("record"), "get", ast.Load()), ast.Constant(field))
 
-    def _record(self, part: Part) -> ast.expr:
+    def _record(self, part: Expression) -> ast.expr:
         """The record for a closure; where there is none, a dict of the fields that it reads."""
         if self._has_record:
             return load("record")
         fields = sorted(_fields(part))
         return ast.Dict([ast.Constant(field) for field in fields], [self._field(field) for field in fields])
 
-    def _filter(self, found: Filter, inner: Part, arguments: Sequence[Part]) -> ast.expr:
+    def _filter(self, found: Filter, inner: Expression, arguments: Sequence[Expression]) -> ast.expr:
         """The filter's function called straight, behind the same tests for null and for what it takes."""
         given = self.of(inner)
         variable = self._variable()
@@ -197,7 +197,7 @@ class _Expression:
             return made
         return unless_none(kept, made)
 
-    def _text(self, part: Part) -> ast.expr:
+    def _text(self, part: Expression) -> ast.expr:
         if part.written:
             return self._names.of(as_text(part.constant))
         variable = self._variable()
@@ -210,7 +210,7 @@ class _Expression:
         return f"kept{self._prefix}_{self._count}"
 
 
-def _fields(part: Part) -> set[str]:
+def _fields(part: Expression) -> set[str]:
     own = {part.name} if part.form == "field" else set()
     return own.union(*map(_fields, part.parts))
 
@@ -219,7 +219,7 @@ def _is_ours(found: Filter) -> bool:
     return found.run.__module__.startswith("sorbus.mapping.filters.")
 
 
-def _gives_it(inner: Part, found: Filter) -> bool:
+def _gives_it(inner: Expression, found: Filter) -> bool:
     """Whether `inner` is a filter of ours that can give nothing but what `found` takes."""
     if inner.form != "filter":
         return False

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Any
 
-from sorbus.mapping.failure import RuleError, shown
+from sorbus.mapping.errors import RuleError, shown
 
 Operator = Callable[[object, object], object]
 Number = int | Decimal

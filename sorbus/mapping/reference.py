@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sorbus.mapping.filters import FILTERS, Filter
-from sorbus.mapping.kinds import in_words
+from sorbus.mapping.types import in_words
 
 _HEAD = '''# Mapping rules
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.mapping.part import Part
+from sorbus.mapping.expression import Expression
 from sorbus.mapping.rule import Rule
 
 
@@ -11,7 +11,7 @@ def referred(rule: Rule | None) -> list[tuple[str, str]]:
     return [] if rule is None else _referred(rule.whole)
 
 
-def _referred(part: Part) -> list[tuple[str, str]]:
+def _referred(part: Expression) -> list[tuple[str, str]]:
     inner = [name for each in part.parts for name in _referred(each)]
     if part.form == "filter" and part.name == "id_in":
         data_type, *resource = (str(each.constant) for each in part.parts[1:])

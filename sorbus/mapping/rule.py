@@ -16,9 +16,9 @@ from jinja2.parser import Parser
 
 from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.compile import Compiler, Scope
-from sorbus.mapping.failure import RuleError
+from sorbus.mapping.errors import RuleError
+from sorbus.mapping.expression import Expression
 from sorbus.mapping.generate import by_fields, by_record
-from sorbus.mapping.part import Part
 from sorbus.mapping.quotes import straightened
 from sorbus.schema import Kind
 
@@ -42,7 +42,7 @@ class Rule:
     uses_value: bool
     is_pure: bool
     result: Kind | None
-    whole: Part = field(repr=False, compare=False)
+    whole: Expression = field(repr=False, compare=False)
     fast: Callable[[object, Mapping[str, object]], object] = field(repr=False, compare=False)
 
     def __call__(self, value: object, record: Mapping[str, object]) -> object:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sorbus.mapping.apply import EXPECTED
-from sorbus.mapping.failure import RuleError, shown
+from sorbus.mapping.errors import RuleError, shown
+from sorbus.mapping.expression import Expression
 from sorbus.mapping.filters import FILTERS, Table
 from sorbus.mapping.operators import SIGNS
-from sorbus.mapping.part import Part
 from sorbus.mapping.rule import Rule
 
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq": ">=", "in": "in", "notin": "not in"}
@@ -69,7 +69,7 @@ def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
     return Trace((*steps, Step("rule", result))) if not steps or steps[-1].value != result else Trace(tuple(steps))
 
 
-def _notice(part: Part, made: object, value: object, record: Mapping[str, object]) -> str:
+def _notice(part: Expression, made: object, value: object, record: Mapping[str, object]) -> str:
     """What `truncate` has left out: whoever looks is to see that something is lost."""
     if part.form != "filter" or part.name != "truncate" or not isinstance(made, str):
         return ""
@@ -80,7 +80,7 @@ def _notice(part: Part, made: object, value: object, record: Mapping[str, object
     return f"{lost} character{'s' * (lost != 1)} cut"
 
 
-def _steps(part: Part, value: object, record: Mapping[str, object]) -> Iterator[tuple[str, Part]]:
+def _steps(part: Expression, value: object, record: Mapping[str, object]) -> Iterator[tuple[str, Expression]]:
     """What is worked out, innermost first; of a condition's branches only the one that is taken."""
     if part.written:
         yield written(part), part
@@ -97,7 +97,7 @@ def _steps(part: Part, value: object, record: Mapping[str, object]) -> Iterator[
     yield (_filter(part) if part.form == "filter" else written(part)), part
 
 
-def written(part: Part) -> str:
+def written(part: Expression) -> str:
     """A part as people would write it."""
     if part.written:
         return _constant(part.constant)
@@ -126,7 +126,7 @@ def written(part: Part) -> str:
             return f" {sign.get(part.form, part.form)} ".join(map(written, inner))
 
 
-def _filter(part: Part) -> str:
+def _filter(part: Expression) -> str:
     """A filter with the arguments that aren't its defaults."""
     arguments = list(part.parts[1:])
     defaults = [each.default for each in list(FILTERS[part.name].signature.parameters.values())[1:]]

@@ -12,7 +12,7 @@ from sorbus.errors import AuthError, MapError, PermanentError, SorbusError, Tran
 from sorbus.event import data_at, open_frame
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Assignment, assign_target
-from sorbus.mapping.places import canonical_place
+from sorbus.mapping.field_refs import canonical_ref
 from sorbus.privacy.mask import leaves, masked, personal_names, personal_values
 from sorbus.privacy.raw import RawRow
 from sorbus.privacy.words import without
@@ -151,7 +151,7 @@ def _columns(
 
 def row_is_personal(canonical: str, rule: str, personal: Collection[str]) -> bool:
     """Whether a row's canonical field is personal, or its rule names a field that is."""
-    place = canonical_place(canonical)
+    place = canonical_ref(canonical)
     if {place.name, place.part} & set(personal):
         return True
     return bool(set(re.findall(r"\w+", rule)) & set(personal))

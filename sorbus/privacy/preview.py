@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from sorbus.connector import BoundFlow, Delivery, Preview, consumer_connector
 from sorbus.errors import PermanentError, SorbusError
-from sorbus.mapping.places import canonical_place
+from sorbus.mapping.field_refs import canonical_ref
 from sorbus.privacy.errors import flow_privacy, row_is_personal
 from sorbus.privacy.mask import masked, personal_names
 from sorbus.privacy.words import without
@@ -57,7 +57,7 @@ class _Mask:
                 known.add(name)
         if not flow.mapping:
             known |= {path.rpartition(".")[2] for path, _ in flow.schema.leaves()}
-        mapped = {canonical_place(row.source_field).part for row in flow.mapping}
+        mapped = {canonical_ref(row.source_field).part for row in flow.mapping}
         for field in flow.schema.fields:
             if field.type.item is not None and field.name not in mapped:
                 known |= {inner.name for inner in field.type.item.fields}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sorbus.map.model import FieldMapping
-from sorbus.mapping.places import CANONICAL, canonical_fields, canonical_place, column_places
+from sorbus.mapping.field_refs import CANONICAL, canonical_fields, canonical_ref, column_refs
 from sorbus.privacy.mask import leaves, masked, personal_names
 from sorbus.schema import RecordSchema
 
@@ -25,9 +25,9 @@ class RawRow:
         for row in rows:
             if row.target_system != CANONICAL:
                 continue
-            into = canonical_place(row.target_field)
+            into = canonical_ref(row.target_field)
             about.add(into.part)
-            places = column_places(row.source_field, resources) if row.source_field else []
+            places = column_refs(row.source_field, resources) if row.source_field else []
             paths = {_path(resources, place.part, place.name) for place in places if place.part in ("", into.part)}
             if {into.name, into.part} & personal:
                 hidden |= paths | set(re.findall(r"\w+", row.rule))

@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from sorbus.ops.demo.chance import Chance
-from sorbus.ops.demo.churn import churn
+from sorbus.ops.demo.random_changes import churn
+from sorbus.ops.demo.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ ACCIDENTS = 15
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_accidents_at_random_moments_lose_and_double_nothing(northwind_plant: Plant, seed: int) -> None:
-    plant, chance = northwind_plant, Chance(seed)
+    plant, chance = northwind_plant, SeededRandom(seed)
     accidents: list[Callable[[], object]] = [
         lambda: plant.kill(chance.choice(PROCESSES)),
         lambda: _hang_up(plant, plant.company.source),

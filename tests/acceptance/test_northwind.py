@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sorbus.ops.demo.churn import churn
+from sorbus.ops.demo.random_changes import churn
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Plant

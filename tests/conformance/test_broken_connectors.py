@@ -15,7 +15,7 @@ import pytest
 
 from sorbus.conformance import ConsumerConformance, ProducerConformance
 from sorbus.conformance.consumer import Delivering
-from sorbus.conformance.tape import Tape
+from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.errors import SorbusError
 
 CONNECTOR = Path(__file__).parents[2] / "examples" / "connector"
@@ -154,7 +154,7 @@ def test_a_broken_producer_is_found(what: str, example: Callable[[str], ModuleTy
         source.connector = broken("source", wrong)["SqliteProducer"]
         source.patience = 1.0 if wrong else 30.0
         source.prepare()
-        tape = Tape(source)
+        tape = InMemoryBus(source)
         test = getattr(ProducerConformance(), fault.test)
         if wrong is None:
             test(tape)

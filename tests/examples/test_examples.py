@@ -11,11 +11,11 @@ import pytest
 from sorbus.api.load import shipped
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
-from sorbus.ops.demo.chance import Chance
-from sorbus.ops.demo.churn import churn
 from sorbus.ops.demo.company import brightwater, examples, fill_if_new
 from sorbus.ops.demo.crm_feed import CRM_FEED
 from sorbus.ops.demo.feed import Connection
+from sorbus.ops.demo.random_changes import churn
+from sorbus.ops.demo.seeded_random import SeededRandom
 
 EXAMPLES = {"company": 8, "northwind": 8, "saas": 16}
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
@@ -81,8 +81,8 @@ def test_churn_makes_the_changes_asked_for_and_keeps_to_its_seed(make_database: 
 
 
 def test_chance_is_the_same_for_the_same_seed_and_number() -> None:
-    assert [Chance(1, 7).random(), Chance(1, 7).random()] == [Chance(1, 7).random()] * 2
-    assert len({Chance(1, number).random() for number in range(50)}) == 50
+    assert [SeededRandom(1, 7).random(), SeededRandom(1, 7).random()] == [SeededRandom(1, 7).random()] * 2
+    assert len({SeededRandom(1, number).random() for number in range(50)}) == 50
 
 
 def _after_a_day(dsn: str) -> list[str]:

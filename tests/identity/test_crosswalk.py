@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from sorbus.errors import PermanentError, TransientError
 from sorbus.identity.crosswalk import Crosswalk, Link
-from sorbus.identity.sent import from_text, to_text
+from sorbus.identity.last_sent import from_text, to_text
 from sorbus.state.database import State
 
 IDS = st.sampled_from(["a", "b", "c", "d"])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.identity.alike import core, organisations, people
+from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.match import Alike, Candidate, Matcher, Verdict
-from sorbus.identity.shortlist import Shortlist
+from sorbus.identity.name_similarity import core, organisations, people
 from sorbus.map.model import DataType
 from sorbus.schema import read_schema
 from sorbus.schemas import packaged_schema
@@ -99,7 +99,7 @@ RECORDS = st.dictionaries(st.sampled_from([*LARKSPUR, "contact_name", "website",
 def test_whatever_people_wrote_there_is_a_verdict(record: Fields, others: list[Fields]) -> None:
     there = [Candidate(f"X{number}", fields) for number, fields in enumerate(others)]
     found = CUSTOMER.judge(record, there)
-    assert found == CUSTOMER.judge(record, Shortlist(CUSTOMER, there).near(record))
+    assert found == CUSTOMER.judge(record, BlockingIndex(CUSTOMER, there).near(record))
     for each in found.candidates:
         assert 0 < each.score < 100
         assert each.reasons
@@ -170,7 +170,7 @@ def test_names_as_people_write_them() -> None:
 
 def test_a_shortlist_finds_what_judging_all_would_find() -> None:
     pairs, there = make_customers(seed=9, count=120)
-    shortlist = Shortlist(CUSTOMER, there)
+    shortlist = BlockingIndex(CUSTOMER, there)
     for pair in pairs:
         assert CUSTOMER.judge(pair.record, shortlist.near(pair.record)) == CUSTOMER.judge(pair.record, there)
     for candidate in there:
@@ -184,7 +184,7 @@ def test_few_are_missed_and_few_asked_in_vain() -> None:
     asked = right = missed = 0
     for seed in (1, 2, 3):
         pairs, there = make_customers(seed, count=300)
-        shortlist = Shortlist(CUSTOMER, there)
+        shortlist = BlockingIndex(CUSTOMER, there)
         for pair in pairs:
             verdict = CUSTOMER.judge(pair.record, shortlist.near(pair.record))
             assert verdict.action != "link", "no key says it"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sorbus.errors import MapError
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Parts, assign_source, assign_target
-from sorbus.mapping.places import Place, canonical_place, canonical_reference, column_places, column_reference
+from sorbus.mapping.field_refs import FieldRef, canonical_ref, canonical_reference, column_reference, column_refs
 from sorbus.schema import RecordSchema, parse_schema
 
 ORDER: RecordSchema = parse_schema("""
@@ -169,29 +169,29 @@ NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 
 @given(data_type=NAMES, part=st.just("") | NAMES, name=NAMES)
 def test_a_canonical_reference_is_read_as_it_is_written(data_type: str, part: str, name: str) -> None:
-    place = Place(part, name)
+    place = FieldRef(part, name)
 
-    assert canonical_place(canonical_reference(place, data_type)) == place
+    assert canonical_ref(canonical_reference(place, data_type)) == place
 
 
 @given(schema=NAMES, table=NAMES, column=NAMES, other=NAMES)
 def test_a_column_is_found_by_its_full_reference(schema: str, table: str, column: str, other: str) -> None:
     resources = {"": f"{schema}.{table}", "items": f"{schema}.{table}_{other}"}
 
-    assert column_places(f"{schema}.{table}.{column}", resources) == [Place("", column)]
-    assert column_places(f"{schema}.{table}_{other}[].{column}", resources) == [Place("items", column)]
+    assert column_refs(f"{schema}.{table}.{column}", resources) == [FieldRef("", column)]
+    assert column_refs(f"{schema}.{table}_{other}[].{column}", resources) == [FieldRef("items", column)]
 
 
 def test_the_longest_match_counts() -> None:
     resources = {"": "orders", "items": "archive.orders"}
 
-    assert column_places("archive.orders.no", resources) == [Place("items", "no")]
+    assert column_refs("archive.orders.no", resources) == [FieldRef("items", "no")]
     held = {"": "contacts", "lines": "contacts.LineItems"}
     for name in ("SalesDetails.UnitPrice", "Phones[PhoneType=MOBILE].PhoneNumber", "fields[name=a.b].value"):
-        assert column_places(f"contacts.{name}", held) == [Place("", name)]
-    assert column_places("contacts.LineItems[].Item.Code", held) == [Place("lines", "Item.Code")]
-    assert column_reference(Place("lines", "Item.Code"), held) == "contacts.LineItems.Item.Code"
-    assert column_places("orders.address.city", resources) == [
-        Place("", "address.city"),
-        Place("items", "address.city"),
+        assert column_refs(f"contacts.{name}", held) == [FieldRef("", name)]
+    assert column_refs("contacts.LineItems[].Item.Code", held) == [FieldRef("lines", "Item.Code")]
+    assert column_reference(FieldRef("lines", "Item.Code"), held) == "contacts.LineItems.Item.Code"
+    assert column_refs("orders.address.city", resources) == [
+        FieldRef("", "address.city"),
+        FieldRef("items", "address.city"),
     ]

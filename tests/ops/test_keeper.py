@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sorbus.ops.demo.stage import Progress
+from sorbus.ops.demo.environment import Progress
 from sorbus.ops.embedded import Ports, StackError, packages
 from sorbus.ops.embedded.keeper import MOST, WITHIN, Keeper
 from sorbus.ops.embedded.postgres import Postgres

@@ -12,7 +12,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.status import ProcessReport, StatusReader, reporting
 from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, TransientError, missing, refused_login
 from sorbus.map.model import Map
-from sorbus.ops.console.signs import signs_of
+from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.topics import Topic, plan_topics, topics_of
 from sorbus.ops.watch.measure import FlowState, Measurement
@@ -102,26 +102,26 @@ AWAY = Problem("system", "books", "unreachable", NOW, "connection refused")
 
 def test_nothing_is_green_while_its_source_or_target_is_not_there() -> None:
     measured = Measurement(NOW, (replace(FLOW, source_problem=STOPPED),), (), {}, {}, problems=(STOPPED,))
-    signs = signs_of(COMPANY, measured)
+    signs = badges_of(COMPANY, measured)
     assert {signs.systems["crm"].kind, signs.flows["order-to-books"].kind} == {"bad"}
     assert "the token was revoked" in signs.flows["order-to-books"].why
     assert measured.complaints() == [f"crm: {STOPPED.words}"]
 
     measured = Measurement(NOW, (replace(FLOW, problem=AWAY),), (), {}, {}, problems=(AWAY,))
-    signs = signs_of(COMPANY, measured)
+    signs = badges_of(COMPANY, measured)
     assert {signs.systems["books"].kind, signs.flows["order-to-books"].kind} == {"bad"}
     assert "connection refused" in signs.systems["books"].why
     assert measured.complaints() == [f"books: {AWAY.words}"], "one cause is said once"
 
 
 def test_nothing_is_green_while_nothing_can_be_measured() -> None:
-    signs = signs_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {"crm": 0}), "listing topics: Kafka: timed out")
+    signs = badges_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {"crm": 0}), "listing topics: Kafka: timed out")
     assert {sign.kind for sign in (*signs.flows.values(), *signs.systems.values())} == {"bad"}
     assert signs.counts["ok"] == 0
 
 
 def test_a_source_that_holds_nothing_back_is_well() -> None:
-    signs = signs_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {}))
+    signs = badges_of(COMPANY, Measurement(NOW, (FLOW,), (), {}, {}))
     assert signs.systems["crm"].kind == "ok"
 
 

@@ -6,7 +6,7 @@ import json
 
 from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.map.model import FieldMapping
-from sorbus.mapping.failure import RuleError
+from sorbus.mapping.errors import RuleError
 from sorbus.privacy.errors import raw_privacy, rows_privacy
 from sorbus.privacy.raw import RawRow
 from sorbus.schema import parse_schema

@@ -18,7 +18,7 @@ from typing import LiteralString, NamedTuple
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.ops.console.access import passwords
-from sorbus.ops.console.access.person import Person, Role
+from sorbus.ops.console.access.user import Role, User
 from sorbus.postgres.connection import Connection
 from sorbus.state import State
 
@@ -117,11 +117,11 @@ class Sessions:
         self._state.run(sql("open_session"), values)
         return token
 
-    def find(self, token: str, *, by_person: bool) -> Person | None:
+    def find(self, token: str, *, by_person: bool) -> User | None:
         """Whose session it is, None if it has ended. `by_person`: somebody did something, so that it stays awake."""
         values = {"hash": digest_of(token), "longest": LONGEST, "idle": IDLE, "by_person": by_person}
         rows = self._state.run(sql("find_session"), values)
-        return Person(str(rows[0][0]), Role[str(rows[0][1])]) if rows else None
+        return User(str(rows[0][0]), Role[str(rows[0][1])]) if rows else None
 
     def end(self, token: str) -> None:
         """Ends a session, if there is one."""

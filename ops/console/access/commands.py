@@ -39,7 +39,7 @@ def add(ctx: typer.Context, name: Name, role: RoleOption, password_file: Passwor
 
     Example: sorbus console account add mara --role operator
     """
-    from sorbus.ops.console.access.person import Role
+    from sorbus.ops.console.access.user import Role
 
     _accounts(ctx).add(name, Role[role.value], _password(password_file), login_name())
     typer.echo(f"{name} may log in as {role.value}")
@@ -85,7 +85,7 @@ def change_role(ctx: typer.Context, name: Name, role: RoleOption) -> None:
 
     Example: sorbus console account role mara --role admin
     """
-    from sorbus.ops.console.access.person import Role
+    from sorbus.ops.console.access.user import Role
 
     _accounts(ctx).set_role(name, Role[role.value], login_name())
     typer.echo(f"{name} is {role.value} now")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sorbus.ops.console.access.person import Visit
+from sorbus.ops.console.access.user import Visit
 
 PER_SESSION, PER_PERSON = 6, 30
 """Browsers keep six connections to one server; a person has a few browsers."""

@@ -14,8 +14,8 @@ from sorbus.errors import SorbusError
 from sorbus.ops.console.access.accounts import Accounts
 from sorbus.ops.console.access.attempts import Attempts
 from sorbus.ops.console.access.passwords import LONGEST, SHORTEST
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import (
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
     Console,
     Section,
     console_of,
@@ -26,7 +26,7 @@ from sorbus.ops.console.frame import (
     refused,
     render,
 )
-from sorbus.ops.console.words import span
+from sorbus.ops.console.template_filters import span
 
 section = Section("Accounts", "/accounts", role=Role.admin, is_there=lambda console: console.has_login)
 

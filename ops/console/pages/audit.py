@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.audit import AuditEntry, AuditFilter, AuditTrail
-from sorbus.ops.console.frame import Section, console_of, render
+from sorbus.ops.console.page_context import Section, console_of, render
 
 PAGE = 100
 FIELDS = {

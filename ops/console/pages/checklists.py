@@ -12,8 +12,18 @@ from starlette.routing import Route
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.checklists.rounds import Checklist, Standing
 from sorbus.ops.checklists.store import Checklists
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
 
 KINDS: dict[Standing, str] = {"overdue": "bad", "open": "warn", "done": "ok", "on demand": "idle"}
 """How each standing is marked."""

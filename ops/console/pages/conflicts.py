@@ -15,8 +15,18 @@ from sorbus.errors import SorbusError
 from sorbus.ops.conflicts.commands import WORDS
 from sorbus.ops.conflicts.desk import ConflictDesk
 from sorbus.ops.conflicts.private import ConflictMask
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
 from sorbus.ops.console.values import note_values, text_of
 
 PAGE = 50

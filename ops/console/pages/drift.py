@@ -9,8 +9,18 @@ from starlette.routing import Route
 
 from sorbus.drift.store import DriftFinding, DriftStore
 from sorbus.map.contact import owner_of
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
 
 
 def _open(console: Console) -> int | None:

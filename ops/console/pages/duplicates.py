@@ -10,8 +10,18 @@ from starlette.routing import Route
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, Decision, DuplicateCandidate
 from sorbus.identity.merged import MergedRecords, Way
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
 from sorbus.ops.console.values import note_values, text_of
 from sorbus.ops.duplicates.decide import Desk
 from sorbus.ops.duplicates.merge import MergeDesk

@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.render.diagram import arrows
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.field_refs import CANONICAL
 from sorbus.ops.console.drawing import draw_live
-from sorbus.ops.console.frame import Console, Section, console_of, done, render
+from sorbus.ops.console.health_status import HealthBadges, badges_of
 from sorbus.ops.console.live import FLOWS
-from sorbus.ops.console.signs import Signs, signs_of
+from sorbus.ops.console.page_context import Console, Section, console_of, done, render
 
 section = Section("Live map", "/")
 
@@ -90,8 +90,8 @@ def show_system(request: Request) -> Response:
     )
 
 
-def _signs(console: Console) -> Signs:
-    return signs_of(console.loaded.map, console.live.measured, console.live.troubles.get(FLOWS, ""))
+def _signs(console: Console) -> HealthBadges:
+    return badges_of(console.loaded.map, console.live.measured, console.live.troubles.get(FLOWS, ""))
 
 
 def _states(console: Console) -> dict[str, object]:

@@ -19,8 +19,9 @@ from sorbus.dlq.form import Field
 from sorbus.dlq.shown import masked_letter
 from sorbus.dlq.store import STATES, Letter, LetterFilter, Spot
 from sorbus.errors import SorbusError
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import (
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.background_jobs import Told
+from sorbus.ops.console.page_context import (
     Console,
     Section,
     console_of,
@@ -31,7 +32,6 @@ from sorbus.ops.console.frame import (
     refused,
     render,
 )
-from sorbus.ops.console.work import Told
 
 PAGE = 50
 AT_ONCE = 500

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.attempts import DEVICE_SECONDS, Attempts
-from sorbus.ops.console.frame import Console, console_of, form_of, render, visit_of
-from sorbus.ops.console.words import span
+from sorbus.ops.console.page_context import Console, console_of, form_of, render, visit_of
+from sorbus.ops.console.template_filters import span
 
 _log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.ops.console.frame import render
+from sorbus.ops.console.page_context import render
 
 _NAME = re.compile(r"[a-z][a-z-]{0,60}|README")
 

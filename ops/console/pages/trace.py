@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Section, console_of, needs, person_of, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import Section, console_of, needs, person_of, render
 from sorbus.ops.console.values import note_values, text_of
 from sorbus.ops.trace.trace import trace_record
 

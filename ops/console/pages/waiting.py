@@ -12,8 +12,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.map.contact import owner_of
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.frame import Console, Section, console_of, done, form_of, needs, person_of, refused, render
+from sorbus.ops.console.access.user import Role
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
 from sorbus.waiting.room import Place, Why, missing, waiting
 from sorbus.waiting.room import retry as try_now
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from sorbus.map.authoring.matching import Proposal
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.field_refs import CANONICAL
 from sorbus.schema import RecordSchema
 
 HEADER = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")

@@ -16,7 +16,7 @@ from sorbus.map.authoring.draft_map import Row, guessed_source, rows, sheet, sou
 from sorbus.map.authoring.matching import Proposal
 from sorbus.map.model import Manual, Map, Name, Options
 from sorbus.map.secrets import references
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.schema import RecordSchema
 
 SCHEMA_FILE = "map.schema.json"

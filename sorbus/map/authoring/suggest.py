@@ -25,8 +25,16 @@ from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route import with_rows
 from sorbus.mapping.assign import read_source, read_target
 from sorbus.mapping.convert import can_convert, rule_for
-from sorbus.mapping.failure import closest, shown
-from sorbus.mapping.places import CANONICAL, ID, RECORD, Place, canonical_fields, canonical_reference, column_reference
+from sorbus.mapping.errors import closest, shown
+from sorbus.mapping.field_refs import (
+    CANONICAL,
+    ID,
+    RECORD,
+    FieldRef,
+    canonical_fields,
+    canonical_reference,
+    column_reference,
+)
 from sorbus.schema import FieldType, RecordSchema
 
 if TYPE_CHECKING:
@@ -123,7 +131,9 @@ def _from_source(
         taken |= {name for _, columns in resource.parents for name in columns} if part != RECORD else set()
         free = {name: to for name, to in fields.items() if name not in canonical_fields(schema)}
         free = {
-            name: to for name, to in free.items() if canonical_reference(Place(part, name), data_type) not in has_rows
+            name: to
+            for name, to in free.items()
+            if canonical_reference(FieldRef(part, name), data_type) not in has_rows
         }
         columns = [each for each in resource.fields if each.name not in taken]
         held = values(resources[part])
@@ -136,9 +146,9 @@ def _from_source(
         for pair in _best(pairs):
             row = FieldMapping(
                 source_system=system,
-                source_field=column_reference(Place(part, pair.column), resources),
+                source_field=column_reference(FieldRef(part, pair.column), resources),
                 target_system=CANONICAL,
-                target_field=canonical_reference(Place(part, pair.field), data_type),
+                target_field=canonical_reference(FieldRef(part, pair.field), data_type),
                 rule=pair.rule,
                 notes=pair.doubt,
             )
@@ -215,7 +225,7 @@ def _to_target(
         taken = {item.into for item in items} | connector.fills(options).get(part, frozenset())
         free = {
             name: to for name, to in fields.items()
-            if not there or canonical_reference(Place(part, name), flow.data_type) in there
+            if not there or canonical_reference(FieldRef(part, name), flow.data_type) in there
         }  # fmt: skip
         pairs = [
             pair for column in resource.fields if column.name not in taken and not column.read_only
@@ -224,9 +234,9 @@ def _to_target(
         for pair in _best(pairs):
             row = FieldMapping(
                 source_system=CANONICAL,
-                source_field=canonical_reference(Place(part, pair.field), flow.data_type),
+                source_field=canonical_reference(FieldRef(part, pair.field), flow.data_type),
                 target_system=flow.to,
-                target_field=column_reference(Place(part, pair.column), resources),
+                target_field=column_reference(FieldRef(part, pair.column), resources),
                 rule=pair.rule,
                 notes=pair.doubt,
             )

@@ -10,7 +10,7 @@ from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.model import Flow
 from sorbus.map.timing import CURE, parse_timing
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 
 
 class _Edge(NamedTuple):

@@ -10,7 +10,7 @@ from sorbus.map.checks.bound import Bound
 from sorbus.map.timing import parse_duration
 from sorbus.mapping.assign import read_target
 from sorbus.mapping.convert import convert
-from sorbus.mapping.failure import closest
+from sorbus.mapping.errors import closest
 from sorbus.mapping.references import referred
 from sorbus.mapping.rule import RuleError, compile_rule
 

@@ -11,16 +11,16 @@ from sorbus.map.checks.bound import Bound
 from sorbus.map.checks.types import misfits
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Assignment, read_source, read_target
-from sorbus.mapping.failure import closest, near
-from sorbus.mapping.places import (
+from sorbus.mapping.errors import closest, near
+from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
-    Place,
+    FieldRef,
     canonical_data_type,
     canonical_fields,
     canonical_reference,
-    column_places,
     column_reference,
+    column_refs,
 )
 from sorbus.schema import FieldType, Kind
 
@@ -95,11 +95,11 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
             given = there.get(item.source or "") if there is not None else None
             if item.into in canonical.get(part, {}) and item.into in filled:
                 to = canonical[part][item.into]
-                where = canonical_reference(Place(part, item.into), source.name)
+                where = canonical_reference(FieldRef(part, item.into), source.name)
                 line = _at(bound, item, path)
                 yield from misfits(item, _described(given), to, where, line)
         for name in _required(source, part, canonical.get(part, {})):
-            place = Place(part, name)
+            place = FieldRef(part, name)
             reference = canonical_reference(place, source.name)
             if name not in filled and name not in resources and reference not in broken:
                 like = near(name, there or ()) or "COLUMN"
@@ -133,11 +133,11 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
     yield from _resources(bound, target, resources, path)
     own = connector.fills(flow.options)
     for part, columns in _columns(bound, target, resources):
-        named = (place for row in reading.rows for place in column_places(row.target_field, resources))
+        named = (place for row in reading.rows for place in column_refs(row.target_field, resources))
         filled = {place.name for place in named if place.part == part} | set(own.get(part, ()))
         for item in reading.parts.get(part, ()):
             filled.add(item.into)
-            reference = column_reference(Place(part, item.into), resources)
+            reference = column_reference(FieldRef(part, item.into), resources)
             line = _at(bound, item, path)
             if item.into in columns:
                 fields: Mapping[str, FieldType] = {**canonical.get(part, {}), ID: FieldType("string")}
@@ -154,9 +154,9 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
                 yield Finding(line.file, line.line, message, cure, "unknown-column")
         for column in columns.values():
             if column.required and column.name not in filled:
-                reference = column_reference(Place(part, column.name), resources)
+                reference = column_reference(FieldRef(part, column.name), resources)
                 like = near(column.name, canonical.get(part, {})) or "FIELD"
-                field = canonical_reference(Place(part, like), name)
+                field = canonical_reference(FieldRef(part, like), name)
                 message = f"nothing fills {reference}, which {target} requires"
                 cure = f"add a row: {CANONICAL},{field},{target},{reference}"
                 yield bound.loaded.finding(path, "unfilled", message, cure)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.mapping.failure import closest
-from sorbus.mapping.places import CANONICAL, canonical_data_type
+from sorbus.mapping.errors import closest
+from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from sorbus.errors import Finding
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.convert import can_convert, convert, rule_for
-from sorbus.mapping.kinds import in_words
 from sorbus.mapping.rule import RuleError
+from sorbus.mapping.types import in_words
 from sorbus.schema import FieldType, Kind
 
 _CHAIN = re.compile(r"[\w.]+(\s*\|\s*\w+(\([^()]*\))?)*")

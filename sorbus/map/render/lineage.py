@@ -14,7 +14,7 @@ from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.render.diagram import Arrow, Way
-from sorbus.mapping.places import CANONICAL, ID, Place, canonical_fields, canonical_reference, column_reference
+from sorbus.mapping.field_refs import CANONICAL, ID, FieldRef, canonical_fields, canonical_reference, column_reference
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
@@ -65,8 +65,8 @@ def _as_it_is(loaded: LoadedMap, flow: Flow, captured: Sequence[FieldMapping]) -
     rows = []
     for part, fields in canonical_fields(loaded.schema(flow.data_type)).items():
         for field in [*([] if part else [ID]), *fields]:
-            name = canonical_reference(Place(part, field), flow.data_type)
-            target = column_reference(Place(part, field), resources) if part in resources else name
+            name = canonical_reference(FieldRef(part, field), flow.data_type)
+            target = column_reference(FieldRef(part, field), resources) if part in resources else name
             if name in filled or (field, part) == (ID, ""):
                 rows.append(
                     FieldMapping(source_system=CANONICAL, source_field=name, target_system=flow.to, target_field=target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sorbus.map.model import FieldMapping, Flow, Map
 from sorbus.map.render.diagram import Arrow, Way, arrows, owned, owners
 from sorbus.map.render.lineage import FieldPath, paths_of, reads
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.field_refs import CANONICAL
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sorbus.map.model import FieldMapping
 from sorbus.map.render.report import COLUMNS, Table
 from sorbus.map.sheets.rewrite import csv_line
-from sorbus.mapping.places import CANONICAL, canonical_data_type
+from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

@@ -12,7 +12,7 @@ from sorbus.map.authoring.field_names import singular
 from sorbus.map.catalog import Catalog
 from sorbus.map.known_fields import catalog_of
 from sorbus.map.resources import source_resources, target_resources
-from sorbus.mapping.places import CANONICAL, Place, canonical_fields, canonical_reference
+from sorbus.mapping.field_refs import CANONICAL, FieldRef, canonical_fields, canonical_reference
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
@@ -79,7 +79,7 @@ class Fields:
         name, sure, assumed = _closest(column, list(fields.get(part, {})), list(fields.get(part, {})))
         if not name:
             return Found(f"{table}.{column}", 0.3, "", f"{data_type} has no field {column!r}")
-        return Found(canonical_reference(Place(part, name), data_type), sure, assumed)
+        return Found(canonical_reference(FieldRef(part, name), data_type), sure, assumed)
 
     def _unknown(self, system: str, table: str, column: str) -> Found:
         mapped = self._mapped(system)

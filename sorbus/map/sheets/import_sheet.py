@@ -20,8 +20,8 @@ from sorbus.map.sheets.headings import PlainRow, Side, plain_rows
 from sorbus.map.sheets.import_fields import Fields, folded
 from sorbus.map.sheets.note_parser import concatenation, understand
 from sorbus.map.sheets.sheet import COLUMNS, read_grid
-from sorbus.mapping.failure import closest, near
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.errors import closest, near
+from sorbus.mapping.field_refs import CANONICAL
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from sorbus.mapping.assign import Lookups
-from sorbus.mapping.failure import near
+from sorbus.mapping.errors import near
 from sorbus.mapping.rule import RuleError, compile_rule
 
 

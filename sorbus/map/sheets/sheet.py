@@ -15,7 +15,7 @@ from pathlib import Path
 from sorbus.errors import Finding
 from sorbus.map.model import FieldMapping
 from sorbus.map.sheets.workbook import MOST_COLUMNS, MOST_ROWS, Line, Unreadable, read_workbook
-from sorbus.mapping.places import CANONICAL
+from sorbus.mapping.field_refs import CANONICAL
 
 COLUMNS: Mapping[str, str] = {
     "sourcesystem": "Source System",

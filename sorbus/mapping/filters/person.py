@@ -8,9 +8,9 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 if TYPE_CHECKING:
     from nameparser import ParsedName, Parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.id_lookup import id_in_target
-from sorbus.mapping.kinds import WHOLE
+from sorbus.mapping.types import WHOLE
 
 
 @rule_filter(takes=WHOLE | {"string", "uuid"}, pure=False)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_type_hints
 
-from sorbus.mapping.kinds import python_types
+from sorbus.mapping.types import python_types
 from sorbus.schema import Kind
 
 FilterFunction = TypeVar("FilterFunction", bound=Callable[..., object])

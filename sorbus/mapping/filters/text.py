@@ -8,10 +8,10 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.moment import ZoneName
 from sorbus.mapping.filters.registry import rule_filter
-from sorbus.mapping.kinds import LIST, SCALAR, TEXT
+from sorbus.mapping.types import LIST, SCALAR, TEXT
 
 _MOST = 1_000_000
 _WORD = re.compile(r"[^\s\-]+")

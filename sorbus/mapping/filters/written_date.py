@@ -12,12 +12,12 @@ from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Annotated, NamedTuple
 
-from sorbus.mapping.failure import shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.digits import plain
 from sorbus.mapping.filters.moment import ZoneName, placed
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.filters.written_time import Clock, clock_at_end
-from sorbus.mapping.kinds import TEXT
+from sorbus.mapping.types import TEXT
 
 _ORDERS = ("DMY", "MDY", "YMD")
 _LONGEST = 100

@@ -12,8 +12,8 @@ from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.accounts import Accounts, Sessions
-from sorbus.ops.console.access.door import AccountDoor
-from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.access.authenticators import AccountAuth
+from sorbus.ops.console.access.user import Role
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -107,7 +107,7 @@ def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -
 
 def test_people_log_in_and_out(serve: Serve, state: State, page: Page) -> None:
     Accounts(state).add("mara", Role.operator, PASSWORD, "root")
-    served = serve(door=AccountDoor(Sessions(state)))
+    served = serve(door=AccountAuth(Sessions(state)))
     page.goto(f"{served.url}/flows/customer-to-accounting")
     page.get_by_label("Account").fill("mara")
     page.get_by_label("Password").fill(PASSWORD)

@@ -20,8 +20,8 @@ from sorbus.identity.merged import MergedRecords
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import DataType
 from sorbus.mapping.default import encoded_default
-from sorbus.ops.console.access.door import OpenDoor
-from sorbus.ops.console.access.person import Person, Role, Visit
+from sorbus.ops.console.access.authenticators import NoAuth
+from sorbus.ops.console.access.user import Role, User, Visit
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.topics import plan_topics, topics_of
 from sorbus.schema import read_schema
@@ -38,11 +38,11 @@ OURS = {"name": "Ada Lovelace", "email": "ada@larkspur.example"}
 EVIL = "<script>alert(1)</script>"
 
 
-class ViewersDoor(OpenDoor):
+class ViewersDoor(NoAuth):
     """Lets everybody in to look, and to do nothing."""
 
     def visit(self, request: Request, cookie: str) -> Visit:
-        return super().visit(request, cookie)._replace(person=Person("Vera", Role.viewer))
+        return super().visit(request, cookie)._replace(person=User("Vera", Role.viewer))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.store import Letters
-from sorbus.ops.console.access.door import Door, OpenDoor
-from sorbus.ops.console.access.person import Person, Role
+from sorbus.ops.console.access.authenticators import Authenticator, NoAuth
+from sorbus.ops.console.access.user import Role, User
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, eventually, named
 from tests.dlq.plugin import line, make_line, post, state
@@ -33,8 +33,8 @@ def open_console(line: Line) -> Iterator[Open]:
     """Opens the line's console."""
     with ExitStack() as opened:
 
-        def start(door: Door | None = None) -> Served:
-            return opened.enter_context(serving(line.loaded, line.settings, line.state, door or OpenDoor()))
+        def start(door: Authenticator | None = None) -> Served:
+            return opened.enter_context(serving(line.loaded, line.settings, line.state, door or NoAuth()))
 
         yield start
 
@@ -185,11 +185,11 @@ def test_what_is_unknown_is_said(post: Post, visitor: Visitor) -> None:
     assert "everything has landed" in visitor.get("/letters").text
 
 
-class ViewersDoor(OpenDoor):
+class ViewersDoor(NoAuth):
     """Lets everybody in as a viewer."""
 
     def __init__(self) -> None:
-        self._person = Person("Vi", Role.viewer)
+        self._person = User("Vi", Role.viewer)
 
 
 def test_a_viewer_reads_and_changes_nothing(post: Post, open_console: Open, state: State) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.console.access import gate
+from sorbus.ops.console.access import middleware
 from sorbus.ops.console.access.accounts import Accounts, Sessions
-from sorbus.ops.console.access.door import AccountDoor
-from sorbus.ops.console.access.person import Role
+from sorbus.ops.console.access.authenticators import AccountAuth
+from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.app import PAGES
 from sorbus.state import State
 from tests.ops.console.conftest import Serve
@@ -139,7 +139,7 @@ def test_no_parameter_of_any_page_makes_it_fail(asker: Asker, odd: str) -> None:
 def guarded(serve: Serve, state: State) -> Served:
     """A console that people log in to."""
     Accounts(state).add("mara", Role.operator, "three quiet rowan trees", "root")
-    return serve(AccountDoor(Sessions(state)))
+    return serve(AccountAuth(Sessions(state)))
 
 
 STRANGE = st.lists(
@@ -193,7 +193,7 @@ def test_all_forms_together_are_bounded_and_room_is_given_back(
 ) -> None:
     port = int(guarded.url.rpartition(":")[2])
     head = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n"
-    most = gate.ALL_OF_STRANGERS // 60_000
+    most = middleware.ALL_OF_STRANGERS // 60_000
     with ExitStack() as opened:
         lines = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(most + 20)]
         for line in lines:
@@ -223,7 +223,7 @@ def test_all_forms_together_are_bounded_and_room_is_given_back(
 
 def test_a_database_that_is_away_is_said_without_its_address(loaded: LoadedMap, serve: Serve, stack: object) -> None:
     away = State("postgresql://nobody:secret@127.0.0.1:1/none?connect_timeout=1")
-    answer = serve(AccountDoor(Sessions(away))).visitor().get("/", Cookie="sorbus=anything")
+    answer = serve(AccountAuth(Sessions(away))).visitor().get("/", Cookie="sorbus=anything")
     assert answer.status_code == 503
     assert "127.0.0.1:1" not in answer.text
     assert "database" in answer.text

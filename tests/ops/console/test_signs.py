@@ -12,9 +12,9 @@ from sorbus.map.contact import Contact
 from sorbus.map.model import Map
 from sorbus.map.render.layout import text_width
 from sorbus.ops.checklists.rounds import Checklist, Round
-from sorbus.ops.console import words
+from sorbus.ops.console import template_filters
 from sorbus.ops.console.drawing import draw_live
-from sorbus.ops.console.signs import Sign, signs_of
+from sorbus.ops.console.health_status import HealthBadge, badges_of
 from sorbus.ops.watch.measure import FlowState, Measurement
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -42,62 +42,62 @@ def seen(state: FlowState = STATE, **other: object) -> Measurement:
 @pytest.mark.parametrize(
     ("measured", "sign"),
     [
-        (seen(), Sign("ok", "in step")),
-        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), Sign("ok", "1,200 on their way")),
-        (seen(replace(STATE, members=0, state="down")), Sign("bad", "no consumer runs")),
-        (seen(replace(STATE, lag_records=5, lag_seconds=400.0)), Sign("bad", "7 min behind")),
-        (seen(replace(STATE, dead_letters=1)), Sign("bad", "1 dead letter")),
-        (seen(replace(STATE, dead_letters=4000)), Sign("bad", "4,000 dead letters")),
-        (seen(replace(STATE, members=0, state="down", dead_letters=4000)), Sign("bad", "no consumer runs")),
-        (seen(replace(STATE, members=0, state="waiting", period=900.0)), Sign("idle", "until its time")),
+        (seen(), HealthBadge("ok", "in step")),
+        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), HealthBadge("ok", "1,200 on their way")),
+        (seen(replace(STATE, members=0, state="down")), HealthBadge("bad", "no consumer runs")),
+        (seen(replace(STATE, lag_records=5, lag_seconds=400.0)), HealthBadge("bad", "7 min behind")),
+        (seen(replace(STATE, dead_letters=1)), HealthBadge("bad", "1 dead letter")),
+        (seen(replace(STATE, dead_letters=4000)), HealthBadge("bad", "4,000 dead letters")),
+        (seen(replace(STATE, members=0, state="down", dead_letters=4000)), HealthBadge("bad", "no consumer runs")),
+        (seen(replace(STATE, members=0, state="waiting", period=900.0)), HealthBadge("idle", "until its time")),
         (
             seen(replace(STATE, members=0, state="waiting", period=900.0, lag_records=3, lag_seconds=1000.0)),
-            Sign("bad", "waits and no consumer runs"),
+            HealthBadge("bad", "waits and no consumer runs"),
         ),
-        (seen(duplicates={FLOW: 2}), Sign("warn", "2 possible duplicates")),
-        (seen(waiting={(FLOW, "incomplete"): 1, (FLOW, "reference"): 2}), Sign("warn", "3 records waiting")),
-        (seen(conflicts={(FLOW, "open"): 1, (FLOW, "overwritten"): 7}), Sign("warn", "1 conflict")),
-        (seen(replace(STATE, state="joining")), Sign("warn", "joining")),
-        (None, Sign("idle", "not measured yet")),
+        (seen(duplicates={FLOW: 2}), HealthBadge("warn", "2 possible duplicates")),
+        (seen(waiting={(FLOW, "incomplete"): 1, (FLOW, "reference"): 2}), HealthBadge("warn", "3 records waiting")),
+        (seen(conflicts={(FLOW, "open"): 1, (FLOW, "overwritten"): 7}), HealthBadge("warn", "1 conflict")),
+        (seen(replace(STATE, state="joining")), HealthBadge("warn", "joining")),
+        (None, HealthBadge("idle", "not measured yet")),
     ],
 )
-def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: Sign) -> None:
-    assert signs_of(COMPANY, measured).flows[FLOW] == sign
+def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: HealthBadge) -> None:
+    assert badges_of(COMPANY, measured).flows[FLOW] == sign
 
 
 @pytest.mark.parametrize(
     ("measured", "system", "sign"),
     [
-        (seen(), "crm", Sign("ok", "well")),
-        (seen(), "books", Sign("ok", "well")),
-        (seen(), "old", Sign("idle", "not connected")),
-        (seen(slots={"crm": None}), "crm", Sign("bad", "can't be asked")),
-        (seen(drifts={("crm", "held"): 1}), "crm", Sign("bad", "1 changed field")),
-        (seen(drifts={("crm", "info"): 2}), "crm", Sign("warn", "2 changed fields")),
-        (seen(dead_letters={("order", ""): 3}), "crm", Sign("bad", "3 rows refused")),
-        (seen(budgets=(Budget("books", (), 0, 90, False),)), "books", Sign("bad", "down for 90 s")),
-        (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", Sign("warn", "told to wait 8 s")),
+        (seen(), "crm", HealthBadge("ok", "well")),
+        (seen(), "books", HealthBadge("ok", "well")),
+        (seen(), "old", HealthBadge("idle", "not connected")),
+        (seen(slots={"crm": None}), "crm", HealthBadge("bad", "can't be asked")),
+        (seen(drifts={("crm", "held"): 1}), "crm", HealthBadge("bad", "1 changed field")),
+        (seen(drifts={("crm", "info"): 2}), "crm", HealthBadge("warn", "2 changed fields")),
+        (seen(dead_letters={("order", ""): 3}), "crm", HealthBadge("bad", "3 rows refused")),
+        (seen(budgets=(Budget("books", (), 0, 90, False),)), "books", HealthBadge("bad", "down for 90 s")),
+        (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", HealthBadge("warn", "told to wait 8 s")),
         (
             seen(budgets=(Budget("books", (Window(86400, 5000, 300),), 0, 0, False),)),
             "books",
-            Sign("warn", "rate limit nearly spent"),
+            HealthBadge("warn", "rate limit nearly spent"),
         ),
     ],
 )
-def test_a_system_says_the_worst_of_it(measured: Measurement, system: str, sign: Sign) -> None:
-    assert signs_of(COMPANY, measured).systems[system] == sign
+def test_a_system_says_the_worst_of_it(measured: Measurement, system: str, sign: HealthBadge) -> None:
+    assert badges_of(COMPANY, measured).systems[system] == sign
 
 
 @pytest.mark.parametrize(
     ("overdue_since", "done", "sign"),
     [
-        (None, (), Sign("idle", "by hand, open")),
-        (MORNING, (), Sign("bad", "by hand, overdue")),
-        (None, (Round(MORNING, MORNING, "Mara", "counted"),), Sign("ok", "by hand, done")),
+        (None, (), HealthBadge("idle", "by hand, open")),
+        (MORNING, (), HealthBadge("bad", "by hand, overdue")),
+        (None, (Round(MORNING, MORNING, "Mara", "counted"),), HealthBadge("ok", "by hand, done")),
     ],
 )
 def test_a_flow_by_hand_says_whether_it_is_done(
-    overdue_since: datetime | None, done: tuple[Round, ...], sign: Sign
+    overdue_since: datetime | None, done: tuple[Round, ...], sign: HealthBadge
 ) -> None:
     manual = {"checklist": ["copy"], "schedule": "weekly", "responsible": "Finance", "verification": "count"}
     flow = {"data_type": "order", "to": "books", "manual": manual}
@@ -106,7 +106,7 @@ def test_a_flow_by_hand_says_whether_it_is_done(
     )
     person = Contact("Finance")
     one = Checklist(FLOW, "order", "books", person, "weekly", "", (), MORNING, MORNING, overdue_since, done)
-    assert signs_of(company, seen(checklists=(one,))).flows[FLOW] == sign
+    assert badges_of(company, seen(checklists=(one,))).flows[FLOW] == sign
 
 
 def test_what_a_drawing_says_fits_its_boxes() -> None:
@@ -118,12 +118,12 @@ def test_what_a_drawing_says_fits_its_boxes() -> None:
         }
     )
     measured = seen(replace(STATE, dead_letters=123_456_789, lag_records=123_456_789), slots={"a" * 63: None})
-    drawing = draw_live(long, signs_of(long, measured), measured)
+    drawing = draw_live(long, badges_of(long, measured), measured)
     for system in drawing.systems:
         taken = text_width(system.name, 15) + text_width(system.said, BOLD)
         assert taken <= system.width - 48, system.name
         assert text_width(system.below, 12) <= system.width - 32
-    assert drawing.flows[0].sign == Sign("bad", "123,456,789 dead letters")
+    assert drawing.flows[0].sign == HealthBadge("bad", "123,456,789 dead letters")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_since_when_is_left_out_where_there_is_no_room_for_it(
             "flows": [{"data_type": data_type, "to": "books", "name": FLOW}],
         }
     )
-    away = Sign("bad", "unreachable since 14:36 UTC", "why")
-    signs = replace(signs_of(company, None), systems={"crm": away, "books": away}, flows={FLOW: away})
+    away = HealthBadge("bad", "unreachable since 14:36 UTC", "why")
+    signs = replace(badges_of(company, None), systems={"crm": away, "books": away}, flows={FLOW: away})
     drawing = draw_live(company, signs, None)
 
     assert {system.box.name: system.said for system in drawing.systems} == {"crm": owner, "books": of_target}
@@ -157,14 +157,14 @@ def test_since_when_is_left_out_where_there_is_no_room_for_it(
     ("seconds", "text"), [(-1, "0 s"), (0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")]
 )
 def test_a_span_is_said_in_one_unit(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
+    assert template_filters.span(seconds) == text
 
 
 def test_moments_and_figures_are_as_people_read_them() -> None:
-    assert words.number(1234567) == "1,234,567"
-    assert words.number(None) == "–"
-    assert words.ago(None) == words.moment(None) == "never"
-    told = words.ago(datetime.now(UTC) - timedelta(hours=3))
+    assert template_filters.number(1234567) == "1,234,567"
+    assert template_filters.number(None) == "–"
+    assert template_filters.ago(None) == template_filters.moment(None) == "never"
+    told = template_filters.ago(datetime.now(UTC) - timedelta(hours=3))
     assert ">3 h ago</time>" in told
-    points = [words.Point(0.0, 0), words.Point(10.0, 50), words.Point(20.0, 100)]
-    assert words.sparkline(points, 100, 50) == "0.0,48.0 50.0,25.0 100.0,2.0"
+    points = [template_filters.Point(0.0, 0), template_filters.Point(10.0, 50), template_filters.Point(20.0, 100)]
+    assert template_filters.sparkline(points, 100, 50) == "0.0,48.0 50.0,25.0 100.0,2.0"

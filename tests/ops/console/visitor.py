@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import httpx
 
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.console.access.door import Door, Proxies
-from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.access.authenticators import Authenticator, Proxies
+from sorbus.ops.console.access.host_policy import HostPolicy
 from sorbus.ops.console.serve import Parts, run_console
 from sorbus.server import listen
 from sorbus.settings import Settings
@@ -44,7 +44,7 @@ class Visitor:
     ) -> httpx.Response:
         """Sends a form of the page at `form` (`path` itself by default); redirects aren't followed."""
         sent = {"csrf": self.token(form or path), **(data or {})}
-        said = {"Origin": self.url, "Sec-Fetch-Site": "same-origin", **headers}
+        said = {"Origin": self.url, "Sec-Fetch-HostPolicy": "same-origin", **headers}
         return self.client.post(path, data=sent, headers=said)
 
 
@@ -67,7 +67,7 @@ class Served:
 
 @contextmanager
 def serving(
-    loaded: LoadedMap, settings: Settings, state: State, door: Door, url: str = "", proxies: Sequence[str] = ()
+    loaded: LoadedMap, settings: Settings, state: State, door: Authenticator, url: str = "", proxies: Sequence[str] = ()
 ) -> Iterator[Served]:
     """Runs the console in a thread while the block lasts."""
     stop, listener = Stop(), listen("127.0.0.1", 0, "serve the console")
@@ -75,7 +75,7 @@ def serving(
     thread = threading.Thread(
         target=run_console,
         args=(
-            Parts(loaded, settings, state, Site(url or here), door, Proxies(proxies)),
+            Parts(loaded, settings, state, HostPolicy(url or here), door, Proxies(proxies)),
             listener,
             stop,
             lambda _: None,

@@ -13,7 +13,7 @@ COMMON = 100
 _WEAK = ("word ", "begins ", "place ", "company ")
 
 
-class Shortlist:
+class BlockingIndex:
     """All records of a target in memory; `near` gives the few that a record has to be judged against."""
 
     def __init__(self, matcher: Matcher, candidates: Iterable[Candidate] = ()) -> None:

@@ -1,6 +1,6 @@
 """The example company's people, in a container: they fill the CRM once, then change it at a steady pace.
 
-`python -m sorbus.ops.containers.staff`, with the CRM's address in CRM_DSN and changes a second in RATE.
+`python -m sorbus.ops.containers.simulator`, with the CRM's address in CRM_DSN and changes a second in RATE.
 """
 
 from __future__ import annotations

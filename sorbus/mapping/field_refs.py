@@ -15,7 +15,7 @@ _DOT = re.compile(r"\.(?![^\[\]]*\])")
 """A dot between names, not one inside `[key=value]`."""
 
 
-class Place(NamedTuple):
+class FieldRef(NamedTuple):
     """A field of one side: its part ("" the record itself, a list field's name its items) and its name."""
 
     part: str
@@ -36,14 +36,14 @@ def canonical_data_type(reference: str) -> str:
     return reference.partition(".")[0]
 
 
-def canonical_place(reference: str) -> Place:
+def canonical_ref(reference: str) -> FieldRef:
     """`order.lines[].sku` is (lines, sku), `order.number` (record, number), `order` the record without a field."""
     _, _, rest = reference.partition(".")
     part, items, name = rest.partition("[].")
-    return Place(part, name) if items else Place(RECORD, rest)
+    return FieldRef(part, name) if items else FieldRef(RECORD, rest)
 
 
-def column_places(reference: str, resources: Mapping[str, str]) -> list[Place]:
+def column_refs(reference: str, resources: Mapping[str, str]) -> list[FieldRef]:
     """Every place that RESOURCE.COLUMN can mean among `resources` (part -> name); none: it is of another resource.
 
     RESOURCE may be shortened to its last parts, and end in `[]`; the longest match counts. COLUMN may be a path into
@@ -51,25 +51,25 @@ def column_places(reference: str, resources: Mapping[str, str]) -> list[Place]:
     """
     words = _DOT.split(reference.replace("[]", ""))
     if len(words) == 1:
-        return [Place(part, reference) for part in resources]
+        return [FieldRef(part, reference) for part in resources]
     best = 0
-    found: list[Place] = []
+    found: list[FieldRef] = []
     for part, resource in resources.items():
         whole = resource.replace("[]", "").split(".")
         for length in range(len(whole), max(best, 1) - 1, -1):
             if words[:length] == whole[-length:] and len(words) > length:
-                place = Place(part, ".".join(words[length:]))
+                place = FieldRef(part, ".".join(words[length:]))
                 found = [*found, place] if length == best else [place]
                 best = length
                 break
     return found
 
 
-def column_reference(place: Place, resources: Mapping[str, str]) -> str:
+def column_reference(place: FieldRef, resources: Mapping[str, str]) -> str:
     """A column as people write it: RESOURCE.COLUMN."""
     return f"{resources.get(place.part, place.part)}.{place.name}"
 
 
-def canonical_reference(place: Place, data_type: str) -> str:
+def canonical_reference(place: FieldRef, data_type: str) -> str:
     """A canonical field as people write it: DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
     return f"{data_type}.{place.part}[].{place.name}" if place.part else f"{data_type}.{place.name}"

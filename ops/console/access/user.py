@@ -17,7 +17,7 @@ class Role(IntEnum):
     admin = 3
 
 
-class Person(NamedTuple):
+class User(NamedTuple):
     """Who makes a request. `name` is what the audit trail says."""
 
     name: str
@@ -31,7 +31,7 @@ class Person(NamedTuple):
 class Visit(NamedTuple):
     """One browser's stay: who it is (None: nobody yet) and the secret that its cookie holds."""
 
-    person: Person | None
+    person: User | None
     secret: str
     is_new: bool = False
     """Whether the answer has to set the cookie."""

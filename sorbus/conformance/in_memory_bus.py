@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
+from sorbus.conformance.sample_type import NAME, Thing, decode, difference, retained
 from sorbus.conformance.source import Source
-from sorbus.conformance.thing import NAME, Thing, decode, difference, kept
 from sorbus.connector import Batch, Position, Producer, Published, Remembers
 from sorbus.errors import TransientError, Unfinished
 
@@ -16,7 +16,7 @@ _NOTICED = 10.0
 """Seconds within which a source has noticed that a producer is gone."""
 
 
-class State(NamedTuple):
+class RetainedState(NamedTuple):
     """The last event of a record: `data` None when it was deleted."""
 
     version: int
@@ -24,21 +24,21 @@ class State(NamedTuple):
     data: bytes | None
 
 
-class Tape:
+class InMemoryBus:
     """What has been published, and the position that was published with it. Fails when a batch breaks a rule."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.states: dict[str, State] = {}
+        self.states: dict[str, RetainedState] = {}
         self.rejected: dict[str, str] = {}
         self.position: Position | None = None
-        self.events: list[tuple[str, State]] = []
+        self.events: list[tuple[str, RetainedState]] = []
         self._producer: Producer | None = None
         self._has_crashed = False
 
-    def copy(self) -> Tape:
+    def copy(self) -> InMemoryBus:
         """The same, as it was published up to now, for a producer of its own."""
-        other = Tape(self.source)
+        other = InMemoryBus(self.source)
         other.states, other.rejected = dict(self.states), dict(self.rejected)
         other.position, other.events = self.position, list(self.events)
         return other
@@ -78,7 +78,7 @@ class Tape:
             for id, state in list(self.states.items()):
                 spared = sweep.spares_rejected and id in self.rejected
                 if state.data is not None and state.version < sweep.version and not spared:
-                    self._take(id, State(sweep.version, sweep.occurred_at, None))
+                    self._take(id, RetainedState(sweep.version, sweep.occurred_at, None))
         for change in batch.changes:
             assert change.data_type == NAME, f"a change of {change.data_type!r}, which this source doesn't own"
             assert isinstance(change.id, bytes), f"the id {change.id!r} isn't bytes"
@@ -86,9 +86,9 @@ class Tape:
             assert 946_684_800_000_000 <= change.occurred_at < 4_102_444_800_000_000, (
                 f"occurred_at is {change.occurred_at}: microseconds since 1970 were asked for"
             )
-            self._take(change.id.decode(), State(change.version, change.occurred_at, change.data))
+            self._take(change.id.decode(), RetainedState(change.version, change.occurred_at, change.data))
         for reject in batch.rejects:
-            if self.states.get(reject.id.decode(), State(-1, 0, None)).version < reject.version:
+            if self.states.get(reject.id.decode(), RetainedState(-1, 0, None)).version < reject.version:
                 self.rejected[reject.id.decode()] = str(reject.error)
         text = json.dumps(batch.position)
         self.position = cast("Position", json.loads(text))
@@ -129,13 +129,13 @@ class Tape:
 
     def until_live(self, things: Mapping[str, Thing]) -> None:
         """Until just these things are on the topic."""
-        wanted = kept(things, self.source.fields)
+        wanted = retained(things, self.source.fields)
         self.until(lambda: self.live() == wanted, lambda: difference(self.live(), wanted))
 
     def live(self) -> dict[str, dict[str, object]]:
         """The things on the topic now."""
         found = {id: decode(state.data) for id, state in self.states.items() if state.data is not None}
-        return kept(found, self.source.fields)
+        return retained(found, self.source.fields)
 
     def crash(self) -> None:
         """The producer is gone, whatever it had read."""
@@ -148,7 +148,7 @@ class Tape:
             self._producer.close()
             self._producer = None
 
-    def _take(self, id: str, state: State) -> None:
+    def _take(self, id: str, state: RetainedState) -> None:
         before = self.states.get(id)
         assert before is None or state.version > before.version, (
             f"{id} went from version {before.version if before else None} to {state.version}: versions only grow"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
 
-class Site:
+class HostPolicy:
     """`url` is the address that people use: SCHEME://HOST[:PORT], without a path.
 
     At a loopback address every name of it will do; no other: a page elsewhere whose name is made to mean 127.0.0.1 (DNS

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from sorbus.mapping import known
-from sorbus.mapping.known import Key, Known
+from sorbus.mapping import memo
+from sorbus.mapping.cache_policy import weight_of
+from sorbus.mapping.memo import Key, Memo
 from sorbus.mapping.rule import compile_rule
-from sorbus.mapping.weight import weight_of
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of a few entries, so that they fill up."""
     for name, size in (("ALWAYS", 4), ("SOME", 8), ("MANY", 16)):
-        monkeypatch.setattr(known, name, size)
+        monkeypatch.setattr(memo, name, size)
 
 
 class Made:
@@ -34,14 +34,14 @@ def number(n: int) -> bytes:
 
 def test_what_was_made_is_not_made_again() -> None:
     made = Made()
-    table = Known(made)
+    table = Memo(made)
     assert [table[b"a"], table[None], table[b"a"], table[None]] == [b"a", b"-", b"a", b"-"]
     assert made.count == 2
 
 
 def test_several_values_are_one_key() -> None:
     made = Made()
-    table = Known(made, 8)
+    table = Memo(made, 8)
     keys: list[Key] = [(number(n), None) for n in range(20)]
     assert [table[key] for key in keys * 2] == [number(n) + b"|-" for n in range(20)] * 2
     assert len(table) == 8
@@ -52,7 +52,7 @@ def test_what_is_refused_is_refused_again() -> None:
     def refuse(_: bytes | None) -> bytes:
         raise ValueError("no")
 
-    table = Known(refuse)
+    table = Memo(refuse)
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             table[b"a"]
@@ -61,7 +61,7 @@ def test_what_is_refused_is_refused_again() -> None:
 
 def test_a_small_table_that_is_full_stays_and_goes_on_making_the_others() -> None:
     made = Made()
-    table = Known(made, 8)
+    table = Memo(made, 8)
     for n in range(400):
         assert table[number(n)] == number(n)
     made.count = 0
@@ -73,7 +73,7 @@ def test_a_small_table_that_is_full_stays_and_goes_on_making_the_others() -> Non
 
 def test_a_large_table_begins_anew_when_others_come() -> None:
     made = Made()
-    table = Known(made, 16)
+    table = Memo(made, 16)
     for n in range(16 + 16 * 16 + 1):
         table[number(n)]
     assert not table
@@ -83,15 +83,15 @@ def test_a_large_table_begins_anew_when_others_come() -> None:
 
 def test_long_values_are_not_remembered() -> None:
     made = Made()
-    table = Known(made)
+    table = Memo(made)
     for _ in range(2):
         assert table[b"x" * 129] == b"x" * 129
     assert made.count == 2
 
 
 def test_beyond_what_each_may_hold_there_is_as_much_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known._Memory, "left", 500)
-    first, second = Known(Made(), 16), Known(Made(), 16)
+    monkeypatch.setattr(memo._Memory, "left", 500)
+    first, second = Memo(Made(), 16), Memo(Made(), 16)
     for n in range(10):
         first[number(n)]
     assert len(first) == 4 + 2, "two more fit into 500 bytes"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from sorbus.mapping.failure import RuleError
+from sorbus.mapping.errors import RuleError
 from sorbus.schema import Kind
 
 Run = Callable[[object, Mapping[str, object]], object]
@@ -22,7 +22,7 @@ Form = Literal[
 """What a part is, where something is done with that: explaining a rule, or making it faster."""
 
 
-class Part(NamedTuple):
+class Expression(NamedTuple):
     """`written` means that the value is a constant of the rule.
 
     `form`, `name` (a field's, a filter's, an operator's) and `parts` say how it was put together.
@@ -34,17 +34,17 @@ class Part(NamedTuple):
     constant: object = None
     form: Form = ""
     name: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Expression, ...] = ()
 
 
-def constant(value: object) -> Part:
+def constant(value: object) -> Expression:
     """A value written out in the rule; numbers with a point become exact decimals."""
     if isinstance(value, float):
         exact = Decimal(repr(value))
         if not exact.is_finite() or len(exact.as_tuple().digits) > _DIGITS:
             raise RuleError(f"{value} has more digits than a number in a rule may have", cure='write "…" | decimal')
         return constant(exact)
-    return Part(lambda _value, _record: value, _KINDS.get(type(value)), True, value)
+    return Expression(lambda _value, _record: value, _KINDS.get(type(value)), True, value)
 
 
 def value_itself(value: object, _record: Mapping[str, object]) -> object:
@@ -52,7 +52,7 @@ def value_itself(value: object, _record: Mapping[str, object]) -> object:
     return value
 
 
-def same_kind(parts: Sequence[Part]) -> Kind | None:
+def same_kind(parts: Sequence[Expression]) -> Kind | None:
     """The kind that all parts have, leaving out written nulls; None if they differ or one isn't known."""
     kinds = {part.kind for part in parts if not (part.written and part.constant is None)}
     return kinds.pop() if len(kinds) == 1 else None

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from sorbus.errors import AuthError, SorbusError
 from sorbus.ops.console.access.accounts import Accounts, Sessions
-from sorbus.ops.console.access.door import AccountDoor, Door, OpenDoor, Proxies, ProxyDoor
-from sorbus.ops.console.access.person import Role
-from sorbus.ops.console.access.site import LOOPBACK_NAMES, Site
+from sorbus.ops.console.access.authenticators import AccountAuth, Authenticator, NoAuth, Proxies, ProxyAuth
+from sorbus.ops.console.access.host_policy import LOOPBACK_NAMES, HostPolicy
+from sorbus.ops.console.access.user import Role
 from sorbus.state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class AuthConfig:
     """How people reach the console. `url` "" is the address that it listens on; `login` asks on the loopback too."""
 
     url: str = ""
@@ -22,10 +22,10 @@ class Entrance:
     trust_proxies: Sequence[str] = ()
     proxy_roles: Mapping[str, Role] = field(default_factory=dict)
 
-    def site(self, host: str, port: int) -> Site:
+    def site(self, host: str, port: int) -> HostPolicy:
         """Where it is for browsers. AuthError where passwords and cookies would travel in the clear."""
         url = self.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        site = Site(url)
+        site = HostPolicy(url)
         if not site.is_https and not site.is_loopback:
             raise AuthError(
                 f"the console would be at {site.url}, and whatever people send there can be read on the way; put a"
@@ -33,18 +33,18 @@ class Entrance:
             )
         return site
 
-    def door(self, host: str, site: Site, state: State) -> Door:
+    def door(self, host: str, site: HostPolicy, state: State) -> Authenticator:
         """Who asks people who they are. AuthError where nobody would; TransientError when the state can't tell."""
         if self.proxy_roles:
             if not self.trust_proxies:
                 raise SorbusError("--proxy-role needs --trust-proxy: whose word is it?")
-            return ProxyDoor(Proxies(self.trust_proxies), self.proxy_roles)
+            return ProxyAuth(Proxies(self.trust_proxies), self.proxy_roles)
         if host in LOOPBACK_NAMES and site.is_loopback and not self.login:
-            return OpenDoor()
+            return NoAuth()
         if not Accounts(state).is_any_enabled():
             raise AuthError(
                 f"the console would be open to everybody who reaches {site.url}: nobody has an account. Add one"
                 " (`sorbus console account add NAME --role admin`), or let a proxy log people in"
                 " (--trust-proxy ADDRESS --proxy-role GROUP=ROLE)"
             )
-        return AccountDoor(Sessions(state))
+        return AccountAuth(Sessions(state))

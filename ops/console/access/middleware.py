@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sorbus.errors import AuthError
 from sorbus.ops.console.access import csrf
-from sorbus.ops.console.access.door import Door
-from sorbus.ops.console.access.person import Visit
-from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.access.authenticators import Authenticator
+from sorbus.ops.console.access.host_policy import HostPolicy
+from sorbus.ops.console.access.user import Visit
 
 LARGEST_BODY, BODY_WITHIN, MOST_FIELDS = 1024 * 1024, 30.0, 5000
 """Bytes, seconds and fields of a form; the largest is one letter's edit or the marks of one page of letters."""
@@ -78,10 +78,10 @@ class _Body:
         self._bytes = bytearray()
 
 
-class Gate:
+class AccessMiddleware:
     """Lets requests through that are in order, with `visit` and `form` in their state."""
 
-    def __init__(self, app: ASGIApp, *, site: Site, door: Door) -> None:
+    def __init__(self, app: ASGIApp, *, site: HostPolicy, door: Authenticator) -> None:
         self._app, self._site, self._door = app, site, door
         self._limiter: CapacityLimiter | None = None
         self._bodies, self._of_strangers = _Budget(ALL_BODIES), _Budget(ALL_OF_STRANGERS)

@@ -15,7 +15,7 @@ Told = Callable[[int], None]
 
 
 @dataclass(slots=True)
-class Task:
+class BackgroundJob:
     """One piece of work: `done` of `total` things; when it has ended, `said` is what came of it."""
 
     name: str
@@ -26,24 +26,24 @@ class Task:
     has_failed: bool = False
 
 
-class Works:
+class BackgroundJobs:
     """What this console is at, and what it did last. Cut off by a stop; each piece must be safe to begin again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.task: Task | None = None
+        self.task: BackgroundJob | None = None
 
     def start(self, name: str, who: str, total: int, work: Callable[[Told], str]) -> bool:
         """Begins, unless another piece is under way; whether it did. `work` is given whom to tell, and says the end."""
         with self._lock:
             if self.task is not None and not self.task.said:
                 return False
-            task = self.task = Task(name, who, total)
+            task = self.task = BackgroundJob(name, who, total)
         threading.Thread(target=_run, args=(task, work), name=name, daemon=True).start()
         return True
 
 
-def _run(task: Task, work: Callable[[Told], str]) -> None:
+def _run(task: BackgroundJob, work: Callable[[Told], str]) -> None:
     def told(count: int) -> None:
         task.done += count
 

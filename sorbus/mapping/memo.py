@@ -25,7 +25,7 @@ class _Memory:
     left = MEMORY
 
 
-class Known(dict[Key, bytes]):
+class Memo(dict[Key, bytes]):
     """`known[value]` is `make(value)`, which must depend on nothing else; what it raises isn't remembered.
 
     When a table of MANY has missed sixteen times as many values as it holds, it begins anew: those that come are
@@ -74,7 +74,7 @@ class Known(dict[Key, bytes]):
         memory.left += self._taken
 
 
-def _full(make: Callable[..., bytes], key: Key) -> type[Known]:
+def _full(make: Callable[..., bytes], key: Key) -> type[Memo]:
     """The class of a table that takes no more: what it lacks is made straight away, without a function in between."""
     missing = (lambda keys: make(*keys)) if key.__class__ is tuple else make
-    return type("Full", (Known,), {"__slots__": (), "__missing__": staticmethod(missing)})
+    return type("Full", (Memo,), {"__slots__": (), "__missing__": staticmethod(missing)})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sorbus.map.model import Flow, Map
-from sorbus.ops.console.words import number, span
+from sorbus.ops.console.template_filters import number, span
 from sorbus.ops.watch.measure import GRACE, FlowState, Measurement
 from sorbus.ops.watch.problems import Problem
 
@@ -18,7 +18,7 @@ Kind = Literal["ok", "warn", "bad", "idle"]
 _ORDER: Mapping[Kind, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
 
 
-class Sign(NamedTuple):
+class HealthBadge(NamedTuple):
     """How something is: its kind, what is said of it in a word or two, and why, where there is more to say."""
 
     kind: Kind
@@ -27,103 +27,103 @@ class Sign(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class HealthBadges:
     """Everything's signs, flows by id and systems by name."""
 
-    flows: Mapping[str, Sign]
-    systems: Mapping[str, Sign]
+    flows: Mapping[str, HealthBadge]
+    systems: Mapping[str, HealthBadge]
     counts: Mapping[Kind, int]
     """Flows that run, by kind."""
 
 
-def signs_of(company: Map, measured: Measurement | None, trouble: str = "") -> Signs:
+def badges_of(company: Map, measured: Measurement | None, trouble: str = "") -> HealthBadges:
     """The signs of a whole map; "not measured yet" where nothing is known.
 
     `trouble`: why measuring fails at this moment; how things are is unknown then, whatever was measured before.
     """
     states = {state.flow: state for state in measured.flows} if measured else {}
-    flows = {flow.id: flow_sign(flow, states.get(flow.id), measured) for flow in company.flows}
-    systems = {name: system_sign(company, name, measured) for name in company.systems}
+    flows = {flow.id: flow_badge(flow, states.get(flow.id), measured) for flow in company.flows}
+    systems = {name: system_badge(company, name, measured) for name in company.systems}
     if trouble:
-        unknown = Sign("bad", "unknown: can't be measured", trouble)
+        unknown = HealthBadge("bad", "unknown: can't be measured", trouble)
         flows |= {flow.id: unknown for flow in company.flows if flow.runs}
         systems = {name: unknown if sign.kind != "idle" else sign for name, sign in systems.items()}
     running = [flows[flow.id].kind for flow in company.flows if flow.runs]
-    return Signs(flows, systems, {kind: running.count(kind) for kind in _ORDER})
+    return HealthBadges(flows, systems, {kind: running.count(kind) for kind in _ORDER})
 
 
-def flow_sign(flow: Flow, state: FlowState | None, measured: Measurement | None) -> Sign:
+def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None) -> HealthBadge:
     """How a flow is; the worst of what can be said."""
     if flow.none is not None:
-        return Sign("idle", "not integrated")
+        return HealthBadge("idle", "not integrated")
     if flow.manual is not None:
         return _by_hand(flow, measured)
     if state is None or measured is None:
-        return Sign("idle", "not measured yet")
+        return HealthBadge("idle", "not measured yet")
     waiting = sum(count for (of, _), count in measured.waiting.items() if of == flow.id)
     found = [
         _of_problem(state.problem),
         _of_source(state.source_problem),
-        Sign("bad", "no consumer runs") if not state.members and not state.period else None,
-        Sign("bad", "waits and no consumer runs") if _is_missed(state) else None,
-        Sign("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
+        HealthBadge("bad", "no consumer runs") if not state.members and not state.period else None,
+        HealthBadge("bad", "waits and no consumer runs") if _is_missed(state) else None,
+        HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
         _counted("bad", state.dead_letters, "dead letter"),
         _counted("warn", measured.duplicates.get(flow.id, 0), "possible duplicate"),
         _counted("warn", waiting, "record", " waiting"),
         _counted("warn", measured.conflicts.get((flow.id, "open"), 0), "conflict"),
-        Sign("warn", "joining") if state.state == "joining" else None,
-        Sign("ok", f"{number(state.lag_records)} on their way") if state.lag_records and state.members else None,
+        HealthBadge("warn", "joining") if state.state == "joining" else None,
+        HealthBadge("ok", f"{number(state.lag_records)} on their way") if state.lag_records and state.members else None,
     ]
-    quiet = Sign("ok", "in step") if state.members else Sign("idle", "until its time")
+    quiet = HealthBadge("ok", "in step") if state.members else HealthBadge("idle", "until its time")
     return next((sign for sign in found if sign), quiet)
 
 
-def _by_hand(flow: Flow, measured: Measurement | None) -> Sign:
+def _by_hand(flow: Flow, measured: Measurement | None) -> HealthBadge:
     known = next((one for one in measured.checklists if one.flow == flow.id), None) if measured else None
     if known is None:
-        return Sign("idle", "by hand")
+        return HealthBadge("idle", "by hand")
     kinds: Mapping[str, Kind] = {"overdue": "bad", "done": "ok"}
-    return Sign(kinds.get(known.standing, "idle"), f"by hand, {known.standing}")
+    return HealthBadge(kinds.get(known.standing, "idle"), f"by hand, {known.standing}")
 
 
-def system_sign(company: Map, name: str, measured: Measurement | None) -> Sign:
+def system_badge(company: Map, name: str, measured: Measurement | None) -> HealthBadge:
     """How a system is, as source and as target."""
     if measured is None:
-        return Sign("idle", "not measured yet")
+        return HealthBadge("idle", "not measured yet")
     budget = next((budget for budget in measured.budgets if budget.system == name), None)
     own = company.owned_by(name)
     rejected = sum(measured.dead_letters.get((data_type, ""), 0) for data_type in own)
     spent = budget is not None and any(window.is_nearly_spent for window in budget.windows)
     found = [
         _of_problem(measured.problem(name, "system", "producer")),
-        Sign("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
-        Sign("bad", "can't be asked") if measured.slots.get(name, 0) is None else None,
+        HealthBadge("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
+        HealthBadge("bad", "can't be asked") if measured.slots.get(name, 0) is None else None,
         _counted("bad", measured.drifts.get((name, "held"), 0), "changed field"),
         _counted("bad", rejected, "row", " refused"),
         _counted("warn", measured.drifts.get((name, "info"), 0), "changed field"),
-        Sign("warn", f"told to wait {span(budget.blocked)}") if budget and budget.blocked else None,
-        Sign("warn", "rate limit nearly spent") if spent else None,
+        HealthBadge("warn", f"told to wait {span(budget.blocked)}") if budget and budget.blocked else None,
+        HealthBadge("warn", "rate limit nearly spent") if spent else None,
     ]
     is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
-    quiet = Sign("ok", "well") if is_used else Sign("idle", "not connected")
+    quiet = HealthBadge("ok", "well") if is_used else HealthBadge("idle", "not connected")
     return next((sign for sign in found if sign), quiet)
 
 
-def _of_problem(problem: Problem | None) -> Sign | None:
-    return None if problem is None else Sign("bad", problem.short, problem.words)
+def _of_problem(problem: Problem | None) -> HealthBadge | None:
+    return None if problem is None else HealthBadge("bad", problem.short, problem.words)
 
 
-def _of_source(problem: Problem | None) -> Sign | None:
+def _of_source(problem: Problem | None) -> HealthBadge | None:
     """Why nothing new comes to a flow: its system of record, or the producer of it."""
     if problem is None:
         return None
     what = "source" if problem.kind == "system" else "producer"
-    return Sign("bad", f"{what} {problem.what}", f"{problem.subject} is its system of record: {problem.words}")
+    return HealthBadge("bad", f"{what} {problem.what}", f"{problem.subject} is its system of record: {problem.words}")
 
 
 def _is_missed(state: FlowState) -> bool:
     return not state.members and bool(state.lag_records) and state.lag_seconds > state.period + 60
 
 
-def _counted(kind: Kind, count: int, what: str, rest: str = "") -> Sign | None:
-    return Sign(kind, f"{number(count)} {what}{'s' * (count != 1)}{rest}") if count else None
+def _counted(kind: Kind, count: int, what: str, rest: str = "") -> HealthBadge | None:
+    return HealthBadge(kind, f"{number(count)} {what}{'s' * (count != 1)}{rest}") if count else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sorbus.identity.alike import core, has_legal_form
+from sorbus.identity.name_similarity import core, has_legal_form
 from sorbus.identity.normalise import Form, folded, form_of, normalise
 from sorbus.schema import SchemaField
 
@@ -68,7 +68,7 @@ class Roles:
         )
 
 
-class Traits:
+class Features:
     """One record as the matcher sees it; values by canonical field, as the target holds them or would."""
 
     def __init__(self, roles: Roles, fields: Mapping[str, object]) -> None:

@@ -41,7 +41,7 @@ def _behind_everything_else() -> None:
     os.nice(19)
 
 
-class Stage:
+class Environment:
     """The demo's folder, and what runs in it. Use it as a context manager: leaving stops everything it started."""
 
     def __init__(self, folder: Path, company: Company) -> None:
@@ -56,7 +56,7 @@ class Stage:
         self._prepare: subprocess.Popen[bytes] | None = None
         self._state = self.folder / "demo.json"
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Environment:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._own_folder()
         self.stack.start()

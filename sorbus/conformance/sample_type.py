@@ -15,7 +15,7 @@ from sorbus.map.model import FieldMapping
 from sorbus.schema import AvroType, FieldType, RecordSchema, parse_schema
 
 Thing = Mapping[str, object]
-NAME = "thing"
+NAME = "sample"
 
 
 _FIELDS: list[AvroType] = json.loads("""[
@@ -38,7 +38,7 @@ def _schema(*more: AvroType) -> RecordSchema:
 SCHEMA = _schema()
 NEWER_SCHEMA = _schema(_NEW_FIELD)
 FIELDS = frozenset(field.name for field in SCHEMA.fields)
-"""Every field of a thing; a target or source that keeps fewer says so."""
+"""Every field of a sample; a target or source that keeps fewer says so."""
 UNICODE = (
     "Zoë Ångström-Šťastný",
     "日本語 العربية हिन्दी עברית",
@@ -51,8 +51,8 @@ UNICODE = (
 )
 
 
-def thing(number: int, fields: frozenset[str] = FIELDS, **values: object) -> dict[str, object]:
-    """A thing like no other; fields that aren't in `fields` are null."""
+def sample(number: int, fields: frozenset[str] = FIELDS, **values: object) -> dict[str, object]:
+    """A sample like no other; fields that aren't in `fields` are null."""
     full: dict[str, object] = {
         "name": f"Thing {number}",
         "note": None if number % 5 == 0 else f"note {number}",
@@ -65,7 +65,7 @@ def thing(number: int, fields: frozenset[str] = FIELDS, **values: object) -> dic
     return {name: value if name in fields else None for name, value in {**full, **values}.items()}
 
 
-def kept(things: Mapping[str, Thing], fields: frozenset[str]) -> dict[str, dict[str, object]]:
+def retained(things: Mapping[str, Thing], fields: frozenset[str]) -> dict[str, dict[str, object]]:
     """Things with only the fields that are compared."""
     return {id: {name: one.get(name) for name in sorted(fields)} for id, one in things.items()}
 
@@ -84,7 +84,7 @@ def difference(found: Mapping[str, Thing], wanted: Mapping[str, Thing]) -> str:
 
 
 def decode(data: bytes) -> dict[str, object]:
-    """The thing in Avro that a producer gave; AssertionError when bytes are left over."""
+    """The sample in Avro that a producer gave; AssertionError when bytes are left over."""
     found, end = read_record(SCHEMA, data)
     assert end == len(data), f"{len(data) - end} bytes behind the record: it isn't in the schema of its data type"
     return found
@@ -97,7 +97,7 @@ def secrets_of(connection: Mapping[str, object]) -> list[str]:
 
 
 def rows(system: str, mapping: Sequence[tuple[str, str, str]], *, into: bool) -> tuple[FieldMapping, ...]:
-    """Mapping rows (field of a thing, field of the system, rule); `into` the system, or out of it."""
+    """Mapping rows (field of a sample, field of the system, rule); `into` the system, or out of it."""
     made = []
     for place, (field, other, rule) in enumerate(mapping, 2):
         ends = [("canonical", f"{NAME}.{field}" if field else ""), (system, other)]

@@ -24,14 +24,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 import sorbus
 from sorbus.dlq.desk import LetterDesk
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.console import words
+from sorbus.ops.console import template_filters
 from sorbus.ops.console.access import csrf
-from sorbus.ops.console.access.door import Proxies
-from sorbus.ops.console.access.person import Person, Role, Visit
-from sorbus.ops.console.access.site import Site
+from sorbus.ops.console.access.authenticators import Proxies
+from sorbus.ops.console.access.host_policy import HostPolicy
+from sorbus.ops.console.access.user import Role, User, Visit
+from sorbus.ops.console.background_jobs import BackgroundJobs
 from sorbus.ops.console.company import Company
 from sorbus.ops.console.live import Live
-from sorbus.ops.console.work import Works
 from sorbus.settings import Settings
 from sorbus.state import State
 
@@ -47,8 +47,8 @@ class Console:
     settings: Settings
     state: State
     live: Live
-    site: Site
-    works: Works
+    site: HostPolicy
+    works: BackgroundJobs
     proxies: Proxies
     """Whose word about where requests come from is believed."""
     has_login: bool = False
@@ -84,7 +84,7 @@ def console_of(request: Request) -> Console:
     return console
 
 
-def person_of(request: Request) -> Person:
+def person_of(request: Request) -> User:
     """Who makes a request; the gate has let nobody else through."""
     person = visit_of(request).person
     assert person is not None
@@ -200,10 +200,10 @@ def _templates() -> Environment:
     )
     made.globals["version"] = sorbus.__version__
     made.filters |= {
-        "ago": words.ago,
-        "moment": words.moment,
-        "number": words.number,
-        "span": words.span,
-        "sparkline": words.sparkline,
+        "ago": template_filters.ago,
+        "moment": template_filters.moment,
+        "number": template_filters.number,
+        "span": template_filters.span,
+        "sparkline": template_filters.sparkline,
     }
     return made

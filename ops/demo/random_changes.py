@@ -4,7 +4,7 @@ Key changes of records and of their lines, lines that move to another order, val
 row (TOAST), updates that leave those alone, transactions of many rows, some rolled back wholly or to a savepoint,
 texts with every character that a protocol could trip over.
 
-    python -m sorbus.ops.demo.churn DSN [CHANGES] [SEED]
+    python -m sorbus.ops.demo.random_changes DSN [CHANGES] [SEED]
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections import Counter
 
 import psycopg
 
-from sorbus.ops.demo.chance import Chance
 from sorbus.ops.demo.changes import CHANGES, Impossible, Known
 from sorbus.ops.demo.feed import Connection
+from sorbus.ops.demo.seeded_random import SeededRandom
 
 _WEIGHTS = [weight for weight, _ in CHANGES]
 _DEEDS = [change for _, change in CHANGES]
@@ -24,7 +24,7 @@ _DEEDS = [change for _, change in CHANGES]
 
 def churn(dsn: str, changes: int = 10_000, seed: int = 1) -> Counter[str]:
     """Makes so many changes and returns how many of each kind were committed."""
-    chance = Chance(seed)
+    chance = SeededRandom(seed)
     done: Counter[str] = Counter()
     made = 0
     with psycopg.connect(dsn, autocommit=True, application_name="churn") as connection:
@@ -45,13 +45,13 @@ def churn(dsn: str, changes: int = 10_000, seed: int = 1) -> Counter[str]:
     return done
 
 
-def _change_and_take_back(connection: Connection, chance: Chance, known: Known) -> None:
+def _change_and_take_back(connection: Connection, chance: SeededRandom, known: Known) -> None:
     with connection.transaction() as savepoint:
         _change(connection, chance, known.copy())
         raise psycopg.Rollback(savepoint)
 
 
-def _change(connection: Connection, chance: Chance, known: Known) -> str:
+def _change(connection: Connection, chance: SeededRandom, known: Known) -> str:
     while True:
         change = chance.choices(_DEEDS, _WEIGHTS)[0]
         try:

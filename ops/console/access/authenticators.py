@@ -12,7 +12,7 @@ from starlette.requests import Request
 from sorbus.cli.login import login_name
 from sorbus.errors import AuthError, SorbusError
 from sorbus.ops.console.access.accounts import Sessions
-from sorbus.ops.console.access.person import Person, Role, Visit
+from sorbus.ops.console.access.user import Role, User, Visit
 
 EVERYBODY = "*"
 """Stands for every group, where groups are given roles."""
@@ -20,7 +20,7 @@ EVERYBODY = "*"
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-class Door(Protocol):
+class Authenticator(Protocol):
     """One way to tell who makes a request."""
 
     def visit(self, request: Request, cookie: str) -> Visit:
@@ -28,11 +28,11 @@ class Door(Protocol):
         ...
 
 
-class OpenDoor:
+class NoAuth:
     """On the loopback address: who has the machine has the console, and is the user of the operating system."""
 
     def __init__(self) -> None:
-        self._person = Person(login_name(), Role.admin)
+        self._person = User(login_name(), Role.admin)
 
     def visit(self, request: Request, cookie: str) -> Visit:
         if forwarded := [name for name in FORWARDED if name in request.headers]:
@@ -43,7 +43,7 @@ class OpenDoor:
         return _known(self._person, cookie)
 
 
-class AccountDoor:
+class AccountAuth:
     """Local accounts: whose session the cookie names."""
 
     def __init__(self, sessions: Sessions) -> None:
@@ -56,7 +56,7 @@ class AccountDoor:
         return Visit(self._sessions.find(cookie, by_person=by_person and request.url.path != "/events"), cookie)
 
 
-class ProxyDoor:
+class ProxyAuth:
     """A proxy in front logs people in (OpenID Connect) and says who they are: X-Forwarded-User and -Groups.
 
     Only its own addresses are believed; `roles` gives the groups theirs, the highest counts.
@@ -78,7 +78,7 @@ class ProxyDoor:
         roles = [role for group, role in self._roles.items() if group in groups]
         if not roles:
             raise AuthError(f"{name} is in none of the groups that may enter this console; ask an admin")
-        return _known(Person(name[:200], max(roles)), cookie)
+        return _known(User(name[:200], max(roles)), cookie)
 
 
 class Proxies:
@@ -108,7 +108,7 @@ class Proxies:
         return _block(address)
 
 
-def _known(person: Person, cookie: str) -> Visit:
+def _known(person: User, cookie: str) -> Visit:
     return Visit(person, cookie) if cookie else Visit(person, secrets.token_urlsafe(32), True)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from sorbus.mapping.expression import Expression
 from sorbus.mapping.filters import FILTERS
 from sorbus.mapping.filters.registry import Weight
-from sorbus.mapping.part import Part
 
 _LIGHT_STEPS = 4
 _ORDER: tuple[Weight, ...] = ("light", "middling", "heavy")
 
 
-def weight_of(part: Part) -> Weight:
+def weight_of(part: Expression) -> Weight:
     """The weight of a rule's heaviest step; a rule of many light ones is middling."""
     weight, steps = _weigh(part)
     return "middling" if weight == "light" and steps > _LIGHT_STEPS else weight
 
 
-def _weigh(part: Part) -> tuple[Weight, int]:
+def _weigh(part: Expression) -> tuple[Weight, int]:
     """The heaviest step, and how many there are."""
     if part.written or part.form in ("value", "field"):
         return "light", 0
