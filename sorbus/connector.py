@@ -418,6 +418,25 @@ class ProducerConnector(Protocol):
 
 
 @runtime_checkable
+class WarnsOfSource(Protocol):
+    """A producer connector that can tell beforehand which records will become dead letters."""
+
+    def source_warnings(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
+        """For `sorbus plan` and `apply`: each with its cure. Nothing keeps the producer from running.
+
+        TransientError, AuthError, MapError.
+        """
+
+
+@runtime_checkable
+class WarnsOfTarget(Protocol):
+    """A consumer connector that can tell beforehand which values a target can't keep."""
+
+    def target_warnings(self, flow: BoundFlow) -> list[str]:
+        """As a producer's; each names flow, field and column."""
+
+
+@runtime_checkable
 class Identifies(Protocol):
     """A producer connector that can list the ids of a data type's records without reading the records."""
 

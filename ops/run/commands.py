@@ -38,8 +38,9 @@ def plan(
     notes = same_servers(Context.of(ctx).load_sound())
     for note in notes:
         typer.echo(note, err=True)
+    warned = _warn(ctx)
     if as_json:
-        found = {"steps": [_as_dict(step) for step in steps], "notes": notes}
+        found = {"steps": [_as_dict(step) for step in steps], "notes": notes, "warnings": warned}
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _show(steps)
@@ -67,6 +68,7 @@ def apply(
     steps = _plan(ctx, wait)
     ours = [step for step in steps if step.apply is not None]
     _show(steps)
+    _warn(ctx)
     if ours and not yes:
         typer.confirm(f"Do {'this' if len(ours) == 1 else f'these {len(ours)} things'}?", abort=True)
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -147,6 +149,16 @@ def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:
                 typer.echo(f"waiting: {error}", err=True)
                 raise
     raise AssertionError("stamina ends with a return or the last error")
+
+
+def _warn(ctx: typer.Context) -> list[str]:
+    """Shows which records can't pass as map and systems are, and gives it back."""
+    from sorbus.ops.run.planning import warnings
+
+    found = warnings(Context.of(ctx).load_sound())
+    for warning in found:
+        typer.echo(f"warning: {warning}", err=True)
+    return found
 
 
 def _show(steps: Sequence[Step]) -> None:

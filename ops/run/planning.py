@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sorbus.bus.kafka import admin
-from sorbus.connector import Step
+from sorbus.connector import Step, WarnsOfSource, WarnsOfTarget
 from sorbus.drift.watch import has_state
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.run.moves import plan_moves
@@ -29,6 +29,23 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
         steps += loaded.consumer(loaded.map.flow(flow).to).plan(loaded.flow(flow))
     # Several systems and flows may need the same thing, such as the state database.
     return list({(step.where, step.what, step.detail): step for step in steps}.values())
+
+
+def warnings(loaded: LoadedMap) -> list[str]:
+    """Which records will become dead letters though nothing has to change before the map can run, each with its cure.
+
+    TransientError, AuthError, MapError.
+    """
+    found: list[str] = []
+    for system in producing_systems(loaded):
+        producer = loaded.producer(system)
+        if isinstance(producer, WarnsOfSource):
+            found += producer.source_warnings(loaded.system(system, "producer"), loaded.sources(system))
+    for flow in running_flows(loaded):
+        consumer = loaded.consumer(loaded.map.flow(flow).to)
+        if isinstance(consumer, WarnsOfTarget):
+            found += consumer.target_warnings(loaded.flow(flow))
+    return list(dict.fromkeys(found))
 
 
 def producing_systems(loaded: LoadedMap) -> list[str]:

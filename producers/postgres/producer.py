@@ -43,6 +43,7 @@ from sorbus.producers.postgres.slot import (
 )
 from sorbus.producers.postgres.state import State
 from sorbus.producers.postgres.stream import ReplicationStream
+from sorbus.producers.postgres.warnings import source_warnings
 from sorbus.producers.postgres.watch import SourceWatch
 
 _IDLE_STORE = _LOOK_EVERY = 10.0
@@ -82,6 +83,11 @@ class PostgresProducer:
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
         """What has to change in the database before its producer can run."""
         return plan_source(system, sources)
+
+    @classmethod
+    def source_warnings(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
+        """Rows that will become dead letters: see `warnings.py`."""
+        return source_warnings(system, sources)
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:
