@@ -217,12 +217,14 @@ class ConsumeLoop:
         if not self._letters_are_known:
             self._letters_are_known = True
             self._persistently(partial(self._letters.recall, self._settings))
-        taken = self._persistently(partial(take_in, events, self._book))
+        keeps_deleted = self._flow.flow.deletes == "soft"
+        taken = self._persistently(partial(take_in, events, self._book, keeps_deleted=keeps_deleted))
         refused = [*taken.refused]
         self._stale.overtaken(taken.overtaken)
         at, alone = 0, is_shared or bool(requeued)
         while at < len(taken.deliveries):  # more than once where the target has a time limit
-            end, refusals = self._persistently(partial(self._apply_once, taken.deliveries, at, alone))
+            some = taken.deliveries[: taken.ahead] if at < taken.ahead else taken.deliveries
+            end, refusals = self._persistently(partial(self._apply_once, some, at, alone))
             refused += [(taken.messages[at + refusal.place], refusal.error) for refusal in refusals]
             self._look_for_stale(taken, at, end, {refusal.place for refusal in refusals})
             at = end

@@ -29,23 +29,32 @@ class Overtaken(NamedTuple):
 
 class Taken(NamedTuple):
     """A batch's deliveries with the messages they came in, in step; what can't be read, with the reason; and what stood
-    behind a newer event of its record.
+    behind a newer event of its record. The first `ahead` deliveries must land before the others: they are the last
+    states of records that the batch deletes.
     """
 
     deliveries: list[Delivery]
     messages: list[Message]
     refused: list[tuple[Message, PermanentError]]
     overtaken: list[Overtaken]
+    ahead: int
 
 
 _Read = tuple[Message, bytes | None, bytes, int, int]
 """A message, its frame (None: deleted), the frame's prefix, the version, and where `source` begins."""
 
 
-def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
-    """Opens `messages` (no errors among them). TransientError when the registry can't be asked now."""
+def take_in(messages: Sequence[Message], book: SchemaBook, *, keeps_deleted: bool = False) -> Taken:
+    """Opens `messages` (no errors among them). TransientError when the registry can't be asked now.
+
+    `keeps_deleted`: deleted records stay in the target, as they were last.
+    """
     newest: dict[bytes, _Read] = {}
-    taken = Taken([], [], [], [])
+    last: dict[bytes, _Read] = {}
+    deliveries: list[Delivery] = []
+    sources: list[Message] = []
+    refused: list[tuple[Message, PermanentError]] = []
+    overtaken: list[Overtaken] = []
     for message in messages:
         frame = message.value()
         if frame is None:
@@ -54,16 +63,18 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
         try:
             prefix, id, deleted, version, at = read_head(frame)
         except Undecodable as error:
-            taken.refused.append((message, _undecodable(error)))
+            refused.append((message, _undecodable(error)))
             continue
         was = newest.get(id)
         if was is None or was[3] <= version:
             newest[id] = message, None if deleted else frame, prefix, version, at
+            if keeps_deleted and not deleted:
+                last[id] = newest[id]
         elif _is_behind(message, was[0]):
-            taken.overtaken.append(Overtaken(id, version, was[3], message))
+            overtaken.append(Overtaken(id, version, was[3], message))
+    ahead = [(id, read) for id, read in last.items() if newest[id][1] is None]
     schemas: dict[bytes, RecordSchema] = {}
-    deliveries, sources = taken.deliveries, taken.messages
-    for id, (message, frame, prefix, version, at) in newest.items():
+    for id, (message, frame, prefix, version, at) in (*ahead, *newest.items()):
         try:
             if frame is None:
                 delivery = Delivery(id, version, True, _NONE, b"", 0)
@@ -73,13 +84,14 @@ def take_in(messages: Sequence[Message], book: SchemaBook) -> Taken:
                     schema = schemas[prefix] = book.schema(prefix)
                 delivery = Delivery(id, version, False, schema, frame, data_at(frame, at))
         except Undecodable as error:
-            taken.refused.append((message, _undecodable(error)))
+            refused.append((message, _undecodable(error)))
         except PermanentError as error:
-            taken.refused.append((message, error))
+            refused.append((message, error))
         else:
             deliveries.append(delivery)
             sources.append(message)
-    return taken
+    first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])
+    return Taken(deliveries, sources, refused, overtaken, first)
 
 
 def _is_behind(message: Message, other: Message) -> bool:
