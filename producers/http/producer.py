@@ -145,14 +145,14 @@ class HttpProducer:
                     raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
                 return None
             soonest = min((track.due_at() for track in self._tracks if not track.is_busy), default=float("inf"))
-            self._asker.wait(max(0.0, min(left, soonest - time.time())))
+            self._asker.wait(max(0.0, min(left, soonest - time.monotonic())))
 
     def _stepped(self, api: Api) -> Batch | None:
         """One turn of each data type, until one has found something."""
         for _ in self._tracks:
             track = self._tracks[self._turn % len(self._tracks)]
             while not track.is_busy or track.is_answered:
-                if not track.is_busy and track.due_at() > time.time():
+                if not track.is_busy and track.due_at() > time.monotonic():
                     break
                 try:
                     found = track.step(api, self._asker)
@@ -216,7 +216,7 @@ class HttpProducer:
 
     def _is_idle(self) -> bool:
         """Whether nothing is due, and no answer awaited."""
-        now = time.time()
+        now = time.monotonic()
         return not any(track.is_busy or track.due_at() <= now for track in self._tracks)
 
     def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:

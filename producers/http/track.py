@@ -78,7 +78,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _Pace:
-    """Faults in a row, when to try again (Unix seconds), and what is wrong."""
+    """Faults in a row, when to try again (seconds, monotonic), and what is wrong."""
 
     faults: int = 0
     not_before: float = 0.0
@@ -86,16 +86,26 @@ class _Pace:
 
 
 class Track:
-    """Polls one resource for one data type. Times are Unix seconds by our clock: they only say when to look."""
+    """Polls one resource for one data type.
+
+    When to look is in seconds of a clock that doesn't jump (`monotonic`); ours (`clock`, Unix seconds) is asked only
+    for what schedules and the position say by it.
+    """
 
     def __init__(
-        self, source: BoundSource, system: str, resource: ApiResource, *, clock: Callable[[], float] = time.time
+        self,
+        source: BoundSource,
+        system: str,
+        resource: ApiResource,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """MapError where the mapping doesn't fit. Talks to nobody before `step`."""
         options = source.options
         assert isinstance(options, HttpSource)
         self.name, self.resource = source.name, options.resource
-        self._options, self._clock = options, clock
+        self._options, self._clock, self._now = options, clock, monotonic
         self._what = f"{options.resource} of {system}"
         self._lists_by_changes = resource.list is None
         rules = rules_of(options, resource, self._what)
@@ -209,7 +219,7 @@ class Track:
         return self._paces["poll"].problem or self._paces["look"].problem
 
     def due_at(self) -> float:
-        """When there is something to do, but for an answer that has to come first."""
+        """When there is something to do (monotonic), but for an answer that has to come first."""
         look = self._paces["look"].not_before if self.is_told else float("inf")
         if self._drift is not None and self._drift.confirmed_deletes(self.name, self.resource):
             self._next["everything"] = min(self._next["everything"], 0.0)
@@ -244,7 +254,7 @@ class Track:
 
     def _next_run(self) -> _Run | None:
         """What to go on with: what somebody named first, then changes, so that a long list keeps neither waiting."""
-        now = self._clock()
+        now = self._now()
         if self.is_told and self._paces["look"].not_before <= now:
             if self._look is None:
                 self._look = _Run(self._reader.records(list(self._told.items())), now, "look")
@@ -263,7 +273,7 @@ class Track:
         return self._runs.get("changes") or self._runs.get("everything")
 
     def _may_ask(self, run: _Run) -> bool:
-        return self._paces[run.pace].not_before <= self._clock()
+        return self._paces[run.pace].not_before <= self._now()
 
     def _taken(self, run: _Run, answer: Future[Answer]) -> Found | None:
         """What an answer brings. TransientError, AuthError."""
@@ -271,7 +281,7 @@ class Track:
         try:
             found = self._went_on(run, answer.result())
         except Unfinished as error:  # the rate limit: no fault, only later
-            pace.not_before = self._clock() + min(error.retry_after, _LONGEST)
+            pace.not_before = self._now() + min(error.retry_after, _LONGEST)
             return None
         except TransientError as error:
             return self._failed(run, error)
@@ -313,7 +323,7 @@ class Track:
             if run.pace == "look":
                 self._next["changes" if self._polls_changes else "everything"] = 0.0
             return self._went_on(run, UNREADABLE)
-        pace.not_before, pace.problem = self._clock() + error.retry_after, str(error)
+        pace.not_before, pace.problem = self._now() + error.retry_after, str(error)
         if run.is_over:  # the list wasn't believed, or its page is no longer known
             self._runs.pop(run.name, None)
             if run.pace == "look":
@@ -358,8 +368,8 @@ class Track:
                 self._listed_shape = self._shape
                 self._floor = None  # what was left is ours, or a question to a person
                 if self._polls_changes:
-                    self._next[job] = self._next_compare(run.began)
-        seconds = self._clock() - run.began
+                    self._next[job] = self._next_compare(self._clock() - (self._now() - run.began))
+        seconds = self._now() - run.began
         assert self._metrics is not None
         self._metrics.polled(run.read, seconds)
         way = "polled" if job == "changes" else "listed"
@@ -388,19 +398,23 @@ class Track:
             deletes.confirmed = frozenset()
 
     def _next_poll(self) -> float:
-        moment = self._options.polls.next_after(datetime.fromtimestamp(self._clock(), UTC))
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        moment = self._options.polls.next_after(now)
         assert moment is not None
-        return moment.timestamp()
+        return self._now() + (moment - now).total_seconds()
 
     def _next_compare(self, compared_at: float) -> float:
+        """`compared_at`: by our clock; if that was ahead then, no more than one step from now."""
         compares = self._options.compares
         if compares is None:
             return float("inf")
+        now = self._clock()
+        before = datetime.fromtimestamp(min(compared_at, now), UTC)
         if compares.every is not None:  # not at the same hour for all
-            return compared_at + compares.every.total_seconds()
-        moment = compares.next_after(datetime.fromtimestamp(compared_at, UTC))
+            return self._now() + before.timestamp() + compares.every.total_seconds() - now
+        moment = compares.next_after(before)
         assert moment is not None
-        return moment.timestamp()
+        return self._now() + moment.timestamp() - now
 
     def _ask(self, api: Api, question: AskPage | AskRecord) -> Answer:
         """Asks, in a thread of its own: nothing of ours is changed here."""

@@ -31,7 +31,7 @@ _OURS = {"1", "2", "3"}
 
 
 def test_no_answer_ends_or_stops_a_system(desk: Desk, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Track, "_next_poll", lambda polled: polled._clock())  # without a pause between polls
+    monkeypatch.setattr(Track, "_next_poll", lambda polled: polled._now())  # without a pause between polls
     monkeypatch.setattr(track, "_SOONEST", 0.01)
     monkeypatch.setattr(track, "_LONGEST", 0.05)
     faulty, odd, given = desk.faulty, Odd(SEED), 0
