@@ -23,6 +23,7 @@ from sorbus.consumers.postgres.cells import int_cell, long_cell, row_start, text
 from sorbus.consumers.postgres.check import obstacles, plan_obstacles
 from sorbus.consumers.postgres.erase import erase_rows, kept
 from sorbus.consumers.postgres.isolate import Isolation
+from sorbus.consumers.postgres.narrow import target_warnings
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed, Stage
 from sorbus.consumers.postgres.preview import preview_write, read_row
@@ -67,6 +68,11 @@ class PostgresConsumer:
         if any(step.what != f"table {APPLIED}" for step in steps):
             return steps  # they change the tables that would be looked at
         return [*steps, *plan_obstacles(flow)]
+
+    @classmethod
+    def target_warnings(cls, flow: BoundFlow) -> list[str]:
+        """Columns that keep less than their fields hold: see `narrow.py`."""
+        return target_warnings(flow)
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:

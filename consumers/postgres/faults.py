@@ -8,8 +8,9 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from sorbus.consumers.postgres.merge import value_of
+from sorbus.consumers.postgres.merge import NARROW, value_of
 from sorbus.consumers.postgres.shape import StageColumn
+from sorbus.errors import PermanentError
 
 _COPY = re.compile(r"^COPY (?P<table>\w+), line (?P<line>\d+)(?:, column (?P<column>[^:\n]+))?")
 
@@ -26,6 +27,19 @@ def copy_context(error: psycopg.Error) -> CopyContext | None:
     """What the server says of the failed COPY; None when it failed elsewhere."""
     found = _COPY.match(error.diag.context or "")
     return found and CopyContext(found["table"], int(found["line"]), found["column"])
+
+
+def narrowed(error: psycopg.Error, field: str | None, doing: str) -> PermanentError | None:
+    """The refusal of a value that its column would have rounded or cut, without the value; None for others."""
+    _, marked, native = (error.diag.message_primary or "").rpartition(NARROW)
+    if error.sqlstate != "22P02" or not marked:
+        return None
+    column, native = field or "a column", native.rstrip('"')
+    words = (
+        f"{column} keeps less than the value: {native} would round or cut it. Round or truncate it by a rule, or let the"
+        " table's owner give the column a wider type"
+    )
+    return PermanentError(f"{doing}: {words}", reason="NumericValueOutOfRange", field=field, words=words)
 
 
 def try_value(stage: str, column: StageColumn, native: str) -> list[sql.Composed]:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import psycopg
 
 from sorbus.connector import Refusal
+from sorbus.consumers.postgres.faults import narrowed
 from sorbus.consumers.postgres.packed import Packed
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
 from sorbus.postgres.connection import Connection, as_error, refused_error
@@ -173,6 +174,7 @@ class Isolation:
         error = refused_error(one.error, self._doing)
         if error.field is None:
             error.field = self._writes.field_of(one.error, one.item)
+        error = narrowed(one.error, error.field, self._doing) or error
         if one.about in (About.RECORD, About.EITHER):
             return Refusal(one.item.place, error)
         id = one.item.delivery.id.decode(errors="replace")

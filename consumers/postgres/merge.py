@@ -74,15 +74,20 @@ def value_of(alias: str, column: StageColumn) -> sql.Composed:
     if column.unit is not None:
         return sql.SQL("{} * {}::numeric").format(value, sql.Literal(str(column.unit)))
     made = sql.SQL("{}::{}").format(value, sql.SQL(column.cast)) if column.cast else sql.SQL("{}").format(value)
-    return _exactly(made, column.exact) if column.exact else made
+    return _exactly(made, column.exact, column.cast or column.type) if column.exact else made
 
 
-def _exactly(value: sql.Composed, native: str) -> sql.Composed:
-    """A value, or an error where the column's declared type would round or cut it: a text that isn't an integer."""
+NARROW = " is more than the column keeps, as "
+
+
+def _exactly(value: sql.Composed, native: str, plain: str) -> sql.Composed:
+    """A value of type `plain`, or an error where the column's declared type would round or cut it: a text that isn't an
+    integer.
+    """
     return sql.SQL(
-        "case when ({value})::{native} is not distinct from {value} then {value}::{native}"
+        "case when ({value})::{native}::{plain} is not distinct from {value} then {value}::{native}"
         " else (({value})::text || {words})::integer::text::{native} end"
-    ).format(value=value, native=sql.SQL(native), words=sql.Literal(f" is more than the column keeps, as {native}"))
+    ).format(value=value, native=sql.SQL(native), plain=sql.SQL(plain), words=sql.Literal(f"{NARROW}{native}"))
 
 
 def _newer(again: bool) -> sql.SQL:

@@ -1,5 +1,6 @@
 -- A relation's columns in order, with their place in the primary key (0: not in it), whether a value must be given, and
--- what is below their domains: the type itself, the type of an array's elements, and what separates these.
+-- what is below their domains (also those of an array's elements): the type itself, the type of an array's elements,
+-- and what separates these.
 with recursive below (oid, base) as (
   select t.oid, t.oid from pg_type t
   where t.oid in (select atttypid from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped)
@@ -26,13 +27,14 @@ select a.attname,
        format_type(a.atttypid, -1),
        not a.attnotnull,
        coalesce(et.typdelim, ',')::text,
-       format_type(b.base, -1)
+       format_type(case when et.typtype = 'd' then coalesce(nullif(eb.typarray, 0), b.base) else b.base end, -1)
 from pg_attribute a
 join pg_type t on t.oid = a.atttypid
 join bases b on b.oid = a.atttypid
 join pg_type bt on bt.oid = b.base
 left join pg_type et on et.oid = bt.typelem and et.typarray = bt.oid
 left join bases e on e.oid = et.oid
+left join pg_type eb on eb.oid = e.base
 left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 order by a.attnum
