@@ -36,8 +36,8 @@ def narrowed(error: psycopg.Error, field: str | None, doing: str) -> PermanentEr
         return None
     column, native = field or "a column", native.rstrip('"')
     words = (
-        f"{column} keeps less than the value: {native} would round or cut it. Round or truncate it by a rule, or let the"
-        " table's owner give the column a wider type"
+        f"{column} keeps less than the value: {native} would round or cut it. Round or truncate it by a rule, or let"
+        " the table's owner give the column a wider type"
     )
     return PermanentError(f"{doing}: {words}", reason="NumericValueOutOfRange", field=field, words=words)
 

@@ -147,7 +147,8 @@ def _decimal(kind: FieldType, base: int, precision: int | None, scale: int | Non
         return None
     round_it = f", or write the rule `value | round({room[1]})` if the rest may be lost" if after > room[1] else ""
     return Lack(
-        f"a number with more than {room[0]} digits before the decimal point or {room[1]} behind it becomes a dead letter",
+        f"a number with more than {room[0]} digits before the decimal point or {room[1]} behind it becomes a dead"
+        " letter",
         f"{_widen(wide)}{round_it}",
     )
 
