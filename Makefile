@@ -51,8 +51,9 @@ test: setup tools  ## Check style and types, then run the tests (in parallel; TE
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
 	@$(RUN)/pytest -m slow $(TESTS)
 
-fuzz: setup  ## Odd answers and webhooks at random, for SECONDS=600 with SEED=1
-	@SORBUS_FUZZ_SECONDS=$(or $(SECONDS),600) SORBUS_FUZZ_SEED=$(or $(SEED),1) $(RUN)/pytest -s tests/producers/http/test_fuzz.py
+fuzz: setup  ## Odd answers, webhooks, sheets and rows at random, for SECONDS=600 each with SEED=1
+	@SORBUS_FUZZ_SECONDS=$(or $(SECONDS),600) SORBUS_FUZZ_SEED=$(or $(SEED),1) $(RUN)/pytest -s tests/producers/http/test_fuzz.py tests/producers/postgres/test_fuzz_rows.py \
+		tests/map/reading/test_fuzz_sheets.py tests/consumers/test_fuzz_values.py
 
 test-real: setup  ## Real Redmine, Request Tracker and Tryton, and vendors' mock servers (their scripts lie beside the checkout)
 	@$(RUN)/pytest -m real tests/acceptance/test_real_*.py tests/acceptance/test_vendors.py tests/acceptance/test_northwind_to_xero.py $(TESTS)

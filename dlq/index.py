@@ -20,7 +20,6 @@ from confluent_kafka.admin import AdminClient
 from psycopg import Cursor
 
 from sorbus.audit import AuditTrail
-from sorbus.avro.encode import EPOCH
 from sorbus.bus.kafka import (
     admin,
     all_partitions,
@@ -34,6 +33,7 @@ from sorbus.bus.kafka import (
 )
 from sorbus.bus.letters import version_in
 from sorbus.bus.names import Names
+from sorbus.calendar_limits import moment_of
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.dlq.closed import Closed, note_closed
 from sorbus.dlq.statements import statement
@@ -46,7 +46,6 @@ TRUSTED = timedelta(days=29)
 """How long a position is good for: the topics keep what closed a letter for 30 days (`delete.retention.ms`)."""
 _TIMEOUT = 30.0
 _TOUCH = timedelta(hours=1)
-_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 Part = tuple[str, int]
 Progress = Callable[[int], None]
@@ -301,7 +300,4 @@ def _within(number: int, bits: int) -> int:
 
 
 def _moment(micros: int) -> datetime:
-    try:
-        return EPOCH + timedelta(microseconds=max(0, micros))
-    except OverflowError:
-        return _LATEST
+    return moment_of(max(0, micros))

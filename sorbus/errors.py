@@ -112,6 +112,14 @@ class Undecided(TransientError):
     """Each record of a batch fails, and nothing shows yet whether that is their fault: more records will show it."""
 
 
+_LONGEST = 2000
+"""Characters of a message: a letter that quotes a value of megabytes would itself be too large for Kafka."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 class PermanentError(SorbusError):
     """This record can't pass as it is, however often it is tried; it becomes a dead letter.
 
@@ -134,8 +142,8 @@ class PermanentError(SorbusError):
         self.field = field
         self.value = value
         self.rule = rule
-        self.words = words
-        super().__init__(message)
+        self.words = None if words is None else _cut(words)
+        super().__init__(_cut(message))
 
 
 class MustWait(PermanentError):

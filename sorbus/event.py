@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
 from sorbus.avro.encode import EPOCH, LENGTHS, encode_bytes, encode_long
+from sorbus.calendar_limits import within_calendar
 from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, RecordSchema, parse_schema
 
@@ -76,7 +77,11 @@ def single_object_prefix(schema: RecordSchema) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _moment(micros: int) -> tuple[bytes, bytes]:
-    """A point in time as Avro and as RFC 3339; many events share one, hence the cache."""
+    """A point in time as Avro and as RFC 3339; many events share one, hence the cache.
+
+    A server's clock may be anywhere: no record is refused for a time off the calendar, which becomes its nearest end.
+    """
+    micros = within_calendar(micros)
     text = (EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
     return encode_long(micros), text.replace("+00:00", "Z").encode()
 

@@ -182,7 +182,7 @@ def _made(row: Assignment, record: Mapping[str, object], field: ApiField) -> Jso
     except PermanentError as error:
         error.field, error.rule = row.into, rule
         raise
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
         message = f"{row.into} from {str(value)[:80]!r}: {error}"
         raise PermanentError(message, reason="mapping", field=row.into, value=value, rule=rule) from error
 

@@ -31,7 +31,7 @@ from sorbus.schema import FieldType, SchemaField
 
 INCOMPLETE = "incomplete"
 _EMPTY = re.compile(r"""(?<!["'])(?:""|'')(?!["'])""")
-_FAULTS = (ValueError, TypeError, LookupError, OverflowError, struct.error)
+_FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
 
 
 class StageColumn(NamedTuple):
@@ -132,7 +132,7 @@ class TableShape:
             pass
         try:
             return self._row(data, at, id)
-        except (IndexError, struct.error, OverflowError) as error:
+        except (IndexError, struct.error, OverflowError, RecursionError) as error:
             raise Undecodable(f"ends in the middle of a value, or holds one that is too large ({error})") from error
 
     def _row(self, data: bytes, at: int, id: bytes) -> Row:
@@ -171,7 +171,7 @@ class TableShape:
         value = record.get(item.source) if item.source else None
         try:
             return self._makers[item.into].make(item.rule(value, record) if item.rule else value)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise PermanentError(
                 f"{item.into} from {str(value)[:80]!r}: {error}",
                 reason="mapping",

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
 from sorbus.consumers.postgres.cells import LENGTHS, NULL, refuse_blanks, text_cell
 from sorbus.mapping.convert import Converter, converter
+from sorbus.mapping.errors import shown
 from sorbus.postgres.catalog import KINDS, Column
 from sorbus.schema import FieldType
 
@@ -97,7 +99,10 @@ def _value_maker(base: int, target: FieldType | None, limit: int | None) -> Call
             return format(value, "f").encode()
         if isinstance(value, bytes):
             return b"\\x" + value.hex().encode()  # psycopg's dumper would escape it as in a statement
-        made = texts.get_dumper(value, PyFormat.TEXT).dump(value)
+        try:
+            made = texts.get_dumper(value, PyFormat.TEXT).dump(value)
+        except psycopg.Error as error:  # such as a map, for which psycopg has no text
+            raise ValueError(f"{shown(value)} is nothing that the column's type can be written as") from error
         return b"" if made is None else bytes(made)
 
     return text

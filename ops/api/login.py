@@ -5,9 +5,8 @@ from __future__ import annotations
 import html
 import secrets
 import sys
-import time
+import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +14,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.errors import AuthError, MapError, TransientError
+from sorbus.plain_server import PlainHandler, PlainServer
 
 if TYPE_CHECKING:
     from sorbus.api.auth.tokens import Tokens
@@ -97,7 +97,7 @@ def log_in(application: Application, redirect: str, wait: float, say: Callable[[
     return tokens
 
 
-class _Listener(HTTPServer):
+class _Listener(PlainServer):
     """Waits on loopback for the browser to come back."""
 
     state = ""
@@ -105,14 +105,16 @@ class _Listener(HTTPServer):
     def __init__(self, port: int, path: str) -> None:
         self._path = path
         self.answer: Mapping[str, str] | None = None
+        self._came = threading.Event()
         super().__init__(("127.0.0.1", port), _Handler)
 
     def wait(self, seconds: float) -> Mapping[str, str] | None:
         """What it brought; None if it didn't come."""
-        deadline = time.monotonic() + seconds
-        while self.answer is None and (left := deadline - time.monotonic()) > 0:
-            self.timeout = left
-            self.handle_request()
+        serving = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        serving.start()
+        self._came.wait(seconds)
+        self.shutdown()
+        serving.join()
         return self.answer
 
     def take(self, target: str) -> bool:
@@ -124,11 +126,13 @@ class _Listener(HTTPServer):
         self.answer = found
         return True
 
+    def answered(self) -> None:
+        """The person has been told."""
+        self._came.set()
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = 5
 
-    def do_GET(self) -> None:
+class _Handler(PlainHandler):
+    def do_GET(self) -> None:  # noqa: N802
         assert isinstance(self.server, _Listener)
         ours = self.server.take(self.path)
         words = "Thank you. You can close this window: Sorbus goes on." if ours else "This isn't what Sorbus waits for."
@@ -144,6 +148,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(page)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the address holds the code."""
+        if ours:
+            self.server.answered()

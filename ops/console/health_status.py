@@ -36,18 +36,19 @@ class HealthBadges:
     """Flows that run, by kind."""
 
 
-def badges_of(company: Map, measured: Measurement | None, trouble: str = "") -> HealthBadges:
+def badges_of(company: Map, measured: Measurement | None, trouble: str = "", unknown: str = "") -> HealthBadges:
     """The signs of a whole map; "not measured yet" where nothing is known.
 
-    `trouble`: why measuring fails at this moment; how things are is unknown then, whatever was measured before.
+    `trouble`: why measuring fails at this moment; how things are is unknown then, whatever was measured before, and
+    `unknown` says that in few words.
     """
     states = {state.flow: state for state in measured.flows} if measured else {}
     flows = {flow.id: flow_badge(flow, states.get(flow.id), measured) for flow in company.flows}
     systems = {name: system_badge(company, name, measured) for name in company.systems}
     if trouble:
-        unknown = HealthBadge("bad", "unknown: can't be measured", trouble)
-        flows |= {flow.id: unknown for flow in company.flows if flow.runs}
-        systems = {name: unknown if sign.kind != "idle" else sign for name, sign in systems.items()}
+        dark = HealthBadge("bad", unknown or "unknown: can't be measured", trouble)
+        flows |= {flow.id: dark for flow in company.flows if flow.runs}
+        systems = {name: dark if sign.kind != "idle" else sign for name, sign in systems.items()}
     running = [flows[flow.id].kind for flow in company.flows if flow.runs]
     return HealthBadges(flows, systems, {kind: running.count(kind) for kind in _ORDER})
 

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 import structlog
 
-from sorbus.errors import SorbusError
+from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.ops.console.template_filters import Point
 from sorbus.ops.watch.measure import Measurement
+from sorbus.ops.watch.problems import DEPENDENCIES, clock, moment_with_zone
 
 FLOWS = "the flows"
 """What measuring is called among the troubles."""
+_REFUSED_FOR = 900.0
+"""Seconds until a refused login is tried again: every few seconds would lock the account."""
 REMEMBERED = 200
 """Measurements of each flow, for its page."""
 
@@ -41,6 +45,11 @@ class Live:
         """Flow -> the last measurements, oldest first."""
         self.troubles: dict[str, str] = {}
         """What could not be asked -> why, in plain words."""
+        self.began: dict[str, float] = {}
+        """Since when it could not (seconds since 1970)."""
+        self._refused_until: dict[str, float] = {}
+        self.missing: dict[str, str] = {}
+        """What was missing for it, as a TransientError names it: kafka, registry, state."""
         self.version = 0
         """Grows with every round."""
 
@@ -98,19 +107,45 @@ class Live:
             self.history[flow.flow] = (*points[1 - REMEMBERED :], Point(self.measured.at, flow.lag_records))
 
     def _do(self, name: str, work: Callable[[], object]) -> None:
+        if time.monotonic() < self._refused_until.get(name, 0.0):
+            return
         try:
             work()
         except SorbusError as error:
+            self._note(name, error.dependency if isinstance(error, TransientError) else "")
+            if isinstance(error, AuthError) and error.lockout:
+                self._refused_until[name] = time.monotonic() + _REFUSED_FOR
             if self.troubles.get(name) != str(error):  # once per reason, not once per round
                 _log.warning("the console can't read something", what=name, reason=str(error))
             self.troubles = {**self.troubles, name: str(error)}
         except Exception as error:  # noqa: BLE001  # whatever one round meets, the thread must outlive it
+            self._note(name, "")
             said = f"the console failed at it ({type(error).__name__}); its log says where"
             if self.troubles.get(name) != said:
                 _log.exception("the console failed at reading something", what=name)
             self.troubles = {**self.troubles, name: said}
         else:
             self.troubles = {known: why for known, why in self.troubles.items() if known != name}
+            self.began.pop(name, None)
+
+    def _note(self, name: str, missing: str) -> None:
+        self.began.setdefault(name, time.time())
+        self.missing[name] = missing
+
+    def unknown(self, name: str) -> str:
+        """What is wrong with `name`, for a small place: Kafka unreachable since 13:20 UTC. Empty if nothing is."""
+        if (began := self.began.get(name)) is None:
+            return ""
+        if (missing := self.missing.get(name, "")) in DEPENDENCIES:
+            return f"{DEPENDENCIES[missing].partition(' (')[0]} unreachable since {clock(began)}"
+        return f"unknown since {clock(began)}: can't be measured"
+
+    def told(self, name: str) -> str:
+        """The same in whole words, with the reason."""
+        since = moment_with_zone(self.began.get(name, time.time()))
+        if (missing := self.missing.get(name, "")) in DEPENDENCIES:
+            return f"{DEPENDENCIES[missing]} is unreachable since {since}, because {self.troubles.get(name, '')}"
+        return f"{name} can't be read since {since}: {self.troubles.get(name, '')}"
 
     def _tell(self, version: int) -> None:
         with self._lock:

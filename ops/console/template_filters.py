@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
+
+from sorbus.calendar_limits import moment_of
 
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
@@ -58,9 +60,9 @@ def sparkline(history: Sequence[Point], width: float, height: float) -> str:
 
 
 def _time(seconds: float, text: str) -> Markup:
-    exact = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    exact = moment_of(1e6 * seconds).isoformat(timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, _local(seconds), text)
 
 
 def _local(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return moment_of(1e6 * seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

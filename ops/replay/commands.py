@@ -71,5 +71,5 @@ def _time(text: str) -> datetime | None:
         return None
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r} is no time; write beginning or 2026-11-01T08:00") from error

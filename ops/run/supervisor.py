@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import selectors
@@ -10,7 +9,6 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
 
 from sorbus.errors import ExitCode
@@ -20,6 +18,7 @@ from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
 
 GRACE = 10.0
+_ANSWER_WITHIN, _LONGEST_ANSWER = 1.0, 16_384
 """Seconds a process has to stop by itself."""
 
 _TICK = 0.2
@@ -179,13 +178,19 @@ def _is_free(port: int) -> bool:
 
 def _complaint(port: int) -> str:
     """Why a process says that it should be restarted; empty if it is alive, or says nothing at all."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1.0)
+    end, raw = time.monotonic() + _ANSWER_WITHIN, b""
     try:
-        connection.request("GET", "/healthz/live")
-        answer = connection.getresponse()
-        words = answer.read(500).decode("utf-8", "replace").strip()
-        return "" if answer.status == HTTPStatus.OK else words or f"status {answer.status}"
+        with socket.create_connection((LOOPBACK, port), _ANSWER_WITHIN) as connection:
+            connection.sendall(b"GET /healthz/live HTTP/1.0\r\n\r\n")
+            while len(raw) < _LONGEST_ANSWER:
+                connection.settimeout(max(0.001, end - time.monotonic()))
+                if not (piece := connection.recv(_LONGEST_ANSWER)):
+                    break
+                raw += piece
     except OSError as error:
         return f"its health server does not answer: {error}"
-    finally:
-        connection.close()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"200"]:
+        return ""
+    return body[:500].decode("utf-8", "replace").strip() or f"status {b''.join(status).decode('ascii', 'replace')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
 from confluent_kafka import Message
@@ -14,6 +14,7 @@ from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import EPOCH
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.bus.schemabook import SchemaBook
+from sorbus.calendar_limits import moment_of
 from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, data_at, envelope_schema, open_frame, version_of
 from sorbus.ops.trace.moment import Moment
@@ -65,7 +66,7 @@ class EventReader:
         for message in messages:
             topic, partition = spot_of(message)
             where = f"{topic}/{partition} offset {offset_of(message)}"
-            at = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+            at = moment_of(1000 * message.timestamp()[1])
             frame = bytes_of(message.value())
             if not frame:
                 said = version_of(dict(headers_of(message)).get(EVENT_ID) or b"")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.names import Names
 from sorbus.bus.schemabook import SchemaBook
+from sorbus.calendar_limits import moment_of
 from sorbus.conflict.store import ALL, Conflict, Conflicts
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.index import LetterIndex
@@ -100,7 +101,7 @@ class History:
         shown = letter if self._show_personal else mask.letter(letter)
         times = f", tried {shown.attempts} times" if shown.attempts > 1 else ""
         what = f"became a dead letter{times}: {shown.words or shown.message}"
-        at = datetime.fromtimestamp(shown.first_at / 1e6, UTC)
+        at = moment_of(shown.first_at)
         return Moment(at, "letter", shown.flow or f"from {shown.system}", what, {}, shown.id, is_open)
 
     def _links(self) -> Iterator[Moment]:

@@ -42,6 +42,9 @@ def status(
     from rich.console import Console
     from rich.json import JSON
 
+    from sorbus.errors import TransientError
+    from sorbus.ops.run.commands import RUN_FOLDER
+    from sorbus.ops.watch.locally import explained
     from sorbus.ops.watch.status import as_json as to_json
     from sorbus.ops.watch.status import as_table
     from sorbus.telemetry.logs import configure_logs
@@ -53,6 +56,8 @@ def status(
             _follow(eyes, interval, as_json)
             return
         measurement = eyes.measure()
+    except TransientError as error:
+        raise explained(error, RUN_FOLDER) from error
     finally:
         eyes.close()
     console = Console()

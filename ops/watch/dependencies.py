@@ -8,13 +8,16 @@ from collections.abc import Callable
 
 import httpx
 
+from sorbus.api import bounded
 from sorbus.drift.watch import has_state
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.watch.problems import Problem
 from sorbus.settings import Settings
 from sorbus.state import State
 
-_TIMEOUT = 3.0
+_WHOLE = 3.0
+"""Seconds for the registry's answer, from the first look-up to the last byte."""
+_LARGEST = 1024 * 1024
 
 
 class Dependencies:
@@ -51,10 +54,15 @@ class Dependencies:
 def _ask_registry(url: str) -> None:
     """Raises unless the registry answers, whatever it says of itself."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/config", timeout=_TIMEOUT)
+        with httpx.Client(timeout=_WHOLE) as client, bounded.within(_WHOLE):
+            asked = client.build_request("GET", f"{url.rstrip('/')}/config")
+            answer, _ = bounded.read(client, asked, largest=_LARGEST)
     except httpx.TransportError as error:
         where = httpx.URL(url).netloc.decode()
         words = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
         raise TransientError(f"{where} can't be reached: {words}") from error
+    except (bounded.TooLarge, bounded.UnknownEncoding) as error:
+        where = httpx.URL(url).netloc.decode()
+        raise TransientError(f"{where} answers more than a schema registry does; see SORBUS_REGISTRY") from error
     if answer.status_code >= 500:
         raise TransientError(f"it answers {answer.status_code}")

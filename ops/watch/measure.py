@@ -28,7 +28,7 @@ from sorbus.ops.watch.escalation import Escalation, Escalations
 from sorbus.ops.watch.letters import Open, OpenLetters
 from sorbus.ops.watch.lost import left_words, lost_words
 from sorbus.ops.watch.offsets import Group, Part
-from sorbus.ops.watch.problems import Kind, Problem, notes_of, problems_of
+from sorbus.ops.watch.problems import Kind, Problem, dated, notes_of, problems_of
 from sorbus.ops.watch.unread import Span, UnreadReader
 from sorbus.settings import Settings
 
@@ -221,7 +221,7 @@ class Watch:
         held_back = self._slots() if self._slots else {}
         reports = self._reports.read()
         away = self._slots.away if self._slots else {}
-        problems = [*self._dependencies(), *problems_of(self._company, reports, away)]
+        problems = [*dated(self._dependencies(), reports, self._clock()), *problems_of(self._company, reports, away)]
         has_state = not any(one.kind == "dependency" and one.subject == "state" for one in problems)
         now = self._clock()
         flows = tuple(

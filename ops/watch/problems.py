@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from sorbus.bus.status import EVERY, ProcessReport
+from sorbus.calendar_limits import moment_of
 from sorbus.map.model import Map
 
 SILENT = 5 * EVERY
@@ -47,7 +48,7 @@ class Problem:
     @property
     def short(self) -> str:
         """For a small place: unreachable since 13:20."""
-        return f"{self.what} since {_clock(self.since)}" if self.since else self.what
+        return f"{self.what} since {clock(self.since)}" if self.since else self.what
 
     @property
     def words(self) -> str:
@@ -67,11 +68,12 @@ class Problem:
 
 def moment_with_zone(at: float) -> str:
     """A moment by this machine's clock, to the minute, with its zone: 2026-11-28 13:20 UTC."""
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return moment_of(1e6 * at).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
-def _clock(at: float) -> str:
-    moment, today = datetime.fromtimestamp(at, UTC).astimezone(), datetime.now().astimezone().date()
+def clock(at: float) -> str:
+    """The same for a small place: 13:20 UTC, with the day where it isn't today."""
+    moment, today = moment_of(1e6 * at).astimezone(), datetime.now().astimezone().date()
     return moment.strftime("%H:%M %Z" if moment.date() == today else "%d %b, %H:%M %Z")
 
 
@@ -92,6 +94,19 @@ def problems_of(
             continue
         if mine.what != "unreachable" or flow.to not in away:  # else the same thing is said of its target
             found.append(mine)
+    return found
+
+
+def dated(away: Sequence[Problem], reports: Sequence[ProcessReport], now: float) -> list[Problem]:
+    """Dependencies that are away, since when any process that runs says so: who asks now has only just noticed."""
+    found = []
+    for one in away:
+        said = [
+            report.since
+            for report in reports
+            if report.dependency == one.subject and not report.ready and now - report.at <= SILENT
+        ]
+        found.append(replace(one, since=min([*said, one.since or now])))
     return found
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from pydantic import JsonValue
 from rich.table import Table
 from rich.text import Text
 
 from sorbus.api.limits.budgets import Budget
+from sorbus.calendar_limits import moment_of
 from sorbus.ops.checklists.rounds import as_data as checklist_as_data
 from sorbus.ops.watch.measure import FlowState, Measurement
 
@@ -123,7 +123,7 @@ def _caption(measurement: Measurement) -> Text:
     lines += [f"{name}: {words}" for (name, kind), words in sorted(measurement.notes.items()) if kind != "stale"]
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
-    at = datetime.fromtimestamp(measurement.at, UTC).astimezone().strftime("%H:%M:%S %Z")
+    at = moment_of(1e6 * measurement.at).astimezone().strftime("%H:%M:%S %Z")
     return Text("\n".join(["", *lines, f"measured at {at}"]))
 
 

@@ -153,38 +153,41 @@ class Collector:
 
     def feed(self, message: bytes) -> bool:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
-        kind = message[0]
-        if kind == 85 or kind == 73:  # U, I: nearly all there is, so the usual case goes straight through
-            shape = self._straight.get(message[1:5])
-            if shape is not None and message[5] == 78:  # N: the new row alone
+        try:
+            kind = message[0]
+            if kind == 85 or kind == 73:  # U, I: nearly all there is, so the usual case goes straight through
+                shape = self._straight.get(message[1:5])
+                if shape is not None and message[5] == 78:  # N: the new row alone
+                    self._row += 1
+                    if self._row > self._skip:
+                        self._bytes += len(message)
+                        self._state_of(shape, message)
+                    return True
+            found = decode(message, self._encoding.codec or "utf-8")
+            if type(found) is Update or type(found) is Insert or type(found) is Delete:
+                self._row += 1
+                if self._row <= self._skip:
+                    return True
+                self._bytes += len(message)
+                readers = self._readers.get(found.oid)
+                if readers is not None:
+                    self._row_changed(readers, found)
+                return True
+            if type(found) is Truncate:
+                if self.has_work:
+                    return False
                 self._row += 1
                 if self._row > self._skip:
-                    self._bytes += len(message)
-                    self._state_of(shape, message)
-                return True
-        found = decode(message, self._encoding.codec or "utf-8")
-        if type(found) is Update or type(found) is Insert or type(found) is Delete:
-            self._row += 1
-            if self._row <= self._skip:
-                return True
-            self._bytes += len(message)
-            readers = self._readers.get(found.oid)
-            if readers is not None:
-                self._row_changed(readers, found)
+                    self._truncated(found.oids)
+            elif type(found) is Begin:
+                self._begin(found)
+            elif type(found) is Commit:
+                self._committed(found)
+            elif type(found) is Relation:
+                self._related(found)
             return True
-        if type(found) is Truncate:
-            if self.has_work:
-                return False
-            self._row += 1
-            if self._row > self._skip:
-                self._truncated(found.oids)
-        elif type(found) is Begin:
-            self._begin(found)
-        elif type(found) is Commit:
-            self._committed(found)
-        elif type(found) is Relation:
-            self._related(found)
-        return True
+        except IndexError as error:  # fewer values than the table's layout, which the server told, has columns
+            raise ProtocolError(f"message {message[:1]!r} of {len(message)} bytes isn't as its table is") from error
 
     def reached(self, lsn: int) -> None:
         """The server has sent everything before `lsn`. LostPosition where what was read before wasn't among it."""
@@ -497,5 +500,7 @@ def _forked(seen: CommitSeen) -> str:
 
 def _filled(new: PartialRow, old: Row) -> Row:
     """What an update left as it was, taken from the old row as far as the stream carries that: its key, or all."""
+    if len(old) != len(new):
+        raise ProtocolError(f"an update's old row has {len(old)} values, and its new one {len(new)}")
     values: Row = [was if now is UNCHANGED and was is not None else now for was, now in zip(old, new, strict=True)]
     return PartialRow(values) if UNCHANGED in values else values

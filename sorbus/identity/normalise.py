@@ -74,7 +74,10 @@ def _written(value: object) -> str | None:
     if isinstance(value, float):
         return str(Decimal(repr(value)))
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).isoformat()
+        try:
+            return value.astimezone(UTC).isoformat()
+        except OverflowError:  # off the calendar in UTC: nothing to compare by
+            return None
     if value is None or isinstance(value, list | tuple | dict | bytes | bytearray):
         return None
     return str(value)

@@ -37,7 +37,7 @@ def canonical_maker(source: BoundSource, system: str, resource: str) -> Callable
             value = _value(assignment, row) if assignment else None
             try:
                 out.append(encode(convert(value, field.type)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
                 raise _refusal(field.name, assignment, value, error) from error
         return b"".join(out)
 

@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -23,6 +21,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from sorbus.plain_server import PlainHandler, PlainServer
 from sorbus.telemetry.metrics import UP
 
 _LONGEST_LABEL = 300
@@ -179,24 +178,16 @@ class HealthServer:
         self.stop()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(PlainServer):
     def __init__(self, address: tuple[str, int], health: Health, registry: CollectorRegistry, process: str) -> None:
         self.health, self.process, self.metrics = health, process, _Readiness(registry, health, process)
         super().__init__(address, _Handler)
 
-    def server_bind(self) -> None:
-        """Binds without asking DNS for our own name, which http.server would do and nobody reads."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(PlainHandler):
     server: _Server
-    timeout = 10
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept") or "")
@@ -226,9 +217,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Probes come every few seconds; they are not worth a line each."""
 
 
 def _text(moment: object) -> str:

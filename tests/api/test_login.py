@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -66,6 +68,24 @@ def test_a_login_brings_tokens_and_a_strangers_answer_does_not() -> None:
     assert b"code=the-code" in asked[0].body
     assert "realmId: 4711" in person.said
     assert "the-code" not in person.said
+
+
+def test_who_connects_and_says_nothing_does_not_keep_the_person_out() -> None:
+    idle = []
+
+    def first_a_stranger(text: str) -> None:
+        port = re.search(r"redirect_uri=http%3A%2F%2F127\.0\.0\.1%3A(\d+)", text)
+        assert port is not None, text
+        idle.append(socket.create_connection(("127.0.0.1", int(port[1]))))
+        person(text)
+
+    person = Person(code="the-code")
+    with answering(lambda asked: as_json(200, TOKENS)) as (url, _):
+        began = time.monotonic()
+        assert log_in(bound(url), "http://127.0.0.1/callback", 10, first_a_stranger).access == "a"
+    assert time.monotonic() - began < 4
+    person.join()
+    idle[0].close()
 
 
 def test_a_refused_login_says_why_and_nobody_is_waited_for_forever() -> None:

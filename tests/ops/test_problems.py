@@ -16,7 +16,7 @@ from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.run.topics import Topic, plan_topics, topics_of
 from sorbus.ops.watch.measure import FlowState, Measurement
-from sorbus.ops.watch.problems import SILENT, Problem, problems_of
+from sorbus.ops.watch.problems import SILENT, Problem, dated, problems_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from tests.consumers.line import eventually
@@ -40,6 +40,22 @@ def _found(*reports: ProcessReport, **sources: tuple[float, str]) -> list[tuple[
 
 def _bad(report: ProcessReport, why: str, dependency: str = "", seconds: float = 20.0) -> ProcessReport:
     return replace(report, ready=False, reason=why, dependency=dependency, since=NOW - seconds)
+
+
+@pytest.mark.parametrize(
+    ("reports", "since"),
+    [
+        ((PRODUCER, CONSUMER), NOW - 1),
+        ((_bad(PRODUCER, "no answer", "registry", seconds=600), _bad(CONSUMER, "no answer", "registry")), NOW - 600),
+        ((_bad(PRODUCER, "no answer", "state", seconds=600),), NOW - 1),
+        ((replace(_bad(PRODUCER, "no answer", "registry", seconds=600), at=NOW - SILENT - 1),), NOW - 1),
+        ((replace(PRODUCER, dependency="registry"),), NOW - 1),
+    ],
+)
+def test_a_dependency_is_away_since_whoever_noticed_it_first(reports: tuple[ProcessReport, ...], since: float) -> None:
+    """`sorbus status` itself has only just begun to look."""
+    (one,) = dated([Problem("dependency", "registry", "unreachable", NOW - 1, "refused")], reports, NOW)
+    assert (one.since, one.why) == (since, "refused")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def show_system(request: Request) -> Response:
 
 
 def _signs(console: Console) -> HealthBadges:
-    return badges_of(console.loaded.map, console.live.measured, console.live.troubles.get(FLOWS, ""))
+    live = console.live
+    return badges_of(console.loaded.map, live.measured, live.troubles.get(FLOWS, ""), live.unknown(FLOWS))
 
 
 def _states(console: Console) -> dict[str, object]:

@@ -19,6 +19,8 @@ from sorbus.api.path import read_path
 from sorbus.errors import AuthError, SorbusError, TransientError, refused_login
 
 _LARGEST = 1024 * 1024
+_LONGEST_LIFE = 100 * 366 * 86_400.0
+"""Seconds: what claims to last longer, or isn't a number (NaN), says nothing of how long it lasts."""
 _WHOLE = 10.0
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 """Below the time that others wait for the right to renew (the state's lock_timeout)."""
@@ -80,7 +82,9 @@ class TokenEndpoint:
             )
         try:
             seconds = float(lasts) if isinstance(lasts, int | float | str) else None
-        except ValueError:
+        except (ValueError, OverflowError):
+            seconds = None
+        if seconds is not None and not 0 <= seconds < _LONGEST_LIFE:
             seconds = None
         return Tokens(access, refresh if isinstance(refresh, str) and refresh else None, seconds)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 
-from sorbus.errors import TransientError
+from sorbus.errors import AuthError, TransientError, missing, refused_login
 from sorbus.ops.console.live import REMEMBERED, Live
 from sorbus.ops.watch.measure import FlowState, Measurement
 from tests.ops.console.visitor import eventually
@@ -22,7 +23,7 @@ class Looks:
     def __call__(self) -> Measurement:
         self.count += 1
         if self.trouble:
-            raise TransientError(self.trouble)
+            raise missing("kafka", TransientError(self.trouble))
         return Measurement(float(self.count), (FLOW,), (), {}, {})
 
 
@@ -55,8 +56,14 @@ def test_what_can_not_be_read_is_told_and_forgotten_when_it_can() -> None:
     with live:
         eventually(lambda: live.troubles == {"the flows": "Kafka is away"}, "the trouble was not told")
         assert live.measured is None
+        assert re.match(r"Kafka unreachable since \d\d:\d\d ", live.unknown("the flows"))
+        began = live.began["the flows"]
+        eventually(lambda: look.count > 5, "it looks no more")
+        assert live.began["the flows"] == began, "since when is told, not since the last look"
+        assert re.search(r"unreachable since 20\d\d-.*, because Kafka is away$", live.told("the flows"))
         look.trouble = ""
         eventually(lambda: live.measured is not None and not live.troubles, "the end of the trouble was not told")
+        assert live.unknown("the flows") == ""
         assert len(done) > 1
 
 
@@ -94,3 +101,18 @@ def test_the_history_of_a_flow_is_bounded() -> None:
         eventually(lambda: live.version > REMEMBERED + 20, "it measures too slowly", within=60)
     assert len(live.history["a"]) == REMEMBERED
     assert live.history["a"][0].at < live.history["a"][-1].at
+
+
+def test_a_refused_login_is_not_tried_in_every_round() -> None:
+    tried: list[str] = []
+
+    def log_in() -> None:
+        tried.append("once")
+        raise refused_login(AuthError("Kafka refuses the password"))
+
+    live = Live(Looks(), every=0.01)
+    live.each_round("dead letters", log_in)
+    with live:
+        eventually(lambda: live.version > 10, "it goes no further")
+        assert live.troubles == {"dead letters": "Kafka refuses the password"}
+    assert tried == ["once"]
