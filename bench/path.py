@@ -13,9 +13,9 @@ from struct import pack
 
 from confluent_kafka import Message
 
-from sorbus.bus.intake import take_in
+from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundSource
 from sorbus.consumers.postgres.shape import TableShape
 from sorbus.event import envelope_schema, event_encoder, single_object_prefix
@@ -24,7 +24,7 @@ from sorbus.postgres.catalog import Column, Table
 from sorbus.producers.postgres.capture import Capture
 from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.schema import RecordSchema
 from sorbus.settings import Settings
 
@@ -51,7 +51,9 @@ class CapturePath:
         source = BoundSource("customer", DataType(system_of_record="crm"), schema, tuple(rows),
                              PostgresSource(table="customers"), lookups)  # fmt: skip
         capture = Capture(source, Table(OID, "public.customers", known), ())
-        self._collector = Collector([capture], State("here", 900, 901, copied=("customer",)), lambda *_: iter(()))
+        self._collector = Collector(
+            [capture], PostgresPosition("here", 900, 901, copied=("customer",)), lambda *_: iter(())
+        )
         self._collector.feed(_relation(oids))
         prefix = single_object_prefix(envelope_schema(schema))
         self._encode = event_encoder(prefix, "crm", "customer")
@@ -81,7 +83,7 @@ class DeliveryPath:
     """A topic's events on their way to PostgreSQL."""
 
     def __init__(self, schema: RecordSchema, shape: TableShape) -> None:
-        self._book = SchemaBook(Settings(registry=""), Names(""), [schema])
+        self._book = SchemaResolver(Settings(registry=""), Names(""), [schema])
         self._shape = shape
 
     def run(self, values: Sequence[bytes]) -> tuple[float, bytes]:
@@ -89,7 +91,7 @@ class DeliveryPath:
         messages = [Message(topic="customer", partition=0, offset=n, value=value) for n, value in enumerate(values)]
         packed = self._shape.packed
         began = time.process_time()
-        taken = take_in(messages, self._book)
+        taken = decode_batch(messages, self._book)
         rows = [packed(each.id, each.version, each.data, each.at) for each in taken.deliveries]
         whole = [row for row in rows if row is not None]
         copied = b"".join(whole)

@@ -18,7 +18,7 @@ from typing import TypeVar
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
-from sorbus.bus.intake import Taken, occurred, take_in
+from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
 from sorbus.bus.kafka import (
     admin,
     as_error,
@@ -33,20 +33,20 @@ from sorbus.bus.kafka import (
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import (
     BoundFlow,
     Consumer,
     Delivery,
-    KnowsVersions,
-    Refusal,
+    RejectedDelivery,
     SupportsHealthCheck,
+    SupportsVersions,
     consumer_connector,
 )
-from sorbus.consumers.patience import Patience
-from sorbus.consumers.places import Places
-from sorbus.consumers.stale import StaleEvents
-from sorbus.consumers.waiting import WaitingRoom
+from sorbus.consumers.escalation import EscalationTimer
+from sorbus.consumers.read_positions import ReadPositions
+from sorbus.consumers.stale_events import StaleEvents
+from sorbus.consumers.waiting import FlowWaiting
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Undecided, Unfinished
 from sorbus.map.timing import Timing, parse_timing
@@ -90,7 +90,7 @@ class ConsumeLoop:
         self._requeue = self._names.requeue(flow.flow.id)
         self._timing: Timing = parse_timing(flow.flow.timing)
         self._health, self._metrics, self._stop = health, metrics, stop
-        self._book = SchemaBook(settings, self._names, [flow.schema])
+        self._book = SchemaResolver(settings, self._names, [flow.schema])
         resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
         self._privacy = flow_privacy(flow, self._book.schema, resources)
         self._target: Consumer | None = None
@@ -99,10 +99,10 @@ class ConsumeLoop:
         producer = idempotent_producer(settings, f"letters-{flow.flow.id}")
         self._letters = Letters(producer, self._names, flow, self._privacy)
         self._letters_are_known = False
-        self._waiting = WaitingRoom(flow, self._privacy)
-        self._patience = Patience(flow)
+        self._waiting = FlowWaiting(flow, self._privacy)
+        self._patience = EscalationTimer(flow)
         goes_on = flow.flow.on_lost_events == "reread"
-        self._places = Places(admin(settings), flow.flow.id, self._topic, goes_on=goes_on)
+        self._places = ReadPositions(admin(settings), flow.flow.id, self._topic, goes_on=goes_on)
         known = flow.flow.id, flow.flow.data_type, flow.system.name, self._topic
         self._stale = StaleEvents(*known, health, metrics)
         self._offsets: dict[Spot, int] = {}
@@ -218,7 +218,7 @@ class ConsumeLoop:
             self._letters_are_known = True
             self._persistently(partial(self._letters.recall, self._settings))
         keeps_deleted = self._flow.flow.deletes == "soft"
-        taken = self._persistently(partial(take_in, events, self._book, keeps_deleted=keeps_deleted))
+        taken = self._persistently(partial(decode_batch, events, self._book, keeps_deleted=keeps_deleted))
         refused = [*taken.refused]
         self._stale.overtaken(taken.overtaken)
         at, alone = 0, is_shared or bool(requeued)
@@ -233,10 +233,10 @@ class ConsumeLoop:
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
 
-    def _look_for_stale(self, taken: Taken, at: int, end: int, refused: Collection[int]) -> None:
+    def _look_for_stale(self, taken: DecodedBatch, at: int, end: int, refused: Collection[int]) -> None:
         """Whether the target has newer versions than what came, which a repeat alone explains."""
         target: object = self._target
-        if not isinstance(target, KnowsVersions):
+        if not isinstance(target, SupportsVersions):
             return
         deliveries, messages = taken.deliveries[at:end], taken.messages[at:end]
         try:
@@ -246,7 +246,7 @@ class ConsumeLoop:
             return
         self._stale.applied(deliveries, messages, newer)
 
-    def _apply_once(self, deliveries: Sequence[Delivery], at: int, alone: bool) -> tuple[int, list[Refusal]]:
+    def _apply_once(self, deliveries: Sequence[Delivery], at: int, alone: bool) -> tuple[int, list[RejectedDelivery]]:
         """Delivers from place `at` on, all unless the target asked for less at a time; where it ended."""
         target = self._open_target()
         part = deliveries[at : at + self._part] if self._part else deliveries[at:]
@@ -273,7 +273,7 @@ class ConsumeLoop:
     def _file(
         self,
         refused: Sequence[tuple[Message, PermanentError]],
-        taken: Taken,
+        taken: DecodedBatch,
         requeued: Sequence[Message],
     ) -> None:
         """What must wait is in its room, and dead letters are on the bus, before the offsets move.

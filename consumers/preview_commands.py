@@ -38,7 +38,7 @@ def preview(
     """
     from sorbus.bus.newest import newest
     from sorbus.cli.map_explain import trace_json
-    from sorbus.connector import Preview, Previews
+    from sorbus.connector import Preview, SupportsPreview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
     from sorbus.map.field_trace import explain_delivery
     from sorbus.privacy.preview import masked_preview
@@ -49,7 +49,7 @@ def preview(
     loaded = Context.of(ctx).load_sound()
     bound = loaded.flow(flow)
     target = consumer_of(loaded.consumer(bound.flow.to), bound)
-    if not isinstance(target, Previews):
+    if not isinstance(target, SupportsPreview):
         raise SorbusError(f"systems of kind {bound.system.system.kind} can't show what they would do")
     delivery = None
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Message
 
-from sorbus.bus.intake import Taken
+from sorbus.bus.deserialize import DecodedBatch
 from sorbus.connector import BoundFlow
 from sorbus.drift.watch import has_state
 from sorbus.errors import MustWait, PermanentError, SorbusError, TransientError
@@ -17,7 +17,7 @@ from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.events import held, message_of
-from sorbus.waiting.room import Due, Held, Room
+from sorbus.waiting.store import Due, Held, WaitingStore
 
 LOOK = 1.0
 """Seconds between two looks for those that may go on; more where looking takes long."""
@@ -25,7 +25,7 @@ _SHARE = 0.05
 _log = logging.getLogger(__name__)
 
 
-class WaitingRoom:
+class FlowWaiting:
     """What waits of one flow. Any member of its group may try what is due.
 
     A map that has no state to keep it in has no room: there, what must wait is a dead letter.
@@ -34,7 +34,7 @@ class WaitingRoom:
     def __init__(self, flow: BoundFlow, privacy: Privacy, state: State | None = None) -> None:
         self._flow, self._privacy = flow, privacy
         self._limit = parse_duration(flow.flow.wait_limit)
-        self._room: Room | None = Room(
+        self._room: WaitingStore | None = WaitingStore(
             state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
         )
         kind = flow.system.system.kind
@@ -104,7 +104,7 @@ class WaitingRoom:
             _log.info("%d records of flow %s wait: %s", len(waits), self._flow.flow.id, waits[0].message)
         return others
 
-    def settle(self, taken: Taken, waits: Sequence[Message]) -> None:
+    def settle(self, taken: DecodedBatch, waits: Sequence[Message]) -> None:
         """Of what has been taken in, all but `waits` has landed or is a dead letter. TransientError."""
         if self._room is None or not self._may_hold:
             return

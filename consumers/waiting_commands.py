@@ -39,7 +39,7 @@ def list_(
     Examples: sorbus waiting list --why incomplete; sorbus waiting list --flow invoice-to-books --json
     """
     from sorbus.state import State
-    from sorbus.waiting.room import waiting
+    from sorbus.waiting.store import waiting
 
     loaded = Context.of(ctx).load()
     found = waiting(State.of(loaded.map.topic_prefix), flow=flow, why=why.value if why else None, most=most)
@@ -74,7 +74,7 @@ def retry(
     from sorbus.errors import ExitCode, UsageError
     from sorbus.mapping.errors import closest
     from sorbus.state import State
-    from sorbus.waiting.room import retry as try_now
+    from sorbus.waiting.store import retry as try_now
 
     written = Context.of(ctx).load().map
     found = next((one for one in written.flows if one.id == flow), None)

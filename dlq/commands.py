@@ -1,4 +1,4 @@
-"""`sorbus dlq`: reading dead letters. What is done about them is in `deeds.py`."""
+"""`sorbus dlq`: reading dead letters. What is done about them is in `action_commands.py`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sorbus.dlq import deeds
-from sorbus.dlq.choice import (
+from sorbus.dlq import action_commands
+from sorbus.dlq.filter_options import (
     AssignedOption,
     CauseOption,
     FieldOption,
@@ -19,17 +19,17 @@ from sorbus.dlq.choice import (
     RecordOption,
     StateOption,
     TypeOption,
-    desk_of,
     filter_of,
     person,
     progress,
+    service_of,
 )
 from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sorbus.dlq.desk import LetterDesk
+    from sorbus.dlq.service import DeadLetterService
     from sorbus.dlq.store import Letter, LetterFilter
 
 app = typer.Typer(name="dlq", help="Dead letters: records that could not pass, with the reason, until they do.")
@@ -55,7 +55,7 @@ def list_letters(
 
     Examples: sorbus dlq list --flow customer-to-accounting; sorbus dlq list --json | jq .reason
     """
-    desk = desk_of(ctx)
+    desk = service_of(ctx)
     filter = filter_of(
         desk.loaded,
         flow=flow,
@@ -72,7 +72,7 @@ def list_letters(
         _show_groups(desk, filter, as_json)
         return
     if as_json:
-        from sorbus.dlq.shown import letter_json
+        from sorbus.dlq.serialize import letter_json
 
         for letter in _masked(desk, filter, None):
             typer.echo(json.dumps(letter_json(letter), ensure_ascii=False))
@@ -95,7 +95,7 @@ def groups(
 
     Examples: sorbus dlq groups; sorbus dlq requeue --cause CAUSE
     """
-    desk = desk_of(ctx)
+    desk = service_of(ctx)
     filter = filter_of(
         desk.loaded,
         flow=flow,
@@ -122,10 +122,10 @@ def show(
     Examples: sorbus dlq show customer-to-accounting:customer:2:41 --difference; sorbus dlq show LETTER --show-personal
     """
     from sorbus.dlq.explain import explain
-    from sorbus.dlq.shown import difference_json, entry_json, letter_json
+    from sorbus.dlq.serialize import difference_json, entry_json, letter_json
     from sorbus.errors import SorbusError
 
-    desk = desk_of(ctx)
+    desk = service_of(ctx)
     found = desk.find(letter)
     if found is None:
         raise SorbusError(f"no dead letter is called {letter!r}; see `sorbus dlq list`")
@@ -171,9 +171,9 @@ def export(
     """
     import csv
 
-    from sorbus.dlq.shown import letter_json
+    from sorbus.dlq.serialize import letter_json
 
-    desk = desk_of(ctx)
+    desk = service_of(ctx)
     filter = filter_of(
         desk.loaded,
         flow=flow,
@@ -204,7 +204,7 @@ def reindex(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
     Example: sorbus dlq reindex
     """
-    desk = desk_of(ctx)
+    desk = service_of(ctx)
     with progress("reading dead letters", 0) as told:
         count = desk.index.rebuild(told)
     open_now = desk.letters.count(filter_of(desk.loaded))
@@ -232,9 +232,9 @@ def _lines(name: str, value: object) -> Iterator[str]:
         yield f"{name}: {value}"
 
 
-def _masked(desk: LetterDesk, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
+def _masked(desk: DeadLetterService, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
     """All letters of a filter, page by page, with what is said of their records masked."""
-    from sorbus.dlq.shown import masked_letter
+    from sorbus.dlq.serialize import masked_letter
 
     after, left = None, most
     while left is None or left > 0:
@@ -247,8 +247,8 @@ def _masked(desk: LetterDesk, filter: LetterFilter, most: int | None) -> Iterato
         left = None if left is None else left - len(page)
 
 
-def _show_letters(desk: LetterDesk, filter: LetterFilter, most: int) -> None:
-    from sorbus.dlq.shown import moment, where
+def _show_letters(desk: DeadLetterService, filter: LetterFilter, most: int) -> None:
+    from sorbus.dlq.serialize import moment, where
 
     letters = list(_masked(desk, filter, most))
     if not letters:
@@ -264,9 +264,9 @@ def _show_letters(desk: LetterDesk, filter: LetterFilter, most: int) -> None:
     typer.echo(f"{count} open{more}. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
 
 
-def _show_groups(desk: LetterDesk, filter: LetterFilter, as_json: bool) -> None:
+def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -> None:
     from sorbus.dlq.explain import explain
-    from sorbus.dlq.shown import group_json, moment, where
+    from sorbus.dlq.serialize import group_json, moment, where
 
     found = desk.groups(filter)
     if as_json:
@@ -306,4 +306,4 @@ def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
 
-deeds.register(app)
+action_commands.register(app)

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from sorbus.avro.decode import read_bytes, read_long
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.dlq.form import FieldError, Form
-from sorbus.dlq.review import decode
+from sorbus.dlq.reader import decode
 from sorbus.dlq.store import Letter
 from sorbus.errors import SorbusError
 from sorbus.event import event_encoder, open_frame
 from sorbus.map.loaded import LoadedMap
 
 
-def form_of(letter: Letter, loaded: LoadedMap, book: SchemaBook, *, hide: bool) -> Form:
+def form_of(letter: Letter, loaded: LoadedMap, book: SchemaResolver, *, hide: bool) -> Form:
     """The form of a flow's letter, by the map's schema. SorbusError that says what to do where it has no record."""
     dead = letter.dead
     if not dead.flow:
@@ -34,7 +34,7 @@ def form_of(letter: Letter, loaded: LoadedMap, book: SchemaBook, *, hide: bool) 
 
 
 def edited_frame(
-    letter: Letter, record: Mapping[str, object], loaded: LoadedMap, book: SchemaBook
+    letter: Letter, record: Mapping[str, object], loaded: LoadedMap, book: SchemaResolver
 ) -> bytes | FieldError:
     """The letter's event with another record: same id, version, operation and times, in the map's schema.
 

@@ -35,7 +35,7 @@ from sorbus.bus.letters import version_in
 from sorbus.bus.names import Names
 from sorbus.calendar_limits import moment_of
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
-from sorbus.dlq.closed import Closed, note_closed
+from sorbus.dlq.closures import Closed, note_closed
 from sorbus.dlq.statements import statement
 from sorbus.postgres.connection import Connection
 from sorbus.settings import Settings

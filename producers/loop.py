@@ -23,32 +23,32 @@ from sorbus.bus.published import published_records
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.requests import RereadRequests
-from sorbus.bus.schemabook import SchemaBook
-from sorbus.bus.sweep import OpenLetter, open_source_letters, records_below
-from sorbus.bus.topicfacts import topic_facts
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.bus.stale_records import OpenLetter, open_source_letters, stale_keys
+from sorbus.bus.topic_facts import topic_facts
 from sorbus.connector import (
     Batch,
     BoundSource,
     BoundSystem,
     Change,
-    Hears,
     Position,
     Producer,
-    Published,
-    Reject,
-    Remembers,
-    Reports,
-    Rereads,
-    Sweep,
-    TakesOver,
+    PublishedState,
+    RejectedRecord,
+    StaleRecordDeletion,
+    SupportsNotifications,
+    SupportsProgress,
+    SupportsRefetch,
+    SupportsState,
+    SupportsTakeover,
     producer_connector,
 )
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter
 from sorbus.errors import LostPosition, PartialOutage, PermanentError, TransientError, Unfinished
 from sorbus.event import ON_TOMBSTONES, EventEncoder, event_encoder
 from sorbus.privacy.errors import source_privacy
-from sorbus.producers.ear import Ear
-from sorbus.producers.hot import HotRecords
+from sorbus.producers.hot_records import HotRecords
+from sorbus.producers.webhook_inbox import InboxReader
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
@@ -95,7 +95,7 @@ class ProduceLoop:
         self._admin = admin(settings)
         self._ownership = Ownership(self._system, self._kind, {})
         self._position: Position | None = None
-        self._ear: Ear | None = None
+        self._ear: InboxReader | None = None
         self._requests: RereadRequests | None = None
         self._faults = 0
         self._open_letters: dict[str, dict[bytes, OpenLetter]] = {}
@@ -142,18 +142,18 @@ class ProduceLoop:
         try:
             book = self._prepare()
             topics = [self._names.dead_letters(source.name) for source in self._sources]
-            if isinstance(producer, Rereads):
+            if isinstance(producer, SupportsRefetch):
                 self._requests = RereadRequests(self._settings, self._names, self._system)
             self._open_letters = open_source_letters(self._settings, topics, self._system)
-            if isinstance(producer, Remembers):
+            if isinstance(producer, SupportsState):
                 self._remind(producer, book)
             inherited = self._inherit()
             position = self._listen(producer, self._ownership.position)
             self._take_over(producer, inherited)
             producer.open(position)
-            if inherited and not isinstance(producer, TakesOver):
+            if inherited and not isinstance(producer, SupportsTakeover):
                 producer.recopy([one.data_type for one in inherited])
-            if isinstance(producer, Rereads):  # the map or the source may have been mended
+            if isinstance(producer, SupportsRefetch):  # the map or the source may have been mended
                 for data_type, letters in self._open_letters.items():
                     producer.reread(data_type, list(letters))
             self._health.ready()
@@ -168,7 +168,7 @@ class ProduceLoop:
                 self._requests.close()
                 self._requests = None
 
-    def _remind(self, producer: Remembers, book: SchemaBook) -> None:
+    def _remind(self, producer: SupportsState, book: SchemaResolver) -> None:
         """Tells a poll what is on its topics; where a dead letter is open, that it knows nothing for sure."""
         for source in self._sources:
             topic, letters = self._topics[source.name], self._open_letters.get(source.name, ())
@@ -195,14 +195,14 @@ class ProduceLoop:
         """Letters of a former owner's rows are nobody's any more: the new owner's records are judged anew."""
         if not inherited:
             return
-        if isinstance(producer, TakesOver):
+        if isinstance(producer, SupportsTakeover):
             producer.take_over({one.data_type: one.floor for one in inherited})
-        elif not isinstance(producer, Remembers):
+        elif not isinstance(producer, SupportsState):
             moved = ", ".join(one.data_type for one in inherited if one.former)
             if moved:
                 raise LostPosition(
                     f"{self._kind} systems can't take over what another system has published ({moved}): give the map"
-                    " another topic_prefix, or teach the connector TakesOver"
+                    " another topic_prefix, or teach the connector SupportsTakeover"
                 )
 
     def _compare_topics(self) -> None:
@@ -216,7 +216,7 @@ class ProduceLoop:
             if why := self._ownership.changed(data_type, topic, facts.get(topic)):
                 raise TransientError(why, retry_after=_SOON)
 
-    def _beating(self, published: Iterable[Published]) -> Iterator[Published]:
+    def _beating(self, published: Iterable[PublishedState]) -> Iterator[PublishedState]:
         for count, record in enumerate(published):
             if count % 1000 == 0:
                 self._health.beat()
@@ -226,13 +226,13 @@ class ProduceLoop:
         """Opens the inbox of a producer that hears webhooks; the position without the inbox's part of it."""
         stored = None if position is None else position.pop(POSITION_KEY, None)
         self._ear = None
-        if self._has_inbox and isinstance(producer, Hears):
+        if self._has_inbox and isinstance(producer, SupportsNotifications):
             heard = stored if isinstance(stored, dict) else None
-            self._ear = Ear(producer, self._settings, self._names, self._system, heard, position or {})
+            self._ear = InboxReader(producer, self._settings, self._names, self._system, heard, position or {})
         return position
 
-    def _prepare(self) -> SchemaBook:
-        book = SchemaBook(self._settings, self._names, [source.schema for source in self._sources])
+    def _prepare(self) -> SchemaResolver:
+        book = SchemaResolver(self._settings, self._names, [source.schema for source in self._sources])
         if not self._encoders:
             self._encoders = {
                 source.name: event_encoder(book.prefix(source.name, source.schema), self._system, source.name)
@@ -242,7 +242,7 @@ class ProduceLoop:
 
     def _publish_until_stopped(self, producer: Producer, publisher: Publisher) -> None:
         self._position = None
-        ear, is_poll = self._ear, isinstance(producer, Remembers)
+        ear, is_poll = self._ear, isinstance(producer, SupportsState)
         while not self._stop.is_set():
             self._health.beat()
             publisher.poll()
@@ -256,7 +256,7 @@ class ProduceLoop:
                 self._compare_topics()
                 self._measure(producer)
                 continue
-            problem = producer.problem if isinstance(producer, Reports) else None
+            problem = producer.problem if isinstance(producer, SupportsProgress) else None
             if problem is None and ear is not None:
                 problem = ear.problem
             if self._health.waiting() != problem:
@@ -283,7 +283,7 @@ class ProduceLoop:
 
     def _hear_requests(self, producer: Producer) -> None:
         """People send letters back: the producer reads those records again."""
-        if self._requests is not None and isinstance(producer, Rereads):
+        if self._requests is not None and isinstance(producer, SupportsRefetch):
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics:
                     producer.reread(data_type, ids)
@@ -293,7 +293,7 @@ class ProduceLoop:
 
         A poll that may not ask yet is at work; a stream that hasn't begun isn't ready.
         """
-        if isinstance(error, TransientError) and not isinstance(producer, Remembers):
+        if isinstance(error, TransientError) and not isinstance(producer, SupportsState):
             raise error
         self._commit(producer, publisher)
         if isinstance(error, PartialOutage):
@@ -304,7 +304,7 @@ class ProduceLoop:
             self._faults += 1
             self._back_off(error, self._faults)
         else:
-            if not isinstance(producer, Remembers) and str(error) != self._health.waiting():
+            if not isinstance(producer, SupportsState) and str(error) != self._health.waiting():
                 self._health.ready(str(error))
                 _log.info("%s: %s", self._system, error)
             self._pause(min(error.retry_after, _LONGEST_PAUSE))
@@ -361,7 +361,7 @@ class ProduceLoop:
             try:
                 value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
             except (ValueError, OverflowError) as unfit:
-                self._reject(Reject(data_type, id, version, occurred_at, b"", _unfit(change, unfit)), publisher)
+                self._reject(RejectedRecord(data_type, id, version, occurred_at, b"", _unfit(change, unfit)), publisher)
                 continue
             messages.append((topics[data_type], id, value, headers))
             sources.append(change)
@@ -371,7 +371,9 @@ class ProduceLoop:
                 sources.append(change)
         for place, error in publisher.produce_all(messages):
             change = sources[place]
-            self._reject(Reject(change.data_type, change.id, change.version, change.occurred_at, b"", error), publisher)
+            self._reject(
+                RejectedRecord(change.data_type, change.id, change.version, change.occurred_at, b"", error), publisher
+            )
         for data_type in {change.data_type for change in sources}:
             self._ownership.took(data_type, max(change.version for change in sources))
         self._count.update((change.data_type, change.data is None) for change in changes)
@@ -396,13 +398,13 @@ class ProduceLoop:
         publisher.produce(self._names.dead_letters(data_type), key, None, [(CLOSED, b"superseded"), *by])
         del self._open_letters[data_type][id]
 
-    def _sweep(self, sweep: Sweep, publisher: Publisher) -> None:
+    def _sweep(self, sweep: StaleRecordDeletion, publisher: Publisher) -> None:
         """Deletes what is older than the sweep."""
         topic = self._names.topic(sweep.data_type)
         gone = 0
         chunk: list[Change] = []
         spared = self._open_letters.get(sweep.data_type, {}) if sweep.spares_rejected else ()
-        for id in records_below(self._settings, topic, sweep.version):
+        for id in stale_keys(self._settings, topic, sweep.version):
             if id in spared:
                 continue
             chunk.append(Change(sweep.data_type, id, sweep.version, sweep.occurred_at, None))
@@ -414,7 +416,7 @@ class ProduceLoop:
         self._publish_changes(chunk, publisher)
         _log.info("%s: %d records of %s are gone (swept)", self._system, gone, sweep.data_type)
 
-    def _reject(self, reject: Reject, publisher: Publisher) -> None:
+    def _reject(self, reject: RejectedRecord, publisher: Publisher) -> None:
         error = self._privacy[reject.data_type].error(reject.error, reject.id, reject.raw)
         letter = DeadLetter.refused(
             error,
@@ -446,7 +448,7 @@ class ProduceLoop:
             self._metrics.source_lag(producer.lag())
 
 
-def _still_bad(batch: Batch) -> list[Reject]:
+def _still_bad(batch: Batch) -> list[RejectedRecord]:
     """The rejects that no newer good state of the same record in the same batch has made obsolete."""
     if not batch.rejects:
         return []

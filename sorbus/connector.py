@@ -87,7 +87,7 @@ class Change(NamedTuple):
     data: bytes | None
 
 
-class Reject(NamedTuple):
+class RejectedRecord(NamedTuple):
     """A source row that can't be made canonical: it becomes a dead letter, `raw` being the row as JSON."""
 
     data_type: str
@@ -98,7 +98,7 @@ class Reject(NamedTuple):
     error: PermanentError
 
 
-class Sweep(NamedTuple):
+class StaleRecordDeletion(NamedTuple):
     """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a re-copy.
 
     `spares_rejected`: but not a record with an open dead letter, since its row may be there and only not canonical.
@@ -114,8 +114,8 @@ class Batch(NamedTuple):
     """What a producer read next. Sweeps happened before the changes. `position` is where to go on after it."""
 
     changes: Sequence[Change]
-    rejects: Sequence[Reject]
-    sweeps: Sequence[Sweep]
+    rejects: Sequence[RejectedRecord]
+    sweeps: Sequence[StaleRecordDeletion]
     position: Position
     caught_up: bool
     copied: tuple[str, int, int] | None = None
@@ -151,7 +151,7 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
-class Published(NamedTuple):
+class PublishedState(NamedTuple):
     """The last state of a record on its topic. `data` is the canonical record in Avro, in the schema of `source`.
 
     It is empty where that can't be told, or where the record has an open dead letter: publish it when it is read next.
@@ -173,29 +173,30 @@ class Notice(NamedTuple):
 
 
 @runtime_checkable
-class Remembers(Protocol):
+class SupportsState(Protocol):
     """A producer that compares with what it has published: a poll sees states, not changes.
 
     A TransientError of its `read` doesn't close it: it is called again, and goes on where it was.
     """
 
-    def remember(self, data_type: str, published: Iterable[Published]) -> None:
+    def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
         """Called for each data type before `open`: every live record on the topic."""
 
 
 @runtime_checkable
-class TakesOver(Protocol):
+class SupportsTakeover(Protocol):
     """A producer that can go on above versions that aren't its own: another system's, or of a topic that was lost."""
 
     def take_over(self, floors: Mapping[str, int]) -> None:
         """Called before `open`: every record of these data types is published (again), above these versions.
 
-        At the end a Sweep takes away what else is on their topics, where what was read proves that it is gone.
+        At the end a StaleRecordDeletion takes away what else is on their topics, where what was read proves that it
+        is gone.
         """
 
 
 @runtime_checkable
-class Hears(Protocol):
+class SupportsNotifications(Protocol):
     """A producer that can be told of changes between its polls."""
 
     def hear(self, notices: Sequence[Notice]) -> None:
@@ -206,7 +207,7 @@ class Hears(Protocol):
 
 
 @runtime_checkable
-class ListsAnew(Protocol):
+class SupportsFullRefresh(Protocol):
     """A producer that can compare everything at once, as when notices of webhooks were lost."""
 
     def list_anew(self) -> None:
@@ -214,7 +215,7 @@ class ListsAnew(Protocol):
 
 
 @runtime_checkable
-class Reports(Protocol):
+class SupportsProgress(Protocol):
     """A producer that knows when a part of its source can't be read while the rest goes on."""
 
     @property
@@ -223,7 +224,7 @@ class Reports(Protocol):
 
 
 @runtime_checkable
-class Rereads(Protocol):
+class SupportsRefetch(Protocol):
     """A producer that can read single records of its source again."""
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
@@ -247,7 +248,7 @@ class Delivery(NamedTuple):
     at: int
 
 
-class Refusal(NamedTuple):
+class RejectedDelivery(NamedTuple):
     """A delivery that the target refuses, by its place in the batch, and why."""
 
     place: int
@@ -260,7 +261,9 @@ class Consumer(Protocol):
     def open(self) -> None:
         """Connects. TransientError, AuthError, MapError."""
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         """Brings the target up to date, all or nothing but for the refused, and returns those.
 
         An older or equal version changes nothing; with `again` (a replay) an equal version is written once more.
@@ -273,7 +276,7 @@ class Consumer(Protocol):
 
 
 @runtime_checkable
-class KnowsVersions(Protocol):
+class SupportsVersions(Protocol):
     """A consumer that can say where its target holds newer versions than it was given."""
 
     def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
@@ -308,7 +311,7 @@ class SupportsHealthCheck(Protocol):
 
 
 @runtime_checkable
-class Previews(Protocol):
+class SupportsPreview(Protocol):
     """A consumer that can say what it would do."""
 
     def preview(self, delivery: Delivery) -> Preview:
@@ -316,7 +319,7 @@ class Previews(Protocol):
 
 
 @runtime_checkable
-class Looks(Protocol):
+class SupportsLookup(Protocol):
     """A consumer that can show what its target has of a record."""
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
@@ -334,7 +337,7 @@ class Erased(NamedTuple):
 
 
 @runtime_checkable
-class Erases(Protocol):
+class SupportsErasure(Protocol):
     """A consumer that can take what a delivered delete leaves of a record's personal fields out of its target."""
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
@@ -342,7 +345,7 @@ class Erases(Protocol):
 
 
 @runtime_checkable
-class Needs(Protocol):
+class SupportsRequiredFields(Protocol):
     """A consumer that knows what its target can't be without."""
 
     def needs(self) -> Mapping[str, str]:
@@ -350,7 +353,7 @@ class Needs(Protocol):
 
 
 @runtime_checkable
-class Retires(Protocol):
+class SupportsMerge(Protocol):
     """A consumer that can take away records of its target that a person has found to be doubles of others."""
 
     def ways(self) -> frozenset[Literal["merge", "delete"]]:
@@ -364,7 +367,7 @@ class Retires(Protocol):
 
 
 @runtime_checkable
-class Compares(Protocol):
+class DetectsConflicts(Protocol):
     """A connector whose consumers look at what the target has before they write it: only they can see a conflict."""
 
     compares: bool
@@ -437,7 +440,7 @@ class WarnsOfTarget(Protocol):
 
 
 @runtime_checkable
-class Identifies(Protocol):
+class SupportsIdListing(Protocol):
     """A producer connector that can list the ids of a data type's records without reading the records."""
 
     def ids(self, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:
@@ -445,7 +448,7 @@ class Identifies(Protocol):
 
 
 @runtime_checkable
-class Locates(Protocol):
+class SupportsLocation(Protocol):
     """A connector that can tell whether two systems are one."""
 
     def location(self, system: BoundSystem, *, ask: bool = False) -> str | None:
@@ -456,7 +459,7 @@ class Locates(Protocol):
 
 
 @runtime_checkable
-class Describes(Protocol):
+class SupportsDescription(Protocol):
     """A connector that knows a system's resources without reaching it, from a description."""
 
     def describe(self, system: BoundSystem) -> list[Resource]:
@@ -464,7 +467,7 @@ class Describes(Protocol):
 
 
 @runtime_checkable
-class Discovers(Protocol):
+class SupportsDiscovery(Protocol):
     """A connector that can ask a system what it holds."""
 
     def discover(self, system: BoundSystem) -> list[Resource]:
@@ -480,7 +483,7 @@ class NullCount(NamedTuple):
 
 
 @runtime_checkable
-class CountsNulls(Protocol):
+class SupportsNullCounts(Protocol):
     """A connector that can count the records that lack a value."""
 
     def count_nulls(self, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
@@ -491,7 +494,7 @@ class CountsNulls(Protocol):
 
 
 @runtime_checkable
-class Prescribes(Protocol):
+class SupportsTargetSchema(Protocol):
     """A consumer connector whose resources have fields of their own, to which the map's check holds the mapping."""
 
     def makes_tables(self, options: BaseModel) -> bool:
@@ -502,7 +505,7 @@ class Prescribes(Protocol):
 
 
 @runtime_checkable
-class Samples(Protocol):
+class SupportsSampling(Protocol):
     """A connector that can show how a system's values are written."""
 
     def sample(self, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
@@ -510,7 +513,7 @@ class Samples(Protocol):
 
 
 @runtime_checkable
-class Canonicalises(Protocol):
+class SupportsMapping(Protocol):
     """A connector that can show what it makes of one raw record."""
 
     def canonical(self, system: BoundSystem, source: BoundSource, record: dict[str, Any]) -> dict[str, object]:

@@ -19,9 +19,9 @@ from sorbus.bus.registry import ConfluentRegistry
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.digest import mail
 from sorbus.ops.digest.mail import outbox
-from sorbus.ops.run.supervisor import _complaint
-from sorbus.ops.watch import dependencies
-from sorbus.ops.watch.dependencies import Dependencies
+from sorbus.ops.monitoring import dependencies
+from sorbus.ops.monitoring.dependencies import Dependencies
+from sorbus.ops.runtime.supervisor import _complaint
 from sorbus.plain_server import PlainServer
 from sorbus.postgres.connection import PostgresConnection, connect
 from sorbus.settings import Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sorbus.api.interface import Found
 from sorbus.conflict.store import Contest
 from sorbus.consumers.http.compare import Fields
+from sorbus.http_api.interface import Found
 from sorbus.identity.match import Alike, Candidate
 
 

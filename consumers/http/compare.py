@@ -11,11 +11,11 @@ from copy import deepcopy
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from sorbus.api.description import ApiField
-from sorbus.api.interface import Json, Record
-from sorbus.api.path import read_path, write_path
-from sorbus.api.values import to_value
 from sorbus.errors import PermanentError
+from sorbus.http_api.description import ApiField
+from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.path import read_path, write_path
+from sorbus.http_api.values import to_value
 
 Fields = dict[str, Json]
 """A record's fields by their paths."""

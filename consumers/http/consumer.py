@@ -12,11 +12,8 @@ from typing import NamedTuple
 import stamina
 from pydantic import BaseModel, JsonValue
 
-from sorbus.api.connection import HttpConnection, application
-from sorbus.api.records import open_api
-from sorbus.api.transport import HttpTransport
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, Refusal, Resource, Step
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, RejectedDelivery, Resource, Step
 from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.decide import Decider, is_settled
@@ -30,6 +27,9 @@ from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.errors import Contended, PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import HttpTransport
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher
@@ -148,7 +148,7 @@ class HttpConsumer:
         return self._retirer.ways()
 
     def retire(self, external_id: str, survivor: str, way: Way) -> str:
-        """See `sorbus.connector.Retires`."""
+        """See `sorbus.connector.SupportsMerge`."""
         return self._retirer.retire(external_id, survivor, way)
 
     def preview(self, delivery: Delivery) -> Preview:
@@ -157,10 +157,16 @@ class HttpConsumer:
         return self._previewer.preview(delivery)
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
-        """See `sorbus.connector.Looks`. TransientError, AuthError; PermanentError if it can't be asked for records."""
+        """See `SupportsLookup`. TransientError, AuthError; PermanentError if it can't be asked for records."""
         return self._previewer.look(id)
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:  # noqa: ARG002 - every record is claimed
+    def apply(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        again: bool = False,
+        alone: bool = False,  # noqa: ARG002
+    ) -> list[RejectedDelivery]:
         """Delivers what it can in some seconds; see `sorbus.connector.Consumer`."""
         if self._pool is None:
             raise TransientError(f"flow {self._flow.flow.id} is not open")
@@ -168,7 +174,7 @@ class HttpConsumer:
         if left:
             self._apply(left, self._pool, again)
         refusals = [
-            Refusal(place, error)
+            RejectedDelivery(place, error)
             for place, one in enumerate(deliveries)
             if (error := self._done[one.id, one.version]) is not None
         ]
@@ -176,7 +182,7 @@ class HttpConsumer:
         return refusals
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
-        """See `sorbus.connector.KnowsVersions`."""
+        """See `sorbus.connector.SupportsVersions`."""
         given = {one.id for one in deliveries}
         found, self._newer = {id: version for id, version in self._newer.items() if id in given}, {}
         return found

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sorbus.api.description import Description
-from sorbus.api.interface import Found, Json
-from sorbus.api.path import read_path
 from sorbus.conflict.store import Conflicts, Contest, Standing
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
@@ -20,6 +17,9 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import PermanentError
+from sorbus.http_api.description import Description
+from sorbus.http_api.interface import Found, Json
+from sorbus.http_api.path import read_path
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Alike, Candidate, Matcher, Verdict

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from sorbus.api.interface import Accepted, Api, Json, Record
-from sorbus.api.path import read_path
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
@@ -18,6 +16,8 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.http_api.interface import Accepted, Api, Json, Record
+from sorbus.http_api.path import read_path
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict

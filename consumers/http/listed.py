@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 
-from sorbus.api.interface import Api, Record
-from sorbus.api.path import read_path
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import PermanentError
+from sorbus.http_api.interface import Api, Record
+from sorbus.http_api.path import read_path
 from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.match import Candidate, Matcher
 

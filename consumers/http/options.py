@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sorbus.api.description import JsonPath
+from sorbus.http_api.description import JsonPath
 
 
 class HttpTarget(BaseModel):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sorbus.api.catalog import resources_of_description
-from sorbus.api.connection import application
 from sorbus.connector import BoundFlow, BoundSystem, Resource, Step
 from sorbus.consumers.http.adopt import links_step
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, target_finding
 from sorbus.errors import Finding, MapError
+from sorbus.http_api.catalog import resources_of_description
+from sorbus.http_api.connection import application
 from sorbus.mapping.errors import closest
 from sorbus.settings import Settings
 from sorbus.state.database import State, plan_state

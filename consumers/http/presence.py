@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 
-from sorbus.api.description import ApiResource
-from sorbus.api.interface import Api, Found
-from sorbus.api.path import read_path
 from sorbus.errors import AuthError, PermanentError
+from sorbus.http_api.description import ApiResource
+from sorbus.http_api.interface import Api, Found
+from sorbus.http_api.path import read_path
 from sorbus.identity.crosswalk import Crosswalk
 
 FORBIDDEN = 403

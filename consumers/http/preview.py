@@ -9,10 +9,6 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from sorbus.api.description import ApiField
-from sorbus.api.interface import Api, Call, Found, Json
-from sorbus.api.path import read_path
-from sorbus.api.values import dump_json, load_json, to_value
 from sorbus.connector import Delivery, Preview, older_preview
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body
@@ -20,6 +16,10 @@ from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.deliver import creation
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import MustWait, PermanentError
+from sorbus.http_api.description import ApiField
+from sorbus.http_api.interface import Api, Call, Found, Json
+from sorbus.http_api.path import read_path
+from sorbus.http_api.values import dump_json, load_json, to_value
 from sorbus.identity.crosswalk import Crosswalk
 
 _KEY = "(made when it is sent)"
@@ -41,7 +41,7 @@ class Previewer:
         self._decider, self._crosswalk = decider, crosswalk
 
     def preview(self, delivery: Delivery) -> Preview:
-        """See `sorbus.connector.Previews`."""
+        """See `sorbus.connector.SupportsPreview`."""
         id = delivery.id.decode(errors="replace")
         try:
             wanted = None if delivery.deleted else self._make(delivery)
@@ -55,7 +55,7 @@ class Previewer:
             return Preview("refuse", str(error))
 
     def look(self, id: str) -> dict[str, JsonValue] | None:
-        """See `sorbus.connector.Looks`: the fields that the description knows, by what they mean.
+        """See `sorbus.connector.SupportsLookup`: the fields that the description knows, by what they mean.
 
         PermanentError where the application can't be asked for a record.
         """

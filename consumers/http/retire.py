@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sorbus.api.interface import Api, Found, Merges
-from sorbus.api.path import read_path
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import PermanentError
+from sorbus.http_api.interface import Api, Found, Merges
+from sorbus.http_api.path import read_path
 
 Way = Literal["merge", "delete"]
 
@@ -28,7 +28,7 @@ class Retirer:
         return frozenset(found)
 
     def retire(self, external_id: str, survivor: str, way: Way) -> str:
-        """See `sorbus.connector.Retires`. The survivor must be there: a double is never the last one."""
+        """See `sorbus.connector.SupportsMerge`. The survivor must be there: a double is never the last one."""
         current, left = None, survivor
         if self._reads:
             stays, current = self._api.get(self._resource, survivor), self._api.get(self._resource, external_id)

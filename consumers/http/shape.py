@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sorbus.api.connection import Application
-from sorbus.api.description import ApiField, ApiResource
-from sorbus.api.interface import Json, Record
-from sorbus.api.path import write_path
-from sorbus.api.values import to_json
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.compare import Fields
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
+from sorbus.http_api.connection import Application
+from sorbus.http_api.description import ApiField, ApiResource
+from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.path import write_path
+from sorbus.http_api.values import to_json
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.errors import closest

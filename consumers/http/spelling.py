@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from threading import Lock
 
-from sorbus.api.description import ApiResource
-from sorbus.api.interface import Api, Record
-from sorbus.api.path import read_path
-from sorbus.api.records import is_deleted
 from sorbus.errors import AuthError, PermanentError
+from sorbus.http_api.description import ApiResource
+from sorbus.http_api.interface import Api, Record
+from sorbus.http_api.path import read_path
+from sorbus.http_api.records import is_deleted
 from sorbus.identity.match import Matcher
 
 _SAMPLES = 3

@@ -14,7 +14,7 @@ from sorbus.connector import (
     Erased,
     NullCount,
     Preview,
-    Refusal,
+    RejectedDelivery,
     Resource,
     Step,
     older_preview,
@@ -177,21 +177,23 @@ class PostgresConsumer:
             self._session.close()
             self._session = None
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         """One transaction for all that can be delivered; the refused come back, each with the target's own words."""
         self._opened()
-        refusals: list[Refusal] = []
+        refusals: list[RejectedDelivery] = []
         packed: list[Packed] = []
         for place, delivery in enumerate(deliveries):
             try:
                 packed.append(self._pack(place, delivery))
             except PermanentError as error:
-                refusals.append(Refusal(place, error))
+                refusals.append(RejectedDelivery(place, error))
         self._writing.begin(again=again, alone=alone)
         return refusals + self._isolation.deliver(packed)
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
-        """See `sorbus.connector.KnowsVersions`."""
+        """See `sorbus.connector.SupportsVersions`."""
         if not self._writing.changed_nothing:
             return {}
         with postgres_errors(f"reading versions in {self._flow.system.name}"):
@@ -234,7 +236,7 @@ class PostgresConsumer:
             return read_row(session, id, (self._tables[""], self._options.key))
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
-        """Blanks what soft or ignored deletes leave of the record's personal columns; see `sorbus.connector.Erases`."""
+        """Blanks what soft or ignored deletes leave of the record's personal columns; see `SupportsErasure`."""
         session = self._opened()
         options, schema = self._options, self._flow.schema
         tables = [kept(self._tables[""], options.key, self._parts[""], "", schema)]

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import psycopg
 
-from sorbus.connector import Refusal
+from sorbus.connector import RejectedDelivery
 from sorbus.consumers.postgres.faults import narrowed
 from sorbus.consumers.postgres.packed import Packed
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
@@ -61,7 +61,7 @@ class Isolation:
         self._calm = 0
         self._landed: Packed | None = None
 
-    def deliver(self, items: Sequence[Packed]) -> list[Refusal]:
+    def deliver(self, items: Sequence[Packed]) -> list[RejectedDelivery]:
         """Those that are refused. TransientError, AuthError: what landed before changes nothing when it comes again."""
         failed: list[_Failed] = []
         has_proof, misses, most_misses = False, 0, len(items).bit_length() + 2
@@ -170,13 +170,13 @@ class Isolation:
     def _is_its_own(self, one: _Failed, count: int, *, has_proof: bool) -> bool:
         return has_proof or self._is_theirs(one.error, count)
 
-    def _refusal(self, one: _Failed) -> Refusal:
+    def _refusal(self, one: _Failed) -> RejectedDelivery:
         error = refused_error(one.error, self._doing)
         if error.field is None:
             error.field = self._writes.field_of(one.error, one.item)
         error = narrowed(one.error, error.field, self._doing) or error
         if one.about in (About.RECORD, About.EITHER):
-            return Refusal(one.item.place, error)
+            return RejectedDelivery(one.item.place, error)
         id = one.item.delivery.id.decode(errors="replace")
         why = {
             About.REFERENCE: "others refer to it still"
@@ -184,7 +184,7 @@ class Isolation:
             else f"a record that it refers to isn't in {self._system} yet",
             About.COLLISION: f"another record in {self._system} still has a value that must be unique",
         }.get(one.about, f"{self._system} is too slow or busy with it")
-        return Refusal(
+        return RejectedDelivery(
             one.item.place,
             MustWait(
                 f"{self._record} {id} waits: {why}: {error.words}",

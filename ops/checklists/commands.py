@@ -13,7 +13,7 @@ from sorbus.cli.login import login_name
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sorbus.ops.checklists.rounds import Checklist
+    from sorbus.ops.checklists.occurrences import Checklist
     from sorbus.ops.checklists.store import Checklists
 
 app = typer.Typer(name="checklists", help="Flows that people do by hand: what is due, who did it, and was it right.")
@@ -34,7 +34,7 @@ def list_(
     Examples: sorbus checklists list; sorbus checklists list --json | jq .due; sorbus checklists list --check
     """
     from sorbus.errors import ExitCode
-    from sorbus.ops.checklists.rounds import as_data
+    from sorbus.ops.checklists.occurrences import as_data
 
     found = _open(ctx).all()
     if as_json:
@@ -106,7 +106,7 @@ def done(
 
 
 def _show(one: Checklist, *, as_json: bool) -> None:
-    from sorbus.ops.checklists.rounds import as_data
+    from sorbus.ops.checklists.occurrences import as_data
 
     if as_json:
         typer.echo(json.dumps(as_data(one), ensure_ascii=False))

@@ -16,7 +16,7 @@ from sorbus.map.contact import contact as contact_of
 from sorbus.map.model import Flow, Manual, Map
 from sorbus.map.routine import Routine, parse_routine
 from sorbus.mapping.errors import closest
-from sorbus.ops.checklists.rounds import Checklist, Round, Step, in_hand
+from sorbus.ops.checklists.occurrences import Checklist, Round, Step, in_hand
 from sorbus.postgres.connection import Connection
 from sorbus.state import State
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sorbus.dlq.desk import LetterDesk
+from sorbus.dlq.service import DeadLetterService
 from sorbus.errors import MapError, SorbusError
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.watch.measure import Measurement, Watch
-from sorbus.ops.watch.opened import open_watch
+from sorbus.ops.monitoring.build_monitor import open_watch
+from sorbus.ops.monitoring.measure import Measurement, Watch
 from sorbus.settings import Settings
 from sorbus.state import State
 
@@ -18,7 +18,7 @@ class Company:
 
     def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
         self.loaded, self._settings, self._state = loaded, settings, state
-        self.letters = LetterDesk(loaded, settings, state)
+        self.letters = DeadLetterService(loaded, settings, state)
         self._digest = loaded.digest()
         self._watch: Watch | None = None
 
@@ -39,7 +39,7 @@ class Company:
             )
         self.close()
         self.loaded, self._digest = found, digest
-        self.letters = LetterDesk(found, self._settings, self._state)
+        self.letters = DeadLetterService(found, self._settings, self._state)
 
     def catch_up(self) -> int:
         """Reads dead letters on into their index; how many messages that were."""

@@ -22,7 +22,7 @@ from sorbus.map.render.layout import (
 )
 from sorbus.ops.console.health_status import HealthBadge, HealthBadges
 from sorbus.ops.console.template_filters import number
-from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.ops.monitoring.measure import FlowState, Measurement
 
 COLORS = 12
 """Data types' colours in the style sheet: .d0 to .d11 for lines, .f0 to .f11 for what is filled."""

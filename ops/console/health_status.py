@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 from sorbus.map.model import Flow, Map
 from sorbus.ops.console.template_filters import number, span
-from sorbus.ops.watch.measure import GRACE, FlowState, Measurement
-from sorbus.ops.watch.problems import Problem
+from sorbus.ops.monitoring.measure import GRACE, FlowState, Measurement
+from sorbus.ops.monitoring.problems import Problem
 
 Kind = Literal["ok", "warn", "bad", "idle"]
 _ORDER: Mapping[Kind, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}

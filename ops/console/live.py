@@ -14,8 +14,8 @@ import structlog
 
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.ops.console.template_filters import Point
-from sorbus.ops.watch.measure import Measurement
-from sorbus.ops.watch.problems import DEPENDENCIES, clock, moment_with_zone
+from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.monitoring.problems import DEPENDENCIES, clock, moment_with_zone
 
 FLOWS = "the flows"
 """What measuring is called among the troubles."""

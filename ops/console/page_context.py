@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 import sorbus
-from sorbus.dlq.desk import LetterDesk
+from sorbus.dlq.service import DeadLetterService
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.access import csrf
@@ -60,7 +60,7 @@ class Console:
         return self.company.loaded
 
     @property
-    def letters(self) -> LetterDesk:
+    def letters(self) -> DeadLetterService:
         """Where that map's dead letters are dealt with."""
         return self.company.letters
 

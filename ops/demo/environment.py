@@ -23,7 +23,7 @@ from sorbus.ops.demo.company import Company, DemoError, fill_if_new
 from sorbus.ops.embedded import packages
 from sorbus.ops.embedded.ports import free_port
 from sorbus.ops.embedded.stack import Stack
-from sorbus.ops.run.planning import plan
+from sorbus.ops.runtime.planning import plan
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 

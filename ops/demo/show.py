@@ -16,8 +16,8 @@ from rich.text import Text
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
 from sorbus.ops.demo.environment import Environment, Progress, environment
-from sorbus.ops.watch.measure import Measurement, Watch
-from sorbus.ops.watch.status import as_table
+from sorbus.ops.monitoring.measure import Measurement, Watch
+from sorbus.ops.monitoring.status import as_table
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sorbus.map.contact import Contact
     from sorbus.map.loaded import LoadedMap
     from sorbus.map.model import Map
-    from sorbus.ops.digest.facts import Facts
-    from sorbus.ops.digest.post import Post
+    from sorbus.ops.digest.collect import Facts
+    from sorbus.ops.digest.delivery import Post
     from sorbus.settings import Settings
 
 app = typer.Typer()
@@ -41,7 +41,7 @@ def digest(
     Examples: `sorbus digest`, `sorbus digest --owner Finance`, `sorbus digest --send --to ops@example.com`
     """
     from sorbus.errors import ExitCode
-    from sorbus.ops.digest.post import Post
+    from sorbus.ops.digest.delivery import Post
     from sorbus.ops.digest.write import as_html, as_text
     from sorbus.settings import Settings
     from sorbus.state import State
@@ -80,7 +80,7 @@ def digest(
 def _contact(company: Map, owner: str) -> Contact:
     from sorbus.errors import UsageError
     from sorbus.mapping.errors import closest
-    from sorbus.ops.digest.share import Shares
+    from sorbus.ops.digest.audience import Shares
 
     known = Shares(company).contacts()
     found = next((each for each in known if owner in (each.name, each.address)), None)
@@ -92,7 +92,7 @@ def _contact(company: Map, owner: str) -> Contact:
 def _gather(post: Post, loaded: LoadedMap, settings: Settings, hours: float) -> Facts:
     from datetime import UTC, datetime, timedelta
 
-    from sorbus.ops.watch.opened import open_watch
+    from sorbus.ops.monitoring.build_monitor import open_watch
 
     eyes = open_watch(loaded, settings)
     try:

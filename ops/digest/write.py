@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from sorbus.ops.digest.share import Digest
+from sorbus.ops.digest.audience import Digest
 
 
 def as_text(digest: Digest, company: str, console_url: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from sorbus.connector import Retires
+from sorbus.connector import SupportsMerge
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
@@ -15,7 +15,7 @@ from sorbus.identity.crosswalk import Crosswalk, place
 from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.resources import target_resources
-from sorbus.ops.decision import Onward
+from sorbus.ops.requeue_after_decision import Onward
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
@@ -142,7 +142,7 @@ class MergeDesk:
             )
 
     @contextmanager
-    def _target(self, system: str, data_type: str, resource: str) -> Iterator[Retires | None]:
+    def _target(self, system: str, data_type: str, resource: str) -> Iterator[SupportsMerge | None]:
         """The open consumer of a flow into the system; None if it can't take records away."""
         flows = [
             one
@@ -154,7 +154,7 @@ class MergeDesk:
         if not flows:
             raise SorbusError(f"no flow brings {data_type} to {place(system, resource)} any more")
         consumer = self._loaded.consumer(system)(self._loaded.flow(flows[0].id))
-        if not isinstance(consumer, Retires):
+        if not isinstance(consumer, SupportsMerge):
             yield None
             return
         try:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sorbus.ops.embedded import guard
+from sorbus.ops.embedded import parent_watchdog
 from sorbus.ops.embedded.errors import StackError
 
 _POLL = 0.03
 
 
 class Process:
-    """A server with its guard (see guard.py), its log and its record in `folder`."""
+    """A server with its guard (see parent_watchdog.py), its log and its record in `folder`."""
 
     def __init__(self, name: str, folder: Path, *, stop: signal.Signals, death: signal.Signals) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class Process:
         }
         with self.log.open("ab") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, json.dumps(spec)],
+                [sys.executable, "-I", "-S", parent_watchdog.__file__, json.dumps(spec)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -140,4 +140,4 @@ def _recorded(record: Path) -> list[tuple[int, str]]:
 
 
 def _is_ours(pid: int, started_at: str) -> bool:
-    return guard.started_at(pid) == started_at
+    return parent_watchdog.started_at(pid) == started_at

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.names import Names
-from sorbus.connector import Erases
+from sorbus.connector import SupportsErasure
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import AuthError, ExitCode, PermanentError, SorbusError, TransientError
 from sorbus.event import open_frame
@@ -113,7 +113,7 @@ class Erasure:
         """What the delete leaves in the target: nothing where deletes are hard."""
         bound = self._loaded.flow(flow.id)
         consumer = self._loaded.consumer(flow.to)(bound)
-        if not isinstance(consumer, Erases):
+        if not isinstance(consumer, SupportsErasure):
             return  # by the crosswalk it shows whether the application has it still
         try:
             consumer.open()

@@ -27,8 +27,8 @@ from sorbus.bus.letters import open_letters
 from sorbus.bus.sending import Single, send
 from sorbus.deadletter import CLOSED, DeadLetter
 from sorbus.event import open_frame
-from sorbus.ops.watch.committed import Committed
-from sorbus.ops.watch.offsets import Part
+from sorbus.ops.monitoring.committed import Committed
+from sorbus.ops.monitoring.offsets import Part
 from sorbus.settings import Settings
 
 _TIMEOUT = 30.0

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import Message
 
-from sorbus.bus.intake import take_in
+from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Delivery, Looks
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import BoundFlow, Consumer, Delivery, SupportsLookup
 from sorbus.errors import AuthError, SorbusError
 from sorbus.settings import Settings
 
@@ -36,9 +36,9 @@ def lost_deletions(
     TransientError, AuthError.
     """
     target = make()
-    if flow.flow.deletes != "soft" or flow.system.system.kind != "postgres" or not isinstance(target, Looks):
+    if flow.flow.deletes != "soft" or flow.system.system.kind != "postgres" or not isinstance(target, SupportsLookup):
         return []
-    book = SchemaBook(settings, Names(flow.system.topic_prefix), [flow.schema])
+    book = SchemaResolver(settings, Names(flow.system.topic_prefix), [flow.schema])
     newest: dict[bytes, Delivery] = {}
     for taken in _batches(flow, book, settings):
         for one in taken:
@@ -68,7 +68,7 @@ def lost_deletions(
 
 
 def _batches(
-    flow: BoundFlow, book: SchemaBook, settings: Settings, only: set[bytes] | None = None
+    flow: BoundFlow, book: SchemaResolver, settings: Settings, only: set[bytes] | None = None
 ) -> Iterator[Sequence[Delivery]]:
     """The topic's events. With `only`: of these records, each event by itself, since the newest hides the others."""
     reader = topic_reader(settings, f"deleted-{flow.flow.id}")
@@ -79,10 +79,10 @@ def _batches(
             if only is None:
                 batch.append(message)
             elif bytes_of(message.key()) in only:
-                yield take_in([message], book).deliveries
+                yield decode_batch([message], book).deliveries
             if len(batch) >= _BATCH:
-                yield take_in(batch, book).deliveries
+                yield decode_batch(batch, book).deliveries
                 batch = []
-        yield take_in(batch, book).deliveries
+        yield decode_batch(batch, book).deliveries
     finally:
         reader.close()

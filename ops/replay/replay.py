@@ -15,19 +15,19 @@ from typing import NamedTuple
 from confluent_kafka import OFFSET_END, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
-from sorbus.bus.intake import Taken, take_in
+from sorbus.bus.deserialize import DecodedBatch, decode_batch
 from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import BoundFlow, Consumer, Delivery, Refusal, consumer_connector
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
 from sorbus.errors import AuthError, MustWait, TransientError, Unfinished
 from sorbus.map.timing import parse_duration
 from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.events import held
-from sorbus.waiting.room import Room
+from sorbus.waiting.store import WaitingStore
 
 _BATCH = 5000
 
@@ -58,11 +58,11 @@ def replay(
     names = Names(flow.system.topic_prefix)
     reader = topic_reader(settings, f"replay-{flow.flow.id}")
     target = make()
-    book = SchemaBook(settings, names, [flow.schema])
+    book = SchemaResolver(settings, names, [flow.schema])
     resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
     privacy = flow_privacy(flow, book.schema, resources)
     letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
-    room = Room(State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name)
+    room = WaitingStore(State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name)
     limit = parse_duration(flow.flow.wait_limit)
 
     def hold(waits: Sequence[tuple[Message, MustWait]]) -> None:
@@ -106,13 +106,13 @@ def _bring_back(target: Consumer, first: Sequence[Delivery]) -> None:
 
 def _apply(
     batch: list[Message],
-    book: SchemaBook,
+    book: SchemaResolver,
     target: Consumer,
     letters: Letters,
     privacy: Privacy,
     hold: Callable[[Sequence[tuple[Message, MustWait]]], None],
 ) -> tuple[int, int, int]:
-    taken = take_in(batch, book)
+    taken = decode_batch(batch, book)
     refusals = _finish(target, taken, privacy) if taken.deliveries else []
     refused = [*taken.refused, *((taken.messages[refusal.place], refusal.error) for refusal in refusals)]
     waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
@@ -126,7 +126,7 @@ def _apply(
     return len(taken.deliveries) - len(refusals), len(dead), len(waits)
 
 
-def _finish(target: Consumer, taken: Taken, privacy: Privacy) -> list[Refusal]:
+def _finish(target: Consumer, taken: DecodedBatch, privacy: Privacy) -> list[RejectedDelivery]:
     while True:
         try:
             return target.apply(taken.deliveries, again=True, alone=True)

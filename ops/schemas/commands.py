@@ -14,7 +14,7 @@ from sorbus.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sorbus.evolve import Compatibility, SchemaChange
+    from sorbus.schema_evolution import Compatibility, SchemaChange
 
 app = typer.Typer(name="schemas", help="The canonical schemas: sound, compatible, and what changed in them.")
 
@@ -98,9 +98,9 @@ def diff(
 
     Examples: sorbus schemas diff customer; sorbus schemas diff customer --with 2 --json
     """
-    from sorbus.evolve import changes_between
     from sorbus.ops.schemas.versions import registered, rule_of, version_of
     from sorbus.schema import read_schema
+    from sorbus.schema_evolution import changes_between
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load()
@@ -131,8 +131,8 @@ def history(ctx: typer.Context, data_type: Type, as_json: Json = False) -> None:
 
     Example: sorbus schemas history customer
     """
-    from sorbus.evolve import changes_between
     from sorbus.ops.schemas.versions import registered, rule_of, version_of
+    from sorbus.schema_evolution import changes_between
     from sorbus.settings import Settings
 
     loaded = Context.of(ctx).load()

@@ -8,9 +8,9 @@ from sorbus.bus.names import Names
 from sorbus.bus.registry import open_registry
 from sorbus.errors import SchemaError, SorbusError, UsageError
 from sorbus.event import record_inside
-from sorbus.evolve import Compatibility, SchemaChange, changes_between
 from sorbus.map.loaded import LoadedMap
 from sorbus.schema import RecordSchema, parse_schema
+from sorbus.schema_evolution import Compatibility, SchemaChange, changes_between
 from sorbus.settings import Settings
 
 

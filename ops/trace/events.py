@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import EPOCH
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.calendar_limits import moment_of
 from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, data_at, envelope_schema, open_frame, version_of
@@ -54,7 +54,7 @@ def busy(moments: Sequence[Moment]) -> list[Moment]:
 class EventReader:
     """Reads the events of one data type; personal fields are masked unless `show_personal`."""
 
-    def __init__(self, data_type: str, schema: RecordSchema, book: SchemaBook, *, show_personal: bool) -> None:
+    def __init__(self, data_type: str, schema: RecordSchema, book: SchemaResolver, *, show_personal: bool) -> None:
         self._data_type, self._schema, self._book = data_type, schema, book
         self._show_personal = show_personal
 

@@ -12,13 +12,13 @@ from pydantic_core import to_jsonable_python
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.calendar_limits import moment_of
 from sorbus.conflict.store import ALL, Conflict, Conflicts
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.index import LetterIndex
-from sorbus.dlq.private import LetterMask
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.masking import LetterMask
+from sorbus.dlq.reader import open_letters
 from sorbus.dlq.store import Letters
 from sorbus.drift.store import DriftStore
 from sorbus.errors import SorbusError
@@ -30,7 +30,7 @@ from sorbus.ops.duplicates.private import masked_candidate
 from sorbus.ops.trace.moment import Moment
 from sorbus.settings import Settings
 from sorbus.state.database import State
-from sorbus.waiting.room import waiting_of
+from sorbus.waiting.store import waiting_of
 
 _MOST = 1000
 _ERASURES = (Path(__file__).parent / "sql" / "erasures.sql").read_bytes()
@@ -79,7 +79,7 @@ class History:
     def _letters(self) -> Iterator[Moment]:
         """From the index, with their whole life; without a state only the open ones, from their topic."""
         names = Names(self._loaded.map.topic_prefix)
-        mask = LetterMask(self._loaded, SchemaBook(self._settings, names, [self._loaded.schema(self._data_type)]))
+        mask = LetterMask(self._loaded, SchemaResolver(self._settings, names, [self._loaded.schema(self._data_type)]))
         if self._state is None:
             for letter in open_letters(self._settings, names, [self._data_type]):
                 if letter.record_id.decode(errors="replace") == self._id:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sorbus.connector import BoundFlow, Delivery, Preview, Previews
+from sorbus.connector import BoundFlow, Delivery, Preview, SupportsPreview
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.preview import masked_fault, masked_preview
@@ -49,7 +49,7 @@ def _state(loaded: LoadedMap, flow: str, system: str, delivery: Delivery | None,
     try:
         bound = loaded.flow(flow)
         target = consumer_of(loaded.consumer(system), bound)
-        if not isinstance(target, Previews):
+        if not isinstance(target, SupportsPreview):
             kind = bound.system.system.kind
             return TargetState(flow, system, "unknown", None, f"systems of kind {kind} can't say what they have")
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sorbus.bus.intake import take_in
+from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.names import Names
 from sorbus.bus.record import messages_of
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.errors import closest
@@ -64,10 +64,10 @@ def trace_record(
     schema = loaded.schema(data_type)
     told, delivery, problems = Told([], None, None), None, []
     try:
-        book = SchemaBook(settings, names, [schema])
+        book = SchemaResolver(settings, names, [schema])
         messages = messages_of(settings, names.topic(data_type), id.encode(), "trace")
         told = EventReader(data_type, schema, book, show_personal=show_personal).read(messages)
-        taken = take_in(messages, book)
+        taken = decode_batch(messages, book)
         delivery = taken.deliveries[-1] if taken.deliveries else None
     except SorbusError as error:
         problems.append(f"its topic: {error}")

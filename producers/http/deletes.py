@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sorbus.api.interface import Page
-from sorbus.producers.http.memory import Memory
-from sorbus.producers.http.poll import NO_ID, UNREADABLE, AskRecord, Found, Held, Rules, Steps, add, out
+from sorbus.http_api.interface import Page
+from sorbus.producers.http.change_detector import ChangeDetector
+from sorbus.producers.http.poll_state import NO_ID, UNREADABLE, AskRecord, Found, Held, Rules, Steps, add, out
 
 _AT_LEAST = 2
 _SHARE = 10
@@ -37,7 +37,7 @@ class Listed(NamedTuple):
 class Deletes:
     """Decides for one data type. `held`: what a person is asked about; `confirmed`: what a person has confirmed."""
 
-    def __init__(self, rules: Rules, memory: Memory, now: Callable[[], int]) -> None:
+    def __init__(self, rules: Rules, memory: ChangeDetector, now: Callable[[], int]) -> None:
         self.held: Held | None = None
         self.confirmed: frozenset[bytes] = frozenset()
         self._rules, self._memory, self._now = rules, memory, now

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from sorbus.api.catalog import resources_of_description
-from sorbus.api.connection import HttpConnection, application
-from sorbus.api.description import ApiResource, Description
-from sorbus.api.interface import Api, Record, Transport
-from sorbus.api.records import open_api
-from sorbus.api.transport import open_transport
 from sorbus.avro.decode import read_record
-from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, Published, Resource, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, PublishedState, Resource, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
+from sorbus.http_api.catalog import resources_of_description
+from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.description import ApiResource, Description
+from sorbus.http_api.interface import Api, Record, Transport
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import open_transport
 from sorbus.mapping.errors import closest
-from sorbus.producers.http.asking import Asker
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll import Found
+from sorbus.producers.http.poll_state import Found
+from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.shape import RecordShape
-from sorbus.producers.http.track import Track
+from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
 from sorbus.state import State, plan_state
 
@@ -46,13 +46,13 @@ class HttpProducer:
         self._identity = identity_of(self._application)
         resources = _resources(system, sources, self._application.description)
         self._tracks = [
-            Track(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
+            StreamPoller(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
         ]
         self._drift: DriftWatch | None = None
         self._transport: Transport | None = None
         self._api: Api | None = None
         self._stored: Position = {}
-        self._asker = Asker()
+        self._asker = RequestPool()
         self._turn = 0
 
     @classmethod
@@ -84,7 +84,7 @@ class HttpProducer:
         assert isinstance(options, HttpSource)
         return options.resources
 
-    def remember(self, data_type: str, published: Iterable[Published]) -> None:
+    def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
         """What is on the data type's topic."""
         for track in self._tracks:
             if track.name == data_type:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from hashlib import blake2b
 
-from sorbus.api.interface import Page, Record
 from sorbus.errors import PermanentError, TransientError
+from sorbus.http_api.interface import Page, Record
+from sorbus.producers.http.change_detector import ChangeDetector, Verdict, raw_json
 from sorbus.producers.http.deletes import Deletes, Listed
 from sorbus.producers.http.lookback import Lookback
-from sorbus.producers.http.memory import Memory, Verdict, raw_json
-from sorbus.producers.http.poll import (
+from sorbus.producers.http.poll_state import (
     NO_ID,
     UNREADABLE,
     AskPage,
@@ -57,7 +57,7 @@ class _Pages:
 class Reader:
     """Reads one data type. `again`: when the list wants to be read again, at once or with the next poll."""
 
-    def __init__(self, rules: Rules, memory: Memory, state: PollState, now: Callable[[], int]) -> None:
+    def __init__(self, rules: Rules, memory: ChangeDetector, state: PollState, now: Callable[[], int]) -> None:
         self.rules, self.memory, self.state, self._now = rules, memory, state, now
         self.again: bool | None = None
         """After `everything`: True at once, False with the next poll, None when it is due."""

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from decimal import Decimal
 from hashlib import blake2b
 
-from sorbus.api.connection import Application
-from sorbus.api.description import ApiResource, Moment
-from sorbus.api.interface import Record
-from sorbus.api.path import read_path
-from sorbus.api.records import is_deleted
-from sorbus.api.values import InvalidValue, read_moment
 from sorbus.avro.encode import micros
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
+from sorbus.http_api.connection import Application
+from sorbus.http_api.description import ApiResource, Moment
+from sorbus.http_api.interface import Record
+from sorbus.http_api.path import read_path
+from sorbus.http_api.records import is_deleted
+from sorbus.http_api.values import InvalidValue, read_moment
 from sorbus.mapping.errors import shown
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll import Rules
+from sorbus.producers.http.poll_state import Rules
 
 LONGEST_ID = 1000
 """Bytes: an id is a key in Kafka, part of an index in PostgreSQL, and of an address."""

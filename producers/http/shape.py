@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from sorbus.api.description import ApiField, ApiResource
-from sorbus.api.interface import Json, Record
-from sorbus.api.path import read_path
-from sorbus.api.values import require_valid, to_value
 from sorbus.avro.encode import NULL, SOME, encode_long, encoder
 from sorbus.connector import BoundSource
 from sorbus.errors import PermanentError
+from sorbus.http_api.description import ApiField, ApiResource
+from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.path import read_path
+from sorbus.http_api.values import require_valid, to_value
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.convert import converter
 from sorbus.mapping.default import encoded_default

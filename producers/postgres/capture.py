@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple, cast
 
 from sorbus.avro.encode import NULL, SOME
-from sorbus.connector import BoundSource, Change, Reject
+from sorbus.connector import BoundSource, Change, RejectedRecord
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import MapError, PermanentError
 from sorbus.postgres.catalog import Table, qualified, read_table
@@ -218,7 +218,7 @@ class Capture:
         told = [name for name in by if name in places]
         return unkeyed_id(told, [row[places[name]] for name in told], is_key=bool(self.table.key))
 
-    def no_key(self, oids: Oids, row: Sequence[object], version: int, occurred_at: int) -> Reject:
+    def no_key(self, oids: Oids, row: Sequence[object], version: int, occurred_at: int) -> RejectedRecord:
         """The reject of a row whose key names no record."""
         places = {name: place for place, name in enumerate(oids)}
         column, what = key_fault([row[places[name]] for name in self.key], self.key) or (self.key[0], "names no record")
@@ -228,7 +228,9 @@ class Capture:
             reason="no key",
             field=column,
         )
-        return Reject(self.name, self.unkeyed(list(oids), row), version, occurred_at, raw_json(oids, row), error)
+        return RejectedRecord(
+            self.name, self.unkeyed(list(oids), row), version, occurred_at, raw_json(oids, row), error
+        )
 
     def make(
         self,
@@ -239,13 +241,13 @@ class Capture:
         version: int,
         occurred_at: int,
         items: Mapping[str, Sequence[bytes]] | None = None,
-    ) -> Change | Reject:
+    ) -> Change | RejectedRecord:
         """A row (with its list fields' encoded items) as a change, or as a reject that says why not."""
         try:
             fields = layout.encode(row)
         except PermanentError as error:
             self._blame(error, layout, oids, row, id)
-            return Reject(self.name, id, version, occurred_at, raw_json(oids, row), error)
+            return RejectedRecord(self.name, id, version, occurred_at, raw_json(oids, row), error)
         if items is not None:
             fields = self._with_items(layout, fields, items)
         return Change(self.name, id, version, occurred_at, b"".join(fields))

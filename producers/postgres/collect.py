@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
-from sorbus.connector import Change, Reject, Sweep
+from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import LostPosition, PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.encoding import UTF8, Encoding
 from sorbus.producers.postgres.fetch import Fetched
+from sorbus.producers.postgres.key_claims import KeyClaims
 from sorbus.producers.postgres.keys import record_id
 from sorbus.producers.postgres.layout import FAULTS, picker
-from sorbus.producers.postgres.occupied import Occupied
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -33,7 +33,7 @@ from sorbus.producers.postgres.pgoutput import (
     lsn_text,
     read_row,
 )
-from sorbus.producers.postgres.state import CommitSeen, State
+from sorbus.producers.postgres.position import CommitSeen, PostgresPosition
 
 Fetch = Callable[[Capture, Sequence[Key], str, Collection[int]], Iterator[tuple[Key, Fetched | None]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -89,8 +89,8 @@ class Taken(NamedTuple):
     """What has been collected. `resolved`: (data type, id) of rejects whose rows have changed or gone."""
 
     changes: list[Change]
-    rejects: list[Reject]
-    sweeps: list[Sweep]
+    rejects: list[RejectedRecord]
+    sweeps: list[StaleRecordDeletion]
     resolved: list[tuple[str, bytes]]
 
 
@@ -100,7 +100,7 @@ class Collector:
     def __init__(
         self,
         captures: Sequence[Capture],
-        state: State,
+        state: PostgresPosition,
         fetch: Fetch,
         look: Callable[[Capture], None] | None = None,
         start: int = sys.maxsize,
@@ -122,13 +122,13 @@ class Collector:
         self._straight = self._direct
         self._covered: frozenset[str] = frozenset()
         self._changes: list[Change] = []
-        self._rejects: list[Reject] = []
-        self._sweeps: list[Sweep] = []
+        self._rejects: list[RejectedRecord] = []
+        self._sweeps: list[StaleRecordDeletion] = []
         self._partial: list[_Partial] = []
         self._resolved: list[tuple[str, bytes]] = []
         self._dirty: dict[str, _Dirty] = {}
         self._recopy: list[str] = []
-        self._occupied = Occupied()
+        self._occupied = KeyClaims()
         self._xids: set[int] = set()
         self._bytes = 0
         self._version = state.version
@@ -359,7 +359,7 @@ class Collector:
         if type(made) is Change:
             self._changes.append(made)
         else:
-            self._rejects.append(cast("Reject", made))
+            self._rejects.append(cast("RejectedRecord", made))
 
     def _mark(self, capture: Capture, part: str, key: Key, *, is_left: bool = False) -> None:
         dirty = self._dirty.get(capture.name)
@@ -377,7 +377,7 @@ class Collector:
                 members = capture.members_of(capture.table)
                 if capture.table.oid in oids and members.heirs <= set(oids):
                     swept.add(capture.name)
-                    self._sweeps.append(Sweep(capture.name, self._next_version(), self._occurred_at))
+                    self._sweeps.append(StaleRecordDeletion(capture.name, self._next_version(), self._occurred_at))
         for reader in readers:
             names = {shape.capture.name for shape in reader.roots} | {each.capture.name for each in reader.parents}
             self._must_copy(names - swept)
@@ -481,7 +481,7 @@ class Collector:
                 if found is not None and found.id not in done:
                     done.add(found.id)
                     made = found.change(self._next_version(), self._occurred_at)
-                    if isinstance(made, Reject):
+                    if isinstance(made, RejectedRecord):
                         self._rejects.append(made)
                     else:
                         changes.append(made)

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
-from sorbus.connector import Change, Reject
+from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError, TransientError
 from sorbus.postgres.catalog import Column, Table
 from sorbus.postgres.connection import Connection, as_error, is_of_tables
@@ -29,7 +29,7 @@ from sorbus.producers.postgres.layout import Oids, raw_json
 
 _PATIENCE = 30.0
 _AT_ONCE = 1000
-_Items = dict[str, list[bytes] | Reject]
+_Items = dict[str, list[bytes] | RejectedRecord]
 T = TypeVar("T")
 _Read = Callable[[Sequence[Key], str], list[T]]
 
@@ -50,7 +50,7 @@ class Fetched:
     def id(self) -> bytes:
         return record_id(self.key)
 
-    def change(self, version: int, occurred_at: int) -> Change | Reject:
+    def change(self, version: int, occurred_at: int) -> Change | RejectedRecord:
         """The record as a change; a reject when it (or an item) can't be canonical, or can't be read."""
         capture, id = self._capture, self.id
         names = capture.columns()
@@ -58,10 +58,10 @@ class Fetched:
         if key_fault(self.key, capture.key):
             return capture.no_key(oids, self._row, version, occurred_at)
         if self._error is not None:
-            return Reject(capture.name, id, version, occurred_at, raw_json(oids, self._row), self._error)
+            return RejectedRecord(capture.name, id, version, occurred_at, raw_json(oids, self._row), self._error)
         items: dict[str, list[bytes]] = {}
         for name, found in self._items.items():
-            if isinstance(found, Reject):
+            if isinstance(found, RejectedRecord):
                 return found._replace(id=id, version=version, occurred_at=occurred_at)
             items[name] = found
         layout = capture.layout("", oids)
@@ -272,12 +272,12 @@ def _running(snapshot: str, xids: Collection[int]) -> bool:
     return any(xid in busy or 0 <= ((xid - end) & 0xFFFFFFFF) < 1 << 31 for xid in xids)
 
 
-def add_item(into: _Items, child: ChildTable, item: Change | Reject) -> None:
+def add_item(into: _Items, child: ChildTable, item: Change | RejectedRecord) -> None:
     """Adds an encoded item to its list; one that can't be canonical makes the whole record a reject."""
     name = child.field.name
     found = into.setdefault(name, [])
-    if isinstance(item, Reject):
-        if not isinstance(found, Reject):
+    if isinstance(item, RejectedRecord):
+        if not isinstance(found, RejectedRecord):
             item.error.field = f"{name}[].{item.error.field}"
             into[name] = item
     elif isinstance(found, list):

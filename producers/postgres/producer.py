@@ -24,16 +24,16 @@ from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_
 from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.encoding import connect_reading, read_natively
 from sorbus.producers.postgres.fetch import Fetched, Reader
-from sorbus.producers.postgres.first_copy import FirstCopy
 from sorbus.producers.postgres.ids import record_ids
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
 from sorbus.producers.postgres.plan import plan_source
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
 from sorbus.producers.postgres.slot import (
+    ExportedSnapshot,
     SlotMaking,
-    Snapshot,
     advice,
     connect_replication,
     drop_slot,
@@ -41,10 +41,10 @@ from sorbus.producers.postgres.slot import (
     read_slot,
     slot_name,
 )
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.snapshot import Snapshotter
+from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.producers.postgres.stream import ReplicationStream
 from sorbus.producers.postgres.warnings import source_warnings
-from sorbus.producers.postgres.watch import SourceWatch
 
 _IDLE_STORE = _LOOK_EVERY = 10.0
 _AT_ONCE = 1000
@@ -68,7 +68,7 @@ class PostgresProducer:
         self._replication: Session | None = None
         self._stream: ReplicationStream | None = None
         self._collector: Collector | None = None
-        self._copy: FirstCopy | None = None
+        self._copy: Snapshotter | None = None
         self._captures: list[Capture] = []
         self._drift: DriftWatch | None = None
         self._again: dict[str, dict[bytes, None]] = {}
@@ -132,7 +132,7 @@ class PostgresProducer:
         side = self._side = connect(self._connection, "producer", autocommit=True)
         with postgres_errors(f"opening {self._system.name}"):
             self._server = read_server(side, f"opening {self._system.name}")
-            state = None if position is None else State.from_position(position).above(self._floors)
+            state = None if position is None else PostgresPosition.from_position(position).above(self._floors)
             other = None if state is None else another_database(state, self._server)
             if state is not None and other is not None:
                 state = self._accepted(state, other)
@@ -189,7 +189,7 @@ class PostgresProducer:
     def confirm(self, position: Position) -> None:
         """The slot may forget everything before the position's LSN."""
         if self._stream is not None and self._collector is not None:
-            lsn = State.from_position(position).lsn
+            lsn = PostgresPosition.from_position(position).lsn
             self._stream.confirm(lsn)
             self._collector.state = replace(self._collector.state, confirmed=max(lsn, self._collector.state.confirmed))
 
@@ -221,7 +221,7 @@ class PostgresProducer:
                 session.close()
         self._replication = self._side = None
 
-    def _look(self, state: State | None) -> None:
+    def _look(self, state: PostgresPosition | None) -> None:
         """Compares the tables with what they were when they were last looked at."""
         for capture in self._captures:
             if state is not None:
@@ -232,7 +232,7 @@ class PostgresProducer:
     def _named(self) -> dict[str, dict[str, list[str]]]:
         return {capture.name: found for capture in self._captures if (found := capture.named())}
 
-    def _history(self, state: State) -> str | None:
+    def _history(self, state: PostgresPosition) -> str | None:
         """Why the server hasn't the history that the position was read from."""
         assert self._server is not None
         if state.timeline in (0, self._server.timeline):
@@ -240,12 +240,12 @@ class PostgresProducer:
         with connect_replication(self._connection, self._name) as replication:
             return another_history(state, self._server, replication)
 
-    def _set_anew(self, state: State) -> str | None:
+    def _set_anew(self, state: PostgresPosition) -> str | None:
         assert self._watch is not None
         tables = self._watch.set_anew(state)
         return tables and f"its publication {self._name} was made or set anew, or was for a while without {tables}"
 
-    def _look_again(self, side: Session, state: State) -> State:
+    def _look_again(self, side: Session, state: PostgresPosition) -> PostgresPosition:
         """Whether the stream still tells everything; with what the server has rewritten in silence due to be copied."""
         assert self._watch is not None
         with postgres_errors(f"looking at the tables of {self._system.name}"):
@@ -258,7 +258,7 @@ class PostgresProducer:
                 raise TransientError(f"the publication {self._name} has changed")
             return self._copying_lapsed(side, state)
 
-    def _copying_lapsed(self, side: Session, state: State) -> State:
+    def _copying_lapsed(self, side: Session, state: PostgresPosition) -> PostgresPosition:
         """Data types whose rows may not be what the stream has said of them are copied again, and no other."""
         assert self._watch is not None
         lapsed = self._watch.lapsed(side, state)
@@ -266,7 +266,7 @@ class PostgresProducer:
             _log.warning("%s: %s is copied again: %s", self._system.name, name, why)
         return self._remembering(state.copying_again(lapsed))
 
-    def _remembering(self, state: State) -> State:
+    def _remembering(self, state: PostgresPosition) -> PostgresPosition:
         """The state with what it was read with."""
         assert self._watch is not None
         assert self._server is not None
@@ -275,7 +275,7 @@ class PostgresProducer:
         server = self._server
         return replace(state, server=server.name, timeline=server.timeline, database=server.database)
 
-    def _accepted(self, state: State, other: str) -> State:
+    def _accepted(self, state: PostgresPosition, other: str) -> PostgresPosition:
         """The state that copies everything from another database, if the map names it; LostPosition otherwise."""
         assert self._server is not None
         if self._system.system.accept_source != self._server.identity:
@@ -283,13 +283,13 @@ class PostgresProducer:
         _log.warning("%s: %s; accepted by the map", self._system.name, other)
         return state.copying_all()
 
-    def _after_loss(self, state: State, lost: str) -> State:
+    def _after_loss(self, state: PostgresPosition, lost: str) -> PostgresPosition:
         """The state that copies everything again, if the map says so; LostPosition with advice otherwise."""
         if self._system.system.on_lost_slot == "stop":
             raise LostPosition(advice(lost, self._system.name))
         return state.copying_all()
 
-    def _with_new_meaning(self, state: State) -> State:
+    def _with_new_meaning(self, state: PostgresPosition) -> PostgresPosition:
         """Every record of a data type of which the map makes something else now is published again."""
         now = {capture.name: capture.meaning() for capture in self._captures}
         changed = [name for name, meaning in now.items() if state.meaning.get(name, meaning) != meaning]
@@ -297,7 +297,7 @@ class PostgresProducer:
             _log.info("%s: the mapping of %s has changed: copied again", self._system.name, ", ".join(changed))
         return state.copying_again(changed)
 
-    def _begin_anew(self, side: Session, state: State | None) -> None:
+    def _begin_anew(self, side: Session, state: PostgresPosition | None) -> None:
         server = self._server
         assert server is not None
         ending = None
@@ -307,9 +307,9 @@ class PostgresProducer:
             self._replication = self._stream = None
         drop_slot(side, self._name, ending)
 
-        def begin(snapshot: Snapshot) -> State:
+        def begin(snapshot: ExportedSnapshot) -> PostgresPosition:
             point = snapshot.consistent_point
-            found = self._remembering(state or State(server.name, point, point).above(self._floors))
+            found = self._remembering(state or PostgresPosition(server.name, point, point).above(self._floors))
             return replace(
                 found,
                 server=server.name,
@@ -324,7 +324,7 @@ class PostgresProducer:
 
         self._begin_copy(SlotMaking(self._connection, self._name, temporary=False), begin)
 
-    def _go_on(self, state: State, start: int = sys.maxsize) -> None:
+    def _go_on(self, state: PostgresPosition, start: int = sys.maxsize) -> None:
         """`start`: where the slot is, if that may be before our position."""
         names = {capture.name for capture in self._captures}
         if self._replication is not None:
@@ -336,11 +336,11 @@ class PostgresProducer:
         else:
             self._start_stream(state, start)
 
-    def _begin_copy(self, making: SlotMaking, begin: Callable[[Snapshot], State]) -> None:
+    def _begin_copy(self, making: SlotMaking, begin: Callable[[ExportedSnapshot], PostgresPosition]) -> None:
         self._replication = making.session
-        self._copy = FirstCopy(self._connection, self._captures, making, begin, self._expected, self._settled)
+        self._copy = Snapshotter(self._connection, self._captures, making, begin, self._expected, self._settled)
 
-    def _settled(self, capture: Capture, state: State) -> None:
+    def _settled(self, capture: Capture, state: PostgresPosition) -> None:
         """TransientError where a table was rewritten while it was copied: to its snapshot it may have looked empty."""
         assert self._side is not None
         assert self._watch is not None
@@ -349,7 +349,7 @@ class PostgresProducer:
             if why := self._watch.lapsed(self._side, state).get(capture.name):
                 raise TransientError(f"{capture.name} has to be copied again: {why}")
 
-    def _start_stream(self, state: State, start: int = sys.maxsize) -> None:
+    def _start_stream(self, state: PostgresPosition, start: int = sys.maxsize) -> None:
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)

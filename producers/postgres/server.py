@@ -16,7 +16,7 @@ from psycopg import sql
 from sorbus.errors import TransientError
 from sorbus.postgres.connection import Connection, postgres_errors
 from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.position import PostgresPosition
 
 _SERVER = """
 select system_identifier || '/' || current_database(),
@@ -54,7 +54,7 @@ def read_server(connection: Connection, doing: str) -> Server:
     return Server(str(name), int(str(database)), int(str(timeline), 16), parse_lsn(str(end)))
 
 
-def another_database(state: State, server: Server) -> str | None:
+def another_database(state: PostgresPosition, server: Server) -> str | None:
     """Why this isn't the database that the position was read from; None when it is, also under a new name."""
     was, now = (name.partition("/")[0] for name in (state.server, server.name))
     is_known = was == now and state.database in (0, server.database)
@@ -75,7 +75,7 @@ def not_accepted(other: str, server: Server, system: str) -> str:
     )
 
 
-def another_history(state: State, server: Server, replication: Connection | None) -> str | None:
+def another_history(state: PostgresPosition, server: Server, replication: Connection | None) -> str | None:
     """Why a position isn't in this server's history; None when it is. `replication`: needed to read about timelines."""
     if state.timeline and state.timeline != server.timeline and replication is not None:
         left = _left(replication, server.timeline).get(state.timeline)

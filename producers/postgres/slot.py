@@ -13,9 +13,9 @@ from psycopg.errors import DuplicateObject
 from sorbus.connector import BoundSystem
 from sorbus.errors import LostPosition, TransientError
 from sorbus.postgres.connection import Connection, PostgresConnection, full_dsn, postgres_errors
-from sorbus.producers.postgres.asked import Asked
+from sorbus.producers.postgres.pending_query import PendingQuery
 from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.position import PostgresPosition
 
 _SLOT = (files("sorbus.producers.postgres") / "slot.sql").read_text()
 
@@ -36,7 +36,7 @@ class Slot(NamedTuple):
     foreign: str = ""
 
 
-class Snapshot(NamedTuple):
+class ExportedSnapshot(NamedTuple):
     """What a new slot gives: the LSN from which its stream is complete, and the snapshot of the state just before."""
 
     consistent_point: int
@@ -71,9 +71,9 @@ class SlotMaking:
         kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
         command = sql.SQL("CREATE_REPLICATION_SLOT {} " + kind + " pgoutput EXPORT_SNAPSHOT")
         with postgres_errors(f"making the replication slot {name}"):
-            self._asked = Asked(self.session, command.format(sql.Identifier(name)))
+            self._asked = PendingQuery(self.session, command.format(sql.Identifier(name)))
 
-    def snapshot(self, wait: float) -> Snapshot | None:
+    def snapshot(self, wait: float) -> ExportedSnapshot | None:
         """What the new slot gives; None when it isn't made within `wait` seconds."""
         with postgres_errors(f"making the replication slot {self._name}"):
             try:
@@ -85,7 +85,7 @@ class SlotMaking:
         point, name = answer.get_value(0, 1), answer.get_value(0, 2)
         assert point is not None
         assert name is not None
-        return Snapshot(parse_lsn(point.decode()), name.decode())
+        return ExportedSnapshot(parse_lsn(point.decode()), name.decode())
 
     def cancel(self) -> None:
         """Gives up what is not made yet; what is made stays."""
@@ -122,7 +122,7 @@ def drop_slot(connection: Connection, name: str, ending: int | None = None) -> N
         connection.execute("select pg_drop_replication_slot(%s)", (name,))
 
 
-def loss(state: State, slot: Slot | None, name: str) -> str | None:
+def loss(state: PostgresPosition, slot: Slot | None, name: str) -> str | None:
     """Why the slot doesn't have all changes after our position; None when it does."""
     if slot is None:
         return f"its replication slot {name} is gone"

@@ -37,14 +37,14 @@ def webhooks(
     from sorbus.bus.names import Names
     from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
-    from sorbus.producers.webhook.hearing import hearings
-    from sorbus.producers.webhook.service import Deliveries, application
+    from sorbus.producers.webhook.receivers import receivers_of
+    from sorbus.producers.webhook.service import WebhookEndpoint, application
     from sorbus.server import listen, serve
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
     loaded = Context.of(ctx).load_sound()
-    heard = hearings(loaded)
+    heard = receivers_of(loaded)
     if not heard:
         raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
     with running("webhooks", metrics_port, metrics_host) as process:
@@ -54,7 +54,7 @@ def webhooks(
             with listen(host, port, "receive webhooks") as listener:
                 writer = InboxWriter(Settings(), Names(loaded.map.topic_prefix))
                 try:
-                    deliveries = Deliveries(heard, writer)
+                    deliveries = WebhookEndpoint(heard, writer)
                     address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"
                     structlog.get_logger(__name__).info("receiving webhooks", at=address, systems=sorted(heard))
 

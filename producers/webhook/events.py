@@ -8,18 +8,18 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sorbus.api.description import JsonPath, Webhooks
-from sorbus.api.interface import Json
-from sorbus.api.path import read_path
-from sorbus.api.values import InvalidValue
 from sorbus.connector import Notice
-from sorbus.producers.webhook.hearing import Hearing
+from sorbus.http_api.description import JsonPath, Webhooks
+from sorbus.http_api.interface import Json
+from sorbus.http_api.path import read_path
+from sorbus.http_api.values import InvalidValue
+from sorbus.producers.webhook.receivers import WebhookReceiver
 
 _LONGEST_ID = 1000
 """Bytes."""
 
 
-class Told(NamedTuple):
+class WebhookEvent(NamedTuple):
     """One event: its notice with a key that its repetitions share ("" if it has no id), or why there is no notice."""
 
     notice: Notice | None
@@ -27,7 +27,9 @@ class Told(NamedTuple):
     why: str = ""
 
 
-def read_events(hearing: Hearing, body: Json, headers: Mapping[str, str], received_at: int) -> list[Told]:
+def read_events(
+    hearing: WebhookReceiver, body: Json, headers: Mapping[str, str], received_at: int
+) -> list[WebhookEvent]:
     """What a verified delivery tells, in its order. `received_at` is in microseconds since 1970 (UTC).
 
     `why` is `unmapped` (a record that this map doesn't read, or another account's) or `malformed` (no id to be found).
@@ -61,22 +63,22 @@ def _every(found: Json, steps: list[JsonPath]) -> Iterator[Json]:
         yield below
 
 
-def _read(hearing: Hearing, event: Json, delivery: str, received_at: int) -> Told:
+def _read(hearing: WebhookReceiver, event: Json, delivery: str, received_at: int) -> WebhookEvent:
     said, webhooks = hearing.webhooks.event, hearing.webhooks
     if not isinstance(event, dict):
-        return Told(None, why="malformed")
+        return WebhookEvent(None, why="malformed")
     if any(_text(read_path(event, path)) != value for path, value in hearing.where.items()):
-        return Told(None, why="unmapped")
+        return WebhookEvent(None, why="unmapped")
     kind = _text(read_path(event, said.type)) if said.type else ""
     resource = _longest(said.resources, kind)
     if resource is None or resource not in hearing.resources:
-        return Told(None, why="unmapped")
+        return WebhookEvent(None, why="unmapped")
     id = _text(read_path(event, said.id))
     if not 0 < len(id.encode()) <= _LONGEST_ID:
-        return Told(None, why="malformed")
+        return WebhookEvent(None, why="malformed")
     is_gone = _longest(dict.fromkeys(said.deleted, ""), kind) is not None
     own = _text(read_path(event, webhooks.delivery_id)) if webhooks.delivery_id else delivery
-    return Told(Notice(resource, id, is_gone, received_at), f"{own}\0{_digest(event)}" if own else "")
+    return WebhookEvent(Notice(resource, id, is_gone, received_at), f"{own}\0{_digest(event)}" if own else "")
 
 
 def _longest(types: Mapping[str, str], kind: str) -> str | None:

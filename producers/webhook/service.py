@@ -17,13 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.api.interface import Json
-from sorbus.api.values import load_json
 from sorbus.bus.inbox import InboxWriter
 from sorbus.errors import AuthError, SorbusError
-from sorbus.producers.webhook.events import Told, read_events
-from sorbus.producers.webhook.hearing import Hearing
-from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, refuse_early, verify
+from sorbus.http_api.interface import Json
+from sorbus.http_api.values import load_json
+from sorbus.producers.webhook.events import WebhookEvent, read_events
+from sorbus.producers.webhook.receivers import WebhookReceiver
+from sorbus.producers.webhook.signatures import RefusedRequest, WebhookRequest, refuse_early, verify
 from sorbus.telemetry.metrics import WebhookMetrics
 
 LARGEST_BODY = 1_000_000
@@ -79,12 +79,12 @@ class _Body:
         self.held.clear()
 
 
-class Deliveries:
+class WebhookEndpoint:
     """Takes the deliveries of every system that is heard; called in one event loop."""
 
     def __init__(
         self,
-        hearings: Mapping[str, Hearing],
+        hearings: Mapping[str, WebhookReceiver],
         writer: InboxWriter,
         *,
         body_within: float = _BODY_WITHIN,
@@ -136,7 +136,7 @@ class Deliveries:
         metrics.answered(outcome, time.monotonic() - begun)
         return Response(status_code=status, headers=headers)
 
-    async def _take(self, request: Request, hearing: Hearing | None, source: str) -> str:
+    async def _take(self, request: Request, hearing: WebhookReceiver | None, source: str) -> str:
         """The outcome of a delivery that is answered with 200; _Answer otherwise."""
         if self._busy[source] > self._most_at_a_time:
             raise _Answer(HTTPStatus.TOO_MANY_REQUESTS, "busy", is_read=False)
@@ -148,24 +148,26 @@ class Deliveries:
             token = request.query_params.get(webhooks.parameter, "")
         elif token and (webhooks.signature != "shared-secret" or webhooks.header):
             raise _Answer(HTTPStatus.NOT_FOUND, "unknown", is_read=False)
-        delivery = Delivery(request.method, hearing.url, request.headers, b"", token)
+        delivery = WebhookRequest(request.method, hearing.url, request.headers, b"", token)
         try:
             refuse_early(webhooks, hearing.secrets, delivery, received_at / 1e6)
-        except RefusedDelivery as error:
+        except RefusedRequest as error:
             raise self._refused(hearing, source, error, is_read=False) from error
         body = _Body(self._budget)
         try:
             raw = await self._read(request, body)
             try:
                 verify(webhooks, hearing.secrets, delivery._replace(body=raw), received_at / 1e6)
-            except RefusedDelivery as error:
+            except RefusedRequest as error:
                 raise self._refused(hearing, source, error) from error
             told = read_events(hearing, _parsed(raw), request.headers, received_at)
         finally:
             body.close()
         return await self._put(hearing, told)
 
-    def _refused(self, hearing: Hearing, source: str, error: RefusedDelivery, *, is_read: bool = True) -> _Answer:
+    def _refused(
+        self, hearing: WebhookReceiver, source: str, error: RefusedRequest, *, is_read: bool = True
+    ) -> _Answer:
         self._say(f"{hearing.system} {error}", f"refused a webhook to {hearing.system} from {source}: {error}")
         return _Answer(HTTPStatus.UNAUTHORIZED, error.reason, is_read=is_read)
 
@@ -186,7 +188,7 @@ class Deliveries:
             raise _Answer(HTTPStatus.BAD_REQUEST, "broken off", is_read=False) from error
         return bytes(body.held)
 
-    async def _put(self, hearing: Hearing, told: list[Told]) -> str:
+    async def _put(self, hearing: WebhookReceiver, told: list[WebhookEvent]) -> str:
         system, metrics = hearing.system, self._metrics[hearing.system]
         for why in ("unmapped", "malformed"):
             metrics.events(why, sum(one.why == why for one in told))
@@ -219,7 +221,7 @@ class Deliveries:
             _log.warning("%s", words)
 
 
-def application(deliveries: Deliveries) -> Starlette:
+def application(deliveries: WebhookEndpoint) -> Starlette:
     """POST /webhooks/SYSTEM, or /webhooks/SYSTEM/SECRET, and nothing else."""
     paths = ("/webhooks/{system}", "/webhooks/{system}/{token}")
     return Starlette(routes=[Route(path, deliveries.take, methods=["POST"]) for path in paths])

@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 
 from standardwebhooks import Webhook
 
-from sorbus.api.description import Moment, Webhooks
 from sorbus.errors import SorbusError
+from sorbus.http_api.description import Moment, Webhooks
 
 _DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
 _HUBSPOT_PLAIN = {
@@ -27,7 +27,7 @@ _HUBSPOT_PLAIN = {
 }  # what HubSpot signs as it is, even where the URL has it encoded
 
 
-class Delivery(NamedTuple):
+class WebhookRequest(NamedTuple):
     """What was posted to us. `url` is the address that the application was told; header names are in lower case.
 
     `token` is what a shared secret's place in the address holds.
@@ -40,7 +40,7 @@ class Delivery(NamedTuple):
     token: str = ""
 
 
-class RefusedDelivery(SorbusError):
+class RefusedRequest(SorbusError):
     """Nobody who knows the secret sent this, or not lately; `reason` is `unsigned` or `stale`."""
 
     def __init__(self, message: str, reason: Literal["unsigned", "stale"] = "unsigned") -> None:
@@ -56,23 +56,23 @@ class _Claim(NamedTuple):
     at: float | None
 
 
-def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: float) -> None:
+def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
     """Returns if one of `secrets` has signed the delivery, within the tolerance of `now` (Unix seconds).
 
-    RefusedDelivery otherwise. Comparisons take the same time wherever the first difference is.
+    RefusedRequest otherwise. Comparisons take the same time wherever the first difference is.
     """
     claim = _CLAIMS[webhooks.signature](webhooks, delivery)
     _require_recent(webhooks, claim, now)
     expected = [_digest(claim.sign(secret)) for secret in secrets]
     given = [_digest(signature) for signature in claim.signatures]
     if not any([hmac.compare_digest(one, other) for one in expected for other in given]):  # noqa: C419 (all, always)
-        raise RefusedDelivery("its signature is none of ours")
+        raise RefusedRequest("its signature is none of ours")
 
 
-def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery, now: float) -> None:
+def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
     """What can be refused before the body is read: no signature, an old one, a shared secret that isn't ours.
 
-    RefusedDelivery; `delivery.body` is not looked at.
+    RefusedRequest; `delivery.body` is not looked at.
     """
     if webhooks.signature == "shared-secret":
         verify(webhooks, secrets, delivery, now)
@@ -82,7 +82,7 @@ def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: Delivery,
 
 def _require_recent(webhooks: Webhooks, claim: _Claim, now: float) -> None:
     if claim.at is not None and not abs(now - claim.at) <= webhooks.tolerance.total_seconds():
-        raise RefusedDelivery("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
+        raise RefusedRequest("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
 
 
 def _digest(text: str) -> bytes:
@@ -99,20 +99,20 @@ def is_key(secret: str) -> bool:
         return False
 
 
-def _xero(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _xero(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim([_header(delivery, "x-xero-signature")], _base64_of(delivery.body), None)
 
 
-def _stripe(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _stripe(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     parts = [part.partition("=") for part in _header(delivery, "stripe-signature").split(",")]
     sent = [value for name, _, value in parts if name == "t"]
     if len(sent) != 1:
-        raise RefusedDelivery("its Stripe-Signature names no time")
+        raise RefusedRequest("its Stripe-Signature names no time")
     signed = sent[0].encode() + b"." + delivery.body
     return _Claim([value for name, _, value in parts if name == "v1"], _hex_of(signed), _moment(sent[0], "epoch"))
 
 
-def _hubspot(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _hubspot(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     sent = _header(delivery, "x-hubspot-request-timestamp")
     url = delivery.url
     for encoded, plain in _HUBSPOT_PLAIN.items():
@@ -121,15 +121,15 @@ def _hubspot(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
     return _Claim([_header(delivery, "x-hubspot-signature-v3")], _base64_of(signed), _moment(sent, "epoch-ms"))
 
 
-def _standard(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _standard(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     id, sent = _header(delivery, "webhook-id"), _header(delivery, "webhook-timestamp")
     at = _moment(sent, "epoch")
     if sent != str(int(at)):  # the library signs the number: 007 would pass for 7
-        raise RefusedDelivery("its time of sending can't be read")
+        raise RefusedRequest("its time of sending can't be read")
     try:
         text = delivery.body.decode()
     except UnicodeDecodeError as error:
-        raise RefusedDelivery("its body is not UTF-8") from error
+        raise RefusedRequest("its body is not UTF-8") from error
 
     def sign(secret: str) -> str:
         return Webhook(secret).sign(id, datetime.fromtimestamp(at, UTC), text)
@@ -137,10 +137,10 @@ def _standard(_webhooks: Webhooks, delivery: Delivery) -> _Claim:
     return _Claim(_header(delivery, "webhook-signature").split(" "), sign, at)
 
 
-def _generic(webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _generic(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     given = _header(delivery, webhooks.header)
     if not given.startswith(webhooks.prefix):
-        raise RefusedDelivery(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
+        raise RefusedRequest(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
     signed, at = delivery.body, None
     if webhooks.timestamp_header:
         sent = _header(delivery, webhooks.timestamp_header)
@@ -149,19 +149,19 @@ def _generic(webhooks: Webhooks, delivery: Delivery) -> _Claim:
     return _Claim([given.removeprefix(webhooks.prefix)], sign, at)
 
 
-def _shared(webhooks: Webhooks, delivery: Delivery) -> _Claim:
+def _shared(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     """A secret that is sent as it is, by applications that can't sign."""
     if not webhooks.header:
         if not delivery.token:
-            raise RefusedDelivery("its address holds no secret")
+            raise RefusedRequest("its address holds no secret")
         return _Claim([delivery.token], lambda secret: secret, None)
     given = _header(delivery, webhooks.header)
     if not given.startswith(webhooks.prefix):
-        raise RefusedDelivery(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
+        raise RefusedRequest(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
     return _Claim([given.removeprefix(webhooks.prefix)], lambda secret: secret, None)
 
 
-_CLAIMS: Mapping[str, Callable[[Webhooks, Delivery], _Claim]] = {
+_CLAIMS: Mapping[str, Callable[[Webhooks, WebhookRequest], _Claim]] = {
     "xero": _xero,
     "stripe": _stripe,
     "hubspot-v3": _hubspot,
@@ -171,10 +171,10 @@ _CLAIMS: Mapping[str, Callable[[Webhooks, Delivery], _Claim]] = {
 }
 
 
-def _header(delivery: Delivery, name: str) -> str:
+def _header(delivery: WebhookRequest, name: str) -> str:
     value = delivery.headers.get(name.lower(), "")
     if not value:
-        raise RefusedDelivery(f"it has no header {name}")
+        raise RefusedRequest(f"it has no header {name}")
     return value
 
 
@@ -187,7 +187,7 @@ def _hex_of(signed: bytes) -> Callable[[str], str]:
 
 
 def _moment(text: str, form: Moment) -> float:
-    """A time of sending in Unix seconds; RefusedDelivery if it can't be read."""
+    """A time of sending in Unix seconds; RefusedRequest if it can't be read."""
     try:
         if form in ("epoch", "epoch-ms"):
             if not _DIGITS.fullmatch(text):
@@ -196,4 +196,4 @@ def _moment(text: str, form: Moment) -> float:
         moment = parsedate_to_datetime(text) if form == "http-date" else datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        raise RefusedDelivery("its time of sending can't be read") from error
+        raise RefusedRequest("its time of sending can't be read") from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sorbus.bus.intake import take_in
+from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.names import Names
 from sorbus.bus.record import messages_of
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.settings import Settings
 
@@ -17,7 +17,7 @@ def newest(settings: Settings, flow: BoundFlow, id: str) -> Delivery | None:
     """
     names = Names(flow.system.topic_prefix)
     found = messages_of(settings, names.topic(flow.flow.data_type), id.encode(), f"preview-{flow.flow.id}")
-    taken = take_in(found, SchemaBook(settings, names, [flow.schema]))
+    taken = decode_batch(found, SchemaResolver(settings, names, [flow.schema]))
     if not taken.deliveries and taken.refused:
         raise taken.refused[-1][1]
     return taken.deliveries[0] if taken.deliveries else None

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from sorbus.avro.decode import Undecodable, read_bytes
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
-from sorbus.bus.topicfacts import TopicFacts
+from sorbus.bus.topic_facts import TopicFacts
 from sorbus.connector import Position
 from sorbus.event import open_frame
 from sorbus.settings import Settings

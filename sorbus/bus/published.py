@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
-from sorbus.bus.schemabook import SchemaBook
-from sorbus.connector import Published
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import PublishedState
 from sorbus.errors import PermanentError
 from sorbus.event import data_at, occurred_at, open_frame
 from sorbus.mapping.convert import converter
@@ -17,8 +17,8 @@ from sorbus.settings import Settings
 
 
 def published_records(
-    settings: Settings, topic: str, book: SchemaBook, schema: RecordSchema, *, doubtful: Collection[bytes] = ()
-) -> Iterator[Published]:
+    settings: Settings, topic: str, book: SchemaResolver, schema: RecordSchema, *, doubtful: Collection[bytes] = ()
+) -> Iterator[PublishedState]:
     """Every live record of a topic, read once: at most one partition's live records are in memory.
 
     A record's data is empty where it can't be told in `schema`: for the `doubtful` ids (those with an open dead
@@ -47,17 +47,17 @@ def published_records(
                 except Undecodable:
                     continue  # not ours: compared with nothing, and so published anew
                 left.discard(key)
-                yield Published(head.id, head.version, occurred, data)
+                yield PublishedState(head.id, head.version, occurred, data)
     finally:
         consumer.close()
     for key in sorted(left):
-        yield Published(key, 0, 0, b"")
+        yield PublishedState(key, 0, 0, b"")
 
 
 class _Decoder:
     """Canonical records in `schema`, whatever schema wrote them."""
 
-    def __init__(self, book: SchemaBook, schema: RecordSchema) -> None:
+    def __init__(self, book: SchemaResolver, schema: RecordSchema) -> None:
         self._book, self._schema = book, schema
         self._writers: dict[bytes, RecordSchema | None] = {}
         self._fields = [(field.name, converter(field.type), encoder(field.type)) for field in schema.fields]

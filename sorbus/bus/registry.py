@@ -14,8 +14,8 @@ import httpx
 import stamina
 from pydantic import JsonValue
 
-from sorbus.api import bounded
 from sorbus.errors import AuthError, SchemaError, TransientError, missing
+from sorbus.http_api import bounded
 from sorbus.settings import Settings
 
 LARGEST_ANSWER = 16 * 1024 * 1024

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
-from sorbus.api.interface import Json
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
+from sorbus.http_api.interface import Json
 from sorbus.identity.last_sent import from_text, to_text
 from sorbus.state.database import State
 

@@ -21,7 +21,7 @@ from sorbus.conformance.sample_type import (
     secrets_of,
 )
 from sorbus.conformance.target import Target
-from sorbus.connector import Consumer, Delivery, Refusal
+from sorbus.connector import Consumer, Delivery, RejectedDelivery
 from sorbus.errors import PermanentError, TransientError, Unfinished
 
 _GIVE_UP = 120.0
@@ -47,7 +47,9 @@ class Delivering:
             self.consumer = consumer
         return self.consumer
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         """Once more while it is unfinished; on a transient fault the consumer is closed, as the loop does."""
         deadline = time.monotonic() + _GIVE_UP
         while True:
@@ -64,11 +66,11 @@ class Delivering:
             _check(refusals, deliveries)
             return refusals
 
-    def things(self, version: int, things: Mapping[str, Thing | None], **how: bool) -> list[Refusal]:
+    def things(self, version: int, things: Mapping[str, Thing | None], **how: bool) -> list[RejectedDelivery]:
         """Delivers these states in one batch, all with one version; None: deleted."""
         return self.apply([_make(id, version, one) for id, one in things.items()], **how)
 
-    def until_through(self, version: int, things: Mapping[str, Thing | None]) -> list[Refusal]:
+    def until_through(self, version: int, things: Mapping[str, Thing | None]) -> list[RejectedDelivery]:
         """The same, tried again as long as it is a transient fault."""
         deadline = time.monotonic() + _GIVE_UP
         while True:
@@ -91,7 +93,7 @@ class Delivering:
         assert not wrong, wrong
 
 
-def _check(refusals: Sequence[Refusal], deliveries: Sequence[Delivery]) -> None:
+def _check(refusals: Sequence[RejectedDelivery], deliveries: Sequence[Delivery]) -> None:
     places = [refusal.place for refusal in refusals]
     assert len(set(places)) == len(places), f"a delivery was refused twice: {places}"
     assert all(0 <= place < len(deliveries) for place in places), f"refused places {places} of {len(deliveries)}"

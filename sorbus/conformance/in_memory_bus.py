@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from sorbus.conformance.sample_type import NAME, Thing, decode, difference, retained
 from sorbus.conformance.source import Source
-from sorbus.connector import Batch, Position, Producer, Published, Remembers
+from sorbus.connector import Batch, Position, Producer, PublishedState, SupportsState
 from sorbus.errors import TransientError, Unfinished
 
 _NOTICED = 10.0
@@ -59,7 +59,7 @@ class InMemoryBus:
 
     def _begin(self) -> Producer:
         producer = self.source.producer()
-        if isinstance(producer, Remembers):
+        if isinstance(producer, SupportsState):
             producer.remember(NAME, self._published())
         try:
             producer.open(self.position)
@@ -103,7 +103,7 @@ class InMemoryBus:
             time.sleep(max(0.0, min(error.retry_after, 0.2)))
             return True
         except TransientError:
-            if not isinstance(self._producer, Remembers):  # a poll is asked again, as it is
+            if not isinstance(self._producer, SupportsState):  # a poll is asked again, as it is
                 self.close()
             raise
         if batch is None:
@@ -160,9 +160,9 @@ class InMemoryBus:
         self.rejected.pop(id, None)
         self.events.append((id, state))
 
-    def _published(self) -> list[Published]:
+    def _published(self) -> list[PublishedState]:
         return [
-            Published(id.encode(), state.version, state.occurred_at, b"" if id in self.rejected else state.data)
+            PublishedState(id.encode(), state.version, state.occurred_at, b"" if id in self.rejected else state.data)
             for id, state in self.states.items()
             if state.data is not None
         ]

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple, cast
 
 from pydantic import JsonValue
 
-from sorbus.api.interface import Json
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
+from sorbus.http_api.interface import Json
 from sorbus.identity.crosswalk import place
 from sorbus.identity.match import Candidate, Fields, Matcher, Verdict
 from sorbus.identity.merged import Way

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple, cast
 
 from psycopg.errors import UniqueViolation
 
-from sorbus.api.interface import Json
 from sorbus.errors import PermanentError, TransientError
+from sorbus.http_api.interface import Json
 from sorbus.identity.last_sent import from_text, to_text
 from sorbus.identity.statements import statement
 from sorbus.state.database import State

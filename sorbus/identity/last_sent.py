@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from sorbus.api.interface import Json
+from sorbus.http_api.interface import Json
 
 _DECIMAL = "$decimal"
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from sorbus.api.path import read_path
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, BoundSource, Delivery
 from sorbus.errors import PermanentError
+from sorbus.http_api.path import read_path
 from sorbus.map.checks.bound import Bound
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapping.assign import Assignment, Parts, assign_source, assign_target

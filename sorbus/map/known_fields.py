@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.connector import Describes, consumer_connector, known_kinds, producer_connector
+from sorbus.connector import SupportsDescription, consumer_connector, known_kinds, producer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap
@@ -16,7 +16,7 @@ def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
         kind = loaded.map.systems[system].kind
         is_source = kind in known_kinds("sorbus.producers")
         connector: object = (producer_connector if is_source else consumer_connector)(kind)
-        if isinstance(connector, Describes):
+        if isinstance(connector, SupportsDescription):
             described = connector.describe(loaded.for_check().system(system))
             return Catalog(None, {resource.name: resource for resource in described})
     except (SorbusError, ImportError):

@@ -12,11 +12,11 @@ from sorbus.connector import (
     Consumer,
     ConsumerConnector,
     Delivery,
-    Needs,
     Preview,
-    Previews,
-    Refusal,
+    RejectedDelivery,
     SupportsHealthCheck,
+    SupportsPreview,
+    SupportsRequiredFields,
 )
 from sorbus.errors import MustWait, SorbusError
 from sorbus.mapping.blank import is_blank
@@ -57,7 +57,7 @@ class Completing:
     def open(self) -> None:
         """Opens the consumer; its target's own required fields count too."""
         self._consumer.open()
-        if isinstance(self._consumer, Needs):
+        if isinstance(self._consumer, SupportsRequiredFields):
             self._needs |= self._consumer.needs().keys()
         self._needs.discard("id")
 
@@ -69,9 +69,11 @@ class Completing:
         if isinstance(self._consumer, SupportsHealthCheck):
             self._consumer.check()
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         """See `sorbus.connector.Consumer`; those held back are refused with MustWait."""
-        refusals: list[Refusal] = []
+        refusals: list[RejectedDelivery] = []
         places: list[int] = []
         complete: list[Delivery] = []
         for place, delivery in enumerate(deliveries):
@@ -79,15 +81,15 @@ class Completing:
                 complete.append(self.completed(delivery))
                 places.append(place)
             except MustWait as error:
-                refusals.append(Refusal(place, error))
+                refusals.append(RejectedDelivery(place, error))
         if complete:
             refused = self._consumer.apply(complete, again=again, alone=alone)
-            refusals += [Refusal(places[one.place], one.error) for one in refused]
+            refusals += [RejectedDelivery(places[one.place], one.error) for one in refused]
         return refusals
 
     def preview(self, delivery: Delivery) -> Preview:
         """What would be done with it, completed; "hold" if it is not complete."""
-        if not isinstance(self._consumer, Previews):
+        if not isinstance(self._consumer, SupportsPreview):
             kind = self._flow.system.system.kind
             raise SorbusError(f"systems of kind {kind} can't show what they would do")
         try:

@@ -8,7 +8,7 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.errors import MustWait
 from sorbus.event import EVENT_ID, read_head, version_of
 from sorbus.privacy.errors import Privacy
-from sorbus.waiting.room import Event, Held
+from sorbus.waiting.store import Event, Held
 
 
 def held(message: Message, error: MustWait, privacy: Privacy) -> Held:

@@ -15,8 +15,8 @@ from collections import Counter, deque
 from datetime import timedelta
 from http.client import HTTPConnection
 
-from sorbus.api.description import Limit
-from sorbus.api.limits import Limiter
+from sorbus.http_api.description import Limit
+from sorbus.http_api.limits import Limiter
 from sorbus.state import State
 
 LIMITS = (Limit(requests=90, per=timedelta(seconds=3)), Limit(requests=60, per=timedelta(seconds=2)))

@@ -17,7 +17,7 @@ import pytest
 
 from sorbus.bus.names import Names
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.reader import open_letters
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from tests.acceptance.office import Office, Row, execute, rows_of, unlike

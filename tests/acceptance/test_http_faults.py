@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
@@ -279,7 +279,7 @@ def published(office: Office, stack: Addresses) -> list[Event]:
     """The contacts' topic, from its beginning; it fails if a version or an event comes twice."""
     company = load_map(office.folder / "map.yaml")
     settings, names = Settings(kafka=stack.kafka, registry=stack.registry), Names(company.map.topic_prefix)
-    tape = Tape(settings, names.topic("contact"), SchemaBook(settings, names, [company.schema("contact")]))
+    tape = Tape(settings, names.topic("contact"), SchemaResolver(settings, names, [company.schema("contact")]))
     with closing(tape):
         tape.wait(lambda: not tape.read(1.0) and bool(tape.events), "no event")
     return tape.events

@@ -17,16 +17,16 @@ import pytest
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
-from sorbus.api.connection import HttpConnection, application
-from sorbus.api.description import ApiField, ApiResource, Description
-from sorbus.api.interface import Api, Found, Record
-from sorbus.api.path import write_path
-from sorbus.api.records import open_api
-from sorbus.api.transport import open_transport
-from sorbus.api.values import to_json
 from sorbus.connector import BoundSystem, Delivery
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import PermanentError, Unfinished
+from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.description import ApiField, ApiResource, Description
+from sorbus.http_api.interface import Api, Found, Record
+from sorbus.http_api.path import write_path
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import open_transport
+from sorbus.http_api.values import to_json
 from sorbus.map.load import load_map
 from sorbus.map.model import System
 from sorbus.state import State

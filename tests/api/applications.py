@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
-from sorbus.api.connection import Application, HttpConnection
-from sorbus.api.description import Description
+from sorbus.http_api.connection import Application, HttpConnection
+from sorbus.http_api.description import Description
 
 FAULTY = Path(__file__).with_name("faulty.yaml")
 

@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 
-from sorbus.api.auth.tokens import Renewal
-from sorbus.api.interface import Call
-from sorbus.api.transport import HttpTransport
+from sorbus.http_api.auth.tokens import Renewal
+from sorbus.http_api.interface import Call
+from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.api.applications import OAUTH2, application
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sorbus.api.agree import Comparison, compare
-from sorbus.api.load import read_description
-from sorbus.api.spec import Spec, read_spec
 from sorbus.errors import MapError
+from sorbus.http_api.load import read_description
+from sorbus.http_api.openapi import Spec, read_spec
+from sorbus.http_api.openapi_diff import Comparison, compare
 
 Compare = Callable[[str, str], Comparison]
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sorbus.api.auth import credentials
-from sorbus.api.auth.endpoint import TokenEndpoint
-from sorbus.api.auth.tokens import Tokens, TokenStore
-from sorbus.api.interface import Call
-from sorbus.api.records import open_api
-from sorbus.api.transport import HttpTransport
 from sorbus.errors import AuthError, TransientError
+from sorbus.http_api.auth import credentials
+from sorbus.http_api.auth.endpoint import TokenEndpoint
+from sorbus.http_api.auth.tokens import Tokens, TokenStore
+from sorbus.http_api.interface import Call
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.api.applications import OAUTH2, answering, application, as_json
 from tests.api.faulty import Faulty

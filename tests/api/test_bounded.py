@@ -13,7 +13,7 @@ from time import monotonic
 import httpx
 import pytest
 
-from sorbus.api import bounded
+from sorbus.http_api import bounded
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 GZIP = b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"

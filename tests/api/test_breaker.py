@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sorbus.api.limits.breaker import FAULTS, LEASE, LONGEST, SHORTEST, WITHIN, Breaker
+from sorbus.http_api.limits.breaker import FAULTS, LEASE, LONGEST, SHORTEST, WITHIN, Breaker
 from sorbus.state import State
 from tests.api.test_limits import Clock
 

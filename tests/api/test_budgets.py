@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sorbus.api.description import Limit
-from sorbus.api.limits import Breaker, Limiter
-from sorbus.api.limits.breaker import FAULTS
-from sorbus.api.limits.budgets import Window, read_budgets
+from sorbus.http_api.description import Limit
+from sorbus.http_api.limits import Breaker, Limiter
+from sorbus.http_api.limits.breaker import FAULTS
+from sorbus.http_api.limits.budgets import Window, read_budgets
 from sorbus.state import State
 
 MINUTE = Limit(requests=60, per=timedelta(minutes=1))

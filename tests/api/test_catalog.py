@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sorbus.api.catalog import resources_of_description
-from sorbus.api.load import load_description, shipped
+from sorbus.http_api.catalog import resources_of_description
+from sorbus.http_api.load import load_description, shipped
 
 
 def test_a_list_inside_a_record_is_a_resource_of_its_own() -> None:

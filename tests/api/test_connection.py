@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.api.connection import Application, HttpConnection, application
 from sorbus.connector import BoundSystem
 from sorbus.errors import MapError
+from sorbus.http_api.connection import Application, HttpConnection, application
 from sorbus.map.document import read_document
 from sorbus.map.load import load_map
 from sorbus.map.model import System

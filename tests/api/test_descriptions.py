@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.api.load import load_description, shipped
 from sorbus.errors import MapError
+from sorbus.http_api.load import load_description, shipped
 
 Write = Callable[[str], Path]
 

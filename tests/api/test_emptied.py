@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sorbus.api.description import ApiResource, Operation
-from sorbus.api.interface import Record
-from sorbus.api.requests import emptied
+from sorbus.http_api.description import ApiResource, Operation
+from sorbus.http_api.interface import Record
+from sorbus.http_api.requests import emptied
 
 RESOURCE = ApiResource.model_validate(
     {"fields": {"name": {}, "due": {"kind": "date"}, "address.city": {}, "phones": {"kind": "list"}}}

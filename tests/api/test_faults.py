@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.api.description import ErrorRule, Errors
-from sorbus.api.faults import fault, retry_after
-from sorbus.api.interface import Answer
 from sorbus.errors import AuthError, Contended, PermanentError, SorbusError, TransientError
+from sorbus.http_api.description import ErrorRule, Errors
+from sorbus.http_api.error_mapping import fault, retry_after
+from sorbus.http_api.interface import Answer
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

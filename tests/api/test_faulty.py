@@ -9,7 +9,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from sorbus.api.description import Description
+from sorbus.http_api.description import Description
 from tests.api.faulty import DESCRIPTION, Faulty
 from tests.api.faulty_http import Fault
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sorbus.api.description import Limit
-from sorbus.api.limits import Limiter
+from sorbus.http_api.description import Limit
+from sorbus.http_api.limits import Limiter
 from sorbus.state import State
 
 DAY = 86_400.0

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from sorbus.api.connection import Application
 from sorbus.errors import AuthError, TransientError
-from sorbus.ops.api.login import log_in
+from sorbus.http_api.connection import Application
+from sorbus.ops.http_api.login import log_in
 from sorbus.state import State
 from tests.api.applications import OAUTH2, Asked, Reply, answering, application, as_json
 

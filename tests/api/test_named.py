@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sorbus.api.description import ApiResource, Operation
-from sorbus.api.interface import Answer
-from sorbus.api.named import Named, named_by
+from sorbus.http_api.description import ApiResource, Operation
+from sorbus.http_api.interface import Answer
+from sorbus.http_api.named import Named, named_by
 
 BY_ID = ApiResource(get=Operation(path="/contacts/{id}"))
 AS_JSON = ApiResource(get=Operation(path="/v2/{account}/contacts/{id}.json?full=1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sorbus.api.outcome import reports_failure
+from sorbus.http_api.outcome import reports_failure
 
 FAILED: list[object] = [
     {"success": False},

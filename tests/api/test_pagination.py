@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.api.description import Pagination
-from sorbus.api.interface import Answer, Call, Json, Record
-from sorbus.api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, parse_links, total_of
 from sorbus.errors import PermanentError, SorbusError
+from sorbus.http_api.description import Pagination
+from sorbus.http_api.interface import Answer, Call, Json, Record
+from sorbus.http_api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, parse_links, total_of
 
 BASE = "https://crm.example.test/api"
 STYLES: dict[str, Pagination] = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.api.path import drop_path, parse_path, read_path, write_path
 from sorbus.errors import PermanentError
+from sorbus.http_api.path import drop_path, parse_path, read_path, write_path
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,6}", fullmatch=True)
 selectors = st.one_of(

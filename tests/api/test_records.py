@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.api.description import ApiResource, Description, Operation
-from sorbus.api.interface import Answer, Api, Call, Found
-from sorbus.api.placeholders import fill_json, fill_path, quoted
-from sorbus.api.records import RecordsApi, open_api
-from sorbus.api.requests import form_fields, merged, request_with
-from sorbus.api.transport import HttpTransport
 from sorbus.errors import PermanentError, SorbusError, TransientError
+from sorbus.http_api.description import ApiResource, Description, Operation
+from sorbus.http_api.interface import Answer, Api, Call, Found
+from sorbus.http_api.placeholders import fill_json, fill_path, quoted
+from sorbus.http_api.records import RecordsApi, open_api
+from sorbus.http_api.requests import form_fields, merged, request_with
+from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.api.applications import Asked, Reply, answering, application, as_json
 from tests.api.faulty import Faulty

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from sorbus.api.limits.reset import until_reset
+from sorbus.http_api.limits.reset import until_reset
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())

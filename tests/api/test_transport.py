@@ -12,12 +12,12 @@ from decimal import Decimal
 import pytest
 from prometheus_client import REGISTRY
 
-from sorbus.api import transport as transport_module
-from sorbus.api.interface import Call
-from sorbus.api.limits.breaker import FAULTS
-from sorbus.api.records import open_api
-from sorbus.api.transport import HttpTransport
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.http_api import transport as transport_module
+from sorbus.http_api.interface import Call
+from sorbus.http_api.limits.breaker import FAULTS
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.api.applications import Asked, Reply, answering, application, as_json
 from tests.api.faulty import Faulty

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sorbus.api.auth import Signature
-from sorbus.api.connection import Application, HttpConnection
-from sorbus.api.load import load_description
-from sorbus.api.systems.tryton import TrytonApi, _refuse
-from sorbus.api.transport import HttpTransport
 from sorbus.errors import AuthError, PermanentError, TransientError
+from sorbus.http_api.auth import Signature
+from sorbus.http_api.connection import Application, HttpConnection
+from sorbus.http_api.load import load_description
+from sorbus.http_api.systems.tryton import TrytonApi, _refuse
+from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.acceptance.real import tryton
 from tests.api.applications import answering, as_json

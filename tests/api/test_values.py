@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sorbus.api.description import ApiField, FieldKind, Moment
-from sorbus.api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
 from sorbus.avro.encode import EPOCH, micros
 from sorbus.errors import PermanentError
 from sorbus.event import confluent_prefix, event_encoder, occurred_at, open_frame
+from sorbus.http_api.description import ApiField, FieldKind, Moment
+from sorbus.http_api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
 
 zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(min_value=datetime(1000, 1, 3), max_value=datetime(9999, 12, 29), timezones=zones)

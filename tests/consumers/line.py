@@ -20,15 +20,15 @@ from psycopg import sql
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Consumer
 from sorbus.consumers.loop import ConsumeLoop
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.reader import open_letters
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.telemetry.health import Health
@@ -137,7 +137,7 @@ class Line:
             step.apply()
         self.flow = self.loaded.flow(FLOW)
         self.make_target()
-        book = SchemaBook(self.settings, self.names)
+        book = SchemaResolver(self.settings, self.names)
         self.writer = Writer(GADGET_WITH_LINES, book.prefix("gadget", GADGET_WITH_LINES))
         self._producer = Producer(base_config(self.settings, "test"))
         self.connection = psycopg.connect(dsn, autocommit=True)

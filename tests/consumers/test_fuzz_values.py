@@ -12,11 +12,11 @@ from typing import Any, get_args
 
 from psycopg import adapters
 
-from sorbus.api.description import ApiField, FieldKind
-from sorbus.api.values import to_json
 from sorbus.calendar_limits import moment_of
 from sorbus.consumers.postgres.text import cell_maker
 from sorbus.errors import PermanentError
+from sorbus.http_api.description import ApiField, FieldKind
+from sorbus.http_api.values import to_json
 from sorbus.identity.normalise import _written
 from sorbus.postgres.catalog import Column
 from tests.conftest import Report

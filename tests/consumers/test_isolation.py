@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sorbus.connector import Delivery, Refusal
+from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.errors import AuthError, MustWait, SorbusError, TransientError, Undecided
 from sorbus.postgres.sqlstate import About, about, is_decided
 from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables, opened
@@ -43,7 +43,7 @@ class Trial:
     def delivery(self, name: str, state: str = "") -> Delivery:
         return self.writer.delivery(name, 1, gadget(name, note=state))
 
-    def apply(self, *deliveries: Delivery) -> list[Refusal]:
+    def apply(self, *deliveries: Delivery) -> list[RejectedDelivery]:
         try:
             return self.consumer.apply(deliveries)
         except SorbusError:

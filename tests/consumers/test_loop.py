@@ -17,7 +17,7 @@ from confluent_kafka import Producer, TopicPartition
 from psycopg.rows import TupleRow
 
 from sorbus.bus.kafka import admin, base_config, group_consumer
-from sorbus.connector import Delivery, Refusal
+from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers import loop as loop_module
 from sorbus.consumers.loop import ConsumeLoop
 from sorbus.consumers.postgres.consumer import PostgresConsumer
@@ -26,7 +26,7 @@ from sorbus.dlq.requeue import Sender
 from sorbus.errors import TransientError, Unfinished
 from sorbus.ops.embedded import Ports, packages
 from sorbus.ops.embedded.kafka import Kafka
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
@@ -282,7 +282,9 @@ class Noting(PostgresConsumer):
 
     counts: ClassVar[list[int]] = []
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         self.counts.append(len(deliveries))
         return super().apply(deliveries, again=again, alone=alone)
 
@@ -363,7 +365,9 @@ def test_kill_nine_between_the_targets_commit_and_ours_loses_and_doubles_nothing
 class Unlucky(PostgresConsumer):
     """Ends the loop right after the target's commit, before any offset is committed."""
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         super().apply(deliveries, again=again, alone=alone)
         raise SystemExit("killed")
 
@@ -464,7 +468,9 @@ class Absent(PostgresConsumer):
 
     there = threading.Event()
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         if not self.there.is_set():
             raise TransientError("not from here")
         return super().apply(deliveries, again=again, alone=alone)
@@ -495,7 +501,9 @@ class Unhurried(PostgresConsumer):
     batch = 7
     seen: list[tuple[bytes, ...]]
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         ids = tuple(delivery.id for delivery in deliveries)
         self.seen.append(ids)
         super().apply(deliveries[: self.seen.count(ids)], again=again, alone=alone)

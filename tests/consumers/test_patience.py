@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sorbus.connector import Delivery, Refusal
+from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import TransientError
 from tests.consumers.line import Line, eventually, named
@@ -20,7 +20,9 @@ class Away(PostgresConsumer):
 
     is_back = False
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         if not Away.is_back:
             raise TransientError("books does not answer")
         return super().apply(deliveries, again=again, alone=alone)

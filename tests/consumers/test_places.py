@@ -13,7 +13,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from sorbus.bus.kafka import admin, base_config
 from sorbus.errors import LostPosition
 from sorbus.map.load import load_map
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
 from tests.consumers.line import FLOW, MAP, Line, eventually
 
@@ -163,7 +163,7 @@ def test_a_loss_is_told_while_a_record_waits_for_others_to_show_whose_fault_it_i
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The target is broken all the while, so that only the look between two tries can tell."""
-    monkeypatch.setattr("sorbus.consumers.places._COMPARE_EVERY", 0.2)
+    monkeypatch.setattr("sorbus.consumers.read_positions._COMPARE_EVERY", 0.2)
     line.execute("create function broken() returns trigger language plpgsql as 'begin perform 1 from absent; end'")
     line.execute("create trigger broken before insert on gadgets for each row execute function broken()")
     with line.consuming() as running:

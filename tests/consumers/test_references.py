@@ -9,7 +9,7 @@ import pytest
 
 from sorbus.settings import Settings
 from sorbus.state import plan_state
-from sorbus.waiting.room import waiting
+from sorbus.waiting.store import waiting
 from tests.consumers.line import Line, eventually, named
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from sorbus.connector import Delivery, Refusal
+from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import TransientError
 from tests.consumers.gadgets import (
@@ -182,7 +182,7 @@ def test_ten_thousand_land_but_for_the_bad(
 def test_every_record_of_a_batch_may_be_bad(make_database: Callable[[str], str]) -> None:
     consumer, dsn = strict(make_database)
     writer = Writer()
-    refusals: list[Refusal] = consumer.apply(
+    refusals: list[RejectedDelivery] = consumer.apply(
         [writer.delivery(str(n), 1, gadget("much too long a name")) for n in range(600)]
     )
     assert [refusal.place for refusal in refusals] == list(range(600))

@@ -12,7 +12,7 @@ import psycopg
 from sorbus.consumers.loop import ConsumeLoop
 from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.planning import plan
+from sorbus.ops.runtime.planning import plan
 from sorbus.schema import AvroType
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health

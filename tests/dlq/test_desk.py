@@ -9,8 +9,8 @@ import pytest
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.desk import Discarded, LetterDesk
 from sorbus.dlq.requeue import send_back
+from sorbus.dlq.service import DeadLetterService, Discarded
 from sorbus.dlq.store import LetterFilter
 from sorbus.errors import SorbusError, TransientError
 from sorbus.state.database import State
@@ -22,8 +22,8 @@ ALL = LetterFilter()
 
 
 @pytest.fixture
-def desk(line: Line, state: State) -> LetterDesk:
-    return LetterDesk(line.loaded, line.settings, state)
+def desk(line: Line, state: State) -> DeadLetterService:
+    return DeadLetterService(line.loaded, line.settings, state)
 
 
 def refuse(line: Line, *ids: str) -> list[DeadLetter]:
@@ -34,13 +34,15 @@ def refuse(line: Line, *ids: str) -> list[DeadLetter]:
         return line.until_letters(len(ids))
 
 
-def state_of(desk: LetterDesk, id: str) -> str:
+def state_of(desk: DeadLetterService, id: str) -> str:
     desk.index.catch_up()
     found = desk.letters.get(id)
     return found.state if found else "unknown"
 
 
-def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(line: Line, desk: LetterDesk, state: State) -> None:
+def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(
+    line: Line, desk: DeadLetterService, state: State
+) -> None:
     (letter,) = refuse(line, "g1")
     line.execute("alter table gadgets drop constraint short_name")
     assert desk.requeue([letter.id], "Ada").ids == (letter.id,)
@@ -57,7 +59,7 @@ def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(line: Line, desk
 
 
 def test_a_requeue_that_was_interrupted_goes_on_with_the_next(
-    line: Line, desk: LetterDesk, monkeypatch: pytest.MonkeyPatch
+    line: Line, desk: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (letter,) = refuse(line, "g1")
 
@@ -73,7 +75,7 @@ def test_a_requeue_that_was_interrupted_goes_on_with_the_next(
     assert state_of(desk, letter.id) == "requeued"
 
 
-def test_a_newer_state_supersedes_the_letter_and_the_letter_says_which(line: Line, desk: LetterDesk) -> None:
+def test_a_newer_state_supersedes_the_letter_and_the_letter_says_which(line: Line, desk: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
     with line.consuming():
         line.publish([("g1", 5, named("short"))])
@@ -84,7 +86,7 @@ def test_a_newer_state_supersedes_the_letter_and_the_letter_says_which(line: Lin
     assert found.superseded_by == 5
 
 
-def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Line, desk: LetterDesk) -> None:
+def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Line, desk: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
     desk.requeue([letter.id], "Ada")
     line.publish([("g1", 2, named("short"))])
@@ -94,7 +96,7 @@ def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Lin
     assert line.rows() == {"g1": "short"}
 
 
-def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, desk: LetterDesk) -> None:
+def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, desk: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
     for who in ("Ada", "Bo"):  # both copies wait when the consumer comes back
         assert desk.requeue([letter.id], who).ids == (letter.id,)
@@ -111,7 +113,7 @@ def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, desk:
         eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
 
 
-def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: LetterDesk, state: State) -> None:
+def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: DeadLetterService, state: State) -> None:
     (letter,) = refuse(line, "g1")
     assert [error.path for error in desk.edit(letter.id, {"name": " ", "colour": "red"}, "Ada")] == ["name", "colour"]
     assert [error.path for error in desk.edit(letter.id, {"name": LONG}, "Ada")] == [""]
@@ -126,7 +128,7 @@ def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: LetterDesk, s
     assert state.run(b"select fields, frame from letter_edit") == [(["name", "lines[0]"], None)]
 
 
-def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, desk: LetterDesk, state: State) -> None:
+def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, desk: DeadLetterService, state: State) -> None:
     (letter,) = refuse(line, "g1")
     desk.edit(letter.id, {"name": "still far too long for it"}, "Ada")
     with line.consuming():
@@ -139,7 +141,7 @@ def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, desk: LetterDesk,
     assert found.dead.value != letter.value
 
 
-def test_what_has_no_record_can_not_be_edited(line: Line, desk: LetterDesk) -> None:
+def test_what_has_no_record_can_not_be_edited(line: Line, desk: DeadLetterService) -> None:
     with line.consuming():
         line.write("g3", b"\x07garbage")
         line.flush()
@@ -150,7 +152,7 @@ def test_what_has_no_record_can_not_be_edited(line: Line, desk: LetterDesk) -> N
     assert (foreseen.action, "0x07" in foreseen.why) == ("refuse", True)
 
 
-def test_a_discarded_letter_is_closed_and_its_reason_is_kept(line: Line, desk: LetterDesk, state: State) -> None:
+def test_a_discarded_letter_is_closed_and_its_reason_is_kept(line: Line, desk: DeadLetterService, state: State) -> None:
     first, second = refuse(line, "g1", "g2")
     with pytest.raises(SorbusError, match="say why"):
         desk.discard([first.id], "Ada", " ")
@@ -161,7 +163,7 @@ def test_a_discarded_letter_is_closed_and_its_reason_is_kept(line: Line, desk: L
     assert (entry.action, entry.reason) == ("discard", "a test")
 
 
-def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, desk: LetterDesk) -> None:
+def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, desk: DeadLetterService) -> None:
     first, second = refuse(line, "g1", "g2")
     assert desk.edit(first.id, {"name": "mended"}, "Ada") == []
     with pytest.raises(SorbusError, match="on its way"):
@@ -174,7 +176,7 @@ def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, desk: Le
         eventually(lambda: state_of(desk, first.id) == "landed", "the closed letter")
 
 
-def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, desk: LetterDesk, state: State) -> None:
+def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, desk: DeadLetterService, state: State) -> None:
     closed, left = post.letter(1), post.letter(2)
     post.write([closed, left])
     desk.index.catch_up()
@@ -185,9 +187,9 @@ def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, desk: LetterDesk
 
 
 def test_many_are_one_entry_with_a_part_for_each(
-    post: Post, desk: LetterDesk, state: State, monkeypatch: pytest.MonkeyPatch
+    post: Post, desk: DeadLetterService, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorbus.dlq.desk.CHUNK", 7)
+    monkeypatch.setattr("sorbus.dlq.service.CHUNK", 7)
     post.write(post.letter(number, reason=f"R{number % 2}") for number in range(1, 41))
     odd = LetterFilter(reason="R1")
     assert desk.assign(odd, "Bo", "Ada") == 20
@@ -206,7 +208,7 @@ def test_many_are_one_entry_with_a_part_for_each(
     assert [entry.action for entry in parts] == ["discard", "assign"]
 
 
-def test_a_rate_is_kept(post: Post, desk: LetterDesk) -> None:
+def test_a_rate_is_kept(post: Post, desk: DeadLetterService) -> None:
     post.write(post.letter(number) for number in range(1, 31))
     desk.index.catch_up()
     began = time.monotonic()
@@ -216,7 +218,7 @@ def test_a_rate_is_kept(post: Post, desk: LetterDesk) -> None:
     assert sum(told) == 30
 
 
-def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, desk: LetterDesk) -> None:
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, desk: DeadLetterService) -> None:
     first, second = refuse(line, "g1", "g2")
     (one, other) = desk.dry_run(ALL)
     assert {one.letter.id, other.letter.id} == {first.id, second.id}
@@ -232,7 +234,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, desk: 
     assert line.rows() == {"g2": "newer"}
 
 
-def test_the_difference_to_the_target_is_shown_field_by_field(line: Line, desk: LetterDesk) -> None:
+def test_the_difference_to_the_target_is_shown_field_by_field(line: Line, desk: DeadLetterService) -> None:
     with line.consuming():
         line.publish([("g1", 1, named("short")), ("g2", 1, named("fine"))])
         line.until({"g1": "short", "g2": "fine"})
@@ -248,16 +250,16 @@ def test_the_difference_to_the_target_is_shown_field_by_field(line: Line, desk: 
 
 
 def test_a_target_out_of_reach_is_said_and_not_guessed(
-    line: Line, desk: LetterDesk, monkeypatch: pytest.MonkeyPatch
+    line: Line, desk: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(line, "g1")
     monkeypatch.setenv("BOOKS_DSN", "postgresql://127.0.0.1:1/none")
-    (foreseen,) = LetterDesk(line.loaded, line.settings, line.state).dry_run(ALL)
+    (foreseen,) = DeadLetterService(line.loaded, line.settings, line.state).dry_run(ALL)
     assert foreseen.action == "unknown"
     assert FLOW in foreseen.letter.dead.flow
 
 
-def test_source_letters_are_asked_for_again(post: Post, desk: LetterDesk) -> None:
+def test_source_letters_are_asked_for_again(post: Post, desk: DeadLetterService) -> None:
     letter = replace(post.letter(1), flow="", system="crm", id="crm:gadget:g1", value=b'{"id": "g1"}')
     post.write([letter])
     (foreseen,) = desk.dry_run(ALL)

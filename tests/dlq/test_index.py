@@ -15,7 +15,7 @@ from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.kafka import admin, base_config
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.store import LetterFilter, Letters, States
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, Line, eventually
 from tests.dlq.post import Post

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.desk import LetterDesk
 from sorbus.dlq.requeue import Sender
+from sorbus.dlq.service import DeadLetterService
 from sorbus.dlq.store import LetterFilter
 from tests.consumers.line import RESTRICTED, SORBUS, Line, eventually, named
 
@@ -94,7 +94,7 @@ def watched(line: Line) -> Iterator[Line]:
 def play(line: Line, steps: Sequence[Step]) -> None:
     """Does the steps on gadgets of their own, mends the target, and sends back until all has landed."""
     prefix = f"e{next(_example)}"
-    desk = LetterDesk(line.loaded, line.settings, line.state)
+    desk = DeadLetterService(line.loaded, line.settings, line.state)
     sender = desk._sender = Mortal(line.settings, line.names)
     newest: dict[str, tuple[int, str]] = {}
     for number, step in enumerate(steps, 1):
@@ -156,7 +156,7 @@ def test_a_requeue_that_is_killed_is_ended_by_the_next(watched: Line) -> None:
     line.publish([(id, 1, named(LONG)) for id in ids])
     line.until_letters(len(ids))
     line.execute("alter table gadgets drop constraint short_name")
-    desk = LetterDesk(line.loaded, line.settings, line.state)
+    desk = DeadLetterService(line.loaded, line.settings, line.state)
     for round in range(1, 4):
         command = [SORBUS, "dlq", "requeue", "--all", "--rate", "60"]
         popen = subprocess.Popen(command, env=line.env, cwd=line.folder, stdout=subprocess.DEVNULL)

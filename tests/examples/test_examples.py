@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from sorbus.api.load import shipped
+from sorbus.http_api.load import shipped
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.ops.demo.company import brightwater, examples, fill_if_new

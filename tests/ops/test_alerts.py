@@ -15,13 +15,13 @@ from prometheus_client import REGISTRY, Metric
 from ruamel.yaml import YAML
 
 import sorbus.telemetry.metrics
-from sorbus.api.limits.budgets import Budget, Window
+from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
 from sorbus.map.model import Map
-from sorbus.ops.checklists.rounds import Checklist
-from sorbus.ops.watch.escalation import Escalation
-from sorbus.ops.watch.exporter import FAILURES, MapCollector, WatchCollector
-from sorbus.ops.watch.measure import GRACE, FlowState, Measurement, TopicState
+from sorbus.ops.checklists.occurrences import Checklist
+from sorbus.ops.monitoring.escalation import Escalation
+from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
+from sorbus.ops.monitoring.measure import GRACE, FlowState, Measurement, TopicState
 
 ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
 OPS = ROOT / "ops"

@@ -24,7 +24,7 @@ import sorbus
 from sorbus.bus.kafka import admin, base_config
 from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from tests.consumers.gadgets import GADGET
 from tests.consumers.line import eventually

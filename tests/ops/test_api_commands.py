@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sorbus.api.editor import json_schema
+from sorbus.http_api.json_schema import json_schema
 from sorbus.state import State, migrate
 from tests.api.applications import Asked, Reply, answering, as_json
 from tests.commands import type_command

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sorbus.api.description import Limit
-from sorbus.api.limits import Limiter
+from sorbus.http_api.description import Limit
+from sorbus.http_api.limits import Limiter
 from sorbus.map.model import Map
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.budgets import budgets
+from sorbus.ops.monitoring.budgets import budgets
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:

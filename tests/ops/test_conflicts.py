@@ -9,7 +9,7 @@ import pytest
 from sorbus.audit import AuditTrail
 from sorbus.conflict.store import Conflicts, Contest
 from sorbus.ops.forget.stored import Stored
-from sorbus.ops.watch.conflicts import conflicts as conflict_counts
+from sorbus.ops.monitoring.conflicts import conflicts as conflict_counts
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, named
 from tests.consumers.plugin import line, make_line

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.dependencies import Dependencies
+from sorbus.ops.monitoring.dependencies import Dependencies
 from sorbus.settings import Settings
 from tests.consumers.line import eventually
 from tests.gateway import Gateway

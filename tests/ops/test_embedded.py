@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from sorbus.ops.embedded import Addresses, Ports, Stack, StackError, lock, packages, process
-from sorbus.ops.embedded import guard as guard_module
+from sorbus.ops.embedded import parent_watchdog as guard_module
 from sorbus.ops.embedded.stack import SERVERS, running
 
 SORBUS = str(Path(sys.executable).with_name("sorbus"))

@@ -8,8 +8,8 @@ import pytest
 
 from sorbus.map.contact import Contact
 from sorbus.map.model import Map
-from sorbus.ops.watch.escalation import Escalation, Escalations
-from sorbus.ops.watch.measure import FlowState
+from sorbus.ops.monitoring.escalation import Escalation, Escalations
+from sorbus.ops.monitoring.measure import FlowState
 
 NOW = 100_000.0
 WELL = FlowState("order-to-books", "order", "books", "running", 1, 7, 0, 0.0, None, 0, 990.0, 0.0)

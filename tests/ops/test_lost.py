@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Producer
 
+from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.ownership import TOPICS_KEY, Owned
-from sorbus.bus.places import Place
 from sorbus.bus.positions import position_message
-from sorbus.bus.topicfacts import TopicFacts, topic_facts
-from sorbus.ops.run.topics import plan_topics, topics_of
-from sorbus.ops.watch.lost import lost_words
-from sorbus.ops.watch.opened import open_watch
+from sorbus.bus.topic_facts import TopicFacts, topic_facts
+from sorbus.ops.monitoring.build_monitor import open_watch
+from sorbus.ops.monitoring.lost import lost_words
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.line import Line, eventually, named
 from tests.consumers.plugin import line, make_line
 
@@ -25,14 +25,14 @@ FACTS = {TOPIC: TopicFacts("new", (10, 0), (30, 5))}
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (Place(7, "new"), "3 messages of t.order (partition 0) were removed before they were read"),
-        (Place(12, "old"), "t.order (partition 0) was deleted and made again"),
-        (Place(31, "new"), "ends at offset 30"),
-        (Place(10, "new"), None),
-        (Place(30, ""), None),
+        (CommittedPosition(7, "new"), "3 messages of t.order (partition 0) were removed before they were read"),
+        (CommittedPosition(12, "old"), "t.order (partition 0) was deleted and made again"),
+        (CommittedPosition(31, "new"), "ends at offset 30"),
+        (CommittedPosition(10, "new"), None),
+        (CommittedPosition(30, ""), None),
     ],
 )
-def test_unread_events_that_are_gone_are_said(place: Place, words: str | None) -> None:
+def test_unread_events_that_are_gone_are_said(place: CommittedPosition, words: str | None) -> None:
     said = lost_words({"order": TOPIC}, FACTS, {"order-to-books": {(TOPIC, 0): place}})
     assert bool(said) == (words is not None)
     assert all(words in one and one.startswith("order-to-books: ") for one in said if words)

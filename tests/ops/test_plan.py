@@ -17,8 +17,8 @@ from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import Map
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.subjects import plan_subjects
-from sorbus.ops.run.topics import Topic, plan_topics, topics_of
+from sorbus.ops.runtime.subjects import plan_subjects
+from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, Transi
 from sorbus.map.model import Map
 from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.topics import Topic, plan_topics, topics_of
-from sorbus.ops.watch.measure import FlowState, Measurement
-from sorbus.ops.watch.problems import SILENT, Problem, dated, problems_of
+from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.problems import SILENT, Problem, dated, problems_of
+from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from tests.consumers.line import eventually

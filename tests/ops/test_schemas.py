@@ -14,7 +14,7 @@ from sorbus.errors import SchemaError
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.subjects import plan_subjects
+from sorbus.ops.runtime.subjects import plan_subjects
 from sorbus.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from sorbus.api.limits.budgets import Budget, Window
+from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.measure import FlowState, Measurement, TopicState
-from sorbus.ops.watch.status import ago, as_json, as_table
+from sorbus.ops.monitoring.measure import FlowState, Measurement, TopicState
+from sorbus.ops.monitoring.status import ago, as_json, as_table
 
 if TYPE_CHECKING:
     from tests.ops.conftest import Sorbus
@@ -155,7 +155,7 @@ def test_status_is_fine_to_look_at_and_check_says_that_somebody_should(sorbus: S
 def test_an_unreachable_kafka_is_said_in_plain_words(
     sorbus: Sorbus, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sorbus.ops.watch.offsets._TIMEOUT", 0.5)
+    monkeypatch.setattr("sorbus.ops.monitoring.offsets._TIMEOUT", 0.5)
     done = sorbus("status", **{**env, "SORBUS_KAFKA": "127.0.0.1:1"})
     assert done.exit_code == 3
     assert "sorbus: listing topics: Kafka" in done.stderr

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from sorbus.errors import ExitCode
-from sorbus.ops.run.child import Child, Program
-from sorbus.ops.run.output import Output
-from sorbus.ops.run.supervisor import Supervisor
+from sorbus.ops.runtime.child import Child, Program
+from sorbus.ops.runtime.output import Output
+from sorbus.ops.runtime.supervisor import Supervisor
 from sorbus.telemetry.stop import Stop
 
 HEALTHY = """
@@ -114,7 +114,7 @@ def test_it_ends_by_itself_when_nothing_is_left_to_run(tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sorbus.ops.run.supervisor.GRACE", 0.3)
+    monkeypatch.setattr("sorbus.ops.runtime.supervisor.GRACE", 0.3)
     run = Run(tmp_path, python("deaf", STUBBORN))
     run.until("it is up", lambda: "up" in run.stream.getvalue())
     run.end()
@@ -124,9 +124,9 @@ def test_a_process_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pyt
 def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
     code = f"""
 import io, pathlib, sys
-from sorbus.ops.run.supervisor import Supervisor
-from sorbus.ops.run.output import Output
-from sorbus.ops.run.child import Program
+from sorbus.ops.runtime.supervisor import Supervisor
+from sorbus.ops.runtime.output import Output
+from sorbus.ops.runtime.child import Program
 from sorbus.telemetry.stop import Stop
 program = Program("one", (sys.executable, "-c", {HEALTHY!r}, "{{port}}"))
 output, folder = Output(sys.stdout, ["one"]), pathlib.Path({str(tmp_path)!r})

@@ -14,8 +14,8 @@ from sorbus.bus.names import Names
 from sorbus.map.model import Map
 from sorbus.map.timing import longest_pause
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.measure import FlowState, Watch
-from sorbus.ops.watch.unread import Span, Unread, UnreadReader
+from sorbus.ops.monitoring.consumer_lag import Span, Unread, UnreadReader
+from sorbus.ops.monitoring.measure import FlowState, Watch
 from sorbus.settings import Settings
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]

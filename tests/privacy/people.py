@@ -17,7 +17,7 @@ import httpx
 import psycopg
 
 from sorbus.bus.names import Names
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.reader import open_letters
 from sorbus.settings import Settings
 from tests.commands import type_command
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.dlq.review import open_letters
+from sorbus.dlq.reader import open_letters
 from tests.privacy.people import People, eventually
 
 MARKERS = ("Xanthippe", "Qwertzuiop", "Zzyzx", "Vexillum")

@@ -21,13 +21,13 @@ from confluent_kafka import Consumer
 
 from sorbus.bus.kafka import all_partitions, bytes_of, headers_of, topic_reader
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Position
 from sorbus.deadletter import DeadLetter
 from sorbus.event import data_at, open_frame
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.run.planning import plan
+from sorbus.ops.runtime.planning import plan
 from sorbus.producers.loop import ProduceLoop
 from sorbus.schema import AvroType
 from sorbus.settings import Settings
@@ -51,7 +51,7 @@ class Event(NamedTuple):
 class Tape:
     """One topic read from its beginning, read_committed. It fails as soon as a rule of all topics is broken."""
 
-    def __init__(self, settings: Settings, topic: str, book: SchemaBook) -> None:
+    def __init__(self, settings: Settings, topic: str, book: SchemaResolver) -> None:
         self.topic = topic
         self.events: list[Event] = []
         self.letters: dict[str, DeadLetter] = {}
@@ -265,7 +265,7 @@ class Shop:
 
     def _open(self, topic: str) -> Tape:
         schemas = [self.loaded().schema(name) for name in self.loaded().map.data_types]
-        tape = Tape(self.settings, topic, SchemaBook(self.settings, self.names, schemas))
+        tape = Tape(self.settings, topic, SchemaResolver(self.settings, self.names, schemas))
         self._tapes.append(tape)
         return tape
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from sorbus.errors import ExitCode, LostPosition
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.server import Server, another_database
-from sorbus.producers.postgres.state import State
 from sorbus.schema import AvroType
 from tests.producers.shop import Shop
 
@@ -121,5 +121,5 @@ NOW = Server("71/crm", 16384, 1, 99)
     ],
 )
 def test_a_database_is_known_by_its_cluster_and_oid(was: str, database: int, is_other: bool) -> None:
-    state = State(was, 10, 10, database=database)
+    state = PostgresPosition(was, 10, 10, database=database)
     assert (another_database(state, NOW) is not None) == is_other

@@ -8,7 +8,7 @@ import pytest
 
 from sorbus.connector import Change
 from sorbus.ops.trace.trace import trace_record
-from sorbus.producers.hot import MANY, WINDOW, HotRecords
+from sorbus.producers.hot_records import MANY, WINDOW, HotRecords
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import BUSIEST, ProducerMetrics
 from tests.producers.shop import Shop

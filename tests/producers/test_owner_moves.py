@@ -14,9 +14,9 @@ from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.ownership import TOPICS_KEY, owned
 from sorbus.bus.positions import position_message, read_positions
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.event import event_encoder
-from sorbus.ops.run.planning import plan
+from sorbus.ops.runtime.planning import plan
 from sorbus.producers import loop
 from sorbus.schema import AvroType, FieldType
 from tests.producers.shop import Record, Shop
@@ -46,7 +46,7 @@ def publish_as(shop: Shop, system: str, events: Iterable[tuple[int, int, str | N
     """What another system's producer has published: (id, version, name; None: deleted)."""
     schema = shop.loaded().schema("item")
     encode = encoder(FieldType("record", fields=schema.fields))
-    event = event_encoder(SchemaBook(shop.settings, shop.names).prefix("item", schema), system, "item")
+    event = event_encoder(SchemaResolver(shop.settings, shop.names).prefix("item", schema), system, "item")
     producer = Producer(base_config(shop.settings, "test"))
     for id, version, name in events:
         key = str(id).encode()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from sorbus.producers.postgres import producer as postgres_producer
-from sorbus.producers.postgres.watch import SourceWatch
+from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Shop, Tape
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sorbus.ops.run.planning import warnings
+from sorbus.ops.runtime.planning import warnings
 from sorbus.schema import AvroType
 from tests.producers.shop import Shop
 

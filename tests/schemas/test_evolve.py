@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.evolve import SchemaChange, changes_between
 from sorbus.schema import AvroType, RecordSchema, parse_schema
+from sorbus.schema_evolution import SchemaChange, changes_between
 
 NAME: AvroType = {"name": "name", "type": "string", "doc": "What it is called."}
 NOTE: AvroType = {"name": "note", "type": ["null", "string"], "default": None}

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from sorbus.avro.decode import read_record
-from sorbus.connector import BoundFlow, Delivery, Refusal
+from sorbus.connector import BoundFlow, Delivery, RejectedDelivery
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import MustWait, PermanentError
@@ -41,12 +41,14 @@ class Sink:
         """As a target that can't do without an address."""
         return {"email": "address"}
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         refused = []
         for place, one in enumerate(deliveries):
             id = one.id.decode()
             if id in self.refuses:
-                refused.append(Refusal(place, PermanentError("no", reason="refused")))
+                refused.append(RejectedDelivery(place, PermanentError("no", reason="refused")))
             elif not one.deleted:
                 self.got[id] = read_record(one.schema, one.data, one.at)[0]
         return refused

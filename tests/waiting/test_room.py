@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state import State
-from sorbus.waiting.room import Due, Event, Held, Place, Room, Waiting, counts, forget, missing, waiting
+from sorbus.waiting.store import (
+    Due,
+    Event,
+    Held,
+    Waiting,
+    WaitingCursor,
+    WaitingStore,
+    counts,
+    forget,
+    missing,
+    waiting,
+)
 
 
 def event(key: str, version: int, frame: bytes | None = b"frame") -> Event:
@@ -25,8 +36,8 @@ def lacks(key: str, version: int) -> Held:
     return Held(event(key, version), "incomplete", [("tax_number", "")], f"customer {key} lacks tax_number")
 
 
-def room_of(state: State, flow: str = "invoice-to-books") -> Room:
-    return Room(state, flow, "invoice", "books")
+def room_of(state: State, flow: str = "invoice-to-books") -> WaitingStore:
+    return WaitingStore(state, flow, "invoice", "books")
 
 
 def test_a_record_goes_on_when_the_one_that_it_needs_is_linked_and_comes_back_as_it_was(state: State) -> None:
@@ -100,7 +111,9 @@ def test_pages_go_on_behind_the_last_one_and_leave_none_out(state: State) -> Non
     for flow in ("invoice-to-books", "invoice-to-crm"):
         room_of(state, flow).put([lacks(str(key), 1) for key in range(5)], limit=0)
     whole, found = waiting(state), list[Waiting]()
-    while page := waiting(state, after=Place(found[-1].since, found[-1].flow, found[-1].id) if found else None, most=3):
+    while page := waiting(
+        state, after=WaitingCursor(found[-1].since, found[-1].flow, found[-1].id) if found else None, most=3
+    ):
         found += page
     assert len(whole) == 10
     assert found == whole
@@ -127,7 +140,7 @@ def test_a_forgotten_record_leaves_the_rooms_of_all_flows(state: State) -> None:
 class World:
     """A topic of one record's versions, a target with the version guard, and what the loop does between them."""
 
-    room: Room
+    room: WaitingStore
     events: int
     committed: int = 0
     landed: int = 0

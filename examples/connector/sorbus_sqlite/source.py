@@ -8,7 +8,7 @@ from contextlib import closing
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, Published, Reject, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, PublishedState, RejectedRecord, Step
 from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.record import canonical_maker
 from sorbus_sqlite.target import File, make
@@ -20,7 +20,7 @@ class Looks(BaseModel, extra="forbid"):  # what a data type says under `source:`
 
 
 class SqliteProducer:
-    """Captures the data types that one file owns. The topic itself is its memory (`sorbus.connector.Remembers`)."""
+    """Captures the data types that one file owns. The topic itself is its memory (`sorbus.connector.SupportsState`)."""
 
     Connection, Source = File, Looks
 
@@ -31,7 +31,7 @@ class SqliteProducer:
         self._known: dict[str, dict[bytes, tuple[int, bytes | str | None]]] = {one.name: {} for one in sources}
         self._every, self._due = min(one.options.every for one in sources), 0.0
 
-    def remember(self, data_type: str, published: Iterable[Published]) -> None:
+    def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
         self._known[data_type] = {one.id: (one.version, one.data) for one in published}
 
     def open(self, position: Position | None) -> None:
@@ -44,7 +44,7 @@ class SqliteProducer:
                 return None
         rows = self._rows()
         changes: list[Change] = []
-        rejects: list[Reject] = []
+        rejects: list[RejectedRecord] = []
         # Only now, since what a read that fails has noted would never be published.
         for name, resource in self._resources.items():
             self._compare(name, {id.encode(): text for of, id, text in rows if of == resource}, changes, rejects)
@@ -58,7 +58,7 @@ class SqliteProducer:
         except sqlite3.OperationalError as error:
             raise TransientError(f"{self._file}: {error}; is it free, and has `sorbus apply` made it?") from error
 
-    def _compare(self, name: str, rows: dict[bytes, str], changes: list[Change], rejects: list[Reject]) -> None:
+    def _compare(self, name: str, rows: dict[bytes, str], changes: list[Change], rejects: list[RejectedRecord]) -> None:
         known, now = self._known[name], time.time_ns() // 1000
         for id in known.keys() | rows.keys():
             version, before = known.get(id, (0, None))
@@ -68,7 +68,7 @@ class SqliteProducer:
             except (PermanentError, ValueError) as error:
                 if before != text:  # once for each bad state; and whatever mends it is a change
                     refused = error if isinstance(error, PermanentError) else PermanentError(str(error), reason="json")
-                    rejects.append(Reject(name, id, newer, now, str(text).encode(), refused))
+                    rejects.append(RejectedRecord(name, id, newer, now, str(text).encode(), refused))
                     known[id] = newer, text
                 continue
             if data != before:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from sorbus.connector import BoundFlow, Delivery, Refusal, Step
+from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, Step
 from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.record import target_maker
 
@@ -37,7 +37,9 @@ class SqliteConsumer:
     def open(self) -> None: ...  # this one has nothing to keep open
     def close(self) -> None: ...
 
-    def apply(self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False) -> list[Refusal]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
+    ) -> list[RejectedDelivery]:
         refusals = []
         try:
             with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=rw", uri=True, timeout=1)) as file, file:
@@ -46,9 +48,9 @@ class SqliteConsumer:
                         record = None if one.deleted else json.dumps(self._fields(one), default=str)
                         file.execute(WRITE, [self._resource, one.id.decode(), one.version, record, again])
                     except PermanentError as error:  # the sheet can't make this record: a dead letter
-                        refusals.append(Refusal(place, error))
+                        refusals.append(RejectedDelivery(place, error))
                     except sqlite3.IntegrityError as error:  # SQLite refuses this one, and no other
-                        refusals.append(Refusal(place, PermanentError(f"refused: {error}", reason="refused")))
+                        refusals.append(RejectedDelivery(place, PermanentError(f"refused: {error}", reason="refused")))
         except sqlite3.OperationalError as error:  # locked, or gone: the batch comes again
             raise TransientError(f"{self._file}: {error}; is it free, and has `sorbus apply` made it?") from error
         return refusals

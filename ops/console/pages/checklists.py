@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.errors import SorbusError, TransientError
-from sorbus.ops.checklists.rounds import Checklist, Standing
+from sorbus.ops.checklists.occurrences import Checklist, Standing
 from sorbus.ops.checklists.store import Checklists
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.page_context import (

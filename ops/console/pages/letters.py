@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.dlq.desk import Chosen, LetterDesk
 from sorbus.dlq.explain import Explanation, explain
 from sorbus.dlq.form import Field
-from sorbus.dlq.shown import masked_letter
+from sorbus.dlq.serialize import masked_letter
+from sorbus.dlq.service import Chosen, DeadLetterService
 from sorbus.dlq.store import STATES, Letter, LetterFilter, Spot
 from sorbus.errors import SorbusError
 from sorbus.ops.console.access.user import Role
@@ -255,7 +255,7 @@ def _dump(raw: bytes, most: int = 4096) -> list[tuple[str, str, str]]:
     ]
 
 
-def _desk(request: Request) -> LetterDesk:
+def _desk(request: Request) -> DeadLetterService:
     return _console(request).letters
 
 

@@ -24,8 +24,8 @@ from sorbus.ops.console.page_context import (
     refused,
     render,
 )
-from sorbus.waiting.room import Place, Why, missing, waiting
-from sorbus.waiting.room import retry as try_now
+from sorbus.waiting.store import WaitingCursor, Why, missing, waiting
+from sorbus.waiting.store import retry as try_now
 
 PAGE = 100
 _VIEWS = {"": "All", "incomplete": "Incomplete", "reference": "Waiting for another record"}
@@ -96,13 +96,13 @@ def _after(since: datetime, flow: str, id: str) -> str:
     return f"{since.isoformat()}~{flow}~{id}"
 
 
-def _place(written: str | None) -> Place | None:
+def _place(written: str | None) -> WaitingCursor | None:
     if not written:
         return None
     since, _, rest = written.partition("~")
     flow, _, id = rest.partition("~")
     try:
-        return Place(datetime.fromisoformat(since), flow, id)
+        return WaitingCursor(datetime.fromisoformat(since), flow, id)
     except ValueError:
         raise HTTPException(400, "this page's address isn't whole; begin at its first page") from None
 

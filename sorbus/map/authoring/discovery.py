@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pydantic import JsonValue
 
 from sorbus.connector import (
-    CountsNulls,
-    Discovers,
     NullCount,
     Resource,
+    SupportsDiscovery,
+    SupportsNullCounts,
     consumer_connector,
     known_kinds,
     producer_connector,
@@ -66,7 +66,7 @@ def with_null_counts(
     for resource, column in (pair for pairs in asked.values() for pair in pairs.values()):
         wanted.setdefault(resource, []).append(column)
     connector = _connector(loaded, system)
-    if not wanted or not isinstance(connector, CountsNulls):
+    if not wanted or not isinstance(connector, SupportsNullCounts):
         return list(proposals)
     counts = connector.count_nulls(loaded.system(system), wanted)
     return [_noted(each, asked[each.data_type], counts) for each in proposals]
@@ -104,7 +104,7 @@ def _noted(
 def discover(loaded: LoadedMap, system: str) -> list[Resource]:
     """The system's resources, through whichever connector its kind has; SorbusError where that can't tell."""
     bound, connector = loaded.system(system), _connector(loaded, system)
-    if not isinstance(connector, Discovers):
+    if not isinstance(connector, SupportsDiscovery):
         raise SorbusError(f"systems of kind {bound.system.kind} can't be asked what they hold; write the sheet by hand")
     return connector.discover(bound)
 

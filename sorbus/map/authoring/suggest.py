@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from sorbus.connector import CatalogField, Prescribes, Samples, consumer_connector, producer_connector
+from sorbus.connector import (
+    CatalogField,
+    SupportsSampling,
+    SupportsTargetSchema,
+    consumer_connector,
+    producer_connector,
+)
 from sorbus.errors import Finding, MapError, SorbusError
 from sorbus.map.authoring.discovery import discover
 from sorbus.map.authoring.field_names import means_field, noun, words
@@ -211,7 +217,7 @@ def _to_target(
         options = connector.Target.model_validate(flow.target)
     except ValidationError:
         return
-    if not isinstance(connector, Prescribes) or connector.makes_tables(options):
+    if not isinstance(connector, SupportsTargetSchema) or connector.makes_tables(options):
         return
     resources = target_resources(loaded.map, flow)
     reading = read_target(loaded.mappings, flow.to, flow.data_type, schema, resources, loaded.map.lookups)
@@ -295,7 +301,7 @@ def _sampler(loaded: LoadedMap, system: str) -> Values:
     """Reads a few records; SorbusError where the system's connector can't."""
     kind = loaded.map.systems[system].kind
     connector: object = producer_connector(kind)
-    if not isinstance(connector, Samples):
+    if not isinstance(connector, SupportsSampling):
         raise SorbusError(f"{system}: records of kind {kind} can't be sampled; leave --samples out")
     bound = loaded.system(system, "producer")
 

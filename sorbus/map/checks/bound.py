@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sorbus.connector import BoundFlow, BoundSource, Describes
+from sorbus.connector import BoundFlow, BoundSource, SupportsDescription
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap, Role
@@ -48,7 +48,7 @@ class Bound:
         if system is None or name in self.catalogs:
             return
         connector: object = loaded.producer(name) if role == "producer" else loaded.consumer(name)
-        if isinstance(connector, Describes):
+        if isinstance(connector, SupportsDescription):
             found = self.attempt(lambda: connector.describe(system))
             if found is not None:
                 self.catalogs[name] = Catalog(None, {resource.name: resource for resource in found})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sorbus.connector import Compares
+from sorbus.connector import DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.model import Flow
@@ -68,7 +68,7 @@ def _conflicts(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     bound_flow = bound.flows.get(place)
     if flow.on_conflict != "ask" or bound_flow is None:
         return
-    if not isinstance(bound.loaded.consumer(flow.to), Compares):
+    if not isinstance(bound.loaded.consumer(flow.to), DetectsConflicts):
         message = f"{flow.id}: {flow.to} is written without a look at what it holds, so that nothing can be asked"
         cure = "write on_conflict: overwrite, or leave it out"
         yield bound.loaded.finding(("flows", place, "on_conflict"), "unsupported", message, cure)

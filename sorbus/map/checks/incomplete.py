@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.connector import BoundFlow, Compares
+from sorbus.connector import BoundFlow, DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.timing import parse_duration
@@ -88,7 +88,11 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
             elif resource and resource not in into.get(name, ()):
                 message = f"rule {row.rule}: no flow brings {name} into {resource} of {target}"
                 yield Finding(row.file, row.line, message, closest(resource, into.get(name, ())), "no-reference")
-            elif not resource and len(into.get(name, ())) > 1 and isinstance(bound.loaded.consumer(target), Compares):
+            elif (
+                not resource
+                and len(into.get(name, ())) > 1
+                and isinstance(bound.loaded.consumer(target), DetectsConflicts)
+            ):
                 several = into[name]
                 message = f"rule {row.rule}: {name} goes into {' and '.join(several)} of {target}: whose id is meant?"
                 cure = f'write id_in("{name}", "{several[0]}"), or another of them'

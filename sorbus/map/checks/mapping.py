@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from sorbus.connector import BoundFlow, BoundSource, CatalogField, Prescribes, Resource
+from sorbus.connector import BoundFlow, BoundSource, CatalogField, Resource, SupportsTargetSchema
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.checks.types import misfits
@@ -128,7 +128,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
     path = ("flows", place, "target")
     canonical = canonical_fields(flow.schema)
     yield from _unknown_parts(bound, name, resources, canonical, path)
-    if not isinstance(connector, Prescribes) or connector.makes_tables(flow.options):
+    if not isinstance(connector, SupportsTargetSchema) or connector.makes_tables(flow.options):
         return
     yield from _resources(bound, target, resources, path)
     own = connector.fills(flow.options)

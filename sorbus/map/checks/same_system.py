@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from sorbus.connector import Locates
+from sorbus.connector import SupportsLocation
 from sorbus.errors import SorbusError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _written(loaded: LoadedMap, name: str) -> str | None:
     try:
         system = loaded.system(name)
         found = _connector(loaded, name)
-        place = found.location(system) if isinstance(found, Locates) else None
+        place = found.location(system) if isinstance(found, SupportsLocation) else None
     except SorbusError:
         place = None  # a secret that isn't set, or a connection that the check has a finding about
     if place is None:
@@ -70,7 +70,7 @@ def _written(loaded: LoadedMap, name: str) -> str | None:
 def _asked(loaded: LoadedMap, name: str) -> str | None:
     try:
         found = _connector(loaded, name)
-        return found.location(loaded.system(name), ask=True) if isinstance(found, Locates) else None
+        return found.location(loaded.system(name), ask=True) if isinstance(found, SupportsLocation) else None
     except SorbusError:
         return None
 

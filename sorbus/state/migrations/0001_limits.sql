@@ -1,4 +1,4 @@
--- Rate limits and circuit breakers of the systems behind HTTP, for all processes at once: sorbus/api/limits.
+-- Rate limits and circuit breakers of the systems behind HTTP, for all processes at once: sorbus/http_api/limits.
 -- Times are seconds since 1970 by this server's clock, the only one that all processes share.
 
 create function clock() returns double precision

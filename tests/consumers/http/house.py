@@ -8,11 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from sorbus.api.connection import HttpConnection
 from sorbus.connector import BoundFlow, BoundSystem, Delivery
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import PermanentError, Unfinished
+from sorbus.http_api.connection import HttpConnection
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import parse_schema

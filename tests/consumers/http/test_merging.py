@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from sorbus.connector import Retires
+from sorbus.connector import SupportsMerge
 from sorbus.errors import PermanentError
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.merged import MergedRecords
@@ -63,7 +63,7 @@ def test_the_application_merges_and_says_what_is_left(house: House, renumbers: b
     house.faulty.renumbers = renumbers
     house.faulty.add_many([{"name": "Ada"}, {"name": "A.", "city": "Oslo"}])
     consumer = house.opened()
-    assert isinstance(consumer, Retires)
+    assert isinstance(consumer, SupportsMerge)
     assert consumer.ways() == {"merge", "delete"}
     left = consumer.retire("2", "1", "merge")
     assert left == ("3" if renumbers else "1")

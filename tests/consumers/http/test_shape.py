@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.api.connection import HttpConnection, application
-from sorbus.api.description import ApiField
-from sorbus.api.interface import Json
 from sorbus.connector import BoundFlow, BoundSystem
 from sorbus.consumers.http.compare import body, differing, same
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.plan import check_flow
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import MapError, PermanentError
+from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.description import ApiField
+from sorbus.http_api.interface import Json
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from tests.consumers.gadgets import GADGET_WITH_LINES, PRICE, TODAY, Writer, gadget
 

@@ -15,7 +15,7 @@ from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
 from sorbus.map.model import Map
 from sorbus.map.routine import parse_routine
-from sorbus.ops.checklists.rounds import Round, in_hand
+from sorbus.ops.checklists.occurrences import Round, in_hand
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state.database import State, migrate
 from tests.ops.conftest import Sorbus

@@ -11,7 +11,7 @@ from sorbus.audit import AuditTrail
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.conflict.store import Conflicts, Contest
 from sorbus.event import event_encoder
 from sorbus.identity.candidates import Candidates, Decision
@@ -23,7 +23,7 @@ from sorbus.mapping.default import encoded_default
 from sorbus.ops.console.access.authenticators import NoAuth
 from sorbus.ops.console.access.user import Role, User, Visit
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.run.topics import plan_topics, topics_of
+from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.schema import read_schema
 from sorbus.schemas import packaged_schema
 from sorbus.settings import Settings
@@ -184,7 +184,7 @@ def publish(loaded: LoadedMap, stack: Addresses, records: list[dict[str, object]
     for step in plan_topics(admin(settings), topics_of(loaded.map)):
         assert step.apply is not None
         step.apply()
-    prefix = SchemaBook(settings, names).prefix("customer", CUSTOMER)
+    prefix = SchemaResolver(settings, names).prefix("customer", CUSTOMER)
     encode = event_encoder(prefix, "crm", "customer")
     producer = Producer(base_config(settings, "test"))
     for version, record in enumerate(records, 1):

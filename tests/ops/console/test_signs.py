@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sorbus.api.limits.budgets import Budget, Window
+from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
 from sorbus.map.model import Map
 from sorbus.map.render.layout import text_width
-from sorbus.ops.checklists.rounds import Checklist, Round
+from sorbus.ops.checklists.occurrences import Checklist, Round
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadge, badges_of
-from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.ops.monitoring.measure import FlowState, Measurement
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"

@@ -13,7 +13,7 @@ from sorbus.drift.store import DriftStore
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state import State
-from sorbus.waiting.room import Event, Held, Room, waiting
+from sorbus.waiting.store import Event, Held, WaitingStore, waiting
 from tests.ops.console.browser import faults
 from tests.ops.console.visitor import Served, Visitor
 
@@ -23,7 +23,7 @@ EVIL = "<script>alert(1)</script>"
 
 def hold(state: State, ids: list[str], message: str = "customer {} lacks tax_number") -> None:
     """Records that wait in a flow's room, one after the other."""
-    room = Room(state, FLOW, "customer", "accounting")
+    room = WaitingStore(state, FLOW, "customer", "accounting")
     for number, id in enumerate(ids):
         event = Event(id.encode(), 1, b"frame", [], "customer", 0, number)
         room.put([Held(event, "incomplete", [("tax_number", "")], message.format(id))], limit=0)
@@ -80,7 +80,7 @@ def test_waiting_records_say_what_is_missing_and_whom_to_ask(visitor: Visitor, s
 
 def test_a_waiting_record_is_tried_when_somebody_says_so(visitor: Visitor, state: State) -> None:
     hold(state, ["4711", "4712"])
-    room = Room(state, FLOW, "customer", "accounting")
+    room = WaitingStore(state, FLOW, "customer", "accounting")
     assert room.take(10) == []
 
     answer = visitor.post("/waiting/retry", {"flow": FLOW, "id": "4711"}, form="/waiting")

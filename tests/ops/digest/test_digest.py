@@ -18,18 +18,18 @@ from sorbus.drift.store import DriftFinding
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
 from sorbus.map.model import Map
-from sorbus.ops.checklists.rounds import Checklist
-from sorbus.ops.digest.facts import Cause, Facts
+from sorbus.ops.checklists.occurrences import Checklist
+from sorbus.ops.digest.audience import Digest, Shares
+from sorbus.ops.digest.collect import Cause, Facts
+from sorbus.ops.digest.delivery import LATEST, Daily, Post
 from sorbus.ops.digest.mail import outbox
-from sorbus.ops.digest.post import LATEST, Daily, Post
-from sorbus.ops.digest.share import Digest, Shares
 from sorbus.ops.digest.write import as_html, as_text
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.watch.escalation import Escalation
-from sorbus.ops.watch.measure import FlowState, Measurement
+from sorbus.ops.monitoring.escalation import Escalation
+from sorbus.ops.monitoring.measure import FlowState, Measurement
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
-from sorbus.waiting.room import Missing
+from sorbus.waiting.store import Missing
 from tests.consumers.line import RESTRICTED, Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.ops.conftest import Sorbus

@@ -10,7 +10,7 @@ import pytest
 
 from sorbus.drift import watch
 from sorbus.ops.embedded import Addresses
-from sorbus.producers.http.track import Track
+from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
 from tests.api.faulty import Faulty
 from tests.producers.http.desk import Desk
@@ -22,13 +22,13 @@ _FASTER = 10
 @pytest.fixture(autouse=True)
 def schedules_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schedules of a second or two, and looks at what people decide, come round ten times as often."""
-    polls, compares = Track._next_poll, Track._next_compare
+    polls, compares = StreamPoller._next_poll, StreamPoller._next_compare
 
-    def next_poll(track: Track) -> float:
+    def next_poll(track: StreamPoller) -> float:
         every = track._options.polls.every
         return polls(track) if every is None or every > _SHORT else track._clock() + every.total_seconds() / _FASTER
 
-    def next_compare(track: Track, compared_at: float) -> float:
+    def next_compare(track: StreamPoller, compared_at: float) -> float:
         schedule = track._options.compares
         every = None if schedule is None else schedule.every
         if every is None or every > _SHORT:
@@ -36,8 +36,8 @@ def schedules_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
         return compared_at + every.total_seconds() / _FASTER
 
     monkeypatch.setattr(watch, "_WRITE_EVERY", 0.1)
-    monkeypatch.setattr(Track, "_next_poll", next_poll)
-    monkeypatch.setattr(Track, "_next_compare", next_compare)
+    monkeypatch.setattr(StreamPoller, "_next_poll", next_poll)
+    monkeypatch.setattr(StreamPoller, "_next_compare", next_compare)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sorbus.producers.http.track import Track
+from sorbus.producers.http.stream_poller import StreamPoller
 from tests.producers.http.desk import Desk
 
 YEARS = 10 * 365 * 86_400.0
@@ -22,7 +22,7 @@ def test_a_clock_that_is_set_right_holds_up_no_poll(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, wrong: float, restarts: bool
 ) -> None:
     off = [wrong]
-    monkeypatch.setitem(Track.__init__.__kwdefaults__, "clock", lambda: time.time() + off[0])
+    monkeypatch.setitem(StreamPoller.__init__.__kwdefaults__, "clock", lambda: time.time() + off[0])
     desk.faulty.add(name="first")
     gone = desk.faulty.add(name="gone")
     desk.poll("ascending", compare="every 1s")

@@ -14,8 +14,8 @@ import pytest
 from starlette.responses import Response
 
 from sorbus.bus.names import Names
-from sorbus.producers.http import track
-from sorbus.producers.http.track import Track
+from sorbus.producers.http import stream_poller
+from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
 from tests.conftest import Report
 from tests.producers.http.desk import Desk
@@ -31,9 +31,9 @@ _OURS = {"1", "2", "3"}
 
 
 def test_no_answer_ends_or_stops_a_system(desk: Desk, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Track, "_next_poll", lambda polled: polled._now())  # without a pause between polls
-    monkeypatch.setattr(track, "_SOONEST", 0.01)
-    monkeypatch.setattr(track, "_LONGEST", 0.05)
+    monkeypatch.setattr(StreamPoller, "_next_poll", lambda polled: polled._now())  # without a pause between polls
+    monkeypatch.setattr(stream_poller, "_SOONEST", 0.01)
+    monkeypatch.setattr(stream_poller, "_LONGEST", 0.05)
     faulty, odd, given = desk.faulty, Odd(SEED), 0
     faulty.add_many([{"name": f"Name {n}"} for n in range(3)])
     poll_two(desk)

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from sorbus.api.interface import Page, Record
-from sorbus.connector import Change, Published
+from sorbus.connector import Change, PublishedState
 from sorbus.errors import PermanentError
-from sorbus.producers.http.memory import Memory
-from sorbus.producers.http.poll import AskPage, AskRecord, Found, PollState, Rules, Steps
+from sorbus.http_api.interface import Page, Record
+from sorbus.producers.http.change_detector import ChangeDetector
+from sorbus.producers.http.poll_state import AskPage, AskRecord, Found, PollState, Rules, Steps
 from sorbus.producers.http.reader import Reader
 
 SECOND = 1_000_000
@@ -98,14 +98,14 @@ class Bus:
     def live(self) -> dict[str, str]:
         return {id.decode(): change.data.decode() for id, change in self.last.items() if change.data is not None}
 
-    def remembered(self) -> list[Published]:
+    def remembered(self) -> list[PublishedState]:
         told = [
-            Published(c.id, c.version, c.occurred_at, b"" if c.id in self.letters else c.data)
+            PublishedState(c.id, c.version, c.occurred_at, b"" if c.id in self.letters else c.data)
             for c in self.last.values()
             if c.data is not None
         ]
         known = {one.id for one in told}
-        return told + [Published(id, 0, 0, b"") for id in sorted(self.letters - known)]
+        return told + [PublishedState(id, 0, 0, b"") for id in sorted(self.letters - known)]
 
 
 def encoded(record: Record) -> bytes:
@@ -115,7 +115,7 @@ def encoded(record: Record) -> bytes:
 
 
 def open_reader(app: Application, rules: Rules, bus: Bus, clock: Callable[[], int]) -> Reader:
-    memory = Memory("contact", encoded, rules.updated, can_look=rules.can_look)
+    memory = ChangeDetector("contact", encoded, rules.updated, can_look=rules.can_look)
     memory.deleted_version = bus.deleted_version
     memory.remember(bus.remembered())
     return Reader(rules, memory, replace(bus.position), clock)

@@ -11,7 +11,7 @@ from sorbus.bus.inbox import InboxWriter
 from sorbus.connector import Notice
 from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
-from sorbus.producers.http.track import TRIES
+from sorbus.producers.http.stream_poller import TRIES
 from sorbus.telemetry.metrics import LAST_POLL
 from tests.api.faulty_http import Fault
 from tests.producers.http.desk import CONTACT, WITH_LINES, Desk

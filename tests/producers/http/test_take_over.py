@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import base_config
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.drift.store import DriftStore
 from sorbus.event import event_encoder
 from sorbus.schema import FieldType
@@ -26,7 +26,7 @@ def publish_as_former(desk: Desk, ids: Iterable[int], version: int) -> None:
     schema = desk.loaded().schema("contact")
     record = dict.fromkeys((field.name for field in schema.fields), None) | {"name": "of former"}
     data = encoder(FieldType("record", fields=schema.fields))(record)
-    event = event_encoder(SchemaBook(desk.settings, desk.names).prefix("contact", schema), "former", "contact")
+    event = event_encoder(SchemaResolver(desk.settings, desk.names).prefix("contact", schema), "former", "contact")
     producer = Producer(base_config(desk.settings, "test"))
     for id in ids:
         value, headers = event(str(id).encode(), version, 2_000_000_000_000_000, 0, data)

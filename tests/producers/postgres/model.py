@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sorbus.avro.decode import read_record
-from sorbus.connector import BoundSource, Change, Reject, Sweep
+from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
 from sorbus.map.model import DataType
 from sorbus.postgres.catalog import Column, Table
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.fetch import Fetched, child_oids
 from sorbus.producers.postgres.options import Child, PostgresSource
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.schema import AvroType, parse_schema
 from tests.producers.postgres import wire
 
@@ -149,7 +149,7 @@ class Database:
             assert key[0] is not None
             id = int(key[0])
             row = self.orders.get(id)
-            items: dict[str, list[bytes] | Reject] = {}
+            items: dict[str, list[bytes] | RejectedRecord] = {}
             for child in capture.children:
                 names = capture.child_columns(child)
                 oids = child_oids(child, names)
@@ -190,7 +190,7 @@ class Topics:
     newest: dict[tuple[str, bytes], tuple[int, bytes | None]] = field(default_factory=dict)
     position: str = ""
 
-    def commit(self, changes: Sequence[Change], sweeps: Sequence[Sweep], state: State) -> None:
+    def commit(self, changes: Sequence[Change], sweeps: Sequence[StaleRecordDeletion], state: PostgresPosition) -> None:
         """Takes a batch as the produce loop does: sweeps first. Versions must grow."""
         for sweep in sweeps:
             for (data_type, id), (version, data) in list(self.newest.items()):
@@ -206,9 +206,9 @@ class Topics:
         assert was is None or was[0] < change.version, f"{key}: version {change.version} after {was}"
         self.newest[key] = change.version, change.data
 
-    def state(self) -> State:
+    def state(self) -> PostgresPosition:
         """Where a restarted producer goes on."""
-        return State.from_position(json.loads(self.position))
+        return PostgresPosition.from_position(json.loads(self.position))
 
     def records(self) -> dict[tuple[str, bytes], dict[str, object]]:
         """Every live record."""
@@ -218,7 +218,7 @@ class Topics:
         }
 
 
-def recopied(database: Database, topics: Topics) -> State:
+def recopied(database: Database, topics: Topics) -> PostgresPosition:
     """Copies again what the position asks for, as the producer does before it goes on with the stream."""
     state = topics.state()
     for capture in captures():
@@ -229,7 +229,7 @@ def recopied(database: Database, topics: Topics) -> State:
             state = replace(state, version=version, recopy=tuple(n for n in state.recopy if n != capture.name))
             copied = [change for change in made if isinstance(change, Change)]
             topics.commit(copied, (), state)
-            topics.commit((), [Sweep(capture.name, version, 0)], state)
+            topics.commit((), [StaleRecordDeletion(capture.name, version, 0)], state)
     return state
 
 

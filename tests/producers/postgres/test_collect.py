@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sorbus.connector import Sweep
-from sorbus.producers.postgres.state import State
+from sorbus.connector import StaleRecordDeletion
+from sorbus.producers.postgres.position import PostgresPosition
 from tests.producers.postgres import wire
 from tests.producers.postgres.model import LINES, ORDERS, RELATIONS, Database, Topics, collector
 
@@ -53,7 +53,7 @@ def play(database: Database, step: tuple[object, ...]) -> bytes | None:
 
 def started() -> tuple[Database, Topics]:
     topics = Topics()
-    topics.commit((), (), State("here", 900, 901, copied=("plain", "order")))
+    topics.commit((), (), PostgresPosition("here", 900, 901, copied=("plain", "order")))
     return Database(), topics
 
 
@@ -142,7 +142,7 @@ def test_a_truncate_is_a_batch_of_its_own_beginning() -> None:
     assert found.feed(wire.insert(ORDERS, [b"2", b"a", None]))
     changes, _, sweeps, _ = found.take()
     assert {sweep.data_type for sweep in sweeps} == {"plain", "order"}
-    assert all(isinstance(sweep, Sweep) and sweep.version > 2000 for sweep in sweeps)
+    assert all(isinstance(sweep, StaleRecordDeletion) and sweep.version > 2000 for sweep in sweeps)
     assert max(sweep.version for sweep in sweeps) < min(change.version for change in changes if change.id == b"2")
 
 
@@ -183,6 +183,6 @@ def test_a_key_that_is_itself_an_unchanged_large_value_is_taken_from_the_old_row
     assert topics.records() == {("plain", b"5"): {"id": 5, "name": "new", "big": "a large text"}}
 
 
-@pytest.mark.parametrize("state", [State("s", 1, 2), State("s", 1, 2, 3, 4, ("a",), ("b",))])
-def test_a_position_is_read_back(state: State) -> None:
-    assert State.from_position(json.loads(json.dumps(state.to_position()))) == state
+@pytest.mark.parametrize("state", [PostgresPosition("s", 1, 2), PostgresPosition("s", 1, 2, 3, 4, ("a",), ("b",))])
+def test_a_position_is_read_back(state: PostgresPosition) -> None:
+    assert PostgresPosition.from_position(json.loads(json.dumps(state.to_position()))) == state

@@ -12,14 +12,14 @@ from typing import Any
 
 from psycopg import adapters
 
-from sorbus.connector import Sweep
+from sorbus.connector import StaleRecordDeletion
 from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.event import event_encoder, occurred_at, open_frame
 from sorbus.map.model import FieldMapping
 from sorbus.mapping.assign import Assignment
 from sorbus.producers.postgres.layout import RowLayout
 from sorbus.producers.postgres.pgoutput import ProtocolError, decode
-from sorbus.producers.postgres.state import State
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.schema import AvroType, parse_schema
 from tests.conftest import Report
 from tests.producers.http.oddities import NUMBERS, TEXTS
@@ -82,7 +82,7 @@ def test_no_message_raises_anything_but_a_fault_of_the_stream(report: Report) ->
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         topics = Topics()
-        topics.commit((), (), State("here", 900, 901, copied=("plain", "order")))
+        topics.commit((), (), PostgresPosition("here", 900, 901, copied=("plain", "order")))
         found = collector(Strict(), topics)
         for message in (RELATIONS[ORDERS], RELATIONS[LINES]):
             found.feed(message)
@@ -114,7 +114,7 @@ def _taken(found: object) -> list[object]:
 
 
 def _encoded(change: object) -> None:
-    if isinstance(change, Sweep):
+    if isinstance(change, StaleRecordDeletion):
         return
     _, id, version, at, data = change  # type: ignore[misc]
     frame, _ = event_encoder(b"\0\0\0\0\1", "shop", "plain")(id, version, at, 0, data)

@@ -15,9 +15,9 @@ from sorbus.bus.inbox import Inbox, InboxWriter
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
-from sorbus.ops.run.topics import Topic, plan_topics
-from sorbus.producers.webhook.hearing import Hearing
-from sorbus.producers.webhook.service import BODIES, Deliveries, application
+from sorbus.ops.runtime.topics import Topic, plan_topics
+from sorbus.producers.webhook.receivers import WebhookReceiver
+from sorbus.producers.webhook.service import BODIES, WebhookEndpoint, application
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
@@ -29,7 +29,7 @@ RESOURCES = frozenset(("contacts", "companies"))
 class House:
     """A running service: `post` delivers to it as the vendor of `scheme` would."""
 
-    def __init__(self, port: int, deliveries: Deliveries) -> None:
+    def __init__(self, port: int, deliveries: WebhookEndpoint) -> None:
         self.port, self.deliveries = port, deliveries
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
 
@@ -54,13 +54,13 @@ def serving(
     bodies: int = BODIES,
 ) -> Iterator[House]:
     """Runs the service in a thread for every scheme of `signed`."""
-    heard = {scheme: Hearing(scheme, said, (SECRET,), RESOURCES, {}, URL) for scheme, said in SCHEMES.items()}
+    heard = {scheme: WebhookReceiver(scheme, said, (SECRET,), RESOURCES, {}, URL) for scheme, said in SCHEMES.items()}
     stop, writer, listener = (
         Stop(),
         InboxWriter(settings, names, patience=patience),
         listen("127.0.0.1", 0, "receive webhooks"),
     )
-    deliveries = Deliveries(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time, bodies=bodies)
+    deliveries = WebhookEndpoint(heard, writer, body_within=body_within, most_at_a_time=most_at_a_time, bodies=bodies)
     thread = threading.Thread(
         target=serve,
         args=(application(deliveries), listener, stop, lambda: None),

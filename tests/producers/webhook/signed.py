@@ -7,8 +7,8 @@ import hashlib
 import hmac
 from urllib.parse import quote
 
-from sorbus.api.description import Event, Webhooks
-from sorbus.producers.webhook.signatures import Delivery
+from sorbus.http_api.description import Event, Webhooks
+from sorbus.producers.webhook.signatures import WebhookRequest
 
 URL = "https://sorbus.example/webhooks/crm"
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests, 32 bytes lon").decode()
@@ -46,10 +46,12 @@ UNSIGNED = ("gitlab", "bearer", "in-path", "in-query")
 TIMED = ("stripe", "hubspot", "standard", "zendesk")
 
 
-def sign(scheme: str, body: bytes, at: int, *, secret: str = SECRET, id: str = "msg_1", url: str = URL) -> Delivery:
+def sign(
+    scheme: str, body: bytes, at: int, *, secret: str = SECRET, id: str = "msg_1", url: str = URL
+) -> WebhookRequest:
     """A delivery of the scheme, signed with `secret` at `at` (Unix seconds)."""
     token = secret if scheme in ("in-path", "in-query") else ""
-    return Delivery("POST", url, headers(scheme, body, at, secret=secret, id=id, url=url), body, token)
+    return WebhookRequest("POST", url, headers(scheme, body, at, secret=secret, id=id, url=url), body, token)
 
 
 def address(scheme: str, secret: str = SECRET) -> str:

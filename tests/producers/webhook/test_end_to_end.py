@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from sorbus.bus.names import Names
-from sorbus.bus.schemabook import SchemaBook
+from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.run.planning import plan
+from sorbus.ops.runtime.planning import plan
 from sorbus.settings import Settings
 from tests.api.faulty import Faulty
 from tests.producers.shop import Running, Tape
@@ -92,7 +92,7 @@ def test_a_change_that_a_webhook_tells_of_is_on_its_topic_at_once_and_a_lost_one
         step.apply()
     anna, ben = faulty.add(name="Anna", email="anna@example.test"), faulty.add(name="Ben")
     names = Names(f"{unique}.")
-    tape = Tape(settings, names.topic("contact"), SchemaBook(settings, names, [company.schema("contact")]))
+    tape = Tape(settings, names.topic("contact"), SchemaResolver(settings, names, [company.schema("contact")]))
     with receiving(company, settings) as address:
         with producing(company, settings):
             tape.wait_for({anna: None, ben: None})

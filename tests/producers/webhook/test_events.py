@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sorbus.api.load import load_description
 from sorbus.connector import Notice
-from sorbus.producers.webhook.events import Told, read_events
-from sorbus.producers.webhook.hearing import Hearing
+from sorbus.http_api.load import load_description
+from sorbus.producers.webhook.events import WebhookEvent, read_events
+from sorbus.producers.webhook.receivers import WebhookReceiver
 from tests.producers.webhook.signed import webhooks
 
 # developer.xero.com, "Webhooks: receiving events"; the second is another organisation's
@@ -101,7 +101,7 @@ def test_shipped_descriptions_read_their_vendors_own_examples(api: str) -> None:
     description = load_description(api)
     assert description.webhooks is not None
     assert description.webhooks.event.where.keys() == where.keys()
-    hearing = Hearing(api, description.webhooks, ("secret",), frozenset(description.resources), where)
+    hearing = WebhookReceiver(api, description.webhooks, ("secret",), frozenset(description.resources), where)
     told = read_events(hearing, body, {}, 1)
     assert [one.notice for one in told if one.notice] == expected
     assert {one.why for one in told if one.notice is None} <= {"unmapped"}
@@ -146,6 +146,6 @@ def test_whatever_the_json_each_event_becomes_a_notice_or_says_why_not(body: Any
             assert (one.notice is None) == (one.why in ("unmapped", "malformed"))
 
 
-def read(resources: dict[str, str], body: object, **more: object) -> list[Told]:
+def read(resources: dict[str, str], body: object, **more: object) -> list[WebhookEvent]:
     said = webhooks("xero", event={"type": "type", "id": "id", "resources": resources}, **more)
-    return read_events(Hearing("crm", said, ("secret",), frozenset(resources.values())), body, {}, 1)
+    return read_events(WebhookReceiver("crm", said, ("secret",), frozenset(resources.values())), body, {}, 1)

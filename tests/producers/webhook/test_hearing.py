@@ -8,8 +8,8 @@ import pytest
 
 from sorbus.cli.context import Context
 from sorbus.errors import MapError
-from sorbus.ops.run.programs import programs_of
-from sorbus.producers.webhook.hearing import hearings
+from sorbus.ops.runtime.programs import programs_of
+from sorbus.producers.webhook.receivers import receivers_of
 from tests.producers.webhook.company import write_map
 
 STRIPE: dict[str, object] = {"api": "stripe", "token": "${KEY_THAT_IS_NOT_HERE}", "webhook_secret": "${HOOK}"}
@@ -17,7 +17,7 @@ STRIPE: dict[str, object] = {"api": "stripe", "token": "${KEY_THAT_IS_NOT_HERE}"
 
 def test_the_service_needs_the_signatures_secret_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK", "whsec_new, whsec_old")
-    heard = hearings(write_map(tmp_path, STRIPE, resource="customers"))
+    heard = receivers_of(write_map(tmp_path, STRIPE, resource="customers"))
     assert heard["crm"].secrets == ("whsec_new", "whsec_old")
     assert heard["crm"].resources == {"customers"}
     assert "whsec" not in repr(heard)
@@ -33,7 +33,7 @@ def test_sorbus_up_runs_the_service_where_a_system_has_webhooks(
 
 
 def test_a_system_without_a_webhook_secret_is_not_heard(tmp_path: Path) -> None:
-    assert hearings(write_map(tmp_path, {"api": "stripe", "token": "key"}, resource="customers")) == {}
+    assert receivers_of(write_map(tmp_path, {"api": "stripe", "token": "key"}, resource="customers")) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_a_system_without_a_webhook_secret_is_not_heard(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_with_its_cure(tmp_path: Path, connection: dict[str, object], words: str) -> None:
     resource = {"stripe": "customers", "redmine": "projects"}.get(str(connection["api"]), "contacts")
     with pytest.raises(MapError, match=words) as found:
-        hearings(write_map(tmp_path, connection, resource=resource))
+        receivers_of(write_map(tmp_path, connection, resource=resource))
     assert all(finding.line and finding.cure for finding in found.value.findings)

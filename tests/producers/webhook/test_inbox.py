@@ -15,8 +15,8 @@ from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.errors import TransientError
 from sorbus.map.model import Map
-from sorbus.ops.run.topics import plan_topics, topics_of
-from sorbus.producers.ear import Ear
+from sorbus.ops.runtime.topics import plan_topics, topics_of
+from sorbus.producers.webhook_inbox import InboxReader
 from sorbus.settings import Settings
 
 ANNA, BEN = Notice("contacts", "anna", False, 1), Notice("contacts", "ben", False, 2)
@@ -131,7 +131,7 @@ def test_notices_that_were_lost_lead_to_a_comparison_of_everything(
     for future in client.delete_records([TopicPartition(topic, 0, 1)]).values():
         future.result(30)
     producer = Listed()
-    ear = Ear(producer, settings, names, "crm", position, {})
+    ear = InboxReader(producer, settings, names, "crm", position, {})
     for _ in range(2):
         ear.listen(0.0)
     ear.close()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sorbus.api.description import Webhooks
-from sorbus.producers.webhook.signatures import Delivery, RefusedDelivery, is_key, refuse_early, verify
+from sorbus.http_api.description import Webhooks
+from sorbus.producers.webhook.signatures import RefusedRequest, WebhookRequest, is_key, refuse_early, verify
 from tests.producers.webhook.signed import SCHEMES, SECRET, TIMED, UNSIGNED, URL, sign, webhooks
 
 NOW = 1_732_413_600
@@ -22,7 +22,7 @@ class Vector:
 
     webhooks: Webhooks
     secret: str
-    delivery: Delivery
+    delivery: WebhookRequest
     now: float
 
 
@@ -31,7 +31,7 @@ VECTORS = {
     "standard": Vector(
         webhooks("standard-webhooks"),
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        Delivery(
+        WebhookRequest(
             "POST",
             "",
             {
@@ -47,7 +47,7 @@ VECTORS = {
     "hubspot": Vector(
         webhooks("hubspot-v3"),
         "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy",
-        Delivery(
+        WebhookRequest(
             "POST",
             "https://www.example.com/webhook_uri",
             {
@@ -62,7 +62,7 @@ VECTORS = {
     "github": Vector(
         SCHEMES["github"],
         "It's a Secret to Everybody",
-        Delivery(
+        WebhookRequest(
             "POST",
             "",
             {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
@@ -137,7 +137,7 @@ def test_a_time_of_sending_that_no_calendar_has_is_refused(scheme: str, at: int)
         if "timestamp" in name or name == "stripe-signature"
     }
     refused(scheme, delivery._replace(headers={**delivery.headers, **changed}))
-    with pytest.raises(RefusedDelivery):
+    with pytest.raises(RefusedRequest):
         refuse_early(
             SCHEMES[scheme], [SECRET], delivery._replace(headers={**delivery.headers, **changed}, body=b""), NOW
         )
@@ -147,7 +147,7 @@ def test_a_time_of_sending_that_no_calendar_has_is_refused(scheme: str, at: int)
 def test_what_has_no_signature_is_refused_before_its_body(scheme: str) -> None:
     unread = sign(scheme, BODY, NOW)._replace(body=b"")
     refuse_early(SCHEMES[scheme], [SECRET], unread, NOW)
-    with pytest.raises(RefusedDelivery):
+    with pytest.raises(RefusedRequest):
         refuse_early(SCHEMES[scheme], [SECRET], unread._replace(headers={}, token=""), NOW)
 
 
@@ -199,8 +199,8 @@ def test_hubspot_signs_its_url_decoded_and_no_other_url() -> None:
 
 
 def refused(
-    scheme: str, delivery: Delivery, *, now: float = NOW, secrets: tuple[str, ...] = (SECRET,)
-) -> RefusedDelivery:
-    with pytest.raises(RefusedDelivery) as found:
+    scheme: str, delivery: WebhookRequest, *, now: float = NOW, secrets: tuple[str, ...] = (SECRET,)
+) -> RefusedRequest:
+    with pytest.raises(RefusedRequest) as found:
         verify(SCHEMES[scheme], secrets, delivery, now)
     return found.value

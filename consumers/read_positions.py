@@ -1,0 +1,146 @@
+"""Where a flow goes on in each partition, and whether the topic still holds all that comes after it.
+
+Each committed offset carries, as its metadata, the id of the topic it belongs to and when it was committed: a topic
+that was deleted and made again has another id, and Kafka forgets deletes that nobody has read for
+`delete.retention.ms`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from sorbus.bus.committed import REMOVED, CommittedPosition, lost_since
+from sorbus.bus.kafka import kafka_errors
+from sorbus.bus.topic_facts import TopicFacts, topic_facts, topic_ids
+from sorbus.errors import LostPosition
+
+_TIMEOUT = 10.0
+_COMPARE_EVERY = 10.0
+_STAMP_EVERY = 3600.0
+"""Seconds after which an idle flow's offsets are committed again, so that they say that somebody still reads."""
+_log = logging.getLogger(__name__)
+Spot = tuple[str, int]
+
+
+class ReadPositions:
+    """One flow's places. `events` is its data type's topic; what the others lose is still an open dead letter."""
+
+    def __init__(self, admin: AdminClient, flow: str, events: str, *, goes_on: bool) -> None:
+        """`goes_on`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
+        self._admin, self._flow, self._events, self._goes_on = admin, flow, events, goes_on
+        self._ids: dict[str, str] = {}
+        self._unchecked: dict[Spot, CommittedPosition | None] = {}
+        self._compared_at = self._stamped_at = time.monotonic()
+
+    def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Newly assigned partitions with where to go on: the committed offset, or else the beginning."""
+        with kafka_errors(f"reading the offsets of flow {self._flow}"):
+            committed = consumer.committed(list(partitions), timeout=_TIMEOUT)
+        begun = []
+        for part in committed:
+            place = CommittedPosition.of(part)
+            self._unchecked[part.topic, part.partition] = place
+            offset = OFFSET_BEGINNING if place is None else place.offset
+            begun.append(TopicPartition(part.topic, part.partition, offset))
+        return begun
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """Partitions that are another member's now."""
+        for part in partitions:
+            self._unchecked.pop((part.topic, part.partition), None)
+
+    def check(self) -> list[Spot]:
+        """Compares what is new, and now and then the topics: the partitions to be read from their beginning.
+
+        LostPosition where events are gone and the map doesn't say to go on. TransientError when Kafka can't be asked.
+        """
+        if self._unchecked:
+            return self._check_new()
+        now = time.monotonic()
+        if now - self._compared_at > _COMPARE_EVERY:
+            self._compared_at = now
+            found = topic_ids(self._admin, self._ids)
+            remade = [topic for topic, id in self._ids.items() if topic in found and found[topic][0] != id]
+            for topic in remade:
+                self._lost((topic, 0), "{} was deleted and made again while it was read")
+                self._ids[topic] = found[topic][0]
+            return [(topic, partition) for topic in remade for partition in range(found[topic][1])]
+        return []
+
+    def fell_behind(self, spot: Spot) -> Spot:
+        """Kafka no longer has the offset we were to read next. LostPosition, or the partition to begin again."""
+        self._lost(spot, f"messages of {{}} {REMOVED}")
+        return spot
+
+    def stamped(self, spot: Spot, offset: int) -> TopicPartition:
+        """An offset to be committed, with what `CommittedPosition` reads."""
+        said = {"topic": self._ids.get(spot[0], ""), "at": int(time.time())}
+        return TopicPartition(*spot, offset, json.dumps(said, separators=(",", ":")))
+
+    @property
+    def is_stamp_due(self) -> bool:
+        """Whether offsets that haven't moved for long are to be committed again."""
+        now = time.monotonic()
+        due = now - self._stamped_at > _STAMP_EVERY
+        if due:
+            self._stamped_at = now
+        return due
+
+    def _check_new(self) -> list[Spot]:
+        facts = topic_facts(self._admin, {topic for topic, _ in self._unchecked})
+        kept: Mapping[str, float] | None = None
+        again = []
+        for spot, place in list(self._unchecked.items()):
+            topic, partition = spot
+            if topic not in facts:
+                continue  # it is still to be made
+            self._ids[topic] = facts[topic].id
+            if place is not None:
+                kept = self._kept(facts) if kept is None else kept
+                why = lost_since(place, facts[topic], partition, kept.get(topic))
+                if why:
+                    self._lost(spot, why)
+                    again.append(spot)
+            elif topic == self._events and partition == 0:
+                _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
+            del self._unchecked[spot]
+        return again
+
+    def _kept(self, facts: Mapping[str, TopicFacts]) -> dict[str, float]:
+        """Topic -> the seconds for which a compacted one keeps deletes."""
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in facts]
+        with kafka_errors("reading the topics' settings"):
+            asked = self._admin.describe_configs(resources)
+            found = {str(one.name): future.result(_TIMEOUT) for one, future in asked.items()}
+        return {
+            topic: int(str(config["delete.retention.ms"].value)) / 1000
+            for topic, config in found.items()
+            if "compact" in str(config["cleanup.policy"].value)
+        }
+
+    def _lost(self, spot: Spot, why: str) -> None:
+        said = why.format(f"{spot[0]} (partition {spot[1]})")
+        if spot[0] != self._events:
+            _log.error(
+                "flow %s: %s: dead letters that were sent back are open still; send them back again", self._flow, said
+            )
+        elif self._goes_on:
+            _log.error(
+                "flow %s: %s: it reads the topic from its beginning, as on_lost_events says; records that were deleted"
+                " meanwhile may be left in the target",
+                self._flow,
+                said,
+            )
+        else:
+            raise LostPosition(
+                f"flow {self._flow}: {said}, so that the target lacks changes. It stops in place of skipping them. See"
+                " why the topic lost them (`sorbus plan` shows settings that differ); the owner's producer publishes"
+                " every record again. Then write `on_lost_events: reread` under the flow in the map and start it: it"
+                " reads the topic from its beginning. Records that were deleted meanwhile may be left in the target"
+            )

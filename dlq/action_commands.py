@@ -1,0 +1,263 @@
+"""`sorbus dlq edit | requeue | discard | assign`: what people do about dead letters."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.dlq.filter_options import (
+    AllOption,
+    AssignedOption,
+    CauseOption,
+    FieldOption,
+    FlowOption,
+    JsonOption,
+    LettersArgument,
+    RecordOption,
+    StateOption,
+    TypeOption,
+    WhoOption,
+    YesOption,
+    chosen,
+    filter_of,
+    person,
+    progress,
+    service_of,
+)
+from sorbus.privacy.show import ShowPersonal
+
+if TYPE_CHECKING:
+    from sorbus.dlq.form import FieldError
+    from sorbus.dlq.service import Chosen, DeadLetterService
+
+_MANY = 100
+"""Letters that are sent back without a question."""
+ReasonOption = Annotated[str, typer.Option("--reason", help="Only those with this reason.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (requeue, edit, discard, assign):
+        app.command()(command)
+
+
+def requeue(
+    ctx: typer.Context,
+    letters: LettersArgument = None,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    reason: ReasonOption = "",
+    cause: CauseOption = "",
+    field: FieldOption = "",
+    record: RecordOption = "",
+    assigned_to: AssignedOption = "",
+    state: StateOption = "unsettled",
+    everything: AllOption = False,
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many letters a second.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many letters a dry run looks at.")] = 100,
+    yes: YesOption = False,
+    who: WhoOption = "",
+    show_personal: ShowPersonal = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send dead letters back to the flow that refused them; each is closed when it has landed.
+
+    Those that are on their way already aren't sent again, unless named or chosen by --state requeued. Records that a
+    producer could not make canonical are read again from their source by that producer.
+
+    Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
+    """
+    desk = service_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        reason=reason,
+        cause=cause,
+        field=field,
+        record=record,
+        assigned_to=assigned_to,
+        state=state,
+    )
+    wanted = chosen(letters, filter, everything=everything)
+    if dry_run:
+        _foretell(desk, wanted, most, show_personal=show_personal, as_json=as_json)
+        return
+    count = desk.count(wanted)
+    if count > _MANY and not yes and sys.stdin.isatty():
+        typer.confirm(f"{count} letters will be sent back. Go on?", abort=True, err=True)
+    with progress("sending back", count) as told:
+        done = desk.requeue(wanted, person(who), rate=rate, progress=told)
+    if as_json:
+        sent = {"requeued": list(done.ids), "dry_run": False, "to_be_read_again": sum(done.reread.values())}
+        typer.echo(json.dumps(sent))
+        return
+    typer.echo(f"{len(done.ids)} sent back")
+    for system, count in sorted(done.reread.items()):
+        typer.echo(f"{count} of them are rows that {system} is asked for again, where its producer runs")
+
+
+def edit(
+    ctx: typer.Context,
+    letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A new value; may be given many times.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="The record as JSON; what it leaves out stays.")
+    ] = None,
+    who: WhoOption = "",
+    show_personal: ShowPersonal = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Change a letter's record and send it back; without --set or --file, in $EDITOR. Personal fields are masked there.
+
+    The owner still has the record as it was: its next change overwrites this one. Exit code 1: fields are wrong.
+
+    Examples: sorbus dlq edit LETTER --set name="Blauer See" --set "lines[0].quantity=2"; sorbus dlq edit LETTER
+    """
+    from sorbus.errors import ExitCode
+
+    desk = service_of(ctx)
+    form = desk.form(letter, hide=not show_personal)
+    if show_personal and (found := desk.letters.get(letter)):
+        desk.note_shown(found, person(who))
+    if sets:
+        pairs = [each.partition("=") for each in sets]
+        if wrong := [each for each, sign, _ in pairs if not sign]:
+            raise typer.BadParameter(f"write FIELD=VALUE, not {wrong[0]}")
+        texts = {name: value for name, _, value in pairs}
+    else:
+        written = file.read_text("utf-8") if file is not None else _in_editor(form.as_json())
+        if written is None:
+            typer.echo("Nothing was changed.")
+            return
+        try:
+            document = json.loads(written)
+        except ValueError as error:
+            raise typer.BadParameter(f"this is no JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise typer.BadParameter("write a record: names and values in braces")
+        texts = form.texts(document)
+    wrong_fields: list[FieldError] = desk.edit(letter, texts, person(who), hide=not show_personal)
+    if as_json:
+        told = {"edited": letter, "errors": [each._asdict() for each in wrong_fields]}
+        typer.echo(json.dumps(told, ensure_ascii=False))
+    elif wrong_fields:
+        for path, message in wrong_fields:
+            typer.echo(f"{path}: {message}" if path else message, err=True)
+    else:
+        typer.echo(
+            f"{letter} was edited and sent back. Its owner still has the old values: have them mended there too."
+        )
+    raise typer.Exit(ExitCode.FINDINGS if wrong_fields else ExitCode.FINE)
+
+
+def discard(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail, so no names.")],
+    letters: LettersArgument = None,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    cause: CauseOption = "",
+    field: FieldOption = "",
+    record: RecordOption = "",
+    assigned_to: AssignedOption = "",
+    everything: AllOption = False,
+    yes: YesOption = False,
+    who: WhoOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Close dead letters whose records need not arrive; a record's next change is delivered all the same.
+
+    Examples: sorbus dlq discard LETTER --reason "a test record"; sorbus dlq discard --cause CAUSE --reason "...
+    """
+    desk = service_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        cause=cause,
+        field=field,
+        record=record,
+        assigned_to=assigned_to,
+    )
+    wanted = chosen(letters, filter, everything=everything)
+    count = desk.count(wanted)
+    if not yes and not letters:
+        typer.confirm(f"{count} letters will be discarded, for good. Go on?", abort=True, err=True)
+    with progress("discarding", count) as told:
+        done = desk.discard(wanted, person(who), reason, progress=told)
+    if as_json:
+        typer.echo(json.dumps({"discarded": done.count, "on_their_way": done.on_their_way}))
+        return
+    typer.echo(f"{done.count} discarded")
+    if done.on_their_way:
+        typer.echo(f"{done.on_their_way} left: on their way back to their flow; discard them if they are refused again")
+
+
+def assign(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="WHO", help='Who looks after them; "" takes them back.')],
+    letters: LettersArgument = None,
+    flow: FlowOption = "",
+    data_type: TypeOption = "",
+    reason: ReasonOption = "",
+    cause: CauseOption = "",
+    field: FieldOption = "",
+    record: RecordOption = "",
+    assigned_to: AssignedOption = "",
+    everything: AllOption = False,
+    who: WhoOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Give dead letters to somebody.
+
+    Examples: sorbus dlq assign --to Ada --cause CAUSE; sorbus dlq assign LETTER --to ""
+    """
+    desk = service_of(ctx)
+    filter = filter_of(
+        desk.loaded,
+        flow=flow,
+        data_type=data_type,
+        reason=reason,
+        cause=cause,
+        field=field,
+        record=record,
+        assigned_to=assigned_to,
+    )
+    done = desk.assign(chosen(letters, filter, everything=everything), to.strip(), person(who))
+    told = f"{done} given to {to}" if to else f"{done} given to nobody"
+    typer.echo(json.dumps({"assigned": done, "to": to}) if as_json else told)
+
+
+def _in_editor(text: str) -> str | None:
+    """What a person makes of it in $EDITOR; None if they leave without saving."""
+    import click
+
+    return click.edit(text, extension=".json")
+
+
+def _foretell(desk: DeadLetterService, wanted: Chosen, most: int, *, show_personal: bool, as_json: bool) -> None:
+    from collections import Counter
+
+    from sorbus.dlq.serialize import foreseen_json
+
+    found = desk.dry_run(wanted, most=most, hide=not show_personal)
+    if as_json:
+        again = sum(one.action == "reread" for one in found)
+        ids = [one.letter.id for one in found]
+        told = {"requeued": ids, "dry_run": True, "to_be_read_again": again}
+        typer.echo(json.dumps({**told, "foreseen": [foreseen_json(one) for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(f"{one.letter.id}: {one.action}: {one.why}")
+    count = desk.count(wanted)
+    kinds = ", ".join(f"{many} {action}" for action, many in Counter(one.action for one in found).most_common())
+    more = f"; the {len(found)} oldest were looked at" if count > len(found) else ""
+    typer.echo(f"{count} would be sent back{more}: {kinds}" if found else "Nothing would be sent back.")

@@ -1,0 +1,131 @@
+"""Sending every owner's digest, each once for a time of the schedule, however many processes do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+
+from sorbus.bus.names import Names
+from sorbus.dlq.index import LetterIndex
+from sorbus.errors import SorbusError, TransientError
+from sorbus.map.contact import Contact
+from sorbus.map.model import Map
+from sorbus.map.routine import parse_routine
+from sorbus.ops.digest.audience import Digest, Shares
+from sorbus.ops.digest.collect import Facts, gather, statement
+from sorbus.ops.digest.mail import outbox
+from sorbus.ops.digest.write import as_mail
+from sorbus.ops.monitoring.measure import Measurement
+from sorbus.settings import Settings
+from sorbus.state import State
+
+DAY = timedelta(days=1)
+LATEST = timedelta(hours=2)
+"""How long after its time a daily digest is still sent, by a watch that was away or could not send it."""
+_log = structlog.get_logger(__name__)
+
+
+class Sent(NamedTuple):
+    """What became of one digest: `why` is empty when it was sent, `may_go_later` when it is just a matter of time."""
+
+    address: str
+    digest: Digest
+    why: str
+    may_go_later: bool = False
+
+
+class Post:
+    """A map's digests on their way to people."""
+
+    def __init__(self, company: Map, settings: Settings, state: State, to: Sequence[str] = ()) -> None:
+        self._company, self._settings, self._state, self._to = company, settings, state, to
+        self._shares = Shares(company)
+
+    def gather(self, measured: Measurement, since: datetime, until: datetime) -> Facts:
+        """What there is to tell. TransientError, AuthError."""
+        names = Names(self._company.topic_prefix)
+        index = LetterIndex(self._state, self._settings, names, self._company.data_types)
+        try:
+            return gather(index, self._state, measured, since, until)
+        finally:
+            index.close()
+
+    def addressed(self, facts: Facts) -> Iterator[tuple[str, Digest]]:
+        """Whom it goes to: everybody in the map with an address, and `to` of everything."""
+        for contact in self._shares.contacts():
+            if contact.address is not None:
+                yield contact.address, self._shares.digest(facts, contact)
+        for address in self._to:
+            yield address, self._shares.digest(facts)
+
+    def of(self, facts: Facts, contact: Contact | None) -> Digest:
+        """One digest, to be shown."""
+        return self._shares.digest(facts, contact)
+
+    def send(self, facts: Facts, due: datetime | None = None) -> list[Sent]:
+        """Mails all that have something to tell; with `due` only those not sent for that time yet.
+
+        TransientError, AuthError or SorbusError when the mail server takes none at all; what it refuses of a single
+        address is in the result, and the others go.
+        """
+        found = []
+        with outbox(self._settings) as box:
+            for address, digest in self.addressed(facts):
+                if not digest.sections:
+                    found.append(Sent(address, digest, "there is nothing to tell"))
+                    continue
+                if due is not None and not self._state.run(statement("claim"), {"address": address, "due": due}):
+                    found.append(Sent(address, digest, "it was sent already"))
+                    continue
+                why, may_go_later = "", False
+                try:
+                    sender, where = self._settings.mail_from, self._settings.console_url
+                    box.send(as_mail(digest, self._company.company, where, sender, address), address)
+                except SorbusError as error:
+                    why, may_go_later = str(error), isinstance(error, TransientError)
+                    if due is not None:
+                        self._state.run(statement("release"), {"address": address, "due": due})
+                found.append(Sent(address, digest, why, may_go_later))
+        return found
+
+
+class Daily:
+    """Sends the digests at their time, from a process that measures: to be called after every measurement.
+
+    `at` is a time of day as in `08:00` or `08:00 Europe/London`; ValueError says what to write.
+    """
+
+    def __init__(self, post: Post, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
+        self._post = post
+        self._routine = parse_routine(f"daily at {at}")
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._done: datetime | None = None
+
+    def after(self, measured: Measurement) -> None:
+        """Sends what is due; what can't be sent is logged, and tried again after the next measurement."""
+        now = self._clock()
+        due = self._routine.last_until(now)
+        if due is None or due == self._done or now - due > LATEST:
+            return
+        try:
+            sent = self._post.send(self._post.gather(measured, due - DAY, now), due)
+        except TransientError as error:
+            _log.warning("the digest can't be sent now", reason=str(error), tried_until=(due + LATEST).isoformat())
+            return
+        except SorbusError as error:
+            self._done = due
+            _log.error("the digest can't be sent; the next try is at its next time", reason=str(error))
+            return
+        for one in sent:
+            if one.may_go_later:
+                tried_until = (due + LATEST).isoformat()
+                _log.warning("a digest can't be sent now", to=one.address, reason=one.why, tried_until=tried_until)
+            elif one.why:
+                _log.info("no digest", to=one.address, reason=one.why)
+            else:
+                _log.info("digest sent", to=one.address, to_look_at=one.digest.grave)
+        if not any(one.may_go_later for one in sent):
+            self._done = due

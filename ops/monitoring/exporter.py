@@ -1,0 +1,219 @@
+"""The last measurement as Prometheus metrics; the one place where the names of the watch's metrics are written.
+
+Figures that are too old are left out: an alert on the watch itself says more than a frozen lag.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import Counter, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sorbus.map.contact import Contact, called_for, owner_of
+from sorbus.map.model import Map
+from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.problems import Problem
+
+FRESH = 60.0
+"""Seconds after which a measurement no longer says how things are."""
+
+_LONGEST_LABEL = 400
+FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
+
+_FLOW = ("flow", "data_type", "target")
+_OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
+    ("sorbus_flow_lag_records", "Events that wait for the flow's target.", lambda flow: flow.lag_records),
+    ("sorbus_flow_lag_seconds", "Age of the first event that waits.", lambda flow: flow.lag_seconds),
+    ("sorbus_flow_members", "Consumers that belong to the flow's group.", lambda flow: flow.members),
+    ("sorbus_flow_position", "Offsets delivered; grows while the flow moves.", lambda flow: flow.position),
+    ("sorbus_flow_period_seconds", "The longest pause its timing allows; 0: real-time.", lambda flow: flow.period),
+)
+
+
+class WatchCollector(Collector):
+    """Shows the newest measurement to Prometheus, while it is fresh."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last: Measurement | None = None
+        self._unmeasured: Problem | None = None
+
+    def show(self, measurement: Measurement) -> None:
+        """From now on this one is exported."""
+        self._last, self._unmeasured = measurement, None
+
+    def collect(self) -> Iterator[Metric]:
+        last = self._last
+        success = GaugeMetricFamily(
+            "sorbus_watch_last_success_timestamp_seconds", "When the flows were last measured.", labels=()
+        )
+        if last is not None:
+            success.add_metric((), last.at)
+        yield success
+        yield from _problem_metrics(self._problems(), self._clock())
+        if last is not None and self._clock() - last.at <= FRESH:
+            yield from _metrics(last)
+
+    def fail(self, problem: Problem) -> None:
+        """The flows can't be measured, by this."""
+        if self._unmeasured is None or self._unmeasured.subject != problem.subject:
+            self._unmeasured = problem
+
+    def _problems(self) -> tuple[Problem, ...]:
+        if self._unmeasured is not None:
+            return (self._unmeasured,)
+        last = self._last
+        return last.problems if last is not None and self._clock() - last.at <= FRESH else ()
+
+
+class MapCollector(Collector):
+    """Shows to Prometheus whom to ask about what, as the map says, and where the console is (its address, if any)."""
+
+    def __init__(self, company: Map, console_url: str) -> None:
+        self._company, self._console_url = company, console_url.rstrip("/")
+
+    def collect(self) -> Iterator[Metric]:
+        company = self._company
+        systems = GaugeMetricFamily("sorbus_system_info", "Whom to ask about a system.", labels=("system", "owner"))
+        for name in company.systems:
+            systems.add_metric((name, _name(owner_of(company, name))), 1)
+        yield systems
+        flows = GaugeMetricFamily(
+            "sorbus_flow_info",
+            "Whom to ask about a flow's target, and who is called.",
+            labels=(*_FLOW, "owner", "person"),
+        )
+        for flow in company.flows:
+            people = _name(owner_of(company, flow.to)), _name(called_for(company, flow))
+            flows.add_metric((flow.id, flow.data_type, flow.to, *people), 1)
+        yield flows
+        types = GaugeMetricFamily(
+            "sorbus_data_type_info", "Which system owns a data type.", labels=("data_type", "system", "owner")
+        )
+        for name, data_type in company.data_types.items():
+            if isinstance(system := data_type.system_of_record, str):
+                types.add_metric((name, system, _name(owner_of(company, system))), 1)
+        yield types
+        if self._console_url:
+            console = GaugeMetricFamily("sorbus_console_info", "Where the console is.", labels=("url",))
+            console.add_metric((self._console_url,), 1)
+            yield console
+
+
+def _name(contact: Contact | None) -> str:
+    return contact.name if contact else "nobody the map names"
+
+
+def _metrics(last: Measurement) -> Iterator[Metric]:
+    for name, doc, value in _OF_FLOWS:
+        family = GaugeMetricFamily(name, doc, labels=_FLOW)
+        for flow in last.flows:
+            family.add_metric((flow.flow, flow.data_type, flow.target), value(flow))
+        yield family
+    letters = GaugeMetricFamily("sorbus_dead_letters_open", "Dead letters that wait.", labels=("data_type", "flow"))
+    for (data_type, flow_name), count in last.dead_letters.items():
+        letters.add_metric((data_type, flow_name), count)
+    yield letters
+    duplicates = GaugeMetricFamily(
+        "sorbus_duplicates_open", "Records that wait for a person to say whether the target has them.", labels=_FLOW
+    )
+    for flow in last.flows:
+        if flow.flow in last.duplicates:
+            duplicates.add_metric((flow.flow, flow.data_type, flow.target), last.duplicates[flow.flow])
+    yield duplicates
+    conflicts = GaugeMetricFamily(
+        "sorbus_conflicts",
+        "Fields changed by hand in a target that another system owns: open, or overwritten within a day.",
+        labels=(*_FLOW, "state"),
+    )
+    for flow in last.flows:
+        for (name, state), count in last.conflicts.items():
+            if name == flow.flow:
+                conflicts.add_metric((flow.flow, flow.data_type, flow.target, state), count)
+    yield conflicts
+    waiting = GaugeMetricFamily(
+        "sorbus_records_waiting", "Records that can't be delivered yet.", labels=(*_FLOW, "why")
+    )
+    for flow in last.flows:
+        for (name, why), count in last.waiting.items():
+            if name == flow.flow:
+                waiting.add_metric((flow.flow, flow.data_type, flow.target, why), count)
+    yield waiting
+    yield from _people_metrics(last)
+    slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
+    for system, size in last.slots.items():
+        if size is not None:
+            slots.add_metric((system,), size)
+    yield slots
+    written = GaugeMetricFamily(
+        "sorbus_topic_last_event_timestamp_seconds", "When the newest event was written.", labels=("data_type",)
+    )
+    size_family = GaugeMetricFamily("sorbus_topic_end_offset", "How long the topic's log is.", labels=("data_type",))
+    for topic in last.topics:
+        if topic.last_event is not None:
+            written.add_metric((topic.data_type,), topic.last_event)
+        size_family.add_metric((topic.data_type,), topic.end)
+    yield written
+    yield size_family
+    read = GaugeMetricFamily(
+        "sorbus_source_last_read_timestamp_seconds",
+        "When a data type's source was last read to its end.",
+        labels=("data_type",),
+    )
+    for data_type, at in last.last_reads.items():
+        read.add_metric((data_type,), at)
+    yield read
+    yield from _system_metrics(last)
+
+
+def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric]:
+    """A consumer's trouble is left out where its target's says it already."""
+    labels = ("kind", "subject", "state")
+    seconds = GaugeMetricFamily("sorbus_problem_seconds", "How long something has not worked.", labels=labels)
+    why = GaugeMetricFamily("sorbus_problem_info", "Why it doesn't work.", labels=(*labels, "name", "words"))
+    for one in problems:
+        of = one.kind, one.subject, one.what.replace(" ", "_")
+        if one.kind == "consumer" and one.what == "unreachable":
+            continue
+        seconds.add_metric(of, max(0.0, now - one.since) if one.since else 0.0)
+        why.add_metric((*of, one.name, one.words[:_LONGEST_LABEL]), 1)
+    yield from (seconds, why)
+
+
+def _people_metrics(last: Measurement) -> Iterator[Metric]:
+    of = (*_FLOW, "why", "person")
+    seconds = GaugeMetricFamily(
+        "sorbus_escalated_seconds", "How long the oldest has waited, over its limit.", labels=of
+    )
+    records = GaugeMetricFamily("sorbus_escalated_records", "How many wait with it.", labels=of)
+    for one in last.escalations:
+        labels = one.flow, one.data_type, one.target, one.why, _name(one.person)
+        seconds.add_metric(labels, one.seconds)
+        records.add_metric(labels, one.records)
+    yield from (seconds, records)
+    overdue = GaugeMetricFamily("sorbus_checklist_overdue_seconds", "0 while it isn't.", labels=(*_FLOW, "responsible"))
+    for each in last.checklists:
+        late = last.at - each.overdue_since.timestamp() if each.overdue_since else 0.0
+        overdue.add_metric((each.flow, each.data_type, each.target, each.responsible.name), late)
+    yield overdue
+
+
+def _system_metrics(last: Measurement) -> Iterator[Metric]:
+    left = GaugeMetricFamily(
+        "sorbus_system_requests_left", "Requests left of a rate limit.", labels=("system", "window")
+    )
+    allowed = GaugeMetricFamily("sorbus_system_requests_allowed", "The rate limit.", labels=("system", "window"))
+    is_open = GaugeMetricFamily("sorbus_system_breaker_open", "1 while the system counts as down.", labels=("system",))
+    blocked = GaugeMetricFamily(
+        "sorbus_system_blocked_seconds", "How long the system told us to wait.", labels=("system",)
+    )
+    for budget in last.budgets:
+        for window in budget.windows:
+            left.add_metric((budget.system, window.name), window.left)
+            allowed.add_metric((budget.system, window.name), window.requests)
+        is_open.add_metric((budget.system,), budget.down > 0)
+        blocked.add_metric((budget.system,), budget.blocked)
+    yield from (left, allowed, is_open, blocked)

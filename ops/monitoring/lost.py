@@ -1,0 +1,42 @@
+"""Topics that aren't there, and unread events that are gone, in words; without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sorbus.bus.committed import CommittedPosition, lost_since
+from sorbus.bus.ownership import Owned, lost_of
+from sorbus.bus.topic_facts import TopicFacts
+from sorbus.ops.monitoring.offsets import Part
+
+
+def left_words(topics: Mapping[str, str], facts: Mapping[str, TopicFacts], left: Mapping[str, Owned]) -> list[str]:
+    """`left`: data type -> its topic as its owner's producer left it."""
+    found = []
+    for data_type, topic in topics.items():
+        if topic in facts and data_type in left and (why := lost_of(topic, left[data_type], facts[topic])):
+            found.append(f"{data_type}: {why}; its producer publishes every record again as soon as it runs")
+    return found
+
+
+def lost_words(
+    topics: Mapping[str, str], facts: Mapping[str, TopicFacts], places: Mapping[str, Mapping[Part, CommittedPosition]]
+) -> list[str]:
+    """`topics`: data type -> its topic; `places`: flow -> what it has committed for its data type's topic."""
+    found = [
+        f"{data_type}: topic {topic} isn't there, so nothing is published or delivered; run `sorbus apply`"
+        for data_type, topic in topics.items()
+        if topic not in facts
+    ]
+    for flow, committed in places.items():
+        for (topic, partition), place in sorted(committed.items()):
+            if topic not in facts or partition >= len(facts[topic].begins):
+                continue
+            why = lost_since(place, facts[topic], partition, None)
+            if why is not None:
+                said = why.format(f"{topic} (partition {partition})")
+                found.append(
+                    f"{flow}: {said}: its target lacks changes; `on_lost_events: reread` in the map reads all again"
+                )
+                break
+    return found

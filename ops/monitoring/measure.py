@@ -1,0 +1,398 @@
+"""One look at everything a map runs, from outside its processes: at Kafka, and in the sources.
+
+`Watch.measure` asks for topics, groups and offsets in a handful of requests, and reads only what has changed since the
+last look, so that it may be called every few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from sorbus.bus.committed import CommittedPosition
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
+from sorbus.bus.ownership import Owned, owned
+from sorbus.bus.positions import read_positions
+from sorbus.bus.status import ProcessReport, StatusReader
+from sorbus.bus.topic_facts import topic_facts
+from sorbus.http_api.limits.budgets import Budget
+from sorbus.map.model import Flow, Map
+from sorbus.map.timing import longest_pause, parse_timing
+from sorbus.ops.checklists.occurrences import Checklist
+from sorbus.ops.monitoring import offsets
+from sorbus.ops.monitoring.committed import Committed
+from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
+from sorbus.ops.monitoring.escalation import Escalation, Escalations
+from sorbus.ops.monitoring.letters import Open, OpenLetters
+from sorbus.ops.monitoring.lost import left_words, lost_words
+from sorbus.ops.monitoring.offsets import Group, Part
+from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, problems_of
+from sorbus.settings import Settings
+
+GRACE = 300.0
+"""Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
+
+_NONE = Open(0, 0.0)
+_STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
+
+
+class SlotLags(Protocol):
+    """Who knows what each source holds back, in bytes: None where it can't be asked, nothing where nothing is held.
+
+    `away`: since when (seconds since 1970), and why, a source can't be asked.
+    """
+
+    @property
+    def away(self) -> Mapping[str, tuple[float, str]]: ...
+    def __call__(self) -> Mapping[str, int | None]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
+
+    `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
+    `period` is the longest pause in seconds that its timing allows, 0 for real-time.
+    """
+
+    flow: str
+    data_type: str
+    target: str
+    state: str
+    members: int
+    position: int
+    lag_records: int
+    lag_seconds: float
+    rate: float | None
+    dead_letters: int
+    last_change: float | None
+    period: float
+    oldest_letter: float | None = None
+    """When the first of its open dead letters was written, in seconds since 1970."""
+    problem: Problem | None = None
+    """Why it doesn't deliver, by its consumer's own report or since its target is away."""
+    source_problem: Problem | None = None
+    """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
+
+    @property
+    def complaint(self) -> str | None:
+        """Why somebody should look at it, in plain words; None if it is well."""
+        if self.problem:
+            return self.problem.words
+        if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
+            return "changes are waiting and no consumer runs"
+        if self.members == 0 and not self.period:
+            return "no consumer runs"
+        if self.lag_seconds > self.period + GRACE:
+            return f"{self.lag_seconds:.0f} s behind"
+        if self.dead_letters:
+            return f"{self.dead_letters} dead letter{'s' * (self.dead_letters != 1)} open"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A data type's topic: when its newest event was written (seconds since 1970), and how long its log is."""
+
+    data_type: str
+    last_event: float | None
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one look saw. Dead letters are counted by (data type, flow), flow "" for rows the producer rejected."""
+
+    at: float
+    flows: tuple[FlowState, ...]
+    topics: tuple[TopicState, ...]
+    dead_letters: Mapping[tuple[str, str], int]
+    slots: Mapping[str, int | None]
+    budgets: tuple[Budget, ...] = ()
+    duplicates: Mapping[str, int] = field(default_factory=dict)
+    """Flow -> records that wait for a person to say whether the target has them."""
+    drifts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(System, severity: held or info) -> fields that have changed in it."""
+    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
+    conflicts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(Flow, state: open or overwritten) -> fields that wait for a person, or were overwritten within a day."""
+    escalations: tuple[Escalation, ...] = ()
+    checklists: tuple[Checklist, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What doesn't work: systems, producers, consumers, and what Sorbus itself needs."""
+    last_reads: Mapping[str, float] = field(default_factory=dict)
+    """Data type -> when its source was last read to the end, in seconds since 1970."""
+    notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(System or flow, kind: stale or hot) -> what its process says that somebody should look at."""
+
+    def problem(self, subject: str, *kinds: Kind) -> Problem | None:
+        """What is wrong with a subject, if anything."""
+        return next((one for one in self.problems if one.subject == subject and one.kind in kinds), None)
+
+    lost: tuple[str, ...] = ()
+    """Topics that aren't there, and flows whose unread events are gone, in words."""
+
+    def complaints(self) -> list[str]:
+        """Everything somebody should look at."""
+        found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
+        found += self.lost
+        found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
+        found += [f"{one.flow}: {one.words}" for one in self.escalations]
+        found += [
+            f"{flow.flow}: {flow.complaint}"
+            for flow in self.flows
+            if flow.complaint and not (flow.problem and flow.problem.kind == "system")  # said of the system already
+        ]
+        found += [
+            f"{data_type}: {count} source rows could not be made canonical"
+            for (data_type, flow), count in sorted(self.dead_letters.items())
+            if not flow and count
+        ]
+        found += [
+            f"{system}: {count} mapped field{'s have' if count != 1 else ' has'} changed, and records are held back"
+            for (system, severity), count in sorted(self.drifts.items())
+            if severity == "held"
+        ]
+        found += [
+            f"{one.flow}: done by hand, and overdue; {one.responsible} does it"
+            for one in self.checklists
+            if one.standing == "overdue"
+        ]
+        return found + [words for budget in self.budgets for words in budget.complaints()]
+
+
+class Watch:
+    """Measures a map's flows again and again; keeps its connections and what it has already counted."""
+
+    def __init__(
+        self,
+        company: Map,
+        settings: Settings,
+        *,
+        slots: SlotLags | None = None,
+        budgets: Callable[[], tuple[Budget, ...]] = tuple,
+        duplicates: Callable[[], Mapping[str, int]] = dict,
+        drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        conflicts: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        checklists: Callable[[], tuple[Checklist, ...]] = tuple,
+        dependencies: Callable[[], list[Problem]] = list,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._company, self._dependencies, self._settings = company, dependencies, settings
+        self._names = Names(company.topic_prefix)
+        self._reports = StatusReader(settings, self._names)
+        self._flows = [flow for flow in company.flows if flow.runs]
+        self._data_types = tuple(company.data_types)
+        self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
+        self._admin = admin(settings)
+        self._committed = Committed(settings)
+        self._unread = UnreadReader(settings, clock=clock)
+        self._letters = OpenLetters(settings)
+        self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
+        self._drifts, self._waiting, self._conflicts, self._checklists = drifts, waiting, conflicts, checklists
+        self._escalations = Escalations(company)
+        self._before: dict[str, tuple[float, int]] = {}
+        self._left: dict[str, Owned] | None = None
+
+    def measure(self) -> Measurement:
+        """Looks once. AuthError, TransientError when Kafka can't be asked."""
+        names = self._names
+        topics = offsets.partitions_of(
+            self._admin,
+            [
+                *(names.topic(data_type) for data_type in self._data_types),
+                *(names.dead_letters(data_type) for data_type in self._data_types),
+                *(names.requeue(flow.id) for flow in self._flows),
+            ],
+        )
+        ends = offsets.ends(self._admin, [part for parts in topics.values() for part in parts])
+        groups = offsets.groups(self._admin, [names.group(flow.id) for flow in self._flows])
+        parts = {names.group(flow.id): self._read_by(flow, topics) for flow in self._flows}
+        committed = self._committed.ask(parts)
+        letters = self._count_letters(topics, ends)
+        written = self._topic_states(topics, ends)
+        last = {topic.data_type: topic.last_event for topic in written}
+        held_back = self._slots() if self._slots else {}
+        reports = self._reports.read()
+        away = self._slots.away if self._slots else {}
+        problems = [*dated(self._dependencies(), reports, self._clock()), *problems_of(self._company, reports, away)]
+        has_state = not any(one.kind == "dependency" and one.subject == "state" for one in problems)
+        now = self._clock()
+        flows = tuple(
+            self._with_problems(
+                flow,
+                self._flow_state(
+                    flow, groups[names.group(flow.id)], self._spans(flow, topics, ends, committed), letters, last, now
+                ),
+                problems,
+            )
+            for flow in self._flows
+        )
+        return Measurement(
+            now,
+            flows,
+            written,
+            {of: found.letters for of, found in letters.items()},
+            held_back,
+            *(self._of_state() if has_state else ((), {}, {}, {}, {})),
+            tuple(self._escalations.of(flows, now)),
+            self._checklists() if has_state else (),
+            tuple(problems),
+            self._last_reads(reports),
+            notes_of(reports, now),
+            tuple(self._lost(committed)),
+        )
+
+    def close(self) -> None:
+        self._committed.close()
+        self._unread.close()
+        self._letters.close()
+        self._reports.close()
+        if self._slots:
+            self._slots.close()
+
+    def _of_state(
+        self,
+    ) -> tuple[
+        tuple[Budget, ...],
+        Mapping[str, int],
+        Mapping[tuple[str, str], int],
+        Mapping[tuple[str, str], int],
+        Mapping[tuple[str, str], int],
+    ]:
+        """What only the state database knows; not asked while it is away, which takes its time."""
+        return self._budgets(), self._duplicates(), self._drifts(), self._waiting(), self._conflicts()
+
+    def _with_problems(self, flow: Flow, state: FlowState, problems: Sequence[Problem]) -> FlowState:
+        def of(subject: str, *kinds: Kind) -> Problem | None:
+            return next((one for one in problems if one.subject == subject and one.kind in kinds), None)
+
+        problem = of(flow.id, "consumer") or of(flow.to, "system")
+        if problem and problem.what == "not running" and (state.members or state.period):
+            problem = None  # another one runs, or it is started when its time comes
+        source = str(self._company.data_types[flow.data_type].system_of_record)
+        return replace(state, problem=problem, source_problem=of(source, "system", "producer"))
+
+    def _last_reads(self, reports: Sequence[ProcessReport]) -> dict[str, float]:
+        """Of polls by data type; of streams for all data types of their system."""
+        found: dict[str, float] = {}
+        for report in reports:
+            system = report.process.removeprefix("produce ")
+            if system not in self._company.systems:
+                continue
+            for name, at in report.last_reads.items():
+                for data_type in [name] if name else self._company.owned_by(system):
+                    if name or data_type not in report.last_reads:
+                        found[data_type] = max(at, found.get(data_type, 0.0))
+        return found
+
+    def _lost(self, committed: Mapping[str, Mapping[Part, CommittedPosition]]) -> list[str]:
+        """Asked for after the offsets, which so can't be ahead of what the topics hold."""
+        facts = topic_facts(self._admin, map(self._names.topic, self._data_types))
+        places = {
+            flow.id: {
+                part: place
+                for part, place in committed[self._names.group(flow.id)].items()
+                if part[0] == self._names.topic(flow.data_type)
+            }
+            for flow in self._flows
+        }
+        topics = {name: self._names.topic(name) for name in self._data_types}
+        left = [] if self._left is None else left_words(topics, facts, self._left)
+        if left or not self._left:  # what was read before may be old news
+            self._left = self._read_left()
+            left = left_words(topics, facts, self._left)
+        return [*left, *lost_words(topics, facts, places)]
+
+    def _read_left(self) -> dict[str, Owned]:
+        """Data type -> its topic as its owner's producer left it, where it ever ran."""
+        if not offsets.partitions_of(self._admin, [self._names.positions]):
+            return {}
+        positions = read_positions(self._settings, self._names)
+        found = {}
+        for name in self._data_types:
+            one = owned(positions.get(str(self._company.data_types[name].system_of_record))).get(name)
+            if one is not None:
+                found[name] = one
+        return found
+
+    def _read_by(self, flow: Flow, topics: Mapping[str, list[Part]]) -> list[Part]:
+        names = (self._names.topic(flow.data_type), self._names.requeue(flow.id))
+        return [part for topic in names for part in topics.get(topic, ())]
+
+    def _spans(
+        self,
+        flow: Flow,
+        topics: Mapping[str, list[Part]],
+        ends: Mapping[Part, int],
+        committed: Mapping[str, Mapping[Part, CommittedPosition]],
+    ) -> dict[Part, Span]:
+        parts, own = self._read_by(flow, topics), committed[self._names.group(flow.id)]
+        first = offsets.begins(self._admin, [part for part in parts if part not in own])
+        return {part: Span(own[part].offset if part in own else first.get(part, 0), ends[part]) for part in parts}
+
+    def _flow_state(
+        self,
+        flow: Flow,
+        group: Group,
+        spans: Mapping[Part, Span],
+        letters: Mapping[tuple[str, str], Open],
+        last: Mapping[str, float | None],
+        now: float,
+    ) -> FlowState:
+        unread = self._unread.look(self._names.group(flow.id), spans).values()
+        position = sum(span.committed for span in spans.values())
+        oldest = min((item.since for item in unread if item.since is not None), default=now)
+        open_letters = letters.get((flow.data_type, flow.id), _NONE)
+        return FlowState(
+            flow=flow.id,
+            data_type=flow.data_type,
+            target=flow.to,
+            state=_state(flow, group),
+            members=group.members,
+            position=position,
+            lag_records=sum(item.records for item in unread),
+            lag_seconds=max(0.0, now - oldest),
+            rate=self._rate(flow.id, position, now),
+            dead_letters=open_letters.letters,
+            last_change=last.get(flow.data_type),
+            period=self._periods[flow.id],
+            oldest_letter=open_letters.oldest if open_letters.letters else None,
+        )
+
+    def _rate(self, flow: str, position: int, now: float) -> float | None:
+        before = self._before.get(flow)
+        self._before[flow] = now, position
+        if before is None or now <= before[0] or position < before[1]:
+            return None
+        return (position - before[1]) / (now - before[0])
+
+    def _count_letters(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> dict[tuple[str, str], Open]:
+        by_topic = {self._names.dead_letters(data_type): data_type for data_type in self._data_types}
+        found = self._letters.count({part: ends[part] for topic in by_topic for part in topics.get(topic, ())})
+        none = {(flow.data_type, flow.id): _NONE for flow in self._flows}
+        return none | {(by_topic[topic], flow): letters for (topic, flow), letters in found.items()}
+
+    def _topic_states(self, topics: Mapping[str, list[Part]], ends: Mapping[Part, int]) -> tuple[TopicState, ...]:
+        parts = {data_type: topics.get(self._names.topic(data_type), []) for data_type in self._data_types}
+        stamps = offsets.newest(self._admin, [part for found in parts.values() for part in found])
+        return tuple(
+            TopicState(
+                data_type,
+                max((stamps[part] for part in found if part in stamps), default=None),
+                sum(ends[part] for part in found),
+            )
+            for data_type, found in parts.items()
+        )
+
+
+def _state(flow: Flow, group: Group) -> str:
+    if group.members:
+        return _STATES.get(group.state, group.state)
+    return "down" if parse_timing(flow.timing).is_real_time else "waiting"

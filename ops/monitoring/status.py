@@ -1,0 +1,150 @@
+"""The live table of `sorbus status`, and the same as JSON."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from pydantic import JsonValue
+from rich.table import Table
+from rich.text import Text
+
+from sorbus.calendar_limits import moment_of
+from sorbus.http_api.limits.budgets import Budget
+from sorbus.ops.checklists.occurrences import as_data as checklist_as_data
+from sorbus.ops.monitoring.measure import FlowState, Measurement
+
+_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "": ""}
+
+
+def as_json(measurement: Measurement) -> dict[str, JsonValue]:
+    """The measurement for machines; times in seconds since 1970."""
+    flows: list[JsonValue] = [
+        {**asdict(flow), "state": _state(flow), "complaint": flow.complaint} for flow in measurement.flows
+    ]
+    topics: list[JsonValue] = [asdict(topic) for topic in measurement.topics]
+    letters: list[JsonValue] = [
+        {"data_type": data_type, "flow": flow, "open": count}
+        for (data_type, flow), count in sorted(measurement.dead_letters.items())
+    ]
+    return {
+        "at": measurement.at,
+        "flows": flows,
+        "topics": topics,
+        "dead_letters": letters,
+        "duplicates": dict(measurement.duplicates),
+        "waiting": [
+            {"flow": flow, "why": why, "records": count} for (flow, why), count in sorted(measurement.waiting.items())
+        ],
+        "drifts": [
+            {"system": system, "severity": severity, "open": count}
+            for (system, severity), count in sorted(measurement.drifts.items())
+        ],
+        "conflicts": [
+            {"flow": flow, "state": state, "fields": count}
+            for (flow, state), count in sorted(measurement.conflicts.items())
+        ],
+        "escalations": [
+            {**asdict(one), "person": str(one.person) if one.person else None, "words": one.words}
+            for one in measurement.escalations
+        ],
+        "checklists": [checklist_as_data(one) for one in measurement.checklists],
+        "source_lag_bytes": dict(measurement.slots),
+        "last_reads": dict(measurement.last_reads),
+        "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
+        "systems": [_budget(budget) for budget in measurement.budgets],
+        "lost": list(measurement.lost),
+        "notes": [
+            {"of": name, "kind": kind, "words": words} for (name, kind), words in sorted(measurement.notes.items())
+        ],
+        "complaints": list(measurement.complaints()),
+    }
+
+
+def as_table(measurement: Measurement, *, now: float | None = None) -> Table:
+    """The measurement for people: one row per flow, the source's side below."""
+    moment = time.time() if now is None else now
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left", caption_style="")
+    table.add_column("flow", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("lag", "lag s", "rate/s", "dead letters"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last change", no_wrap=True)
+    for flow in measurement.flows:
+        table.add_row(*_row(flow, moment))
+    table.caption = _caption(measurement)
+    return table
+
+
+def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
+    late = "bold red" if flow.lag_seconds > flow.period + 60 else "yellow" if flow.lag_records else ""
+    return (
+        Text(flow.flow),
+        Text(_state(flow), style=_STATE_STYLES.get(_state(flow), "bold red")),
+        Text(f"{flow.lag_records:,}", style=late),
+        Text(f"{flow.lag_seconds:,.0f}", style=late),
+        Text("-" if flow.rate is None else f"{flow.rate:,.0f}"),
+        Text(f"{flow.dead_letters:,}", style="bold red" if flow.dead_letters else ""),
+        Text("-" if flow.last_change is None else ago(now - flow.last_change)),
+    )
+
+
+def _state(flow: FlowState) -> str:
+    """The group's own word, unless something is wrong: then what."""
+    if flow.problem:
+        return flow.problem.what
+    if flow.source_problem:
+        return f"source {flow.source_problem.what}"
+    return flow.state
+
+
+def _caption(measurement: Measurement) -> Text:
+    lines = []
+    for system, size in measurement.slots.items():
+        lines.append(
+            f"{system} holds back {'an unknown amount' if size is None else f'{size:,} bytes'} for its producer"
+        )
+    for data_type, read_at in sorted(measurement.last_reads.items()):
+        lines.append(f"{data_type} was last read to its source's end {ago(measurement.at - read_at)}")
+    for flow, count in measurement.duplicates.items():
+        if count:
+            lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
+    for (flow, state), count in measurement.conflicts.items():
+        if count:
+            what = "wait for a person" if state == "open" else "were overwritten within a day"
+            lines.append(f"{flow}: {count:,} fields changed by hand {what}: sorbus conflicts list")
+    for (flow, why), count in measurement.waiting.items():
+        if count:
+            cause = "lack something" if why == "incomplete" else "refer to records that aren't there yet"
+            lines.append(f"{flow}: {count:,} wait, which {cause}: sorbus waiting list --flow {flow}")
+    for system in dict.fromkeys(system for system, _ in measurement.drifts):
+        count = sum(found for (of, _), found in measurement.drifts.items() if of == system)
+        lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")
+    lines += [f"{name}: {words}" for (name, kind), words in sorted(measurement.notes.items()) if kind != "stale"]
+    lines += map(str, measurement.budgets)
+    lines += measurement.complaints()
+    at = moment_of(1e6 * measurement.at).astimezone().strftime("%H:%M:%S %Z")
+    return Text("\n".join(["", *lines, f"measured at {at}"]))
+
+
+def _budget(budget: Budget) -> dict[str, JsonValue]:
+    windows: list[JsonValue] = [
+        {"window": one.name, "seconds": one.seconds, "requests": one.requests, "left": one.left}
+        for one in budget.windows
+    ]
+    circuit = "closed" if not budget.down else "probing" if budget.probing else "open"
+    return {
+        "system": budget.system,
+        "windows": windows,
+        "told_to_wait_seconds": budget.blocked,
+        "circuit": circuit,
+        "down_seconds": budget.down,
+    }
+
+
+def ago(seconds: float) -> str:
+    """A time span in one unit, as people say it: 12 s ago, 5 min ago."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

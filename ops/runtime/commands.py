@@ -1,0 +1,183 @@
+"""`sorbus plan`, `sorbus apply` and `sorbus up`: bring everything to what the map says, then run all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sorbus.cli.context import CHECKED, Context
+from sorbus.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sorbus.connector import Step
+
+app = typer.Typer()
+
+RUN_FOLDER = Path(".sorbus/run")
+
+
+@app.command()
+def plan(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="The steps as JSON.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 1 if anything differs.")] = False,
+) -> None:
+    """Show what differs between the map and what is there: topics, schemas, tables, publications. Changes nothing.
+
+    Examples: `sorbus plan`, `sorbus plan --json`, `sorbus plan --check` in a pipeline
+    """
+    import json
+
+    from sorbus.map.checks.same_system import same_servers
+
+    steps = _plan(ctx)
+    notes = same_servers(Context.of(ctx).load_sound())
+    for note in notes:
+        typer.echo(note, err=True)
+    warned = _warn(ctx)
+    if as_json:
+        found = {"steps": [_as_dict(step) for step in steps], "notes": notes, "warnings": warned}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _show(steps)
+    if check and steps:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to wait for Kafka, registry and systems to answer.")
+    ] = 0,
+) -> None:
+    """Do what `sorbus plan` shows. Safe to repeat: what is there already stays as it is.
+
+    Exit code 1 when steps are left that only a person can do.
+
+    Examples: `sorbus apply`, `sorbus apply --yes` in a pipeline, `sorbus apply --yes --wait 120` while all is starting
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    steps = _plan(ctx, wait)
+    ours = [step for step in steps if step.apply is not None]
+    _show(steps)
+    _warn(ctx)
+    if ours and not yes:
+        typer.confirm(f"Do {'this' if len(ours) == 1 else f'these {len(ours)} things'}?", abort=True)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for step in progress.track(ours, description="Applying"):
+            assert step.apply is not None
+            step.apply()
+    if ours:
+        typer.echo(f"done: {len(ours)} step{'s' * (len(ours) != 1)}")
+    if left := len(steps) - len(ours):
+        typer.echo(f"{left} step{'s' * (left != 1)} left for a person, marked ! above", err=True)
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@app.command()
+def up(
+    ctx: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this system's producer or this flow; repeatable.")
+    ] = None,
+    watch: Annotated[bool, typer.Option(help="Run `sorbus watch` too.")] = True,
+    console: Annotated[bool, typer.Option("--console", help="Run `sorbus console` too.")] = False,
+    base_port: Annotated[
+        int, typer.Option(help="First port for /metrics and /healthz, the others follow; 0: free ones.")
+    ] = 9400,
+    folder: Annotated[Path, typer.Option(help="Where prometheus.json and processes.json are written.")] = RUN_FOLDER,
+) -> None:
+    """Run every producer and consumer of the map on this machine, and restart what ends.
+
+    Each is a process of its own; what one prints carries its name. A process that is refused waits until what it logs
+    in with has changed, and `sorbus status` says why. Ctrl-C stops all within ten seconds. Prometheus finds the
+    processes through FOLDER/prometheus.json.
+
+    Examples: `sorbus up --console`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --no-watch`
+    """
+    import os
+    import sys
+
+    from sorbus.cli.refusal import WAIT, WHEN_REFUSED
+    from sorbus.ops.runtime.output import Output
+    from sorbus.ops.runtime.programs import programs_of
+    from sorbus.ops.runtime.supervisor import Supervisor
+    from sorbus.telemetry.logs import configure_logs
+    from sorbus.telemetry.options import LOOPBACK
+    from sorbus.telemetry.stop import Stop
+
+    programs = programs_of(Context.of(ctx), only=only or (), watch=watch, console=console)
+    stop = Stop.on_signals()
+    configure_logs("up")
+    output = Output(sys.stdout, [program.name for program in programs])
+    logs = os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")
+    # The children need not check again what has just been checked here.
+    env = {"SORBUS_LOGS": logs, CHECKED: Context.of(ctx).load().digest(), WHEN_REFUSED: WAIT}
+    if console:  # links in alerts lead there
+        env["SORBUS_CONSOLE_URL"] = (
+            os.environ.get("SORBUS_CONSOLE_URL") or f"http://{LOOPBACK}:{os.environ.get('SORBUS_CONSOLE_PORT') or 9490}"
+        )
+    code = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env).run(stop)
+    raise typer.Exit(code)
+
+
+def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:
+    import stamina
+
+    from sorbus.errors import TransientError
+    from sorbus.ops.runtime.planning import plan
+    from sorbus.settings import Settings
+    from sorbus.telemetry.logs import configure_logs
+
+    configure_logs("plan", level="WARNING")
+    loaded, settings = Context.of(ctx).load_sound(), Settings()
+    if not wait:
+        return plan(loaded, settings)
+    for attempt in stamina.retry_context(on=TransientError, attempts=None, timeout=wait, wait_initial=0.5, wait_max=3):
+        with attempt:
+            try:
+                return plan(loaded, settings)
+            except TransientError as error:
+                typer.echo(f"waiting: {error}", err=True)
+                raise
+    raise AssertionError("stamina ends with a return or the last error")
+
+
+def _warn(ctx: typer.Context) -> list[str]:
+    """Shows which records can't pass as map and systems are, and gives it back."""
+    from sorbus.ops.runtime.planning import warnings
+
+    found = warnings(Context.of(ctx).load_sound())
+    for warning in found:
+        typer.echo(f"warning: {warning}", err=True)
+    return found
+
+
+def _show(steps: Sequence[Step]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not steps:
+        console.print("Everything is as the map says.")
+    where = ""
+    for step in steps:
+        if step.where != where:
+            where = step.where
+            console.print(Text(where, style="bold"))
+        mark, style = ("+", "green") if step.apply is not None else ("!", "yellow")
+        console.print(Text.assemble("  ", (mark, style), f" {step.what}"), soft_wrap=True)
+        for line in step.detail.splitlines():
+            console.print(Text(f"      {line}", style="dim"), soft_wrap=True)
+
+
+def _as_dict(step: Step) -> dict[str, str | bool]:
+    return {"where": step.where, "what": step.what, "detail": step.detail, "by_hand": step.apply is None}

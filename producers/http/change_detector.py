@@ -1,0 +1,196 @@
+"""What is published of one data type, and what a record that was just read means against it; no I/O.
+
+Kept per record: a digest of the canonical bytes, the version, and the record's own update time. 40 bytes, and the id.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from enum import Enum
+from hashlib import blake2b
+from struct import Struct
+
+from sorbus.connector import Change, PublishedState, RejectedRecord
+from sorbus.errors import PermanentError
+from sorbus.http_api.interface import Json, Record
+from sorbus.http_api.values import dump_json
+
+_log = logging.getLogger(__name__)
+_KNOWN = Struct(">16sqq")
+_UNSURE = bytes(16)
+_MOST_BURIED = 10_000
+_LOOK_AGAIN = 600_000_000
+"""Microseconds until old news that was found wrong once is looked at again."""
+
+
+class Verdict(Enum):
+    """What is not to be published."""
+
+    UNCHANGED = "as it was published, or as it was refused"
+    DOUBTFUL = "older than what was published, or deleted before: an index that lags, or a state that was restored"
+
+
+Judged = Change | RejectedRecord | Verdict
+
+
+class ChangeDetector:
+    """The published state of one data type. What it returns is taken as published: the caller publishes it all."""
+
+    def __init__(
+        self,
+        data_type: str,
+        encode: Callable[[Record], bytes],
+        updated: Callable[[Record], int | None],
+        *,
+        can_look: bool,
+    ) -> None:
+        """`updated` is a record's own update time in microseconds since 1970; `can_look`: records have an address."""
+        self.data_type = data_type
+        self.deleted_version = 0
+        """The highest version of any delete: a deleted record's own is forgotten in the end."""
+        self._can_look = can_look
+        self._encode, self._updated = encode, updated
+        self._known: dict[bytes, bytes] = {}
+        self._refused: dict[bytes, bytes] = {}
+        self._buried: dict[bytes, int] = {}
+        self._looked_at: dict[bytes, tuple[bytes, int]] = {}
+
+    def __contains__(self, id: bytes) -> bool:
+        return id in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def ids(self) -> set[bytes]:
+        """Every record that is published, or was refused and so may be an open dead letter."""
+        return set(self._known)
+
+    def version(self, id: bytes) -> int:
+        """What a newer state's version has to be above."""
+        return self._state(id)[1]
+
+    def remember(self, published: Iterable[PublishedState]) -> None:
+        """What the topic holds; a record without data equals nothing."""
+        for record in published:
+            digest = _digest(record.data) if record.data else _UNSURE
+            self._known[record.id] = _KNOWN.pack(digest, record.version, record.occurred_at)
+
+    def begin_above(self, version: int) -> None:
+        """What the topic holds up to this version is another owner's: each record is published anew when it is read,
+        and one that isn't read any more needs the proof of any other delete.
+        """
+        theirs = _KNOWN.pack(_UNSURE, version, 0)
+        self._known = {id: theirs if _KNOWN.unpack(one)[1] <= version else one for id, one in self._known.items()}
+        self.deleted_version = max(self.deleted_version, version)
+
+    def doubt_all(self) -> None:
+        """Every record is published again when it is read next."""
+        for id, known in self._known.items():
+            _, version, updated = _KNOWN.unpack(known)
+            self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
+
+    def judge(self, id: bytes, record: Record, now: int, *, trusted: bool = False) -> Judged:
+        """What a record that was read at `now` (microseconds, our clock) means.
+
+        `trusted`: it was read by its own address, so that it is no index's old news.
+        """
+        try:
+            updated = self._updated(record)
+            data = self._encode(record)
+        except PermanentError as error:
+            return self._refuse(id, record, now, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this record's, and no other may wait for it
+            _log.exception("record %r of %s can't be read", id, self.data_type)
+            return self._refuse(id, record, now, _unexpected(error))
+        digest = _digest(data)
+        before, version, last = self._state(id)
+        if before == digest:
+            if updated is not None and updated > last:
+                self._known[id] = _KNOWN.pack(digest, version, updated)
+            return Verdict.UNCHANGED
+        if not trusted and self._is_old_news(id, updated, last):
+            seen, at = self._looked_at.get(id, (_UNSURE, 0))
+            return Verdict.UNCHANGED if seen == digest and now < at + _LOOK_AGAIN else Verdict.DOUBTFUL
+        version = max(version + 1, now if updated is None else updated)
+        occurred_at = now if updated is None else updated
+        self._known[id] = _KNOWN.pack(digest, version, occurred_at)
+        for forgotten in (self._refused, self._buried, self._looked_at):
+            forgotten.pop(id, None)
+        return Change(self.data_type, id, version, occurred_at, data)
+
+    def looked_at(self, id: bytes, record: Record, now: int) -> None:
+        """The record's own address has been asked about this old news of it: not worth a second look for a while."""
+        try:
+            digest = _digest(self._encode(record))
+        except Exception:  # noqa: BLE001 - it can't be read, and is refused where it is judged
+            return
+        if len(self._looked_at) >= _MOST_BURIED:
+            self._looked_at.clear()
+        self._looked_at[id] = digest, now
+
+    def gone(self, id: bytes, now: int, updated: int | None = None) -> Change | None:
+        """A record that is no longer there; None if nobody was ever told of it."""
+        self._refused.pop(id, None)
+        if id not in self._known:
+            return None
+        _, version, last = self._state(id)
+        del self._known[id]
+        at = now if updated is None else updated
+        version = max(version + 1, at)
+        self.deleted_version = max(self.deleted_version, version)
+        if len(self._buried) >= _MOST_BURIED:
+            del self._buried[next(iter(self._buried))]
+        self._buried[id] = max(last, updated or 0)
+        return Change(self.data_type, id, version, at, None)
+
+    def _state(self, id: bytes) -> tuple[bytes, int, int]:
+        """Digest, version and update time of what was published last.
+
+        What only a dead letter is known of may have been published and deleted before.
+        """
+        known = self._known.get(id)
+        digest, version, updated = (_UNSURE, 0, 0) if known is None else _KNOWN.unpack(known)
+        return digest, version or self.deleted_version, updated
+
+    def _is_old_news(self, id: bytes, updated: int | None, last: int) -> bool:
+        buried = self._buried.get(id)
+        if buried is not None:
+            return self._can_look or updated is None or updated <= buried
+        return updated is not None and updated < last
+
+    def refuse(self, id: bytes, record: Json, now: int, error: PermanentError) -> Judged:
+        """A record that can't be canonical becomes a dead letter, once for each of its states."""
+        return self._refuse(id, record, now, error)
+
+    def _refuse(self, id: bytes, record: Json, now: int, error: PermanentError) -> Judged:
+        raw = raw_json(record)
+        digest = _digest(raw)
+        if self._refused.get(id) == digest:
+            return Verdict.UNCHANGED
+        self._refused[id] = digest
+        _, version, last = self._state(id)
+        version = max(version + 1, now)
+        self._known[id] = _KNOWN.pack(_UNSURE, version, last)  # equals nothing: good again, it closes its letter
+        return RejectedRecord(self.data_type, id, version, now, raw, error)
+
+
+def raw_json(record: Json) -> bytes:
+    """A record as the application gave it, for a dead letter; whatever it holds, it has a form."""
+    try:
+        return dump_json(record).encode()
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(record, default=str, skipkeys=True).encode()
+
+
+def _unexpected(error: Exception) -> PermanentError:
+    return PermanentError(
+        f"it can't be made canonical ({type(error).__name__}): look at what is unusual in the record, and report it:"
+        " Sorbus should have said which field it is",
+        reason="not canonical",
+    )
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()

@@ -1,0 +1,136 @@
+"""What a poll asks, what it finds, where it stands, and what it has to know of its resource."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sorbus.connector import Change, RejectedRecord
+from sorbus.http_api.interface import Page, Record
+
+
+class AskPage(NamedTuple):
+    """A page of what changed since then (microseconds; None: of all records), from the beginning or `after` another."""
+
+    since: int | None
+    after: str | None
+
+
+class AskRecord(NamedTuple):
+    """One record, by its own address."""
+
+    id: str
+
+
+@dataclass(slots=True)
+class Found:
+    """What a page or a look brought, and how many records were read for it. `copied`: first copy so far, expected."""
+
+    changes: list[Change] = field(default_factory=list)
+    rejects: list[RejectedRecord] = field(default_factory=list)
+    read: int = 0
+    copied: tuple[int, int] | None = None
+
+
+UNREADABLE: Record = {"": "the application doesn't let us read this one"}
+"""What is sent for a record whose own address is refused: it is there, and that is all we know."""
+Steps = Generator["AskPage | AskRecord | Found", "Page | Record | None", None]
+Taking = Generator["AskPage | AskRecord | Found", "Page | Record | None", Found]
+NO_ID = b"no-id:"
+"""Begins the id under which a record without a valid one has its dead letter."""
+
+
+class Held(NamedTuple):
+    """Records that look deleted and are too many to believe it: they stay until a person confirms.
+
+    `known`: how many records were published of the data type; `why` ends the sentence "the list lacks ...".
+    """
+
+    ids: tuple[bytes, ...]
+    known: int
+    why: str
+
+
+class Quiet(NamedTuple):
+    """Reads from before the cursor that took many pages and brought nothing: the next one waits. Microseconds.
+
+    `passes`: such reads in a row; `cost`: how long the last one took; `first_at`, `next_at` by our clock.
+    """
+
+    passes: int
+    cost: int
+    first_at: int
+    next_at: int
+
+
+class Copying(NamedTuple):
+    """How far the first list is: the next page, the newest update time so far, how many records."""
+
+    after: str
+    newest: int | None
+    records: int
+
+
+@dataclass(slots=True)
+class PollState:
+    """Where the polls of one data type go on; all times in microseconds since 1970.
+
+    `cursor` is a record's own update time, never our clock's. `compared_at` (our clock) is when the last complete list
+    began, None while the first is not complete; `newest` is what the pass before found, `copying` how far this one is.
+    """
+
+    cursor: int | None = None
+    compared_at: int | None = None
+    newest: int | None = None
+    copying: Copying | None = None
+    quiet: Quiet | None = None
+    timeless: int = 0
+    """Records of the last whole list without an update time: polls for changes may never show them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a poll has to know of the resource; times in microseconds.
+
+    `grain`: the finest step in which {since} can be written. `can_look`: records can be read by their id. `id_of`
+    raises PermanentError for a record without a valid one. `max_deletes`: most that one list may lack without a
+    person's confirmation; None: by share.
+    """
+
+    name: str
+    id_of: Callable[[Record], bytes]
+    updated: Callable[[Record], int | None]
+    is_deleted: Callable[[Record], bool]
+    has_changes: bool
+    can_look: bool
+    ascending: bool = False
+    inclusive: bool = True
+    grain: int = 1
+    overlap: int = 0
+    page_size: int = 1
+    may_vanish: bool = False
+    max_deletes: int | None = None
+
+    def written(self, time: int) -> int:
+        """The {since} that brings everything from `time` on, as it will be written."""
+        return max(0, time - time % self.grain - (0 if self.inclusive else self.grain))
+
+
+def out(found: Found) -> Taking:
+    """Yields what there is to publish before the next question; what to go on with.
+
+    While that waits for its answer others read too: what they publish of the same record is newer, and must come after.
+    """
+    if not found.changes and not found.rejects:
+        return found
+    yield found
+    return Found()
+
+
+def add(found: Found, judged: object) -> None:
+    """Takes a change or reject into what was found; a verdict or None is nothing to publish."""
+    if isinstance(judged, Change):
+        found.changes.append(judged)
+    elif isinstance(judged, RejectedRecord):
+        found.rejects.append(judged)

@@ -1,0 +1,161 @@
+"""A PostgreSQL producer's position, as it is stored on the bus together with the events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self, cast
+
+from sorbus.connector import Position
+from sorbus.producers.postgres.tables import TableMemory
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """A first copy under way: the last key that is on the bus, records so far, and the version they all get.
+
+    `snapshot`: its (first) snapshot holds every transaction that committed before this LSN.
+    """
+
+    data_type: str
+    version: int
+    after: tuple[str | None, ...] | None = None
+    records: int = 0
+    sweep: bool = False
+    snapshot: int = 0
+
+
+class CommitSeen(NamedTuple):
+    """A transaction that came by the stream: where it ends, its time (microseconds since 1970), its xid."""
+
+    end: int
+    committed_at: int
+    xid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresPosition:
+    """Where to go on. `lsn`: the end of the last whole transaction; `transaction` and `done`: how many of the next
+    one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
+    whose first copy is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
+    part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
+    publication; `meaning`: data type -> a digest of what the map made of its rows; `tables`: data type -> table -> what
+    the catalog said of it; `fresh`: data type -> the LSN of its last snapshot, which holds what committed before.
+
+    To know the server again: `timeline` and `database` (its oid) that the position was read from, `commit`: the last
+    one that came, `confirmed`: what the slot was told last. 0 and None in positions of before there was such a field.
+    """
+
+    server: str
+    lsn: int
+    version: int
+    transaction: int = 0
+    done: int = 0
+    copied: tuple[str, ...] = ()
+    recopy: tuple[str, ...] = ()
+    copying: SnapshotProgress | None = None
+    named: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, TableMemory]] = field(default_factory=dict)
+    fresh: Mapping[str, int] = field(default_factory=dict)
+    timeline: int = 0
+    database: int = 0
+    commit: CommitSeen | None = None
+    confirmed: int = 0
+
+    def to_position(self) -> Position:
+        """As plain JSON."""
+        copying = self.copying
+        return {
+            "server": self.server,
+            "lsn": self.lsn,
+            "version": self.version,
+            "transaction": self.transaction,
+            "done": self.done,
+            "copied": list(self.copied),
+            "recopy": list(self.recopy),
+            "copying": None
+            if copying is None
+            else {
+                "data_type": copying.data_type,
+                "version": copying.version,
+                "after": None if copying.after is None else list(copying.after),
+                "records": copying.records,
+                "sweep": copying.sweep,
+                "snapshot": copying.snapshot,
+            },
+            "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
+            "published": dict(self.published),
+            "meaning": dict(self.meaning),
+            "tables": {
+                name: {table: memory.to_json() for table, memory in tables.items()}
+                for name, tables in self.tables.items()
+            },
+            "fresh": dict(self.fresh),
+            "timeline": self.timeline,
+            "database": self.database,
+            "commit": None if self.commit is None else list(self.commit),
+            "confirmed": self.confirmed,
+        }
+
+    def copying_again(self, data_types: Iterable[str]) -> Self:
+        """The same, but these data types are copied anew, from their first record on."""
+        again, copying = dict.fromkeys(data_types), self.copying
+        begun = {*self.copied, *([copying.data_type] if copying is not None else ())}
+        if copying is not None and copying.data_type in again:
+            copying = None
+        due = (name for name in again if name in begun)
+        return replace(self, recopy=tuple(dict.fromkeys((*self.recopy, *due))), copying=copying)
+
+    def copying_all(self) -> Self:
+        """The same, but all data types are copied anew."""
+        begun = () if self.copying is None else (self.copying.data_type,)
+        return replace(self, recopy=tuple(dict.fromkeys((*self.copied, *self.recopy, *begun))), copying=None)
+
+    def above(self, floors: Mapping[str, int]) -> Self:
+        """The same, but these data types are copied and swept, with versions above what their topics have held."""
+        copying = None if self.copying is not None and self.copying.data_type in floors else self.copying
+        version = max(self.version, *floors.values(), 0)
+        return replace(self, version=version, recopy=tuple(dict.fromkeys((*self.recopy, *floors))), copying=copying)
+
+    @classmethod
+    def from_position(cls, position: Position) -> Self:
+        """From plain JSON, as `to_position` wrote it."""
+        read = cast("dict[str, object]", position)
+        copying = cast("dict[str, object] | None", read.get("copying"))
+        made = cls(
+            server=str(read["server"]),
+            lsn=int(str(read["lsn"])),
+            version=int(str(read["version"])),
+            transaction=int(str(read.get("transaction", 0))),
+            done=int(str(read.get("done", 0))),
+            copied=tuple(cast("list[str]", read.get("copied", []))),
+            recopy=tuple(cast("list[str]", read.get("recopy", []))),
+            named=cast("dict[str, dict[str, list[str]]]", read.get("named", {})),
+            published=cast("dict[str, str]", read.get("published", {})),
+            meaning=cast("dict[str, str]", read.get("meaning", {})),
+            tables={
+                name: {table: TableMemory.from_json(memory) for table, memory in tables.items()}
+                for name, tables in cast("dict[str, dict[str, dict[str, object]]]", read.get("tables", {})).items()
+            },
+            fresh=cast("dict[str, int]", read.get("fresh", {})),
+            timeline=int(str(read.get("timeline", 0))),
+            database=int(str(read.get("database", 0))),
+            commit=CommitSeen(*cast("list[int]", read["commit"])) if read.get("commit") else None,
+            confirmed=int(str(read.get("confirmed", 0))),
+        )
+        if copying is None:
+            return made
+        after = cast("list[str | None] | None", copying["after"])
+        return replace(
+            made,
+            copying=SnapshotProgress(
+                str(copying["data_type"]),
+                int(str(copying["version"])),
+                None if after is None else tuple(after),
+                int(str(copying["records"])),
+                bool(copying["sweep"]),
+                int(str(copying.get("snapshot", 0))),
+            ),
+        )

@@ -1,0 +1,79 @@
+"""What capture relies on, as the database has it just now, and what has become of it since a position was stored.
+
+Looked at whenever the producer connects, and every ten seconds: the tables and who else streams their rows, replica
+identity, the publication. The server says nothing of these in the stream until a row comes, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sorbus.errors import AuthError, TransientError
+from sorbus.postgres.connection import Connection
+from sorbus.producers.postgres.access import lacking_access
+from sorbus.producers.postgres.capture import Capture, Members
+from sorbus.producers.postgres.plan import check_tables, streamed_members, tables_of
+from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.publication import is_named, lapse, memberships
+from sorbus.producers.postgres.tables import TableState, read_tables, untold
+
+
+class SourceWatch:
+    """Looks at what `captures` rely on; `publication` is the one that streams them."""
+
+    def __init__(self, session: Connection, publication: str, captures: Sequence[Capture]) -> None:
+        self._publication, self._captures = publication, captures
+        self._tables: Mapping[str, TableState] = {}
+        self._published: dict[str, str] = {}
+        self.look(session)
+
+    def look(self, session: Connection) -> None:
+        """Looks again. TransientError, which says what to do, while the stream can't tell everything; AuthError when
+        our role can't read everything.
+        """
+        tables = read_tables(session, tables_of(self._captures))
+        for capture in self._captures:
+            for table in (capture.table, *(child.table for child in capture.children)):
+                found = tables.get(table.name)
+                if found is None or found.root.oid != table.oid:
+                    what = "is gone" if found is None else "was replaced by another table of that name"
+                    raise TransientError(f"{table.name}, which {capture.name} is kept in, {what}")
+                capture.members[table.name] = Members(
+                    frozenset(found.members), frozenset(member.oid for member in found.inheriting)
+                )
+        check_tables(self._captures, tables)
+        if lacking := lacking_access(session, self._captures):
+            raise AuthError("; ".join(f"{what}: {cure}" for what, cure in lacking))
+        self._published = memberships(session, self._publication, streamed_members(tables.values()))
+        self._tables = tables
+
+    def set_anew(self, state: PostgresPosition) -> str:
+        """The tables that the whole publication was without at some time, "" for none: it was made or set anew."""
+        return lapse(state.published, self._published)[0]
+
+    def lapsed(self, session: Connection, state: PostgresPosition) -> dict[str, str]:
+        """The data types whose rows may not be what the stream has said of them since `state`, and why."""
+        _, alone = lapse(state.published, self._published)
+        found: dict[str, str] = {}
+        for capture in self._captures:
+            known = state.tables.get(capture.name, {})
+            for name, columns in capture.reads().items():
+                table = self._tables[name]
+                streamed = [member.name for member in streamed_members([table])]
+                away = [member for member in streamed if member in alone]
+                named = all(is_named(self._published[member]) for member in streamed)
+                why = f"the publication was without {', '.join(away)} for a while" if away else None
+                if why is None and name in known:
+                    why = untold(session, known[name], table, columns, is_named=named)
+                if why is not None:
+                    found.setdefault(capture.name, why)
+        return found
+
+    def remembered(self, state: PostgresPosition) -> PostgresPosition:
+        """The state with what was seen."""
+        tables = {
+            capture.name: {name: self._tables[name].memory(columns) for name, columns in capture.reads().items()}
+            for capture in self._captures
+        }
+        return replace(state, published=self._published, tables=tables)

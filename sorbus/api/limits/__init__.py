@@ -1,6 +1,0 @@
-"""What keeps us a good guest of a system behind HTTP: its rate limits and a circuit breaker, for all processes."""
-
-from sorbus.api.limits.breaker import Breaker
-from sorbus.api.limits.limiter import Limiter
-
-__all__ = ["Breaker", "Limiter"]

@@ -1,0 +1,48 @@
+"""What a committed offset says of itself, and whether its topic still holds all that comes after it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import NamedTuple
+
+from confluent_kafka import TopicPartition
+
+from sorbus.bus.topic_facts import TopicFacts
+
+REMOVED = "were removed before they were read (retention, or deleted records)"
+
+
+class CommittedPosition(NamedTuple):
+    """A committed offset: in which topic (Kafka's id; "" where that isn't known), when (seconds since 1970)."""
+
+    offset: int
+    topic: str = ""
+    at: float = 0.0
+
+    @classmethod
+    def of(cls, part: TopicPartition) -> CommittedPosition | None:
+        """What a group has committed for a partition; None for nothing."""
+        if part.offset is None or part.offset < 0:
+            return None
+        try:
+            found = json.loads(part.metadata or "{}")
+            return cls(part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)))
+        except (ValueError, AttributeError, TypeError):  # somebody else's, such as kafka-consumer-groups
+            return cls(part.offset)
+
+
+def lost_since(place: CommittedPosition, facts: TopicFacts, partition: int, kept: float | None) -> str | None:
+    """Why events after a place are gone, `{}` standing for the partition; None if they are all there."""
+    begin, end = facts.begins[partition], facts.ends[partition]
+    if place.topic and place.topic != facts.id:
+        return "{} was deleted and made again since it was read last"
+    if place.offset < begin:
+        return f"{begin - place.offset:,} messages of {{}} {REMOVED}"
+    if place.offset > end:
+        return f"{{}} ends at offset {end:,}, and was read up to {place.offset:,} before: it was made again, or cut off"
+    away = time.time() - place.at
+    if place.at and kept is not None and place.offset < end and away > kept:
+        days = f"{away / 86400:.1f} days"
+        return f"nobody has read {{}} for {days}, and it keeps deletes for {kept / 86400:.1f} days: some may be gone"
+    return None

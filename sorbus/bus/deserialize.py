@@ -1,0 +1,125 @@
+"""From Kafka messages to deliveries: opened, the newest of each record, each with the schema that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from confluent_kafka import Message
+
+from sorbus.avro.decode import Undecodable
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import Delivery
+from sorbus.errors import PermanentError
+from sorbus.event import EVENT_ID, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.schema import RecordSchema
+
+_NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
+
+
+class Overtaken(NamedTuple):
+    """An event behind a newer one of its record, on the same partition, and the newer version."""
+
+    id: bytes
+    version: int
+    newer: int
+    message: Message
+
+
+class DecodedBatch(NamedTuple):
+    """A batch's deliveries with the messages they came in, in step; what can't be read, with the reason; and what stood
+    behind a newer event of its record. The first `ahead` deliveries must land before the others: they are the last
+    states of records that the batch deletes.
+    """
+
+    deliveries: list[Delivery]
+    messages: list[Message]
+    refused: list[tuple[Message, PermanentError]]
+    overtaken: list[Overtaken]
+    ahead: int
+
+
+_Read = tuple[Message, bytes | None, bytes, int, int]
+"""A message, its frame (None: deleted), the frame's prefix, the version, and where `source` begins."""
+
+
+def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_deleted: bool = False) -> DecodedBatch:
+    """Opens `messages` (no errors among them). TransientError when the registry can't be asked now.
+
+    `keeps_deleted`: deleted records stay in the target, as they were last.
+    """
+    newest: dict[bytes, _Read] = {}
+    last: dict[bytes, _Read] = {}
+    deliveries: list[Delivery] = []
+    sources: list[Message] = []
+    refused: list[tuple[Message, PermanentError]] = []
+    overtaken: list[Overtaken] = []
+    for message in messages:
+        frame = message.value()
+        if frame is None:
+            _tombstone(message, newest)
+            continue
+        try:
+            prefix, id, deleted, version, at = read_head(frame)
+        except Undecodable as error:
+            refused.append((message, _undecodable(error)))
+            continue
+        was = newest.get(id)
+        if was is None or was[3] <= version:
+            newest[id] = message, None if deleted else frame, prefix, version, at
+            if keeps_deleted and not deleted:
+                last[id] = newest[id]
+        elif _is_behind(message, was[0]):
+            overtaken.append(Overtaken(id, version, was[3], message))
+    ahead = [(id, read) for id, read in last.items() if newest[id][1] is None]
+    schemas: dict[bytes, RecordSchema] = {}
+    for id, (message, frame, prefix, version, at) in (*ahead, *newest.items()):
+        try:
+            if frame is None:
+                delivery = Delivery(id, version, True, _NONE, b"", 0)
+            else:
+                schema = schemas.get(prefix)
+                if schema is None:
+                    schema = schemas[prefix] = book.schema(prefix)
+                delivery = Delivery(id, version, False, schema, frame, data_at(frame, at))
+        except Undecodable as error:
+            refused.append((message, _undecodable(error)))
+        except PermanentError as error:
+            refused.append((message, error))
+        else:
+            deliveries.append(delivery)
+            sources.append(message)
+    first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])
+    return DecodedBatch(deliveries, sources, refused, overtaken, first)
+
+
+def _is_behind(message: Message, other: Message) -> bool:
+    """On the same partition, further on: not a letter that was sent back, nor a record that waited."""
+    return spot_of(message) == spot_of(other) and offset_of(message) > offset_of(other)
+
+
+def _undecodable(error: Undecodable) -> PermanentError:
+    return PermanentError(f"undecodable: {error}", reason="undecodable")
+
+
+def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
+    """A tombstone is a delete when it names its version, as ours do; others say nothing that we could order."""
+    headers = dict(headers_of(message))
+    version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
+    if version is None or not id:
+        return
+    was = newest.get(id)
+    if was is None or was[3] < version:  # the delete event before it says more
+        newest[id] = message, None, b"", version, 0
+
+
+def occurred(message: Message) -> int | None:
+    """When a message's change happened in the source, in microseconds since 1970; None if it doesn't say."""
+    frame = message.value()
+    if frame is None:
+        return None
+    try:
+        return occurred_at(bytes_of(frame), open_frame(bytes_of(frame)).at)
+    except (Undecodable, IndexError):
+        return None

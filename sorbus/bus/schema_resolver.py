@@ -1,0 +1,57 @@
+"""Which schema wrote a frame, and which frame a schema writes: by the registry, or by the schemas at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sorbus.bus.names import Names
+from sorbus.bus.registry import open_registry
+from sorbus.errors import PermanentError, SchemaError
+from sorbus.event import confluent_prefix, envelope_schema, record_inside, single_object_prefix
+from sorbus.schema import RecordSchema, parse_schema
+from sorbus.settings import Settings
+
+
+class SchemaResolver:
+    """Frame prefixes to record schemas and back, remembered once seen."""
+
+    def __init__(self, settings: Settings, names: Names, schemas: Iterable[RecordSchema] = ()) -> None:
+        self._names = names
+        self._registry = open_registry(settings)
+        self._known: dict[bytes, RecordSchema] = {}
+        for schema in schemas:
+            self._known[single_object_prefix(envelope_schema(schema))] = schema
+
+    def prefix(self, data_type: str, schema: RecordSchema) -> bytes:
+        """The frame's head for events of `data_type`; registers a new schema. SchemaError, TransientError."""
+        envelope = envelope_schema(schema)
+        if self._registry is None:
+            return single_object_prefix(envelope)
+        prefix = confluent_prefix(self._registry.register(self._names.subject(data_type), envelope.text))
+        self._known[prefix] = schema
+        return prefix
+
+    def schema(self, prefix: bytes) -> RecordSchema:
+        """The record schema behind a frame's head. PermanentError when nobody knows it, TransientError to ask again."""
+        found = self._known.get(prefix)
+        if found is None:
+            found = self._known[prefix] = self._ask(prefix)
+        return found
+
+    def _ask(self, prefix: bytes) -> RecordSchema:
+        if prefix[0] != 0:
+            raise _unknown(f"none at hand has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/")
+        number = int.from_bytes(prefix[1:], "big")
+        if self._registry is None:
+            raise _unknown(f"its id is {number}, and no SORBUS_REGISTRY is set")
+        text = self._registry.schema(number)
+        if text is None:
+            raise _unknown(f"the registry has no id {number}")
+        try:
+            return record_inside(parse_schema(text, where=f"schema id {number}"))
+        except SchemaError as error:
+            raise _unknown(str(error)) from error
+
+
+def _unknown(why: str) -> PermanentError:
+    return PermanentError(f"unknown schema: {why}", reason="unknown schema")

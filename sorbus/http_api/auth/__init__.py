@@ -1,0 +1,20 @@
+"""How an application knows us, by its description's `auth:` and the connection's credentials."""
+
+from __future__ import annotations
+
+from sorbus.http_api.auth.credentials import Credentials, Fixed, Session, Signature, api_key, basic, bearer
+from sorbus.http_api.connection import Application
+from sorbus.state import State
+
+__all__ = ["Credentials", "Session", "Signature", "credentials"]
+
+
+def credentials(application: Application, state: State) -> Credentials:
+    """An application's. AuthError where the connection lacks something. A hook brings its own session."""
+    kind = application.auth.kind
+    if kind == "oauth2":
+        from sorbus.http_api.auth.oauth2 import OAuth2  # authlib takes its time to import
+
+        return OAuth2(application, state)
+    made = {"api-key": api_key, "basic": basic, "bearer": bearer}.get(kind)
+    return made(application) if made else Fixed(Signature())

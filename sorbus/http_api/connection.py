@@ -1,0 +1,200 @@
+"""An application of the map: its description, and the connection that the map gives it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from sorbus.connector import BoundSystem
+from sorbus.errors import Finding, MapError
+from sorbus.http_api.description import Auth, Description, Limit
+from sorbus.http_api.load import load_description
+from sorbus.mapping.errors import closest
+
+_UNSET = re.compile(r"\$\{[^}]*\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_CREDENTIALS: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "api-key": ("api_key",),
+    "basic": ("username", "password"),
+    "bearer": ("token",),
+    "oauth2": ("client_id", "client_secret"),
+    "session": ("username", "password"),
+}
+
+Secret = Annotated[SecretStr, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
+
+
+class HttpConnection(BaseModel):
+    """The `connection:` of a system of kind http. Beside these, whatever the description's `settings:` ask for."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Secret]
+
+    api: str = Field(description="A description that comes with Sorbus, or the path of your own, apis/NAME.yaml.")
+    base_url: str = Field(default="", description="Instead of the description's: your own server, or a sandbox.")
+    token_url: str = Field(default="", description="Instead of the description's, with a base_url of your own.")
+    allow_http: bool = Field(default=False, description="Plain http to another machine: everybody between can read it.")
+    api_key: Secret | None = None
+    username: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = Field(default=None, description="The first; later ones are in the state database.")
+    grant: Literal["client_credentials", "refresh_token"] | None = Field(
+        default=None, description="Which of the description's OAuth2 grants; default: its first."
+    )
+    webhook_secret: Secret | None = Field(default=None, description="What webhooks are signed with; turns them on.")
+    webhook_url: str = Field(default="", description="The address the application posts to; HubSpot signs it too.")
+    limits: list[Limit] | None = Field(default=None, description="Instead of the description's: a bigger plan.")
+
+    def value(self, name: str) -> str | None:
+        """A setting or credential as text, whether it is a field of its own or the description's; None if not given."""
+        found = getattr(self, name, None) if name in type(self).model_fields else (self.model_extra or {}).get(name)
+        return found.get_secret_value() if isinstance(found, SecretStr) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One application of the map, complete: what a transport is made from. `auth` is the way in that was chosen."""
+
+    system: str
+    description: Description
+    connection: HttpConnection
+    settings: Mapping[str, str] = field(repr=False)
+    base_url: str
+    token_url: str
+    auth: Auth
+    limits: tuple[Limit, ...]
+
+    @property
+    def grant(self) -> Literal["client_credentials", "refresh_token"]:
+        """The OAuth2 grant to use."""
+        return self.connection.grant or self.auth.grants[0]
+
+    def fill(self, text: str) -> str:
+        """`text` with the placeholders that name settings filled; others stay."""
+        return _fill(text, self.settings)
+
+
+def application(system: BoundSystem) -> Application:
+    """Brings a system's description and connection together; MapError with all that is missing between them.
+
+    Secrets that need not be set (a check) stay as `${NAME}`, and nothing is said about their values.
+    """
+    connection = system.connection
+    if not isinstance(connection, HttpConnection):
+        raise TypeError(f"{system.name} is not behind HTTP")
+    try:
+        description = load_description(connection.api, system.folder)
+    except MapError as error:
+        if any(found.code == "unknown-api" for found in error.findings):
+            found = error.findings[0]
+            raise MapError([system.finding("api", found.code, found.message, found.cure)]) from error
+        raise
+    settings = {
+        name: value
+        for name, setting in description.settings.items()
+        if (value := connection.value(name) or setting.default) is not None
+    }
+    auth = _way_in(description, connection)
+    made = Application(
+        system=system.name,
+        description=description,
+        connection=connection,
+        settings=settings,
+        base_url=_fill(connection.base_url or description.base_url, settings).rstrip("/"),
+        token_url=_fill(connection.token_url or auth.token_url, settings),
+        auth=auth,
+        limits=tuple(description.limits if connection.limits is None else connection.limits),
+    )
+    findings = [
+        *_settings(system, made),
+        *_credentials(system, made),
+        *_address(system, connection, "base_url", made.base_url),
+        *_address(system, connection, "token_url", made.token_url),
+    ]
+    if findings:
+        raise MapError(sorted(findings))
+    return made
+
+
+def _fill(text: str, settings: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: settings.get(found[1], found[0]), text)
+
+
+def _way_in(description: Description, connection: HttpConnection) -> Auth:
+    """The first of the ways in for which the connection has everything; the first of all if it has for none."""
+    ways = [description.auth, *description.other_auth]
+    return next((way for way in ways if all(connection.value(name) for name in _CREDENTIALS[way.kind])), ways[0])
+
+
+def _settings(system: BoundSystem, made: Application) -> Iterator[Finding]:
+    description = made.description
+    for name, setting in description.settings.items():
+        value = made.settings.get(name)
+        if value is None:
+            message = f"{description.title} needs {name} ({setting.doc.rstrip('.')})"
+            yield system.finding("", "missing", message, f"write {name}: … into the connection")
+        elif setting.pattern and value and not _UNSET.search(value) and not re.fullmatch(setting.pattern, value):
+            yield system.finding(name, "bad-value", f"{name} can't be that", f"write {setting.doc}")
+    known = {*description.settings, *HttpConnection.model_fields}
+    for name in made.connection.model_extra or {}:
+        if name not in known:
+            yield system.finding(name, "unknown-key", f"unknown key {name!r} in the connection", closest(name, known))
+
+
+def _credentials(system: BoundSystem, made: Application) -> Iterator[Finding]:
+    auth = made.auth
+    for name in _CREDENTIALS[auth.kind]:
+        if not made.connection.value(name):
+            ways = [auth, *(way for way in made.description.other_auth if way is not auth)]
+            others = ", or ".join(" and ".join(_CREDENTIALS[way.kind]) for way in ways[1:])
+            cure = f"write {name}: ${{…}} into the connection{f' (or {others})' if others else ''}"
+            yield system.finding(
+                "", "missing", f"{made.description.title} needs {name}", f"{cure}. {auth.doc}".rstrip()
+            )
+    if auth.kind == "oauth2" and made.grant not in auth.grants:
+        message = f"{made.description.title} has no grant {made.grant}"
+        yield system.finding("grant", "bad-value", message, f"write {' or '.join(auth.grants)}")
+
+
+def _address(system: BoundSystem, connection: HttpConnection, name: str, url: str) -> Iterator[Finding]:
+    """What keeps us from sending credentials to an address."""
+    if not url and name == "base_url":
+        message = "nothing says where the application is"
+        yield system.finding("", "missing", message, "write base_url: https://… into the connection")
+    if not url or _UNSET.search(url) or _PLACEHOLDER.search(url):
+        return
+    key = name if name in connection.model_fields_set else ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
+        yield system.finding(key, "bad-address", f"{name} is no web address", "write https://HOST/PATH")
+    elif parts.username or parts.password:
+        cure = "take them out of the address: write username and password"
+        yield system.finding(key, "bad-address", f"{name} holds credentials", cure)
+    elif parts.query or parts.fragment:
+        yield system.finding(key, "bad-address", f"{name} has more than host and path", "end it before the ? or #")
+    elif parts.scheme == "http" and not connection.allow_http and not _is_this_machine(host):
+        cure = "write https://, or allow_http: true where you know the network between to be yours"
+        yield system.finding(key, "bad-address", f"{name} would send credentials unencrypted to {host}", cure)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,85 @@
+"""What is left of the systems' rate limits, and which of them are down: as the state has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import NamedTuple, cast
+
+from sorbus.state import State
+
+_BUDGETS = (files("sorbus.http_api.limits") / "budgets.sql").read_bytes()
+_DAY = 86_400.0
+_NAMES = {1.0: "second", 60.0: "minute", 3600.0: "hour", _DAY: "day"}
+_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", _DAY: "day"}
+
+
+class Window(NamedTuple):
+    """One limit: `requests` in any stretch of `seconds`, of which `left` are left at this moment."""
+
+    seconds: float
+    requests: int
+    left: int
+
+    @property
+    def name(self) -> str:
+        """As metrics call it: second, minute, hour, day, or the seconds themselves."""
+        return _NAMES.get(self.seconds, f"{self.seconds:g} s")
+
+    @property
+    def rate(self) -> str:
+        """As people write it: 60/min."""
+        return f"{self.requests:,}/{_UNITS.get(self.seconds, f'{self.seconds:g} s')}"
+
+    @property
+    def is_nearly_spent(self) -> bool:
+        """Whether somebody should know: under a tenth is left of a day's requests."""
+        return self.seconds >= _DAY and self.left < self.requests / 10
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One system: its windows, the seconds it told us to wait, and for how many seconds its circuit has been open."""
+
+    system: str
+    windows: tuple[Window, ...]
+    blocked: float
+    down: float
+    probing: bool
+
+    def __str__(self) -> str:
+        """`accounting: 4,812 of 5,000 requests left today, 60/min; circuit closed`."""
+        spans = [
+            f"{one.left:,} of {one.requests:,} requests left today" if one.seconds == _DAY else one.rate
+            for one in sorted(self.windows, key=lambda one: -one.seconds)
+        ]
+        words = [", ".join(spans) or "no rate limit"]
+        if self.blocked:
+            words.append(f"told to wait {self.blocked:,.0f} s")
+        words.append(f"circuit open for {self.down:,.0f} s" if self.down else "circuit closed")
+        return f"{self.system}: {'; '.join(words)}"
+
+    def complaints(self) -> list[str]:
+        """What somebody should look at, in plain words."""
+        found = []
+        if self.down > 60:
+            found.append(f"{self.system}: is down, its circuit has been open for {self.down:,.0f} s")
+        spent = [one for one in self.windows if one.is_nearly_spent]
+        return found + [f"{self.system}: only {one.left:,} of {one.requests:,} requests left today" for one in spent]
+
+
+def read_budgets(state: State) -> list[Budget]:
+    """Every system that was ever asked, by name. Errors are those of `State.connection`."""
+    return [
+        Budget(
+            system=str(system),
+            windows=tuple(
+                Window(seconds, int(requests), int(left))
+                for seconds, requests, left in cast("list[tuple[float, float, float]]", windows)
+            ),
+            blocked=cast("float", blocked),
+            down=cast("float", down),
+            probing=bool(probing),
+        )
+        for system, windows, blocked, down, probing in state.run(_BUDGETS)
+    ]

@@ -1,0 +1,74 @@
+"""A system's rate limits, shared by all processes that talk to it: asked before each request, told of each answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+
+from sorbus.http_api.description import Limit
+from sorbus.http_api.limits.reset import until_reset
+from sorbus.state import State
+from sorbus.telemetry.metrics import API_WAIT
+
+LONGEST_BLOCK = 86_400.0
+"""Seconds; a longer Retry-After is taken for this one."""
+
+
+class Limiter:
+    """One flow's share of a system's limits. Safe for threads; errors are those of `State.connection`.
+
+    In no stretch of a window more than its limit; of flows that all have work each gets the same share, and what one
+    doesn't use the others get.
+    """
+
+    def __init__(self, state: State, system: str, limits: Sequence[Limit], *, flow: str) -> None:
+        self._state, self._system, self._flow = state, system, flow
+        self._limits = tuple(limits)
+        self._requests = [limit.requests for limit in limits]
+        self._seconds = [limit.per.total_seconds() for limit in limits]
+        self._told: dict[str, float] = {}
+        self._waited = API_WAIT.labels(system, flow)
+
+    def take(self, *, patience: float) -> float:
+        """0.0: taken, go. Else the seconds until it is worth asking again, which may be more than `patience`.
+
+        `patience`: how long the caller would wait here; a caller that would not wait is not waited for by others.
+        """
+        values = (self._system, self._flow, self._requests, self._seconds, patience)
+        ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s)", values)
+        assert isinstance(wait, float)
+        if 0 < wait <= patience:
+            self._waited.inc(wait)
+        return wait
+
+    def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:
+        """What an answer says of the limits: every process obeys it. `retry_after` in seconds, where it was named."""
+        wait: float | None = None
+        if status == 429 and retry_after is None:
+            retry_after = until_reset(headers, [limit.reset_header for limit in self._limits if limit.reset_header])
+        if status == 429 and retry_after is not None:  # a 503 is of one address: who asked it waits
+            wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
+        elif status == 429:
+            wait = -min(max(min(self._seconds, default=1.0) / 10, 0.1), 5.0)
+        left = self._remaining(headers)
+        if wait is None and not left:
+            return
+        values = (self._system, wait, list(left), list(left.values()))
+        self._state.run(b"select rate_heard(%s, %s::float8, %s::float8[], %s::int[])", values)
+
+    def _remaining(self, headers: Mapping[str, str]) -> dict[float, int]:
+        """Seconds of a window -> requests left, for what is worth telling: near its end, or once a second."""
+        named = [limit for limit in self._limits if limit.remaining_header]
+        if not named:
+            return {}
+        lower = {name.lower(): value.strip() for name, value in headers.items()}
+        found: dict[float, int] = {}
+        for limit in named:
+            text = lower.get(limit.remaining_header.lower(), "")
+            if not text.isdecimal():
+                continue
+            left, now = int(text), monotonic()
+            if left < limit.requests / 10 or now - self._told.get(limit.remaining_header, -1.0) >= 1.0:
+                self._told[limit.remaining_header] = now
+                found[limit.per.total_seconds()] = left
+        return found

@@ -1,0 +1,283 @@
+"""How a list goes on, without I/O: the first request, and from each answer the next.
+
+Where a list stands is an opaque text, so that it can go on later and in another process. It ends where the application
+says so; where it says nothing, with an empty page, never with a short one: an application may give fewer than asked.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from urllib.parse import urljoin, urlsplit
+
+from sorbus.errors import PermanentError, SorbusError
+from sorbus.http_api.description import Pagination
+from sorbus.http_api.error_mapping import header
+from sorbus.http_api.interface import Answer, Call, Json, Record
+from sorbus.http_api.path import read_path, write_path
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LINK = re.compile(
+    r"<(?P<url>[^<>]*)>(?P<parameters>(?:\s*;\s*[^\s;,=]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)*)"
+)
+_PARAMETER = re.compile(r";\s*([^\s;,=]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list stands: the next page's number, offset, cursor or URL.
+
+    `read` counts the records so far. `mark`, `power` and `steps` find a list that runs in circles in constant space:
+    each page is compared with one earlier page, moved on at every power of two (R. P. Brent, BIT 20, 1980). `last` is
+    the page before.
+    """
+
+    next: str = ""
+    read: int = 0
+    mark: str = ""
+    power: int = 1
+    steps: int = 0
+    last: str = ""
+
+    @classmethod
+    def from_text(cls, text: str) -> Place:
+        """What `to_text` gave. SorbusError for anything else."""
+        try:
+            next, read, mark, power, steps, *last = json.loads(text)
+            return cls(str(next), int(read), str(mark), int(power), int(steps), str(last[0]) if last else "")
+        except (ValueError, TypeError) as error:
+            raise SorbusError(f"{text[:80]!r} isn't where a list stands; begin it again") from error
+
+    def to_text(self) -> str:
+        return json.dumps([self.next, self.read, self.mark, self.power, self.steps, self.last])
+
+
+def values_of(pagination: Pagination, place: Place | None) -> dict[str, str | int]:
+    """What the placeholders {limit}, {offset}, {page} and {cursor} stand for in the request of this page."""
+    number = int(place.next) if place and pagination.style in ("page", "offset") else _first(pagination)
+    return {
+        "limit": pagination.size,
+        "page": number,
+        "offset": number,
+        "cursor": place.next if place and pagination.style == "cursor" else "",
+    }
+
+
+def page_call(call: Call, pagination: Pagination, place: Place | None) -> Call:
+    """The request for the first page (None) or a later one, from the list's own request."""
+    if place and pagination.style in ("link-header", "next-url"):
+        return replace(call, path=place.next, parameters={})
+    values = values_of(pagination, place)
+    added: dict[str, str | int] = {}
+    if pagination.size_parameter:
+        added[pagination.size_parameter] = values["limit"]
+    if pagination.parameter and pagination.style in ("page", "offset"):
+        added[pagination.parameter] = values["page"]
+    if pagination.parameter and pagination.style == "cursor" and values["cursor"]:
+        added[pagination.parameter] = values["cursor"]
+    if not pagination.in_body:
+        return replace(call, parameters={**call.parameters, **{name: str(value) for name, value in added.items()}})
+    body = copy.deepcopy(call.json) if call.json is not None else {}
+    for name, value in added.items():
+        write_path(body, name, value)
+    return replace(call, json=body)
+
+
+def after_page(
+    pagination: Pagination,
+    place: Place | None,
+    answer: Answer,
+    records: Sequence[Record],
+    *,
+    id_path: str,
+    url: str,
+    base_url: str,
+) -> Place | None:
+    """Where the list goes on after this answer; None: this was all.
+
+    `records` are the answer's, `url` is the page's own. PermanentError when the list runs in circles, or its next page
+    would be at another origin than `base_url` (our credentials are for nobody else).
+    """
+    place = place or Place()
+    read = place.read + len(records)
+    following = _following(pagination, place, answer, records, read, id_path)
+    if following is None:
+        return None
+    if pagination.style in ("link-header", "next-url"):
+        following = same_origin(following, url, base_url)
+    is_counted = pagination.style in ("page", "offset")
+    digest = _digest(records, id_path) if is_counted else _digest([following], "")
+    is_first = (place.power, place.steps) == (2, 0)  # then it may be that nobody heeds the parameter
+    if is_counted and digest == place.last and (not is_first or len(records) < pagination.size):
+        return None  # behind its last page the application gives that page again
+    if digest in (place.mark, place.last):
+        raise PermanentError(
+            f"the list runs in circles: after {read} records it leads to a page that was there before. Fix the"
+            " pagination in the API's description: the name of its parameter, or what ends the list (`total:`,"
+            " `total_header:`, `more:`, or style next-url or link-header)",
+            reason="loop",
+        )
+    power, steps = place.power, place.steps + 1
+    if steps == power:
+        return Place(following, read, digest, 2 * power, 0, digest)
+    return Place(following, read, place.mark, power, steps, digest)
+
+
+def is_behind_the_last(pagination: Pagination, place: Place | None, error: PermanentError) -> bool:
+    """Whether a refused page is the end of the list: applications answer 404, 400 or 416 for a page that isn't there.
+
+    Only after a page that had records, where pages are counted, and where nothing else says how a list ends.
+    """
+    return (
+        place is not None
+        and place.read > 0
+        and pagination.style in ("page", "offset")
+        and not pagination.more
+        and not pagination.done
+        and error.status in (400, 404, 410, 416, 422)
+    )
+
+
+def same_origin(url: str, page: str, base_url: str) -> str:
+    """The absolute form of a URL on a page. PermanentError if its origin (RFC 6454) isn't that of `base_url`."""
+    try:
+        absolute = urljoin(page, url)
+        strange = origin(absolute) != origin(base_url)
+    except ValueError:
+        strange = True
+    if strange:
+        raise PermanentError(
+            "the application leads to another origin than the base URL's, and our credentials go to no other;"
+            " mend base_url in the map, or the application's own address in its settings",
+            reason="origin",
+            value=re.sub(r"[?#].*", "", url)[:200],
+        )
+    return absolute
+
+
+def join_url(base_url: str, path: str) -> str:
+    """Where a call goes: below the base URL, or at a whole URL of the same origin. PermanentError for any other."""
+    if "://" in path.partition("?")[0]:
+        return same_origin(path, base_url, base_url)
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}" if path else base_url
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL. ValueError for a port that is no number."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def parse_links(text: str) -> dict[str, str]:
+    """A Link header's URLs by their relation (RFC 8288, section 3)."""
+    links: dict[str, str] = {}
+    for link in _LINK.finditer(text):
+        for name, quoted, bare in _PARAMETER.findall(link["parameters"]):
+            if name.lower() == "rel":
+                for relation in re.sub(r"\\(.)", r"\1", quoted or bare).lower().split():
+                    links.setdefault(relation, link["url"])
+                break
+    return links
+
+
+def _following(
+    pagination: Pagination, place: Place, answer: Answer, records: Sequence[Record], read: int, id_path: str
+) -> str | None:
+    """The next page's number, offset, cursor or URL; None when there is none."""
+    style = pagination.style
+    if style == "none" or _says(answer.body, pagination.done) is True:
+        return None
+    more = _says(answer.body, pagination.more)
+    if more is False:
+        return None
+    if style == "link-header":
+        return parse_links(header(answer.headers, "link")).get("next")
+    if style == "next-url" or (style == "cursor" and not pagination.last_id):
+        token = read_path(answer.body, pagination.token)
+        return None if token in (None, "", False) else str(token)
+    if not records and not more:
+        return None
+    if style == "cursor":
+        return _last_id(records, id_path)
+    if more is None and _all_read(answer, pagination, read):
+        return None
+    here = int(place.next) if place.next else _first(pagination)
+    return str(here + (1 if style == "page" else len(records)))
+
+
+def _first(pagination: Pagination) -> int:
+    if pagination.first is not None:
+        return pagination.first
+    return 1 if pagination.style == "page" else 0
+
+
+def _last_id(records: Sequence[Record], id_path: str) -> str:
+    """The last id there is: a record without one must not end the list."""
+    for record in reversed(records):
+        found = read_path(record, id_path)
+        if isinstance(found, str | int | Decimal) and not isinstance(found, bool) and found != "":
+            return str(found)
+    raise PermanentError(
+        f"the list can't go on: none of its records has an id at {id_path}; fix the API's description", reason="shape"
+    )
+
+
+def _digest(records: Sequence[Json], id_path: str) -> str:
+    """What a page is known again by: its records' ids, or all of it where one has none."""
+    ids = [read_path(record, id_path) if id_path else record for record in records]
+    mark = json.dumps(records if None in ids else ids, default=str)
+    return hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
+
+
+def _says(body: Json, path: str) -> bool | None:
+    """What the answer says there; None if it doesn't."""
+    found = read_path(body, path) if path else None
+    if found is None:
+        return None
+    return found.lower() not in ("false", "0", "") if isinstance(found, str) else bool(found)
+
+
+def _all_read(answer: Answer, pagination: Pagination, read: int) -> bool:
+    total = total_of(answer, pagination)
+    return total is not None and read >= total
+
+
+_TOTALS = ("total", "count", "total_count", "totalCount", "total_results", "meta.total")
+_MORE = ("has_more", "hasMore", "next_page", "next", "paging.next", "links.next")
+_SIZES = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "count", "max_results", "maxResults", "top")
+
+
+def shows_all(call: Call, answer: Answer, records: Sequence[Record]) -> bool:
+    """Whether an answer whose pages nothing describes seems to be all: it doesn't say otherwise, nor fill the page."""
+    body = answer.body
+    if not records:
+        return True
+    if isinstance(body, Mapping):
+        totals = [read_path(body, path) for path in _TOTALS]
+        if any(isinstance(one, int | Decimal) and not isinstance(one, bool) and one > len(records) for one in totals):
+            return False
+        if any(read_path(body, path) not in (None, False, "", 0, [], {}) for path in _MORE):
+            return False
+    if parse_links(header(answer.headers, "link")).get("next"):
+        return False
+    asked = {**call.parameters, **(call.json if isinstance(call.json, Mapping) else {})}
+    sizes = [str(asked[name]) for name in (*_SIZES, *(f"${each}" for each in _SIZES)) if name in asked]
+    return not any(size.isdecimal() and 1 < int(size) <= len(records) for size in sizes)
+
+
+def total_of(answer: Answer, pagination: Pagination) -> int | None:
+    """How many records the answer says there are in all, in its body or a header; None if it doesn't."""
+    body = answer.body
+    found = read_path(body, pagination.total) if pagination.total and isinstance(body, Mapping) else None
+    if found is None and pagination.total_header:
+        found = header(answer.headers, pagination.total_header).strip()
+    if isinstance(found, Decimal) and found == found.to_integral_value():
+        found = int(found)
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) <= 18:
+        found = int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None

@@ -1,0 +1,127 @@
+"""Paths into JSON, as descriptions write them: `properties.email`, `Contacts[0].Name`, `Phones[Type=MOBILE].Number`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from sorbus.errors import PermanentError
+from sorbus.http_api.interface import Json, Record
+
+_LONGEST_LIST = 1000
+_STEP = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<place>\d+)\]|\[(?P<key>[^=\[\]]+)=(?P<value>[^\]]*)\]")
+
+
+class Item(NamedTuple):
+    """The first object of a list that holds `value` under `key`."""
+
+    key: str
+    value: str
+
+    def is_at(self, item: Json) -> bool:
+        """Whether this is the one. Numbers and true, false are compared as they are written."""
+        return isinstance(item, Mapping) and self.key in item and _written(item[self.key]) == self.value
+
+
+Step = str | int | Item
+
+
+@lru_cache(4096)
+def parse_path(path: str) -> tuple[Step, ...]:
+    """The steps of a path; none for the empty one, which is the record itself. ValueError where it can't be read."""
+    steps: list[Step] = []
+    at = 0
+    while at < len(path):
+        match = _STEP.match(path, at)
+        if match is None or (match["name"] is not None and (path[at] == ".") is (at == 0)):
+            raise ValueError(f"{path!r} is no path: at {path[at:]!r}; write names with dots, [0] or [key=value]")
+        if match["name"] is not None:
+            steps.append(match["name"])
+        elif match["place"] is not None:
+            steps.append(int(match["place"]))
+        else:
+            steps.append(Item(match["key"], match["value"]))
+        at = match.end()
+    if any(isinstance(step, int) and step >= _LONGEST_LIST for step in steps):
+        raise ValueError(f"{path!r}: a place in a list is below {_LONGEST_LIST}")
+    return tuple(steps)
+
+
+def read_path(record: Json, path: str) -> Json | None:
+    """What is there; None if it isn't."""
+    found = record
+    for step in parse_path(path):
+        found = _step_into(found, step)
+    return found
+
+
+def write_path(record: Record | list[Json], path: str, value: Json) -> None:
+    """Puts `value` there, making the objects and lists on the way. PermanentError where something else is."""
+    steps = parse_path(path)
+    if not steps:
+        raise ValueError("the empty path is the record itself and can't be written")
+    holder: Json = record
+    for step, following in pairwise(steps):
+        key = _make_place(holder, step, path)
+        if holder[key] is None:
+            holder[key] = {} if isinstance(following, str) else []
+        holder = holder[key]
+    holder[_make_place(holder, steps[-1], path)] = value
+
+
+def drop_path(record: Json, path: str) -> None:
+    """Takes it out where it is there; an item of a list leaves its list shorter."""
+    *way, last = parse_path(path)
+    holder = record
+    for step in way:
+        holder = _step_into(holder, step)
+    if isinstance(last, str) and isinstance(holder, dict):
+        holder.pop(last, None)
+    elif isinstance(holder, list) and not isinstance(last, str):
+        found = _step_into(holder, last)
+        holder[:] = [item for item in holder if item is not found]
+
+
+def _make_place(holder: Json, step: Step, path: str) -> Json:
+    """The key or place of a step, which is there afterwards."""
+    if isinstance(step, str) and isinstance(holder, dict):
+        holder.setdefault(step, None)
+        return step
+    if isinstance(step, str) or not isinstance(holder, list):
+        raise PermanentError(
+            f"{path} can't be written: the record holds {type(holder).__name__} where the path goes on;"
+            " mend the path in the API's description",
+            reason="shape",
+            field=path,
+        )
+    if isinstance(step, int):
+        holder.extend([None] * (step + 1 - len(holder)))
+        return step
+    place = next((n for n, item in enumerate(holder) if step.is_at(item)), len(holder))
+    if place == len(holder):
+        holder.append({step.key: _literal(step.value)})
+    return place
+
+
+def _step_into(holder: Json, step: Step) -> Json | None:
+    if isinstance(step, str):
+        return holder.get(step) if isinstance(holder, Mapping) else None
+    if not isinstance(holder, list):
+        return None
+    if isinstance(step, int):
+        return holder[step] if step < len(holder) else None
+    return next((item for item in holder if step.is_at(item)), None)
+
+
+def _written(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _literal(text: str) -> Json:
+    """A selector's value as JSON has it: whole numbers and true, false are what they look like."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if re.fullmatch(r"0|[1-9]\d{0,17}", text) else text

@@ -1,0 +1,372 @@
+"""The records of an application, by its description alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+from unicodedata import normalize
+
+from sorbus.errors import PermanentError, SorbusError, TransientError
+from sorbus.http_api.description import ApiResource, Operation, Search
+from sorbus.http_api.error_mapping import failed_write, header
+from sorbus.http_api.etag_cache import Revalidation
+from sorbus.http_api.interface import (
+    Accepted,
+    Answer,
+    Api,
+    Call,
+    CutShort,
+    Found,
+    Json,
+    MakeApi,
+    Page,
+    Record,
+    Transport,
+)
+from sorbus.http_api.named import named_by
+from sorbus.http_api.outcome import reports_failure
+from sorbus.http_api.pagination import (
+    Place,
+    after_page,
+    is_behind_the_last,
+    join_url,
+    page_call,
+    shows_all,
+    total_of,
+    values_of,
+)
+from sorbus.http_api.path import parse_path, read_path, write_path
+from sorbus.http_api.placeholders import quoted
+from sorbus.http_api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
+from sorbus.http_api.values import write_moment
+
+
+def open_api(transport: Transport) -> Api:
+    """An application's records: by its description, or by the hook that it names."""
+    hook = transport.description.hook
+    if not hook:
+        return RecordsApi(transport)
+    module, _, name = hook.partition(":")
+    try:
+        make = cast("MakeApi", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise SorbusError(
+            f"the hook {hook!r} of {transport.description.api} can't be loaded; write MODULE:CLASS"
+        ) from error
+    return make(transport)
+
+
+class RecordsApi:
+    """Meets `sorbus.http_api.interface.Api`. Safe for threads, as its transport is."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._description = transport.description
+        self._known = Revalidation()
+
+    def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
+        """See `Api`. An item that only refers to a record which is gone by now is left out."""
+        about = self._resource(resource)
+        listing = about.list if since is None else about.changes
+        if listing is None:
+            what = "all" if since is None else "changed"
+            raise SorbusError(f"{self._description.api} has no way to list {what} {resource}; see its description")
+        place = None if after is None else Place.from_text(after)
+        values = self._values() | dict(values_of(listing.pagination, place))
+        if since is not None:
+            values["since"] = write_moment(since, listing.since_format)
+        call = page_call(request(listing, values), listing.pagination, place)
+        doing = f"listing {resource} of {self._description.title}"
+        try:
+            answer = self._read(call, doing=doing)
+        except PermanentError as error:
+            if is_behind_the_last(listing.pagination, place, error):
+                return Page((), None)
+            raise
+        if answer.status == 304 and since is not None:
+            return Page((), None)
+        records = _records(answer.body, listing.records, doing)
+        following = after_page(
+            listing.pagination,
+            place,
+            answer,
+            records,
+            id_path=about.id,
+            url=join_url(self._transport.base_url, call.path),
+            base_url=self._transport.base_url,
+        )
+        total = total_of(answer, listing.pagination)
+        whole = self._referred(resource, records, listing.refers) if listing.refers else records
+        return Page(whole, None if following is None else following.to_text(), total)
+
+    def get(self, resource: str, id: str) -> Found | None:
+        """See `Api`."""
+        found = self.look(resource, id)
+        return None if found is None or is_deleted(self._resource(resource), found.record) else found
+
+    def look(self, resource: str, id: str) -> Found | None:
+        """See `Shows`."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.get, "read")
+        doing = f"reading {resource} {id} of {self._description.title}"
+        try:
+            call = request(operation, self._values(id=id))
+            answer = self._read(as_stored(call) if about.etag else call, doing=doing)
+        except PermanentError as error:
+            if error.reason == "gone":
+                return None
+            raise
+        record = read_path(answer.body, operation.record)
+        if not isinstance(record, dict):
+            if _is_empty_list(answer.body, operation.record):
+                return None
+            raise TransientError(f"{doing}: the answer holds no record at {operation.record or 'its top'}; {_SHAPE}")
+        return Found(record, header(answer.headers, "etag") or None if about.etag else None)
+
+    def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
+        """See `Api`. What an inexact search brings beside is left out, but for a record that doesn't show the field."""
+        about = self._resource(resource)
+        search = about.search.get(field)
+        if search is None:
+            return None
+        doing = f"searching {resource} of {self._description.title} by {field}"
+        records: list[Record] = []
+        place: Place | None = None
+        for _ in range(_MOST_FOUND):
+            found, place, is_whole = self._found(about, search, value, place, doing)
+            records += [record for record in found if isinstance(record, dict)]
+            if place is None:
+                break
+        if search.refers:
+            records = self._referred(resource, records, search.refers)
+        kept = [
+            record
+            for record in records
+            if not is_deleted(about, record) and (search.exact or _may_hold(record, field, value))
+        ]
+        return kept if is_whole and place is None else CutShort(kept)
+
+    def _found(
+        self, about: ApiResource, search: Search, value: str, place: Place | None, doing: str
+    ) -> tuple[list[Record], Place | None, bool]:
+        """A page of what a search finds, where it goes on, and whether the answer doesn't say that there is more."""
+        paging = search.pagination
+        values = self._values(value=quoted(value, search.quote)) | dict(values_of(paging, place))
+        call = page_call(request(search, values), paging, place)
+        try:
+            answer = self._transport.send(call, doing=doing)
+        except PermanentError as error:
+            if error.reason == "gone" or is_behind_the_last(paging, place, error):
+                return [], None, True
+            raise
+        records = _records(answer.body, search.records, doing)
+        url = join_url(self._transport.base_url, call.path)
+        base_url = self._transport.base_url
+        following = after_page(paging, place, answer, records, id_path=about.id, url=url, base_url=base_url)
+        if paging.style != "none":
+            return records, following, True
+        return records, None, shows_all(call, answer, records)
+
+    def create(self, resource: str, fields: Record, *, key: str) -> Record:
+        """See `Api`. Accepted: a good answer that names no record for certain, so that a search has to find it."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.create, "create")
+        doing = f"creating {_named(resource)} in {self._description.title}"
+        answer = self._written(self.creating(resource, fields, key=key), about, operation, doing)
+        if operation.returns == "record":
+            record = read_path(answer.body, operation.record)
+            id = read_path(record, about.id) if isinstance(record, dict) else None
+        else:
+            record, id = None, read_path(answer.body, operation.returned_id or about.id)
+        named = named_by(answer, about, id)
+        if not named.is_sure:
+            raise Accepted(
+                f"{doing}: {self._description.title} answers {answer.status} and doesn't say as which record; it is"
+                " looked for, and not sent again",
+                named=named.id,
+            )
+        if isinstance(record, dict) and id is not None:
+            return record
+        if operation.returns == "reference":
+            found = self.get(resource, str(named.id))
+            if found is None:
+                raise Accepted(f"{doing}: {named.id} was made and can't be read; {_SHAPE}", named=named.id)
+            return found.record
+        made: Record = dict(fields)
+        write_path(made, about.id, named.id if id is None else id)
+        return made
+
+    def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
+        """See `Api`."""
+        call = self.updating(resource, id, fields, current=current)
+        about = self._resource(resource)
+        self._written(call, about, about.update, f"updating {_named(resource)} {id} in {self._description.title}")
+
+    def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
+        """See `Api`."""
+        call = self.deleting(resource, id, current=current)
+        about = self._resource(resource)
+        self._written(call, about, about.delete, f"deleting {_named(resource)} {id} in {self._description.title}")
+
+    def can_merge(self, resource: str) -> bool:
+        """See `Merges`."""
+        return self._resource(resource).merge is not None
+
+    def merge(self, resource: str, id: str, survivor: str) -> str:
+        """See `Merges`."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.merge, "merge")
+        is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
+        named: dict[str, str | int] = {"id": id, "survivor": int(survivor) if is_number else survivor}
+        doing = f"merging {_named(resource)} {id} into {survivor} in {self._description.title}"
+        answer = self._written(request(operation, {**self._values(), **named}), about, operation, doing)
+        if operation.returns == "nothing":
+            return survivor
+        left = read_path(read_path(answer.body, operation.record), operation.returned_id or about.id)
+        return survivor if left is None else str(left)
+
+    def creating(self, resource: str, fields: Record, *, key: str) -> Call:
+        """See `Api`."""
+        description = self._description
+        operation = self._operation(resource, self._resource(resource).create, "create")
+        named = {description.idempotency_header: key} if description.idempotency_header and key else {}
+        call = request_with(operation, self._values(), placed(self._resource(resource), fields), named)
+        if description.idempotency_parameter and key:
+            call = replace(call, parameters={**call.parameters, description.idempotency_parameter: key})
+        return call
+
+    def updating(self, resource: str, id: str, fields: Record, *, current: Found | None) -> Call:
+        """See `Api`. Reads the record if that is needed and `current` is None."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.update, "update")
+        if current is None and (about.revision or not operation.partial):
+            current = self._current(resource, id)
+        if current is not None and not operation.partial:
+            fields = merged(about, current.record, fields)
+        values = self._values(id=id, **revision_of(about, current))
+        sent = placed(about, emptied(about, operation, fields))
+        return request_with(operation, values, sent, if_match(about, current))
+
+    def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
+        """See `Api`. Reads the record if that is needed and `current` is None."""
+        about = self._resource(resource)
+        operation = self._operation(resource, about.delete, "delete")
+        if current is None and about.revision:
+            current = self._current(resource, id)
+        values = self._values(id=id, **revision_of(about, current))
+        call = request(operation, values)
+        call = replace(call, headers={**call.headers, **if_match(about, current)})
+        if operation.encoding == "form" and call.json is not None:
+            return request_with(operation, values, {}, call.headers)
+        return call
+
+    def _current(self, resource: str, id: str) -> Found:
+        found = self.get(resource, id)
+        if found is None:
+            raise PermanentError(
+                f"{_named(resource)} {id} of {self._description.title} isn't there any more", reason="gone", field="id"
+            )
+        return found
+
+    def _referred(self, resource: str, items: Sequence[Record], path: str) -> list[Record]:
+        """The records that items refer to, each once."""
+        ids = dict.fromkeys(str(id) for item in items if (id := read_path(item, path)) is not None)
+        return [found.record for id in ids if (found := self.get(resource, id)) is not None]
+
+    def _written(self, call: Call, about: ApiResource, operation: Operation | None, doing: str) -> Answer:
+        """A write's answer, unless it says of itself that it failed."""
+        answer = self._transport.send(call, doing=doing)
+        is_top = operation is not None and not operation.record and operation.returns == "record"
+        if reports_failure(answer.body, about.fields if is_top else ()):
+            sent = call.json if call.form is None else call.form
+            error = failed_write(
+                answer, self._description.errors, system=self._description.title, doing=doing, sent=sent
+            )
+            if isinstance(error, PermanentError) and operation is about.create and about.create is not None:
+                named = read_path(read_path(answer.body, about.create.record), about.id)
+                error.reason = error.reason if named is None else "uncertain"  # it may have been made all the same
+            if error is not None:
+                raise error
+        return answer
+
+    def _read(self, call: Call, *, doing: str) -> Answer:
+        return self._known.hear(call, self._transport.send(self._known.ask(call), doing=doing))
+
+    def _values(self, **own: str) -> dict[str, str | int]:
+        return {**self._transport.settings, **own}
+
+    def _resource(self, name: str) -> ApiResource:
+        try:
+            return self._description.resources[name]
+        except KeyError:
+            known = ", ".join(self._description.resources)
+            raise SorbusError(f"{self._description.api} has no resource {name!r}; it has {known}") from None
+
+    def _operation(self, resource: str, operation: Operation | None, verb: str) -> Operation:
+        if operation is None:
+            raise PermanentError(
+                f"{self._description.title} has no way to {verb} {resource}; leave it out of the flow", reason="refused"
+            )
+        return operation
+
+
+_MOST_FOUND = 20
+"""Pages of what a search finds: more is no answer to who has one value."""
+_TELLING = 7
+"""Digits at the end of a telephone number that tell it from others."""
+_SHAPE = "the application may have changed, or another one answers: see its description"
+
+
+def is_deleted(resource: ApiResource, record: Record) -> bool:
+    """Whether one of the resource's marks says that the record counts as deleted."""
+    return any(
+        (found := read_path(record, path)) is not None
+        and (found == value or str(found) == str(value) or (value == "*" and found not in (False, "", 0)))
+        for path, value in resource.deleted.items()
+    )
+
+
+def _records(body: Json, path: str, doing: str) -> list[Record]:
+    """The answer's list, as it is: an item may be no object, but not all. TransientError where there is no list.
+
+    Never an empty one instead, which would mean that all are gone.
+
+    Some leave an empty list out; that is told by an otherwise empty object around it, or a null.
+    """
+    found = read_path(body, path)
+    if found is None and path:
+        *way, last = parse_path(path)
+        around = read_path(body, path.rpartition(".")[0]) if way else body
+        if isinstance(around, dict) and isinstance(last, str) and (last in around or (way and not around)):
+            return []
+    if not isinstance(found, list) or (found and not any(isinstance(item, dict) for item in found)):
+        raise TransientError(f"{doing}: the answer holds no list of records at {path or 'its top'}; {_SHAPE}")
+    return found
+
+
+def _is_empty_list(body: Json, path: str) -> bool:
+    return path.endswith("]") and read_path(body, path.rpartition("[")[0]) == []
+
+
+def _may_hold(record: Record, field: str, value: str) -> bool:
+    """Whether letters and digits are the same; a telephone number may lack its first ones (+49, 0049, 0)."""
+    found = read_path(record, field)
+    if found is None:
+        return True
+    one, other = _bare(str(found)), _bare(value)
+    if not one or not other:
+        return str(found).strip() == value.strip()
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) >= _TELLING and one.isdecimal() and other.isdecimal() and long.endswith(short))
+
+
+def _bare(text: str) -> str:
+    return "".join(letter for letter in normalize("NFKC", text).casefold() if letter.isalnum())
+
+
+def _named(resource: str) -> str:
+    """One of a resource's records in a sentence."""
+    return resource.removesuffix("s") if not resource.endswith("ss") else resource

@@ -1,0 +1,142 @@
+"""The requests of a described application, without I/O: from a resource's description and fields to a `Call`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from sorbus.http_api.description import ApiResource, Listing, Operation, Search
+from sorbus.http_api.interface import Call, Found, Json, Record
+from sorbus.http_api.path import drop_path, read_path, write_path
+from sorbus.http_api.placeholders import Values, fill_json, fill_path, fill_text
+from sorbus.http_api.values import dump_json
+
+
+def request(what: Operation | Listing | Search, values: Values) -> Call:
+    """A request with its placeholders filled and no fields yet."""
+    headers = {} if isinstance(what, Search) else what.headers
+    return Call(
+        what.method,
+        fill_path(what.path, values),
+        {name: fill_text(text, values) for name, text in what.parameters.items()},
+        {name: fill_text(text, values) for name, text in headers.items()},
+        fill_json(what.body, values) if what.body is not None else None,
+        endpoint=f"{what.method} {what.path} {what.parameters}",
+    )
+
+
+def request_with(operation: Operation, values: Values, fields: Record, headers: Mapping[str, str]) -> Call:
+    """A request that carries a record's fields, where and how the operation says."""
+    call = request(operation, values)
+    body = _put(call.json if call.json is not None else {}, operation.fields_at, fields)
+    as_form = operation.encoding == "form"
+    return Call(
+        call.method,
+        call.path,
+        call.parameters,
+        {**call.headers, **headers},
+        None if as_form else body,
+        form_fields(body) if as_form else None,
+        call.endpoint,
+    )
+
+
+def placed(resource: ApiResource, fields: Record) -> Record:
+    """The fields where they go in what is sent: those with `sent_as` are moved there."""
+    moved = {path: field.sent_as for path, field in resource.fields.items() if field.sent_as and "[" not in path}
+    out = copy.deepcopy(fields) if moved else fields
+    for path, into in moved.items():
+        around, _, name = path.rpartition(".")
+        holder = read_path(out, around)
+        if not isinstance(holder, dict) or name not in holder:
+            continue
+        value = holder.pop(name)
+        if around and not holder:
+            drop_path(out, around)
+        write_path(out, into, value)
+    return out
+
+
+def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
+    """A whole record for an update that takes nothing less: what is there, our fields over it, nothing read-only."""
+    whole = copy.deepcopy(current)
+    for path, field in resource.fields.items():
+        if "[]" in path or not (field.read_only or field.once):
+            continue
+        drop_path(whole, path)
+    return _over(whole, fields)
+
+
+def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Record:
+    """Fields as an update sends them: an empty text in place of null, where that is what empties a text.
+
+    What is no text is left out then: the application has no way to empty it.
+    """
+    if operation.emptied_by == "null":
+        return fields
+    made: Record = _without_null(fields)
+    for path, field in resource.fields.items():
+        if field.kind != "text" and "[]" not in path and read_path(made, path) == "":
+            drop_path(made, path)
+    return made
+
+
+def _without_null(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _without_null(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_null(inner) for inner in value]
+    return "" if value is None else value
+
+
+def form_fields(body: Json, name: str = "") -> dict[str, str]:
+    """A body as a form: nested names in brackets, `address[city]`, `items[0][price]`; null as an empty text."""
+    if isinstance(body, Mapping):
+        inner = {f"{name}[{key}]" if name else str(key): item for key, item in body.items()}
+    elif isinstance(body, list):
+        inner = {f"{name}[{place}]": item for place, item in enumerate(body)}
+    else:
+        return {name: _form_text(body)}
+    return {key: text for path, item in inner.items() for key, text in form_fields(item, path).items()}
+
+
+def revision_of(resource: ApiResource, current: Found | None) -> dict[str, str]:
+    """The {revision} of a record as it was read, where the resource has one."""
+    revision = read_path(current.record, resource.revision) if current is not None and resource.revision else None
+    return {} if revision is None else {"revision": str(revision)}
+
+
+def as_stored(call: Call) -> Call:
+    """The call for a record's own ETag: what packs answers on the way makes it weak, or another one."""
+    return replace(call, headers={**call.headers, "Accept-Encoding": "identity"})
+
+
+def if_match(resource: ApiResource, current: Found | None) -> dict[str, str]:
+    """The header by which only this state of the record is changed (RFC 9110, section 13.1.1)."""
+    etag = current.etag if resource.etag and current is not None else None
+    # A weak tag never matches here, so that sending it would be refused for ever; without one there is no condition.
+    return {"If-Match": etag} if etag and not etag.startswith("W/") else {}
+
+
+def _put(body: Json, path: str, fields: Record) -> Json:
+    if not path:
+        return _over(body, fields)
+    there = read_path(body, path)
+    write_path(body, path, _over(there, fields) if isinstance(there, dict) else dict(fields))
+    return body
+
+
+def _over(record: Record, fields: Record) -> Record:
+    """Our fields over a record's: objects merged, lists and values replaced."""
+    for name, value in fields.items():
+        there = record.get(name)
+        record[name] = _over(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
+    return record
+
+
+def _form_text(value: Json) -> str:
+    if value is None:
+        return ""
+    return dump_json(value) if isinstance(value, bool | int | Decimal) else str(value)

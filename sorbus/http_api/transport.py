@@ -1,0 +1,258 @@
+"""The way to one application: credentials, rate limits, circuit breaker, time-outs, and what each answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httpx
+
+from sorbus import __version__
+from sorbus.errors import PermanentError, TransientError, Unfinished, missing
+from sorbus.http_api import bounded
+from sorbus.http_api.auth import Credentials, Session, Signature, credentials
+from sorbus.http_api.connection import Application
+from sorbus.http_api.error_mapping import clean, fault, retry_after
+from sorbus.http_api.interface import Answer, Call, Json
+from sorbus.http_api.limits.breaker import Breaker
+from sorbus.http_api.limits.limiter import Limiter
+from sorbus.http_api.pagination import join_url, same_origin
+from sorbus.http_api.values import dump_json, load_json
+from sorbus.state import State
+from sorbus.telemetry.metrics import ApiMetrics
+
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes, decompressed."""
+PATIENCE = 10.0
+"""Seconds that `send` waits for the rate limit before it says `Unfinished`."""
+_REDIRECTS = 3
+_LONGEST_FAULT = 300
+_MAY_HAVE_HAPPENED = "it may have been carried out all the same"
+
+
+def open_transport(
+    application: Application, state: State, *, flow: str = "", each_waits: bool = False
+) -> HttpTransport:
+    """The way to an application, for one flow or producer. AuthError where the connection lacks credentials.
+
+    `each_waits`: the caller backs off from each endpoint by itself, so that one which fails while others answer well
+    says nothing of the system, and must not open the circuit for them.
+    """
+    return HttpTransport(application, state, flow=flow, each_waits=each_waits)
+
+
+class HttpTransport:
+    """Meets `Transport` of `interface`. Safe for threads. Besides its errors: Unfinished (the rate limit)."""
+
+    def __init__(
+        self,
+        application: Application,
+        state: State,
+        *,
+        flow: str = "",
+        patience: float = PATIENCE,
+        each_waits: bool = False,
+    ) -> None:
+        self.application = application
+        self.description = application.description
+        self.base_url = application.base_url
+        self.settings = application.settings
+        self._credentials: Credentials = credentials(application, state)
+        limits = application.limits
+        self._limiter = Limiter(state, application.system, [each for each in limits if not each.only], flow=flow)
+        self._narrow = {
+            tuple(each.only): Limiter(state, f"{application.system} {each.only[0]}", [each], flow=flow)
+            for each in limits
+            if each.only
+        }
+        """Limits that count only requests whose path begins so."""
+        self._breaker = Breaker(state, application.system)
+        self._each_waits, self._well = each_waits, set[str]()
+        self._last_fault = ""
+        self._metrics = ApiMetrics(application.system)
+        self._patience = patience
+        self._closed = Event()
+        self._longest = 4 * self.description.timeout.total_seconds()
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(self.description.timeout.total_seconds(), connect=10.0, pool=self._longest),
+            limits=httpx.Limits(max_connections=self.description.concurrency),
+            headers={
+                "User-Agent": f"Sorbus/{__version__}",
+                "Accept": "application/json",
+                **{name: application.fill(text) for name, text in self.description.headers.items()},
+            },
+            follow_redirects=False,
+        )
+
+    def log_in_by(self, login: Callable[[], Signature]) -> None:
+        """For hooks: sign requests with what `login` gets, and call it again when that is refused."""
+        self._credentials = Session(login)
+
+    def send(self, call: Call, *, doing: str) -> Answer:
+        """See `Transport`. Tried again by itself only once, after a 401, with fresh credentials."""
+        signature = self._credentials.signature()
+        answer = self._asked(call, signature, doing)
+        if answer.status == 401 and self._credentials.refresh_after_401(signature):
+            answer = self._asked(call, self._credentials.signature(), doing)
+        return self._good(call, answer, doing)
+
+    def send_unsigned(self, call: Call, *, doing: str) -> Answer:
+        """For a hook's login: without credentials. Errors as in `send`."""
+        return self._good(call, self._asked(call, Signature(), doing), doing)
+
+    def close(self) -> None:
+        """Ends waiting and connections."""
+        self._closed.set()
+        self._client.close()
+
+    def _good(self, call: Call, answer: Answer, doing: str) -> Answer:
+        sent = call.json if call.form is None else call.form
+        error = fault(answer, self.description.errors, system=self.application.system, doing=doing, sent=sent)
+        if error is not None:
+            raise error
+        return answer
+
+    def _asked(self, call: Call, signature: Signature, doing: str) -> Answer:
+        """One request's answer, whatever its status, when breaker and rate limit let it go."""
+        closed_for = self._breaker.allow()
+        if closed_for > 0:
+            last = f"; the last time: {self._last_fault}" if self._last_fault else ""
+            away = TransientError(
+                f"{doing}: {self.application.system} has failed too often, so it is left alone for now{last}",
+                retry_after=closed_for,
+            )
+            raise missing("system", away)
+        for begins, limiter in self._narrow.items():
+            if urlsplit(call.path).path.startswith(begins):
+                self._wait_for_limit(limiter, doing)
+        self._wait_for_limit(self._limiter, doing)
+        request = self._request(call, signature)
+        began = monotonic()
+        try:
+            with self._connection_errors(doing):
+                answer = self._exchange(request, doing)
+        except TransientError as error:
+            self._metrics.answered(call.method, None, monotonic() - began)
+            self._last_fault = str(error).removeprefix(f"{doing}: ")[:_LONGEST_FAULT]
+            if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+                self._well.clear()  # nothing is there: that is about the system, whoever answered before
+            self._failed(call)
+            raise
+        self._metrics.answered(call.method, answer.status, monotonic() - began)
+        self._limiter.heard(answer.status, answer.headers, retry_after(answer.headers))
+        if answer.status >= 500 and answer.status != 501:
+            self._last_fault = f"{self.application.system} answered {answer.status}"
+            self._failed(call)
+        else:
+            self._breaker.succeeded()
+            if self._each_waits:
+                self._well.add(call.endpoint)
+        return answer
+
+    def _failed(self, call: Call) -> None:
+        """Counts for the circuit, unless another endpoint has answered well at its last try."""
+        self._well.discard(call.endpoint)
+        if not self._well or not self._breaker.is_clean:
+            self._breaker.failed()
+
+    def _wait_for_limit(self, limiter: Limiter, doing: str) -> None:
+        deadline = monotonic() + self._patience
+        while True:
+            left = max(0.0, deadline - monotonic())
+            wait = limiter.take(patience=left)
+            if wait <= 0:
+                return
+            if wait > left or self._closed.wait(wait):
+                system = self.application.system
+                raise Unfinished(f"{doing}: the rate limit of {system} is used up, so it has to wait", retry_after=wait)
+
+    def _request(self, call: Call, signature: Signature) -> httpx.Request:
+        parameters = {**call.parameters, **signature.parameters}
+        headers = {**signature.headers, **call.headers}
+        content: bytes | None = None
+        if call.form is not None:
+            content = str(httpx.QueryParams(dict(call.form))).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif call.json is not None:
+            content = dump_json(call.json).encode()
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            url = httpx.URL(join_url(self.base_url, call.path))
+            if parameters:
+                url = url.copy_merge_params(parameters)
+            return self._client.build_request(call.method, url, headers=headers, content=content)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise PermanentError(
+                f"{call.method} {clean(call.path)[:100]} can't be sent: a value doesn't fit an address or header",
+                reason="value",
+            ) from error
+
+    def _exchange(self, request: httpx.Request, doing: str) -> Answer:
+        """The answer, in the time that one request has with all its redirects."""
+        with bounded.within(self._longest):
+            return self._redirected(request, doing)
+
+    def _redirected(self, request: httpx.Request, doing: str) -> Answer:
+        """The answer, after redirects within the same origin, unless they would make a read out of a write."""
+        for _ in range(_REDIRECTS):
+            answer = self._read(request, doing)
+            location = answer.headers.get("location", "")
+            followed = (301, 302, 303, 307, 308) if request.method == "GET" else (307, 308)
+            if answer.status not in followed or not location:
+                return answer
+            url = same_origin(location, str(request.url), self.base_url)
+            headers = {name: value for name, value in request.headers.items() if name != "host"}
+            request = self._client.build_request(request.method, url, headers=headers, content=request.content)
+        raise PermanentError(f"{doing}: {self.application.system} redirects in circles; mend base_url", reason="loop")
+
+    def _read(self, request: httpx.Request, doing: str) -> Answer:
+        system = self.application.system
+        try:
+            response, content = bounded.read(self._client, request, largest=LARGEST_ANSWER)
+        except bounded.TooLarge as error:
+            raise PermanentError(
+                f"{doing}: the answer of {system} is larger than {LARGEST_ANSWER // 1024 // 1024} MB; ask for smaller"
+                " pages in the API's description",
+                reason="too large",
+            ) from error
+        except bounded.UnknownEncoding as error:
+            raise PermanentError(
+                f"{doing}: {system} packs its answer as {clean(str(error))!r}, though only gzip was asked for; see"
+                f" what stands between it and Sorbus; {_MAY_HAVE_HAPPENED}",
+                reason="too large",
+            ) from error
+        return Answer(response.status_code, response.headers, self._body(response, content, doing))
+
+    def _body(self, response: httpx.Response, content: bytes, doing: str) -> Json:
+        """The JSON, or text where none is needed. TransientError for a web page in place of JSON."""
+        if not content.strip():
+            return None
+        try:
+            return load_json(content)
+        except ValueError as error:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.is_success and ("json" in kind or kind == "text/html"):
+                raise TransientError(
+                    f"{doing}: {self.application.system} answers {response.status_code} with {kind} that isn't JSON;"
+                    f" it may be under maintenance, or base_url is another's; {_MAY_HAVE_HAPPENED}"
+                ) from error
+            return content[:20_000].decode("utf-8", "replace")
+
+    @contextmanager
+    def _connection_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            words = clean(error)  # such as "certificate verify failed"; the address in it is the map's
+            away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
+            raise missing("system", away) from error
+        except httpx.UnsupportedProtocol as error:
+            raise PermanentError(f"{doing}: base_url is no http(s) address", reason="value") from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            away = TransientError(
+                f"{doing}: no answer from {self.application.system} ({type(error).__name__}); {_MAY_HAVE_HAPPENED}"
+            )
+            raise missing("system", away) from error
