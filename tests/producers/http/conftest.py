@@ -24,16 +24,16 @@ def schedules_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schedules of a second or two, and looks at what people decide, come round ten times as often."""
     polls, compares = StreamPoller._next_poll, StreamPoller._next_compare
 
-    def next_poll(track: StreamPoller) -> float:
-        every = track._options.polls.every
-        return polls(track) if every is None or every > _SHORT else track._clock() + every.total_seconds() / _FASTER
+    def sooner(poller: StreamPoller, due: float, every: timedelta | None) -> float:
+        now = poller._now()
+        return due if every is None or every > _SHORT else now + (due - now) / _FASTER
 
-    def next_compare(track: StreamPoller, compared_at: float) -> float:
-        schedule = track._options.compares
-        every = None if schedule is None else schedule.every
-        if every is None or every > _SHORT:
-            return compares(track, compared_at)
-        return compared_at + every.total_seconds() / _FASTER
+    def next_poll(poller: StreamPoller) -> float:
+        return sooner(poller, polls(poller), poller._options.polls.every)
+
+    def next_compare(poller: StreamPoller, compared_at: float) -> float:
+        schedule = poller._options.compares
+        return sooner(poller, compares(poller, compared_at), None if schedule is None else schedule.every)
 
     monkeypatch.setattr(watch, "_WRITE_EVERY", 0.1)
     monkeypatch.setattr(StreamPoller, "_next_poll", next_poll)
