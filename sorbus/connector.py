@@ -39,10 +39,10 @@ class BoundSystem:
     document: Document = field(default_factory=lambda: Document(Path("map.yaml")), repr=False, compare=False)
     """The map as it is written, for findings about the connection."""
 
-    def finding(self, key: str, code: str, message: str, cure: str) -> Finding:
+    def finding(self, key: str, code: str, message: str, fix: str) -> Finding:
         """A finding about a key of the connection; "" about the connection itself."""
         line = self.document.line("systems", self.name, "connection", *([key] if key else []))
-        return Finding(self.document.file, line, f"{self.name}: {message}", cure, code)
+        return Finding(self.document.file, line, f"{self.name}: {message}", fix, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +425,7 @@ class WarnsOfSource(Protocol):
     """A producer connector that can tell beforehand which records will become dead letters."""
 
     def source_warnings(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
-        """For `sorbus plan` and `apply`: each with its cure. Nothing keeps the producer from running.
+        """For `sorbus plan` and `apply`: each with its fix. Nothing keeps the producer from running.
 
         TransientError, AuthError, MapError.
         """

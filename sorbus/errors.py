@@ -43,11 +43,11 @@ class Finding:
     file: Path
     line: int
     message: str
-    cure: str
+    fix: str
     code: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}\n    {self.cure}"
+        return f"{self.file}:{self.line}: {self.message}\n    {self.fix}"
 
 
 class SorbusError(Exception):

@@ -37,8 +37,8 @@ def links_step(state: State, flow: BoundFlow) -> list[Step]:
     system, data_type = flow.system.name, flow.flow.data_type
     if len(flow.resources.get(data_type, ())) < 2 or not (count := unassigned(state, system, data_type)):
         return []
-    message, cure = _words(flow, count)
-    return [Step(f"links of {data_type} in {system}", message, cure)]
+    message, fix = _words(flow, count)
+    return [Step(f"links of {data_type} in {system}", message, fix)]
 
 
 def _words(flow: BoundFlow, count: int) -> tuple[str, str]:
@@ -48,10 +48,10 @@ def _words(flow: BoundFlow, count: int) -> tuple[str, str]:
         f"{count} links and questions of {data_type} in {system} were shared by {' and '.join(resources)}, and nothing"
         " says of which each is. Records may have been left out of one, and records that aren't ours overwritten"
     )
-    cure = (
+    fix = (
         f"compare `sorbus crosswalk export --system {system}` with {system}: where an id is a record of"
         f" {resources[0]} and where of {resources[1]}, and whether its values are ours; then"
         f" `sorbus crosswalk assign {system} {data_type} RESOURCE` for the resource that most are of, and"
         " `sorbus crosswalk unlink` the others; the other resource's records are matched anew"
     )
-    return message, cure
+    return message, fix

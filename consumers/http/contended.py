@@ -19,8 +19,8 @@ _CURES = {
 
 def given_up(error: Contended, system: str) -> PermanentError:
     """The dead letter of a record that was read again and refused three times; where time may help it waits before."""
-    cure = _CURES.get(error.status, _CURES[409]).format(system=system)
-    said = f"{error}, three times, each right after it was read again; {cure}, then `sorbus dlq requeue`"
+    fix = _CURES.get(error.status, _CURES[409]).format(system=system)
+    said = f"{error}, three times, each right after it was read again; {fix}, then `sorbus dlq requeue`"
     refused = PermanentError(said, reason="refused", words=error.words or None, status=error.status)
     if error.status == 412 and error.retry_after is None:
         return refused

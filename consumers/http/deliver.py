@@ -133,8 +133,8 @@ class Deliverer:
     def _looked_for(self, id: str, why: str, seconds: float) -> MustWait:
         """A creation that was accepted, and can't be seen yet: it is looked for again by and by, and others go on."""
         said = f"{self._said(id)} in {self._system}: {why}"
-        cure = f"see whether {self._system} has it, then `sorbus dlq requeue`: it is looked for, not made again"
-        refused = PermanentError(f"{said}; {cure}", reason="uncertain", value=id)
+        fix = f"see whether {self._system} has it, then `sorbus dlq requeue`: it is looked for, not made again"
+        refused = PermanentError(f"{said}; {fix}", reason="uncertain", value=id)
         return MustWait(said, why="reference", limit=2 * seconds + 60, refused=refused)
 
     def _create(self, id: str, version: int, fields: Fields, wanted: Wanted | None, link: Link | None) -> bool:

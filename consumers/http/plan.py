@@ -40,20 +40,20 @@ def check_flow(flow: BoundFlow) -> None:
             wanted["delete"] = resource.delete
         for what, operation in wanted.items():
             if operation is None:
-                cure = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
-                findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", cure))
+                fix = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
+                findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", fix))
     if flow.flow.on_conflict == "ask" and not (resource.get or made.description.hook):
         message = f"{name} can't be read, so nobody can tell what people changed there"
-        cure = "write on_conflict: overwrite, or add get: to a description of your own"
-        findings.append(target_finding(flow, "unsupported", message, cure))
+        fix = "write on_conflict: overwrite, or add get: to a description of your own"
+        findings.append(target_finding(flow, "unsupported", message, fix))
     for path in (*options.deleted, *([options.marker] if options.marker else [])):
         if path not in resource.fields:
             message = f"{name} has no field {path!r}"
             findings.append(target_finding(flow, "unknown-field", message, closest(path, resource.fields)))
     if flow.flow.deletes == "soft" and not options.deleted:
         message = "deletes are soft, and nothing says how a deleted record looks there"
-        cure = "write target: {deleted: {FIELD: VALUE}}, or deletes: hard"
-        findings.append(target_finding(flow, "no-soft-delete", message, cure))
+        fix = "write target: {deleted: {FIELD: VALUE}}, or deletes: hard"
+        findings.append(target_finding(flow, "no-soft-delete", message, fix))
     for missing in shape.missing():
         message = f"nothing fills {name}.{missing}, which the application requires"
         findings.append(target_finding(flow, "unfilled", message, "add a row for it to the mapping sheet"))

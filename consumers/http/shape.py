@@ -151,10 +151,10 @@ def _resource(flow: BoundFlow, options: HttpTarget, application: Application) ->
     return found
 
 
-def target_finding(flow: BoundFlow, code: str, message: str, cure: str) -> Finding:
+def target_finding(flow: BoundFlow, code: str, message: str, fix: str) -> Finding:
     """Something to mend in a flow's `target:`."""
     document = flow.system.document
-    return Finding(document.file, document.line("flows"), f"{flow.flow.id}: {message}", cure, code)
+    return Finding(document.file, document.line("flows"), f"{flow.flow.id}: {message}", fix, code)
 
 
 def _known(
@@ -166,9 +166,9 @@ def _known(
         if field is not None and not field.read_only:
             yield row
         elif row.row is not None and field is None:
-            cure = f"{closest(row.into, fields)}, or add it to `fields:` in a description of your own"
+            fix = f"{closest(row.into, fields)}, or add it to `fields:` in a description of your own"
             message = f"{flow.system.name}: {row.row.target_field} is no field of the resource"
-            findings.append(Finding(row.row.file, row.row.line, message, cure, "unknown-field"))
+            findings.append(Finding(row.row.file, row.row.line, message, fix, "unknown-field"))
         elif row.row is not None:
             message = f"{flow.system.name}: {row.row.target_field} is set by the application itself"
             findings.append(Finding(row.row.file, row.row.line, message, "delete the row", "read-only"))

@@ -40,11 +40,11 @@ class Obstacle(NamedTuple):
     """Something that keeps every record out, and what a person can do. `state`: PostgreSQL's code, if it said so."""
 
     what: str
-    cure: str
+    fix: str
     state: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.cure}"
+        return f"{self.what}; {self.fix}"
 
 
 def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table], writing: Writing) -> list[Obstacle]:
@@ -63,19 +63,17 @@ def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table],
         if not part and not facts.key_is_unique:
             found.append(Obstacle(f"{name}.{options.key} is not a key that a merge can use", _CURES["42P10"], "42P10"))
         if facts.hides_everything:
-            cure = "let its owner write a policy for our role, or grant it bypassrls"
-            found.append(Obstacle(f"row security of {name} lets our role write nothing", cure, "42501"))
+            fix = "let its owner write a policy for our role, or grant it bypassrls"
+            found.append(Obstacle(f"row security of {name} lets our role write nothing", fix, "42501"))
         empty = sorted(each.name for each in table.columns.values() if each.required and each.name not in filled[part])
         if empty and not facts.has_triggers:
-            cure = "add it to the mapping sheet, or let its owner give it a default"
-            found.append(
-                Obstacle(f"{name}.{', '.join(empty)} must have a value, and the map gives none", cure, "23502")
-            )
+            fix = "add it to the mapping sheet, or let its owner give it a default"
+            found.append(Obstacle(f"{name}.{', '.join(empty)} must have a value, and the map gives none", fix, "23502"))
     for error in writing.explained():
         words = " ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
-        cure = _CURES.get(error.sqlstate or "", error.diag.message_hint or "mend the target or the map")
+        fix = _CURES.get(error.sqlstate or "", error.diag.message_hint or "mend the target or the map")
         if not any(one.state == error.sqlstate for one in found if one.state == "42P10"):
-            found.append(Obstacle(f"{options.table}: PostgreSQL says: {words}", cure, error.sqlstate))
+            found.append(Obstacle(f"{options.table}: PostgreSQL says: {words}", fix, error.sqlstate))
     return list(dict.fromkeys(found))
 
 
@@ -107,7 +105,7 @@ def plan_obstacles(flow: BoundFlow) -> list[Step]:
             found = [Obstacle(f"{options.table}: {error}", "mend the target or the map")]
         finally:
             session.rollback()
-    return [Step(flow.system.name, f"flow {flow.flow.id} can't deliver: {one.what}", one.cure) for one in found]
+    return [Step(flow.system.name, f"flow {flow.flow.id} can't deliver: {one.what}", one.fix) for one in found]
 
 
 class _Facts(NamedTuple):

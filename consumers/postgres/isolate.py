@@ -41,7 +41,7 @@ class Writes(Protocol):
         """The column whose value can't be made the target's, where PostgreSQL doesn't name it."""
 
     def obstacle(self) -> str | None:
-        """What keeps every record out of the target, with the cure."""
+        """What keeps every record out of the target, with the fix."""
 
 
 class _Failed(NamedTuple):

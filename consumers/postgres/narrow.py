@@ -32,7 +32,7 @@ class Lack(NamedTuple):
     """What a column can't keep, and what a person can do."""
 
     what: str
-    cure: str
+    fix: str
 
 
 class _Bounds(NamedTuple):
@@ -72,7 +72,7 @@ def _of_table(session: Connection, flow: BoundFlow, part: str, name: str) -> Ite
             path = f"{flow.flow.data_type}.{part and part + '.'}{field.name}"
             yield (
                 f"flow {flow.flow.id}: {path} is {str(field.type).removesuffix(' or null')},"
-                f" {table.name}.{column.name} is {column.native}: {lack.what}; {lack.cure}"
+                f" {table.name}.{column.name} is {column.native}: {lack.what}; {lack.fix}"
             )
 
 
@@ -95,7 +95,7 @@ def lacking(kind: FieldType, column: Column, bounds: _Bounds) -> Lack | None:
     lack = _of_value(item or kind, column, bounds)
     if lack is None or item is None:
         return lack
-    return lack._replace(cure="let its owner declare it as an array whose elements have no such limit")
+    return lack._replace(fix="let its owner declare it as an array whose elements have no such limit")
 
 
 def _of_value(kind: FieldType, column: Column, bounds: _Bounds) -> Lack | None:

@@ -118,7 +118,7 @@ def import_pairs(
             bar = bars.add_task("linking", total=len(sheet.pairs))
             link_all(state, sheet.pairs, lambda count: bars.advance(bar, count))
     if as_json:
-        found = [{"line": each.line, "message": each.message, "cure": each.cure} for each in sheet.findings]
+        found = [{"line": each.line, "message": each.message, "fix": each.fix} for each in sheet.findings]
         counts = {"new": len(sheet.pairs), "known": sheet.known, "written": not sheet.findings and not dry_run}
         typer.echo(json.dumps({**counts, "findings": found}, ensure_ascii=False))
     elif sheet.findings:

@@ -55,8 +55,8 @@ def read_sheet(file: Path, loaded: LoadedMap, state: State) -> Sheet:
     new, known = [], 0
     for pair, is_known, other in _compared(state, list(lines)):
         if other:
-            cure = "see which one is right, then `sorbus crosswalk unlink` or mend the line"
-            findings.append(Finding(file, lines[pair], other, cure, "crosswalk"))
+            fix = "see which one is right, then `sorbus crosswalk unlink` or mend the line"
+            findings.append(Finding(file, lines[pair], other, fix, "crosswalk"))
         elif is_known:
             known += 1
         else:

@@ -81,14 +81,14 @@ class Erasure:
         letters = self._bus.letters(self._names.dead_letters(self._receipt.data_type), self._key)
         data_type, id = self._receipt.data_type, self._receipt.id
         owner = self._loaded.map.owner_of(data_type)
-        cure = (
+        fix = (
             f"delete it in {owner} first: its producer publishes the delete, and `sorbus forget` cleans up the rest"
             f" (if it is deleted there already, see that `sorbus produce {owner}` runs)"
         )
         if trace.is_live:
-            raise OwnerHasIt(f"{data_type} {id}: {owner} still has it by the last event on its topic; {cure}")
+            raise OwnerHasIt(f"{data_type} {id}: {owner} still has it by the last event on its topic; {fix}")
         if any(not letter.flow for letter in letters):
-            raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {cure}")
+            raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {fix}")
         return trace
 
     def _flow(self, flow: Flow, trace: Trace, until: float) -> None:

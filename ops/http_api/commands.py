@@ -178,4 +178,4 @@ def try_command(
 
 def vars_of(found: Finding) -> dict[str, object]:
     """A finding's parts by name."""
-    return {"line": found.line, "code": found.code, "message": found.message, "cure": found.cure}
+    return {"line": found.line, "code": found.code, "message": found.message, "fix": found.fix}

@@ -45,8 +45,8 @@ def take(loaded: LoadedMap, system: str, resource: str, id: str = "") -> Sample:
     made = application(bound)
     if resource not in made.description.resources:
         message = f"{made.description.title} has no resource {resource!r}"
-        cure = closest(resource, made.description.resources)
-        raise MapError([bound.finding("api", "unknown-resource", message, cure)])
+        fix = closest(resource, made.description.resources)
+        raise MapError([bound.finding("api", "unknown-resource", message, fix)])
     state = State.of(bound.topic_prefix)
     migrate(state)  # limits and tokens are kept there; a first look comes before `sorbus apply`
     transport = open_transport(made, state)

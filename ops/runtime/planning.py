@@ -32,7 +32,7 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
 
 
 def warnings(loaded: LoadedMap) -> list[str]:
-    """Which records will become dead letters though nothing has to change before the map can run, each with its cure.
+    """Which records will become dead letters though nothing has to change before the map can run, each with its fix.
 
     TransientError, AuthError, MapError.
     """

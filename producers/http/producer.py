@@ -241,15 +241,15 @@ def _resources(system: BoundSystem, sources: Sequence[BoundSource], description:
         resource = description.resources.get(options.resource)
         if resource is None:
             message = f"{system.name} has no resource {options.resource!r}"
-            cure = closest(options.resource, description.resources)
+            fix = closest(options.resource, description.resources)
         elif resource.list is None and (resource.changes is None or not resource.updated):
             message = f"{options.resource} of {system.name} can't be listed, so it can't be polled"
-            cure = "describe its `list:` in the API's description"
+            fix = "describe its `list:` in the API's description"
         else:
             found.append(resource)
             continue
         line = system.document.line("data_types", source.name, "source", "resource")
-        wrong.append(Finding(system.document.file, line, f"{source.name}: {message}", cure, "unknown-resource"))
+        wrong.append(Finding(system.document.file, line, f"{source.name}: {message}", fix, "unknown-resource"))
     if wrong:
         raise MapError(wrong)
     return found

@@ -28,14 +28,14 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         read_server(session, f"planning {system.name}")
         level = session.execute("show wal_level").fetchone()
         if level is not None and level[0] != "logical":
-            cure = f"it is {level[0]}: `alter system set wal_level = logical`, then restart the server"
-            steps.append(Step(system.name, "wal_level must be logical", cure))
+            fix = f"it is {level[0]}: `alter system set wal_level = logical`, then restart the server"
+            steps.append(Step(system.name, "wal_level must be logical", fix))
         captures = open_captures(session, sources)
         tables = read_tables(session, tables_of(captures))
         streamed = streamed_members(tables.values())
         unfit = {member.name for member, _ in unfit_members(tables.values())}
-        steps += [Step(system.name, why, cure) for why, cure in _unfit_words(tables.values())]
-        steps += [Step(system.name, what, cure) for what, cure in lacking_access(session, captures)]
+        steps += [Step(system.name, why, fix) for why, fix in _unfit_words(tables.values())]
+        steps += [Step(system.name, what, fix) for what, fix in lacking_access(session, captures)]
         # Identity first: from the publication on, PostgreSQL refuses writes to tables without one.
         changes, decisions = _identity_steps(connection, system.name, name, session, captures, tables)
         steps += changes
@@ -49,7 +49,7 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         if statement is not None:
             what = f"publication {name}"
             steps.append(tried_step(connection, system.name, what, statement, session, list(members.values())))
-        steps += [Step(system.name, why, cure) for why, cure in faults_for_people(session, name, streamed)]
+        steps += [Step(system.name, why, fix) for why, fix in faults_for_people(session, name, streamed)]
         mended = {step.what.removeprefix(_IDENTITY_OF) for step in changes} | decisions.keys()
         steps += broken_steps(system.name, broken_writes(session, members.values()), mended)
         for capture in captures:
@@ -134,9 +134,9 @@ def unfit_members(tables: Iterable[TableState]) -> list[tuple[Member, str]]:
 
 
 def _unfit_words(tables: Iterable[TableState]) -> list[tuple[str, str]]:
-    cure = "name a table in the map, leave a foreign partition out, or `alter table ... set logged`"
+    fix = "name a table in the map, leave a foreign partition out, or `alter table ... set logged`"
     return [
-        (f"{member.name} is {kind}: PostgreSQL doesn't stream its changes", cure)
+        (f"{member.name} is {kind}: PostgreSQL doesn't stream its changes", fix)
         for member, kind in unfit_members(tables)
     ]
 
@@ -155,7 +155,7 @@ def without_identity(captures: Sequence[Capture], tables: Mapping[str, TableStat
 def check_tables(captures: Sequence[Capture], tables: Mapping[str, TableState]) -> None:
     """TransientError, which says what to do, unless the stream can tell all that happens to the rows."""
     if words := _unfit_words(tables.values()):
-        raise TransientError("; ".join(f"{what}: {cure}" for what, cure in words))
+        raise TransientError("; ".join(f"{what}: {fix}" for what, fix in words))
     if members := without_identity(captures, tables):
         listed = ", ".join(member.name for member in members)
         raise TransientError(

@@ -64,7 +64,7 @@ def memberships(connection: Connection, name: str, tables: Iterable[Member]) -> 
     found = {}
     for table in tables:
         if (fault := _fault(have, table)) is not None:
-            raise TransientError(f"the publication {name} {fault.what}; {fault.cure}")
+            raise TransientError(f"the publication {name} {fault.what}; {fault.fix}")
         streamed = have.tables[table.name]
         if streamed.lacking or streamed.is_filtered:
             what = streamed.lacking or "rows, by its WHERE"
@@ -77,7 +77,7 @@ def memberships(connection: Connection, name: str, tables: Iterable[Member]) -> 
 
 class _Fault(NamedTuple):
     what: str
-    cure: str = "run `sorbus apply`"
+    fix: str = "run `sorbus apply`"
     is_ours: bool = True
 
 
@@ -151,7 +151,7 @@ def faults_for_people(connection: Connection, name: str, tables: Iterable[Member
     """What no statement of ours can mend, and what to do about it."""
     have = read_publication(connection, name)
     found = [fault for table in tables if have is not None and (fault := _fault(have, table)) is not None]
-    return [(f"the publication {name} {fault.what}", fault.cure) for fault in found if not fault.is_ours]
+    return [(f"the publication {name} {fault.what}", fault.fix) for fault in found if not fault.is_ours]
 
 
 def _listed(tables: Mapping[str, Member], keys: Collection[str], *, alone: bool = False) -> sql.Composed:

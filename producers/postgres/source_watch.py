@@ -44,7 +44,7 @@ class SourceWatch:
                 )
         check_tables(self._captures, tables)
         if lacking := lacking_access(session, self._captures):
-            raise AuthError("; ".join(f"{what}: {cure}" for what, cure in lacking))
+            raise AuthError("; ".join(f"{what}: {fix}" for what, fix in lacking))
         self._published = memberships(session, self._publication, streamed_members(tables.values()))
         self._tables = tables
 

@@ -13,7 +13,7 @@ from sorbus.producers.postgres.capture import Capture, MissingTables, open_captu
 
 
 def source_warnings(system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
-    """What plan warns of, each with its cure. TransientError, AuthError."""
+    """What plan warns of, each with its fix. TransientError, AuthError."""
     assert isinstance(system.connection, PostgresConnection)
     doing = f"planning {system.name}"
     with connect(system.connection, "plan", autocommit=True) as session, postgres_errors(doing):

@@ -57,13 +57,13 @@ def receivers_of(loaded: LoadedMap) -> dict[str, WebhookReceiver]:
 
 
 def _hearing(loaded: LoadedMap, made: Application, resources: frozenset[str]) -> WebhookReceiver:
-    def finding(key: str, message: str, cure: str) -> Finding:
-        return loaded.finding(("systems", made.system, "connection", key), "webhooks", message, cure)
+    def finding(key: str, message: str, fix: str) -> Finding:
+        return loaded.finding(("systems", made.system, "connection", key), "webhooks", message, fix)
 
     webhooks = made.description.webhooks
     if webhooks is None:
-        cure = "take webhook_secret out, or describe them under `webhooks:`"
-        raise MapError([finding("webhook_secret", f"{made.description.title} is described without webhooks", cure)])
+        fix = "take webhook_secret out, or describe them under `webhooks:`"
+        raise MapError([finding("webhook_secret", f"{made.description.title} is described without webhooks", fix)])
     secrets = tuple(
         secret for part in (made.connection.value("webhook_secret") or "").split(",") if (secret := part.strip())
     )
@@ -84,11 +84,11 @@ def _hearing(loaded: LoadedMap, made: Application, resources: frozenset[str]) ->
         findings.append(finding("webhook_secret", "it is not base64", "copy it whole, as it is shown: whsec_..."))
     in_path = webhooks.signature == "shared-secret" and not (webhooks.header or webhooks.parameter)
     if in_path and any(quote(secret, safe="") != secret for secret in secrets if not _UNSET.search(secret)):
-        cure = "make one of letters, digits, - and _: it is a part of the address"
-        findings.append(finding("webhook_secret", "it has characters that an address can't hold", cure))
+        fix = "make one of letters, digits, - and _: it is a part of the address"
+        findings.append(finding("webhook_secret", "it has characters that an address can't hold", fix))
     if webhooks.signature == "hubspot-v3" and not made.connection.webhook_url:
-        cure = "write webhook_url: https://…, as it stands in the application's settings"
-        findings.append(finding("", f"{made.description.title} signs the address that it posts to", cure))
+        fix = "write webhook_url: https://…, as it stands in the application's settings"
+        findings.append(finding("", f"{made.description.title} signs the address that it posts to", fix))
     if findings:
         raise MapError(findings)
     return WebhookReceiver(made.system, webhooks, secrets, resources, where, made.connection.webhook_url)

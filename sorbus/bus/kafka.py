@@ -182,8 +182,8 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
         return refused_login(AuthError(words))
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)
-    cure = "; see that Kafka runs where SORBUS_KAFKA says" if error.code() in _AWAY else ""
-    return missing("kafka", TransientError(f"{doing}: Kafka: {error.str()}{cure}"))
+    fix = "; see that Kafka runs where SORBUS_KAFKA says" if error.code() in _AWAY else ""
+    return missing("kafka", TransientError(f"{doing}: Kafka: {error.str()}{fix}"))
 
 
 @contextmanager

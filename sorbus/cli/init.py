@@ -76,7 +76,7 @@ def _read_answers(file: Path | None) -> Answers:
             return Answers.model_validate(document.data)
     except ValidationError as error:
         findings += [
-            Finding(file, document.line(*found.path), found.message, found.cure, found.code)
+            Finding(file, document.line(*found.path), found.message, found.fix, found.code)
             for found in explain(error, document.data, Answers)
         ]
     raise MapError(sorted(findings))

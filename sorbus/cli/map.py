@@ -206,7 +206,7 @@ def _as_dict(finding: Finding) -> dict[str, str | int]:
         "line": finding.line,
         "code": finding.code,
         "message": finding.message,
-        "cure": finding.cure,
+        "fix": finding.fix,
     }
 
 

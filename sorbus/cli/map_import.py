@@ -96,7 +96,7 @@ def _show(found: Sequence[Brought]) -> None:
         says = [f'"{escape(each.understood)}"'] if each.understood else []
         says += [escape(f"assumed: {what}") for what in each.assumed]
         says += [f"[yellow]{escape(f'{each.file}:{each.line}: {what}')}[/]" for what in each.unclear]
-        says += [f"[red]{escape(f'{each.file}:{each.line}: {it.message}; {it.cure}')}[/]" for it in each.findings]
+        says += [f"[red]{escape(f'{each.file}:{each.line}: {it.message}; {it.fix}')}[/]" for it in each.findings]
         sure = f"{each.confidence:.0%}" if row is not None else "-"
         table.add_row(str(each.line), *map(escape, cells), sure, "\n".join(says))
     console.print(table)
@@ -116,5 +116,5 @@ def _as_json(each: Brought) -> dict[str, JsonValue]:
         "understood": each.understood,
         "assumed": list(each.assumed),
         "not_understood": list(each.unclear),
-        "findings": [f"{finding.message}; {finding.cure}" for finding in each.findings],
+        "findings": [f"{finding.message}; {finding.fix}" for finding in each.findings],
     }

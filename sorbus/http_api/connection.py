@@ -97,7 +97,7 @@ def application(system: BoundSystem) -> Application:
     except MapError as error:
         if any(found.code == "unknown-api" for found in error.findings):
             found = error.findings[0]
-            raise MapError([system.finding("api", found.code, found.message, found.cure)]) from error
+            raise MapError([system.finding("api", found.code, found.message, found.fix)]) from error
         raise
     settings = {
         name: value
@@ -157,10 +157,8 @@ def _credentials(system: BoundSystem, made: Application) -> Iterator[Finding]:
         if not made.connection.value(name):
             ways = [auth, *(way for way in made.description.other_auth if way is not auth)]
             others = ", or ".join(" and ".join(_CREDENTIALS[way.kind]) for way in ways[1:])
-            cure = f"write {name}: ${{…}} into the connection{f' (or {others})' if others else ''}"
-            yield system.finding(
-                "", "missing", f"{made.description.title} needs {name}", f"{cure}. {auth.doc}".rstrip()
-            )
+            fix = f"write {name}: ${{…}} into the connection{f' (or {others})' if others else ''}"
+            yield system.finding("", "missing", f"{made.description.title} needs {name}", f"{fix}. {auth.doc}".rstrip())
     if auth.kind == "oauth2" and made.grant not in auth.grants:
         message = f"{made.description.title} has no grant {made.grant}"
         yield system.finding("grant", "bad-value", message, f"write {' or '.join(auth.grants)}")
@@ -182,13 +180,13 @@ def _address(system: BoundSystem, connection: HttpConnection, name: str, url: st
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
         yield system.finding(key, "bad-address", f"{name} is no web address", "write https://HOST/PATH")
     elif parts.username or parts.password:
-        cure = "take them out of the address: write username and password"
-        yield system.finding(key, "bad-address", f"{name} holds credentials", cure)
+        fix = "take them out of the address: write username and password"
+        yield system.finding(key, "bad-address", f"{name} holds credentials", fix)
     elif parts.query or parts.fragment:
         yield system.finding(key, "bad-address", f"{name} has more than host and path", "end it before the ? or #")
     elif parts.scheme == "http" and not connection.allow_http and not _is_this_machine(host):
-        cure = "write https://, or allow_http: true where you know the network between to be yours"
-        yield system.finding(key, "bad-address", f"{name} would send credentials unencrypted to {host}", cure)
+        fix = "write https://, or allow_http: true where you know the network between to be yours"
+        yield system.finding(key, "bad-address", f"{name} would send credentials unencrypted to {host}", fix)
 
 
 def _is_this_machine(host: str) -> bool:

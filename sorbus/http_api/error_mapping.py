@@ -14,7 +14,7 @@ from sorbus.http_api.path import read_path
 
 _TRANSIENT = frozenset({408, 429})
 _CONFLICT = frozenset({412, 423, 425})
-"""412: the record changed since it was read (If-Match), so reading it again is the cure. 423: it is locked."""
+"""412: the record changed since it was read (If-Match), so reading it again is the fix. 423: it is locked."""
 _OF_ONE_RECORD = _CONFLICT | {409}
 _UNCONDITIONAL = "it wants to be told which state is changed: write `etag: true` or `revision:` in its description"
 _SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")

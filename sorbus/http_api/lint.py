@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
     place: Place
     message: str
-    cure: str
+    fix: str
 
 
 def faults(description: Description) -> Iterator[Fault]:
@@ -75,8 +75,8 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
         yield from _placeholders((*place, name), operation.model_dump(), allowed)
         used = _used(operation.model_dump())
         if "revision" in used and not resource.revision:
-            cure = "add revision: and the path where a record holds it"
-            yield Fault((*place, name), f"{name} names a {{revision}} that nothing gives", cure)
+            fix = "add revision: and the path where a record holds it"
+            yield Fault((*place, name), f"{name} names a {{revision}} that nothing gives", fix)
         if name != "create" and "id" not in used and not has_hook:
             yield Fault((*place, name), f"{name} doesn't say which record", "write {id} into its path")
         if operation.returns in ("id", "reference") and not operation.returned_id and not has_hook:
@@ -142,8 +142,8 @@ def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fa
     if webhooks.header and webhooks.parameter:
         yield Fault(("webhooks", "parameter"), "the secret is in the header or in a parameter", "take one of them out")
     if webhooks.parameter and webhooks.signature != "shared-secret":
-        cure = "take it out, or write signature: shared-secret"
-        yield Fault(("webhooks", "parameter"), f"{webhooks.signature} has no parameter", cure)
+        fix = "take it out, or write signature: shared-secret"
+        yield Fault(("webhooks", "parameter"), f"{webhooks.signature} has no parameter", fix)
     for kind, name in webhooks.event.resources.items():
         place = ("webhooks", "event", "resources", kind)
         if name not in description.resources:

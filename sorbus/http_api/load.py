@@ -42,10 +42,10 @@ def read_description(name_or_path: str, folder: Path = Path()) -> tuple[Descript
     if not file.is_file():
         if file.parent == _SYSTEMS:
             message = f"no description is called {name_or_path!r}"
-            cure = f"{closest(name_or_path, shipped())} (or name your own file, such as apis/mine.yaml)"
+            fix = f"{closest(name_or_path, shipped())} (or name your own file, such as apis/mine.yaml)"
         else:
-            message, cure = f"there is no file {file}", "mend the path: it begins at the map's folder"
-        raise MapError([Finding(file, 1, message, cure, "unknown-api")])
+            message, fix = f"there is no file {file}", "mend the path: it begins at the map's folder"
+        raise MapError([Finding(file, 1, message, fix, "unknown-api")])
     return _read(file, file.stat().st_mtime_ns)
 
 
@@ -60,12 +60,12 @@ def _read(file: Path, changed: int) -> tuple[Description, Document]:  # noqa: AR
     except ValidationError as error:
         raise MapError(
             sorted(
-                Finding(file, document.line(*found.path), found.message, found.cure, found.code)
+                Finding(file, document.line(*found.path), found.message, found.fix, found.code)
                 for found in explain(error, data, Description, whole="the description")
             )
         ) from error
     findings = [
-        Finding(file, document.line(*path), message, cure, "bad-value") for path, message, cure in faults(description)
+        Finding(file, document.line(*path), message, fix, "bad-value") for path, message, fix in faults(description)
     ]
     if findings:
         raise MapError(sorted(findings))
@@ -78,8 +78,8 @@ def _extended(document: Document) -> JsonValue:
     if not isinstance(data, dict) or not isinstance(base := data.get("extends"), str) or not base:
         return data if data is not None else {}
     if base not in shipped():
-        cure = closest(base, shipped())
-        raise MapError([Finding(document.file, document.line("extends"), f"no description is called {base!r}", cure)])
+        fix = closest(base, shipped())
+        raise MapError([Finding(document.file, document.line("extends"), f"no description is called {base!r}", fix)])
     return _over(read_document(description_file(base)).data, data)
 
 

@@ -202,8 +202,8 @@ class Spec:
 def read_spec(file: Path) -> Spec:
     """Reads an OpenAPI file, JSON or YAML; MapError when it can't be."""
 
-    def refuse(message: str, cure: str, line: int = 1) -> MapError:
-        return MapError([Finding(file, line, message, cure, "bad-spec")])
+    def refuse(message: str, fix: str, line: int = 1) -> MapError:
+        return MapError([Finding(file, line, message, fix, "bad-spec")])
 
     try:
         if file.stat().st_size > LARGEST:

@@ -66,9 +66,9 @@ class _Comparer:
         self.made = Comparison()
         self.knows_idempotency = self._knows(description.idempotency_header)
 
-    def find(self, place: Place, code: str, message: str, cure: str) -> None:
+    def find(self, place: Place, code: str, message: str, fix: str) -> None:
         line = self.document.line(*place)
-        self.made.findings.append(Finding(self.document.file, line, message, cure, code))
+        self.made.findings.append(Finding(self.document.file, line, message, fix, code))
 
     def resource(self, place: Place, resource: ApiResource) -> None:
         sides: list[_Side] = []
@@ -106,8 +106,8 @@ class _Comparer:
             return None
         found = self.spec.operation(request.method, path)
         if found is None:
-            cure = f"it has {', '.join(self.spec.methods(path))}"
-            self.find((*place, "path"), "unknown-method", f"{path} has no {request.method}", cure)
+            fix = f"it has {', '.join(self.spec.methods(path))}"
+            self.find((*place, "path"), "unknown-method", f"{path} has no {request.method}", fix)
             return None
         for name, value in request.parameters.items():
             self._parameter((*place, "parameters", name), name, value, found)
@@ -128,8 +128,8 @@ class _Comparer:
             return
         allowed = (self.spec.at(about.get("schema") or about, "") or {}).get("enum")
         if allowed and "{" not in value and value not in map(str, allowed):
-            cure = f"it may be {', '.join(map(str, allowed[:12]))}"
-            self.find(place, "bad-value", f"the parameter {name} can't be {value!r}", cure)
+            fix = f"it may be {', '.join(map(str, allowed[:12]))}"
+            self.find(place, "bad-value", f"the parameter {name} can't be {value!r}", fix)
 
     def _headers(self, place: Place, request: Listing | Operation | Search, found: SpecOperation) -> None:
         own = {} if isinstance(request, Search) else request.headers
@@ -140,8 +140,8 @@ class _Comparer:
         sent = {name.lower() for name in (*own, *self.description.headers, self.description.auth.header)}
         for name, about in found.headers.items():
             if about.get("required") and name not in sent and not name.startswith(_OF_HTTP):
-                cure = "add it to headers:"
-                self.find(place, "unsent", f"{found.path} needs the header {about['name']}", cure)
+                fix = "add it to headers:"
+                self.find(place, "unsent", f"{found.path} needs the header {about['name']}", fix)
         key = self.description.idempotency_header
         if place[-1] == "create" and key and self.knows_idempotency and key.lower() not in found.headers:
             self.find(place, "unknown-header", f"{found.path} takes no {key}", "a repeated request isn't harmless here")
@@ -210,8 +210,8 @@ class _Comparer:
 
     def _unknown(self, place: Place, path: str, side: _Side) -> None:
         known = self.spec.property_names(side.schema)
-        cure = closest(_first(path), [name for name in known if name != _first(path)])
-        self.find(place, "unknown-field", f"{side.what} no {path}", cure)
+        fix = closest(_first(path), [name for name in known if name != _first(path)])
+        self.find(place, "unknown-field", f"{side.what} no {path}", fix)
 
     def _selected(self, schema: Node, path: str) -> bool:
         """Whether the values of `[key=value]` in a path are among those that the key may have."""
@@ -243,8 +243,8 @@ class _Comparer:
         allowed = self.spec.fact(schema, "enum")
         wrong = [value for value in about.values if allowed and value not in map(str, allowed)]
         if wrong and allowed:
-            cure = f"it may be {', '.join(map(str, allowed[:20]))}"
-            self.find(place, "bad-value", f"{path} can't be {', '.join(wrong)}", cure)
+            fix = f"it may be {', '.join(map(str, allowed[:20]))}"
+            self.find(place, "bad-value", f"{path} can't be {', '.join(wrong)}", fix)
         return bool(wrong)
 
     def _body(self, place: Place, written: Json, schema: Node, doing: str) -> None:
@@ -253,8 +253,8 @@ class _Comparer:
             for name, inner in written.items():
                 found = self.spec.at(schema, name)
                 if found is None:
-                    cure = closest(name, self.spec.property_names(schema))
-                    self.find((*place, name), "unknown-field", f"{doing} takes no {name}", cure)
+                    fix = closest(name, self.spec.property_names(schema))
+                    self.find((*place, name), "unknown-field", f"{doing} takes no {name}", fix)
                 else:
                     self._body((*place, name), inner, found, doing)
         elif isinstance(written, list):
@@ -265,8 +265,8 @@ class _Comparer:
         elif isinstance(written, str) and "{" not in written:
             allowed = self.spec.fact(schema, "enum")
             if allowed and written not in map(str, allowed):
-                cure = f"it may be {', '.join(map(str, allowed[:20]))}"
-                self.find(place, "bad-value", f"{doing}: {place[-1]} can't be {written!r}", cure)
+                fix = f"it may be {', '.join(map(str, allowed[:20]))}"
+                self.find(place, "bad-value", f"{doing}: {place[-1]} can't be {written!r}", fix)
 
     def _paging_names(self, request: Listing | Operation | Search) -> list[str]:
         if not isinstance(request, Listing):

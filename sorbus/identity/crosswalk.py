@@ -200,14 +200,14 @@ class Crosswalk:
                 raise
             owner = self.owners_of([external_id]).get(external_id)
             other = f"{owner.data_type} {owner.id}" if owner else "another record"
-            cure = "if both are the same, merge them at their owner"
+            fix = "if both are the same, merge them at their owner"
             if owner and owner.data_type != self.data_type:
-                cure = (
+                fix = (
                     f"a record there belongs to one data type, or say `shared: true` in the target of the flow that"
                     f" only adds fields to what {owner.data_type} owns"
                 )
             raise PermanentError(
-                f"{self._record(id)} can't be {external_id}: that is {other} already; {cure}",
+                f"{self._record(id)} can't be {external_id}: that is {other} already; {fix}",
                 reason="duplicate",
                 value=external_id,
             ) from error

@@ -89,9 +89,9 @@ def read_catalog(folder: Path, system: str) -> Catalog | None:
     try:
         written = None if findings else _Catalog.model_validate(document.data)
     except ValidationError as error:
-        cure = _REWRITE.format(system=system)
+        fix = _REWRITE.format(system=system)
         findings += [
-            Finding(file, document.line(*found.path), found.message, cure, found.code)
+            Finding(file, document.line(*found.path), found.message, fix, found.code)
             for found in explain(error, document.data, _Catalog)
         ]
     if findings or written is None:

@@ -39,8 +39,8 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def find(self, line: int, code: str, message: str, cure: str) -> None:
-        self.findings.append(Finding(self.file, line, message, cure, code))
+    def find(self, line: int, code: str, message: str, fix: str) -> None:
+        self.findings.append(Finding(self.file, line, message, fix, code))
 
 
 def read_document(file: Path) -> Document:
@@ -52,8 +52,8 @@ def read_document(file: Path) -> Document:
             return document
         text = file.read_text("utf-8-sig")
     except OSError as error:
-        cure = "name the file with --map, or begin one with `sorbus init`"
-        document.find(1, "unreadable", f"can't read the file: {error.strerror}", cure)
+        fix = "name the file with --map, or begin one with `sorbus init`"
+        document.find(1, "unreadable", f"can't read the file: {error.strerror}", fix)
         return document
     except UnicodeDecodeError as error:
         document.find(1, "unreadable", f"the file is not UTF-8 (byte {error.start})", "save it as UTF-8")
@@ -63,12 +63,12 @@ def read_document(file: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        cure = "mend the YAML there: look at indentation, colons and quotes"
-        document.find(mark.line + 1 if mark else 1, "bad-yaml", f"not valid YAML: {what}", cure)
+        fix = "mend the YAML there: look at indentation, colons and quotes"
+        document.find(mark.line + 1 if mark else 1, "bad-yaml", f"not valid YAML: {what}", fix)
         return document
     except (YAMLError, RecursionError, ValueError) as error:
-        cure = "take the character out" if isinstance(error, YAMLError) else "nest it less deeply"
-        document.find(1, "bad-yaml", f"not valid YAML: {str(error).splitlines()[0]}", cure)
+        fix = "take the character out" if isinstance(error, YAMLError) else "nest it less deeply"
+        document.find(1, "bad-yaml", f"not valid YAML: {str(error).splitlines()[0]}", fix)
         return document
     if root is not None:
         _Builder(document).build(root)

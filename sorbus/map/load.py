@@ -33,7 +33,7 @@ def load_map(path: Path) -> LoadedMap:
             written = Map.model_validate(document.data if document.data is not None else {})
         except ValidationError as error:
             for found in explain(error, document.data):
-                findings.append(Finding(path, document.line(*found.path), found.message, found.cure, found.code))
+                findings.append(Finding(path, document.line(*found.path), found.message, found.fix, found.code))
     if findings or written is None:
         raise MapError(sorted(findings))
     return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings))

@@ -95,9 +95,9 @@ class LoadedMap:
         """The line of a part of map.yaml, such as ("flows", 0, "timing")."""
         return self.document.line(*path)
 
-    def finding(self, path: tuple[str | int, ...], code: str, message: str, cure: str) -> Finding:
+    def finding(self, path: tuple[str | int, ...], code: str, message: str, fix: str) -> Finding:
         """A finding about a part of map.yaml."""
-        return Finding(self.file, self.line(*path), message, cure, code)
+        return Finding(self.file, self.line(*path), message, fix, code)
 
     def schema(self, data_type: str) -> RecordSchema:
         """A data type's schema: schemas/NAME.avsc beside the map, else Sorbus's own; SchemaError if there is none."""
@@ -144,8 +144,8 @@ class LoadedMap:
         """A flow as its consumer needs it."""
         place = next((place for place, flow in enumerate(self.map.flows) if flow.id == name), None)
         if place is None:
-            cure = closest(name, [flow.id for flow in self.map.flows])
-            raise UsageError(f"no flow is called {name!r}: {cure}")
+            fix = closest(name, [flow.id for flow in self.map.flows])
+            raise UsageError(f"no flow is called {name!r}: {fix}")
         return self.flow_at(place)
 
     def flow_at(self, place: int) -> BoundFlow:
@@ -199,8 +199,8 @@ class LoadedMap:
     def _system(self, name: str) -> System:
         if (found := self.map.systems.get(name)) is not None:
             return found
-        cure = closest(name, self.map.systems)
-        raise UsageError(f"no system is called {name!r}: {cure}")
+        fix = closest(name, self.map.systems)
+        raise UsageError(f"no system is called {name!r}: {fix}")
 
     def _kind(self, system: str, role: Role) -> str:
         kind = self._system(system).kind
@@ -217,8 +217,8 @@ class LoadedMap:
         try:
             return self.schema(data_type)
         except SchemaError as error:
-            cure = "mend the schema, or the data type's `schema:`"
-            raise MapError([self.finding(("data_types", data_type), "bad-schema", str(error), cure)]) from error
+            fix = "mend the schema, or the data type's `schema:`"
+            raise MapError([self.finding(("data_types", data_type), "bad-schema", str(error), fix)]) from error
 
     def _options(self, model: type[Model], options: Mapping[str, JsonValue], path: tuple[str | int, ...]) -> Model:
         """A connector's own settings, secrets filled in; MapError in words that show none of them."""
@@ -226,13 +226,13 @@ class LoadedMap:
             filled = self.secrets.fill_all(dict(options))
         except UnknownSecret as error:
             message = f"{'.'.join(str(step) for step in path)}: {error.message}"
-            raise MapError([self.finding((*path, *error.path), "unknown-secret", message, error.cure)]) from error
+            raise MapError([self.finding((*path, *error.path), "unknown-secret", message, error.fix)]) from error
         try:
             return model.model_validate(filled)
         except ValidationError as error:
             raise MapError(
                 [
-                    self.finding((*path, *found.path), found.code, found.message, found.cure)
+                    self.finding((*path, *found.path), found.code, found.message, found.fix)
                     for found in explain(error, filled, model, path)
                     if not (self.secrets.need_not_be_set and _is_unset(filled, found.path))
                 ]

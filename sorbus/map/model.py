@@ -135,7 +135,7 @@ class Flow(_Written):
 
     @property
     def schedule(self) -> Timing:
-        """When it runs; ValueError with the cure if `timing` can't be read."""
+        """When it runs; ValueError with the fix if `timing` can't be read."""
         return parse_timing(self.timing)
 
 

@@ -29,8 +29,8 @@ from sorbus.schema import Kind
 class _Unclear(Exception):
     """A row that can't be routed: the words of its finding."""
 
-    def __init__(self, message: str, cure: str) -> None:
-        self.message, self.cure = message, cure
+    def __init__(self, message: str, fix: str) -> None:
+        self.message, self.fix = message, fix
         super().__init__(message)
 
 
@@ -84,7 +84,7 @@ def _canonical(loaded: LoadedMap, routes: Mapping[FieldMapping, Route]) -> Itera
 
 def _finding(row: FieldMapping, unclear: _Unclear) -> Finding:
     way = f"{row.source_system}.{row.source_field or '(rule)'} -> {row.target_system}.{row.target_field}"
-    return Finding(row.file, row.line, f"{way} can't be routed: {unclear.message}", unclear.cure, "no-route")
+    return Finding(row.file, row.line, f"{way} can't be routed: {unclear.message}", unclear.fix, "no-route")
 
 
 def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
@@ -151,7 +151,7 @@ def _route(
     """A row's two sides. `emitted` remembers which canonical fields the direct rows before it fill."""
     row, canonical = direct.row, chosen.canonical
     if not canonical:
-        raise _Unclear(chosen.why, chosen.cure)
+        raise _Unclear(chosen.why, chosen.fix)
     if chosen.filled:
         if (rule := _compiled(row.rule, lookups)) is not None and rule.uses:
             raise _Unclear(

@@ -55,11 +55,11 @@ class Direct(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The field of a group and why it; or "", why none, and the cure. `given` and `to` are the kinds of both."""
+    """The field of a group and why it; or "", why none, and the fix. `given` and `to` are the kinds of both."""
 
     canonical: str
     why: str
-    cure: str = ""
+    fix: str = ""
     filled: bool = False
     given: Kind | None = None
     to: Kind | None = None

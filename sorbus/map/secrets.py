@@ -24,11 +24,11 @@ Path_ = tuple[str | int, ...]
 class UnknownSecret(ValueError):
     """A `${NAME}` without a value. `path` is where in the filled structure it stands, once known."""
 
-    def __init__(self, message: str, cure: str) -> None:
+    def __init__(self, message: str, fix: str) -> None:
         self.message = message
-        self.cure = cure
+        self.fix = fix
         self.path: Path_ = ()
-        super().__init__(f"{message}; {cure}")
+        super().__init__(f"{message}; {fix}")
 
 
 class Secrets:
@@ -56,8 +56,8 @@ class Secrets:
                 return _read(name, self._folder / file)
         if self.need_not_be_set:
             return f"${{{name}}}"
-        cure = f"set the environment variable {name}, or {name}_FILE to a file that holds it, or write it into .env"
-        raise UnknownSecret(f"${{{name}}} has no value", cure)
+        fix = f"set the environment variable {name}, or {name}_FILE to a file that holds it, or write it into .env"
+        raise UnknownSecret(f"${{{name}}} has no value", fix)
 
     def fill(self, text: str) -> str:
         """`text` with every `${NAME}` replaced."""

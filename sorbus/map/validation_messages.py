@@ -38,7 +38,7 @@ class Explained(NamedTuple):
     path: Path_
     code: str
     message: str
-    cure: str
+    fix: str
 
 
 def explain(
@@ -93,8 +93,8 @@ def _explain(detail: ErrorDetails, path: Path_, model: type[BaseModel], written:
     if kind == "literal_error":
         return Explained(path, "bad-value", f"{written} can't be that", f"write {context.get('expected', '')}")
     if kind in _WANTED:
-        wanted, cure = _WANTED[kind]
-        return Explained(path, "bad-value", f"{written} must be {wanted}", cure)
+        wanted, fix = _WANTED[kind]
+        return Explained(path, "bad-value", f"{written} must be {wanted}", fix)
     message = detail["msg"]
     return Explained(path, "bad-value", f"{written}: {message[:1].lower()}{message[1:]}", f"mend {written}")
 

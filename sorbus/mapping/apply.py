@@ -27,9 +27,9 @@ def apply_filter(
     """`inner | name(args)`; RuleError for an unknown filter, wrong arguments, or a kind that it doesn't take."""
     found = FILTERS.get(name)
     if found is None:
-        raise RuleError(f"there is no filter {name!r}", cure=closest(name, FILTERS))
+        raise RuleError(f"there is no filter {name!r}", fix=closest(name, FILTERS))
     if found.takes and inner.kind is not None and inner.kind not in found.takes:
-        raise RuleError(f"{name} takes {in_words(found.takes)}, not {in_words([inner.kind])}", cure=_cure(found))
+        raise RuleError(f"{name} takes {in_words(found.takes)}, not {in_words([inner.kind])}", fix=_cure(found))
     bound = _bind(found, args, named, lookups)
     kind: Kind | None
     if found.gives == "same":
@@ -54,7 +54,7 @@ def _bind(
     try:
         bound = found.signature.bind(None, *args, **named)
     except TypeError as error:
-        raise RuleError(f"{found.name}: {error}", cure=f"write {found.usage}") from error
+        raise RuleError(f"{found.name}: {error}", fix=f"write {found.usage}") from error
     given = dict(bound.arguments)
     bound.apply_defaults()
     out = []
@@ -78,18 +78,18 @@ def _checked(found: Filter, name: str, argument: Expression, lookups: Mapping[st
     wanted = str if kind is Table else kind
     if kind is not object and (not argument.written or type(value) is not wanted):
         raise RuleError(
-            f"{found.name}: its argument {name} must be {_NAMES[wanted]}, written out", cure=f"write {found.usage}"
+            f"{found.name}: its argument {name} must be {_NAMES[wanted]}, written out", fix=f"write {found.usage}"
         )
     if kind is Table:
         assert isinstance(value, str)
         if value not in lookups:
-            raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", cure=closest(value, lookups))
+            raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", fix=closest(value, lookups))
         return argument._replace(constant=Table(value, lookups[value]))
     for check in checks:
         try:
             check(value)
         except ValueError as error:
-            raise RuleError(f"{found.name}: {error}", cure=f"write {found.usage}") from error
+            raise RuleError(f"{found.name}: {error}", fix=f"write {found.usage}") from error
     return argument
 
 

@@ -167,8 +167,8 @@ class _Reader:
         self.parts: dict[str, dict[str, Assignment]] = {}
         self.touched: set[str] = set()
 
-    def find(self, row: FieldMapping, code: str, message: str, cure: str) -> None:
-        self.findings.append(Finding(row.file, row.line, message, cure, code))
+    def find(self, row: FieldMapping, code: str, message: str, fix: str) -> None:
+        self.findings.append(Finding(row.file, row.line, message, fix, code))
 
     def column(self, row: FieldMapping, reference: str, part: str) -> FieldRef | None:
         """What the system's side of a row means, rather in `part`; None if it is about another resource."""
@@ -190,8 +190,8 @@ class _Reader:
             return True
         if place.part not in fields:
             lists = [part for part in fields if part]
-            cure = f"{closest(place.part, lists)}" if lists else f"{self.data_type} has no list of records"
-            self.find(row, "unknown-field", f"{self.data_type} has no list called {place.part!r}", cure)
+            fix = f"{closest(place.part, lists)}" if lists else f"{self.data_type} has no list of records"
+            self.find(row, "unknown-field", f"{self.data_type} has no list called {place.part!r}", fix)
             return False
         near = closest(place.name, fields[place.part])
         where = f"{self.data_type}.{place.part}[]" if place.part else self.data_type
@@ -222,12 +222,12 @@ class _Reader:
                 value_type = kinds[source] if source and kinds is not None else None
                 rule = compile_rule(row.rule, lookups=self.lookups, value_type=value_type, fields=kinds)
             except RuleError as error:
-                self.find(row, "bad-rule", f"rule {row.rule}: {error.message}", error.cure or "mend the rule")
+                self.find(row, "bad-rule", f"rule {row.rule}: {error.message}", error.fix or "mend the rule")
                 return
         if not source and (rule is None or rule.uses_value):
             why = "no rule either" if rule is None else "its rule takes `value`"
-            cure = 'name the source field, or write a rule such as "GB" or record.NAME'
-            self.find(row, "no-source", f"the row has no source field, and {why}", cure)
+            fix = 'name the source field, or write a rule such as "GB" or record.NAME'
+            self.find(row, "no-source", f"the row has no source field, and {why}", fix)
             return
         part = self.parts.setdefault(into.part, {})
         if (before := part.get(into.name)) is not None and before.row is not None:

@@ -1,7 +1,7 @@
 """Jinja's syntax tree into closures, with the kind of each part worked out on the way.
 
 A visitor over a list of allowed nodes: each gives an `Expression`: a closure over `(value, record)`, the kind it gives
-if known, and its value if it is written out. Nodes that are not listed are refused with the cure.
+if known, and its value if it is written out. Nodes that are not listed are refused with the fix.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class Compiler:
         visit = self._visitors.get(type(node))
         if visit is None:
             name = type(node).__name__.lower()
-            raise RuleError(f"{name} is not allowed in a rule", cure=_CURES.get(type(node), "use a filter instead"))
+            raise RuleError(f"{name} is not allowed in a rule", fix=_CURES.get(type(node), "use a filter instead"))
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise RuleError("the rule is nested too deeply", cure="take it apart, or use a lookup table")
+            raise RuleError("the rule is nested too deeply", fix="take it apart, or use a lookup table")
         made = visit(node)
         self._depth -= 1
         return made
@@ -96,10 +96,10 @@ class Compiler:
             self.uses_value = True
             return Expression(value_itself, self.scope.value, form="value")
         if node.name == "record":
-            raise RuleError("a rule can't give the whole record", cure="name one of its fields: record.name")
+            raise RuleError("a rule can't give the whole record", fix="name one of its fields: record.name")
         raise RuleError(
             f"{node.name!r} is not known in a rule",
-            cure=f'write value, record.{node.name} for another field, or "{node.name}" in quotes for text',
+            fix=f'write value, record.{node.name} for another field, or "{node.name}" in quotes for text',
         )
 
     def _attribute(self, node: nodes.Getattr) -> Expression:
@@ -111,27 +111,27 @@ class Compiler:
         place = self.compile(node.arg)
         key = place.constant if place.written else None
         if not isinstance(key, str | int) or isinstance(key, bool):
-            raise RuleError("[…] takes a field's name in quotes or a place", cure='write record["a name"] or value[0]')
+            raise RuleError("[…] takes a field's name in quotes or a place", fix='write record["a name"] or value[0]')
         return self._member(node.node, key)
 
     def _member(self, owner: nodes.Node, key: str | int) -> Expression:
         """A field of the record, or an entry of a map or list; none where it is missing (see `_filter`) is an error."""
         if isinstance(owner, nodes.Name) and owner.name == "record":
             if not isinstance(key, str):
-                raise RuleError(f"record[{key}] names no field", cure="write record.NAME")
+                raise RuleError(f"record[{key}] names no field", fix="write record.NAME")
             fields = self.scope.fields
             if fields is not None and key not in fields:
-                raise RuleError(f"there is no field {key!r} to read as record.{key}", cure=closest(key, fields))
+                raise RuleError(f"there is no field {key!r} to read as record.{key}", fix=closest(key, fields))
             self.uses.add(key)
             return Expression(_field(key), fields[key] if fields is not None else None, form="field", name=key)
         inner = self.compile(owner)
         if inner.kind is not None and inner.kind not in ("map", "record", "array"):
-            raise RuleError(f"{in_words([inner.kind])} has nothing inside to take as {key!r}", cure="leave it out")
+            raise RuleError(f"{in_words([inner.kind])} has nothing inside to take as {key!r}", fix="leave it out")
         return Expression(_entry(inner.run, key), None, form="entry", name=str(key), parts=(inner,))
 
     def _filter(self, node: nodes.Filter) -> Expression:
         if node.node is None or node.dyn_args is not None or node.dyn_kwargs is not None:
-            raise RuleError("* and ** are not allowed in a rule", cure="write the arguments out")
+            raise RuleError("* and ** are not allowed in a rule", fix="write the arguments out")
         args = [self.compile(arg) for arg in node.args]
         named = {str(pair.key): self.compile(pair.value) for pair in node.kwargs}
         inner = self.compile(node.node)
@@ -146,7 +146,7 @@ class Compiler:
         part = _forgiving(self.compile(node.node))
         inner = part.run
         if node.args or node.kwargs or node.name not in ("none", "defined"):
-            raise RuleError(f"`is {node.name}` is no test", cure="write `is none`, `is not none`, or compare with ==")
+            raise RuleError(f"`is {node.name}` is no test", fix="write `is none`, `is not none`, or compare with ==")
         if node.name == "none":
             return Expression(lambda value, record: inner(value, record) is None, "boolean", form="none", parts=(part,))
         return Expression(lambda value, record: inner(value, record) is not None, "boolean")
@@ -196,7 +196,7 @@ class Compiler:
     def _concat(self, node: nodes.Concat) -> Expression:
         parts = tuple(self.compile(item) for item in node.nodes)
         if any(part.written and isinstance(part.constant, list) for part in parts):
-            raise RuleError("~ joins single values, not a list", cure="write `| join` behind the list")
+            raise RuleError("~ joins single values, not a list", fix="write `| join` behind the list")
         runs = [part.run for part in parts]
         return Expression(
             lambda value, record: bounded("".join([as_text(run(value, record)) for run in runs])),
@@ -228,7 +228,7 @@ class Compiler:
         if _filters_a_number(node.right):
             raise RuleError(
                 "filters bind closer than arithmetic: the last one takes the number before it alone",
-                cure="put brackets around the arithmetic: (value / 3) | round(2)",
+                fix="put brackets around the arithmetic: (value / 3) | round(2)",
             )
         left, right = self.compile(node.left), self.compile(node.right)
         _exact(left, SIGNS[name])
@@ -264,7 +264,7 @@ def _field(name: str) -> Run:
         except KeyError:
             raise _MissingField(
                 f"the record has no field {name!r}",
-                cure=f"its fields: {', '.join(sorted(map(str, record))[:12])}; or write record.{name} | default(none)",
+                fix=f"its fields: {', '.join(sorted(map(str, record))[:12])}; or write record.{name} | default(none)",
             ) from None
 
     return read
@@ -281,7 +281,7 @@ def _entry(inner: Run, key: str | int) -> Run:
             if isinstance(owner, list | tuple) and isinstance(key, int):
                 return owner[key]
         except LookupError:
-            raise _MissingField(f"{shown(owner)} has no entry {key!r}", cure="write … | default(none)") from None
+            raise _MissingField(f"{shown(owner)} has no entry {key!r}", fix="write … | default(none)") from None
         raise RuleError(f"{shown(owner)} has nothing inside to take as {key!r}", value=owner)
 
     return read
@@ -323,8 +323,8 @@ def _filters_a_number(node: nodes.Node) -> bool:
 
 def _exact(part: Expression, sign: str) -> None:
     if part.kind is not None and part.kind not in EXACT:
-        cure = "write (… | decimal)" if part.kind in TEXT | FLOAT else "take a number"
-        raise RuleError(f"{sign} takes exact numbers, not {in_words([part.kind])}", cure=cure)
+        fix = "write (… | decimal)" if part.kind in TEXT | FLOAT else "take a number"
+        raise RuleError(f"{sign} takes exact numbers, not {in_words([part.kind])}", fix=fix)
 
 
 def _comparable(left: Expression, name: str, right: Expression) -> None:
@@ -334,5 +334,5 @@ def _comparable(left: Expression, name: str, right: Expression) -> None:
     if families[0] != families[1]:
         raise RuleError(
             f"{in_words([left.kind])} is never equal to {in_words([right.kind])}",
-            cure="make both the same: … | text, … | decimal, … | date",
+            fix="make both the same: … | text, … | decimal, … | date",
         )

@@ -9,17 +9,17 @@ _LONGEST = 80
 
 
 class RuleError(ValueError):
-    """A rule that can't be read, or a value that it can't take. The text says why; `cure` what to write instead.
+    """A rule that can't be read, or a value that it can't take. The text says why; `fix` what to write instead.
 
     `filter` is the filter that refused, `value` what it was given (both None while a rule is being read).
     """
 
-    def __init__(self, message: str, *, cure: str = "", filter: str | None = None, value: object = None) -> None:
+    def __init__(self, message: str, *, fix: str = "", filter: str | None = None, value: object = None) -> None:
         self.message = message
-        self.cure = cure
+        self.fix = fix
         self.filter = filter
         self.value = value
-        super().__init__(f"{message}; {cure}" if cure else message)
+        super().__init__(f"{message}; {fix}" if fix else message)
 
 
 def shown(value: object) -> str:

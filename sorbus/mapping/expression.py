@@ -42,7 +42,7 @@ def constant(value: object) -> Expression:
     if isinstance(value, float):
         exact = Decimal(repr(value))
         if not exact.is_finite() or len(exact.as_tuple().digits) > _DIGITS:
-            raise RuleError(f"{value} has more digits than a number in a rule may have", cure='write "…" | decimal')
+            raise RuleError(f"{value} has more digits than a number in a rule may have", fix='write "…" | decimal')
         return constant(exact)
     return Expression(lambda _value, _record: value, _KINDS.get(type(value)), True, value)
 

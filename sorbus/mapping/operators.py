@@ -33,8 +33,8 @@ def _arithmetic(sign: str, whole: Callable[[int, int], int], exact: Callable[[Nu
 def _number(value: object, sign: str) -> Number:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return value
-    cure = "write (… | decimal)" if isinstance(value, str | float) else "take another field"
-    raise RuleError(f"{sign} takes exact numbers, not {shown(value)}", cure=cure, value=value)
+    fix = "write (… | decimal)" if isinstance(value, str | float) else "take another field"
+    raise RuleError(f"{sign} takes exact numbers, not {shown(value)}", fix=fix, value=value)
 
 
 def divide(left: object, right: object) -> object:
@@ -43,7 +43,7 @@ def divide(left: object, right: object) -> object:
         return None
     a, b = _number(left, "/"), _number(right, "/")
     if not b:
-        raise RuleError(f"{shown(left)} can't be divided by 0", cure="test for it: … if record.x else none", value=left)
+        raise RuleError(f"{shown(left)} can't be divided by 0", fix="test for it: … if record.x else none", value=left)
     return _DIVIDING.divide(Decimal(a), Decimal(b))
 
 
@@ -74,7 +74,7 @@ def _ordered(name: str, compare: Callable[[Any, Any], object]) -> Operator:
         if left is None or right is None or _family(left) is not _family(right):
             raise RuleError(
                 f"{shown(left)} and {shown(right)} have no order for {name}",
-                cure="make both numbers, dates or text; test for nothing with `is none`",
+                fix="make both numbers, dates or text; test for nothing with `is none`",
                 value=left,
             )
         return compare(left, right)

@@ -99,7 +99,7 @@ def compile_rule(
 
 def _parse(text: str) -> Expr:
     if len(text) > LONGEST:
-        raise RuleError(f"the rule is {len(text)} characters long", cure=f"keep it under {LONGEST}; use a lookup table")
+        raise RuleError(f"the rule is {len(text)} characters long", fix=f"keep it under {LONGEST}; use a lookup table")
     text = straightened(text)
     try:
         parser = Parser(_JINJA, text, state="variable")
@@ -107,13 +107,13 @@ def _parse(text: str) -> Expr:
         if not parser.stream.eos:
             raise RuleError(
                 f"the rule {text!r} goes on after its end, at {parser.stream.current.value!r}",
-                cure="a rule is one expression, such as: value | trim",
+                fix="a rule is one expression, such as: value | trim",
             )
     except TemplateSyntaxError as error:
         raise RuleError(
-            f"the rule {text!r} can't be read: {error.message}", cure="a rule is one expression, such as: value | trim"
+            f"the rule {text!r} can't be read: {error.message}", fix="a rule is one expression, such as: value | trim"
         ) from error
     except RecursionError as error:
-        raise RuleError(f"the rule {text[:40]!r}… is nested too deeply", cure="take it apart") from error
+        raise RuleError(f"the rule {text[:40]!r}… is nested too deeply", fix="take it apart") from error
     assert isinstance(parsed, Expr)
     return parsed

@@ -147,7 +147,7 @@ def test_a_difference_is_named_with_its_line(
     against: Compare, written: str, instead: str, line: int, says: str
 ) -> None:
     findings = against(written, instead).findings
-    shown = [(found.line, f"{found.message}; {found.cure}") for found in findings]
+    shown = [(found.line, f"{found.message}; {found.fix}") for found in findings]
     assert any(at == line and says in text for at, text in shown), shown
 
 

@@ -210,7 +210,7 @@ def test_tokens_are_read_as_endpoints_send_them(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "cure"),
+    ("status", "body", "fix"),
     [
         (403, {"error": "access_denied"}, "token_parameters: {audience"),
         (400, {"message": "bad"}, "token_parameters: {audience"),
@@ -224,10 +224,10 @@ def test_tokens_are_read_as_endpoints_send_them(
         (200, {"accessToken": "a"}, "with accessToken, and no access_token"),
     ],
 )
-def test_what_only_a_person_can_change_is_said_so(status: int, body: object, cure: str) -> None:
+def test_what_only_a_person_can_change_is_said_so(status: int, body: object, fix: str) -> None:
     with answering(lambda asked: as_json(status, body)) as (url, _):
         endpoint = TokenEndpoint(application(url, {"auth": OAUTH2}, client_id="c", client_secret="s"))
-        with pytest.raises(AuthError, match=re.escape(cure)) as caught:
+        with pytest.raises(AuthError, match=re.escape(fix)) as caught:
             endpoint.client_credentials()
     assert "api login" not in str(caught.value), "nobody can log in for client_credentials"
     assert "try again" not in str(caught.value)

@@ -46,7 +46,7 @@ def test_findings_as_json_are_json_and_nothing_else(sorbus: Run, change: Change)
     result = sorbus("--map", company, "map", "check", "--json")
     assert result.exit_code == ExitCode.FINDINGS
     (finding,) = json.loads(result.stdout)["findings"]
-    assert finding.keys() == {"file", "line", "code", "message", "cure"}
+    assert finding.keys() == {"file", "line", "code", "message", "fix"}
     assert finding["file"] == str(company)
 
 

@@ -1,4 +1,4 @@
-"""Columns that keep less than their fields: plan names each with its cure; what doesn't fit is refused, not changed."""
+"""Columns that keep less than their fields: plan names each with its fix; what doesn't fit is refused, not changed."""
 
 from __future__ import annotations
 

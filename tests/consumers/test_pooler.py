@@ -1,4 +1,4 @@
-"""A pooler between us and PostgreSQL: named with the cure, at once; never retried, never without our settings."""
+"""A pooler between us and PostgreSQL: named with the fix, at once; never retried, never without our settings."""
 
 from __future__ import annotations
 

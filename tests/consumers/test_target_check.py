@@ -1,4 +1,4 @@
-"""What makes a table impossible as a target is said by plan with a cure, and by the flow itself; nothing is written."""
+"""What makes a table impossible as a target is said by plan with a fix, and by the flow itself; nothing is written."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PLAIN = f"create table gadgets (id text primary key, {REST});"
 
 
 class Impossible(NamedTuple):
-    """A target that takes no record, and a part of the cure."""
+    """A target that takes no record, and a part of the fix."""
 
     sql: str
-    cure: str
+    fix: str
 
 
 IMPOSSIBLE = {
@@ -70,7 +70,7 @@ def test_an_impossible_target_is_named_by_plan_and_by_the_flow(
     assert any(step.what == "table sorbus_applied" for step in first), "the side table is to be made still"
     make_tables(flow)
     for steps in (first, PostgresConsumer.plan(flow)):
-        assert any(case.cure in step.detail and step.apply is None for step in steps), steps
+        assert any(case.fix in step.detail and step.apply is None for step in steps), steps
     consumer = PostgresConsumer(flow)
     with pytest.raises(TransientError, match="can't deliver"):
         consumer.open()

@@ -20,7 +20,7 @@ SCHEMA = {
 
 
 def findings(folder: Path, flow: dict[str, object], rule: str = "") -> dict[str, str]:
-    """Code -> message and cure, for a map with one flow of bills into an application that also gets customers."""
+    """Code -> message and fix, for a map with one flow of bills into an application that also gets customers."""
     postgres = {"kind": "postgres", "connection": {"dsn": "${DSN}"}, "owner": "Sales"}
     data_types = {
         name: {"system_of_record": "crm", "schema": schema, "source": {"table": name}}
@@ -38,7 +38,7 @@ def findings(folder: Path, flow: dict[str, object], rule: str = "") -> dict[str,
     rows.append(("canonical", "bill.customer_id", "books", "bills.customer_id", rule))
     with (folder / "mappings" / "sheet.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([HEAD, *rows])
-    return {found.code: f"{found.message}; {found.cure}" for found in check(load_map(folder / "map.yaml"))}
+    return {found.code: f"{found.message}; {found.fix}" for found in check(load_map(folder / "map.yaml"))}
 
 
 @pytest.mark.parametrize(

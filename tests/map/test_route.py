@@ -158,7 +158,7 @@ def test_of_two_fields_of_like_names_the_surer_pair_is_taken_first(loaded: Load)
 
 
 @pytest.mark.parametrize(
-    ("row", "message", "cure"),
+    ("row", "message", "fix"),
     [
         ("crm,customers.shoe,accounting,contacts.size,,", "no field of customer has a name like shoe", "schemas/"),
         ("crm,customers.phone,accounting,contacts.mobile,,", "customer.phone or customer.mobile", "in two rows"),
@@ -170,12 +170,12 @@ def test_of_two_fields_of_like_names_the_surer_pair_is_taken_first(loaded: Load)
         ("crm,number,accounting,number,,", "could be of customer or order", "two rows"),
     ],
 )
-def test_what_cannot_be_told_is_a_finding_with_its_cure(loaded: Load, row: str, message: str, cure: str) -> None:
+def test_what_cannot_be_told_is_a_finding_with_its_cure(loaded: Load, row: str, message: str, fix: str) -> None:
     findings = [each for each in check(loaded(NAME + row + "\n")) if each.code == "no-route"]
     assert len(findings) == 1
     assert (findings[0].file.name, findings[0].line) == ("crm.csv", 3)
     assert message in findings[0].message
-    assert cure in findings[0].cure
+    assert fix in findings[0].fix
 
 
 def test_two_rules_for_one_canonical_field_are_a_finding(loaded: Load) -> None:

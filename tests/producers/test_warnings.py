@@ -1,4 +1,4 @@
-"""What plan says beforehand of a source's rows that will become dead letters, each with the cure that ends it."""
+"""What plan says beforehand of a source's rows that will become dead letters, each with the fix that ends it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_a_key_column_that_may_be_null_is_told_until_the_cure_is_carried_out(
     shop = _described(make_shop, statements, key)
     [warning] = warnings(shop.loaded())
     assert f" {named} of public.t (item) may be NULL" in warning
-    cure = warning.partition("run: ")[2].partition(";")[0]
-    shop.execute(cure)
+    fix = warning.partition("run: ")[2].partition(";")[0]
+    shop.execute(fix)
     assert warnings(shop.loaded()) == []
 
 

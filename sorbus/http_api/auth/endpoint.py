@@ -172,9 +172,9 @@ def _shapeless(application: Application, said: str, found: Mapping[str, Any]) ->
         return TransientError(f"{said} without JSON; see that token_url of {system} is the token endpoint")
     there = next((path for path in _ways(found) if "access_token" in (read_path(found, path) or {})), None)
     if there is not None:
-        cure = f"write `tokens_at: {there}` under auth:" if there else "take tokens_at out of auth:"
+        fix = f"write `tokens_at: {there}` under auth:" if there else "take tokens_at out of auth:"
         where = f"in {there}" if there else "at its top"
-        return AuthError(f"{said} with access_token {where}; {cure} in the description of {system}")
+        return AuthError(f"{said} with access_token {where}; {fix} in the description of {system}")
     names = ", ".join(clean(name)[:40] for name in list(found)[:10])
     return AuthError(f"{said} with {names}, and no access_token; see that token_url of {system} is the token endpoint")
 

@@ -94,8 +94,8 @@ def suggest(
     if not flows:
         what = data_type or "a data type"
         message = f"no flow brings {what} of {system} to {target}"
-        cure = f"{closest(target, [flow.to for flow in loaded.map.flows])}; or add a flow"
-        raise MapError([loaded.finding(("flows",), "no-flow", message, cure)])
+        fix = f"{closest(target, [flow.to for flow in loaded.map.flows])}; or add a flow"
+        raise MapError([loaded.finding(("flows",), "no-flow", message, fix)])
     known = {name: _catalog(loaded, name) for name in (system, target)}
     values = _sampler(loaded, system) if samples else _nothing
     found: list[Suggestion] = []
@@ -115,7 +115,7 @@ def marked(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> list[FieldMapping
         if finding.file == Path("suggested"):
             found.setdefault(finding.line, finding)
     return [
-        row.model_copy(update={"notes": f"TO DO: {found[row.line].message} ({found[row.line].cure})"})
+        row.model_copy(update={"notes": f"TO DO: {found[row.line].message} ({found[row.line].fix})"})
         if row.line in found
         else row
         for row in placed

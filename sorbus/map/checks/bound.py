@@ -29,9 +29,9 @@ class Bound:
     catalogs: dict[str, Catalog] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
-    def find(self, path: tuple[str | int, ...], code: str, message: str, cure: str) -> None:
+    def find(self, path: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
         """Adds a finding about a part of map.yaml."""
-        self.findings.append(self.loaded.finding(path, code, message, cure))
+        self.findings.append(self.loaded.finding(path, code, message, fix))
 
     def attempt(self, make: Callable[[], T]) -> T | None:
         """What `make` makes; its findings and None when the map keeps it from it."""

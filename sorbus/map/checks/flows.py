@@ -36,8 +36,8 @@ def _ends(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     path = ("flows", place)
     if flow.data_type not in written.data_types:
         message = f"no data type is called {flow.data_type!r}"
-        cure = closest(flow.data_type, written.data_types)
-        yield bound.loaded.finding((*path, "data_type"), "unknown-data-type", message, cure)
+        fix = closest(flow.data_type, written.data_types)
+        yield bound.loaded.finding((*path, "data_type"), "unknown-data-type", message, fix)
     for key, system in (("to", flow.to), ("from", flow.source)):
         if system is not None and system not in written.systems:
             message = f"{flow.id}: no system is called {system!r}"
@@ -48,8 +48,8 @@ def _ends(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     if flow.to == (flow.source or owner):
         others = [system for system in written.systems if system != flow.to]
         message = f"{flow.id} goes from {flow.to} into {flow.to} itself"
-        cure = f"write another target, such as to: {others[0]}" if others else "delete the flow"
-        yield bound.loaded.finding((*path, "to"), "own-source", message, cure)
+        fix = f"write another target, such as to: {others[0]}" if others else "delete the flow"
+        yield bound.loaded.finding((*path, "to"), "own-source", message, fix)
 
 
 def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
@@ -70,8 +70,8 @@ def _conflicts(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
         return
     if not isinstance(bound.loaded.consumer(flow.to), DetectsConflicts):
         message = f"{flow.id}: {flow.to} is written without a look at what it holds, so that nothing can be asked"
-        cure = "write on_conflict: overwrite, or leave it out"
-        yield bound.loaded.finding(("flows", place, "on_conflict"), "unsupported", message, cure)
+        fix = "write on_conflict: overwrite, or leave it out"
+        yield bound.loaded.finding(("flows", place, "on_conflict"), "unsupported", message, fix)
 
 
 def _doubles(bound: Bound) -> Iterator[Finding]:
@@ -88,8 +88,8 @@ def _doubles(bound: Bound) -> Iterator[Finding]:
         elif first != place:
             line = bound.loaded.line("flows", first)
             message = f"two flows are called {flow.id}, the first in line {line}"
-            cure = f"give this one a name of its own, such as name: {flow.id}-2"
-            yield bound.loaded.finding(("flows", place), "double-name", message, cure)
+            fix = f"give this one a name of its own, such as name: {flow.id}-2"
+            yield bound.loaded.finding(("flows", place), "double-name", message, fix)
 
 
 def _resources(bound: Bound, place: int) -> dict[str, str]:
@@ -112,8 +112,8 @@ def _loops(bound: Bound) -> Iterator[Finding]:
         )
         message = f"a loop: {way}"
         names = ", ".join(flows[step.place].id for step in circle)
-        cure = f"delete one of these flows: {names}; or let one system own all of it"
-        yield bound.loaded.finding(("flows", max(places)), "loop", message, cure)
+        fix = f"delete one of these flows: {names}; or let one system own all of it"
+        yield bound.loaded.finding(("flows", max(places)), "loop", message, fix)
 
 
 def _edges(bound: Bound) -> Iterator[_Edge]:

@@ -39,8 +39,8 @@ def _fields(bound: Bound, place: int, flow: BoundFlow) -> Iterator[Finding]:
             convert(value, fields[field].type)
         except (ValueError, TypeError) as error:
             message = f"{written.id}: the default of {field}: {error}"
-            cure = "write a value that the field can hold"
-            yield bound.loaded.finding(("flows", place, "defaults", field), "bad-value", message, cure)
+            fix = "write a value that the field can hold"
+            yield bound.loaded.finding(("flows", place, "defaults", field), "bad-value", message, fix)
     path = ("flows", place, "on_incomplete")
     if written.on_incomplete == "default" and not written.defaults:
         message = f"{written.id} says on_incomplete: default, and gives no default"
@@ -76,15 +76,15 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
         for name, resource in referred(item.rule):
             row = item.row
             if name not in written.data_types:
-                message, cure = f"rule {row.rule}: no data type is called {name!r}", closest(name, written.data_types)
-                yield Finding(row.file, row.line, message, cure, "unknown-data-type")
+                message, fix = f"rule {row.rule}: no data type is called {name!r}", closest(name, written.data_types)
+                yield Finding(row.file, row.line, message, fix, "unknown-data-type")
             elif bound.owners.get(name) == target:
                 message = f"rule {row.rule}: {target} owns {name}, so that our ids are its own"
                 yield Finding(row.file, row.line, message, "leave id_in out", "own-reference")
             elif name not in going:
                 message = f"rule {row.rule}: no flow brings {name} to {target}, so that it has no id there"
-                cure = f"add a flow (data_type: {name}, to: {target}), or leave id_in out"
-                yield Finding(row.file, row.line, message, cure, "no-reference")
+                fix = f"add a flow (data_type: {name}, to: {target}), or leave id_in out"
+                yield Finding(row.file, row.line, message, fix, "no-reference")
             elif resource and resource not in into.get(name, ()):
                 message = f"rule {row.rule}: no flow brings {name} into {resource} of {target}"
                 yield Finding(row.file, row.line, message, closest(resource, into.get(name, ())), "no-reference")
@@ -95,8 +95,8 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
             ):
                 several = into[name]
                 message = f"rule {row.rule}: {name} goes into {' and '.join(several)} of {target}: whose id is meant?"
-                cure = f'write id_in("{name}", "{several[0]}"), or another of them'
-                yield Finding(row.file, row.line, message, cure, "unclear-reference")
+                fix = f'write id_in("{name}", "{several[0]}"), or another of them'
+                yield Finding(row.file, row.line, message, fix, "unclear-reference")
 
 
 def _to_canonical(bound: Bound) -> Iterator[Finding]:

@@ -49,9 +49,9 @@ def _row(bound: Bound, row: FieldMapping) -> Finding | None:
     systems, data_types = bound.loaded.map.systems, bound.loaded.map.data_types
     sides = (row.source_system, row.target_system)
     if sides.count(CANONICAL) == 2:
-        cure = "write a system of the map on one side"
+        fix = "write a system of the map on one side"
         return Finding(
-            row.file, row.line, "both sides are canonical, and one must be a system", cure, "no-canonical-side"
+            row.file, row.line, "both sides are canonical, and one must be a system", fix, "no-canonical-side"
         )
     for system in sides:
         if system != CANONICAL and system not in systems:
@@ -82,7 +82,7 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
     used.update(reading.rows)
     for found in reading.findings:
         is_unknown = found.code == "unknown-column"
-        yield replace(found, cure=found.cure + _as_saved(bound, owner)) if is_unknown else found
+        yield replace(found, fix=found.fix + _as_saved(bound, owner)) if is_unknown else found
     canonical = canonical_fields(source.schema)
     yield from _unknown_parts(bound, source.name, resources, canonical, path)
     broken = {row.target_field for row in reading.rows} - {
@@ -103,9 +103,9 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
             reference = canonical_reference(place, source.name)
             if name not in filled and name not in resources and reference not in broken:
                 like = near(name, there or ()) or "COLUMN"
-                cure = f"add a row: {owner},{resources.get(part, part)}.{like},{CANONICAL},{reference}"
+                fix = f"add a row: {owner},{resources.get(part, part)}.{like},{CANONICAL},{reference}"
                 message = f"nothing fills {reference}, and no {source.name} may be without it"
-                yield bound.loaded.finding(("data_types", source.name), "unfilled", message, cure)
+                yield bound.loaded.finding(("data_types", source.name), "unfilled", message, fix)
 
 
 def _required(source: BoundSource, part: str, fields: Mapping[str, FieldType]) -> list[str]:
@@ -150,16 +150,16 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
             elif item.into not in own.get(part, ()) and (item.row is not None or item.into != ID):
                 filled.add(near(item.into, columns))  # the slip is one finding, not two
                 message = f"there is no column {reference}"
-                cure = closest(item.into, columns) + _as_saved(bound, target)
-                yield Finding(line.file, line.line, message, cure, "unknown-column")
+                fix = closest(item.into, columns) + _as_saved(bound, target)
+                yield Finding(line.file, line.line, message, fix, "unknown-column")
         for column in columns.values():
             if column.required and column.name not in filled:
                 reference = column_reference(FieldRef(part, column.name), resources)
                 like = near(column.name, canonical.get(part, {})) or "FIELD"
                 field = canonical_reference(FieldRef(part, like), name)
                 message = f"nothing fills {reference}, which {target} requires"
-                cure = f"add a row: {CANONICAL},{field},{target},{reference}"
-                yield bound.loaded.finding(path, "unfilled", message, cure)
+                fix = f"add a row: {CANONICAL},{field},{target},{reference}"
+                yield bound.loaded.finding(path, "unfilled", message, fix)
 
 
 def _at(bound: Bound, item: Assignment, path: tuple[str | int, ...]) -> Finding:
@@ -196,8 +196,8 @@ def _resources(
         if catalog is not None and catalog.find(name) is None:
             new = f"sorbus discover {system} --save" if catalog.file else "add it in a description of your own"
             see = f" (see {catalog.file.name})" if catalog.file else ""
-            cure = f"{closest(name, catalog.resources)} If it is new: {new}"
-            yield bound.loaded.finding(path, "unknown-resource", f"{system} has no {name}{see}", cure)
+            fix = f"{closest(name, catalog.resources)} If it is new: {new}"
+            yield bound.loaded.finding(path, "unknown-resource", f"{system} has no {name}{see}", fix)
 
 
 def _unknown_parts(
@@ -211,8 +211,8 @@ def _unknown_parts(
     for part in resources:
         if part not in canonical:
             lists = [known for known in canonical if known]
-            cure = closest(part, lists) if lists else f"{data_type} has no list of records: take it out"
-            yield bound.loaded.finding(path, "unknown-field", f"{data_type} has no list called {part!r}", cure)
+            fix = closest(part, lists) if lists else f"{data_type} has no list of records: take it out"
+            yield bound.loaded.finding(path, "unknown-field", f"{data_type} has no list called {part!r}", fix)
 
 
 def _described(field: CatalogField | None) -> FieldType | None:
@@ -247,8 +247,8 @@ def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
     if not flows:
         what = name or "anything"
         message = f"nothing reads this row: no flow brings {what} to {row.target_system}"
-        cure = f"add a flow (data_type: {what}, to: {row.target_system}), or delete the row"
-        return Finding(row.file, row.line, message, cure, "unused-row")
+        fix = f"add a flow (data_type: {what}, to: {row.target_system}), or delete the row"
+        return Finding(row.file, row.line, message, fix, "unused-row")
     if any(not flow.runs or place not in bound.flows for place, flow in flows):
         return None
     connector = bound.loaded.consumer(row.target_system)

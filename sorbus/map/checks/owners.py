@@ -27,17 +27,17 @@ def _system_of_record(bound: Bound, name: str) -> Iterator[Finding]:
     path = ("data_types", name, "system_of_record")
     if owner is None:
         feeding = _feeding(bound, name)
-        cure = f"write system_of_record: {(feeding or sorted(systems) or ['SYSTEM'])[0]}"
-        yield bound.loaded.finding(path, "no-owner", f"{name} has no system of record", cure)
+        fix = f"write system_of_record: {(feeding or sorted(systems) or ['SYSTEM'])[0]}"
+        yield bound.loaded.finding(path, "no-owner", f"{name} has no system of record", fix)
     elif isinstance(owner, list):
         first = next((system for system in owner if system in systems), owner[0] if owner else "SYSTEM")
-        cure = f"write system_of_record: {first}"
+        fix = f"write system_of_record: {first}"
         if len(owner) > 1:
-            cure += f", and under field_owners: the fields that {owner[1]} owns"
+            fix += f", and under field_owners: the fields that {owner[1]} owns"
             message = f"{name} has {len(owner)} systems of record ({', '.join(owner)}), and must have one"
         else:
             message = f"{name} has a list for its system of record"
-        yield bound.loaded.finding(path, "two-owners", message, cure)
+        yield bound.loaded.finding(path, "two-owners", message, fix)
         for system in owner:
             if system not in systems:
                 message = f"{name}: no system is called {system!r}"
@@ -79,8 +79,8 @@ def _foreign_rows(bound: Bound) -> Iterator[Finding]:
         owned_field = bound.loaded.map.data_types[name].field_owners.get(field) == row.source_system
         if row.source_system not in (owner, CANONICAL) and not owned_field:
             message = f"{row.source_system} feeds {row.target_field}, but {owner} owns {name}"
-            cure = f"delete the row, write {owner} for its Source System, or make it own the field: field_owners"
-            yield Finding(row.file, row.line, message, cure, "not-owner")
+            fix = f"delete the row, write {owner} for its Source System, or make it own the field: field_owners"
+            yield Finding(row.file, row.line, message, fix, "not-owner")
 
 
 def _feeding(bound: Bound, name: str) -> list[str]:

@@ -39,12 +39,12 @@ def check_secrets(loaded: LoadedMap) -> Iterator[Finding]:
         if why:
             variable = _variable(path)
             message = f"{'.'.join(str(step) for step in path)} holds {why} in the clear"
-            cure = f"write ${{{variable}}} in its place and set {variable} in the environment; then change the secret"
-            yield loaded.finding(path, "clear-secret", message, cure)
+            fix = f"write ${{{variable}}} in its place and set {variable} in the environment; then change the secret"
+            yield loaded.finding(path, "clear-secret", message, fix)
     for row in loaded.mappings:
         if any(pattern.search(text) for text in (row.rule, row.notes) for pattern in _SECRET_TEXTS):
-            cure = "take it out; then change the secret"
-            yield Finding(row.file, row.line, "the row holds a secret in the clear", cure, "clear-secret")
+            fix = "take it out; then change the secret"
+            yield Finding(row.file, row.line, "the row holds a secret in the clear", fix, "clear-secret")
 
 
 def _values(value: JsonValue, path: Path_) -> Iterator[tuple[Path_, str | int | float]]:

@@ -42,11 +42,11 @@ def _constant(item: Assignment, to: FieldType, where: str, line: Finding) -> Ite
     try:
         convert(item.rule(None, {}), to)
     except RuleError as error:
-        yield Finding(line.file, line.line, f"rule {item.rule.text}: {error.message}", error.cure, "bad-rule")
+        yield Finding(line.file, line.line, f"rule {item.rule.text}: {error.message}", error.fix, "bad-rule")
     except ValueError as error:
-        what, _, cure = str(error).partition("; ")
+        what, _, fix = str(error).partition("; ")
         message = f"rule {item.rule.text}: {where} is {_plain(to)}, and {what}"
-        yield Finding(line.file, line.line, message, cure or "write another value", "bad-value")
+        yield Finding(line.file, line.line, message, fix or "write another value", "bad-value")
 
 
 def _cure(item: Assignment, kind: Kind, to: Kind) -> str:

@@ -55,7 +55,7 @@ class Brought:
         """The row to write: what the check would say of it stands in its notes."""
         if self.row is None or not self.findings:
             return self.row
-        what = "; ".join(f"{finding.message} ({finding.cure})" for finding in self.findings)
+        what = "; ".join(f"{finding.message} ({finding.fix})" for finding in self.findings)
         return self.row.model_copy(update={"notes": "; ".join(filter(None, (f"{MARK}: {what}", self.row.notes)))})
 
 
@@ -75,8 +75,8 @@ def bring_in(loaded: LoadedMap, file: Path, *, source: str = "", target: str = "
     if not found and not findings:
         titles = ", ".join(title for title, _ in grids)
         where = f"no tab is called {tab!r} (there are: {titles})" if tab and tab not in dict(grids) else "no headings"
-        cure = f"a row must name both sides' fields, such as: {', '.join(COLUMNS.values())}"
-        findings.append(Finding(file, 1, f"nothing to import: {where}", cure, "no-column"))
+        fix = f"a row must name both sides' fields, such as: {', '.join(COLUMNS.values())}"
+        findings.append(Finding(file, 1, f"nothing to import: {where}", fix, "no-column"))
     if findings:
         raise MapError(findings)
     _check(loaded, found)

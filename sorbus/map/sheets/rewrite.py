@@ -43,7 +43,7 @@ def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
     if file.exists():
         _, findings = read_sheet(file)
         if findings:
-            raise SorbusError(f"{file} can't take more rows: {findings[0].message}; {findings[0].cure}")
+            raise SorbusError(f"{file} can't take more rows: {findings[0].message}; {findings[0].fix}")
         text = _read(file)
     if not text.strip(_MARK).strip():
         text = csv_line(list(COLUMNS.values()), ",", "\n")

@@ -57,8 +57,8 @@ def read_sheet(file: Path) -> tuple[list[FieldMapping], list[Finding]]:
     """One sheet's rows and what is wrong with it; it never raises for what is in the file."""
     findings: list[Finding] = []
 
-    def find(line: int, code: str, message: str, cure: str) -> None:
-        findings.append(Finding(file, line, message, cure, code))
+    def find(line: int, code: str, message: str, fix: str) -> None:
+        findings.append(Finding(file, line, message, fix, code))
 
     try:
         if file.stat().st_size > _LARGEST:
@@ -77,8 +77,8 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
     """Any CSV or workbook as tabs ("" for a CSV) of numbered rows, within a mapping sheet's limits; never raises."""
     findings: list[Finding] = []
 
-    def find(line: int, code: str, message: str, cure: str) -> None:
-        findings.append(Finding(file, line, message, cure, code))
+    def find(line: int, code: str, message: str, fix: str) -> None:
+        findings.append(Finding(file, line, message, fix, code))
 
     tabs: list[tuple[str, Iterable[Line]]] = []
     try:
@@ -161,8 +161,8 @@ def _header(texts: Sequence[str], number: int, find: Find) -> dict[str, int]:
     wrong = False
     if missing := [COLUMNS[name] for name in _NEEDED if name not in header]:
         wrong = True
-        cure = f"the first row must hold: {', '.join(COLUMNS.values())}"
-        find(number, "no-column", f"the sheet has no column {', '.join(missing)}", cure)
+        fix = f"the first row must hold: {', '.join(COLUMNS.values())}"
+        find(number, "no-column", f"the sheet has no column {', '.join(missing)}", fix)
     for name in header:
         if folded.count(name) > 1:
             wrong = True

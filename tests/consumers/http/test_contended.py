@@ -10,7 +10,7 @@ from tests.consumers.http.house import House, contact, event
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "waits", "cure"),
+    ("status", "headers", "waits", "fix"),
     [
         (409, {}, True, "another program"),
         (412, {}, False, "etag: false"),
@@ -22,7 +22,7 @@ from tests.consumers.http.house import House, contact, event
     ],
 )
 def test_a_status_that_comes_back_is_that_records_dead_letter(
-    house: House, status: int, headers: dict[str, str], waits: bool, cure: str
+    house: House, status: int, headers: dict[str, str], waits: bool, fix: str
 ) -> None:
     errors = {
         "message": ["message"],
@@ -53,4 +53,4 @@ def test_a_status_that_comes_back_is_that_records_dead_letter(
     assert isinstance(letter, PermanentError)
     assert (letter.status, letter.words) == (status, "not so")
     assert f"answers {status}" in str(letter)
-    assert cure in str(letter)
+    assert fix in str(letter)

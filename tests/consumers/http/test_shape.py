@@ -163,7 +163,7 @@ def test_a_plan_says_what_can_not_work(
     with pytest.raises(MapError) as caught:
         check_flow(flow_of(tmp_path, rows, deletes, **target))
     assert says in str(caught.value)
-    assert all(found.cure for found in caught.value.findings)
+    assert all(found.fix for found in caught.value.findings)
 
 
 def test_a_sound_flow_passes(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ INTO_ERP = "flows:\n  - {data_type: customer, to: erp, target: {table: partners}
 
 
 def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.code, finding.cure) for finding in findings]
+    return [(finding.code, finding.fix) for finding in findings]
 
 
 @pytest.mark.parametrize("name", ["company", "northwind"])
@@ -34,7 +34,7 @@ def test_the_examples_have_nothing_to_mend(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "code", "cure"),
+    ("owner", "code", "fix"),
     [
         ("{}", "no-owner", "write system_of_record: crm"),
         (
@@ -59,8 +59,8 @@ def test_the_examples_have_nothing_to_mend(name: str) -> None:
         ),
     ],
 )
-def test_a_data_type_has_one_owner_and_its_own_fields(findings_of: Findings, owner: str, code: str, cure: str) -> None:
-    assert (code, cure) in _codes(findings_of(SYSTEMS + f"data_types:\n  customer: {owner}\n"))
+def test_a_data_type_has_one_owner_and_its_own_fields(findings_of: Findings, owner: str, code: str, fix: str) -> None:
+    assert (code, fix) in _codes(findings_of(SYSTEMS + f"data_types:\n  customer: {owner}\n"))
 
 
 def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> N
 
 
 @pytest.mark.parametrize(
-    ("flow", "code", "cure"),
+    ("flow", "code", "fix"),
     [
         ("{data_type: custmer, to: erp, target: {table: t}}", "unknown-data-type", "did you mean customer?"),
         ("{data_type: customer, to: epr, target: {table: t}}", "unknown-system", "did you mean erp?"),
@@ -95,8 +95,8 @@ def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> N
         ("{data_type: customer, to: erp, target: {tabel: t}}", "unknown-key", "did you mean table?"),
     ],
 )
-def test_a_flow_goes_from_its_owner_to_another_system(findings_of: Findings, flow: str, code: str, cure: str) -> None:
-    assert (code, cure) in _codes(findings_of(SYSTEMS + OWNED + f"flows:\n  - {flow}\n"))
+def test_a_flow_goes_from_its_owner_to_another_system(findings_of: Findings, flow: str, code: str, fix: str) -> None:
+    assert (code, fix) in _codes(findings_of(SYSTEMS + OWNED + f"flows:\n  - {flow}\n"))
 
 
 def test_a_flow_written_twice_is_found(findings_of: Findings) -> None:
@@ -169,7 +169,7 @@ def test_a_secret_in_the_clear_is_found_and_not_shown(findings_of: Findings, wri
 
     assert [found.line for found in findings] == [5]
     assert "hunter22" not in str(findings_of(text))
-    assert "${CRM_" in findings[0].cure
+    assert "${CRM_" in findings[0].fix
 
 
 @pytest.mark.parametrize(
@@ -212,4 +212,4 @@ def test_a_running_flow_needs_a_connector(findings_of: Findings) -> None:
 
     [finding] = findings_of(text)
 
-    assert (finding.line, finding.code, finding.cure) == (4, "unknown-kind", "did you mean postgres?")
+    assert (finding.line, finding.code, finding.fix) == (4, "unknown-kind", "did you mean postgres?")

@@ -51,11 +51,11 @@ resources:
 
 
 def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.code, finding.cure) for finding in findings]
+    return [(finding.code, finding.fix) for finding in findings]
 
 
 @pytest.mark.parametrize(
-    ("row", "code", "cure"),
+    ("row", "code", "fix"),
     [
         (
             "crm,customers.a,erp,partners.b,,",
@@ -100,14 +100,14 @@ def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
         ("canonical,customer.name,erp,,,", "no-target", "write RESOURCE.COLUMN"),
     ],
 )
-def test_a_row_that_means_nothing_is_found_with_its_line(findings_of: Findings, row: str, code: str, cure: str) -> None:
+def test_a_row_that_means_nothing_is_found_with_its_line(findings_of: Findings, row: str, code: str, fix: str) -> None:
     sound = "crm,customers.company,canonical,customer.name,,\ncanonical,customer.name,erp,partners.n,,\n"
     lookups = "lookups: {status: {a: ACTIVE}}\n"
 
     findings = findings_of(SYSTEMS + OWNED + INTO_ERP + lookups, sound + row + "\n")
 
-    assert [(found.line, found.code, found.cure.partition("; ")[0]) for found in findings] == [
-        (4, code, cure.partition("; ")[0])
+    assert [(found.line, found.code, found.fix.partition("; ")[0]) for found in findings] == [
+        (4, code, fix.partition("; ")[0])
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> Non
 
 
 @pytest.mark.parametrize(
-    ("row", "cure"),
+    ("row", "fix"),
     [
         (
             "crm,customers.since,canonical,customer.created_at,,",
@@ -137,12 +137,12 @@ def test_a_column_filled_twice_names_the_first_row(findings_of: Findings) -> Non
         ("canonical,customer.created_at,erp,partners.opened,,", 'write the rule value | date(tz="Europe/London")'),
     ],
 )
-def test_types_that_do_not_convert_show_the_rule_that_does_it(findings_of: Findings, row: str, cure: str) -> None:
+def test_types_that_do_not_convert_show_the_rule_that_does_it(findings_of: Findings, row: str, fix: str) -> None:
     sound = "crm,customers.company,canonical,customer.name,,\ncanonical,customer.name,erp,partners.name,,\n"
 
     findings = findings_of(SYSTEMS + OWNED + INTO_PARTNERS, sound + row + "\n", {"crm": CRM, "erp": ERP})
 
-    assert [(found.line, found.code, found.cure) for found in findings] == [(4, "bad-type", cure)]
+    assert [(found.line, found.code, found.fix) for found in findings] == [(4, "bad-type", fix)]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ canonical,customer.name,erp,partners.name,,
 """
     text = SYSTEMS + OWNED + INTO_PARTNERS
 
-    assert [(found.line, found.code, found.cure) for found in findings_of(text, rows, {"crm": CRM, "erp": ERP})] == [
+    assert [(found.line, found.code, found.fix) for found in findings_of(text, rows, {"crm": CRM, "erp": ERP})] == [
         (2, "unknown-column", "did you mean company? If it is there by now: sorbus discover crm --save"),
         (3, "bad-rule", "did you mean company?"),
         (4, "unknown-column", "did you mean name? If it is there by now: sorbus discover erp --save"),
@@ -182,7 +182,7 @@ def test_a_table_that_a_catalog_does_not_have_is_found(findings_of: Findings) ->
     [finding] = findings_of(text, "", {"crm": CRM})
 
     assert (finding.line, finding.code) == (7, "unknown-resource")
-    assert "did you mean public.customers?" in finding.cure
+    assert "did you mean public.customers?" in finding.fix
 
 
 def test_a_required_column_that_nothing_fills_is_found_with_the_row_to_add(findings_of: Findings) -> None:

@@ -48,7 +48,7 @@ def test_what_nobody_can_follow_is_found(findings_of: Findings, key: str, writte
     [finding] = findings_of(TEXT.format(**{**FINE, key: written}))
 
     assert (finding.line, finding.code) == (line, code)
-    assert finding.cure.startswith("write ")
+    assert finding.fix.startswith("write ")
     keeps_from_running = check_to_run(load_map(finding.file))
     assert (keeps_from_running != []) == (code == "bad-duration")
 

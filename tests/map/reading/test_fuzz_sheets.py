@@ -38,7 +38,7 @@ def test_no_sheet_raises_or_takes_long(tmp_path: Path, report: Report) -> None:
         _, more = read_grid(file)
         findings += bool(found or more)
         assert time.monotonic() - began < 10, f"number {number} of seed {SEED} took long"
-        assert all(str(each.message) and each.cure for each in [*found, *more]), f"number {number} of seed {SEED}"
+        assert all(str(each.message) and each.fix for each in [*found, *more]), f"number {number} of seed {SEED}"
         assert all("\0" not in row.source_field for row in rows)
     assert findings > 0
     report(f"{number} odd sheets of seed {SEED}, {findings} with findings")

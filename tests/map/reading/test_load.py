@@ -1,4 +1,4 @@
-"""Reading a map: every fault at once, with its line and the cure, and no secret in it."""
+"""Reading a map: every fault at once, with its line and the fix, and no secret in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ flows:
 
 
 def _found(findings: Findings, text: str) -> list[tuple[int, str, str, str]]:
-    return [(found.line, found.code, found.message, found.cure) for found in findings(text)]
+    return [(found.line, found.code, found.message, found.fix) for found in findings(text)]
 
 
 def test_a_sound_map_is_bound_with_its_secrets(write_map: Write, monkeypatch: pytest.MonkeyPatch) -> None:

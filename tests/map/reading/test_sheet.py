@@ -131,7 +131,7 @@ def test_a_fault_in_a_sheet_is_found_with_its_line(tmp_path: Path, text: str, li
     _, findings = read_sheet(_sheet(tmp_path, text))
 
     assert [(finding.line, finding.code) for finding in findings] == [(line, code)]
-    assert all(finding.cure for finding in findings)
+    assert all(finding.fix for finding in findings)
 
 
 def test_a_sheet_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_sheet_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None
 
     _, findings = read_sheet(file)
 
-    assert [(finding.line, finding.cure) for finding in findings] == [(2, "save it as CSV UTF-8")]
+    assert [(finding.line, finding.fix) for finding in findings] == [(2, "save it as CSV UTF-8")]
 
 
 def test_a_workbook_that_is_none_is_a_finding(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_workbook_that_can_not_be_read_is_a_finding_with_a_fix(tmp_path: Path,
     _, of_grid = read_grid(file)
 
     for found in (findings, of_grid):
-        assert [(finding.line > 0, bool(finding.message), bool(finding.cure)) for finding in found] == [(True,) * 3]
+        assert [(finding.line > 0, bool(finding.message), bool(finding.fix)) for finding in found] == [(True,) * 3]
         assert "Error" not in found[0].message
 
 
@@ -244,7 +244,7 @@ def test_a_password_and_an_old_workbook_are_named(tmp_path: Path) -> None:
         (tmp_path / "a.xlsx").write_bytes(HOSTILE[what])
         (finding,) = read_sheet(tmp_path / "a.xlsx")[1]
         assert "password" in finding.message
-        assert "without" in finding.cure
+        assert "without" in finding.fix
 
 
 @given(at=st.integers(0, len(SOUND) - 1), put=st.binary(min_size=1, max_size=40))

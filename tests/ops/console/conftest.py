@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real browser; failing with the cure where there is none. Not longer: it keeps an event loop in this thread."""
+    """A real browser; failing with the fix where there is none. Not longer: it keeps an event loop in this thread."""
     with opened() as found:
         yield found
 

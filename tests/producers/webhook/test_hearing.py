@@ -53,4 +53,4 @@ def test_what_is_missing_is_said_with_its_cure(tmp_path: Path, connection: dict[
     resource = {"stripe": "customers", "redmine": "projects"}.get(str(connection["api"]), "contacts")
     with pytest.raises(MapError, match=words) as found:
         receivers_of(write_map(tmp_path, connection, resource=resource))
-    assert all(finding.line and finding.cure for finding in found.value.findings)
+    assert all(finding.line and finding.fix for finding in found.value.findings)
