@@ -36,7 +36,8 @@ def _of_encoding(session: Connection, system: str) -> list[str]:
         ]
     try:
         session.execute(sql.SQL("set client_encoding = {}").format(sql.Literal(encoding)))
-    except psycopg.NotSupportedError:  # no codec in Python
+        _ = session.info.encoding  # its codec in Python
+    except psycopg.NotSupportedError:
         return [f"{database}, which only the server can convert: a text that it can't convert stops the stream; {move}"]
     finally:
         session.pgconn.exec_(b"set client_encoding = 'UTF8'")
