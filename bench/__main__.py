@@ -8,7 +8,7 @@ examples:
   python -m bench --only rules        what ten mapping rules cost: in one process, then Sorbus with and without them
   python -m bench --json              the result as JSON on the screen, for another program
   python -m bench --use-running       on servers that already listen on the ports (they are wiped!)
-  python -m bench.memory              the five-million-row first copy, with its memory
+  python -m bench.memory              the five-million-row initial snapshot, with its memory
 
 Results are saved in bench/results as JSON and as a Markdown table. Needs Linux, Python's `embedded` extra, and for the
 peers Java 17 and Maven; downloads go to $SORBUS_CACHE/bench, by default ~/.cache/sorbus/bench.

@@ -1,4 +1,4 @@
-"""The course every live chain runs: first copy, updates, paced inserts, capture alone, sink alone."""
+"""The course every live chain runs: initial snapshot, updates, paced inserts, capture alone, sink alone."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ class Chain(Protocol):
     table: str
 
     def prepare(self, servers: Servers, folder: Path) -> None:
-        """All that is done once, before the clock of the first copy starts."""
+        """All that is done once, before the clock of the initial snapshot starts."""
 
     def start(self) -> None:
         """Start capture and sink."""
@@ -59,8 +59,8 @@ def run(chain: Chain, servers: Servers, folder: Path, course: Course, book: Note
             began = time.monotonic()
             chain.start()
             seen = until_visible(target, chain.table, "", course.rows, course.limit, check)
-            book.note("first copy, start-up included", seen.last - began, "s")
-            book.note("first copy, from first to last row", seen.rate, "rows/s")
+            book.note("initial snapshot, start-up included", seen.last - began, "s")
+            book.note("initial snapshot, from first to last row", seen.rate, "rows/s")
             look()
 
             def settle() -> None:

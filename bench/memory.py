@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class FirstCopy:
-    """What a first copy took: seconds, rows a second from first to last, each process's peak in megabytes (10^6)."""
+    """What an initial snapshot took: seconds, rows a second, each process's peak in megabytes (10^6)."""
 
     rows: int
     seconds: float
@@ -53,7 +53,7 @@ class FirstCopy:
         return fat + ([] if self.equal else ["the target's rows aren't the source's"])
 
 
-def first_copy(servers: Servers, folder: Path, rows: int) -> FirstCopy:
+def initial_snapshot(servers: Servers, folder: Path, rows: int) -> FirstCopy:
     """Wipe the servers, copy `rows` customers through Sorbus, compare."""
     print(f"filling the source with {rows:,} rows ...", file=sys.stderr, flush=True)
     servers.wipe(rows)
@@ -108,7 +108,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="sorbus-bench-") as folder,
             running(Path(folder) / "servers", use_running=options.use_running) as servers,
         ):
-            copied = first_copy(servers, Path(folder), options.rows)
+            copied = initial_snapshot(servers, Path(folder), options.rows)
             facts = machine() | servers.facts()
     except UnreachableError as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,8 @@
 """Customers for the rules' bench: each as its owner writes it, and as it is canonically; made up, the same every time.
 
 Three courses of rows. *seen before*: two thousand customers, again and again. *change stream*: what an owner's log is
-like once the first copy is done: of twenty thousand customers one at a time, a few more often than most, with one or
-two columns changed and the rest as they were, and three in a hundred rows a new customer. *all new*: a first copy in
+like after the initial snapshot: of twenty thousand customers one at a time, a few more often than most, with one or two
+columns changed and the rest as they were, and three in a hundred rows a new customer. *all new*: an initial snapshot in
 which no name, e-mail address, number or amount comes twice.
 """
 
@@ -68,7 +68,7 @@ class Rows:
         self._there: list[Person] = []
 
     def before(self) -> list[Person]:
-        """What was captured before the measured rows come: the first copy."""
+        """What was captured before the measured rows come: the initial snapshot."""
         if self.course == "change stream" and not self._there:
             self._there = self._new(POPULATION)
         return self._there

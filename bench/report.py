@@ -17,7 +17,7 @@ CROWDED = 0.25
 # A latency at a rate that wasn't kept is another rate's latency.
 REACHED = 0.95
 CHAPTERS = {
-    "Speed": ("first copy", "end to end", "capture", "sink", "warm-up"),
+    "Speed": ("initial snapshot", "end to end", "capture", "sink", "warm-up"),
     "Latency, commit to visible": ("latency",),
     "CPU": ("cpu end to end", "cpu capture", "cpu sink", "cpu latency"),
     "Memory": ("peak memory",),

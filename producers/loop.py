@@ -152,7 +152,7 @@ class ProduceLoop:
             self._take_over(producer, inherited)
             producer.open(position)
             if inherited and not isinstance(producer, SupportsTakeover):
-                producer.recopy([one.data_type for one in inherited])
+                producer.resnapshot([one.data_type for one in inherited])
             if isinstance(producer, SupportsRefetch):  # the map or the source may have been mended
                 for data_type, letters in self._open_letters.items():
                     producer.reread(data_type, list(letters))

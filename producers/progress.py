@@ -1,4 +1,4 @@
-"""A first copy's progress bars on a terminal."""
+"""An initial snapshot's progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ def copy_progress() -> Iterator[Callable[[str, int, int], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     bars: dict[str, TaskID] = {}
-    columns = (TextColumn("first copy {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("initial snapshot {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
         def show(data_type: str, records: int, expected: int) -> None:

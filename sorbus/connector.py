@@ -99,7 +99,7 @@ class RejectedRecord(NamedTuple):
 
 
 class StaleRecordDeletion(NamedTuple):
-    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a re-copy.
+    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a resnapshot.
 
     `spares_rejected`: but not a record with an open dead letter, since its row may be there and only not canonical.
     """
@@ -119,7 +119,7 @@ class Batch(NamedTuple):
     position: Position
     caught_up: bool
     copied: tuple[str, int, int] | None = None
-    """During a first copy: data type, records so far, records expected."""
+    """During an initial snapshot: data type, records so far, records expected."""
     resolved: Sequence[tuple[str, bytes]] = ()
     """(data type, id): rejects that a later change of their row has made obsolete, though there is no such record."""
 
@@ -128,7 +128,7 @@ class Producer(Protocol):
     """Captures the changes of one system."""
 
     def open(self, position: Position | None) -> None:
-        """Connects and goes on after `position`; None: from the beginning, with a first copy.
+        """Connects and goes on after `position`; None: from the beginning, with an initial snapshot.
 
         TransientError, AuthError, LostPosition.
         """
@@ -142,7 +142,7 @@ class Producer(Protocol):
     def confirm(self, position: Position) -> None:
         """Everything up to `position` is safely on the bus: the source may forget it."""
 
-    def recopy(self, data_types: Sequence[str]) -> None:
+    def resnapshot(self, data_types: Sequence[str]) -> None:
         """Publish every record of these data types again, in the batches to come."""
 
     def lag(self) -> int | None:

@@ -11,7 +11,7 @@
     |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
     |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
-    |-- LostPosition      changes between our position and the source's are gone: re-copy or stop, never skip
+    |-- LostPosition      changes between our position and the source's are gone: resnapshot or stop, never skip
     `-- Unfinished        a target took a part, or a source can't begin yet (a limit, a lock): call again with the same
 
 Each message says what happened, to which record, and what to do.

@@ -25,7 +25,7 @@ class AskRecord(NamedTuple):
 
 @dataclass(slots=True)
 class Found:
-    """What a page or a look brought, and how many records were read for it. `copied`: first copy so far, expected."""
+    """What a page or a look brought, and how many records were read for it. `copied`: the snapshot so far, expected."""
 
     changes: list[Change] = field(default_factory=list)
     rejects: list[RejectedRecord] = field(default_factory=list)

@@ -183,11 +183,11 @@ class HttpProducer:
     def confirm(self, position: Position) -> None:
         """The application needs not to know."""
 
-    def recopy(self, data_types: Sequence[str]) -> None:
+    def resnapshot(self, data_types: Sequence[str]) -> None:
         """Publishes every record of these data types again, with their next list."""
         for track in self._tracks:
             if track.name in data_types:
-                track.recopy()
+                track.resnapshot()
 
     def lag(self) -> int | None:
         """An application holds nothing back."""
@@ -205,13 +205,13 @@ class HttpProducer:
         before = (position or {}).get(_APPLICATION)
         if before is None or before == self._identity:
             return dict(position or {})
-        if self._system.system.on_lost_slot == "recopy":
+        if self._system.system.on_lost_slot == "resnapshot":
             return {}
         name = self._system.name
         raise LostPosition(
             f"what is published of {name} came from another address or account ({before}), the map now says"
             f" {self._identity}: put that back, or, if it holds the same records and what it lacks is to be deleted,"
-            f" write `on_lost_slot: recopy` under {name} in the map and start it once"
+            f" write `on_lost_slot: resnapshot` under {name} in the map and start it once"
         )
 
     def _is_idle(self) -> bool:

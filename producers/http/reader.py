@@ -102,7 +102,7 @@ class Reader:
             total = page.total if page.total is not None else total
             late = [id for id, record in records if id not in self.memory and self._is_late(record)]
             unseen.difference_update(ids)
-            if known or not first:  # a first copy of very many keeps no second list of them
+            if known or not first:  # an initial snapshot of very many keeps no second list of them
                 new.update(id for id in ids if id not in known)
             timeless += sum(self.rules.updated(record) is None for _, record in records)
             newest = self._newest(records, newest)

@@ -185,7 +185,7 @@ class StreamPoller:
             "always": list(sorted(self._watch.always) or self._always),
         }
 
-    def recopy(self) -> None:
+    def resnapshot(self) -> None:
         """Publishes every record again, with the next list."""
         self._memory.doubt_all()
         self._next["everything"] = 0.0

@@ -1,1 +1,1 @@
-"""Capture from PostgreSQL by logical replication (pgoutput), with a consistent first copy."""
+"""Capture from PostgreSQL by logical replication (pgoutput), with a consistent initial snapshot."""

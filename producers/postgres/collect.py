@@ -127,7 +127,7 @@ class Collector:
         self._partial: list[_Partial] = []
         self._resolved: list[tuple[str, bytes]] = []
         self._dirty: dict[str, _Dirty] = {}
-        self._recopy: list[str] = []
+        self._resnapshot: list[str] = []
         self._occupied = KeyClaims()
         self._xids: set[int] = set()
         self._bytes = 0
@@ -141,7 +141,7 @@ class Collector:
     @property
     def has_work(self) -> bool:
         """Whether there is anything to publish."""
-        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._recopy or self._resolved)
+        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._resnapshot or self._resolved)
 
     @property
     def is_full(self) -> bool:
@@ -281,8 +281,8 @@ class Collector:
 
     def _must_copy(self, names: Collection[str]) -> None:
         """The stream can't tell what becomes of these data types' records: only a new copy can."""
-        known = {*self._covered, *self._recopy, *self.state.recopy}
-        self._recopy += sorted(name for name in names if name not in known)
+        known = {*self._covered, *self._resnapshot, *self.state.resnapshot}
+        self._resnapshot += sorted(name for name in names if name not in known)
 
     def _in_utf8(self, row: Row | None) -> Row | None:
         if row is None:
@@ -441,12 +441,12 @@ class Collector:
         self.state = replace(
             self.state,
             version=self._version,
-            recopy=(*self.state.recopy, *self._recopy),
+            resnapshot=(*self.state.resnapshot, *self._resnapshot),
             transaction=self._final if is_open else 0,
             done=max(self._row, self._skip) if is_open else 0,
         )
         self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
-        self._partial, self._recopy, self._bytes = [], [], 0
+        self._partial, self._resnapshot, self._bytes = [], [], 0
         self._dirty.clear()
         self._xids.clear()
         return taken

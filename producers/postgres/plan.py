@@ -57,7 +57,7 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
                 steps.append(Step(system.name, capture.shared_key, unique_cure(capture.table, capture.key)))
         slot = read_slot(session, name)
         if slot is None:
-            words = "made by the producer at its first start, with the first copy's snapshot"
+            words = "made by the producer at its first start, with the initial snapshot's snapshot"
             steps.append(Step(system.name, f"slot {name}", words, _nothing))
         elif slot.foreign:
             words = "whoever made it has to give it another name, or drop it"

@@ -12,7 +12,7 @@ from sorbus.producers.postgres.tables import TableMemory
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
-    """A first copy under way: the last key that is on the bus, records so far, and the version they all get.
+    """An initial snapshot under way: the last key that is on the bus, records so far, and the version they all get.
 
     `snapshot`: its (first) snapshot holds every transaction that committed before this LSN.
     """
@@ -37,7 +37,7 @@ class CommitSeen(NamedTuple):
 class PostgresPosition:
     """Where to go on. `lsn`: the end of the last whole transaction; `transaction` and `done`: how many of the next
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
-    whose first copy is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
+    whose snapshot is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
     part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
     publication; `meaning`: data type -> a digest of what the map made of its rows; `tables`: data type -> table -> what
     the catalog said of it; `fresh`: data type -> the LSN of its last snapshot, which holds what committed before.
@@ -52,7 +52,7 @@ class PostgresPosition:
     transaction: int = 0
     done: int = 0
     copied: tuple[str, ...] = ()
-    recopy: tuple[str, ...] = ()
+    resnapshot: tuple[str, ...] = ()
     copying: SnapshotProgress | None = None
     named: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class PostgresPosition:
             "transaction": self.transaction,
             "done": self.done,
             "copied": list(self.copied),
-            "recopy": list(self.recopy),
+            "resnapshot": list(self.resnapshot),
             "copying": None
             if copying is None
             else {
@@ -106,18 +106,20 @@ class PostgresPosition:
         if copying is not None and copying.data_type in again:
             copying = None
         due = (name for name in again if name in begun)
-        return replace(self, recopy=tuple(dict.fromkeys((*self.recopy, *due))), copying=copying)
+        return replace(self, resnapshot=tuple(dict.fromkeys((*self.resnapshot, *due))), copying=copying)
 
     def copying_all(self) -> Self:
         """The same, but all data types are copied anew."""
         begun = () if self.copying is None else (self.copying.data_type,)
-        return replace(self, recopy=tuple(dict.fromkeys((*self.copied, *self.recopy, *begun))), copying=None)
+        return replace(self, resnapshot=tuple(dict.fromkeys((*self.copied, *self.resnapshot, *begun))), copying=None)
 
     def above(self, floors: Mapping[str, int]) -> Self:
         """The same, but these data types are copied and swept, with versions above what their topics have held."""
         copying = None if self.copying is not None and self.copying.data_type in floors else self.copying
         version = max(self.version, *floors.values(), 0)
-        return replace(self, version=version, recopy=tuple(dict.fromkeys((*self.recopy, *floors))), copying=copying)
+        return replace(
+            self, version=version, resnapshot=tuple(dict.fromkeys((*self.resnapshot, *floors))), copying=copying
+        )
 
     @classmethod
     def from_position(cls, position: Position) -> Self:
@@ -131,7 +133,7 @@ class PostgresPosition:
             transaction=int(str(read.get("transaction", 0))),
             done=int(str(read.get("done", 0))),
             copied=tuple(cast("list[str]", read.get("copied", []))),
-            recopy=tuple(cast("list[str]", read.get("recopy", []))),
+            resnapshot=tuple(cast("list[str]", read.get("resnapshot", read.get("recopy", [])))),
             named=cast("dict[str, dict[str, list[str]]]", read.get("named", {})),
             published=cast("dict[str, str]", read.get("published", {})),
             meaning=cast("dict[str, str]", read.get("meaning", {})),

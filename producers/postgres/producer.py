@@ -1,4 +1,4 @@
-"""The PostgreSQL producer: a consistent first copy, then the replication stream, from wherever the position says."""
+"""The PostgreSQL producer: a consistent initial snapshot, then the stream, from wherever the position says."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class PostgresProducer:
         self._floors = dict(floors)
 
     def open(self, position: Position | None) -> None:
-        """Connects and prepares the first copy or the stream. LostPosition says what to do; never skips."""
+        """Connects and prepares the initial snapshot or the stream. LostPosition says what to do; never skips."""
         side = self._side = connect(self._connection, "producer", autocommit=True)
         with postgres_errors(f"opening {self._system.name}"):
             self._server = read_server(side, f"opening {self._system.name}")
@@ -168,9 +168,9 @@ class PostgresProducer:
         self._again.setdefault(data_type, {}).update(dict.fromkeys(ids))
 
     def read(self, wait: float) -> Batch | None:
-        """The next batch of the first copy or the stream; None when nothing came within `wait` seconds.
+        """The next batch of the initial snapshot or the stream; None when nothing came within `wait` seconds.
 
-        Unfinished while the first copy waits for other people's transactions and locks.
+        Unfinished while the initial snapshot waits for other people's transactions and locks.
         """
         if self._copy is not None:
             batch = self._copy.read(wait)
@@ -193,7 +193,7 @@ class PostgresProducer:
             self._stream.confirm(lsn)
             self._collector.state = replace(self._collector.state, confirmed=max(lsn, self._collector.state.confirmed))
 
-    def recopy(self, data_types: Sequence[str]) -> None:
+    def resnapshot(self, data_types: Sequence[str]) -> None:
         """Copies these data types again, between this batch and the next."""
         assert self._collector is not None
         collector = self._collector
@@ -330,7 +330,7 @@ class PostgresProducer:
         if self._replication is not None:
             self._replication.close()
             self._replication = self._stream = None
-        if state.copying or state.recopy or names - set(state.copied):
+        if state.copying or state.resnapshot or names - set(state.copied):
             making = SlotMaking(self._connection, f"{self._name[:55]}_copy", temporary=True)
             self._begin_copy(making, lambda _: state)
         else:
@@ -399,7 +399,7 @@ class PostgresProducer:
         stream, collector = self._stream, self._collector
         assert stream is not None
         assert collector is not None
-        if collector.state.recopy:
+        if collector.state.resnapshot:
             assert self._side is not None
             self._go_on(self._look_again(self._side, collector.state))
             return self.read(wait)
@@ -409,7 +409,7 @@ class PostgresProducer:
             assert self._side is not None
             collector.state = self._look_again(self._side, collector.state)
             self._looked_at = time.monotonic()
-            if collector.state.recopy:
+            if collector.state.resnapshot:
                 return Batch((), (), (), collector.state.to_position(), False)
         deadline = time.monotonic() + wait
         caught_up = False

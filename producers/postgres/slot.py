@@ -148,7 +148,7 @@ def advice(lost: str, system: str) -> str:
     """What a person is told who has to decide what to do about `lost`."""
     return (
         f"{system}: {lost}. The changes in between are not to be had any more, and Sorbus doesn't skip them. Write"
-        f" `on_lost_slot: recopy` under `systems: {system}:` in the map to copy its data types again (targets keep what"
+        f" `on_lost_slot: resnapshot` under `systems: {system}:` in the map to copy its data types again (targets keep"
         " is equal, and what was deleted meanwhile is deleted), then start the producer. Don't make a slot by hand: it"
         " would begin after the changes that are missing"
     )

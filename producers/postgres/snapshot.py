@@ -1,4 +1,4 @@
-"""The first copy as batches: every data type that is due, from the snapshot of a slot that is made for it."""
+"""The initial snapshot as batches: every data type that is due, from the snapshot of a slot that is made for it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Snapshotter:
             yield "its replication slot is not made yet: the server waits for the transactions that run just now to end"
         state = self._begin(snapshot)
         for capture in self._captures:
-            again = capture.name in state.recopy
+            again = capture.name in state.resnapshot
             if state.copying is None or state.copying.data_type != capture.name:
                 if capture.name in state.copied and not again:
                     continue
@@ -87,7 +87,7 @@ class Snapshotter:
             copy = TableSnapshot(self._connection, snapshot, capture, last, by_key=by_key)
             try:
                 while not copy.has_begun(self._wait):
-                    yield f"the first copy of {capture.name} has not begun yet: the server waits for a lock, or sorts"
+                    yield f"the initial snapshot of {capture.name} has not begun: the server waits for a lock, or sorts"
                 for key, made in copy.records(version, occurred_at):
                     last = key or last
                     yield key, made
@@ -141,7 +141,7 @@ class Snapshotter:
             state,
             copying=None,
             copied=tuple(dict.fromkeys((*state.copied, capture.name))),
-            recopy=tuple(name for name in state.recopy if name != capture.name),
+            resnapshot=tuple(name for name in state.resnapshot if name != capture.name),
             fresh={**state.fresh, capture.name: copying.snapshot},
         )
         yield Batch(changes, rejects, sweeps, state.to_position(), False, (capture.name, records, records))

@@ -1,4 +1,4 @@
-"""The first copy: every record in key order from one snapshot, in constant memory, resumable after any record."""
+"""The initial snapshot: every record in key order from one snapshot, in constant memory, resumable after any record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a producer must know of its own topics: which records are there (for a TRUNCATE, a re-copy), which letters."""
+"""What a producer must know of its own topics: its records (for a TRUNCATE, a resnapshot) and its dead letters."""
 
 from __future__ import annotations
 

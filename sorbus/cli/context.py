@@ -48,6 +48,9 @@ class Context:
             return loaded
         from sorbus.map.checks.check import check_to_run
 
+        if not self.quiet:
+            for notice in loaded.notices:
+                typer.echo(notice, err=True)
         if findings := check_to_run(loaded):
             raise MapError(findings)
         return loaded

@@ -63,7 +63,7 @@ def check_command(
         loaded = Context.of(ctx).load()
         routes = loaded.routes
         findings = sorted(check(loaded))
-        notes = [*map(str, routes), *same_places(loaded)]
+        notes = [*map(str, routes), *loaded.notices, *same_places(loaded)]
     except MapError as error:
         findings = sorted(error.findings)
     if as_json:

@@ -16,7 +16,7 @@ from sorbus.errors import LostPosition, TransientError, Unfinished
 
 
 class ProducerConformance:
-    """First copy, order, resume, deletes, poison, faults: what `sorbus.connector.Producer` promises."""
+    """Initial snapshot, order, resume, deletes, poison, faults: what `sorbus.connector.Producer` promises."""
 
     @pytest.fixture
     def source(self) -> Source:
@@ -224,7 +224,7 @@ class ProducerConformance:
     def test_a_recopy_gives_every_record_again(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 10)
         before = len(tape.events)
-        tape.producer().recopy([NAME])
+        tape.producer().resnapshot([NAME])
         tape.until(
             lambda: {id for id, _ in tape.events[before:]} == set(things),
             lambda: f"again: {sorted({id for id, _ in tape.events[before:]})} of {sorted(things)}",

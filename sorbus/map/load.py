@@ -14,6 +14,7 @@ from sorbus.errors import Finding, MapError
 from sorbus.map.document import read_document
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.model import Map
+from sorbus.map.renamed import as_called_now
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
 from sorbus.map.sheets.sheet import read_sheets
@@ -23,6 +24,7 @@ from sorbus.map.validation_messages import explain
 def load_map(path: Path) -> LoadedMap:
     """Reads a map with its sheets; MapError carries everything that prevents reading it, with file and line."""
     document = read_document(path)
+    notices = as_called_now(document)
     findings = list(document.findings)
     folder = path.parent
     mappings, wrong = read_sheets(folder / "mappings")
@@ -36,4 +38,4 @@ def load_map(path: Path) -> LoadedMap:
                 findings.append(Finding(path, document.line(*found.path), found.message, found.fix, found.code))
     if findings or written is None:
         raise MapError(sorted(findings))
-    return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings))
+    return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings, notices=tuple(notices)))

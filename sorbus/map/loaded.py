@@ -70,6 +70,8 @@ class LoadedMap:
     """The sheets' rows as they stand, some from system to system."""
     routes: tuple[Route, ...] = ()
     unrouted: tuple[Finding, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What the map says in words of an earlier release."""
 
     def for_check(self) -> LoadedMap:
         """The same map where secrets need not be set; a MapError without findings then means: can't be told."""

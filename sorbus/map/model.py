@@ -30,7 +30,7 @@ class System(_Written):
     )
     notes: str | None = None
     shadow: bool = Field(default=False, description="True for a spreadsheet that nobody admits to.")
-    on_lost_slot: Literal["stop", "recopy"] = Field(
+    on_lost_slot: Literal["stop", "resnapshot"] = Field(
         default="stop", description="What to do when the source no longer holds the changes after our position."
     )
     accept_source: str | None = Field(

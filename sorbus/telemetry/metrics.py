@@ -18,8 +18,10 @@ UP = Gauge("sorbus_up", "1 while the process runs.", ["process"])
 
 PUBLISHED = Counter("sorbus_events_published", "Change events published.", ["system", "data_type", "op"])
 REJECTS = Counter("sorbus_rejects", "Source rows that could not be made canonical.", ["system", "data_type", "reason"])
-COPIED = Gauge("sorbus_copy_records", "Records read by the first copy so far.", ["system", "data_type"])
-COPY_EXPECTED = Gauge("sorbus_copy_expected_records", "Records the first copy expects.", ["system", "data_type"])
+COPIED = Gauge("sorbus_snapshot_records", "Records read by the initial snapshot so far.", ["system", "data_type"])
+COPY_EXPECTED = Gauge(
+    "sorbus_snapshot_expected_records", "Records the initial snapshot expects.", ["system", "data_type"]
+)
 SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source holds back for the producer.", ["system"])
 LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "Last publishing; at first: the start.", ["system"])
 LAST_CAUGHT_UP = Gauge(
@@ -127,7 +129,7 @@ class ProducerMetrics:
         REJECTS.labels(self._system, data_type, reason).inc(count)
 
     def copied(self, data_type: str, records: int, expected: int) -> None:
-        """How far the first copy of a data type is."""
+        """How far the initial snapshot of a data type is."""
         COPIED.labels(self._system, data_type).set(records)
         COPY_EXPECTED.labels(self._system, data_type).set(expected)
 

@@ -66,7 +66,7 @@ def test_killing_producer_and_consumers_in_the_middle_loses_and_doubles_nothing(
 
 
 @pytest.mark.slow
-def test_a_producer_killed_during_the_first_copy_finishes_it(northwind_plant: Plant) -> None:
+def test_a_producer_killed_during_the_initial_snapshot_finishes_it(northwind_plant: Plant) -> None:
     plant = northwind_plant
     with plant.up():
         plant.wait_until(lambda: plant.count("accounting", "debtors") > 0, 90, lambda: "no debtor in accounting")

@@ -58,7 +58,7 @@ def test_a_line_that_comes_changes_moves_or_goes_makes_its_orders_anew(orders: S
 def test_an_order_deleted_with_its_lines_is_gone_and_one_that_changes_its_key_moves(orders: Shop) -> None:
     tape = orders.tape("order")
     with orders.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
         orders.execute("delete from lines where order_id = 1; delete from orders where id = 1")
         tape.wait(lambda: set(tape.live()) == {"2", "3"}, lambda: f"2 and 3: {tape.live()}")
         orders.execute("update orders set id = 20 where id = 2; update lines set order_id = 20 where order_id = 2")
@@ -69,7 +69,7 @@ def test_an_order_deleted_with_its_lines_is_gone_and_one_that_changes_its_key_mo
 def test_many_changes_of_one_transaction_make_one_event(orders: Shop) -> None:
     tape = orders.tape("order")
     with orders.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
         orders.execute(
             "insert into lines select 3, n, 's' from generate_series(1, 200) n; update orders set name = 'x'"
         )
@@ -81,7 +81,7 @@ def test_many_changes_of_one_transaction_make_one_event(orders: Shop) -> None:
 def test_truncating_the_lines_alone_leaves_orders_without_lines(orders: Shop) -> None:
     tape = orders.tape("order")
     with orders.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
         orders.execute("truncate lines", "insert into lines values (2, 9, 'z')")
         tape.wait_for({"1": order(1, "one"), "2": order(2, "two", (9, "z")), "3": order(3, None)})
 
@@ -89,7 +89,7 @@ def test_truncating_the_lines_alone_leaves_orders_without_lines(orders: Shop) ->
 def test_truncating_both_deletes_every_order(orders: Shop) -> None:
     tape = orders.tape("order")
     with orders.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
         orders.execute("truncate orders, lines; insert into orders values (5, 'five')")
         tape.wait_for({"5": order(5, "five")})
 
@@ -97,7 +97,7 @@ def test_truncating_both_deletes_every_order(orders: Shop) -> None:
 def test_columns_of_lines_and_orders_come_and_go_while_it_runs(orders: Shop) -> None:
     tape = orders.tape("order")
     with orders.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
         orders.execute("alter table lines drop sku", "update lines set no = 5 where order_id = 2")
         tape.wait(lambda: tape.live()["2"] == order(2, "two", (5, None)), lambda: f"2 without sku: {tape.live()}")
         orders.execute("alter table lines add sku text", "update lines set sku = 'new' where order_id = 2")

@@ -26,7 +26,7 @@ def published(make_shop: MakeShop, system: Mapping[str, object]) -> Shop:
     shop.apply()
     tape = shop.tape("item")
     with shop.producing():
-        tape.wait(lambda: len(tape.live()) == 2, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 2, "the initial snapshot")
     return shop
 
 
@@ -51,7 +51,7 @@ def refused(shop: Shop) -> str:
     return str(error)
 
 
-@pytest.mark.parametrize("policy", ["stop", "recopy"])
+@pytest.mark.parametrize("policy", ["stop", "resnapshot"])
 @pytest.mark.parametrize("script", ["", TABLE, TABLE + "insert into items values (7, 'foreign')"])
 def test_another_database_is_not_read_until_a_person_names_it(
     make_shop: MakeShop, make_database: MakeDatabase, policy: str, script: str

@@ -155,9 +155,9 @@ def lost_then_copied(shop: Shop, *words: str) -> None:
     """It stops and says why; where the map says so it is copied again, and equal to the table."""
     error = shop.start().ended()
     assert isinstance(error, LostPosition), error
-    for word in (*words, "on_lost_slot: recopy", "Don't make a slot by hand"):
+    for word in (*words, "on_lost_slot: resnapshot", "Don't make a slot by hand"):
         assert word in str(error)
-    describe(shop, "recopy")
+    describe(shop, "resnapshot")
     tape = shop.tape("item")
     with shop.producing():
         tape.wait(is_equal(shop, tape), lambda: difference(shop, tape))
@@ -260,7 +260,7 @@ def test_a_database_made_anew_under_its_name_is_lost(server: OwnServer, shop: Sh
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
     assert "made anew" in str(error)
-    describe(shop, "recopy")
+    describe(shop, "resnapshot")
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
     assert "made anew" in str(error)
@@ -281,7 +281,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("policy", ["stop", "recopy"])
+@pytest.mark.parametrize("policy", ["stop", "resnapshot"])
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_slot_of_somebody_else_is_neither_used_nor_dropped(
     server: OwnServer, shop: Shop, kind: str, policy: str

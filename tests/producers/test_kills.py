@@ -37,7 +37,7 @@ def killed_when(shop: Shop, tape: Tape, until: Callable[[], bool]) -> None:
         assert process.poll() is None, shop.log.read_text()[-2000:]
 
 
-def test_a_first_copy_killed_in_the_middle_goes_on(make_shop: MakeShop) -> None:
+def test_an_initial_snapshot_killed_in_the_middle_goes_on(make_shop: MakeShop) -> None:
     shop = items_shop(make_shop, 60_000)
     tape, positions = shop.tape("item"), shop.positions()
     killed_when(shop, tape, lambda: len(tape.events) > 0)

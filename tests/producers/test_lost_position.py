@@ -30,7 +30,7 @@ def shop_of(make_shop: MakeShop, system: Mapping[str, object]) -> Shop:
     shop.apply()
     tape = shop.tape("item")
     with shop.producing():
-        tape.wait(lambda: len(tape.live()) == 3, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 3, "the initial snapshot")
     return shop
 
 
@@ -47,15 +47,15 @@ def test_a_missing_slot_stops_the_producer_with_what_to_do(make_shop: MakeShop) 
     drop_slot(shop)
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
-    for word in (f"slot {shop.slot} is gone", "on_lost_slot: recopy", "doesn't skip"):
+    for word in (f"slot {shop.slot} is gone", "on_lost_slot: resnapshot", "doesn't skip"):
         assert word in str(error)
     with shop.process() as process:
         assert process.wait(60) == error.exit_code
-    assert "on_lost_slot: recopy" in shop.log.read_text()
+    assert "on_lost_slot: resnapshot" in shop.log.read_text()
 
 
 def test_a_missing_slot_is_followed_by_a_new_copy_where_the_map_says_so(make_shop: MakeShop) -> None:
-    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
     drop_slot(shop)
     shop.execute("delete from items where id = 1", "update items set name = 'zwei' where id = 2")
     tape = shop.tape("item")
@@ -69,11 +69,11 @@ def test_a_missing_slot_is_followed_by_a_new_copy_where_the_map_says_so(make_sho
 def test_a_new_copy_does_not_delete_a_record_whose_row_is_there_but_not_canonical(make_shop: MakeShop) -> None:
     shop = make_shop("create table items (id int primary key, name numeric); insert into items values (1, 1), (2, 2)")
     money: AvroType = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
-    shop.describe({"item": ([{"name": "name", "type": money}], {"table": "items"})}, {"on_lost_slot": "recopy"})
+    shop.describe({"item": ([{"name": "name", "type": money}], {"table": "items"})}, {"on_lost_slot": "resnapshot"})
     shop.apply()
     tape, letters = shop.tape("item"), shop.dead_letters("item")
     with shop.producing():
-        tape.wait(lambda: len(tape.live()) == 2, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 2, "the initial snapshot")
     drop_slot(shop)
     shop.execute("update items set name = 'NaN' where id = 1", "update items set name = 3 where id = 2")
     with shop.producing():
@@ -95,7 +95,7 @@ def test_a_slot_that_somebody_else_moved_on_is_noticed(make_shop: MakeShop) -> N
 
 
 def test_a_missing_publication_is_told_with_what_to_do_and_waited_for(make_shop: MakeShop) -> None:
-    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
     shop.execute(f"drop publication {shop.slot}", "update items set name = 'zwei' where id = 2")
     tape = shop.tape("item")
     with shop.producing() as running:
@@ -113,7 +113,7 @@ def test_a_publication_that_was_gone_while_the_producer_was_not_running_stops_it
     shop.apply()
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
-    for word in (f"publication {shop.slot}", "public.items", "on_lost_slot: recopy"):
+    for word in (f"publication {shop.slot}", "public.items", "on_lost_slot: resnapshot"):
         assert word in str(error)
 
 
@@ -138,7 +138,7 @@ def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_co
     if "where" in statement and server_version < 15:
         pytest.skip("PostgreSQL 15 brought row filters")
     monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
-    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
     tape = shop.tape("item")
     with shop.producing() as running:
         shop.execute("update items set name = 'eins' where id = 1")
@@ -152,7 +152,7 @@ def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_co
 
 
 def test_a_table_that_left_the_publication_and_came_back_is_copied_again(make_shop: MakeShop) -> None:
-    shop = shop_of(make_shop, {"on_lost_slot": "recopy"})
+    shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
     tape = shop.tape("item")
     shop.execute(
         f"alter publication {shop.slot} drop table items",
@@ -174,7 +174,7 @@ def test_another_data_type_in_the_publication_copies_nothing_again(make_shop: Ma
         things.wait_for({"1": item(1, "thing")})
         shop.execute("update items set name = 'eins' where id = 1")
         items.wait(lambda: items.live().get("1") == item(1, "eins"), "record 1")
-    assert len(items.events) == 4, "three of the first copy and the one that came after"
+    assert len(items.events) == 4, "three of the initial snapshot and the one that came after"
 
 
 def until_told(running: Running, word: str) -> str:

@@ -72,7 +72,7 @@ def test_a_map_that_only_looks_otherwise_publishes_nothing_again(make_shop: Make
     shop.apply()
     items = shop.tape("item")
     with shop.producing():
-        items.wait(lambda: len(items.events) == 20, "the first copy")
+        items.wait(lambda: len(items.events) == 20, "the initial snapshot")
     shop.execute("alter table items add column nickname text")
     describe(shop, [*reversed(ROWS)], [*ITEM, {"name": "weight", "type": ["null", "string"], "default": None}])
     shop.apply()

@@ -72,8 +72,8 @@ def test_plan_says_what_the_role_lacks_and_the_producer_is_refused(shop: Shop, u
 def test_a_policy_that_comes_while_it_runs_deletes_nothing(shop: Shop, unique: str, what: str) -> None:
     items, orders = shop.tape("item"), shop.tape("order")
     running = shop.start()
-    items.wait(lambda: len(items.live()) == 2, "the first copy")
-    orders.wait(lambda: len(orders.live()) == 1, "the first copy")
+    items.wait(lambda: len(items.live()) == 2, "the initial snapshot")
+    orders.wait(lambda: len(orders.live()) == 1, "the initial snapshot")
     shop.execute(HIDDEN[what].format(role=unique))
     # What the stream doesn't carry is read by key, by a role that doesn't see it any more.
     shop.execute("update items set tenant = 'c' where id = 2", "update lines set sku = 'changed'")

@@ -1,4 +1,4 @@
-"""From PostgreSQL to Kafka: first copy and stream of plain tables, on real servers."""
+"""From PostgreSQL to Kafka: initial snapshot and stream of plain tables, on real servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def items_shop(make_shop: MakeShop, script: str = "", **options: bool) -> Shop:
     return shop
 
 
-def test_the_first_copy_and_the_stream_meet_without_a_gap_while_a_writer_runs(make_shop: MakeShop) -> None:
+def test_the_initial_snapshot_and_the_stream_meet_without_a_gap_while_a_writer_runs(make_shop: MakeShop) -> None:
     shop = items_shop(make_shop, "insert into items select n, 'first ' || n from generate_series(1, 12000) n")
     tape = shop.tape("item")
     done = threading.Event()
@@ -46,7 +46,7 @@ def test_the_first_copy_and_the_stream_meet_without_a_gap_while_a_writer_runs(ma
     writer.start()
     try:
         with shop.producing():
-            tape.wait(lambda: len(tape.events) > 12_000, "the first copy and some of the stream")
+            tape.wait(lambda: len(tape.events) > 12_000, "the initial snapshot and some of the stream")
             done.set()
             writer.join(30)
             tape.wait_for({str(id): item(int(str(id)), str(name)) for id, name in shop.rows("select * from items")})
@@ -87,7 +87,7 @@ def test_truncate_deletes_every_record_and_what_comes_after_stays(make_shop: Mak
     shop = items_shop(make_shop, "insert into items select n, 'x' from generate_series(1, 50) n")
     tape = shop.tape("item")
     with shop.producing():
-        tape.wait(lambda: len(tape.live()) == 50, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 50, "the initial snapshot")
         shop.execute(
             "begin; insert into items values (99, 'y'); truncate items; insert into items values (7, 'z'); commit"
         )
@@ -142,7 +142,7 @@ def test_an_unchanged_large_value_is_there_with_full_identity(make_shop: MakeSho
 def _unchanged_stays(shop: Shop) -> None:
     tape = shop.tape("item")
     with shop.producing():
-        tape.wait(lambda: len(tape.live()) == 1, "the first copy")
+        tape.wait(lambda: len(tape.live()) == 1, "the initial snapshot")
         shop.execute("update items set name = 'uno'", "update items set id = 2")
         ((_, name, big),) = shop.rows("select id, name, big from items")
         tape.wait_for({"2": {"id": 2, "name": name, "big": big}})

@@ -13,7 +13,7 @@ from tests.producers.shop import Shop
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
 
 
-def test_a_long_transaction_holds_the_first_copy_up(make_shop: Callable[..., Shop]) -> None:
+def test_a_long_transaction_holds_the_initial_snapshot_up(make_shop: Callable[..., Shop]) -> None:
     shop = make_shop("create table items (id int primary key, name text); insert into items values (1, 'one')")
     shop.describe({"item": (ITEM, {"table": "items"})})
     shop.apply()

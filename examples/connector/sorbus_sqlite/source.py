@@ -78,7 +78,7 @@ class SqliteProducer:
     def confirm(self, position: Position) -> None: ...  # the file keeps nothing back for us
     def close(self) -> None: ...
 
-    def recopy(self, data_types: Sequence[str]) -> None:
+    def resnapshot(self, data_types: Sequence[str]) -> None:
         for name in data_types:
             self._known[name] = {id: (version, None) for id, (version, _) in self._known[name].items()}
         self._due = 0.0

@@ -223,7 +223,7 @@ class AnyApplication(RuleBasedStateMachine):
         self.rules = rules_for(self.app, has_changes=has_changes, can_look=can_look, overlap=10 * SECOND)
         self.bus, self.skew, self.names = Bus(), skew, 0
         self.session = Session(self.app, self.rules, self.bus, skew)
-        if not is_fresh:  # or few examples would ever get past the first copy
+        if not is_fresh:  # or few examples would ever get past the initial snapshot
             for id in (1, 2, 3):
                 self.write(id, is_bad=False)
             self.app.now += 60 * SECOND

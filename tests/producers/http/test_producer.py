@@ -55,7 +55,7 @@ def polls_more(desk: Desk, tape: Tape, requests: int = 8) -> None:
     tape.wait(has_polled, f"{requests} requests more")
 
 
-def test_a_first_copy_then_changes_and_deletes_follow(desk: Desk) -> None:
+def test_an_initial_snapshot_then_changes_and_deletes_follow(desk: Desk) -> None:
     desk.faulty.add_many(contacts(350))
     desk.poll("ascending", compare="every 2s")
     tape = desk.tape("contact")
@@ -174,7 +174,7 @@ def test_a_schema_that_grew_is_no_reason_to_publish_what_is_as_it_was(desk: Desk
 
 
 @pytest.mark.parametrize("resource", ["ascending", pytest.param("contacts", marks=pytest.mark.slow)])
-def test_killed_in_the_first_copy_and_in_a_poll_it_goes_on(desk: Desk, resource: str) -> None:
+def test_killed_in_the_initial_snapshot_and_in_a_poll_it_goes_on(desk: Desk, resource: str) -> None:
     faulty = desk.faulty
     faulty.add_many(contacts(800))
     faulty.slow = 0.05
@@ -294,7 +294,7 @@ def test_another_application_is_not_taken_for_one_whose_records_are_gone(desk: D
     assert "came from another address" in str(running.ended())
     desk.poll(
         connection={"base_url": desk.faulty.base_url.replace("127.0.0.1", "localhost")},
-        system={"on_lost_slot": "recopy"},
+        system={"on_lost_slot": "resnapshot"},
         every="every 1s",
     )
     desk.faulty.change("2", city="Pori")

@@ -222,11 +222,11 @@ def recopied(database: Database, topics: Topics) -> PostgresPosition:
     """Copies again what the position asks for, as the producer does before it goes on with the stream."""
     state = topics.state()
     for capture in captures():
-        if capture.name in state.recopy:
+        if capture.name in state.resnapshot:
             version = state.version + 1
             keys: list[Key] = [(str(id).encode(),) for id in sorted(database.orders)]
             made = [found.change(version, 0) for _, found in database.fetch(capture, keys, "", ()) if found]
-            state = replace(state, version=version, recopy=tuple(n for n in state.recopy if n != capture.name))
+            state = replace(state, version=version, resnapshot=tuple(n for n in state.resnapshot if n != capture.name))
             copied = [change for change in made if isinstance(change, Change)]
             topics.commit(copied, (), state)
             topics.commit((), [StaleRecordDeletion(capture.name, version, 0)], state)

@@ -71,18 +71,18 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
             if fed in crashes:
                 crashed = True
                 break
-            if found.state.recopy or fed in cuts:
+            if found.state.resnapshot or fed in cuts:
                 changes, rejects, sweeps, _ = found.take()
                 assert not rejects
                 topics.commit(changes, sweeps, found.state)
-                if found.state.recopy:
+                if found.state.resnapshot:
                     crashed = True
                     break
         if crashed:
             continue
         changes, _, sweeps, _ = found.take()
         topics.commit(changes, sweeps, found.state)
-        if not found.state.recopy:
+        if not found.state.resnapshot:
             return
 
 
@@ -152,7 +152,7 @@ def test_truncating_the_items_alone_copies_the_records_again() -> None:
     for message in (RELATIONS[LINES], wire.begin(2000, 1, 1), wire.truncate([LINES]), wire.commit(2000, 2005, 1)):
         assert found.feed(message)
     found.take()
-    assert found.state.recopy == ("order",)
+    assert found.state.resnapshot == ("order",)
 
 
 def test_a_row_that_can_not_be_canonical_is_a_reject_with_the_raw_row() -> None:
