@@ -20,7 +20,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.ops.embedded.shared import join, own
 from sorbus.state import State, migrate
 from tests import postgres_version
-from tests.api.faulty import Faulty, serving
+from tests.http_api.faulty import Faulty, serving
 
 _FOLDER = "SORBUS_TEST_STACK"
 _run = ExitStack()

@@ -1,6 +1,6 @@
 """Whatever Sorbus asks, an answer that drips or never ends is given up in time and in bytes; so is who asks us.
 
-The table of limits: docs/operations.md, "Limits of connections"; HTTP and tokens: tests/api/test_bounded.py.
+The table of limits: docs/operations.md, "Limits of connections"; HTTP and tokens: tests/http_api/test_bounded.py.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 
 TEXT = ["null", "string"]
 FIELDS: list[object] = [{"name": "name", "type": "string"}, {"name": "city", "type": TEXT, "default": None}]

@@ -22,9 +22,9 @@ from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from tests.acceptance.office import Office, execute, rows_of, unlike
-from tests.api.faulty import Faulty
-from tests.api.faulty_http import Fault
 from tests.conftest import Report
+from tests.http_api.faulty import Faulty
+from tests.http_api.faulty_http import Fault
 from tests.producers.shop import Event, Tape
 
 FAULTS: dict[Fault, float] = {
@@ -288,7 +288,7 @@ def published(office: Office, stack: Addresses) -> list[Event]:
 def with_settle(seconds: int) -> dict[str, object]:
     from ruamel.yaml import YAML
 
-    from tests.api.faulty import DESCRIPTION
+    from tests.http_api.faulty import DESCRIPTION
 
     resources = YAML(typ="safe").load(DESCRIPTION)["resources"]
     return {"contacts": {**resources["contacts"], "settle": seconds}}

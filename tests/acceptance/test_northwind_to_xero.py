@@ -22,8 +22,8 @@ import pytest
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, Row, rows_of, unlike
 from tests.acceptance.real import BESIDE, SPECS, prism
-from tests.api.applications import Asked, Reply, answering
 from tests.conftest import Report
+from tests.http_api.applications import Asked, Reply, answering
 
 pytestmark = pytest.mark.real
 NORTHWIND = BESIDE / "data" / "northwind" / "northwind.sql"

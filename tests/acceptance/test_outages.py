@@ -26,8 +26,8 @@ from playwright.sync_api import Page
 
 from sorbus.ops.embedded import Stack
 from tests.acceptance.office import Office, rows_of
-from tests.api.faulty import Faulty
 from tests.gateway import Gateway
+from tests.http_api.faulty import Faulty
 from tests.ops.console.browser import opened
 from tests.ops.postbox import Postbox, served, text_of
 

@@ -32,9 +32,9 @@ from sorbus.map.model import System
 from sorbus.state import State
 from sorbus.state.database import migrate
 from tests.acceptance.real import SPECS, prism, stripe_mock
-from tests.api.applications import Asked, Reply, answering
 from tests.conftest import Report
 from tests.consumers.gadgets import Writer
+from tests.http_api.applications import Asked, Reply, answering
 
 pytestmark = pytest.mark.real
 EXAMPLE = Path(__file__).parents[2] / "examples" / "saas" / "map.yaml"

@@ -18,7 +18,7 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute, rows_of
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 
 SORBUS = str(Path(sys.executable).with_name("sorbus"))
 TABLES = """

@@ -12,7 +12,7 @@ import pytest
 from sorbus.conformance import ConsumerConformance, ProducerConformance, Source, Target, Thing
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.producers.http.producer import HttpProducer
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 
 # The short run has the same questions asked of PostgreSQL and of the example, and the HTTP connectors' own tests.
 pytestmark = pytest.mark.slow

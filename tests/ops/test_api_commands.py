@@ -9,8 +9,8 @@ import pytest
 
 from sorbus.http_api.json_schema import json_schema
 from sorbus.state import State, migrate
-from tests.api.applications import Asked, Reply, answering, as_json
 from tests.commands import type_command
+from tests.http_api.applications import Asked, Reply, answering, as_json
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "api.schema.json"
 

@@ -20,7 +20,7 @@ from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from tests.acceptance.office import Office
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 from tests.ops.conftest import Sorbus
 
 FIELDS = [{"name": "name", "type": "string"}]

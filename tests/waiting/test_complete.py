@@ -20,9 +20,9 @@ from sorbus.map.model import DataType
 from sorbus.schema import parse_schema
 from sorbus.state import State
 from sorbus.waiting.complete import Completing
-from tests.api.faulty import Faulty
 from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import Faulty
 
 WRITER = Writer()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sorbus.state.database import State, migrate
-from tests.api.faulty import Faulty
 from tests.consumers.http.house import House
+from tests.http_api.faulty import Faulty
 
 
 @pytest.fixture(scope="session")

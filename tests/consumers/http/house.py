@@ -17,8 +17,8 @@ from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.map.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import parse_schema
 from sorbus.state.database import State
-from tests.api.faulty import Faulty
 from tests.consumers.gadgets import Writer
+from tests.http_api.faulty import Faulty
 
 _FIELDS: list[Mapping[str, object]] = [
     {"name": "name", "type": "string"},

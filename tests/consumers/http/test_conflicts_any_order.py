@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sorbus.conflict.store import Choice, Conflicts
 from sorbus.consumers.http import decide
-from tests.api.faulty_records import Record, Write
 from tests.consumers.http.house import House, contact, event
 from tests.consumers.http.test_any_order import cutting
+from tests.http_api.faulty_records import Record, Write
 
 _examples = count()
 

@@ -12,8 +12,8 @@ from sorbus.connector import Delivery
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import TransientError, Unfinished
 from sorbus.identity.candidates import Candidates, Decision
-from tests.api.faulty_http import Fault
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty_http import Fault
 
 AFTER: list[Fault] = ["timeout-after", "reset-after", "cut", "renamed", "retyped", "empty"]
 BEFORE: list[Fault] = ["timeout-before", "reset", "500", "502", "503", "429", "429-bare", "html"]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from sorbus.connector import BoundFlow
-from tests.api.faulty_http import Fault
-from tests.api.faulty_records import Write
 from tests.conftest import Report
 from tests.consumers.http.house import House
+from tests.http_api.faulty_http import Fault
+from tests.http_api.faulty_records import Write
 
 EACH = 2
 MOMENTS: list[Fault | None] = ["timeout-after", None, "timeout-after", "timeout-before"]

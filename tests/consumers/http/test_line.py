@@ -17,8 +17,8 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.dlq.requeue import Sender
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.ops.embedded import Addresses
-from tests.api.faulty import Faulty
 from tests.consumers.line import FLOW, Line, Running, eventually, named
+from tests.http_api.faulty import Faulty
 
 MAP = """
 topic_prefix: {prefix}.

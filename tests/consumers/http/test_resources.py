@@ -12,8 +12,8 @@ from sorbus.errors import MapError
 from sorbus.identity.adopt import unassigned
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk, links_of
-from tests.api.faulty import Faulty, serving
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import Faulty, serving
 
 BOTH = {"contact": ("contacts", "ascending")}
 """The resources that take contacts. Each keeps records of its own here, with ids that begin at 1."""

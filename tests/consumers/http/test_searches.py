@@ -8,8 +8,8 @@ from unicodedata import normalize
 import pytest
 from ruamel.yaml import YAML
 
-from tests.api.faulty import DESCRIPTION
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import DESCRIPTION
 
 Finds = Callable[[str, str], bool]
 HOW: Mapping[str, Finds] = {

@@ -12,7 +12,7 @@ from sorbus.drift import watch
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 from tests.producers.http.desk import Desk
 
 _SHORT = timedelta(seconds=2)

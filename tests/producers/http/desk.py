@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sorbus.schema import AvroType
 from sorbus.settings import Settings
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 from tests.producers.shop import Record, Shop
 
 CONTACT: list[AvroType] = [

@@ -6,7 +6,7 @@ import psycopg
 
 from sorbus.drift.compare import compare
 from sorbus.telemetry.metrics import DRIFT_OPEN
-from tests.api.faulty_records import Record
+from tests.http_api.faulty_records import Record
 from tests.producers.http.desk import Desk
 
 SHEET = """shop;contacts.name;canonical;contact.name;

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from sorbus.bus.inbox import InboxWriter
 from sorbus.connector import Notice
 from sorbus.producers.http import stream_poller
-from tests.api.faulty import DESCRIPTION
+from tests.http_api.faulty import DESCRIPTION
 from tests.producers.http.desk import CONTACT, Desk
 
 BROKEN: dict[str, Callable[[], Response]] = {

@@ -13,7 +13,7 @@ from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.http.stream_poller import TRIES
 from sorbus.telemetry.metrics import LAST_POLL
-from tests.api.faulty_http import Fault
+from tests.http_api.faulty_http import Fault
 from tests.producers.http.desk import CONTACT, WITH_LINES, Desk
 from tests.producers.shop import Tape
 

@@ -19,7 +19,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.runtime.planning import plan
 from sorbus.settings import Settings
-from tests.api.faulty import Faulty
+from tests.http_api.faulty import Faulty
 from tests.producers.shop import Running, Tape
 from tests.producers.webhook.company import write_map
 

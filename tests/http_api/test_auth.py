@@ -25,8 +25,8 @@ from sorbus.http_api.interface import Call
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
-from tests.api.applications import OAUTH2, answering, application, as_json
-from tests.api.faulty import Faulty
+from tests.http_api.applications import OAUTH2, answering, application, as_json
+from tests.http_api.faulty import Faulty
 
 ROOT = Path(__file__).parent.parent.parent
 LIST = Call("GET", "/contacts")
@@ -276,7 +276,7 @@ class Processes:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, *when: str) -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "tests.api.renewing", *self._words, *when]
+        words = [sys.executable, "-m", "tests.http_api.renewing", *self._words, *when]
         made = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )

@@ -14,7 +14,7 @@ from sorbus.http_api.auth.tokens import Renewal
 from sorbus.http_api.interface import Call
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
-from tests.api.applications import OAUTH2, application
+from tests.http_api.applications import OAUTH2, application
 
 dsn, base_url, connection, *when = sys.argv[1:]
 

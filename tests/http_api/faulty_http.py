@@ -22,8 +22,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tests.api.faulty_records import FIELDS, Order, Record, Records, Refused
-from tests.api.faulty_tokens import Tokens
+from tests.http_api.faulty_records import FIELDS, Order, Record, Records, Refused
+from tests.http_api.faulty_tokens import Tokens
 
 Fault = Literal[
     "429",  # with Retry-After in seconds

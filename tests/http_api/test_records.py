@@ -21,8 +21,8 @@ from sorbus.http_api.records import RecordsApi, open_api
 from sorbus.http_api.requests import form_fields, merged, request_with
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
-from tests.api.applications import Asked, Reply, answering, application, as_json
-from tests.api.faulty import Faulty
+from tests.http_api.applications import Asked, Reply, answering, application, as_json
+from tests.http_api.faulty import Faulty
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 

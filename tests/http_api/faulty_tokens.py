@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from tests.api.faulty_records import Record
+from tests.http_api.faulty_records import Record
 
 
 @dataclass(slots=True)

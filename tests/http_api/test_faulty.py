@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from sorbus.http_api.description import Description
-from tests.api.faulty import DESCRIPTION, Faulty
-from tests.api.faulty_http import Fault
+from tests.http_api.faulty import DESCRIPTION, Faulty
+from tests.http_api.faulty_http import Fault
 
 TIMEOUT = 0.3
 

@@ -19,7 +19,7 @@ from sorbus.errors import AuthError, TransientError
 from sorbus.http_api.connection import Application
 from sorbus.ops.http_api.login import log_in
 from sorbus.state import State
-from tests.api.applications import OAUTH2, Asked, Reply, answering, application, as_json
+from tests.http_api.applications import OAUTH2, Asked, Reply, answering, application, as_json
 
 TOKENS = {"access_token": "a", "refresh_token": "r", "expires_in": 60}
 

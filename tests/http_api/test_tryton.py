@@ -16,7 +16,7 @@ from sorbus.http_api.systems.tryton import TrytonApi, _refuse
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.acceptance.real import tryton
-from tests.api.applications import answering, as_json
+from tests.http_api.applications import answering, as_json
 
 
 def bound(base_url: str, password: str = "adminpw") -> Application:

@@ -19,9 +19,9 @@ from sorbus.http_api.limits.breaker import FAULTS
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
-from tests.api.applications import Asked, Reply, answering, application, as_json
-from tests.api.faulty import Faulty
-from tests.api.faulty_http import Fault
+from tests.http_api.applications import Asked, Reply, answering, application, as_json
+from tests.http_api.faulty import Faulty
+from tests.http_api.faulty_http import Fault
 
 Open = Callable[..., HttpTransport]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sorbus.http_api.limits.breaker import FAULTS, LEASE, LONGEST, SHORTEST, WITHIN, Breaker
 from sorbus.state import State
-from tests.api.test_limits import Clock
+from tests.http_api.test_limits import Clock
 
 NUMBERS = count()
 

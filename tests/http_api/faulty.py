@@ -70,8 +70,8 @@ import uvicorn
 from ruamel.yaml import YAML
 from standardwebhooks import Webhook
 
-from tests.api.faulty_http import Behaviour, Connection, FaultyApp
-from tests.api.faulty_records import Record, Write
+from tests.http_api.faulty_http import Behaviour, Connection, FaultyApp
+from tests.http_api.faulty_records import Record, Write
 
 DESCRIPTION = Path(__file__).with_name("faulty.yaml")
 
