@@ -52,12 +52,12 @@ def until_accepted(
 
 def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, system: str, again: float) -> bool:
     """Waits until a person has acted; False when asked to stop. With other files the process begins anew."""
+    files, tokens = _files(loaded), _tokens(loaded, system)  # before anybody is told, and may act
     locks = isinstance(error, AuthError) and error.lockout
     how = "it isn't tried again by itself, since that could lock the account" if locks else "it is tried every minute"
     if process.health.status().dependency != REFUSED:
         _log.error(f"stopped: {error}; {how}; a change of the map, its .env or its secrets' files is taken up at once")
     process.health.block(REFUSED, str(error))
-    files, tokens = _files(loaded), _tokens(loaded, system)
     due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
     while not process.stop.wait(_LOOK):
         process.health.beat()

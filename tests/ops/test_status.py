@@ -158,5 +158,5 @@ def test_an_unreachable_kafka_is_said_in_plain_words(
     monkeypatch.setattr("sorbus.ops.monitoring.offsets._TIMEOUT", 0.5)
     done = sorbus("status", **{**env, "SORBUS_KAFKA": "127.0.0.1:1"})
     assert done.exit_code == 3
-    assert "sorbus: listing topics: Kafka" in done.stderr
+    assert "sorbus: Kafka (SORBUS_KAFKA) is unreachable, because listing topics: " in done.stderr
     assert "see that Kafka runs where SORBUS_KAFKA says" in done.stderr
