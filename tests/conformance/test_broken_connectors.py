@@ -44,11 +44,13 @@ CONSUMERS = {
         "excluded.version = version and ?5", "?5", "test_an_older_version_changes_nothing_in_a_replay_either"
     ),
     "drops what is refused": Fault(
-        'refusals.append(Refusal(place, PermanentError(f"refused: {error}", reason="refused")))',
+        'refusals.append(RejectedDelivery(place, PermanentError(f"refused: {error}", reason="refused")))',
         "pass",
         "test_one_bad_record_never_holds_the_others",
     ),
-    "refuses another one": Fault("Refusal(place, ", "Refusal(0, ", "test_one_bad_record_never_holds_the_others"),
+    "refuses another one": Fault(
+        "RejectedDelivery(place, ", "RejectedDelivery(0, ", "test_one_bad_record_never_holds_the_others"
+    ),
     "refuses the whole batch": Fault(
         "except sqlite3.IntegrityError as error:",
         "except KeyError as error:",
@@ -56,7 +58,7 @@ CONSUMERS = {
     ),
     "makes dead letters while it can't reach its target": Fault(
         "raise TransientError(",
-        'return [Refusal(0, PermanentError("away", reason="away"))]\n            raise TransientError(',
+        'return [RejectedDelivery(0, PermanentError("away", reason="away"))]\n            raise TransientError(',
         "test_a_target_that_is_away_is_a_transient_fault",
     ),
     "mixes ids up": Fault("one.id.decode()", "one.id.decode().lower()", "test_ids_that_differ_stay_apart"),
