@@ -19,7 +19,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundSource
 from sorbus.consumers.postgres.shape import TableShape
 from sorbus.event import envelope_schema, event_encoder, single_object_prefix
-from sorbus.map.model import DataType, FieldMapping
+from sorbus.mapfile.model import DataType, FieldMapping
 from sorbus.postgres.catalog import Column, Table
 from sorbus.producers.postgres.capture import Capture
 from sorbus.producers.postgres.collect import Collector

@@ -49,7 +49,7 @@ from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.deadletter import LETTER
 from sorbus.errors import AuthError, PermanentError, TransientError, Undecided, Unfinished
-from sorbus.map.timing import Timing, parse_timing
+from sorbus.mapfile.timing import Timing, parse_timing
 from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
-from sorbus.privacy.show import ShowPersonal
+from sorbus.cli.show_personal import ShowPersonal
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -38,11 +38,11 @@ def preview(
     """
     from sorbus.bus.newest import newest
     from sorbus.cli.map_explain import trace_json
+    from sorbus.cli.show_personal import note_shown
     from sorbus.connector import Preview, SupportsPreview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
     from sorbus.map.field_trace import explain_delivery
     from sorbus.privacy.preview import masked_preview
-    from sorbus.privacy.show import note_shown
     from sorbus.settings import Settings
     from sorbus.waiting.complete import consumer_of
 

@@ -72,7 +72,7 @@ def retry(
     """
     from sorbus.cli.login import login_name
     from sorbus.errors import ExitCode, UsageError
-    from sorbus.mapping.errors import closest
+    from sorbus.spelling import closest
     from sorbus.state import State
     from sorbus.waiting.store import retry as try_now
 

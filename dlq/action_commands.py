@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.dlq.filter_options import (
     AllOption,
     AssignedOption,
@@ -28,7 +29,6 @@ from sorbus.dlq.filter_options import (
     progress,
     service_of,
 )
-from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.dlq.form import FieldError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.dlq import action_commands
 from sorbus.dlq.filter_options import (
     AssignedOption,
@@ -24,7 +25,6 @@ from sorbus.dlq.filter_options import (
     progress,
     service_of,
 )
-from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import psycopg.errors
 from sorbus.errors import SchemaError
 from sorbus.map.contact import owner_of
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL
 
 

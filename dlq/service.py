@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from sorbus.audit import AuditEntry, AuditFilter, AuditPart, AuditTrail
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.cli.show_personal import note_shown
 from sorbus.dlq.dry_run import Difference, DryRunResult, differences, simulate
 from sorbus.dlq.edit import edited_frame, form_of
 from sorbus.dlq.form import FieldError, Form
@@ -32,7 +33,6 @@ from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.postgres.connection import Connection
 from sorbus.privacy.mask import personal_names
-from sorbus.privacy.show import note_shown
 from sorbus.settings import Settings
 from sorbus.state.database import State
 

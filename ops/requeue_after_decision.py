@@ -10,7 +10,7 @@ from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.requeue import Sender, send_back
 from sorbus.dlq.store import Letters
 from sorbus.errors import TransientError
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
 from sorbus.state.database import State
 

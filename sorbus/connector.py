@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 from pydantic import BaseModel, JsonValue
 
 from sorbus.errors import Finding, PermanentError, SorbusError
-from sorbus.map.document import Document
-from sorbus.map.model import DataType, FieldMapping, Flow, System
+from sorbus.mapfile.document import Document
+from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import Kind, RecordSchema
 
 Position = dict[str, JsonValue]

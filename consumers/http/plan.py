@@ -9,8 +9,8 @@ from sorbus.consumers.http.shape import Shape, target_finding
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import application
-from sorbus.mapping.errors import closest
 from sorbus.settings import Settings
+from sorbus.spelling import closest
 from sorbus.state.database import State, plan_state
 
 

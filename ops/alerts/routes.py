@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.map.contact import contact as contact_of
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 Table = dict[str, JsonValue]
 NOW, TODAY = "now", "today"

@@ -13,11 +13,11 @@ from pydantic import JsonValue
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.contact import contact as contact_of
-from sorbus.map.model import Flow, Manual, Map
 from sorbus.map.routine import Routine, parse_routine
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.model import Flow, Manual, Map
 from sorbus.ops.checklists.occurrences import Checklist, Round, Step, in_hand
 from sorbus.postgres.connection import Connection
+from sorbus.spelling import closest
 from sorbus.state import State
 
 HISTORY = 20

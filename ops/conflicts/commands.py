@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
-from sorbus.privacy.show import ShowPersonal
+from sorbus.cli.show_personal import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.conflict.store import Choice, Conflict
@@ -67,8 +67,8 @@ def list_conflicts(
 
     Examples: sorbus conflicts list; sorbus conflicts list --state overwritten --system support --json
     """
+    from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.conflict.store import Conflicts
-    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -115,8 +115,8 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
 
     Examples: sorbus conflicts show 12; sorbus conflicts show 12 --show-personal
     """
+    from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.conflict.store import Conflicts
-    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()

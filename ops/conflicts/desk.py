@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sorbus.conflict.store import Choice, Conflict, Conflicts
 from sorbus.deadletter import DeadLetter
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.requeue_after_decision import Onward
 from sorbus.settings import Settings
 from sorbus.state.database import State

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sorbus.map.model import Map
 from sorbus.map.render.diagram import DASHES, Arrow, Way
 from sorbus.map.render.layout import (
     BOX_HEIGHT,
@@ -20,6 +19,7 @@ from sorbus.map.render.layout import (
     shorten,
     text_width,
 )
+from sorbus.mapfile.model import Map
 from sorbus.ops.console.health_status import HealthBadge, HealthBadges
 from sorbus.ops.console.template_filters import number
 from sorbus.ops.monitoring.measure import FlowState, Measurement

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sorbus.map.model import Flow, Map
+from sorbus.mapfile.model import Flow, Map
 from sorbus.ops.console.template_filters import number, span
 from sorbus.ops.monitoring.measure import GRACE, FlowState, Measurement
 from sorbus.ops.monitoring.problems import Problem

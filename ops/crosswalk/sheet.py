@@ -13,7 +13,7 @@ from sorbus.errors import Finding, SorbusError
 from sorbus.identity.crosswalk import Crosswalk, Owner, place
 from sorbus.identity.pairs import Pair
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.state.database import State
 
 COLUMNS = Pair._fields[:-1]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.map.contact import contact as contact_of
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.digest.collect import Cause, Facts
 from sorbus.ops.monitoring.status import ago
 

@@ -14,7 +14,7 @@ from sorbus.cli.context import Context
 if TYPE_CHECKING:
     from sorbus.map.contact import Contact
     from sorbus.map.loaded import LoadedMap
-    from sorbus.map.model import Map
+    from sorbus.mapfile.model import Map
     from sorbus.ops.digest.collect import Facts
     from sorbus.ops.digest.delivery import Post
     from sorbus.settings import Settings
@@ -79,8 +79,8 @@ def digest(
 
 def _contact(company: Map, owner: str) -> Contact:
     from sorbus.errors import UsageError
-    from sorbus.mapping.errors import closest
     from sorbus.ops.digest.audience import Shares
+    from sorbus.spelling import closest
 
     known = Shares(company).contacts()
     found = next((each for each in known if owner in (each.name, each.address)), None)

@@ -12,8 +12,8 @@ from sorbus.bus.names import Names
 from sorbus.dlq.index import LetterIndex
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
-from sorbus.map.model import Map
 from sorbus.map.routine import parse_routine
+from sorbus.mapfile.model import Map
 from sorbus.ops.digest.audience import Digest, Shares
 from sorbus.ops.digest.collect import Facts, gather, statement
 from sorbus.ops.digest.mail import outbox

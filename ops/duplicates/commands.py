@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.ops.duplicates.merge_commands import app as merging
 from sorbus.ops.duplicates.options import Json, Number, Reason, Who, Yes
-from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.identity.candidates import Decision, DuplicateCandidate
@@ -33,9 +33,9 @@ def list_candidates(
 
     Examples: sorbus duplicates list; sorbus duplicates list --system accounting --json | jq .number
     """
+    from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.identity.candidates import Candidates
     from sorbus.ops.duplicates.private import masked_candidate
-    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -77,9 +77,9 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
 
     Examples: sorbus duplicates show 12; sorbus duplicates show 12 --show-personal
     """
+    from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.identity.candidates import Candidates
     from sorbus.ops.duplicates.private import masked_candidate
-    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()

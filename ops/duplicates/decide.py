@@ -6,7 +6,7 @@ from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, Decision, DuplicateCandidate
 from sorbus.identity.crosswalk import Crosswalk
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.requeue_after_decision import Onward
 from sorbus.settings import Settings
 from sorbus.state.database import State

@@ -17,7 +17,7 @@ from sorbus.deadletter import DeadLetter
 from sorbus.errors import AuthError, ExitCode, PermanentError, SorbusError, TransientError
 from sorbus.event import open_frame
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import Flow
+from sorbus.mapfile.model import Flow
 from sorbus.ops.forget.receipt import Done, Left, Receipt
 from sorbus.ops.forget.stored import Stored
 from sorbus.ops.forget.topics import Bus, Trace

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.errors import ExitCode, MapError
 from sorbus.ops.http_api.login import login_command
-from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
@@ -154,11 +154,11 @@ def try_command(
 
     Examples: `sorbus api try projects projects`, `sorbus api try accounting contacts --id 4711 --show-personal`
     """
+    from sorbus.cli.show_personal import note_shown
     from sorbus.errors import ExitCode
     from sorbus.http_api.values import dump_json
     from sorbus.ops.http_api.private import masked_sample
     from sorbus.ops.http_api.sample import take
-    from sorbus.privacy.show import note_shown
 
     loaded = Context.of(ctx).load()
     sample = take(loaded, system, resource, id)

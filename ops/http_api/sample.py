@@ -14,7 +14,7 @@ from sorbus.http_api.connection import application
 from sorbus.http_api.path import read_path
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
-from sorbus.mapping.errors import closest
+from sorbus.spelling import closest
 from sorbus.state import State, migrate
 
 if TYPE_CHECKING:

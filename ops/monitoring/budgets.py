@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sorbus.http_api.limits.budgets import Budget, read_budgets
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.from_state import FromState
 from sorbus.state import State
 

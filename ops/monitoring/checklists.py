@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.checklists.store import Checklists
 from sorbus.ops.monitoring.from_state import FromState

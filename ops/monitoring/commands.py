@@ -13,7 +13,7 @@ from sorbus.telemetry.options import LOOPBACK, MetricsHost, MetricsPort
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sorbus.map.model import Map
+    from sorbus.mapfile.model import Map
     from sorbus.ops.digest.delivery import Daily
     from sorbus.ops.monitoring.measure import Watch
     from sorbus.settings import Settings

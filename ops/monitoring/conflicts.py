@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import DetectsConflicts, consumer_connector, known_kinds
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.from_state import FromState
 from sorbus.state import State
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from sorbus.drift.store import DriftStore
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.from_state import FromState
 from sorbus.state import State
 

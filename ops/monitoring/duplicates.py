@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sorbus.identity.candidates import Candidates
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.from_state import FromState
 from sorbus.state import State
 

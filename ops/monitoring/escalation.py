@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sorbus.errors import SorbusError
 from sorbus.map.contact import Contact, called_for
-from sorbus.map.model import Flow, Map
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.model import Flow, Map
+from sorbus.mapfile.timing import parse_duration
 
 if TYPE_CHECKING:
     from sorbus.ops.monitoring.measure import FlowState

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sorbus.map.contact import Contact, called_for, owner_of
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.measure import FlowState, Measurement
 from sorbus.ops.monitoring.problems import Problem
 

@@ -19,8 +19,8 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.bus.topic_facts import topic_facts
 from sorbus.http_api.limits.budgets import Budget
-from sorbus.map.model import Flow, Map
-from sorbus.map.timing import longest_pause, parse_timing
+from sorbus.mapfile.model import Flow, Map
+from sorbus.mapfile.timing import longest_pause, parse_timing
 from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.monitoring import offsets
 from sorbus.ops.monitoring.committed import Committed

@@ -14,7 +14,7 @@ from typing import Literal
 
 from sorbus.bus.status import EVERY, ProcessReport
 from sorbus.calendar_limits import moment_of
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 SILENT = 5 * EVERY
 """Seconds without a report after which a process counts as gone."""

@@ -22,7 +22,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
 from sorbus.errors import AuthError, MustWait, TransientError, Unfinished
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.timing import parse_duration
 from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State

@@ -20,7 +20,7 @@ from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.connector import Step
 from sorbus.errors import TransientError
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 _DAY = 24 * 3600 * 1000
 _TIMEOUT = 30.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.errors import ExitCode
-from sorbus.privacy.show import ShowPersonal
 
 if TYPE_CHECKING:
     from sorbus.ops.trace.trace import Trace
@@ -33,9 +33,9 @@ def trace(
 
     Examples: sorbus trace customer 4711; sorbus trace customer 4711 --no-targets --json | jq '.moments[].what'
     """
+    from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.drift.watch import has_state
     from sorbus.ops.trace.trace import trace_record
-    from sorbus.privacy.show import note_in_trail, note_shown
     from sorbus.settings import Settings
     from sorbus.state.database import State
 

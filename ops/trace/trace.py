@@ -11,12 +11,12 @@ from sorbus.bus.record import messages_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
-from sorbus.mapping.errors import closest
 from sorbus.ops.trace.events import EventReader, Fields, Told
 from sorbus.ops.trace.history import History
 from sorbus.ops.trace.moment import Moment
 from sorbus.ops.trace.targets import TargetState, target_states
 from sorbus.settings import Settings
+from sorbus.spelling import closest
 from sorbus.state.database import State
 
 

@@ -17,7 +17,6 @@ from sorbus.http_api.description import ApiResource, Description
 from sorbus.http_api.interface import Api, Record, Transport
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
-from sorbus.mapping.errors import closest
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll_state import Found
 from sorbus.producers.http.request_pool import RequestPool
@@ -25,6 +24,7 @@ from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
+from sorbus.spelling import closest
 from sorbus.state import State, plan_state
 
 _APPLICATION = "sorbus.application"

@@ -19,7 +19,7 @@ from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api, Page, Record, Shows
-from sorbus.map.timing import longest_pause
+from sorbus.mapfile.timing import longest_pause
 from sorbus.producers.http.change_detector import ChangeDetector
 from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.options import HttpSource

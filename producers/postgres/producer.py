@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sorbus.connector import Batch, BoundSource, BoundSystem, NullCount, Position, Resource, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.timing import parse_duration
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors

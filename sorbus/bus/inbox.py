@@ -27,7 +27,7 @@ from sorbus.bus.kafka import (
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.errors import SorbusError, TransientError
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
 from sorbus.telemetry.metrics import INBOX_MALFORMED
 

@@ -64,8 +64,8 @@ def _read_answers(file: Path | None) -> Answers:
     from pydantic import ValidationError
 
     from sorbus.map.authoring.scaffold import Answers
-    from sorbus.map.document import read_document
-    from sorbus.map.validation_messages import explain
+    from sorbus.mapfile.document import read_document
+    from sorbus.mapfile.validation_messages import explain
 
     if file is None:
         return Answers()

@@ -28,12 +28,12 @@ from sorbus.map.authoring.scaffold import (
     connection_of,
     contradictions,
 )
-from sorbus.map.document import Document
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import Manual
 from sorbus.map.routine import parse_routine
 from sorbus.map.secrets import Secrets, UnknownSecret, references
-from sorbus.map.timing import parse_timing
+from sorbus.mapfile.document import Document
+from sorbus.mapfile.model import Manual
+from sorbus.mapfile.timing import parse_timing
 
 BY_HAND, NOT = "by hand", "not at all"
 _DSN = re.compile(r"([A-Z][A-Z0-9_]*)_DSN")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.show_personal import ShowPersonal, note_shown
 from sorbus.errors import ExitCode, MapError
-from sorbus.mapping.errors import closest
-from sorbus.privacy.show import ShowPersonal, note_shown
+from sorbus.spelling import closest
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

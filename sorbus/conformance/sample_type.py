@@ -11,7 +11,7 @@ from sorbus.avro.decode import read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import Delivery
 from sorbus.event import data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.schema import AvroType, FieldType, RecordSchema, parse_schema
 
 Thing = Mapping[str, object]

@@ -10,7 +10,7 @@ import pytest
 
 from sorbus.conformance.sample_type import FIELDS, NAME, SCHEMA, Thing, rows
 from sorbus.connector import BoundSource, BoundSystem, Producer, ProducerConnector
-from sorbus.map.model import DataType, System
+from sorbus.mapfile.model import DataType, System
 
 
 class Source:

@@ -11,7 +11,7 @@ import pytest
 
 from sorbus.conformance.sample_type import FIELDS, NAME, SCHEMA, Thing, rows
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, ConsumerConnector
-from sorbus.map.model import DataType, Flow, System
+from sorbus.mapfile.model import DataType, Flow, System
 
 
 class Target:

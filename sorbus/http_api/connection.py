@@ -15,7 +15,7 @@ from sorbus.connector import BoundSystem
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.description import Auth, Description, Limit
 from sorbus.http_api.load import load_description
-from sorbus.mapping.errors import closest
+from sorbus.spelling import closest
 
 _UNSET = re.compile(r"\$\{[^}]*\}")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

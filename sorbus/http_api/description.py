@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.timing import parse_duration
 
 
 def _duration(written: object) -> object:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sorbus.http_api.description import ApiResource, Auth, Description, Listing, Operation, Pagination, Search
 from sorbus.http_api.path import parse_path
-from sorbus.mapping.errors import closest
+from sorbus.spelling import closest
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PAGING = frozenset({"limit", "offset", "page", "cursor"})

@@ -12,9 +12,9 @@ from pydantic import JsonValue, ValidationError
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.description import Description
 from sorbus.http_api.lint import faults
-from sorbus.map.document import Document, read_document
-from sorbus.map.validation_messages import explain
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.document import Document, read_document
+from sorbus.mapfile.validation_messages import explain
+from sorbus.spelling import closest
 
 _SYSTEMS = Path(str(files("sorbus.http_api") / "systems"))
 _FIELDS = re.compile(r"\{fields(?::([^{}]+))?\}")

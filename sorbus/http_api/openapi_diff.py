@@ -12,8 +12,8 @@ from sorbus.http_api.interface import Json
 from sorbus.http_api.lint import Place
 from sorbus.http_api.openapi import Node, Spec, SpecOperation
 from sorbus.http_api.path import Item, parse_path
-from sorbus.map.document import Document
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.document import Document
+from sorbus.spelling import closest
 
 _TYPES: Mapping[FieldKind, frozenset[str]] = {
     "text": frozenset({"string"}),

@@ -13,7 +13,7 @@ from rapidfuzz import fuzz
 
 from sorbus.identity.features import Features, Roles
 from sorbus.identity.name_similarity import organisations, people
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.schema import RecordSchema
 
 ASK_FROM = 78

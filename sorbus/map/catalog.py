@@ -18,8 +18,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from sorbus.connector import CatalogField, Resource
 from sorbus.errors import Finding, MapError
-from sorbus.map.document import read_document
-from sorbus.map.validation_messages import explain
+from sorbus.mapfile.document import read_document
+from sorbus.mapfile.validation_messages import explain
 from sorbus.schema import Kind
 
 FOLDER = "catalog"

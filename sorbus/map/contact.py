@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from email_validator import EmailNotValidError, validate_email
 
 if TYPE_CHECKING:
-    from sorbus.map.model import Flow, Map
+    from sorbus.mapfile.model import Flow, Map
 
 CURE = "write a name, with an address in angle brackets if mail should reach it: Finance <finance@example.com>"
 _WITH_ADDRESS = re.compile(r"([^<>]*)<([^<>]*)>")

@@ -21,10 +21,10 @@ from typing import NamedTuple, get_args
 from sorbus.errors import Finding, MapError
 from sorbus.map.checks.bound import Bound
 from sorbus.map.field_trace import FieldTrace, explain_source, explain_target, typed
-from sorbus.mapping.errors import closest
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.rule import compile_rule
 from sorbus.schema import FieldType, Kind
+from sorbus.spelling import closest
 
 INPUT, EXPECT = "input.", "expect."
 _BY_RULE: Mapping[str, str] = {

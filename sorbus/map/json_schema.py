@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 Schema = dict[str, JsonValue]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sorbus.errors import Finding, MapError
-from sorbus.map.document import read_document
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import Map
-from sorbus.map.renamed import as_called_now
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
 from sorbus.map.sheets.sheet import read_sheets
-from sorbus.map.validation_messages import explain
+from sorbus.mapfile.document import read_document
+from sorbus.mapfile.model import Map
+from sorbus.mapfile.renamed import as_called_now
+from sorbus.mapfile.validation_messages import explain
 
 
 def load_map(path: Path) -> LoadedMap:

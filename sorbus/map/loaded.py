@@ -26,14 +26,14 @@ from sorbus.connector import (
     producer_connector,
 )
 from sorbus.errors import Finding, MapError, SchemaError, UsageError
-from sorbus.map.document import Document
-from sorbus.map.model import FieldMapping, Map, System
 from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
-from sorbus.map.validation_messages import explain
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.document import Document
+from sorbus.mapfile.model import FieldMapping, Map, System
+from sorbus.mapfile.validation_messages import explain
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema, read_schema
+from sorbus.spelling import closest
 
 Role = Literal["producer", "consumer"]
 Model = TypeVar("Model", bound=BaseModel)

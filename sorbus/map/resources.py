@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sorbus.connector import consumer_connector, producer_connector
 from sorbus.errors import SorbusError
-from sorbus.map.model import Flow, Map
+from sorbus.mapfile.model import Flow, Map
 
 
 def source_resources(map: Map, data_type: str) -> Mapping[str, str]:

@@ -14,16 +14,16 @@ from dataclasses import replace
 
 from sorbus.errors import Finding, SchemaError
 from sorbus.map.loaded import LoadedMap, Route
-from sorbus.map.model import FieldMapping
 from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route_field import Chosen, Direct, Group, choose
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Lookups
 from sorbus.mapping.convert import can_convert
-from sorbus.mapping.errors import closest
 from sorbus.mapping.field_refs import CANONICAL, RECORD, FieldRef, column_refs
 from sorbus.mapping.rule import Rule, RuleError, compile_rule
 from sorbus.mapping.types import TEXT
 from sorbus.schema import Kind
+from sorbus.spelling import closest
 
 
 class _Unclear(Exception):

@@ -11,8 +11,8 @@ from sorbus.map.authoring.matching import kinds_fit
 from sorbus.map.catalog import Catalog
 from sorbus.map.known_fields import catalog_of
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import FieldMapping
 from sorbus.map.resources import source_resources
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,

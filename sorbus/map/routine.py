@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil.rrule import DAILY, FR, MO, MONTHLY, SA, SU, TH, TU, WE, WEEKLY, YEARLY, rrule, weekday
 
-from sorbus.map.timing import Timing, parse_timing
+from sorbus.mapfile.timing import Timing, parse_timing
 
 CURE = (
     "write daily, weekdays, weekly, monthly, quarterly, yearly, Monday and Thursday, first Monday of the month, last"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, get_args, get_origin
 
-from sorbus.mapping.errors import RuleError, closest, shown
+from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
 from sorbus.mapping.filters import FILTERS, Filter, Table
 from sorbus.mapping.types import NUMBER, TEXT, in_words, stands_for
 from sorbus.schema import Kind
+from sorbus.spelling import closest
 
 EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 _NOT_GIVEN: Mapping[str, int] = {"nullif": 1, "when": 1}

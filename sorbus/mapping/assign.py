@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sorbus.errors import Finding, MapError
-from sorbus.map.model import FieldMapping
-from sorbus.mapping.errors import RuleError, closest
+from sorbus.mapfile.model import FieldMapping
+from sorbus.mapping.errors import RuleError
 from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
@@ -27,6 +27,7 @@ from sorbus.mapping.field_refs import (
 )
 from sorbus.mapping.rule import Rule, compile_rule
 from sorbus.schema import Kind, RecordSchema
+from sorbus.spelling import closest
 
 Lookups = Mapping[str, Mapping[str, str]]
 Columns = Mapping[str, Mapping[str, Kind | None]]

@@ -12,13 +12,14 @@ from typing import NamedTuple, TypeVar
 from jinja2 import nodes
 
 from sorbus.mapping.apply import apply_filter
-from sorbus.mapping.errors import RuleError, closest, shown
+from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
 from sorbus.mapping.filters import FILTERS
 from sorbus.mapping.filters.text import as_text, bounded
 from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, SIGNS, negative
 from sorbus.mapping.types import EXACT, FLOAT, NUMBER, TEXT, in_words
 from sorbus.schema import Kind
+from sorbus.spelling import closest
 
 Node = TypeVar("Node", bound=nodes.Node)
 

@@ -16,12 +16,13 @@ from struct import Struct
 from uuid import UUID
 
 from sorbus.avro.encode import unscaled
-from sorbus.mapping.errors import closest, shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.moment import placed
 from sorbus.mapping.filters.number import as_decimal, integer
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.types import EXACT, FLOAT, LIST, SCALAR, TEXT, WHOLE
 from sorbus.schema import FieldType, Kind
+from sorbus.spelling import closest
 
 Converter = Callable[[object], object]
 

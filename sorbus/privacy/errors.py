@@ -10,7 +10,7 @@ from sorbus.avro.decode import Undecodable, read_record
 from sorbus.connector import BoundFlow, BoundSource, Delivery
 from sorbus.errors import AuthError, MapError, PermanentError, SorbusError, TransientError, missing
 from sorbus.event import data_at, open_frame
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.field_refs import canonical_ref
 from sorbus.privacy.mask import leaves, masked, personal_names, personal_values

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL, canonical_fields, canonical_ref, column_refs
 from sorbus.privacy.mask import leaves, masked, personal_names
 from sorbus.schema import RecordSchema

@@ -28,7 +28,7 @@ from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.http_api.values import to_json
 from sorbus.map.load import load_map
-from sorbus.map.model import System
+from sorbus.mapfile.model import System
 from sorbus.state import State
 from sorbus.state.database import migrate
 from tests.acceptance.real import SPECS, prism, stripe_mock

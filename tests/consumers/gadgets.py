@@ -16,7 +16,7 @@ from sorbus.connector import BoundFlow, BoundSystem, Delivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.event import Headers, data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
-from sorbus.map.model import DataType, FieldMapping, Flow, System
+from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from sorbus.postgres.connection import PostgresConnection
 from sorbus.schema import FieldType, RecordSchema, parse_schema
 

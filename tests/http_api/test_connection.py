@@ -9,9 +9,9 @@ import pytest
 from sorbus.connector import BoundSystem
 from sorbus.errors import MapError
 from sorbus.http_api.connection import Application, HttpConnection, application
-from sorbus.map.document import read_document
 from sorbus.map.load import load_map
-from sorbus.map.model import System
+from sorbus.mapfile.document import read_document
+from sorbus.mapfile.model import System
 
 HUBSPOT = {"api": "hubspot", "token": "t-secret"}
 XERO = {"api": "xero", "tenant_id": "t-1", "client_id": "me", "client_secret": "s-secret"}

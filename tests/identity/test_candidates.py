@@ -8,7 +8,7 @@ from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.schema import read_schema
 from sorbus.schemas import packaged_schema
 from sorbus.state.database import State

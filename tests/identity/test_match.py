@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.match import Alike, Candidate, Matcher, Verdict
 from sorbus.identity.name_similarity import core, organisations, people
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.schema import read_schema
 from sorbus.schemas import packaged_schema
 from tests.identity.people import make_customers

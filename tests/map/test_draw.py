@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.map.load import load_map
-from sorbus.map.model import Map
 from sorbus.map.render.diagram import NOBODY, Way, arrows, mermaid
 from sorbus.map.render.layout import PILL_HEIGHT, lay_out, shorten, text_width, wrap
 from sorbus.map.render.svg import svg
+from sorbus.mapfile.model import Map
 
 Golden = Callable[[str, str], None]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sorbus.map.load import load_map
-from sorbus.map.model import System
-from sorbus.map.renamed import VALUES
+from sorbus.mapfile.model import System
+from sorbus.mapfile.renamed import VALUES
 
 
 @pytest.mark.parametrize(("pattern", "old", "new"), VALUES)

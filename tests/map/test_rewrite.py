@@ -9,9 +9,9 @@ from openpyxl import Workbook, load_workbook
 
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import Route
-from sorbus.map.model import FieldMapping
 from sorbus.map.sheets.rewrite import append_rows, write_routes
 from sorbus.map.sheets.sheet import COLUMNS, read_sheet
+from sorbus.mapfile.model import FieldMapping
 
 DIRECT = ("crm", "customers.tel", "accounting", "contacts.phone")
 

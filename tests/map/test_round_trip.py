@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import FieldMapping
 from sorbus.map.render.report import document
 from sorbus.map.render.tables import cells_of, rows_csv, rows_table, tabs
 from sorbus.map.render.xlsx import to_xlsx, workbook
 from sorbus.map.sheets.sheet import read_sheet
+from sorbus.mapfile.model import FieldMapping
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 CELL = st.one_of(TEXT, st.builds(str.__add__, st.sampled_from(["=", "+", "-", "@", "'=", '"', "'", "7", "1e5"]), TEXT))

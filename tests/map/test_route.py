@@ -10,7 +10,7 @@ import pytest
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 
 MAP = """
 systems:

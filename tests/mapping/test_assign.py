@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.errors import MapError
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Parts, assign_source, assign_target
 from sorbus.mapping.field_refs import FieldRef, canonical_ref, canonical_reference, column_reference, column_refs
 from sorbus.schema import RecordSchema, parse_schema

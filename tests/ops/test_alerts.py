@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 import sorbus.telemetry.metrics
 from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector

@@ -12,7 +12,7 @@ import pytest
 
 from sorbus.http_api.description import Limit
 from sorbus.http_api.limits import Limiter
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.budgets import budgets
 from sorbus.state import State, migrate

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import sorbus
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 ROOT = Path(sorbus.__file__).parents[1]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())

@@ -12,7 +12,7 @@ from typer.testing import Result
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.state.database import State, migrate
 from tests.consumers.gadgets import GADGET_WITH_LINES
 from tests.consumers.line import RESTRICTED, Line, named

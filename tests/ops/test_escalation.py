@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sorbus.map.contact import Contact
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
 from sorbus.ops.monitoring.measure import FlowState
 

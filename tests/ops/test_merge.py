@@ -13,7 +13,7 @@ from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
 from sorbus.identity.merged import MergedRecords
 from sorbus.map.load import load_map
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.ops.duplicates.merge import MergeDesk
 from sorbus.ops.embedded import Addresses
 from sorbus.schema import parse_schema

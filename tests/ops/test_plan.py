@@ -15,7 +15,7 @@ from sorbus.connector import Step
 from sorbus.errors import SchemaError
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.runtime.subjects import plan_subjects
 from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of

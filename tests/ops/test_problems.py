@@ -11,7 +11,7 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.status import ProcessReport, StatusReader, reporting
 from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, TransientError, missing, refused_login
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.measure import FlowState, Measurement

@@ -11,8 +11,8 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
-from sorbus.map.model import Map
-from sorbus.map.timing import longest_pause
+from sorbus.mapfile.model import Map
+from sorbus.mapfile.timing import longest_pause
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.consumer_lag import Span, Unread, UnreadReader
 from sorbus.ops.monitoring.measure import FlowState, Watch

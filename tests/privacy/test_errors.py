@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sorbus.errors import AuthError, PermanentError, TransientError
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.errors import RuleError
 from sorbus.privacy.errors import raw_privacy, rows_privacy
 from sorbus.privacy.raw import RawRow

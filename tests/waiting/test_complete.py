@@ -16,7 +16,7 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import MustWait, PermanentError
 from sorbus.identity.crosswalk import Crosswalk
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.schema import parse_schema
 from sorbus.state import State
 from sorbus.waiting.complete import Completing

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.render.diagram import arrows
+from sorbus.mapfile.model import FieldMapping, Flow
 from sorbus.mapping.field_refs import CANONICAL
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadges, badges_of

@@ -14,10 +14,10 @@ from ruamel.yaml.comments import CommentedMap
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
 from sorbus.map.authoring.draft_map import Row, guessed_source, rows, sheet, source_options, target_options
 from sorbus.map.authoring.matching import Proposal
-from sorbus.map.model import Manual, Map, Name, Options
 from sorbus.map.secrets import references
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.model import Manual, Map, Name, Options
 from sorbus.schema import RecordSchema
+from sorbus.spelling import closest
 
 SCHEMA_FILE = "map.schema.json"
 _COMMENTS = {

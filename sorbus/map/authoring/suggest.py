@@ -26,12 +26,12 @@ from sorbus.map.authoring.profiling import TELLING, Looks, looks_of, wanted_look
 from sorbus.map.catalog import Catalog
 from sorbus.map.checks.check import check
 from sorbus.map.known_fields import catalog_of
-from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.resources import source_resources, target_resources
 from sorbus.map.route import with_rows
+from sorbus.mapfile.model import FieldMapping, Flow
 from sorbus.mapping.assign import read_source, read_target
 from sorbus.mapping.convert import can_convert, rule_for
-from sorbus.mapping.errors import closest, shown
+from sorbus.mapping.errors import shown
 from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
@@ -42,6 +42,7 @@ from sorbus.mapping.field_refs import (
     column_reference,
 )
 from sorbus.schema import FieldType, RecordSchema
+from sorbus.spelling import closest
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sorbus.connector import DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.map.model import Flow
-from sorbus.map.timing import CURE, parse_timing
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.model import Flow
+from sorbus.mapfile.timing import CURE, parse_timing
+from sorbus.spelling import closest
 
 
 class _Edge(NamedTuple):

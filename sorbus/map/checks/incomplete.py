@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from sorbus.connector import BoundFlow, DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.timing import parse_duration
 from sorbus.mapping.assign import read_target
 from sorbus.mapping.convert import convert
-from sorbus.mapping.errors import closest
 from sorbus.mapping.references import referred
 from sorbus.mapping.rule import RuleError, compile_rule
+from sorbus.spelling import closest
 
 
 def check_incomplete(bound: Bound) -> Iterator[Finding]:

@@ -9,9 +9,8 @@ from sorbus.connector import BoundFlow, BoundSource, CatalogField, Resource, Sup
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.checks.types import misfits
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Assignment, read_source, read_target
-from sorbus.mapping.errors import closest, near
 from sorbus.mapping.field_refs import (
     CANONICAL,
     ID,
@@ -23,6 +22,7 @@ from sorbus.mapping.field_refs import (
     column_refs,
 )
 from sorbus.schema import FieldType, Kind
+from sorbus.spelling import closest, near
 
 Columns = Mapping[str, CatalogField]
 

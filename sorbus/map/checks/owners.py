@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.mapping.errors import closest
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema
+from sorbus.spelling import closest
 
 
 def check_owners(bound: Bound) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from sorbus.map.contact import CURE as CONTACT_CURE
 from sorbus.map.contact import parse_contact
 from sorbus.map.routine import CURE as SCHEDULE_CURE
 from sorbus.map.routine import parse_routine
-from sorbus.map.timing import parse_duration
+from sorbus.mapfile.timing import parse_duration
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from sorbus.map.model import DataType, Flow, Map, System
+from sorbus.mapfile.model import DataType, Flow, Map, System
 
 NOBODY = "(nobody)"
 """Stands for the missing owner in a drawing; no system can be called so."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from sorbus.map.model import Map
 from sorbus.map.render.diagram import Arrow, arrows, kind_of, owned
+from sorbus.mapfile.model import Map
 
 MARGIN, TOP = 32.0, 132.0
 OWNER_WIDTH, TARGET_WIDTH, PILL_GAP, CHANNEL = 256.0, 340.0, 44.0, 300.0

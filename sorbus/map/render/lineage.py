@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
-from sorbus.map.model import FieldMapping, Flow
 from sorbus.map.render.diagram import Arrow, Way
+from sorbus.mapfile.model import FieldMapping, Flow
 from sorbus.mapping.field_refs import CANONICAL, ID, FieldRef, canonical_fields, canonical_reference, column_reference
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sorbus.map.model import Manual
 from sorbus.map.render.diagram import Way, mermaid
 from sorbus.map.render.report import BY_HAND, COLUMNS, Document, FlowPaths
+from sorbus.mapfile.model import Manual
 
 
 def to_markdown(doc: Document) -> str:

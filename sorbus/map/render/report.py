@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sorbus.map.model import FieldMapping, Flow, Map
 from sorbus.map.render.diagram import Arrow, Way, arrows, owned, owners
 from sorbus.map.render.lineage import FieldPath, paths_of, reads
+from sorbus.mapfile.model import FieldMapping, Flow, Map
 from sorbus.mapping.field_refs import CANONICAL
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
-from sorbus.map.model import Map
 from sorbus.map.render.diagram import DASHES, Arrow, Way, arrows
 from sorbus.map.render.layout import (
     BOX_HEIGHT,
@@ -23,6 +22,7 @@ from sorbus.map.render.layout import (
     shorten,
     text_width,
 )
+from sorbus.mapfile.model import Map
 
 LIGHT = (
     *("#2563eb", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#c2255c"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sorbus.map.model import FieldMapping
 from sorbus.map.render.report import COLUMNS, Table
 from sorbus.map.sheets.rewrite import csv_line
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from sorbus.errors import Finding, MapError
 from sorbus.map.checks.check import check
-from sorbus.map.model import FieldMapping
 from sorbus.map.route import with_rows
 from sorbus.map.sheets.headings import PlainRow, Side, plain_rows
 from sorbus.map.sheets.import_fields import Fields, folded
 from sorbus.map.sheets.note_parser import concatenation, understand
 from sorbus.map.sheets.sheet import COLUMNS, read_grid
-from sorbus.mapping.errors import closest, near
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL
+from sorbus.spelling import closest, near
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap

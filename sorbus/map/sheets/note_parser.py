@@ -13,8 +13,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from sorbus.mapping.assign import Lookups
-from sorbus.mapping.errors import near
 from sorbus.mapping.rule import RuleError, compile_rule
+from sorbus.spelling import near
 
 
 class Understood(NamedTuple):

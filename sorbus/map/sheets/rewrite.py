@@ -11,8 +11,8 @@ from tempfile import NamedTemporaryFile
 
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import Route
-from sorbus.map.model import FieldMapping
 from sorbus.map.sheets.sheet import COLUMNS, delimiter_of, header_of, read_sheet
+from sorbus.mapfile.model import FieldMapping
 
 _MARK = "\ufeff"
 _FORMULA = ("=", "+", "-", "@")

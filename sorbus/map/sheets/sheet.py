@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sorbus.errors import Finding
-from sorbus.map.model import FieldMapping
 from sorbus.map.sheets.workbook import MOST_COLUMNS, MOST_ROWS, Line, Unreadable, read_workbook
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL
 
 COLUMNS: Mapping[str, str] = {

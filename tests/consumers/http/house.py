@@ -14,7 +14,7 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import PermanentError, Unfinished
 from sorbus.http_api.connection import HttpConnection
 from sorbus.identity.crosswalk import Crosswalk, Link
-from sorbus.map.model import DataType, FieldMapping, Flow, System
+from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import parse_schema
 from sorbus.state.database import State
 from tests.consumers.gadgets import Writer

@@ -20,7 +20,7 @@ from sorbus.errors import MapError, PermanentError
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.description import ApiField
 from sorbus.http_api.interface import Json
-from sorbus.map.model import DataType, FieldMapping, Flow, System
+from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from tests.consumers.gadgets import GADGET_WITH_LINES, PRICE, TODAY, Writer, gadget
 
 DESCRIPTION: dict[str, Any] = {

@@ -10,7 +10,7 @@ from sorbus.errors import Finding
 from sorbus.map.checks.check import check_to_run
 from sorbus.map.contact import Contact, called_for, owner_of, parse_contact
 from sorbus.map.load import load_map
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 
 TEXT = """
 systems:

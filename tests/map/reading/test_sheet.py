@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from sorbus.map.model import FieldMapping
 from sorbus.map.sheets.sheet import COLUMNS, read_grid, read_sheet, read_sheets
+from sorbus.mapfile.model import FieldMapping
 
 HEAD = ",".join(COLUMNS.values())
 CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30).map(str.strip)

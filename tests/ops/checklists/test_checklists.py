@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
-from sorbus.map.model import Map
 from sorbus.map.routine import parse_routine
+from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Round, in_hand
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state.database import State, migrate

@@ -18,7 +18,7 @@ from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.match import Candidate, Matcher
 from sorbus.identity.merged import MergedRecords
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.mapping.default import encoded_default
 from sorbus.ops.console.access.authenticators import NoAuth
 from sorbus.ops.console.access.user import Role, User, Visit

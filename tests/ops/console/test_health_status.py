@@ -9,8 +9,8 @@ import pytest
 
 from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
-from sorbus.map.model import Map
 from sorbus.map.render.layout import text_width
+from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist, Round
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.drawing import draw_live

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sorbus.drift.store import DriftFinding
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.digest.audience import Digest, Shares
 from sorbus.ops.digest.collect import Cause, Facts

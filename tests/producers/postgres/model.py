@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from sorbus.avro.decode import read_record
 from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
-from sorbus.map.model import DataType
+from sorbus.mapfile.model import DataType
 from sorbus.postgres.catalog import Column, Table
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.collect import Collector

@@ -15,7 +15,7 @@ from psycopg import adapters
 from sorbus.connector import StaleRecordDeletion
 from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.event import event_encoder, occurred_at, open_frame
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Assignment
 from sorbus.producers.postgres.layout import RowLayout
 from sorbus.producers.postgres.pgoutput import ProtocolError, decode

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sorbus.errors import PermanentError
-from sorbus.map.model import FieldMapping
+from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.producers.postgres.layout import RowLayout

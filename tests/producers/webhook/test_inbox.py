@@ -14,7 +14,7 @@ from sorbus.bus.kafka import admin, idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.connector import Notice
 from sorbus.errors import TransientError
-from sorbus.map.model import Map
+from sorbus.mapfile.model import Map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.producers.webhook_inbox import InboxReader
 from sorbus.settings import Settings

@@ -13,8 +13,8 @@ from typing import NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from sorbus.map.model import Map
-from sorbus.mapping.errors import closest
+from sorbus.mapfile.model import Map
+from sorbus.spelling import closest
 
 Path_ = tuple[str | int, ...]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from sorbus.map.timing import Timing, parse_timing
+from sorbus.mapfile.timing import Timing, parse_timing
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Options = dict[str, JsonValue]

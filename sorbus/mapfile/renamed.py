@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
-from sorbus.map.document import Document
+from sorbus.mapfile.document import Document
 
 Path = tuple[str | int, ...]
 VALUES: tuple[tuple[tuple[str, ...], str, str], ...] = ((("systems", "*", "on_lost_slot"), "recopy", "resnapshot"),)
