@@ -22,7 +22,8 @@ from sorbus.map.render.layout import (
 from sorbus.mapfile.model import Map
 from sorbus.ops.console.health_status import HealthBadge, HealthBadges
 from sorbus.ops.console.template_filters import number
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 
 COLORS = 12
 """Data types' colours in the style sheet: .d0 to .d11 for lines, .f0 to .f11 for what is filled."""

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 
 from sorbus.mapfile.model import Flow, Map
 from sorbus.ops.console.template_filters import number, span
-from sorbus.ops.monitoring.measure import GRACE, FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import GRACE, FlowState
+from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
 Kind = Literal["ok", "warn", "bad", "idle"]

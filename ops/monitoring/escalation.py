@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sorbus.errors import SorbusError
 from sorbus.map.contact import Contact, called_for
 from sorbus.mapfile.model import Flow, Map
 from sorbus.mapfile.timing import parse_duration
-
-if TYPE_CHECKING:
-    from sorbus.ops.monitoring.measure import FlowState
+from sorbus.ops.monitoring.flow_state import FlowState
 
 Why = Literal["late", "letters"]
 

@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.mapfile.model import Map
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
 FRESH = 60.0

@@ -26,14 +26,12 @@ from sorbus.ops.monitoring import offsets
 from sorbus.ops.monitoring.committed import Committed
 from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
+from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost import left_words, lost_words
 from sorbus.ops.monitoring.offsets import Group, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, problems_of
 from sorbus.settings import Settings
-
-GRACE = 300.0
-"""Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
 
 _NONE = Open(0, 0.0)
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
@@ -49,49 +47,6 @@ class SlotLags(Protocol):
     def away(self) -> Mapping[str, tuple[float, str]]: ...
     def __call__(self) -> Mapping[str, int | None]: ...
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FlowState:
-    """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
-
-    `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
-    `period` is the longest pause in seconds that its timing allows, 0 for real-time.
-    """
-
-    flow: str
-    data_type: str
-    target: str
-    state: str
-    members: int
-    position: int
-    lag_records: int
-    lag_seconds: float
-    rate: float | None
-    dead_letters: int
-    last_change: float | None
-    period: float
-    oldest_letter: float | None = None
-    """When the first of its open dead letters was written, in seconds since 1970."""
-    problem: Problem | None = None
-    """Why it doesn't deliver, by its consumer's own report or since its target is away."""
-    source_problem: Problem | None = None
-    """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
-
-    @property
-    def complaint(self) -> str | None:
-        """Why somebody should look at it, in plain words; None if it is well."""
-        if self.problem:
-            return self.problem.words
-        if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
-            return "changes are waiting and no consumer runs"
-        if self.members == 0 and not self.period:
-            return "no consumer runs"
-        if self.lag_seconds > self.period + GRACE:
-            return f"{self.lag_seconds:.0f} s behind"
-        if self.dead_letters:
-            return f"{self.dead_letters} dead letter{'s' * (self.dead_letters != 1)} open"
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from rich.text import Text
 from sorbus.calendar_limits import moment_of
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.ops.checklists.occurrences import as_data as checklist_as_data
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 
 _STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "": ""}
 

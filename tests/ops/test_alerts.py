@@ -21,7 +21,8 @@ from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
-from sorbus.ops.monitoring.measure import GRACE, FlowState, Measurement, TopicState
+from sorbus.ops.monitoring.flow_state import GRACE, FlowState
+from sorbus.ops.monitoring.measure import Measurement, TopicState
 
 ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
 OPS = ROOT / "ops"

@@ -9,7 +9,7 @@ import pytest
 from sorbus.map.contact import Contact
 from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
-from sorbus.ops.monitoring.measure import FlowState
+from sorbus.ops.monitoring.flow_state import FlowState
 
 NOW = 100_000.0
 WELL = FlowState("order-to-books", "order", "books", "running", 1, 7, 0, 0.0, None, 0, 990.0, 0.0)

@@ -14,7 +14,8 @@ from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError, Transi
 from sorbus.mapfile.model import Map
 from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import SILENT, Problem, dated, problems_of
 from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings

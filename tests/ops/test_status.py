@@ -14,7 +14,8 @@ from rich.console import Console
 
 from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.monitoring.measure import FlowState, Measurement, TopicState
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement, TopicState
 from sorbus.ops.monitoring.status import ago, as_json, as_table
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from sorbus.mapfile.model import Map
 from sorbus.mapfile.timing import longest_pause
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.consumer_lag import Span, Unread, UnreadReader
-from sorbus.ops.monitoring.measure import FlowState, Watch
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Watch
 from sorbus.settings import Settings
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]

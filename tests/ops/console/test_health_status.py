@@ -15,7 +15,8 @@ from sorbus.ops.checklists.occurrences import Checklist, Round
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadge, badges_of
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"

@@ -8,7 +8,8 @@ import zlib
 
 from sorbus.errors import AuthError, TransientError, missing, refused_login
 from sorbus.ops.console.live import REMEMBERED, Live
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 from tests.ops.console.visitor import eventually
 
 FLOW = FlowState("a", "order", "books", "running", 1, 10, 3, 1.0, None, 0, None, 0.0)

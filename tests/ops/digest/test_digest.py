@@ -26,7 +26,8 @@ from sorbus.ops.digest.mail import outbox
 from sorbus.ops.digest.write import as_html, as_text
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.escalation import Escalation
-from sorbus.ops.monitoring.measure import FlowState, Measurement
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Measurement
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from sorbus.waiting.store import Missing

@@ -1,0 +1,53 @@
+"""How a flow is doing, as it was measured from outside its processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sorbus.ops.monitoring.problems import Problem
+
+GRACE = 300.0
+"""Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
+
+    `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
+    `period` is the longest pause in seconds that its timing allows, 0 for real-time.
+    """
+
+    flow: str
+    data_type: str
+    target: str
+    state: str
+    members: int
+    position: int
+    lag_records: int
+    lag_seconds: float
+    rate: float | None
+    dead_letters: int
+    last_change: float | None
+    period: float
+    oldest_letter: float | None = None
+    """When the first of its open dead letters was written, in seconds since 1970."""
+    problem: Problem | None = None
+    """Why it doesn't deliver, by its consumer's own report or since its target is away."""
+    source_problem: Problem | None = None
+    """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
+
+    @property
+    def complaint(self) -> str | None:
+        """Why somebody should look at it, in plain words; None if it is well."""
+        if self.problem:
+            return self.problem.words
+        if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
+            return "changes are waiting and no consumer runs"
+        if self.members == 0 and not self.period:
+            return "no consumer runs"
+        if self.lag_seconds > self.period + GRACE:
+            return f"{self.lag_seconds:.0f} s behind"
+        if self.dead_letters:
+            return f"{self.dead_letters} dead letter{'s' * (self.dead_letters != 1)} open"
+        return None
