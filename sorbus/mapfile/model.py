@@ -46,7 +46,7 @@ class DataType(_Written):
     schema_name: str | None = Field(default=None, alias="schema", description="The .avsc name; the data type's own.")
     system_of_record: Name | list[Name] | None = Field(default=None, description="The one system that owns it.")
     source: Options = Field(default={}, description="Where the owner keeps it: the connector's own settings.")
-    field_owners: dict[str, Name] = Field(default={}, description="Fields that another system owns (two-way).")
+    field_owners: dict[str, Name] = Field(default={}, description="Fields that another system owns; not run yet.")
     required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
     match: list[str] = Field(default=[], description="Fields that tell that two records are the same.")
     partitions: int = Field(default=4, ge=1, le=1000)

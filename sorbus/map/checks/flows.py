@@ -54,6 +54,10 @@ def _ends(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
 
 def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     path = ("flows", place)
+    if flow.direction == "two-way":
+        message = f"{flow.id} is two-way, which is not run yet: nothing would come back from {flow.to}"
+        fix = "write direction: one-way, or leave `direction:` out"
+        yield bound.loaded.finding((*path, "direction"), "not-run-yet", message, fix)
     try:
         parse_timing(flow.timing)
     except ValueError as error:

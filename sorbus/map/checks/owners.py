@@ -33,7 +33,7 @@ def _system_of_record(bound: Bound, name: str) -> Iterator[Finding]:
         first = next((system for system in owner if system in systems), owner[0] if owner else "SYSTEM")
         fix = f"write system_of_record: {first}"
         if len(owner) > 1:
-            fix += f", and under field_owners: the fields that {owner[1]} owns"
+            fix += f"; what {owner[1]} owns can be a data type of its own"
             message = f"{name} has {len(owner)} systems of record ({', '.join(owner)}), and must have one"
         else:
             message = f"{name} has a list for its system of record"
@@ -53,6 +53,9 @@ def _field_owners(bound: Bound, name: str) -> Iterator[Finding]:
         if system not in bound.loaded.map.systems:
             message = f"{name}.{field}: no system is called {system!r}"
             yield bound.loaded.finding(path, "unknown-system", message, closest(system, bound.loaded.map.systems))
+        else:
+            message = f"{name}.{field}: an owner for a single field is not run yet: {system} would feed nothing"
+            yield bound.loaded.finding(path, "not-run-yet", message, "delete field_owners: one system owns all fields")
 
 
 def _named_fields(bound: Bound, name: str, schema: RecordSchema) -> Iterator[Finding]:
@@ -75,11 +78,9 @@ def _foreign_rows(bound: Bound) -> Iterator[Finding]:
         owner = bound.owners.get(name)
         if row.target_system != CANONICAL or owner is None or row.source_system not in bound.loaded.map.systems:
             continue
-        field = row.target_field.partition(".")[2]
-        owned_field = bound.loaded.map.data_types[name].field_owners.get(field) == row.source_system
-        if row.source_system not in (owner, CANONICAL) and not owned_field:
+        if row.source_system not in (owner, CANONICAL):
             message = f"{row.source_system} feeds {row.target_field}, but {owner} owns {name}"
-            fix = f"delete the row, write {owner} for its Source System, or make it own the field: field_owners"
+            fix = f"delete the row, or write {owner} for its Source System"
             yield Finding(row.file, row.line, message, fix, "not-owner")
 
 

@@ -72,7 +72,7 @@ def _codes(findings: list[Finding]) -> list[tuple[str, str]]:
         (
             "erp,partners.a,canonical,customer.name,,",
             "not-owner",
-            "delete the row, write crm for its Source System, or make it own the field: field_owners",
+            "delete the row, or write crm for its Source System",
         ),
         ("crm,customers.a,canonical,custmer.name,,", "unknown-data-type", "did you mean customer?"),
         ("crm,customers.a,canonical,customer.nmae,,", "unknown-field", "did you mean name?"),
