@@ -18,6 +18,7 @@ from typing import TypeVar
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
+from sorbus.abilities import SupportsHealthCheck, SupportsVersions
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
 from sorbus.bus.kafka import (
     admin,
@@ -34,15 +35,7 @@ from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import (
-    BoundFlow,
-    Consumer,
-    Delivery,
-    RejectedDelivery,
-    SupportsHealthCheck,
-    SupportsVersions,
-    consumer_connector,
-)
+from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
 from sorbus.consumers.escalation import EscalationTimer
 from sorbus.consumers.read_positions import ReadPositions
 from sorbus.consumers.stale_events import StaleEvents

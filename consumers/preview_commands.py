@@ -36,10 +36,10 @@ def preview(
 
     Examples: sorbus preview customer-to-accounting 4711; sorbus preview customer-to-accounting 4711 --show-personal
     """
+    from sorbus.abilities import Preview, SupportsPreview
     from sorbus.bus.newest import newest
     from sorbus.cli.map_explain import trace_json
     from sorbus.cli.show_personal import note_shown
-    from sorbus.connector import Preview, SupportsPreview
     from sorbus.errors import ExitCode, PermanentError, SorbusError
     from sorbus.map.field_trace import explain_delivery
     from sorbus.privacy.preview import masked_preview

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from sorbus.abilities import SupportsLookup, SupportsPreview
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import BoundFlow, Consumer, Delivery, SupportsLookup, SupportsPreview
+from sorbus.connector import BoundFlow, Consumer, Delivery
 from sorbus.dlq.store import Letter
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.map.field_trace import explain_delivery
@@ -26,7 +27,7 @@ from sorbus.waiting.store import Event
 
 
 class DryRunResult(NamedTuple):
-    """What a requeue would do. `action` as in `sorbus.connector.Preview`, or "reread", or "unknown"."""
+    """What a requeue would do. `action` as in `sorbus.abilities.Preview`, or "reread", or "unknown"."""
 
     letter: Letter
     action: str

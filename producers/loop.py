@@ -14,6 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from sorbus.abilities import (
+    PublishedState,
+    SupportsNotifications,
+    SupportsProgress,
+    SupportsRefetch,
+    SupportsState,
+    SupportsTakeover,
+)
 from sorbus.bus.inbox import POSITION_KEY
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
@@ -33,14 +41,8 @@ from sorbus.connector import (
     Change,
     Position,
     Producer,
-    PublishedState,
     RejectedRecord,
     StaleRecordDeletion,
-    SupportsNotifications,
-    SupportsProgress,
-    SupportsRefetch,
-    SupportsState,
-    SupportsTakeover,
     producer_connector,
 )
 from sorbus.deadletter import CLOSED, CLOSED_BY, DeadLetter

@@ -10,9 +10,10 @@ from functools import partial
 
 from pydantic import JsonValue
 
+from sorbus.abilities import Notice, SupportsFullRefresh, SupportsNotifications
 from sorbus.bus.inbox import Inbox, MissingInbox
 from sorbus.bus.names import Names
-from sorbus.connector import Batch, Notice, Position, SupportsFullRefresh, SupportsNotifications
+from sorbus.connector import Batch, Position
 from sorbus.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import stamina
 from pydantic import BaseModel, JsonValue
 
+from sorbus.abilities import Preview, Resource
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, Preview, RejectedDelivery, Resource, Step
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.decide import Decider, is_settled
@@ -148,7 +149,7 @@ class HttpConsumer:
         return self._retirer.ways()
 
     def retire(self, external_id: str, survivor: str, way: Way) -> str:
-        """See `sorbus.connector.SupportsMerge`."""
+        """See `sorbus.abilities.SupportsMerge`."""
         return self._retirer.retire(external_id, survivor, way)
 
     def preview(self, delivery: Delivery) -> Preview:
@@ -182,7 +183,7 @@ class HttpConsumer:
         return refusals
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
-        """See `sorbus.connector.SupportsVersions`."""
+        """See `sorbus.abilities.SupportsVersions`."""
         given = {one.id for one in deliveries}
         found, self._newer = {id: version for id, version in self._newer.items() if id in given}, {}
         return found

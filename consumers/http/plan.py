@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sorbus.connector import BoundFlow, BoundSystem, Resource, Step
+from sorbus.abilities import Resource
+from sorbus.connector import BoundFlow, BoundSystem, Step
 from sorbus.consumers.http.adopt import links_step
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.shape import Shape, target_finding

@@ -9,7 +9,8 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from sorbus.connector import Delivery, Preview, older_preview
+from sorbus.abilities import Preview, older_preview
+from sorbus.connector import Delivery
 from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
 from sorbus.consumers.http.compare import Fields, body
 from sorbus.consumers.http.decide import Decider
@@ -41,7 +42,7 @@ class Previewer:
         self._decider, self._crosswalk = decider, crosswalk
 
     def preview(self, delivery: Delivery) -> Preview:
-        """See `sorbus.connector.SupportsPreview`."""
+        """See `sorbus.abilities.SupportsPreview`."""
         id = delivery.id.decode(errors="replace")
         try:
             wanted = None if delivery.deleted else self._make(delivery)
@@ -55,7 +56,7 @@ class Previewer:
             return Preview("refuse", str(error))
 
     def look(self, id: str) -> dict[str, JsonValue] | None:
-        """See `sorbus.connector.SupportsLookup`: the fields that the description knows, by what they mean.
+        """See `sorbus.abilities.SupportsLookup`: the fields that the description knows, by what they mean.
 
         PermanentError where the application can't be asked for a record.
         """

@@ -28,7 +28,7 @@ class Retirer:
         return frozenset(found)
 
     def retire(self, external_id: str, survivor: str, way: Way) -> str:
-        """See `sorbus.connector.SupportsMerge`. The survivor must be there: a double is never the last one."""
+        """See `sorbus.abilities.SupportsMerge`. The survivor must be there: a double is never the last one."""
         current, left = None, survivor
         if self._reads:
             stays, current = self._api.get(self._resource, survivor), self._api.get(self._resource, external_id)

@@ -6,19 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
+from sorbus.abilities import Erased, NullCount, Preview, Resource, older_preview
 from sorbus.avro.decode import Undecodable
-from sorbus.connector import (
-    BoundFlow,
-    BoundSystem,
-    Delivery,
-    Erased,
-    NullCount,
-    Preview,
-    RejectedDelivery,
-    Resource,
-    Step,
-    older_preview,
-)
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.cells import int_cell, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.check import obstacles, plan_obstacles
 from sorbus.consumers.postgres.erase import erase_rows, kept
@@ -193,7 +183,7 @@ class PostgresConsumer:
         return refusals + self._isolation.deliver(packed)
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
-        """See `sorbus.connector.SupportsVersions`."""
+        """See `sorbus.abilities.SupportsVersions`."""
         if not self._writing.changed_nothing:
             return {}
         with postgres_errors(f"reading versions in {self._flow.system.name}"):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from sorbus.connector import Erased
+from sorbus.abilities import Erased
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Column, Table
 from sorbus.postgres.connection import Connection

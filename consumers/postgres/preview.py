@@ -8,7 +8,7 @@ from typing import cast
 from psycopg import sql
 from pydantic import JsonValue
 
-from sorbus.connector import Preview
+from sorbus.abilities import Preview
 from sorbus.postgres.catalog import Table
 from sorbus.postgres.connection import Connection
 

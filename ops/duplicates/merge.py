@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
-from sorbus.connector import SupportsMerge
+from sorbus.abilities import SupportsMerge
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate

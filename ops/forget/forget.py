@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from sorbus.abilities import SupportsErasure
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.names import Names
-from sorbus.connector import SupportsErasure
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import AuthError, ExitCode, PermanentError, SorbusError, TransientError
 from sorbus.event import open_frame

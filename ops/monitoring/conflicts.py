@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sorbus.abilities import DetectsConflicts
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import DetectsConflicts, consumer_connector, known_kinds
+from sorbus.connector import consumer_connector, known_kinds
 from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.from_state import FromState
 from sorbus.state import State

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import Message
 
+from sorbus.abilities import SupportsLookup
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import BoundFlow, Consumer, Delivery, SupportsLookup
+from sorbus.connector import BoundFlow, Consumer, Delivery
 from sorbus.errors import AuthError, SorbusError
 from sorbus.settings import Settings
 

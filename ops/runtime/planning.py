@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sorbus.abilities import WarnsOfSource, WarnsOfTarget
 from sorbus.bus.kafka import admin
-from sorbus.connector import Step, WarnsOfSource, WarnsOfTarget
+from sorbus.connector import Step
 from sorbus.drift.watch import has_state
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.runtime.moves import plan_moves

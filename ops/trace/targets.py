@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sorbus.connector import BoundFlow, Delivery, Preview, SupportsPreview
+from sorbus.abilities import Preview, SupportsPreview
+from sorbus.connector import BoundFlow, Delivery
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.privacy.preview import masked_fault, masked_preview

@@ -12,7 +12,8 @@ from enum import Enum
 from hashlib import blake2b
 from struct import Struct
 
-from sorbus.connector import Change, PublishedState, RejectedRecord
+from sorbus.abilities import PublishedState
+from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json, Record
 from sorbus.http_api.values import dump_json

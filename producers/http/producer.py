@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
+from sorbus.abilities import Notice, PublishedState, Resource
 from sorbus.avro.decode import read_record
-from sorbus.connector import Batch, BoundSource, BoundSystem, Notice, Position, PublishedState, Resource, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
 from sorbus.http_api.catalog import resources_of_description

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, NullCount, Position, Resource, Step
+from sorbus.abilities import NullCount, Resource
+from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.timing import parse_duration

@@ -8,7 +8,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
-from sorbus.connector import Notice
+from sorbus.abilities import Notice
 from sorbus.http_api.description import JsonPath, Webhooks
 from sorbus.http_api.interface import Json
 from sorbus.http_api.path import read_path

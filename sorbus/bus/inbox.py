@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pydantic import JsonValue
 
+from sorbus.abilities import Notice
 from sorbus.bus.kafka import (
     all_partitions,
     as_error,
@@ -25,7 +26,6 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.names import Names
-from sorbus.connector import Notice
 from sorbus.errors import SorbusError, TransientError
 from sorbus.mapfile.model import Map
 from sorbus.settings import Settings

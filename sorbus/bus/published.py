@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from sorbus.abilities import PublishedState
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import PublishedState
 from sorbus.errors import PermanentError
 from sorbus.event import data_at, occurred_at, open_frame
 from sorbus.mapping.convert import converter

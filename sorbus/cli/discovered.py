@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from sorbus.connector import Resource
+from sorbus.abilities import Resource
 from sorbus.map.authoring.discovery import Look
 from sorbus.map.authoring.draft_schema import Draft
 from sorbus.map.authoring.matching import Proposal

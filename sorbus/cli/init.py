@@ -14,8 +14,8 @@ from sorbus.cli.context import Context
 from sorbus.errors import ExitCode, Finding, MapError
 
 if TYPE_CHECKING:
+    from sorbus.abilities import Resource
     from sorbus.cli.questions import Questions
-    from sorbus.connector import Resource
     from sorbus.map.authoring.scaffold import Answers, Beginning
 
 app = typer.Typer()

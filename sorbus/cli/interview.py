@@ -12,8 +12,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from sorbus.abilities import Resource
 from sorbus.cli.questions import Questions, as_name
-from sorbus.connector import Resource, known_kinds
+from sorbus.connector import known_kinds
 from sorbus.errors import MapError, SorbusError
 from sorbus.map.authoring.discovery import all_schemas, discover
 from sorbus.map.authoring.draft_map import propose_owners

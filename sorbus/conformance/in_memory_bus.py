@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
+from sorbus.abilities import PublishedState, SupportsState
 from sorbus.conformance.sample_type import NAME, Thing, decode, difference, retained
 from sorbus.conformance.source import Source
-from sorbus.connector import Batch, Position, Producer, PublishedState, SupportsState
+from sorbus.connector import Batch, Position, Producer
 from sorbus.errors import TransientError, Unfinished
 
 _NOTICED = 10.0

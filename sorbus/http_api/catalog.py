@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.http_api.description import ApiField, ApiResource, Description, FieldKind
 from sorbus.schema import Kind
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.errors import Finding, MapError
 from sorbus.mapfile.document import read_document
 from sorbus.mapfile.validation_messages import explain

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sorbus.connector import SupportsDescription, consumer_connector, known_kinds, producer_connector
+from sorbus.abilities import SupportsDescription
+from sorbus.connector import consumer_connector, known_kinds, producer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sorbus.connector import CatalogField
+from sorbus.abilities import CatalogField
 from sorbus.map.authoring.field_names import means_field, noun, words
 from sorbus.map.authoring.matching import kinds_fit
 from sorbus.map.catalog import Catalog

@@ -8,7 +8,8 @@ from importlib.resources import files
 
 from psycopg import sql
 
-from sorbus.connector import BoundSystem, CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
+from sorbus.connector import BoundSystem
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.schema import Kind
 

@@ -7,7 +7,8 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from sorbus.connector import BoundFlow, Delivery, Preview, consumer_connector
+from sorbus.abilities import Preview
+from sorbus.connector import BoundFlow, Delivery, consumer_connector
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.mapping.field_refs import canonical_ref
 from sorbus.privacy.errors import flow_privacy, row_is_personal

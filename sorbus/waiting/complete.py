@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from sorbus.abilities import Preview, SupportsHealthCheck, SupportsPreview, SupportsRequiredFields
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
-from sorbus.connector import (
-    BoundFlow,
-    Consumer,
-    ConsumerConnector,
-    Delivery,
-    Preview,
-    RejectedDelivery,
-    SupportsHealthCheck,
-    SupportsPreview,
-    SupportsRequiredFields,
-)
+from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
 from sorbus.errors import MustWait, SorbusError
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.convert import convert

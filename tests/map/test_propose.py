@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.map.authoring.draft_map import plural, propose_owners, rows, sheet, source_options
 from sorbus.map.authoring.field_names import means_data_type, noun, singular, words
 from sorbus.map.authoring.matching import Proposal, propose

@@ -8,7 +8,8 @@ from contextlib import closing
 
 from pydantic import BaseModel
 
-from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, PublishedState, RejectedRecord, Step
+from sorbus.abilities import PublishedState
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.errors import PermanentError, TransientError
 from sorbus.mapping.record import canonical_maker
 from sorbus_sqlite.target import File, make
@@ -20,7 +21,7 @@ class Looks(BaseModel, extra="forbid"):  # what a data type says under `source:`
 
 
 class SqliteProducer:
-    """Captures the data types that one file owns. The topic itself is its memory (`sorbus.connector.SupportsState`)."""
+    """Captures the data types that one file owns. The topic itself is its memory (`sorbus.abilities.SupportsState`)."""
 
     Connection, Source = File, Looks
 

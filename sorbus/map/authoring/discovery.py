@@ -7,15 +7,8 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from sorbus.connector import (
-    NullCount,
-    Resource,
-    SupportsDiscovery,
-    SupportsNullCounts,
-    consumer_connector,
-    known_kinds,
-    producer_connector,
-)
+from sorbus.abilities import NullCount, Resource, SupportsDiscovery, SupportsNullCounts
+from sorbus.connector import consumer_connector, known_kinds, producer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.authoring.draft_map import ProposedOwner, propose_owners, source_options
 from sorbus.map.authoring.draft_schema import Draft, draft_types

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.map.authoring.field_names import noun, words
 from sorbus.map.authoring.matching import Proposal, ProposedField, ProposedList
 from sorbus.schema import AvroType, Kind

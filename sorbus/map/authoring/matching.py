@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.map.authoring.field_names import means_data_type, means_field, means_list, noun, words
 from sorbus.schema import FieldType, Kind, RecordSchema, SchemaField
 

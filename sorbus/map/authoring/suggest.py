@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from sorbus.connector import (
-    CatalogField,
-    SupportsSampling,
-    SupportsTargetSchema,
-    consumer_connector,
-    producer_connector,
-)
+from sorbus.abilities import CatalogField, SupportsSampling, SupportsTargetSchema
+from sorbus.connector import consumer_connector, producer_connector
 from sorbus.errors import Finding, MapError, SorbusError
 from sorbus.map.authoring.discovery import discover
 from sorbus.map.authoring.field_names import means_field, noun, words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sorbus.connector import DetectsConflicts
+from sorbus.abilities import DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.mapfile.model import Flow

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.connector import BoundFlow, DetectsConflicts
+from sorbus.abilities import DetectsConflicts
+from sorbus.connector import BoundFlow
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.mapfile.timing import parse_duration

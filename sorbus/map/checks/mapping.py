@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from sorbus.connector import BoundFlow, BoundSource, CatalogField, Resource, SupportsTargetSchema
+from sorbus.abilities import CatalogField, Resource, SupportsTargetSchema
+from sorbus.connector import BoundFlow, BoundSource
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.map.checks.types import misfits

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sorbus.abilities import Preview
 from sorbus.bus.newest import newest
-from sorbus.connector import Preview
 from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.dlq.requeue import Sender
 from sorbus.identity.candidates import Candidates, Decision

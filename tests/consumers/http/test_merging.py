@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from sorbus.connector import SupportsMerge
+from sorbus.abilities import SupportsMerge
 from sorbus.errors import PermanentError
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.merged import MergedRecords

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sorbus.connector import CatalogField, Resource
+from sorbus.abilities import CatalogField, Resource
 from sorbus.errors import MapError
 from sorbus.map.catalog import catalog_file, read_catalog, write_catalog
 from sorbus.schema import Kind

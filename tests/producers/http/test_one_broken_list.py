@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 from starlette.responses import Response
 
+from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
-from sorbus.connector import Notice
 from sorbus.producers.http import stream_poller
 from tests.http_api.faulty import DESCRIPTION
 from tests.producers.http.desk import CONTACT, Desk

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from sorbus.connector import Change, PublishedState
+from sorbus.abilities import PublishedState
+from sorbus.connector import Change
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Page, Record
 from sorbus.producers.http.change_detector import ChangeDetector

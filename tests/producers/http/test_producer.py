@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
-from sorbus.connector import Notice
 from sorbus.errors import MapError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.http.stream_poller import TRIES

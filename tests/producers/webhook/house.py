@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import httpx
 from prometheus_client import REGISTRY
 
+from sorbus.abilities import Notice
 from sorbus.bus.inbox import Inbox, InboxWriter
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
-from sorbus.connector import Notice
 from sorbus.ops.runtime.topics import Topic, plan_topics
 from sorbus.producers.webhook.receivers import WebhookReceiver
 from sorbus.producers.webhook.service import BODIES, WebhookEndpoint, application

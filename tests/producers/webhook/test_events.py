@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sorbus.connector import Notice
+from sorbus.abilities import Notice
 from sorbus.http_api.load import load_description
 from sorbus.producers.webhook.events import WebhookEvent, read_events
 from sorbus.producers.webhook.receivers import WebhookReceiver

@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import TopicPartition
 from pydantic import JsonValue
 
+from sorbus.abilities import Notice
 from sorbus.bus.inbox import Inbox, InboxWriter
 from sorbus.bus.kafka import admin, idempotent_producer
 from sorbus.bus.names import Names
-from sorbus.connector import Notice
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Map
 from sorbus.ops.runtime.topics import plan_topics, topics_of

@@ -17,9 +17,9 @@ import httpx
 import pytest
 from confluent_kafka import TopicPartition
 
+from sorbus.abilities import Notice
 from sorbus.bus.kafka import topic_reader
 from sorbus.bus.names import Names
-from sorbus.connector import Notice
 from sorbus.ops.embedded.kafka import Kafka
 from sorbus.ops.embedded.packages import fetch
 from sorbus.ops.embedded.ports import Ports
