@@ -222,7 +222,7 @@ class Resource:
 
 
 @runtime_checkable
-class WarnsOfSource(Protocol):
+class SupportsSourceWarnings(Protocol):
     """A producer connector that can tell beforehand which records will become dead letters."""
 
     def source_warnings(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
@@ -233,7 +233,7 @@ class WarnsOfSource(Protocol):
 
 
 @runtime_checkable
-class WarnsOfTarget(Protocol):
+class SupportsTargetWarnings(Protocol):
     """A consumer connector that can tell beforehand which values a target can't keep."""
 
     def target_warnings(self, flow: BoundFlow) -> list[str]:

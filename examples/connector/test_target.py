@@ -43,7 +43,7 @@ class Things(Target):
     def refused(self):  # a thing that it refuses for good
         return {"name": "x" * 11_000_000}
 
-    def damage(self, id):  # somebody changes a record by hand
+    def damage(self, id):  # a person changes a record by hand
         self.execute("update records set record = json_set(record, '$.name', 'damaged') where id = ?", id)
 
 

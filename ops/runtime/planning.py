@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sorbus.abilities import WarnsOfSource, WarnsOfTarget
+from sorbus.abilities import SupportsSourceWarnings, SupportsTargetWarnings
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
 from sorbus.drift.watch import has_state
@@ -40,11 +40,11 @@ def warnings(loaded: LoadedMap) -> list[str]:
     found: list[str] = []
     for system in producing_systems(loaded):
         producer = loaded.producer(system)
-        if isinstance(producer, WarnsOfSource):
+        if isinstance(producer, SupportsSourceWarnings):
             found += producer.source_warnings(loaded.system(system, "producer"), loaded.sources(system))
     for flow in running_flows(loaded):
         consumer = loaded.consumer(loaded.map.flow(flow).to)
-        if isinstance(consumer, WarnsOfTarget):
+        if isinstance(consumer, SupportsTargetWarnings):
             found += consumer.target_warnings(loaded.flow(flow))
     return list(dict.fromkeys(found))
 
