@@ -13,8 +13,8 @@ class EscalationTimer:
         written = flow.flow
         self._limit = float("inf") if written.escalate_after == "off" else parse_duration(written.escalate_after)
         person = written.escalate_to or flow.system.system.owner
-        whom = f"call {person}" if person else f"find out who looks after {flow.system.name}"
-        self._words = f"; it has been tried again for longer than {written.escalate_after}: {whom}"
+        contact = f"call {person}" if person else f"find out who looks after {flow.system.name}"
+        self._words = f"; retrying for longer than {written.escalate_after}: {contact}"
 
     def words(self, seconds: float) -> str:
         """What to add to a fault that has been tried again for so long; nothing while that is within the limit."""

@@ -133,7 +133,7 @@ class ConsumeLoop:
                     self._asked_at = time.monotonic()
                 self._commit(wait=False)
         except Stopped:
-            _log.info("stopped while the target could not be reached; what is left comes again")
+            _log.info("stopped while the target was unreachable; uncommitted events will be redelivered")
         finally:
             self._close()
 
@@ -357,7 +357,7 @@ class ConsumeLoop:
         self._trouble_since = None
         self._metrics.paused(False)
         self._health.ready()
-        _log.info("flow %s goes on", self._flow.flow.id)
+        _log.info("flow %s resumed", self._flow.flow.id)
 
     def _hold(self, seconds: float) -> None:
         """Waits with all partitions paused; polling all the while, or the group would think us dead."""
@@ -444,7 +444,7 @@ class ConsumeLoop:
             _log.warning("offsets could not be committed: %s", error)
 
     def _stamp_again(self) -> bool:
-        """An idle flow's offsets are committed now and then, so that they say that somebody still reads."""
+        """An idle flow's offsets are committed now and then, to show that the group is still active."""
         assert self._kafka is not None
         if not self._places.is_stamp_due:
             return False

@@ -23,7 +23,7 @@ from sorbus.errors import LostPosition
 _TIMEOUT = 10.0
 _COMPARE_EVERY = 10.0
 _STAMP_EVERY = 3600.0
-"""Seconds after which an idle flow's offsets are committed again, so that they say that somebody still reads."""
+"""Seconds after which an idle flow's offsets are committed again, to show that the group is still active."""
 _log = logging.getLogger(__name__)
 Spot = tuple[str, int]
 
@@ -127,9 +127,7 @@ class ReadPositions:
     def _lost(self, spot: Spot, why: str) -> None:
         said = why.format(f"{spot[0]} (partition {spot[1]})")
         if spot[0] != self._events:
-            _log.error(
-                "flow %s: %s: dead letters that were sent back are open still; send them back again", self._flow, said
-            )
+            _log.error("flow %s: %s: requeued dead letters are still open; requeue them again", self._flow, said)
         elif self._goes_on:
             _log.error(
                 "flow %s: %s: it reads the topic from its beginning, as on_lost_events says; records that were deleted"

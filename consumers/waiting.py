@@ -20,7 +20,7 @@ from sorbus.waiting.events import held, message_of
 from sorbus.waiting.store import Due, Held, WaitingStore
 
 LOOK = 1.0
-"""Seconds between two looks for those that may go on; more where looking takes long."""
+"""Seconds between two searches for records that may resume; more where a search takes long."""
 _SHARE = 0.05
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class FlowWaiting:
             if self._is_needed:
                 raise
             is_used = False
-            _log.debug("flow %s goes without a waiting room: %s", self._flow.flow.id, error)
+            _log.debug("flow %s can't hold waiting records: %s", self._flow.flow.id, error)
         if not is_used:
             self._room = None
 

@@ -33,7 +33,7 @@ def list_(
 ) -> None:
     """Show the records that wait, the longest first.
 
-    incomplete: lacks a required field, and goes on by itself once its owner fills it in. reference: refers to a record
+    incomplete: lacks a required field; resumes automatically once its owner fills it in. reference: refers to a record
     that the target doesn't have yet, and goes on when it has; else it becomes a dead letter at the time shown.
 
     Examples: sorbus waiting list --why incomplete; sorbus waiting list --flow invoice-to-books --json
@@ -49,7 +49,7 @@ def list_(
             typer.echo(json.dumps({**one._asdict(), **times}, ensure_ascii=False))
         return
     if not found:
-        typer.echo("nothing waits", err=True)
+        typer.echo("no waiting records", err=True)
         return
     for one in found:
         until = f", until {one.until.astimezone():%Y-%m-%d %H:%M}" if one.until else ""
@@ -66,7 +66,7 @@ def retry(
     flow: Annotated[str, typer.Argument(help="The flow.")],
     id: Annotated[str | None, typer.Argument(help="The record's id at its owner; all of the flow without it.")] = None,
 ) -> None:
-    """Have what waits be tried at once, as after a change of the map or in the target.
+    """Retry waiting records now, for example after changing the map or the target.
 
     Example: sorbus waiting retry invoice-to-accounting 17
     """

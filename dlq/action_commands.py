@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sorbus.dlq.service import Chosen, DeadLetterService
 
 _MANY = 100
-"""Letters that are sent back without a question."""
+"""Dead letters that are requeued without confirmation."""
 ReasonOption = Annotated[str, typer.Option("--reason", help="Only those with this reason.")]
 
 
@@ -57,18 +57,18 @@ def requeue(
     assigned_to: AssignedOption = "",
     state: StateOption = "unsettled",
     everything: AllOption = False,
-    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many letters a second.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; send nothing.")] = False,
-    most: Annotated[int, typer.Option("--most", min=1, help="How many letters a dry run looks at.")] = 100,
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="Maximum dead letters per second.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen; requeue nothing.")] = False,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many dead letters a dry run checks.")] = 100,
     yes: YesOption = False,
     who: WhoOption = "",
     show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send dead letters back to the flow that refused them; each is closed when it has landed.
+    """Retry dead letters in the flow that rejected them; each is closed once delivered.
 
-    Those that are on their way already aren't sent again, unless named or chosen by --state requeued. Records that a
-    producer could not make canonical are read again from their source by that producer.
+    Those already in flight aren't requeued, unless named or chosen by --state requeued. Records that a
+    producer could not make canonical are read from their source again by that producer.
 
     Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
     """
@@ -90,21 +90,21 @@ def requeue(
         return
     count = desk.count(wanted)
     if count > _MANY and not yes and sys.stdin.isatty():
-        typer.confirm(f"{count} letters will be sent back. Go on?", abort=True, err=True)
-    with progress("sending back", count) as told:
+        typer.confirm(f"{count} dead letters will be requeued. Continue?", abort=True, err=True)
+    with progress("requeueing", count) as told:
         done = desk.requeue(wanted, person(who), rate=rate, progress=told)
     if as_json:
         sent = {"requeued": list(done.ids), "dry_run": False, "to_be_read_again": sum(done.reread.values())}
         typer.echo(json.dumps(sent))
         return
-    typer.echo(f"{len(done.ids)} sent back")
+    typer.echo(f"{len(done.ids)} requeued")
     for system, count in sorted(done.reread.items()):
-        typer.echo(f"{count} of them are rows that {system} is asked for again, where its producer runs")
+        typer.echo(f"{count} of them are rows that the producer of {system} reads again")
 
 
 def edit(
     ctx: typer.Context,
-    letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    letter: Annotated[str, typer.Argument(help="The dead letter's id, as `sorbus dlq list` shows it.")],
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A new value; may be given many times.")
     ] = None,
@@ -115,9 +115,9 @@ def edit(
     show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a letter's record and send it back; without --set or --file, in $EDITOR. Personal fields are masked there.
+    """Edit a dead letter's record and requeue it; without --set or --file, in $EDITOR (personal fields masked).
 
-    The owner still has the record as it was: its next change overwrites this one. Exit code 1: fields are wrong.
+    The source keeps the old values: its next change overwrites this one. Exit code 1: fields are wrong.
 
     Examples: sorbus dlq edit LETTER --set name="Blauer See" --set "lines[0].quantity=2"; sorbus dlq edit LETTER
     """
@@ -140,7 +140,7 @@ def edit(
         try:
             document = json.loads(written)
         except ValueError as error:
-            raise typer.BadParameter(f"this is no JSON: {error}") from error
+            raise typer.BadParameter(f"this is not valid JSON: {error}") from error
         if not isinstance(document, dict):
             raise typer.BadParameter("write a record: names and values in braces")
         texts = form.texts(document)
@@ -152,9 +152,7 @@ def edit(
         for path, message in wrong_fields:
             typer.echo(f"{path}: {message}" if path else message, err=True)
     else:
-        typer.echo(
-            f"{letter} was edited and sent back. Its owner still has the old values: have them mended there too."
-        )
+        typer.echo(f"{letter} was edited and requeued. Its source still has the old values: correct them there too.")
     raise typer.Exit(ExitCode.FINDINGS if wrong_fields else ExitCode.FINE)
 
 
@@ -173,7 +171,7 @@ def discard(
     who: WhoOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Close dead letters whose records need not arrive; a record's next change is delivered all the same.
+    """Close dead letters whose records need not be delivered; a record's next change is delivered as usual.
 
     Examples: sorbus dlq discard LETTER --reason "a test record"; sorbus dlq discard --cause CAUSE --reason "...
     """
@@ -190,7 +188,7 @@ def discard(
     wanted = chosen(letters, filter, everything=everything)
     count = desk.count(wanted)
     if not yes and not letters:
-        typer.confirm(f"{count} letters will be discarded, for good. Go on?", abort=True, err=True)
+        typer.confirm(f"{count} dead letters will be discarded permanently. Continue?", abort=True, err=True)
     with progress("discarding", count) as told:
         done = desk.discard(wanted, person(who), reason, progress=told)
     if as_json:
@@ -203,7 +201,7 @@ def discard(
 
 def assign(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="WHO", help='Who looks after them; "" takes them back.')],
+    to: Annotated[str, typer.Option("--to", metavar="WHO", help='The assignee; "" unassigns them.')],
     letters: LettersArgument = None,
     flow: FlowOption = "",
     data_type: TypeOption = "",
@@ -216,7 +214,7 @@ def assign(
     who: WhoOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Give dead letters to somebody.
+    """Assign dead letters to a person.
 
     Examples: sorbus dlq assign --to Ada --cause CAUSE; sorbus dlq assign LETTER --to ""
     """
@@ -232,7 +230,7 @@ def assign(
         assigned_to=assigned_to,
     )
     done = desk.assign(chosen(letters, filter, everything=everything), to.strip(), person(who))
-    told = f"{done} given to {to}" if to else f"{done} given to nobody"
+    told = f"{done} assigned to {to}" if to else f"{done} unassigned"
     typer.echo(json.dumps({"assigned": done, "to": to}) if as_json else told)
 
 
@@ -259,5 +257,5 @@ def _foretell(desk: DeadLetterService, wanted: Chosen, most: int, *, show_person
         typer.echo(f"{one.letter.id}: {one.action}: {one.why}")
     count = desk.count(wanted)
     kinds = ", ".join(f"{many} {action}" for action, many in Counter(one.action for one in found).most_common())
-    more = f"; the {len(found)} oldest were looked at" if count > len(found) else ""
-    typer.echo(f"{count} would be sent back{more}: {kinds}" if found else "Nothing would be sent back.")
+    more = f"; only the {len(found)} oldest were checked" if count > len(found) else ""
+    typer.echo(f"{count} would be requeued{more}: {kinds}" if found else "Nothing would be requeued.")

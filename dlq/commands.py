@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sorbus.dlq.service import DeadLetterService
     from sorbus.dlq.store import Letter, LetterFilter
 
-app = typer.Typer(name="dlq", help="Dead letters: records that could not pass, with the reason, until they do.")
+app = typer.Typer(name="dlq", help="Dead letters: records that couldn't be delivered, each with its cause.")
 _PAGE = 1_000
 
 
@@ -48,7 +48,7 @@ def list_letters(
     assigned_to: AssignedOption = "",
     state: StateOption = "unsettled",
     most: Annotated[int, typer.Option("--most", min=1, help="How many rows the table has; --json gives all.")] = 100,
-    by_cause: Annotated[bool, typer.Option("--by-cause", help="One line for all with one cause, as `groups`.")] = False,
+    by_cause: Annotated[bool, typer.Option("--by-cause", help="Grouped by cause, as `groups`.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the dead letters that aren't closed, oldest first.
@@ -91,7 +91,7 @@ def groups(
     state: StateOption = "unsettled",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is behind the dead letters: one line for all with one cause, most letters first.
+    """Show dead letters grouped by cause, the largest group first.
 
     Examples: sorbus dlq groups; sorbus dlq requeue --cause CAUSE
     """
@@ -112,12 +112,12 @@ def groups(
 @app.command()
 def show(
     ctx: typer.Context,
-    letter: Annotated[str, typer.Argument(help="The letter's id, as `sorbus dlq list` shows it.")],
+    letter: Annotated[str, typer.Argument(help="The dead letter's id, as `sorbus dlq list` shows it.")],
     difference: Annotated[bool, typer.Option("--difference", help="Also what the target has now.")] = False,
     show_personal: ShowPersonal = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one dead letter: why, from where, what its bytes hold, and what was done; personal fields are masked.
+    """Show one dead letter: why, from where, its payload and its history; personal fields are masked.
 
     Examples: sorbus dlq show customer-to-accounting:customer:2:41 --difference; sorbus dlq show LETTER --show-personal
     """
@@ -165,7 +165,7 @@ def export(
     state: StateOption = "unsettled",
     format: Annotated[Literal["json", "csv"], typer.Option("--format", help="JSON lines, or CSV.")] = "json",
 ) -> None:
-    """Write letters to standard output, for other tools; what they hold of records is masked or left out.
+    """Write dead letters to standard output, for other tools; record contents are masked or left out.
 
     Examples: sorbus dlq export > letters.jsonl; sorbus dlq export --format csv --state all > letters.csv
     """
@@ -200,7 +200,7 @@ def export(
 
 @app.command()
 def reindex(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Read all dead letters again from their topics; what people added to them stays.
+    """Rebuild the index of dead letters from their topics; assignments and history are kept.
 
     Example: sorbus dlq reindex
     """
@@ -252,16 +252,16 @@ def _show_letters(desk: DeadLetterService, filter: LetterFilter, most: int) -> N
 
     letters = list(_masked(desk, filter, most))
     if not letters:
-        typer.echo("No dead letters: everything has landed.")
+        typer.echo("No dead letters: everything was delivered.")
         return
     for letter in letters:
         dead = letter.dead
-        given = f", given to {letter.assigned_to}" if letter.assigned_to else ""
+        given = f", assigned to {letter.assigned_to}" if letter.assigned_to else ""
         place = f"{where(dead.flow, dead.system)}, {letter.state} since {moment(letter.first_at)}{given}"
         _print_entry(f"{dead.data_type} {letter.record}", place, dead.words or dead.message, letter.id)
     count = len(letters) if len(letters) < most else desk.letters.count(filter)
     more = f" ({most} shown; by cause: sorbus dlq groups)" if count > len(letters) else ""
-    typer.echo(f"{count} open{more}. Look closer: sorbus dlq show LETTER; send back: sorbus dlq requeue LETTER")
+    typer.echo(f"{count} open{more}. Details: sorbus dlq show LETTER. Retry: sorbus dlq requeue LETTER")
 
 
 def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -> None:
@@ -274,11 +274,11 @@ def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -
             typer.echo(json.dumps(group_json(group), ensure_ascii=False))
         return
     if not found:
-        typer.echo("No dead letters: everything has landed.")
+        typer.echo("No dead letters: everything was delivered.")
         return
     for group in found:
         explained = explain(desk.loaded, group)
-        sent = f", {group.under_way} of them sent back" if group.under_way else ""
+        sent = f", {group.under_way} of them requeued" if group.under_way else ""
         place = f"{explained.title}, {where(group.flow, group.system)}, since {moment(group.first_at)}{sent}"
         _print_entry(
             f"{group.count:,} x {group.data_type}",
@@ -286,7 +286,7 @@ def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -
             f"{explained.what} ({group.words or group.message})",
             f"cause {group.cause}",
         )
-    typer.echo("After mending what is behind one: sorbus dlq requeue --cause CAUSE (--dry-run says what would happen)")
+    typer.echo("After fixing a cause: sorbus dlq requeue --cause CAUSE (--dry-run shows what would happen)")
 
 
 def _print_entry(what: str, place: str, words: str, id: str) -> None:

@@ -21,7 +21,7 @@ def form_of(letter: Letter, loaded: LoadedMap, book: SchemaResolver, *, hide: bo
     dead = letter.dead
     if not dead.flow:
         raise SorbusError(
-            f"{letter.id} holds a row of {dead.system} that could not be made canonical: mend it there, or the mapping"
+            f"{letter.id} holds a row of {dead.system} that could not be made canonical: fix it there, or the mapping"
             " sheet, then requeue the letter to have it read again"
         )
     if dead.data_type not in loaded.map.data_types:

@@ -17,24 +17,26 @@ if TYPE_CHECKING:
     from sorbus.dlq.store import LetterFilter
     from sorbus.map.loaded import LoadedMap
 
-FlowOption = Annotated[str, typer.Option("--flow", help="Only this flow's.")]
-TypeOption = Annotated[str, typer.Option("--data-type", "--type", help="Only this data type's.")]
+FlowOption = Annotated[str, typer.Option("--flow", help="Only this flow.")]
+TypeOption = Annotated[str, typer.Option("--data-type", "--type", help="Only this data type.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Only those with this reason.")]
 CauseOption = Annotated[str, typer.Option("--cause", help="Only those of one cause, as `sorbus dlq groups` shows it.")]
 FieldOption = Annotated[str, typer.Option("--field", help="Only those that failed at this field.")]
 RecordOption = Annotated[str, typer.Option("--record", metavar="ID", help="Only those of this record.")]
-AssignedOption = Annotated[str, typer.Option("--assigned-to", metavar="WHO", help="Only those given to this person.")]
+AssignedOption = Annotated[
+    str, typer.Option("--assigned-to", metavar="WHO", help="Only those assigned to this person.")
+]
 StateOption = Annotated[
     str,
     typer.Option("--state", help="unsettled (not closed), open, requeueing, requeued, landed, superseded, ... or all."),
 ]
 LettersArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[LETTER]...", help="Letters by id; - reads ids from standard input.")
+    list[str] | None, typer.Argument(metavar="[LETTER]...", help="Dead letter ids; - reads them from standard input.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
-WhoOption = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who does it; else who is logged in.")]
+WhoOption = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who does it; default: the logged-in user.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Every open letter that the options leave.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All open dead letters that match the options.")]
 
 
 def service_of(ctx: typer.Context) -> DeadLetterService:
@@ -76,7 +78,7 @@ def filter_of(
     if flow and flow not in {each.id for each in loaded.map.flows}:
         raise UsageError(f"the map has no flow {flow!r}: {', '.join(each.id for each in loaded.map.flows)}")
     if state not in STATES:
-        raise typer.BadParameter(f"{state!r} is no state: {', '.join(STATES)}")
+        raise typer.BadParameter(f"{state!r} is not a valid state: {', '.join(STATES)}")
     return LetterFilter(
         flow=flow,
         data_type=data_type,

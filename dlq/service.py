@@ -1,4 +1,4 @@
-"""Where people deal with dead letters: send them back, mend them, discard them, give them to somebody.
+"""Where people deal with dead letters: send them back, fix them, discard them, give them to somebody.
 
 A deed is written down before it is done: the letters' state and the audit trail change in one transaction, then Kafka
 is told. Killed in between, letters stay `requeueing`, and the next requeue sends them again; that is harmless, since a

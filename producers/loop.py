@@ -155,7 +155,7 @@ class ProduceLoop:
             producer.open(position)
             if inherited and not isinstance(producer, SupportsTakeover):
                 producer.resnapshot([one.data_type for one in inherited])
-            if isinstance(producer, SupportsRefetch):  # the map or the source may have been mended
+            if isinstance(producer, SupportsRefetch):  # the map or the source may have been fixed
                 for data_type, letters in self._open_letters.items():
                     producer.reread(data_type, list(letters))
             self._health.ready()

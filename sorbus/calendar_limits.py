@@ -11,7 +11,7 @@ _FIRST, _LAST = ((end - EPOCH) // timedelta(microseconds=1) for end in (EARLIEST
 
 
 def within_calendar(micros: float) -> int:
-    """Microseconds since 1970, not before EARLIEST and not after LATEST; 0 for what is no number (NaN)."""
+    """Microseconds since 1970, not before EARLIEST and not after LATEST; 0 for what is not a valid number (NaN)."""
     return int(min(max(micros, _FIRST), _LAST)) if micros == micros else 0
 
 

@@ -1,4 +1,4 @@
-"""A dead letter: a record that could not pass, its bytes untouched, and everything a person needs to mend it.
+"""A dead letter: a record that could not pass, its bytes untouched, and everything a person needs to fix it.
 
 It travels on `<data type>.dlq`, one message per letter: key = the letter's id, so that a redelivery doesn't make a
 second letter; a message without a value closes it. Headers carry the names that Kafka Connect's dead letters have

@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing to mend in what a person wrote: where it is, what is wrong, what to write instead."""
+    """One thing to fix in what a person wrote: where it is, what is wrong, what to write instead."""
 
     file: Path
     line: int

@@ -123,7 +123,7 @@ def read_schema(file: Path) -> RecordSchema:
     try:
         return parse_schema(file.read_text("utf-8"), where=str(file))
     except OSError as error:
-        raise SchemaError(f"{file}: {error.strerror}; write the schema there or mend the map's `schema:`") from error
+        raise SchemaError(f"{file}: {error.strerror}; write the schema there or fix the map's `schema:`") from error
 
 
 def _type(node: AvroType, named: dict[str, FieldType], where: str) -> FieldType:

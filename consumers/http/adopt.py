@@ -52,6 +52,6 @@ def _words(flow: BoundFlow, count: int) -> tuple[str, str]:
         f"compare `sorbus crosswalk export --system {system}` with {system}: where an id is a record of"
         f" {resources[0]} and where of {resources[1]}, and whether its values are ours; then"
         f" `sorbus crosswalk assign {system} {data_type} RESOURCE` for the resource that most are of, and"
-        " `sorbus crosswalk unlink` the others; the other resource's records are matched anew"
+        " `sorbus crosswalk unlink` the others; the other resource's records are matched again"
     )
     return message, fix

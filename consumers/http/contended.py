@@ -6,7 +6,7 @@ from sorbus.errors import Contended, MustWait, PermanentError
 
 _LONGEST = 30.0
 """Seconds that a locked record waits aside before it is a dead letter; more where the application says so."""
-_CURES = {
+_FIXES = {
     409: "another program changes it all the time, or its state there takes no change: look at it in {system}",
     412: (
         "the ETag that {system} gives isn't the one it wants back (a proxy between may change it), or another program"
@@ -19,10 +19,12 @@ _CURES = {
 
 def given_up(error: Contended, system: str) -> PermanentError:
     """The dead letter of a record that was read again and refused three times; where time may help it waits before."""
-    fix = _CURES.get(error.status, _CURES[409]).format(system=system)
+    fix = _FIXES.get(error.status, _FIXES[409]).format(system=system)
     said = f"{error}, three times, each right after it was read again; {fix}, then `sorbus dlq requeue`"
     refused = PermanentError(said, reason="refused", words=error.words or None, status=error.status)
     if error.status == 412 and error.retry_after is None:
         return refused
     limit = max(_LONGEST, 2 * (error.retry_after or 0.0))
-    return MustWait(f"{error}; it is tried again while others go on", why="reference", limit=limit, refused=refused)
+    return MustWait(
+        f"{error}; it will be retried while other records continue", why="reference", limit=limit, refused=refused
+    )

@@ -74,7 +74,7 @@ class Deliverer:
                     return
                 link = self._crosswalk.find([id]).get(id)
         raise TransientError(
-            f"{self._said(id)} changes in {self._system} as fast as it is read; it is tried again later"
+            f"{self._said(id)} changes in {self._system} as fast as it is read; it will be retried later"
         )
 
     def _do(self, action: Action, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:

@@ -44,7 +44,7 @@ def check_flow(flow: BoundFlow) -> None:
                 fix = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
                 findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", fix))
     if flow.flow.on_conflict == "ask" and not (resource.get or made.description.hook):
-        message = f"{name} can't be read, so nobody can tell what people changed there"
+        message = f"{name} can't be read, so manual changes there can't be detected"
         fix = "write on_conflict: overwrite, or add get: to a description of your own"
         findings.append(target_finding(flow, "unsupported", message, fix))
     for path in (*options.deleted, *([options.marker] if options.marker else [])):

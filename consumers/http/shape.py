@@ -152,7 +152,7 @@ def _resource(flow: BoundFlow, options: HttpTarget, application: Application) ->
 
 
 def target_finding(flow: BoundFlow, code: str, message: str, fix: str) -> Finding:
-    """Something to mend in a flow's `target:`."""
+    """Something to fix in a flow's `target:`."""
     document = flow.system.document
     return Finding(document.file, document.line("flows"), f"{flow.flow.id}: {message}", fix, code)
 
@@ -167,7 +167,7 @@ def _known(
             yield row
         elif row.row is not None and field is None:
             fix = f"{closest(row.into, fields)}, or add it to `fields:` in a description of your own"
-            message = f"{flow.system.name}: {row.row.target_field} is no field of the resource"
+            message = f"{flow.system.name}: {row.row.target_field} is not a field of the resource"
             findings.append(Finding(row.row.file, row.row.line, message, fix, "unknown-field"))
         elif row.row is not None:
             message = f"{flow.system.name}: {row.row.target_field} is set by the application itself"

@@ -150,7 +150,7 @@ class PostgresConsumer:
             for table in self._tables.values():
                 now = read_table(session, table.name)
                 if now is None or now.oid != table.oid or now.columns != table.columns:
-                    return f"{table.name} is not as it was when the flow began"
+                    return f"{table.name} has changed since the flow started"
             found = obstacles(session, self._flow, self._tables, self._writing)
         return "; ".join(map(str, found)) or None
 

@@ -23,7 +23,7 @@ class PostgresTarget(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str = Field(description="SCHEMA.TABLE; the schema is public if left out.")
-    existing: bool = Field(default=False, description="The table is somebody else's: Sorbus only writes rows.")
+    existing: bool = Field(default=False, description="The table is managed elsewhere: Sorbus only writes rows.")
     key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
     children: dict[str, ChildTarget] = Field(default={}, description="List field -> the table of its items.")
     deleted_column: str = Field(

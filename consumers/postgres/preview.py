@@ -44,7 +44,7 @@ def preview_write(
         **{name: cast("JsonValue", found) for name, found in items.items() if found != was_items[name]},
     }
     if was is None:
-        return Preview("create", "there is no row of it", request)
+        return Preview("create", "it has no row", request)
     return Preview("update", "it differs from its owner's", request) if row else Preview("delete", "gone", request)
 
 

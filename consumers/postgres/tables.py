@@ -154,9 +154,7 @@ def plan_target(flow: BoundFlow) -> list[Step]:
                 elif found.columns[name].native != _native(session, native):
                     have = found.columns[name].native
                     steps.append(
-                        Step(
-                            where, f"column {table.name}.{name} is {have}, not {native}", "mend the sheet or the table"
-                        )
+                        Step(where, f"column {table.name}.{name} is {have}, not {native}", "fix the sheet or the table")
                     )
         options = flow.options
         assert isinstance(options, PostgresTarget)

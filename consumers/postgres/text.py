@@ -181,7 +181,7 @@ def _nearest(base: int) -> FieldType | None:
 
 
 _LOSSY = frozenset({1043, 1083, 1114, 1184, 1186, 1266, 1700})
-"""Types that, declared shorter, round or cut what is assigned to them without a word."""
+"""Types that, declared shorter, round or truncate what is assigned to them silently."""
 
 
 def checked_as(column: Column) -> str | None:

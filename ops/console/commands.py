@@ -1,4 +1,4 @@
-"""`sorbus console`: the web page where people see what goes on and mend it."""
+"""`sorbus console`: the web console, where people monitor flows and fix problems."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def console(
     ] = [],  # noqa: B006  # typer reads it, nobody changes it
     proxy_role: Annotated[
         list[str],
-        typer.Option(metavar="GROUP=ROLE", help="What a group may whose people the proxy logs in; * is everybody."),
+        typer.Option(metavar="GROUP=ROLE", help="The role of a group that the proxy reports; * is every group."),
     ] = [],  # noqa: B006
     interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two measurements.")] = 3.0,
     metrics_port: MetricsPort = 0,
     metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
-    """The web page where people see what goes on, and mend it, until stopped.
+    """Serve the web console, where people monitor flows and fix problems, until stopped.
 
     On the loopback address nobody is asked who they are: behind a proxy or tunnel, or where several people share the
     machine, add --login. Elsewhere people log in: with accounts

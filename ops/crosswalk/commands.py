@@ -1,4 +1,4 @@
-"""`sorbus crosswalk`: which record is which in another system; bring in what people know, mend what is wrong."""
+"""`sorbus crosswalk`: which record is which in another system; bring in what people know, fix what is wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ResourceOption = Annotated[
     str, typer.Option("--resource", help="The system's resource, where several take the data type.")
 ]
 SystemOption = Annotated[str | None, typer.Option("--system", help="Only this system's.")]
-TypeOption = Annotated[str | None, typer.Option("--data-type", help="Only this data type's.")]
+TypeOption = Annotated[str | None, typer.Option("--data-type", help="Only this data type.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
 
 
@@ -123,7 +123,7 @@ def import_pairs(
         typer.echo(json.dumps({**counts, "findings": found}, ensure_ascii=False))
     elif sheet.findings:
         typer.echo("\n".join(map(str, sheet.findings)), err=True)
-        typer.echo(f"sorbus: {len(sheet.findings)} lines to mend in {file}; nothing was imported", err=True)
+        typer.echo(f"sorbus: {len(sheet.findings)} lines to fix in {file}; nothing was imported", err=True)
     else:
         typer.echo(f"{len(sheet.pairs)} {'would be linked' if dry_run else 'linked'}, {sheet.known} were already")
     if sheet.findings:

@@ -21,7 +21,7 @@ _AT_ONCE = 5000
 
 
 class Sheet(NamedTuple):
-    """A file as it was read: the pairs that are new, how many are known already, and what has to be mended first."""
+    """A file as it was read: the pairs that are new, how many are known already, and what has to be fixed first."""
 
     pairs: list[Pair]
     known: int
@@ -55,7 +55,7 @@ def read_sheet(file: Path, loaded: LoadedMap, state: State) -> Sheet:
     new, known = [], 0
     for pair, is_known, other in _compared(state, list(lines)):
         if other:
-            fix = "see which one is right, then `sorbus crosswalk unlink` or mend the line"
+            fix = "see which one is right, then `sorbus crosswalk unlink` or fix the line"
             findings.append(Finding(file, lines[pair], other, fix, "crosswalk"))
         elif is_known:
             known += 1

@@ -135,7 +135,7 @@ class Erasure:
         letters = self._bus.letters(topic, self._key)
         refused = [letter for letter in letters if _is_delete(letter)]
         for letter in refused:
-            do = f"see `sorbus dlq show {letter.id}`, mend it, requeue it, and run this again"
+            do = f"see `sorbus dlq show {letter.id}`, fix it, requeue it, and run this again"
             self._receipt.left.append(Left(letter.system, f"it refuses the delete: {letter.reason}", do))
         gone = [letter for letter in letters if letter not in refused]
         copies = self._bus.trace(topic, self._key).with_data

@@ -95,7 +95,7 @@ def check_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find everything to mend in a description, and with --spec all in which it differs from the vendor's own file.
+    """Find every problem in a description, and with --spec all in which it differs from the vendor's own file.
 
     Compared are each request's method, path and parameters, each field's place, type, length and values in what is
     sent and in what is answered, and what the vendor requires. Exit code 0 when all agrees, 1 when not.
@@ -109,7 +109,7 @@ def check_command(
     said, advised = "", list[str]()
     try:
         description, document = read_description(name)
-        said = f"{description.title}: {len(description.resources)} resources, nothing to mend"
+        said = f"{description.title}: {len(description.resources)} resources, no problems found"
         advised = list(advice(description))
         if spec is not None:
             from sorbus.http_api.openapi import read_spec
@@ -128,7 +128,7 @@ def check_command(
         typer.echo(json.dumps({"findings": rows, "advice": advised}, indent=2, ensure_ascii=False))
     elif findings:
         typer.echo("\n".join(str(found) for found in findings))
-        typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
+        typer.echo(f"\n{len(findings)} problem{'s' * (len(findings) != 1)} found", err=True)
     else:
         typer.echo(said)
         for line in advised:

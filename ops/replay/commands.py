@@ -72,4 +72,4 @@ def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"{text!r} is no time; write beginning or 2026-11-01T08:00") from error
+        raise typer.BadParameter(f"{text!r} is not a time; write beginning or 2026-11-01T08:00") from error

@@ -1,4 +1,4 @@
-"""The difference between a map and what is there, in the order in which it is mended: Kafka, registry, systems."""
+"""The difference between a map and what is there, in the order in which it is fixed: Kafka, registry, systems."""
 
 from __future__ import annotations
 

@@ -8,18 +8,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sorbus.mapfile.timing import Timing, parse_timing
 
-_CURE = "write every 30s (s, m, h or d), or cron 0 2 * * * Europe/London"
+_FIX = "write every 30s (s, m, h or d), or cron 0 2 * * * Europe/London"
 
 
 def _schedule(text: str) -> str:
     if text != "never" and parse_timing(text).is_real_time:
-        raise ValueError(f"{text!r}: an application can only be asked now and then; {_CURE}")
+        raise ValueError(f"{text!r}: an application can only be asked now and then; {_FIX}")
     return text
 
 
 def _recurring(text: str) -> str:
     if text == "never":
-        raise ValueError(f"'never': who is never asked tells nothing; {_CURE}")
+        raise ValueError(f"'never': who is never asked tells nothing; {_FIX}")
     return _schedule(text)
 
 

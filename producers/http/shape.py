@@ -101,7 +101,8 @@ def _items(field: SchemaField, path: str, assignments: Sequence[Assignment], res
         items = [] if found is None else found
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise PermanentError(
-                f"field {field.name}: {shown(items)} at {path} is no list of records; mend the description's `lists:`",
+                f"field {field.name}: {shown(items)} at {path} is not a list of records; fix the description's"
+                " `lists:`",
                 reason="not canonical",
                 field=field.name,
             )

@@ -11,7 +11,7 @@ def read_array(text: bytes, read: Callable[[bytes], object], delimiter: bytes = 
     """The elements, each as `read` makes it of its text, in lists as deep as the array. ValueError."""
     start = text.find(b"{")
     if start < 0:
-        raise ValueError(f"{text[:80].decode(errors='replace')!r} is no array")
+        raise ValueError(f"{text[:80].decode(errors='replace')!r} is not a valid array")
     top: list[object] = []
     open_lists = [top]
     at, end, tokens = start, len(text), _tokens(delimiter)
@@ -32,7 +32,7 @@ def read_array(text: bytes, read: Callable[[bytes], object], delimiter: bytes = 
         elif plain is not None:
             open_lists[-1].append(None if plain.upper() == b"NULL" else read(plain))
     if at != end or len(open_lists) != 1 or len(top) != 1 or not isinstance(top[0], list):
-        raise ValueError(f"{text[:80].decode(errors='replace')!r} is no array")
+        raise ValueError(f"{text[:80].decode(errors='replace')!r} is not a valid array")
     return top[0]
 
 

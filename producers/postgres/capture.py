@@ -223,7 +223,7 @@ class Capture:
         places = {name: place for place, name in enumerate(oids)}
         column, what = key_fault([row[places[name]] for name in self.key], self.key) or (self.key[0], "names no record")
         error = PermanentError(
-            f"{self.table.name} has a row that no record can be made of: its key column {column} {what}; mend the row"
+            f"{self.table.name} has a row that no record can be made of: its key column {column} {what}; fix the row"
             f" at its owner, or name other columns with `key:` of {self.name}",
             reason="no key",
             field=column,
@@ -293,7 +293,7 @@ class RowShape:
         gone = [name for name in capture.key if name not in oids]
         if gone:
             raise PermanentError(
-                f"{capture.table.name} has lost its key column {', '.join(gone)}; mend `key:` of {capture.name}",
+                f"{capture.table.name} has lost its key column {', '.join(gone)}; fix `key:` of {capture.name}",
                 reason="key gone",
             )
         places = [names.index(name) for name in capture.key]
@@ -356,7 +356,7 @@ def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> lis
         assert isinstance(options, PostgresSource)
         table = read_table(connection, options.table)
         if table is None:
-            problems.append(f"data type {source.name}: there is no table {qualified(options.table)}; mend `table:`")
+            problems.append(f"data type {source.name}: there is no table {qualified(options.table)}; fix `table:`")
             missing.append((source.name, qualified(options.table)))
             continue
         children = []
@@ -365,7 +365,7 @@ def open_captures(connection: Connection, sources: Sequence[BoundSource]) -> lis
             field = source.schema.by_name.get(name)
             if found is None or field is None:
                 what = f"no table {qualified(child.table)}" if found is None else f"no list field {name} in its schema"
-                problems.append(f"data type {source.name}: there is {what}; mend `children:`")
+                problems.append(f"data type {source.name}: there is {what}; fix `children:`")
                 continue
             children.append(ChildTable(field, child, found))
         key = options.key or table.key

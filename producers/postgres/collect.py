@@ -406,7 +406,7 @@ class Collector:
                         readers.blind.add(capture.name)
                     if gone := [column for column in child.options.parent if column not in oids]:
                         raise PermanentError(
-                            f"{name} has lost its column {', '.join(gone)}; mend `children:` of {capture.name}",
+                            f"{name} has lost its column {', '.join(gone)}; fix `children:` of {capture.name}",
                             reason="key gone",
                         )
                     places = [names.index(column) for column in child.options.parent]

@@ -2,7 +2,7 @@
 
 The server would convert text to UTF-8 and end the stream, the copy or the read at the first row that it can't convert:
 in a database in SQL_ASCII any byte may be anything, WIN1252 has bytes without a meaning. So text comes as it is stored,
-is converted here, and what is no text is one record's matter.
+is converted here, and what is not text is one record's matter.
 """
 
 from __future__ import annotations

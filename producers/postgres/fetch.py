@@ -101,7 +101,7 @@ class Reader:
     def _unreadable(self, key: Key, part: str, after: Collection[int], error: PermanentError) -> Fetched | None:
         """A record that can't be read, by its own key where that can be told."""
         unreadable = PermanentError(
-            f"the database can't give this row: {error.words or error}; mend what it computes of it (a generated"
+            f"the database can't give this row: {error.words or error}; fix what it computes of it (a generated"
             " column, a conversion)",
             reason="unreadable row",
             field=error.field,
@@ -127,7 +127,7 @@ class Reader:
         except psycopg.Error as error:
             known = as_error(error, f"reading {self._capture.name} by key")
             if is_of_tables(error.sqlstate):  # no operator between a key and a list's parent column, say
-                raise TransientError(f"{known}; mend `key:` and `children:` in the map") from error
+                raise TransientError(f"{known}; fix `key:` and `children:` in the map") from error
             if error.sqlstate == "XX000" and "alloc" in str(error):  # a value of a gigabyte
                 raise PermanentError(str(known), reason="unreadable row", words=str(error).strip()) from error
             raise known from error
@@ -247,7 +247,7 @@ def _column(table: Table, name: str) -> Column:
     try:
         return table.columns[name]
     except KeyError:
-        raise TransientError(f"{table.name} has no column {name} any more; mend the map") from None
+        raise TransientError(f"{table.name} has no column {name} any more; fix the map") from None
 
 
 def _listed(alias: str, names: Sequence[str]) -> sql.Composed:

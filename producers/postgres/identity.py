@@ -130,11 +130,11 @@ def tried_step(
     return Step(where, what, text, run)
 
 
-def broken_steps(where: str, broken: Mapping[str, str], mended: Collection[str]) -> list[Step]:
-    """What a person is told of tables whose owner can't write just now, but for those that a step mends."""
+def broken_steps(where: str, broken: Mapping[str, str], fixed: Collection[str]) -> list[Step]:
+    """What a person is told of tables whose owner can't write just now, but for those that a step fixes."""
     fix = "give it a usable replica identity at once, or take it out of the publications it is in"
     return [
         Step(where, f"UPDATE and DELETE of {name} fail: {words}", fix)
         for name, words in sorted(broken.items())
-        if name not in mended
+        if name not in fixed
     ]

@@ -36,7 +36,7 @@ def key_fault(values: Sequence[object], columns: Sequence[str]) -> tuple[str, st
         try:
             value.decode()
         except UnicodeDecodeError as error:
-            return column, f"holds bytes that are no text in UTF-8 ({error.reason} at byte {error.start})"
+            return column, f"holds bytes that are not text in UTF-8 ({error.reason} at byte {error.start})"
         if size > LONGEST_KEY:
             return column, f"is too long for a key: {size:,} bytes, and {LONGEST_KEY:,} are the most"
     return (columns[0], "is empty") if not size and len(columns) == 1 else None

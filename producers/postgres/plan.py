@@ -50,8 +50,8 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
             what = f"publication {name}"
             steps.append(tried_step(connection, system.name, what, statement, session, list(members.values())))
         steps += [Step(system.name, why, fix) for why, fix in faults_for_people(session, name, streamed)]
-        mended = {step.what.removeprefix(_IDENTITY_OF) for step in changes} | decisions.keys()
-        steps += broken_steps(system.name, broken_writes(session, members.values()), mended)
+        fixed = {step.what.removeprefix(_IDENTITY_OF) for step in changes} | decisions.keys()
+        steps += broken_steps(system.name, broken_writes(session, members.values()), fixed)
         for capture in captures:
             if capture.shared_key is not None:
                 steps.append(Step(system.name, capture.shared_key, unique_cure(capture.table, capture.key)))

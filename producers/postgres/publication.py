@@ -148,7 +148,7 @@ def publication_statement(connection: Connection, name: str, tables: Iterable[Me
 
 
 def faults_for_people(connection: Connection, name: str, tables: Iterable[Member]) -> list[tuple[str, str]]:
-    """What no statement of ours can mend, and what to do about it."""
+    """What no statement of ours can fix, and what to do about it."""
     have = read_publication(connection, name)
     found = [fault for table in tables if have is not None and (fault := _fault(have, table)) is not None]
     return [(f"the publication {name} {fault.what}", fault.fix) for fault in found if not fault.is_ours]

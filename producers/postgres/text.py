@@ -99,7 +99,7 @@ def _number(text: bytes) -> object:
     try:
         return Decimal(text.decode())
     except InvalidOperation as error:
-        raise ValueError(f"{text.decode(errors='replace')!r} can't be read: it is no number") from error
+        raise ValueError(f"{text.decode(errors='replace')!r} can't be read: it is not a valid number") from error
 
 
 def _money(text: bytes) -> object:
@@ -172,7 +172,7 @@ def _direct(oid: int, kind: FieldType) -> Callable[[bytes], bytes] | None:
 
 def _copied_text(text: bytes) -> bytes:
     if not text.isascii():
-        text.decode()  # a database may hold bytes that are no text: UnicodeDecodeError, a ValueError
+        text.decode()  # a database may hold bytes that are not text: UnicodeDecodeError, a ValueError
     return encode_bytes(text)
 
 
@@ -232,7 +232,7 @@ def _timestamp(text: bytes) -> bytes:
     try:
         return encode_long(micros(datetime.fromisoformat(text.decode())))
     except ValueError as error:
-        raise ValueError(f"{text.decode()!r} is no point in time between the years 1 and 9999") from error
+        raise ValueError(f"{text.decode()!r} is not a valid point in time between the years 1 and 9999") from error
 
 
 @lru_cache(maxsize=8192)
@@ -240,4 +240,4 @@ def _date(text: bytes) -> bytes:
     try:
         return encode_long(date.fromisoformat(text.decode()).toordinal() - EPOCH_DAY)
     except ValueError as error:
-        raise ValueError(f"{text.decode()!r} is no date between the years 1 and 9999") from error
+        raise ValueError(f"{text.decode()!r} is not a valid date between the years 1 and 9999") from error

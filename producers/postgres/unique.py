@@ -14,7 +14,7 @@ _UNIQUE = (files("sorbus.producers.postgres") / "unique.sql").read_text()
 def not_unique(connection: Connection, table: Table, key: Sequence[str]) -> str | None:
     """Why two rows of a table may have the same key; None where the server keeps it unique.
 
-    A unique index of some of the key's columns is enough; a row with a null in its key is no record anyway.
+    A unique index of some of the key's columns is enough; a row with a null in its key is not a record anyway.
     """
     near = []
     for holds, name, why, columns in connection.execute(_UNIQUE, (table.oid,)).fetchall():

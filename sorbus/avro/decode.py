@@ -80,7 +80,7 @@ def from_micros(value: int) -> datetime:
     try:
         return EPOCH + timedelta(microseconds=value)
     except OverflowError as error:
-        raise Undecodable(f"{value} microseconds is no date") from error
+        raise Undecodable(f"{value} microseconds is not a valid date") from error
 
 
 def read_record(schema: RecordSchema, data: bytes, at: int = 0) -> tuple[dict[str, object], int]:

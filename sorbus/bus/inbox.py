@@ -115,7 +115,9 @@ class Inbox:
         if notice is None:
             INBOX_MALFORMED.labels(self._system).inc()
             _log.warning(
-                "skipped offset %d of %s: it is no notice; see who else writes there", offset_of(message), self._topic
+                "skipped offset %d of %s: it is not a notice; see who else writes there",
+                offset_of(message),
+                self._topic,
             )
             return
         newest.pop((notice.resource, notice.id), None)  # what was told again moves to the end
@@ -127,7 +129,7 @@ class InboxWriter:
 
     def __init__(self, settings: Settings, names: Names, *, patience: float = 3.0) -> None:
         """`patience`: seconds until a message that Kafka has not confirmed counts as failed."""
-        # Not idempotent: a notice twice is harmless, and such a producer can end in a state that only a restart mends.
+        # Not idempotent: a notice twice is harmless, and such a producer can end in a state that only a restart fixes.
         self._names = names
         config = {
             "acks": "all",

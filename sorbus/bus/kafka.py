@@ -178,7 +178,7 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
         words = f"{doing}: Kafka refuses our login: {_refused[1]}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
         return refused_login(AuthError(words))
     if error.code() in _AUTH:
-        words = f"{doing}: Kafka refuses us: {error.str()}; mend SORBUS_KAFKA_CONFIG or the broker's ACLs"
+        words = f"{doing}: Kafka refuses us: {error.str()}; fix SORBUS_KAFKA_CONFIG or the broker's ACLs"
         return refused_login(AuthError(words))
     if error.code() in _FENCED:
         return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)

@@ -26,7 +26,7 @@ _PANELS = {
     "Write down what you have": ("init", "discover", "map", "api", "schemas"),
     "Run it": ("plan", "apply", "up", "produce", "consume", "webhooks", "replay"),
     "See how it goes": ("status", "watch", "console", "trace", "preview", "alerts", "digest"),
-    "Mend and decide": ("dlq", "duplicates", "conflicts", "waiting", "drift", "checklists", "crosswalk", "forget"),
+    "Fix and decide": ("dlq", "duplicates", "conflicts", "waiting", "drift", "checklists", "crosswalk", "forget"),
     "Try it here": ("demo", "stack"),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
@@ -108,10 +108,10 @@ def _options(
     map_path: Annotated[
         Path, typer.Option("--map", envvar="SORBUS_MAP", metavar="PATH", help="The company's map.")
     ] = Path("map.yaml"),
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; errors with their traceback.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and results.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Verbose output, with tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and results.")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     ctx.obj = Context(map_path, verbose, quiet)
@@ -155,7 +155,7 @@ def _hang(root: typer.Typer, entry: EntryPoint) -> None:
         if "_SORBUS_COMPLETE" not in os.environ:
             typer.echo(
                 f"sorbus: the commands of {entry.name!r} ({entry.value}) are missing, they can't be loaded: "
-                f"{type(error).__name__}: {error}; mend or reinstall {entry.dist.name if entry.dist else 'it'}",
+                f"{type(error).__name__}: {error}; fix or reinstall {entry.dist.name if entry.dist else 'it'}",
                 err=True,
             )
 

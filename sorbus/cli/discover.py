@@ -23,7 +23,7 @@ app = typer.Typer()
 def discover_command(
     ctx: typer.Context,
     system: Annotated[str, typer.Argument(help="A system of the map.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
     save: Annotated[
         bool, typer.Option("--save", help="Write catalog/SYSTEM.yaml, so that `map check` knows the system's fields.")
     ] = False,
@@ -34,7 +34,7 @@ def discover_command(
             help="Write a first mappings/SYSTEM.csv, and schemas/NAME.avsc for tables of no known data type.",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a mapping sheet that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing mapping sheet.")] = False,
 ) -> None:
     """Look into a system: its tables with fields, keys and counts, and the data types that they seem to hold.
 

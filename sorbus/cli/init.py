@@ -26,15 +26,15 @@ def init_command(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the map goes.", file_okay=False)] = Path(),
     answers: Annotated[
-        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; the rest is asked.")
+        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; anything missing is asked.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what would be offered.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: accept the defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Make a first map by questions: which tools, which data, who owns it, where it goes and when.
+    """Create a map by answering questions: which tools, which data, who owns it, where it goes and when.
 
     Systems that can be reached (their NAME_DSN is set) are looked into, so that owners, tables and mapping sheets are
-    offered. Nothing that is there is written over without being asked for.
+    offered. Existing files are overwritten only with --force.
 
     Examples: `sorbus init`, `CRM_DSN=postgresql://... sorbus init company`, `sorbus init --answers answers.yaml --yes`
     """
@@ -128,7 +128,7 @@ def _save_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
 
 def _finish(file: Path, context: Context) -> None:
     """Checks what was written and says what to do next."""
-    from sorbus.cli.map import praise
+    from sorbus.cli.map import summary
     from sorbus.map.checks.check import check
 
     loaded = replace(context, map_path=file).load()
@@ -138,8 +138,8 @@ def _finish(file: Path, context: Context) -> None:
         typer.echo(str(finding))
     if findings:
         typer.echo(
-            f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend; then: sorbus {option}map check", err=True
+            f"\n{len(findings)} problem{'s' * (len(findings) != 1)} found; then: sorbus {option}map check", err=True
         )
         raise typer.Exit(ExitCode.FINDINGS)
-    typer.echo(praise(loaded))
+    typer.echo(summary(loaded))
     typer.echo(f"next: sorbus {option}map draw -o map.svg, then sorbus {option}plan", err=True)

@@ -46,10 +46,10 @@ class Form(StrEnum):
 def check_command(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
 ) -> None:
-    """Find everything to mend in the map, all at once: FILE:LINE, what is wrong, what to write instead.
+    """Find every problem in the map, all at once: FILE:LINE, what is wrong, what to write instead.
 
     Notes on stderr say which canonical field each row from system to system goes through, and which systems are one.
-    Exit code 0 when there is nothing to mend, 1 when there is.
+    Exit code 0 when there are none, 1 otherwise.
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
     """
@@ -76,9 +76,9 @@ def check_command(
     if findings and not as_json:
         for finding in findings:
             typer.echo(str(finding))
-        typer.echo(f"\n{len(findings)} thing{'s' * (len(findings) != 1)} to mend", err=True)
+        typer.echo(f"\n{len(findings)} problem{'s' * (len(findings) != 1)} found", err=True)
     elif loaded and not as_json and not Context.of(ctx).quiet:
-        typer.echo(praise(loaded))
+        typer.echo(summary(loaded))
     if findings:
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -187,8 +187,8 @@ app.command("import")(import_command)
 app.command("suggest")(suggest_command)
 
 
-def praise(loaded: LoadedMap) -> str:
-    """One line for a sound map, with what was looked at."""
+def summary(loaded: LoadedMap) -> str:
+    """One line for a valid map: what it contains."""
     company = loaded.map
     counts = {
         "system": len(company.systems),
@@ -197,7 +197,7 @@ def praise(loaded: LoadedMap) -> str:
         "field mapping": len(loaded.mappings),
     }
     parts = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
-    return f"{company.company}: {parts}; all of it holds together"
+    return f"{company.company}: {parts}; no problems found"
 
 
 def _as_dict(finding: Finding) -> dict[str, str | int]:

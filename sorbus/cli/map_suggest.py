@@ -83,7 +83,7 @@ def _numbers(text: str, most: int) -> set[int]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
-            raise typer.BadParameter(f"{part!r} is no number of a row; write 1,3-5", param_hint="--accept")
+            raise typer.BadParameter(f"{part!r} is not a row number; write 1,3-5", param_hint="--accept")
         if not 1 <= int(first) <= int(last or first) <= most:
             raise typer.BadParameter(f"there is no row {part}: there are {most}", param_hint="--accept")
         found |= set(range(int(first), int(last or first) + 1))

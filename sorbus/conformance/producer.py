@@ -203,11 +203,11 @@ class ProducerConformance:
         tape.source.put({bad: things[bad]})
         tape.until(
             lambda: bad not in tape.rejected,
-            lambda: f"{bad} is mended, as it was before, and not published: its dead letter stays open for ever",
+            lambda: f"{bad} is fixed, as it was before, and not published: its dead letter stays open for ever",
         )
-        mended = {**things[bad], "name": "mended"}
-        tape.source.put({bad: mended})
-        tape.until_live({**things, bad: mended})
+        fixed = {**things[bad], "name": "fixed"}
+        tape.source.put({bad: fixed})
+        tape.until_live({**things, bad: fixed})
 
     def test_a_source_that_is_away_is_a_transient_fault(self, tape: InMemoryBus) -> None:
         things = self._copied(tape, 5)

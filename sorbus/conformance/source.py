@@ -45,7 +45,7 @@ class Source:
         raise NotImplementedError
 
     def spoil(self, id: str) -> None:  # noqa: ARG002 - for those who override it
-        """Makes something that can't become canonical of this thing; `put` mends it. Skips."""
+        """Makes something that can't become canonical of this thing; `put` fixes it. Skips."""
         pytest.skip("this source doesn't say how to spoil a record")
 
     def broken(self) -> AbstractContextManager[None]:

@@ -115,7 +115,7 @@ class DriftWatch:
                 elif entry.drift.severity == "held" and _is_mended(drift, entry.mapping, mapped):
                     del found[drift[:2]]
                     self._accept_one(resource, drift)
-                    self._settle(key, "the map was mended")
+                    self._settle(key, "the map was fixed")
             for field in now.keys() & mapped.keys() - before.keys():
                 self._accept_one(resource, Drift(field, "new", now=now[field]))
             fresh = [drift for key, drift in found.items() if (data_type, resource, *key) not in self._open]
@@ -221,7 +221,7 @@ class DriftWatch:
             self._open[key] = _Open(drift, mapping, now, now)
             tell = _log.warning if drift.severity == "held" else _log.info
             after = (
-                "its records are held back: mend the mapping sheet and restart the producer, or bring the field back"
+                "its records are held back: fix the mapping sheet and restart the producer, or bring the field back"
                 if drift.severity == "held"
                 else "see `sorbus drift list`"
             )

@@ -178,7 +178,7 @@ def _address(system: BoundSystem, connection: HttpConnection, name: str, url: st
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
-        yield system.finding(key, "bad-address", f"{name} is no web address", "write https://HOST/PATH")
+        yield system.finding(key, "bad-address", f"{name} is not a valid web address", "write https://HOST/PATH")
     elif parts.username or parts.password:
         fix = "take them out of the address: write username and password"
         yield system.finding(key, "bad-address", f"{name} holds credentials", fix)

@@ -68,7 +68,7 @@ def _error(
         later = TransientError(f"{said}; the same call may go through later", retry_after=wait)
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
-        refused = AuthError(f"{said}; a person has to mend the credentials of {system} in the map, or its rights there")
+        refused = AuthError(f"{said}; a person has to fix the credentials of {system} in the map, or its rights there")
         refused.status = answer.status
         return refused_login(refused) if answer.status == 401 else refused
     field = next((clean(value) for value in _read_all(answer.body, errors.field)), None)

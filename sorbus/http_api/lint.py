@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 
 
 class Fault(NamedTuple):
-    """One thing to mend: the place in the description, what is wrong, what to write."""
+    """One thing to fix: the place in the description, what is wrong, what to write."""
 
     place: Place
     message: str
@@ -42,7 +42,7 @@ def faults(description: Description) -> Iterator[Fault]:
     for name, resource in description.resources.items():
         yield from _resource(("resources", name), resource, settings, has_hook=bool(description.hook))
     if description.hook and not re.fullmatch(r"[\w.]+:\w+", description.hook):
-        yield Fault(("hook",), f"{description.hook!r} is no class", "write MODULE:CLASS")
+        yield Fault(("hook",), f"{description.hook!r} is not a class", "write MODULE:CLASS")
     yield from _webhooks(description, settings)
 
 
@@ -115,7 +115,7 @@ def _paging(place: Place, paging: Pagination, listing: Listing | Search) -> Iter
 
 def _search(place: Place, field: str, search: Search, resource: ApiResource) -> Iterator[Fault]:
     if field not in resource.fields:
-        yield Fault(place, f"it searches by {field!r}, which is no field", closest(field, resource.fields))
+        yield Fault(place, f"it searches by {field!r}, which is not a field", closest(field, resource.fields))
     if "value" not in _used(search.model_dump()):
         yield Fault(place, "nothing in it says what is searched for", "write {value} into a parameter or the body")
     if search.refers and resource.get is None:
@@ -164,7 +164,7 @@ def _pattern(place: Place, pattern: str) -> Iterator[Fault]:
     try:
         re.compile(pattern)
     except re.error as error:
-        yield Fault(place, f"{pattern!r} is no regular expression: {error}", "mend it, or take it out")
+        yield Fault(place, f"{pattern!r} is not a valid regular expression: {error}", "fix it, or take it out")
 
 
 def _placeholders(place: Place, written: object, known: Collection[str]) -> Iterator[Fault]:

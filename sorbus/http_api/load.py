@@ -44,7 +44,7 @@ def read_description(name_or_path: str, folder: Path = Path()) -> tuple[Descript
             message = f"no description is called {name_or_path!r}"
             fix = f"{closest(name_or_path, shipped())} (or name your own file, such as apis/mine.yaml)"
         else:
-            message, fix = f"there is no file {file}", "mend the path: it begins at the map's folder"
+            message, fix = f"there is no file {file}", "fix the path: it begins at the map's folder"
         raise MapError([Finding(file, 1, message, fix, "unknown-api")])
     return _read(file, file.stat().st_mtime_ns)
 

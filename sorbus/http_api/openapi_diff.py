@@ -156,7 +156,7 @@ class _Comparer:
         for name in ("token", "more", "done", "total"):
             path = getattr(paging, name)
             if path and found.response is not None and self.spec.at(found.response, path) is None:
-                self.find((*place, "pagination", name), "unknown-field", f"{found.path} answers no {path}", "mend it")
+                self.find((*place, "pagination", name), "unknown-field", f"{found.path} answers no {path}", "fix it")
 
     def _operation(self, place: Place, name: str, operation: Operation, found: SpecOperation) -> Iterator[_Side]:
         doing = f"{operation.method} {found.path}"
@@ -164,7 +164,7 @@ class _Comparer:
             schema = self.spec.at(found.request, operation.fields_at) if found.request is not None else None
             if schema is None:
                 message = f"{doing} takes no {operation.fields_at or 'body'}"
-                self.find((*place, "fields_at"), "unknown-field", message, "mend fields_at:")
+                self.find((*place, "fields_at"), "unknown-field", message, "fix fields_at:")
             else:
                 yield _Side(f"{doing} takes", schema, is_sent=True)
                 if name == "create":
@@ -173,7 +173,7 @@ class _Comparer:
             yield from self._answered(place, found, operation.record, "")
         elif found.response is not None and self.spec.at(found.response, operation.returned_id) is None:
             message = f"{doing} answers no {operation.returned_id}"
-            self.find((*place, "returned_id"), "unknown-field", message, "mend returned_id:")
+            self.find((*place, "returned_id"), "unknown-field", message, "fix returned_id:")
 
     def _answered(self, place: Place, found: SpecOperation, record: str, refers: str) -> list[_Side]:
         """The schema of the records in an answer."""

@@ -153,7 +153,7 @@ def same_origin(url: str, page: str, base_url: str) -> str:
     if strange:
         raise PermanentError(
             "the application leads to another origin than the base URL's, and our credentials go to no other;"
-            " mend base_url in the map, or the application's own address in its settings",
+            " fix base_url in the map, or the application's own address in its settings",
             reason="origin",
             value=re.sub(r"[?#].*", "", url)[:200],
         )
@@ -168,7 +168,7 @@ def join_url(base_url: str, path: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL. ValueError for a port that is no number."""
+    """Scheme, host and port of a URL. ValueError for a port that is not a valid number."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
 

@@ -37,7 +37,9 @@ def parse_path(path: str) -> tuple[Step, ...]:
     while at < len(path):
         match = _STEP.match(path, at)
         if match is None or (match["name"] is not None and (path[at] == ".") is (at == 0)):
-            raise ValueError(f"{path!r} is no path: at {path[at:]!r}; write names with dots, [0] or [key=value]")
+            raise ValueError(
+                f"{path!r} is not a valid path: at {path[at:]!r}; write names with dots, [0] or [key=value]"
+            )
         if match["name"] is not None:
             steps.append(match["name"])
         elif match["place"] is not None:
@@ -93,7 +95,7 @@ def _make_place(holder: Json, step: Step, path: str) -> Json:
     if isinstance(step, str) or not isinstance(holder, list):
         raise PermanentError(
             f"{path} can't be written: the record holds {type(holder).__name__} where the path goes on;"
-            " mend the path in the API's description",
+            " fix the path in the API's description",
             reason="shape",
             field=path,
         )

@@ -59,16 +59,14 @@ def quoted(value: str, kind: str) -> str:
 def _segment(value: str | int) -> str:
     text = str(value)
     if text in ("", ".", ".."):
-        raise PermanentError(f"{text!r} can't be a part of an address; mend the id", reason="value", value=text)
+        raise PermanentError(f"{text!r} can't be a part of an address; fix the id", reason="value", value=text)
     return quote(text, safe="")
 
 
 def _fill(text: str, values: Values, written: Callable[[str | int], str]) -> str:
     def one(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise SorbusError(
-                f"nothing is known for {match[0]} in {text!r}; mend the API's description or the settings"
-            )
+            raise SorbusError(f"nothing is known for {match[0]} in {text!r}; fix the API's description or the settings")
         return written(values[match[1]])
 
     return _PLACEHOLDER.sub(one, text)

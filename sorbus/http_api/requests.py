@@ -72,7 +72,7 @@ def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
 def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Record:
     """Fields as an update sends them: an empty text in place of null, where that is what empties a text.
 
-    What is no text is left out then: the application has no way to empty it.
+    What is not text is left out then: the application has no way to empty it.
     """
     if operation.emptied_by == "null":
         return fields

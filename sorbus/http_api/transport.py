@@ -206,7 +206,7 @@ class HttpTransport:
             url = same_origin(location, str(request.url), self.base_url)
             headers = {name: value for name, value in request.headers.items() if name != "host"}
             request = self._client.build_request(request.method, url, headers=headers, content=request.content)
-        raise PermanentError(f"{doing}: {self.application.system} redirects in circles; mend base_url", reason="loop")
+        raise PermanentError(f"{doing}: {self.application.system} redirects in circles; fix base_url", reason="loop")
 
     def _read(self, request: httpx.Request, doing: str) -> Answer:
         system = self.application.system
@@ -250,7 +250,7 @@ class HttpTransport:
             away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
             raise missing("system", away) from error
         except httpx.UnsupportedProtocol as error:
-            raise PermanentError(f"{doing}: base_url is no http(s) address", reason="value") from error
+            raise PermanentError(f"{doing}: base_url is not a valid http(s) address", reason="value") from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             away = TransientError(
                 f"{doing}: no answer from {self.application.system} ({type(error).__name__}); {_MAY_HAVE_HAPPENED}"

@@ -54,7 +54,7 @@ def dump_json(value: Json) -> str:
         return "[" + ",".join(dump_json(item) for item in value) + "]"
     if isinstance(value, Decimal):
         if not value.is_finite():
-            raise ValueError(f"{value} is no JSON number")
+            raise ValueError(f"{value} is not a valid JSON number")
         return str(value)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(value) if isinstance(value, str) and _SURROGATE.search(text) else text
@@ -113,7 +113,7 @@ def to_value(value: Json, field: ApiField) -> object:
         return _READ[field.kind](value)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise PermanentError(
-            f"{shown(value)} isn't of kind {field.kind}, as the API's description has it; mend the record or the kind",
+            f"{shown(value)} isn't of kind {field.kind}, as the API's description has it; fix the record or the kind",
             reason="value",
             value=value,
         ) from error
@@ -127,7 +127,7 @@ def to_json(value: object, field: ApiField) -> Json:
         written = _WRITE[field.kind](value)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise PermanentError(
-            f"{shown(value)} can't be written as {field.kind}; mend the mapping's rule", reason="value", value=value
+            f"{shown(value)} can't be written as {field.kind}; fix the mapping's rule", reason="value", value=value
         ) from error
     if field.largest is not None and isinstance(written, str) and len(written) > field.largest:
         raise PermanentError(
@@ -137,7 +137,7 @@ def to_json(value: object, field: ApiField) -> Json:
         )
     if field.values and written is not None and str(written) not in field.values:
         raise PermanentError(
-            f"{shown(value)} isn't one of {', '.join(field.values)}; mend the rule", reason="value", value=value
+            f"{shown(value)} isn't one of {', '.join(field.values)}; fix the rule", reason="value", value=value
         )
     return written
 

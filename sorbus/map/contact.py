@@ -11,7 +11,7 @@ from email_validator import EmailNotValidError, validate_email
 if TYPE_CHECKING:
     from sorbus.mapfile.model import Flow, Map
 
-CURE = "write a name, with an address in angle brackets if mail should reach it: Finance <finance@example.com>"
+FIX = "write a name, with an address in angle brackets if mail should reach it: Finance <finance@example.com>"
 _WITH_ADDRESS = re.compile(r"([^<>]*)<([^<>]*)>")
 
 
@@ -33,7 +33,7 @@ def parse_contact(text: str) -> Contact:
         address = _address(found[2].strip())
         return Contact(found[1].strip().strip('"') or address, address)
     if "<" in written or ">" in written:
-        raise ValueError(f"{text!r} has an angle bracket too many or too few; {CURE}")
+        raise ValueError(f"{text!r} has an angle bracket too many or too few; {FIX}")
     if "@" in written and " " not in written:
         return Contact(written, _address(written))
     return Contact(written)
@@ -51,7 +51,7 @@ def _address(text: str) -> str:
     try:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError as error:
-        raise ValueError(f"{text!r} is no mail address: {error}; {CURE}") from error
+        raise ValueError(f"{text!r} is not a valid mail address: {error}; {FIX}") from error
 
 
 def owner_of(company: Map, system: str) -> Contact | None:

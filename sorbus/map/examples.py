@@ -101,7 +101,7 @@ class Examples:
             return self.run(row)
         except ValueError as error:
             raise MapError(
-                [Finding(self.file, line, f"the example can't be read: {error}", "mend the cell", "bad-example")]
+                [Finding(self.file, line, f"the example can't be read: {error}", "fix the cell", "bad-example")]
             ) from error
 
 

@@ -219,7 +219,7 @@ class LoadedMap:
         try:
             return self.schema(data_type)
         except SchemaError as error:
-            fix = "mend the schema, or the data type's `schema:`"
+            fix = "fix the schema, or the data type's `schema:`"
             raise MapError([self.finding(("data_types", data_type), "bad-schema", str(error), fix)]) from error
 
     def _options(self, model: type[Model], options: Mapping[str, JsonValue], path: tuple[str | int, ...]) -> Model:

@@ -13,7 +13,7 @@ from dateutil.rrule import DAILY, FR, MO, MONTHLY, SA, SU, TH, TU, WE, WEEKLY, Y
 
 from sorbus.mapfile.timing import Timing, parse_timing
 
-CURE = (
+FIX = (
     "write daily, weekdays, weekly, monthly, quarterly, yearly, Monday and Thursday, first Monday of the month, last"
     " working day of the month, 15th of the month, every 14d, cron 0 9 * * 1 or on demand; after the day, if wanted:"
     " before 09:00 Europe/London"
@@ -121,7 +121,7 @@ def parse_routine(text: str) -> Routine:
     days, at, zone = _split_time(text, written)
     rule = _read_days(days.lower())
     if rule is None:
-        raise ValueError(f"{text!r} is no schedule; {CURE}")
+        raise ValueError(f"{text!r} is not a valid schedule; {FIX}")
     return Routine(text, rule, at, zone)
 
 
@@ -131,7 +131,7 @@ def _split_time(text: str, written: str) -> tuple[str, time | None, str]:
         return written, None, "UTC"
     days, hour, minute, zone = found[1], int(found[2]), int(found[3]), found[4] or "UTC"
     if hour > 23 or minute > 59:
-        raise ValueError(f"{text!r}: there is no time of day {found[2]}:{found[3]}; {CURE}")
+        raise ValueError(f"{text!r}: there is no time of day {found[2]}:{found[3]}; {FIX}")
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

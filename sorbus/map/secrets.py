@@ -67,7 +67,7 @@ class Secrets:
             if name is None:
                 return "${"
             if not _NAME.fullmatch(name):
-                raise UnknownSecret(f"${{{name}}} is no variable's name", "write ${NAME}, or $${ for a plain ${")
+                raise UnknownSecret(f"${{{name}}} is not a variable's name", "write ${NAME}, or $${ for a plain ${")
             return self.value(name)
 
         return _REFERENCE.sub(replace, text)
@@ -113,4 +113,4 @@ def _read(name: str, file: Path) -> str:
         return file.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UnknownSecret(f"{name}_FILE names {file}, which can't be read: {why}", f"mend {name}_FILE") from error
+        raise UnknownSecret(f"{name}_FILE names {file}, which can't be read: {why}", f"fix {name}_FILE") from error

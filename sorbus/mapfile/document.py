@@ -1,7 +1,7 @@
 """A YAML file as plain data, with the line of every part of it.
 
 Built from the node tree, not by a loader: so all duplicate keys are found, not the first; keys stay the text that was
-written (`01` in a lookup table is no number); and nothing that a document holds can make an object.
+written (`01` in a lookup table is not a valid number); and nothing that a document holds can make an object.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_document(file: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        fix = "mend the YAML there: look at indentation, colons and quotes"
+        fix = "fix the YAML there: look at indentation, colons and quotes"
         document.find(mark.line + 1 if mark else 1, "bad-yaml", f"not valid YAML: {what}", fix)
         return document
     except (YAMLError, RecursionError, ValueError) as error:

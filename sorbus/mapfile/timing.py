@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-CURE = "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London"
+FIX = "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London"
 
 _EVERY = re.compile(r"every\s+(\d{1,6})\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -72,11 +72,11 @@ def parse_timing(text: str) -> Timing:
     if found := _EVERY.fullmatch(written):
         every = timedelta(**{_UNITS[found[2]]: int(found[1])})
         if not timedelta(0) < every <= _LONGEST:
-            raise ValueError(f"{text!r}: the interval must be between 1s and 366d; {CURE}")
+            raise ValueError(f"{text!r}: the interval must be between 1s and 366d; {FIX}")
         return Timing(text, every=every)
     if written.startswith("cron "):
         return _parse_cron(text, written.split(" ")[1:])
-    raise ValueError(f"{text!r} is no timing; {CURE}")
+    raise ValueError(f"{text!r} is not a valid timing; {FIX}")
 
 
 def _parse_cron(text: str, words: list[str]) -> Timing:
@@ -85,7 +85,7 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
     expression, zone = " ".join(words[:5]), words[5:]
     if len(words) < 5 or len(zone) > 1 or not croniter.is_valid(expression):
         raise ValueError(
-            f"{text!r}: cron takes five fields (minute hour day month weekday) and, if wanted, a time zone; {CURE}"
+            f"{text!r}: cron takes five fields (minute hour day month weekday) and, if wanted, a time zone; {FIX}"
         )
     name = zone[0] if zone else "UTC"
     try:
@@ -96,7 +96,7 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
     try:
         timing.next_after(_EPOCH)
     except CroniterBadDateError as error:
-        raise ValueError(f"{text!r} never comes (there is no such day); {CURE}") from error
+        raise ValueError(f"{text!r} never comes (there is no such day); {FIX}") from error
     return timing
 
 
@@ -123,5 +123,5 @@ def parse_duration(text: str) -> float:
     """`30s`, `5m`, `2h`, `1d` in seconds; ValueError says what to write."""
     found = _EVERY.fullmatch(f"every {text.strip()}")
     if not found:
-        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 2h or 1d")
+        raise ValueError(f"{text!r} is not a valid duration; write 30s, 5m, 2h or 1d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()

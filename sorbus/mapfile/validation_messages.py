@@ -29,7 +29,7 @@ _WANTED: Mapping[str, tuple[str, str]] = {
     "model_type": ("named entries", "write NAME: VALUE lines, indented below it"),
     "list_type": ("a list", "write one line for each, beginning with -"),
 }
-_NAME_CURE = "begin with a small letter; then small letters, digits, - and _ (63 at most)"
+_NAME_FIX = "begin with a small letter; then small letters, digits, - and _ (63 at most)"
 
 
 class Explained(NamedTuple):
@@ -89,19 +89,19 @@ def _explain(detail: ErrorDetails, path: Path_, model: type[BaseModel], written:
     if location and location[-1] == "[key]":
         return Explained(path, "bad-name", f"{written}: {path[-1]!r} can't be a name", _name_cure(str(path[-1])))
     if kind == "string_pattern_mismatch":
-        return Explained(path, "bad-name", f"{written} is not a name", _NAME_CURE)
+        return Explained(path, "bad-name", f"{written} is not a name", _NAME_FIX)
     if kind == "literal_error":
         return Explained(path, "bad-value", f"{written} can't be that", f"write {context.get('expected', '')}")
     if kind in _WANTED:
         wanted, fix = _WANTED[kind]
         return Explained(path, "bad-value", f"{written} must be {wanted}", fix)
     message = detail["msg"]
-    return Explained(path, "bad-value", f"{written}: {message[:1].lower()}{message[1:]}", f"mend {written}")
+    return Explained(path, "bad-value", f"{written}: {message[:1].lower()}{message[1:]}", f"fix {written}")
 
 
 def _name_cure(name: str) -> str:
     proposed = re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-0123456789")[:63]
-    return f"write {proposed}: {_NAME_CURE}" if proposed else _NAME_CURE
+    return f"write {proposed}: {_NAME_FIX}" if proposed else _NAME_FIX
 
 
 def _model_at(model: type[BaseModel], path: Path_) -> type[BaseModel] | None:

@@ -223,7 +223,7 @@ class _Reader:
                 value_type = kinds[source] if source and kinds is not None else None
                 rule = compile_rule(row.rule, lookups=self.lookups, value_type=value_type, fields=kinds)
             except RuleError as error:
-                self.find(row, "bad-rule", f"rule {row.rule}: {error.message}", error.fix or "mend the rule")
+                self.find(row, "bad-rule", f"rule {row.rule}: {error.message}", error.fix or "fix the rule")
                 return
         if not source and (rule is None or rule.uses_value):
             why = "no rule either" if rule is None else "its rule takes `value`"

@@ -25,7 +25,7 @@ Node = TypeVar("Node", bound=nodes.Node)
 
 _DEEPEST = 60
 _FORGIVING = frozenset({"default", "coalesce"})
-_CURES: Mapping[type[nodes.Node], str] = {
+_FIXES: Mapping[type[nodes.Node], str] = {
     nodes.Call: "rules call nothing; use a filter: value | trim",
     nodes.FloorDiv: 'write (a / b) | round(0, "floor")',
     nodes.Mod: "there is no remainder in rules; use a lookup table",
@@ -81,7 +81,7 @@ class Compiler:
         visit = self._visitors.get(type(node))
         if visit is None:
             name = type(node).__name__.lower()
-            raise RuleError(f"{name} is not allowed in a rule", fix=_CURES.get(type(node), "use a filter instead"))
+            raise RuleError(f"{name} is not allowed in a rule", fix=_FIXES.get(type(node), "use a filter instead"))
         self._depth += 1
         if self._depth > _DEEPEST:
             raise RuleError("the rule is nested too deeply", fix="take it apart, or use a lookup table")
@@ -147,7 +147,7 @@ class Compiler:
         part = _forgiving(self.compile(node.node))
         inner = part.run
         if node.args or node.kwargs or node.name not in ("none", "defined"):
-            raise RuleError(f"`is {node.name}` is no test", fix="write `is none`, `is not none`, or compare with ==")
+            raise RuleError(f"`is {node.name}` is not a test", fix="write `is none`, `is not none`, or compare with ==")
         if node.name == "none":
             return Expression(lambda value, record: inner(value, record) is None, "boolean", form="none", parts=(part,))
         return Expression(lambda value, record: inner(value, record) is not None, "boolean")

@@ -127,7 +127,7 @@ def _make(to: FieldType) -> Converter:
 def _whole(limit: int) -> Converter:
     def run(value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, int | Decimal | float | str):
-            raise ValueError(f"{shown(value)} is no whole number")
+            raise ValueError(f"{shown(value)} is not a valid whole number")
         number = integer(value)
         if not -limit <= number < limit:
             raise ValueError(f"{shown(value)} is outside {-limit} to {limit - 1}")
@@ -163,7 +163,7 @@ def _enum(symbols: tuple[str, ...]) -> Converter:
 def _list(item: Converter) -> Converter:
     def run(value: object) -> object:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{shown(value)} is no list")
+            raise ValueError(f"{shown(value)} is not a list")
         return [item(inner) for inner in value]
 
     return run
@@ -181,7 +181,7 @@ def _map(item: Converter) -> Converter:
 def _record(fields: Mapping[str, Converter]) -> Converter:
     def run(value: object) -> object:
         if not isinstance(value, Mapping):
-            raise ValueError(f"{shown(value)} is no record")
+            raise ValueError(f"{shown(value)} is not a record")
         if unknown := value.keys() - fields.keys():
             raise ValueError(f"there is no field {sorted(map(str, unknown))[0]!r} in it; {closest('', fields)}")
         return {name: make(value.get(name)) for name, make in fields.items()}
@@ -236,7 +236,7 @@ def _bytes(value: object) -> object:
 def _timestamp(value: object) -> object:
     moment = _iso(datetime, value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
-        raise ValueError(f"{shown(value)} is no point in time; write a rule: {rule_for('date', 'timestamp')}")
+        raise ValueError(f"{shown(value)} is not a valid point in time; write a rule: {rule_for('date', 'timestamp')}")
     return placed(moment, "")
 
 
@@ -244,14 +244,14 @@ def _date(value: object) -> object:
     day = _iso(date, value) if isinstance(value, str) else value
     if isinstance(day, date) and not isinstance(day, datetime):
         return day
-    raise ValueError(f"{shown(value)} is no date; write a rule: {rule_for('timestamp', 'date')}")
+    raise ValueError(f"{shown(value)} is not a valid date; write a rule: {rule_for('timestamp', 'date')}")
 
 
 def _time(value: object) -> object:
     moment = _iso(time, value) if isinstance(value, str) else value
     if isinstance(moment, time) and moment.tzinfo is None:
         return moment
-    raise ValueError(f"{shown(value)} is no time of day without an offset")
+    raise ValueError(f"{shown(value)} is not a valid time of day without an offset")
 
 
 def _uuid(value: object) -> object:
@@ -260,7 +260,7 @@ def _uuid(value: object) -> object:
     try:
         return UUID(as_text(value))
     except ValueError as error:
-        raise ValueError(f"{shown(value)} is no UUID") from error
+        raise ValueError(f"{shown(value)} is not a valid UUID") from error
 
 
 def _iso(kind: type[date] | type[time], text: str) -> object:

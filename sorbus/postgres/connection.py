@@ -133,7 +133,7 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
         )
     )
     if what is About.ACCESS or state == "42501" or refused:
-        found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to mend the role, grant or dsn")
+        found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to fix the role, grant or dsn")
         found.lockout = is_login(state, str(error))
         return found
     passes = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and what is not About.RECORD

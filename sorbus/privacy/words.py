@@ -31,7 +31,7 @@ def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), 
     """`text` with the values masked wherever they stand, in whatever case, cut short or as one of their words.
 
     E-mail addresses and the rows that PostgreSQL quotes are always masked; with `quotes` everything in quotation marks
-    too, but names of columns, `ORDINARY` words and signs, and what is in `keep`. An ordinary word is no part of a
+    too, but names of columns, `ORDINARY` words and signs, and what is in `keep`. An ordinary word is not a part of a
     value: it is masked only where it is the whole value, as it is written. Safe to apply twice.
     """
     kept = {word.casefold() for word in keep if word}

@@ -30,7 +30,7 @@ _ASSIGNED = re.compile(
     r"(?P<value>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|(?:(?:Bearer|Basic)\s+)?[^\s,;&}]+)",
     re.IGNORECASE,
 )
-# A URL's own @ is the first alternative's: what stands before it is no e-mail address.
+# A URL's own @ is the first alternative's: what stands before it is not a valid e-mail address.
 _EMAIL = re.compile(
     r"://\S+|(?P<email>(?<![\w.!#$%&*+/=?^`{|}~-])[\w.!#$%&*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,})",
     re.IGNORECASE,

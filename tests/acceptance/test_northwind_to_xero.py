@@ -147,7 +147,7 @@ def test_all_of_northwinds_customers_are_contacts_that_xeros_own_description_all
         wanted = {str(row["customer_id"]): expected(row) for row in rows}
         with office.up():
             office.until(lambda: unlike(contacts.by_number(), wanted), 120)
-        assert office.sorbus("waiting", "list") == "", "nothing waits"
+        assert office.sorbus("waiting", "list") == "", "no waiting records"
         assert "No dead letters" in office.sorbus("dlq", "list")
         nonsense = {"Contacts": [{"Name": {"not": "text"}}]}
         headers = {"Authorization": "Bearer a", "Xero-Tenant-Id": str(uuid.uuid4())}

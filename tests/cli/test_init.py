@@ -96,7 +96,7 @@ def test_systems_that_can_be_reached_give_owners_tables_and_sheets(
     folder = tmp_path / "found"
     result = sorbus("init", folder, "--yes")
     assert result.exit_code == ExitCode.FINE, result.output
-    assert "all of it holds together" in result.stdout
+    assert "no problems found" in result.stdout
     assert f"next: sorbus --map {folder / 'map.yaml'} map draw" in result.stderr
     loaded = load_map(folder / "map.yaml")
     assert loaded.map.owned_by("crm") == ["customer", "employee", "order", "product"]
@@ -189,7 +189,7 @@ def test_questions_are_asked_again_until_the_answer_makes_sense(
         "Field sales",
     )
     assert "unicorn: not one of" in typist.asked.getvalue()
-    assert "'sometimes' is no timing" in typist.asked.getvalue()
+    assert "'sometimes' is not a valid timing" in typist.asked.getvalue()
     assert told.secrets == {}
 
 

@@ -19,7 +19,7 @@ Run = Callable[..., "Result"]
 Change = Callable[[str, str], Path]
 
 
-def test_a_sound_map_gets_one_line_of_praise_with_counts(sorbus: Run, company: Path) -> None:
+def test_a_sound_map_gets_one_summary_line_with_counts(sorbus: Run, company: Path) -> None:
     result = sorbus("--map", company, "map", "check")
     assert result.exit_code == ExitCode.FINE
     assert result.stdout.count("\n") == 1
@@ -38,7 +38,7 @@ def test_a_finding_names_file_and_line_and_the_cure(sorbus: Run, change: Change)
     assert result.exit_code == ExitCode.FINDINGS
     assert f"{company}:{line}: " in result.stdout
     assert "payroll" in result.stdout, "the nearest name is offered"
-    assert "1 thing to mend" in result.stderr
+    assert "1 problem found" in result.stderr
 
 
 def test_findings_as_json_are_json_and_nothing_else(sorbus: Run, change: Change) -> None:

@@ -36,7 +36,7 @@ def test_whom_the_map_names_is_called_and_the_flow_goes_on_by_itself(line: Line)
     Away.is_back = False
     line.publish([("g1", 1, named("x"))])
     with line.consuming(make=lambda: Away(line.flow)) as running:
-        called = "books does not answer; it has been tried again for longer than 1s: call Ann Lee <ann@example.com>"
+        called = "books does not answer; retrying for longer than 1s: call Ann Lee <ann@example.com>"
         eventually(lambda: running.health.waiting() == called, "the person's name in the flow's health")
 
         def escalated() -> dict[str, object] | None:

@@ -41,7 +41,7 @@ def test_letters_are_listed_shown_and_requeued_until_they_land(line: Line) -> No
 
         dry = json.loads(line.sorbus("dlq", "requeue", "--all", "--dry-run", "--json"))
         assert sorted(dry["requeued"]) == sorted([long, garbage])
-        assert "1 sent back" in line.sorbus("dlq", "requeue", garbage)
+        assert "1 requeued" in line.sorbus("dlq", "requeue", garbage)
         line.execute("alter table gadgets drop constraint short_name")
         sent = json.loads(line.sorbus("dlq", "requeue", "--reason", "CheckViolation", "--json"))
         assert sent == {"requeued": [long], "dry_run": False, "to_be_read_again": 0}

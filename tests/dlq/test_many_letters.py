@@ -104,7 +104,7 @@ def test_a_hundred_thousand_letters(line: Line, post: Post, state: State, capsys
 
     sent = run(line, "dlq", "requeue", "--all")
     tell("send all back", sent)
-    assert f"{COUNT} sent back" in sent.output
+    assert f"{COUNT} requeued" in sent.output
     keys = _keys(line)
     assert len(keys) == COUNT, "each is on the requeue topic once"
     assert len(set(keys)) == COUNT

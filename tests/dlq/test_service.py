@@ -265,7 +265,7 @@ def test_source_letters_are_asked_for_again(post: Post, desk: DeadLetterService)
     (foreseen,) = desk.dry_run(ALL)
     assert foreseen.action == "reread"
     assert desk.requeue(ALL, "Ada").reread == {"crm": 1}
-    with pytest.raises(SorbusError, match="mend it there"):
+    with pytest.raises(SorbusError, match="fix it there"):
         desk.edit(letter.id, {"name": "x"}, "Ada")
     post.close(letter, "superseded", by=4)
     assert state_of(desk, letter.id) == "landed"

@@ -66,7 +66,7 @@ def test_settings_fill_the_address(tmp_path: Path) -> None:
         ({**ZENDESK, "subdomian": "ours"}, "did you mean subdomain?"),
         ({**HUBSPOT, "grant": "client_credentials", "token": None, "client_id": "a", "client_secret": "b"}, "no grant"),
         ({"api": "redmine", "api_key": "k"}, "write base_url"),
-        ({"api": "redmine", "api_key": "k", "base_url": "projects.ours.test"}, "no web address"),
+        ({"api": "redmine", "api_key": "k", "base_url": "projects.ours.test"}, "not a valid web address"),
         ({"api": "redmine", "api_key": "k", "base_url": "http://projects.ours.test"}, "unencrypted"),
         ({"api": "redmine", "api_key": "k", "base_url": "https://me:pw@ours.test"}, "holds credentials"),
         ({"api": "redmine", "api_key": "k", "base_url": "https://ours.test/?a=b"}, "more than host and path"),

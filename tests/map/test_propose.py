@@ -195,7 +195,7 @@ def test_kinds_are_respected_and_units_get_a_rule() -> None:
     found = {field.canonical: field for field in guesses([products])["product"].fields}
     assert found["product.unit_price"].rule == "value | decimal"
     assert found["product.tax_rate"].rule == "value / 100"
-    assert "product.weight_kg" not in found, "text is no number, whatever the column is called"
+    assert "product.weight_kg" not in found, "text is not a valid number, whatever the column is called"
 
 
 def test_a_column_that_needs_a_lookup_table_is_left_over_with_a_hint() -> None:

@@ -75,15 +75,15 @@ def test_a_value_becomes_what_the_field_takes(value: object, to: FieldType, resu
         (None, FieldType("int"), "no value"),
         (1.5, FieldType("string"), "only by a rule"),
         (True, FieldType("string"), "only by a rule"),
-        (True, FieldType("int"), "is no whole number"),
+        (True, FieldType("int"), "is not a valid whole number"),
         ("1.5", FieldType("int"), "is not whole"),
         (1 << 31, FieldType("int"), "is outside"),
         (-(1 << 63) - 1, FieldType("long"), "is outside"),
         (9.95, MONEY, "binary fraction"),
         (D("9.955"), MONEY, "round"),
         (D("12345678.00"), MONEY, "digits before"),
-        (D("NaN"), MONEY, "no finite number"),
-        ("9,95", MONEY, "no plain number"),
+        (D("NaN"), MONEY, "not a finite number"),
+        ("9,95", MONEY, "not a plain number"),
         ((1 << 53) + 1, FieldType("double"), "only by a rule"),
         (D("1.5"), FieldType("double"), "value | float"),
         (1, FieldType("boolean"), "value | boolean"),
@@ -94,15 +94,15 @@ def test_a_value_becomes_what_the_field_takes(value: object, to: FieldType, resu
         (date(2026, 7, 1), FieldType("timestamp"), "value | datetime"),
         (NOON, FieldType("date"), "value | date"),
         ("01/07/2026", FieldType("date"), "ISO 8601"),
-        ("nobody", FieldType("uuid"), "is no UUID"),
+        ("nobody", FieldType("uuid"), "is not a valid UUID"),
         ("ACTIV", STATUS, "did you mean ACTIVE?"),
-        ("a,b", FieldType("array", item=FieldType("string")), "is no list"),
-        ([1, "x"], FieldType("array", item=FieldType("int")), "no plain number"),
+        ("a,b", FieldType("array", item=FieldType("string")), "is not a list"),
+        ([1, "x"], FieldType("array", item=FieldType("int")), "not a plain number"),
         ({"sku": "a", "colour": "b"}, LINE, "no field 'colour'"),
         ({}, LINE, "no value"),
     ],
 )
-def test_what_would_lose_or_guess_is_refused_with_the_cure(value: object, to: FieldType, words: str) -> None:
+def test_what_would_lose_or_guess_is_refused_with_the_fix(value: object, to: FieldType, words: str) -> None:
     with pytest.raises(ValueError) as refused:
         convert(value, to)
 

@@ -44,7 +44,7 @@ from tests.mapping.test_generate import LOOKUPS, RULES, VALUES, outcome
             "value | trim | date",
             "soon",
             {},
-            'value "soon" -> trim "soon" -> date filter date: "soon" is no date written as YYYY-MM-DD',
+            'value "soon" -> trim "soon" -> date filter date: "soon" is not a valid date written as YYYY-MM-DD',
         ),
     ],
 )

@@ -309,7 +309,7 @@ def refusal(flow: str, to: str, column: str, text: str) -> str:
         return "is none of sad"
     if column == "a_int4" and text.startswith("["):
         return "its elements are numbered"
-    return "is no whole number" if column == "a_int4" and text.startswith("{{") else ""
+    return "is not a valid whole number" if column == "a_int4" and text.startswith("{{") else ""
 
 
 def _same_places(text: str | None, column: str) -> str | None:

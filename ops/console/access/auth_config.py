@@ -37,7 +37,7 @@ class AuthConfig:
         """Who asks people who they are. AuthError where nobody would; TransientError when the state can't tell."""
         if self.proxy_roles:
             if not self.trust_proxies:
-                raise SorbusError("--proxy-role needs --trust-proxy: whose word is it?")
+                raise SorbusError("--proxy-role requires --trust-proxy")
             return ProxyAuth(Proxies(self.trust_proxies), self.proxy_roles)
         if host in LOOPBACK_NAMES and site.is_loopback and not self.login:
             return NoAuth()

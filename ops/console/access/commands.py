@@ -35,7 +35,7 @@ PasswordFile = Annotated[
 
 @accounts_app.command()
 def add(ctx: typer.Context, name: Name, role: RoleOption, password_file: PasswordFile = None) -> None:
-    """Let somebody log in. Asks for the password.
+    """Add an account. Asks for the password.
 
     Example: sorbus console account add mara --role operator
     """
@@ -81,7 +81,7 @@ def list_accounts(
 
 @accounts_app.command("role")
 def change_role(ctx: typer.Context, name: Name, role: RoleOption) -> None:
-    """Change what somebody may, at once.
+    """Change an account's role, effective immediately.
 
     Example: sorbus console account role mara --role admin
     """
@@ -105,9 +105,9 @@ def change_password(ctx: typer.Context, name: Name, password_file: PasswordFile 
 def disable(
     ctx: typer.Context,
     name: Name,
-    undo: Annotated[bool, typer.Option("--undo", help="Let them in again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Enable it again.")] = False,
 ) -> None:
-    """Let somebody in no more, and end their sessions.
+    """Disable an account and end its sessions.
 
     Example: sorbus console account disable mara
     """

@@ -77,7 +77,7 @@ class TokenEndpoint:
         if not isinstance(access, str) or not access or not access.isascii() or not access.isprintable():
             doing = _doing(self._application.system)
             raise AuthError(
-                f"{doing}: the access_token in its answer is no text that a header can hold; see that token_url is"
+                f"{doing}: the access_token in its answer is not text that a header can hold; see that token_url is"
                 " the token endpoint"
             )
         try:

@@ -133,7 +133,7 @@ class TrytonApi:
         session = self._transport.send_unsigned(call, doing=doing).body
         found = session.get("result") if isinstance(session, dict) else None
         if not isinstance(found, list) or len(found) < 2:
-            raise AuthError(f"{doing}: Tryton gives no session; a person has to mend username or password in the map")
+            raise AuthError(f"{doing}: Tryton gives no session; a person has to fix username or password in the map")
         text = f"{name}:{found[0]}:{found[1]}"
         return Signature({"Authorization": f"Session {base64.b64encode(text.encode()).decode()}"})
 
@@ -228,7 +228,7 @@ def _refuse(error: Json, doing: str) -> NoReturn:
     if name == "ConcurrencyException":
         raise TransientError(f"{doing}: somebody else is changing it just now; the same call may go through later")
     if name == "LoginException":
-        raise AuthError(f"{doing}: Tryton asks for another way to log in; a person has to mend the user in Tryton")
+        raise AuthError(f"{doing}: Tryton asks for another way to log in; a person has to fix the user in Tryton")
     if name == "UserError":
         words = clean(" ".join(str(part) for part in parts[:2] if part))
     elif name == "UserWarning":

@@ -65,7 +65,7 @@ def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, Json
 
 
 def guessed_source(data_type: str, model: type[BaseModel]) -> dict[str, JsonValue]:
-    """A `source:` for a system that could not be looked into: a table named as its data type, to be mended."""
+    """A `source:` for a system that could not be looked into: a table named as its data type, to be fixed."""
     name = next((key for key in _RESOURCE_KEYS if key in model.model_fields), None)
     return {name: plural(data_type)} if name else {}
 

@@ -22,7 +22,7 @@ _LOGICAL: Mapping[Kind, AvroType] = {
 _PLACES = re.compile(r"\((\d+)(?:,(\d+))?\)")
 _LONGEST = 60
 _ID = "id"
-"""A record's id is no field of its schema: a key column of that name is it already."""
+"""A record's id is not a field of its schema: a key column of that name is it already."""
 
 
 @dataclass(frozen=True, slots=True)

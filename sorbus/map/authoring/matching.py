@@ -1,7 +1,7 @@
 """A first guess at what a system's tables hold: data types, the fields of each, and who should own them.
 
 Names are compared with the canonical schemas (words, synonyms, foreign keys) and kinds with kinds; nothing is read
-but the catalog. A guess is for a person to mend, so what was not understood is said and not hidden.
+but the catalog. A guess is for a person to fix, so what was not understood is said and not hidden.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def bind(loaded: LoadedMap) -> Bound:
             bound.schemas[name] = loaded.schema(name)
         except SchemaError as error:
             path = ("data_types", name, "schema") if data_type.schema_name else ("data_types", name)
-            bound.find(path, "bad-schema", str(error), "mend the schema, or name another with `schema:`")
+            bound.find(path, "bad-schema", str(error), "fix the schema, or name another with `schema:`")
         if isinstance(data_type.system_of_record, str) and data_type.system_of_record in written.systems:
             bound.owners[name] = data_type.system_of_record
     running = [

@@ -29,12 +29,12 @@ __all__ = ["check", "check_to_run", "json_schema"]
 
 
 def check(loaded: LoadedMap) -> list[Finding]:
-    """Everything to mend in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
+    """Everything to fix in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
     return sorted({*check_to_run(loaded), *check_people(loaded), *check_examples(bind(loaded.for_check()))})
 
 
 def check_to_run(loaded: LoadedMap) -> list[Finding]:
-    """What must be mended before anything runs: all but people and the examples, which are tests."""
+    """What must be fixed before anything runs: all but people and the examples, which are tests."""
     bound = bind(loaded.for_check())
     findings = [
         *bound.findings,

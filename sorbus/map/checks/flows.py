@@ -9,7 +9,7 @@ from sorbus.abilities import DetectsConflicts
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.mapfile.model import Flow
-from sorbus.mapfile.timing import CURE, parse_timing
+from sorbus.mapfile.timing import FIX, parse_timing
 from sorbus.spelling import closest
 
 
@@ -61,8 +61,8 @@ def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     try:
         parse_timing(flow.timing)
     except ValueError as error:
-        message = f"{flow.id}: {str(error).removesuffix(CURE).rstrip('; ')}"
-        yield bound.loaded.finding((*path, "timing"), "bad-timing", message, CURE)
+        message = f"{flow.id}: {str(error).removesuffix(FIX).rstrip('; ')}"
+        yield bound.loaded.finding((*path, "timing"), "bad-timing", message, FIX)
     if flow.manual is not None and flow.none is not None:
         message = f"{flow.id} is both done by hand (manual) and not integrated (none)"
         yield bound.loaded.finding((*path, "none"), "contradiction", message, "keep the one that is true")

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sorbus.errors import Finding
-from sorbus.map.contact import CURE as CONTACT_CURE
+from sorbus.map.contact import FIX as CONTACT_FIX
 from sorbus.map.contact import parse_contact
-from sorbus.map.routine import CURE as SCHEDULE_CURE
+from sorbus.map.routine import FIX as SCHEDULE_FIX
 from sorbus.map.routine import parse_routine
 from sorbus.mapfile.timing import parse_duration
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
 
-_DURATION_CURE = "write 30s, 5m, 2h, 1d or off"
+_DURATION_FIX = "write 30s, 5m, 2h, 1d or off"
 
 
 def check_people(loaded: LoadedMap) -> Iterator[Finding]:
@@ -31,8 +31,8 @@ def check_people(loaded: LoadedMap) -> Iterator[Finding]:
         try:
             parse_routine(flow.manual.schedule)
         except ValueError as error:
-            message = f"{flow.id}: {str(error).removesuffix(SCHEDULE_CURE).rstrip('; ')}"
-            yield loaded.finding((*path, "schedule"), "bad-schedule", message, SCHEDULE_CURE)
+            message = f"{flow.id}: {str(error).removesuffix(SCHEDULE_FIX).rstrip('; ')}"
+            yield loaded.finding((*path, "schedule"), "bad-schedule", message, SCHEDULE_FIX)
 
 
 def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
@@ -44,7 +44,7 @@ def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
             parse_duration(flow.escalate_after)
         except ValueError as error:
             message = f"{flow.id}: escalate_after: {str(error).partition(';')[0]}"
-            yield loaded.finding(("flows", place, "escalate_after"), "bad-duration", message, _DURATION_CURE)
+            yield loaded.finding(("flows", place, "escalate_after"), "bad-duration", message, _DURATION_FIX)
 
 
 def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None) -> Iterator[Finding]:
@@ -52,5 +52,5 @@ def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None
         if written is not None:
             parse_contact(written)
     except ValueError as error:
-        message = str(error).removesuffix(CONTACT_CURE).rstrip("; ")
-        yield loaded.finding(path, "bad-contact", message, CONTACT_CURE)
+        message = str(error).removesuffix(CONTACT_FIX).rstrip("; ")
+        yield loaded.finding(path, "bad-contact", message, CONTACT_FIX)

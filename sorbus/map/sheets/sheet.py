@@ -68,7 +68,7 @@ def read_sheet(file: Path) -> tuple[list[FieldMapping], list[Finding]]:
             return list(_rows(file, _csv_lines(file.read_bytes(), find), find)), findings
         rows = [row for name, lines in _tabs(file, find) for row in _rows(name, lines, find)]
     except OSError as error:
-        find(1, "unreadable", f"can't read the sheet: {error.strerror}", "mend its permissions, or take it away")
+        find(1, "unreadable", f"can't read the sheet: {error.strerror}", "fix its permissions, or take it away")
         return [], findings
     return rows, findings
 
@@ -94,7 +94,7 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
                 data = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252", "replace").encode()
             tabs.append(("", _csv_lines(data, find)))
     except OSError as error:
-        find(1, "unreadable", f"can't read the file: {error.strerror}", "mend its name or its permissions")
+        find(1, "unreadable", f"can't read the file: {error.strerror}", "fix its name or its permissions")
     found: list[tuple[str, list[Line]]] = []
     for title, lines in tabs:
         kept: list[Line] = []
@@ -194,7 +194,7 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
             number,
             "bad-csv",
             f"the row can't be read: {error}",
-            "mend the quotes: a quote inside quotes is written twice",
+            "fix the quotes: a quote inside quotes is written twice",
         )
 
 

@@ -29,7 +29,7 @@ for _entry in entry_points(group="sorbus.filters"):
         _entry.load()
     except Exception as error:
         package = _entry.dist.name if _entry.dist is not None else _entry.value
-        raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; mend or uninstall it") from error
+        raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; fix or uninstall it") from error
 
 __all__ = [
     "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "house_number", "moment", "money", "number",

@@ -59,7 +59,7 @@ def country_name(value: str, locale: str = "en") -> str:
     try:
         return str(Locale.parse(locale.replace("-", "_")).territories.get(code, code))
     except (UnknownLocaleError, ValueError):
-        raise ValueError(f"{shown(locale)} is no locale; write one such as en_GB or de") from None
+        raise ValueError(f"{shown(locale)} is not a valid locale; write one such as en_GB or de") from None
 
 
 @rule_filter(takes=TEXT, gives="string")
@@ -88,7 +88,9 @@ def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
     if unknown == "pass":
         return given
     examples = ", ".join(str(example) for example in rules.postal_code_examples[:2])
-    raise ValueError(f"{shown(value)} is no postal code of {code}" + (f", such as {examples}" if examples else ""))
+    raise ValueError(
+        f"{shown(value)} is not a valid postal code of {code}" + (f", such as {examples}" if examples else "")
+    )
 
 
 @rule_filter(takes=TEXT, gives="string")
@@ -114,7 +116,7 @@ def address_text(
     parts = {"postal_code": postcode, "city": city, "country_area": region, "street_address": value}
     for name, content in parts.items():
         if content is not None and not isinstance(content, str):
-            raise ValueError(f"{name.replace('_', ' ')} {shown(content)} is no text; write `| text` behind it")
+            raise ValueError(f"{name.replace('_', ' ')} {shown(content)} is not text; write `| text` behind it")
     code = _country(country) if country else ""
     written = {name: str(content or "").strip() for name, content in parts.items()}
     lines = format_address({**written, "country_code": code}).splitlines()[: -1 if code else None]
@@ -124,7 +126,7 @@ def address_text(
 def _country(country: object) -> str:
     """The ISO code of what an argument names. ValueError."""
     if not isinstance(country, str):
-        raise ValueError(f"the country {shown(country)} is no text")
+        raise ValueError(f"the country {shown(country)} is not text")
     return country_code(country)
 
 

@@ -47,11 +47,11 @@ def url(value: str, scheme: str = "https") -> str:
         parts = urlsplit(written if "://" in written else f"{scheme}://{written}")
         port, host = parts.port, _host(parts.hostname or "")
     except (ValueError, UnicodeError) as error:
-        raise ValueError(f"{shown(value)} is no web address: {error}") from error
+        raise ValueError(f"{shown(value)} is not a valid web address: {error}") from error
     if parts.scheme not in ("http", "https") or "." not in host or any(c.isspace() for c in written):
-        raise ValueError(f"{shown(value)} is no web address; write one such as https://example.com")
+        raise ValueError(f"{shown(value)} is not a valid web address; write one such as https://example.com")
     if parts.username or parts.password:
-        raise ValueError("a web address with a password in it is no address to pass on")
+        raise ValueError("a web address with a password in it is not a valid address to pass on")
     known = {"http": 80, "https": 443}[parts.scheme]
     place = host if port in (None, known) else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, "" if parts.path == "/" else parts.path, parts.query, parts.fragment))
@@ -82,7 +82,7 @@ def tax_number(value: str, country: str = "") -> str:
     try:
         number = str(module.validate(written.removeprefix(prefix) if where != "CH" else written))
     except ValidationError as error:
-        raise ValueError(f"{shown(value)} is no tax number of {where}: {error}") from None
+        raise ValueError(f"{shown(value)} is not a valid tax number of {where}: {error}") from None
     return number if number.startswith(prefix) else prefix + number
 
 
@@ -105,7 +105,7 @@ def _checked(written: str) -> str:
     try:
         return validate_email(written, check_deliverability=False).normalized
     except EmailNotValidError as error:
-        raise ValueError(f"{shown(written)} is no e-mail address: {error}") from None
+        raise ValueError(f"{shown(written)} is not a valid e-mail address: {error}") from None
 
 
 def _plain(written: str) -> str | None:

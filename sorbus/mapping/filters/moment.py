@@ -32,7 +32,7 @@ def _check_format(format: str) -> None:
     try:
         datetime.strptime(_EPOCH.strftime(format), format)
     except ValueError as error:
-        raise ValueError(f"{shown(format)} is no way to write a date ({error})") from error
+        raise ValueError(f"{shown(format)} is not a way to write a date ({error})") from error
     if not any(year in format for year in ("%Y", "%y", "%G", "%c", "%x")):
         raise ValueError(f"{shown(format)} has no year (%Y)")
     if "%Z" in format:
@@ -70,7 +70,7 @@ def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
             return date.fromisoformat(text)
         return _written_as(text, format).date()
     except ValueError as error:
-        raise ValueError(f"{shown(value)} is no date written as {format or 'YYYY-MM-DD'}") from error
+        raise ValueError(f"{shown(value)} is not a valid date written as {format or 'YYYY-MM-DD'}") from error
 
 
 @rule_filter(takes=TEXT | EXACT | FLOAT | {"date", "timestamp"}, gives="timestamp", weight="middling")
@@ -94,7 +94,7 @@ def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime
             moment = _written_as(text, format) if format else datetime.fromisoformat(text)
         except ValueError as error:
             wanted = format or "YYYY-MM-DDTHH:MM:SS+00:00"
-            raise ValueError(f"{shown(value)} is no point in time written as {wanted}") from error
+            raise ValueError(f"{shown(value)} is not a valid point in time written as {wanted}") from error
     return placed(moment, tz)
 
 

@@ -41,12 +41,12 @@ def _check_locale(name: str) -> None:
     try:
         Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
-        raise ValueError(f"{shown(name)} is no locale; write one such as en_GB or de_DE") from None
+        raise ValueError(f"{shown(name)} is not a valid locale; write one such as en_GB or de_DE") from None
 
 
 def _check_currency(code: str) -> None:
     if code and (len(code) != 3 or currency_code(code) != code):
-        raise ValueError(f"{shown(code)} is no ISO 4217 code; write one such as EUR")
+        raise ValueError(f"{shown(code)} is not a valid ISO 4217 code; write one such as EUR")
 
 
 LocaleName = Annotated[str, _check_locale]
@@ -58,7 +58,7 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
     """An amount as people of a locale write it, exactly, its currency left out: `"1.234,50 €" | money("de_DE")`.
 
     (1,234.50) and 1,234.50- are negative; 5,- and 500/- have no cents. Marks in wrong places are refused, so that 1.234
-    is never taken for 1,234, and so is anything beside the amount that is no currency.
+    is never taken for 1,234, and so is anything beside the amount that is not a valid currency.
     """
     if not isinstance(value, str):
         return as_decimal(value)
@@ -66,7 +66,7 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
 
     found = _MONEY.fullmatch(" ".join(plain(value).replace("\u2019", "'").split())) if len(value) <= _LONGEST else None
     if found is None or bool(found["open"]) != bool(found["close"]):
-        raise ValueError(f"{shown(value)} is no amount as {locale} writes it")
+        raise ValueError(f"{shown(value)} is not a valid amount as {locale} writes it")
     for written in (found["outside"], found["before"], found["after"]):
         _check_symbols(written or "", locale, value)
     signs = [sign for sign in (found["open"], found["sign"], found["inner"], found["behind"]) if sign]
@@ -76,14 +76,16 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
     group = _group(locale)
     if group.isspace():
         if "." in number and not re.fullmatch(r"\d+\.\d{1,2}", number):
-            raise ValueError(f"{shown(value)} is no amount as {locale} writes it: its full stop may group or divide")
+            raise ValueError(
+                f"{shown(value)} is not a valid amount as {locale} writes it: its full stop may group or divide"
+            )
         number = number.replace(" ", group)
     elif group in "'\u2019":
         number = number.replace("'", group)
     try:
         amount = parse_decimal(number, locale=locale.replace("-", "_"), strict=True)
     except (NumberFormatError, ValueError):
-        raise ValueError(f"{shown(value)} is no amount as {locale} writes it") from None
+        raise ValueError(f"{shown(value)} is not a valid amount as {locale} writes it") from None
     return -amount if signs and signs[0] in "(-" else amount
 
 
@@ -129,7 +131,7 @@ def from_minor_units(value: object, currency: Code) -> Decimal:
     """An amount from the currency's smallest units: `1999 | from_minor_units("EUR")` is 19.99."""
     number = as_decimal(value)
     if number != number.to_integral_value():
-        raise ValueError(f"{shown(value)} is no whole number of units")
+        raise ValueError(f"{shown(value)} is not a whole number of units")
     return number.scaleb(-places_of(currency), _EXACT)
 
 
@@ -167,7 +169,9 @@ def _check_symbols(written: str, locale: str, value: str) -> None:
         try:
             word in _symbols_in(locale) or currency_code(word)
         except ValueError:
-            raise ValueError(f"{shown(value)} has {shown(word)} beside the amount, which is no currency") from None
+            raise ValueError(
+                f"{shown(value)} has {shown(word)} beside the amount, which is not a valid currency"
+            ) from None
 
 
 @cache

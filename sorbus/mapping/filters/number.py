@@ -102,7 +102,7 @@ def as_decimal(value: object) -> Decimal:
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, bool):
-        raise ValueError(f"{shown(value)} is no number")
+        raise ValueError(f"{shown(value)} is not a valid number")
     elif isinstance(value, int):
         return Decimal(value)
     elif isinstance(value, float):
@@ -113,14 +113,14 @@ def as_decimal(value: object) -> Decimal:
             written = _tidy(written)
         if len(written) > _LONGEST or not _WRITTEN.fullmatch(written):
             raise ValueError(
-                f"{shown(value)} is no plain number; "
+                f"{shown(value)} is not a plain number; "
                 'write how it is punctuated, such as decimal(point=",", group=".") for 1.234,50'
             )
         number = Decimal(written)
     else:
-        raise ValueError(f"{shown(value)} is no number")
+        raise ValueError(f"{shown(value)} is not a valid number")
     if not number.is_finite():
-        raise ValueError(f"{number} is no finite number")
+        raise ValueError(f"{number} is not a finite number")
     return number
 
 

@@ -107,7 +107,7 @@ def _joined(*parts: object) -> str:
     words = []
     for part in parts:
         if part is not None and not isinstance(part, str):
-            raise ValueError(f"{shown(part)} is no text; write `| text` behind it")
+            raise ValueError(f"{shown(part)} is not text; write `| text` behind it")
         words += (part or "").split()
     return " ".join(words)
 

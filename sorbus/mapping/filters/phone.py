@@ -107,12 +107,12 @@ def _region(region: object) -> str:
     if region is None or region in SUPPORTED_REGIONS:
         return str(region or "")
     if not isinstance(region, str):
-        raise ValueError(f"the region {shown(region)} is no text")
+        raise ValueError(f"the region {shown(region)} is not text")
     if not region.strip():
         return ""
     code = country_code(region)
     if code not in SUPPORTED_REGIONS:
-        raise ValueError(f"{shown(region)} is no region with telephones; write an ISO 3166 code such as GB")
+        raise ValueError(f"{shown(region)} is not a region with telephones; write an ISO 3166 code such as GB")
     return code
 
 
@@ -132,7 +132,7 @@ def _number(value: str, region: str) -> PhoneNumber:
         number = parse(value, region or None)
     except NumberParseException as error:
         hint = "" if region else '; if it has no country code, say where it is, as in phone("GB")'
-        raise ValueError(f"{shown(value)} is no telephone number: {error}{hint}") from None
+        raise ValueError(f"{shown(value)} is not a valid telephone number: {error}{hint}") from None
     national = str(number.national_number)
     if number.country_code == 52 and (
         old := _OLD_MEXICAN.fullmatch("0" * bool(number.italian_leading_zero) + national)
@@ -161,4 +161,6 @@ def _check_marks(value: str) -> None:
         raise ValueError(f"{shown(value)} may be two telephone numbers: write each in full, and split them first")
     found = _LETTERS.match(text[next((n for n, c in enumerate(text) if c.isdigit()), 0) :])
     if found and (not _ON_KEYS.match(found["letters"]) or set(found["letters"]) - {" ", "-"} <= _MISREAD):
-        raise ValueError(f"{shown(value)} is no telephone number: it has {shown(found['letters'])} among its digits")
+        raise ValueError(
+            f"{shown(value)} is not a valid telephone number: it has {shown(found['letters'])} among its digits"
+        )

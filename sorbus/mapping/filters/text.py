@@ -126,7 +126,7 @@ def as_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, list | tuple | dict):
-        raise ValueError(f"{shown(value)} is no single value; write `| join` for a list")
+        raise ValueError(f"{shown(value)} is not a single value; write `| join` for a list")
     return str(value)
 
 

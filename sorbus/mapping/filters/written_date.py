@@ -43,7 +43,7 @@ class _Words(NamedTuple):
 
 def _check_order(order: str) -> None:
     if order and order not in _ORDERS:
-        raise ValueError(f"{shown(order)} is no order of day, month and year; write one of {', '.join(_ORDERS)}")
+        raise ValueError(f"{shown(order)} is not an order of day, month and year; write one of {', '.join(_ORDERS)}")
 
 
 def _check_language(language: str) -> None:
@@ -52,7 +52,7 @@ def _check_language(language: str) -> None:
     try:
         Locale.parse(language.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
-        raise ValueError(f"{shown(language)} is no language; write one such as de") from None
+        raise ValueError(f"{shown(language)} is not a valid language; write one such as de") from None
 
 
 Order = Annotated[str, _check_order]
@@ -98,7 +98,7 @@ def _parsed(value: str, order: str, language: str) -> tuple[date, Clock | None]:
         rest, clock = clock_at_end(text)
         return _date(_RUN_TOGETHER.sub(" ", rest).strip(" ,"), order, _words(language)), clock
     except ValueError as error:
-        raise ValueError(f"{shown(value)} is no date: {error}") from None
+        raise ValueError(f"{shown(value)} is not a valid date: {error}") from None
 
 
 def _date(text: str, order: str, words: _Words) -> date:

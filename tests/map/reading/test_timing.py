@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.mapfile.timing import CURE, parse_timing
+from sorbus.mapfile.timing import FIX, parse_timing
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 
@@ -66,7 +66,7 @@ def test_what_is_no_timing_is_refused_with_the_cure(text: str) -> None:
     with pytest.raises(ValueError) as refused:
         parse_timing(text)
 
-    assert any(word in str(refused.value) for word in (CURE, "write one such as Europe/London"))
+    assert any(word in str(refused.value) for word in (FIX, "write one such as Europe/London"))
 
 
 @given(st.text(max_size=40))

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 MOST_PAGES = 80
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_CURE = (
+_FIX = (
     "the console's tests need a browser: `make tools` (Debian's chromium), or SORBUS_CHROMIUM=/path/to/chromium;"
     " to leave them out: TESTS=\"-m 'not slow and not real and not browser'\""
 )
@@ -25,7 +25,7 @@ def opened() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         own = Path(playwright.chromium.executable_path)  # where somebody has run `playwright install chromium`
         found = os.environ.get("SORBUS_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-        assert found or own.is_file(), _CURE
+        assert found or own.is_file(), _FIX
         browser = playwright.chromium.launch(
             executable_path=found or own,
             args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
