@@ -188,7 +188,7 @@ class ProduceLoop:
             self._health.beat()
             one = ownership.inherits(data_type, facts[topic], self._settings, topic)
             if one is not None:
-                _log.warning("%s: %s is copied again: %s", self._system, data_type, one.why)
+                _log.warning("%s: snapshotting %s again: %s", self._system, data_type, one.why)
                 found.append(one)
         self._ownership, self._compared_at = ownership, time.monotonic()
         return found
@@ -301,7 +301,7 @@ class ProduceLoop:
         if isinstance(error, PartialOutage):
             self._metrics.retried()
             self._health.ready(str(error), dependency=error.dependency)
-            _log.warning("%s; trying again in %.1f s, and the rest goes on", error, error.retry_after or 0.0)
+            _log.warning("%s; retrying in %.1f s, the rest continues", error, error.retry_after or 0.0)
         elif isinstance(error, TransientError):
             self._faults += 1
             self._back_off(error, self._faults)
@@ -416,7 +416,7 @@ class ProduceLoop:
                 self._health.beat()
                 chunk = []
         self._publish_changes(chunk, publisher)
-        _log.info("%s: %d records of %s are gone (swept)", self._system, gone, sweep.data_type)
+        _log.info("%s: %d stale records of %s deleted", self._system, gone, sweep.data_type)
 
     def _reject(self, reject: RejectedRecord, publisher: Publisher) -> None:
         error = self._privacy[reject.data_type].error(reject.error, reject.id, reject.raw)

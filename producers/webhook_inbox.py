@@ -101,5 +101,5 @@ class InboxReader:
             self._has_lost = self._inbox.has_lost
         except MissingInbox as error:
             if self.problem is None:
-                _log.warning("webhooks aren't heard, polls go on: %s", error)
+                _log.warning("webhooks unavailable, polling continues: %s", error)
             self.problem = f"webhooks aren't heard: {error}"

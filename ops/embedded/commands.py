@@ -36,14 +36,14 @@ _FOLDER = Path(".sorbus/stack")
 @app.command()
 def up(
     folder: _Folder = _FOLDER,
-    fast: Annotated[bool, typer.Option(help="Give up durability over a power cut for speed (for tests).")] = False,
+    fast: Annotated[bool, typer.Option(help="Disable fsync (tests only).")] = False,
     ports: Annotated[
         str | None, typer.Option(help="Four ports: Kafka, Kafka's controller, registry, PostgreSQL.")
     ] = None,
 ) -> None:
     """Start the stack and keep it up until Ctrl-C; prints its addresses as `export` lines.
 
-    A server that ends by itself is started again. The data stay in the folder, and so do the addresses: the next `up`
+    A server that exits unexpectedly is restarted. The data stay in the folder, and so do the addresses: the next `up`
     has the same topics, schema ids and tables.
 
     **Examples**
@@ -118,7 +118,7 @@ def status(folder: _Folder = _FOLDER) -> None:
 
 @app.command()
 def prepare() -> None:
-    """Fetch everything the stack needs, and teach the JVM to start it in a third of the time (half a minute, once).
+    """Download everything the stack needs, and build AOT caches for faster start (half a minute, once).
 
     **Example**
 
@@ -134,7 +134,7 @@ def prepare() -> None:
 
 @app.command(name="lock", hidden=True)
 def lock_packages() -> None:
-    """Write packages.lock anew from the versions pinned in lock.py (for Sorbus's own developers: `make lock`)."""
+    """Regenerate packages.lock from the versions pinned in lock.py (for Sorbus's own developers: `make lock`)."""
     from sorbus.ops.embedded import lock
 
     lock.write(lock.resolve())

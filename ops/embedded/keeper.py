@@ -44,7 +44,7 @@ class Keeper:
             if server.is_running():
                 continue
             self._note_end(name)
-            say(f"{name} ended by itself and is started again on its port")
+            say(f"{name} exited unexpectedly and is restarted on its port")
             server.start()
             try:
                 server.wait()

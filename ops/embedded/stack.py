@@ -161,7 +161,7 @@ class Stack:
         ports = self._asked or Ports.recall(file)
         if ports is not None and (busy := ports.busy()):
             if self._asked:
-                raise StackError(f"Somebody else listens on {', '.join(busy)}; stop it or ask for other ports.")
+                raise StackError(f"Another process listens on {', '.join(busy)}; stop it or ask for other ports.")
             ports = None
         ports = ports or Ports.free()
         ports.remember(file)

@@ -51,7 +51,7 @@ def forget(
     erasure = Erasure(loaded, Settings(), State.of(loaded.map.topic_prefix), receipt, say=console.update)
     if not (yes or dry_run):
         erasure.refuse_if_owned()
-        typer.confirm(f"{data_type} {id} will be erased everywhere, for good. Go on?", abort=True, err=True)
+        typer.confirm(f"{data_type} {id} will be erased everywhere, permanently. Continue?", abort=True, err=True)
     with console:
         erasure.run(wait=wait)
     content = json.dumps(receipt.content(), indent=None if as_json else 2, ensure_ascii=False)

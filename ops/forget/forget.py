@@ -67,7 +67,7 @@ class Erasure:
                 )
             )
         for flow_id, system in self._stored.held_deletes().items():
-            do = "see `sorbus waiting list`, let it go on, and run this again"
+            do = "see `sorbus waiting list`, resolve it, and run this again"
             receipt.left.append(Left(system, f"the delete waits in flow {flow_id}", do))
         receipt.erased += self._stored.erase(refused=refused, dry_run=receipt.dry_run)
         self._older(topic, trace.with_data, "older states of it")

@@ -92,7 +92,7 @@ class Receipt:
             if left.do:
                 yield f"  TO DO: {left.where}: {left.what}: {left.do}"
             else:
-                yield f"  goes by itself{f' by {left.until}' if left.until else ''}: {left.where}: {left.what}"
+                yield f"  expires automatically{f' by {left.until}' if left.until else ''}: {left.where}: {left.what}"
         for outside in OUTSIDE:
             yield f"  outside Sorbus: {outside}"
 

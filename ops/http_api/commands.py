@@ -16,7 +16,7 @@ from sorbus.ops.http_api.login import login_command
 if TYPE_CHECKING:
     from sorbus.errors import Finding
 
-app = typer.Typer(name="api", no_args_is_help=True, help="Applications behind HTTP: look, check, try.")
+app = typer.Typer(name="api", no_args_is_help=True, help="HTTP APIs: list, check, try.")
 
 app.command("login")(login_command)
 

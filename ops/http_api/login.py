@@ -82,7 +82,7 @@ def log_in(application: Application, redirect: str, wait: float, say: Callable[[
         say(f"Open this address and log in to {application.description.title}:\n\n    {url}\n")
         answer = listener.wait(wait)
     if answer is None:
-        raise TransientError(f"nobody has logged in within {wait:g} s; run it again")
+        raise TransientError(f"no login within {wait:g} s; run it again")
     if "code" not in answer:
         words = clean(" ".join(answer.get(name, "") for name in ("error", "error_description")))
         raise AuthError(f"{application.description.title} refuses the login: {words}; ask its administrator")
@@ -135,7 +135,9 @@ class _Handler(PlainHandler):
     def do_GET(self) -> None:  # noqa: N802
         assert isinstance(self.server, _Listener)
         ours = self.server.take(self.path)
-        words = "Thank you. You can close this window: Sorbus goes on." if ours else "This isn't what Sorbus waits for."
+        words = (
+            "Thank you. You can close this window: Sorbus continues." if ours else "This isn't what Sorbus waits for."
+        )
         page = f"<!doctype html><meta charset=utf-8><title>Sorbus</title><p>{html.escape(words)}".encode()
         self.send_response(200 if ours else 404)
         for name, value in {

@@ -28,7 +28,7 @@ def status(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="The measurement as JSON.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table up to date until Ctrl-C.")] = False,
-    check: Annotated[bool, typer.Option(help="Exit with 1 if any flow needs somebody to look at it.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 1 if any flow needs attention.")] = False,
     interval: Interval = 2.0,
 ) -> None:
     """How every flow is doing: lag in records and seconds, rate, dead letters, last change.

@@ -41,7 +41,7 @@ class Escalation:
             if self.why == "late"
             else f"{self.records:,} dead letter{'s' * many} {'have' if many else 'has'} been open"
         )
-        whom = f"call {self.person}" if self.person else "call somebody (the map names nobody: write `escalate_to:`)"
+        whom = f"call {self.person}" if self.person else "no contact in the map: write `escalate_to:`"
         return f"{whom}: {what} up to {_span(self.seconds)}, and {_span(self.limit)} is the limit"
 
 

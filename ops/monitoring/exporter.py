@@ -78,13 +78,13 @@ class MapCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         company = self._company
-        systems = GaugeMetricFamily("sorbus_system_info", "Whom to ask about a system.", labels=("system", "owner"))
+        systems = GaugeMetricFamily("sorbus_system_info", "Owner of a system.", labels=("system", "owner"))
         for name in company.systems:
             systems.add_metric((name, _name(owner_of(company, name))), 1)
         yield systems
         flows = GaugeMetricFamily(
             "sorbus_flow_info",
-            "Whom to ask about a flow's target, and who is called.",
+            "Owner of a flow's target, and the escalation contact.",
             labels=(*_FLOW, "owner", "person"),
         )
         for flow in company.flows:
@@ -105,7 +105,7 @@ class MapCollector(Collector):
 
 
 def _name(contact: Contact | None) -> str:
-    return contact.name if contact else "nobody the map names"
+    return contact.name if contact else "none in the map"
 
 
 def _metrics(last: Measurement) -> Iterator[Metric]:
@@ -144,7 +144,7 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
                 waiting.add_metric((flow.flow, flow.data_type, flow.target, why), count)
     yield waiting
     yield from _people_metrics(last)
-    slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "What a source holds back for us.", labels=("system",))
+    slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "Replication slot lag.", labels=("system",))
     for system, size in last.slots.items():
         if size is not None:
             slots.add_metric((system,), size)
@@ -209,7 +209,7 @@ def _system_metrics(last: Measurement) -> Iterator[Metric]:
     allowed = GaugeMetricFamily("sorbus_system_requests_allowed", "The rate limit.", labels=("system", "window"))
     is_open = GaugeMetricFamily("sorbus_system_breaker_open", "1 while the system counts as down.", labels=("system",))
     blocked = GaugeMetricFamily(
-        "sorbus_system_blocked_seconds", "How long the system told us to wait.", labels=("system",)
+        "sorbus_system_blocked_seconds", "How long the system asked Sorbus to wait.", labels=("system",)
     )
     for budget in last.budgets:
         for window in budget.windows:

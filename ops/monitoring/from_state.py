@@ -32,7 +32,7 @@ class FromState(Generic[T]):
         except SorbusError as error:
             if str(error) != self._reason:  # once per reason, not once per measurement
                 self._reason = str(error)
-                _log.warning(f"{self._what} can't be told", reason=self._reason)
+                _log.warning(f"{self._what} unavailable", reason=self._reason)
             return self._unknown
         self._reason = ""
         return found

@@ -19,7 +19,7 @@ from sorbus.mapfile.model import Map
 SILENT = 5 * EVERY
 """Seconds without a report after which a process counts as gone."""
 PASSING = 10.0
-"""Seconds of trouble that are nobody's business yet: a restart, a reconnection."""
+"""Seconds of trouble that are not reported yet: a restart, a reconnection."""
 STARTING = 60.0
 
 Kind = Literal["system", "producer", "consumer", "dependency"]
@@ -158,7 +158,7 @@ def _process(name: str, kind: Kind, subject: str, reports: Sequence[ProcessRepor
         why = f"it was killed or can't reach Kafka: nothing was heard of it since; start `sorbus {name}` again"
         return Problem(kind, subject, "not running", last.at, why)
     if last.exit_code == 0:
-        return Problem(kind, subject, "not running", last.since, f"it was told to stop; start it with `sorbus {name}`")
+        return Problem(kind, subject, "not running", last.since, f"it was stopped; start it with `sorbus {name}`")
     return Problem(kind, subject, "stopped", last.since, last.reason)
 
 

@@ -62,5 +62,5 @@ class SourceLags:
     def _note(self, system: str, reason: str) -> None:
         since, known = self.away.get(system, (time.time(), ""))
         if known != reason:  # once per reason, not once per measurement
-            _log.warning("what the source holds back can't be told", system=system, reason=reason)
+            _log.warning("replication lag of the source is unavailable", system=system, reason=reason)
         self.away[system] = since, reason

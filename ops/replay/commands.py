@@ -22,7 +22,7 @@ def replay(
         str, typer.Option("--from", help="`beginning`, or a time such as 2026-11-01T08:00 (local unless it says).")
     ] = "beginning",
     without_deleted: Annotated[
-        bool, typer.Option("--without-deleted", help="Soft deletes: go on where deleted records can't be brought back.")
+        bool, typer.Option("--without-deleted", help="Soft deletes: continue where deleted records can't be restored.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON.")] = False,
 ) -> None:

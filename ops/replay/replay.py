@@ -39,7 +39,7 @@ class Replayed(NamedTuple):
     applied: int
     refused: int
     waiting: int = 0
-    """Records that lack something, or refer to one that isn't in the target: they are in the flow's waiting room."""
+    """Records that lack something, or refer to one that isn't in the target: they are kept as waiting records."""
 
 
 def replay(

@@ -27,7 +27,9 @@ def plan_moves(loaded: LoadedMap, settings: Settings, system: str) -> list[Step]
         found = ownership.inherits(data_type, facts[topic], settings, topic) if topic in facts else None
         if found is not None:
             what = (
-                f"{data_type} moves from {found.former} to {system}" if found.former else f"{data_type} is copied again"
+                f"{data_type} moves from {found.former} to {system}"
+                if found.former
+                else f"{data_type} is snapshotted again"
             )
             steps.append(Step(system, what, _detail(found, loaded, bound, source, settings, topic), _by_the_producer))
     return steps

@@ -129,7 +129,7 @@ def _partitions(admin: AdminClient, topic: Topic, have: int) -> Step | None:
             "kafka",
             what,
             f"{size}; with more partitions new events of a record would land beside its old ones, and the old stay for"
-            " ever: keep the number, or give the map a new topic_prefix, `sorbus apply`, and let it copy anew",
+            " ever: keep the number, or give the map a new topic_prefix, `sorbus apply`, and let it snapshot again",
         )
 
     def add() -> None:

@@ -58,7 +58,7 @@ class History:
         if self._state is not None:
             sources += [
                 ("the crosswalk", self._links),
-                ("the waiting rooms", self._waiting),
+                ("waiting records", self._waiting),
                 ("duplicate candidates", self._duplicates),
                 ("conflicts", self._conflicts),
                 ("drift findings", self._drift),
@@ -73,7 +73,7 @@ class History:
             except SorbusError as error:
                 problems.append(f"{name}: {error}")
         if self._state is None:
-            problems.append("SORBUS_DATABASE isn't set, so there is no crosswalk, waiting room or audit trail to ask")
+            problems.append("SORBUS_DATABASE isn't set, so crosswalk, waiting records and audit trail are unavailable")
         return moments, problems
 
     def _letters(self) -> Iterator[Moment]:

@@ -319,7 +319,7 @@ class StreamPoller:
         error.retry_after = min(error.retry_after or growing, _LONGEST)
         run.tries += 1
         if isinstance(question, AskRecord) and not run.is_over and (run.tries >= TRIES or self._gives_up(run)):
-            _log.warning("%s: %s can't be read: %s; a poll will show it", self._what, question.id, error)
+            _log.warning("%s: %s can't be fetched: %s; the next poll will pick it up", self._what, question.id, error)
             run.tries, self._gives_up_at_once = 0, run.pace == "look"
             if run.pace == "look":
                 self._next["changes" if self._polls_changes else "everything"] = 0.0

@@ -244,7 +244,7 @@ class PostgresProducer:
     def _set_anew(self, state: PostgresPosition) -> str | None:
         assert self._watch is not None
         tables = self._watch.set_anew(state)
-        return tables and f"its publication {self._name} was made or set anew, or was for a while without {tables}"
+        return tables and f"its publication {self._name} was recreated or changed, or was for a while without {tables}"
 
     def _look_again(self, side: Session, state: PostgresPosition) -> PostgresPosition:
         """Whether the stream still tells everything; with what the server has rewritten in silence due to be copied."""
@@ -264,7 +264,7 @@ class PostgresProducer:
         assert self._watch is not None
         lapsed = self._watch.lapsed(side, state)
         for name, why in lapsed.items():
-            _log.warning("%s: %s is copied again: %s", self._system.name, name, why)
+            _log.warning("%s: snapshotting %s again: %s", self._system.name, name, why)
         return self._remembering(state.copying_again(lapsed))
 
     def _remembering(self, state: PostgresPosition) -> PostgresPosition:
@@ -295,7 +295,7 @@ class PostgresProducer:
         now = {capture.name: capture.meaning() for capture in self._captures}
         changed = [name for name, meaning in now.items() if state.meaning.get(name, meaning) != meaning]
         if changed:
-            _log.info("%s: the mapping of %s has changed: copied again", self._system.name, ", ".join(changed))
+            _log.info("%s: mapping of %s changed: snapshotting again", self._system.name, ", ".join(changed))
         return state.copying_again(changed)
 
     def _begin_anew(self, side: Session, state: PostgresPosition | None) -> None:
@@ -348,7 +348,7 @@ class PostgresProducer:
         with postgres_errors(f"looking at the tables of {capture.name}"):
             self._watch.look(self._side)
             if why := self._watch.lapsed(self._side, state).get(capture.name):
-                raise TransientError(f"{capture.name} has to be copied again: {why}")
+                raise TransientError(f"{capture.name} needs a new snapshot: {why}")
 
     def _start_stream(self, state: PostgresPosition, start: int = sys.maxsize) -> None:
         if self._replication is not None:

@@ -60,7 +60,7 @@ def another_database(state: PostgresPosition, server: Server) -> str | None:
     is_known = was == now and state.database in (0, server.database)
     if is_known and (state.database or state.server == server.name):
         return None
-    anew = " (made anew under the same name)" if state.server == server.name else ""
+    anew = " (recreated under the same name)" if state.server == server.name else ""
     before = f"{state.server}/{state.database}" if state.database else state.server
     return f"the database is another one than before: it was {before}, it is {server.identity}{anew}"
 

@@ -62,7 +62,7 @@ class Snapshotter:
 
     def _copy_due(self) -> Steps:
         while (snapshot := self._making.snapshot(self._wait)) is None:
-            yield "its replication slot is not made yet: the server waits for the transactions that run just now to end"
+            yield "its replication slot is not made yet: the server waits for current transactions to end"
         state = self._begin(snapshot)
         for capture in self._captures:
             again = capture.name in state.resnapshot

@@ -157,7 +157,7 @@ def _differences(
         if was is None:
             yield f"{now.name} has a new column {name}"
         elif was.partition("/")[0] != layout:
-            yield f"column {name} of {now.name} was made anew, or has another type"
+            yield f"column {name} of {now.name} was recreated, or has another type"
     for type, labels in before.labels.items():
         count = int(labels.partition(":")[0])
         for column in now.columns.values():

@@ -203,7 +203,7 @@ class WebhookEndpoint:
             self._trouble, self._troubled_at = str(error), time.monotonic()
             if isinstance(error, AuthError):
                 self.refused = error
-            self._say(system, f"{error}; {system} is told to send its webhooks again")
+            self._say(system, f"{error}; {system} is asked to send its webhooks again")
             raise _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable") from error
         metrics.events("told", len(fresh))
         for one in fresh:  # only now: had Kafka not taken it, its repetition must not pass for known

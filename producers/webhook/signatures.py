@@ -66,7 +66,7 @@ def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest,
     expected = [_digest(claim.sign(secret)) for secret in secrets]
     given = [_digest(signature) for signature in claim.signatures]
     if not any([hmac.compare_digest(one, other) for one in expected for other in given]):  # noqa: C419 (all, always)
-        raise RefusedRequest("its signature is none of ours")
+        raise RefusedRequest("its signature does not match")
 
 
 def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:

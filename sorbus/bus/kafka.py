@@ -125,7 +125,9 @@ def leave(ending: Callable[[], None]) -> None:
     thread.join(_LEAVING)
     if thread.is_alive():
         _log.warning(
-            "Kafka did not confirm within %.0f s that its group is left: what it did not note comes again", _LEAVING
+            "Kafka did not confirm within %.0f s that the consumer left its group:"
+            " uncommitted events will be redelivered",
+            _LEAVING,
         )
 
 

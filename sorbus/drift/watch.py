@@ -262,7 +262,7 @@ class DriftWatch:
         except SorbusError as error:
             if str(error) != self._reason:  # once per reason, not once a second
                 self._reason = str(error)
-                _log.warning("%s: drift findings can't be kept just now: %s", self._system, error)
+                _log.warning("%s: drift findings can't be stored now: %s", self._system, error)
 
     def _read(self) -> None:
         assert self._store is not None

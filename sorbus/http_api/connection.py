@@ -91,7 +91,7 @@ def application(system: BoundSystem) -> Application:
     """
     connection = system.connection
     if not isinstance(connection, HttpConnection):
-        raise TypeError(f"{system.name} is not behind HTTP")
+        raise TypeError(f"{system.name} is not an HTTP API")
     try:
         description = load_description(connection.api, system.folder)
     except MapError as error:

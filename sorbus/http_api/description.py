@@ -187,7 +187,7 @@ class Limit(_Written):
     remaining_header: str = Field(default="", description="The answer's header that says how many are left.")
     reset_header: str = Field(
         default="",
-        description="The answer's header that says when it begins anew: seconds, milliseconds, an epoch. Without it"
+        description="The answer's header that says when it restarts: seconds, milliseconds, an epoch. Without it"
         " the usual ones are read: RateLimit, RateLimit-Reset, X-RateLimit-Reset, X-Rate-Limit-Reset.",
     )
     only: list[str] = Field(

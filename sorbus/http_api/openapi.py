@@ -213,7 +213,7 @@ def read_spec(file: Path) -> Spec:
     except OSError as error:
         raise refuse(f"can't read the file: {error.strerror}", "name the vendor's OpenAPI file") from error
     except (ValueError, YAMLError, RecursionError) as error:
-        raise refuse(f"not valid: {str(error).splitlines()[0]}", "get the file anew") from error
+        raise refuse(f"not valid: {str(error).splitlines()[0]}", "download the file again") from error
     if not isinstance(data, dict) or not isinstance(data.get("paths"), dict):
         raise refuse("it names no paths", "name an OpenAPI 3 or Swagger 2 file")
     return Spec(data)

@@ -25,7 +25,7 @@ from sorbus.schema import Kind
 FOLDER = "catalog"
 _HEAD = "What {system} holds. Written by `sorbus discover {system} --save`: run it again after a change there."
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_. ]*[A-Za-z0-9_]", re.ASCII)
-_REWRITE = "write it anew: sorbus discover {system} --save"
+_REWRITE = "rewrite it: sorbus discover {system} --save"
 
 
 class _Written(BaseModel):

@@ -106,7 +106,7 @@ def _parse(text: str) -> Expr:
         parsed = parser.parse_expression()
         if not parser.stream.eos:
             raise RuleError(
-                f"the rule {text!r} goes on after its end, at {parser.stream.current.value!r}",
+                f"the rule {text!r} continues after its end, at {parser.stream.current.value!r}",
                 fix="a rule is one expression, such as: value | trim",
             )
     except TemplateSyntaxError as error:

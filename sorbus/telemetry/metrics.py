@@ -22,7 +22,7 @@ COPIED = Gauge("sorbus_snapshot_records", "Records read by the initial snapshot 
 COPY_EXPECTED = Gauge(
     "sorbus_snapshot_expected_records", "Records the initial snapshot expects.", ["system", "data_type"]
 )
-SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source holds back for the producer.", ["system"])
+SOURCE_LAG = Gauge("sorbus_source_lag_bytes", "What the source retains for the producer.", ["system"])
 LAST_PUBLISH = Gauge("sorbus_last_publish_timestamp_seconds", "Last publishing; at first: the start.", ["system"])
 LAST_CAUGHT_UP = Gauge(
     "sorbus_last_caught_up_timestamp_seconds", "When the source last had no more; at first: the start.", ["system"]
@@ -42,7 +42,7 @@ WEBHOOK_SECONDS = Histogram(
     ["system"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-INBOX_MALFORMED = Counter("sorbus_inbox_malformed", "Messages in an inbox that are no notices, skipped.", ["system"])
+INBOX_MALFORMED = Counter("sorbus_inbox_malformed", "Malformed inbox messages that were skipped.", ["system"])
 
 LAST_POLL = Gauge(
     "sorbus_last_poll_timestamp_seconds", "Last complete poll; at first: the start.", ["system", "data_type"]
@@ -78,19 +78,19 @@ DELAY = Histogram(
     ["flow"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
 )
-RETRIES = Counter("sorbus_retries", "Transient faults that were tried again.", ["system", "flow"])
+RETRIES = Counter("sorbus_retries", "Retried transient failures.", ["system", "flow"])
 PAUSED = Gauge("sorbus_paused", "1 while the flow waits for its target to answer again.", ["flow"])
 LAST_DELIVERY = Gauge("sorbus_last_delivery_timestamp_seconds", "When the target last took a batch.", ["flow"])
 
 
 API_REQUESTS = Counter(
     "sorbus_api_requests",
-    "Requests to a system behind HTTP, by the answer's class (2xx); none: it never came.",
+    "Requests to an HTTP API, by the answer's class (2xx); none: no answer.",
     ["system", "method", "status"],
 )
 API_SECONDS = Histogram(
     "sorbus_api_seconds",
-    "How long a system behind HTTP took to answer.",
+    "Response time of an HTTP API.",
     ["system"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )

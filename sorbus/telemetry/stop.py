@@ -150,6 +150,6 @@ def _tell_what_holds(seconds: float) -> None:
     frames = traceback.extract_stack(frame)[-3:] if frame else []
     where = ", ".join(f"{Path(each.filename).name}:{each.lineno} in {each.name}" for each in reversed(frames))
     _log.error(
-        f"not stopped {seconds} s after it was asked to: it ends as by kill -9; what it had not finished comes again",
+        f"not stopped {seconds} s after it was asked to: it ends as by kill -9; unfinished work will be repeated",
         held_in=where,
     )

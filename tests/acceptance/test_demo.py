@@ -22,11 +22,11 @@ _ARRIVED = "the first record of this run has arrived"
 def test_the_demo_comes_up_and_the_next_one_goes_on_where_it_was(tmp_path: Path) -> None:
     first = _demo(tmp_path, "--for", "8")
     assert "made and filled: crm and accounting" in first
-    assert "all flows in step with crm" in first
+    assert "all flows up to date with crm" in first
     deeds = int(re.findall(r"(\d+) changes made", first)[-1])
     second = _demo(tmp_path, "--for", "5")
     assert "all is as the map says" in second
-    assert "all flows in step with crm" in second
+    assert "all flows up to date with crm" in second
     numbers = re.search(r'"deeds": (\d+)', (tmp_path / "demo.json").read_text("utf-8"))
     assert numbers is not None
     assert int(numbers[1]) > deeds
@@ -52,7 +52,7 @@ def test_a_killed_demo_leaves_no_process_behind_and_can_be_started_again(tmp_pat
     demo.kill()
     demo.wait()
     _wait(lambda: not _left_in(tmp_path), None, 40, lambda: f"the end of {_left_in(tmp_path)}")
-    assert "all flows in step with crm" in _demo(tmp_path, "--once")
+    assert "all flows up to date with crm" in _demo(tmp_path, "--once")
 
 
 def test_a_folder_of_another_company_is_refused(tmp_path: Path) -> None:

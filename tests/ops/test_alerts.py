@@ -194,10 +194,10 @@ def test_the_exporter_shows_whom_to_ask_and_where_the_console_is() -> None:
         for sample in family.samples
     }
     assert shown == {
-        ("sorbus_system_info", "crm", "nobody the map names"),
+        ("sorbus_system_info", "crm", "none in the map"),
         ("sorbus_system_info", "books", "Finance"),
         ("sorbus_flow_info", "order-to-books", "order", "books", "Finance", "Ann Lee"),
-        ("sorbus_data_type_info", "order", "crm", "nobody the map names"),
+        ("sorbus_data_type_info", "order", "crm", "none in the map"),
         ("sorbus_console_info", "https://sorbus.example.com"),
     }
 

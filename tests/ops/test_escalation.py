@@ -67,4 +67,4 @@ def test_where_the_map_names_nobody_the_words_say_so() -> None:
     [found] = Escalations(nobody).of([replace(WELL, lag_records=1, lag_seconds=7200.0)], NOW)
 
     assert found.person is None
-    assert found.words.startswith("call somebody (the map names nobody: write `escalate_to:`): 1 change to books has")
+    assert found.words.startswith("no contact in the map: write `escalate_to:`: 1 change to books has")

@@ -91,7 +91,7 @@ def test_a_slot_that_somebody_else_moved_on_is_noticed(make_shop: MakeShop) -> N
     shop.execute(f"select pg_replication_slot_advance('{shop.slot}', pg_current_wal_lsn())")
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
-    assert "beyond our position" in str(error)
+    assert "beyond Sorbus's position" in str(error)
 
 
 def test_a_missing_publication_is_told_with_what_to_do_and_waited_for(make_shop: MakeShop) -> None:

@@ -63,7 +63,7 @@ class OAuth2:
         last = (known.refresh if known else None) or self._application.connection.value("refresh_token")
         if not last:
             system = self._application.system
-            raise AuthError(f"nobody has logged in to {system} yet: a person has to run sorbus api login {system}")
+            raise AuthError(f"no login for {system} yet: run sorbus api login {system}")
         return self._endpoint.refresh(last)
 
 

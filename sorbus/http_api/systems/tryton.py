@@ -226,7 +226,7 @@ def _refuse(error: Json, doing: str) -> NoReturn:
     name, held = (str(error[0]), error[1:]) if isinstance(error, list) and error else (str(error), [])
     parts = held[0] if held and isinstance(held[0], list) else []
     if name == "ConcurrencyException":
-        raise TransientError(f"{doing}: somebody else is changing it just now; the same call may go through later")
+        raise TransientError(f"{doing}: another user is changing it now; a later retry may succeed")
     if name == "LoginException":
         raise AuthError(f"{doing}: Tryton asks for another way to log in; a person has to fix the user in Tryton")
     if name == "UserError":
@@ -264,6 +264,6 @@ def _lists(about: ApiResource) -> dict[str, frozenset[str]]:
 def _number(id: str) -> int:
     if not id.isdecimal():
         raise PermanentError(
-            f"{clean(id)!r} is no id of Tryton's, which are numbers", reason="value", field="id", value=id
+            f"{clean(id)!r} is not a Tryton id: those are numbers", reason="value", field="id", value=id
         )
     return int(id)

@@ -74,9 +74,7 @@ def _date(texts: Sequence[str]) -> Looks | None:
     rule = "value | date" if first == "%Y-%m-%d" else f'value | date("{first}")'
     if len(fitting) > 1:
         ways = " or ".join(f'date("{each}")' for each in fitting)
-        return Looks(
-            "a date", "", f"which of day and month comes first ({ways}) can't be told from {len(texts)} values"
-        )
+        return Looks("a date", "", f"which of day and month comes first ({ways}) is ambiguous in {len(texts)} values")
     return Looks("a date", rule)
 
 

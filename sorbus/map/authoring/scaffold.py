@@ -120,7 +120,7 @@ def contradictions(beginning: Beginning) -> Iterator[str]:
         if flow.to not in beginning.systems:
             yield f"{flow.data_type} to {flow.to}: no such system; {closest(flow.to, beginning.systems)}"
         if flow.data_type not in beginning.data_types:
-            yield f"{flow.data_type} to {flow.to}: nobody owns {flow.data_type}; name its owner under data_types"
+            yield f"{flow.data_type} to {flow.to}: {flow.data_type} has no owner; name its owner under data_types"
 
 
 def files(beginning: Beginning) -> dict[Path, str]:

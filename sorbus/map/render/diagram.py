@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sorbus.mapfile.model import DataType, Flow, Map, System
 
-NOBODY = "(nobody)"
+NOBODY = "(none)"
 """Stands for the missing owner in a drawing; no system can be called so."""
 
 

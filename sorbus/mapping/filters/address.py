@@ -141,7 +141,7 @@ def _taken_apart(value: str, country: str) -> dict[str, str]:
         lines.pop()
     place = next(((n, found) for n in reversed(range(len(lines))) if (found := _code_in(lines[n], rules))), None)
     if place is None:
-        raise ValueError(f"{shown(value)} has no postal code of {country} by which its parts could be told")
+        raise ValueError(f"{shown(value)} has no postal code of {country} that separates its parts")
     at, found = place
     parts["postcode"] = postcode(found[0], country)
     beside = " ".join((lines[at][: found.start()] + " " + lines[at][found.end() :]).split())

@@ -146,7 +146,7 @@ def _number(value: str, region: str) -> PhoneNumber:
     if possible == ValidationResult.IS_POSSIBLE_LOCAL_ONLY or (
         number.country_code == 54 and re.fullmatch(r"15\d{8}", national)
     ):
-        raise ValueError(f"{shown(value)} lacks its area code, without which nobody can dial it from elsewhere")
+        raise ValueError(f"{shown(value)} lacks its area code, so it can't be dialled from elsewhere")
     if possible != ValidationResult.IS_POSSIBLE or not number.national_number:
         raise ValueError(f"{shown(value)} has too few or too many digits for a telephone number of its country")
     if is_short:

@@ -78,4 +78,4 @@ def test_a_broken_catalog_says_how_to_write_it_anew(tmp_path: Path) -> None:
         read_catalog(tmp_path, "crm")
 
     [finding] = refused.value.findings
-    assert (finding.line, finding.fix) == (5, "write it anew: sorbus discover crm --save")
+    assert (finding.line, finding.fix) == (5, "rewrite it: sorbus discover crm --save")
