@@ -133,8 +133,9 @@ def loss(state: PostgresPosition, slot: Slot | None, name: str) -> str | None:
         return f"its replication slot {name} has lost the log it needs ({why})"
     if slot.confirmed > state.lsn:
         return (
-            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond Sorbus's position {lsn_text(state.lsn)}:"
-            " another client read from it or moved it, it was made by hand, or the positions topic was set back"
+            f"its replication slot {name} is at {lsn_text(slot.confirmed)}, beyond Sorbus's position"
+            f" {lsn_text(state.lsn)}: another client read from it or moved it, it was made by hand,"
+            " or the positions topic was set back"
         )
     if state.confirmed and state.confirmed < slot.confirmed < state.lsn:
         return (

@@ -169,7 +169,7 @@ def test_a_refused_renewal_needs_a_person(faulty: Faulty, open_as: Open, caplog:
     assert not any(str(secret) in shown for name, secret in given.items() if name != "client_id")
     with pytest.raises(AuthError, match="client_id, client_secret"):
         open_as(**{**given, "client_secret": "other"}).send(LIST, doing="x")
-    with pytest.raises(AuthError, match="nobody has logged in to crm yet"):
+    with pytest.raises(AuthError, match="no login for crm yet"):
         open_as(**{**given, "refresh_token": None}).send(LIST, doing="x")
 
 
