@@ -1,4 +1,4 @@
-"""A dead letter in words of the office: what is wrong, with which field by everybody's name for it, and what to do.
+"""A dead letter in plain words: what is wrong, with which field by each system's name for it, and what to do.
 
 The reason that a letter carries is a driver's or an application's word ("StringDataRightTruncation"); it groups letters
 and is for programs. What people read is made of it here, with the field's name in the target and at the owner.
@@ -37,7 +37,7 @@ class Refused(Protocol):
 
 
 class FieldNames(NamedTuple):
-    """One field by everybody's name for it; empty where nothing maps it."""
+    """One field by each system's name for it; empty where nothing maps it."""
 
     target: str
     canonical: str
@@ -61,16 +61,18 @@ class _Words(NamedTuple):
     fix: str = "CORRECT"
 
 
-_CORRECT = "Correct {field_at_owner} in {source}{ask}: the corrected record is then sent by itself. Or edit it here."
-_MAPPING = "Change the mapping of {field}, or correct the value in {source}{ask}; then send the letter back."
-_TARGET = "Ask whoever runs {target}; when it is settled there, send the letter back."
-_ADMIN = "Ask whoever runs Sorbus: the record itself may be in order."
+_CORRECT = (
+    "Correct {field_at_owner} in {source}{ask}: the corrected record is then sent automatically. Or edit it here."
+)
+_MAPPING = "Change the mapping of {field}, or correct the value in {source}{ask}; then retry."
+_TARGET = "Ask the administrator of {target}; once it is settled there, retry."
+_ADMIN = "Ask the Sorbus administrator: the record itself may be fine."
 
 _BY_REASON: dict[str, _Words] = {
     # PostgreSQL, class 22: a value that a column can't hold
     "StringDataRightTruncation": _Words("Too long", "{Field} is longer than {target} allows{limit}.", "SHORTEN"),
     "NumericValueOutOfRange": _Words("Number too large", "{Field} is a larger number than {target} can hold{limit}."),
-    "InvalidTextRepresentation": _Words("Not of the right kind", "{Field} is not what {target} expects there{limit}."),
+    "InvalidTextRepresentation": _Words("Wrong type", "{Field} is not of the type that {target} expects{limit}."),
     "InvalidDatetimeFormat": _Words("Not a date", "{Field} is not a date or time that {target} can read."),
     "DatetimeFieldOverflow": _Words("Impossible date", "{Field} is a date or time that {target} can't hold."),
     "CharacterNotInRepertoire": _Words("Unknown character", "{Field} holds a character that {target} can't store."),
@@ -80,43 +82,39 @@ _BY_REASON: dict[str, _Words] = {
     "NotNullViolation": _Words("Empty", "{Field} is empty, and {target} needs a value there."),
     "UniqueViolation": _Words(
         "Already there",
-        "{target} has another record with the same value of {field}, and allows it only once.",
+        "{target} has another record with the same {field}, which must be unique.",
         "UNIQUE",
     ),
     "ForeignKeyViolation": _Words(
-        "Refers to nothing",
+        "Missing reference",
         "{Field} refers to a record that {target} doesn't have.",
-        "See that the record it refers to exists in {source} and is sent to {target}; then send the letter back.",
+        "Check that the record it refers to exists in {source} and is sent to {target}; then retry.",
     ),
-    "CheckViolation": _Words("Against a rule", "{Field} breaks a rule of {target}{limit}."),
+    "CheckViolation": _Words("Rule violated", "{Field} breaks a rule of {target}{limit}."),
     "ExclusionViolation": _Words("Overlaps", "The record overlaps another one in {target}, which doesn't allow that."),
     "RestrictViolation": _Words("Still in use", "Another record of {target} still refers to this one.", _TARGET),
-    "RaiseException": _Words("Refused", "{target} refuses the record by a rule of its own.", "SAID"),
-    "WithCheckOptionViolation": _Words("Against a rule", "{target} refuses the record by a rule of its own.", "SAID"),
+    "RaiseException": _Words("Refused", "{target} refuses the record by one of its own rules.", "SAID"),
+    "WithCheckOptionViolation": _Words("Rule violated", "{target} refuses the record by one of its own rules.", "SAID"),
     "InsufficientPrivilege": _Words("Not allowed", "{target} doesn't let Sorbus write this record.", _TARGET),
-    "GeneratedAlways": _Words(
-        "Filled by itself", "{target} fills {field} by itself and takes no value for it.", _MAPPING
-    ),
+    "GeneratedAlways": _Words("Read-only field", "{target} sets {field} itself and accepts no value for it.", _MAPPING),
     "ProgramLimitExceeded": _Words("Too large", "The record, or one of its values, is larger than {target} can store."),
-    # applications behind HTTP
+    # HTTP applications
     "refused": _Words("Refused", "{target} refuses the record{because_of_field}.", "SAID"),
-    "duplicate": _Words("Already there", "{target} says that it has this record already{because_of_field}.", "UNIQUE"),
+    "duplicate": _Words("Already there", "{target} already has this record{because_of_field}.", "UNIQUE"),
     "gone": _Words("Deleted there", "The record was deleted in {target} and can't be changed any more.", _TARGET),
     "conflict": _Words(
         "Changed at the same time",
-        "The record was changed in {target} again and again while it was written.",
-        "Send the letter back. If it comes again, look who changes it in {target}.",
+        "The record was changed in {target} repeatedly while Sorbus was writing it.",
+        "Retry. If it fails again, find out what changes it in {target}.",
     ),
     "too many to match": _Words(
-        "Too many look alike",
-        "Too many records of {target} look like this one to tell whether it is there already.",
-        "Make the record distinguishable in {source}{ask} (a tax number, a mail address), or ask whoever runs Sorbus.",
+        "Too many possible matches",
+        "Too many records of {target} look like this one, so Sorbus can't tell whether it is there already.",
+        "Make the record distinguishable in {source}{ask} (a tax number, an email), or ask the Sorbus administrator.",
     ),
-    "unmatched": _Words(
-        "No match", "No record of {target} matches this one.", "Say which record it is: see Possible duplicates."
-    ),
+    "unmatched": _Words("No match", "No record of {target} matches this one.", "Choose the record under Duplicates."),
     "unlinked": _Words(
-        "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it: see Possible duplicates."
+        "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it under Duplicates."
     ),
     # on the way
     "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),
@@ -126,36 +124,34 @@ _BY_REASON: dict[str, _Words] = {
         "Incomplete", "The record lacks {field}, which {target} needs.", "Fill in {field_at_owner} in {source}{ask}."
     ),
     "reference": _Words(
-        "Refers to nothing",
+        "Missing reference",
         "{Field} refers to a record that {target} doesn't have yet.",
-        "See that the record it refers to exists in {source} and could be sent; then send the letter back.",
+        "Check that the record it refers to exists in {source} and has been delivered; then retry.",
     ),
     "waiting too long": _Words(
         "Waited too long",
-        "The record waited for something that never came.",
-        "See that what it refers to exists in {source} and could be sent; then send the letter back.",
+        "The record waited too long for a record that it refers to.",
+        "Check that what it refers to exists in {source} and has been delivered; then retry.",
     ),
     "too large": _Words("Too large", "The record is larger than can be sent.", "Make it smaller in {source}{ask}."),
-    "shape": _Words("Unexpected form", "{Field} does not have the form that was agreed.", _ADMIN),
+    "shape": _Words("Unexpected form", "{Field} does not have the agreed form.", _ADMIN),
     "undecodable": _Words("Can't be read", "The record's data can't be read.", _ADMIN),
     "unknown schema": _Words("Unknown format", "The record is in a format that Sorbus doesn't know.", _ADMIN),
     "not canonical": _Words("Not a valid record", "{Field} doesn't fit what a {data_type} must be."),
     "unreadable row": _Words("Can't be read", "A value of the record in {source} can't be read.", "CORRECT"),
-    "no key": _Words(
-        "No key", "The record has no key, so it can't be told apart from others.", "Give it one in {source}{ask}."
-    ),
-    "key gone": _Words("Key changed", "The record's key was taken away in {source}.", "Look for it in {source}{ask}."),
+    "no key": _Words("No key", "The record has no key, so it can't be identified.", "Give it one in {source}{ask}."),
+    "key gone": _Words("Key changed", "The record's key was removed in {source}.", "Look for it in {source}{ask}."),
     "drift": _Words(
-        "Its source has changed",
+        "Source changed",
         "{source} has changed a field that this record is made of.",
-        "Ask whoever runs Sorbus to look at Changed fields; the record is then sent by itself.",
+        "Ask the Sorbus administrator to check Changed sources; the record is then sent automatically.",
     ),
-    "origin": _Words("From elsewhere", "The record comes from a system that doesn't own it.", _ADMIN),
-    "loop": _Words("Goes in circles", "The record is changed again and again by its own copies.", _ADMIN),
+    "origin": _Words("Wrong origin", "The record comes from a system that doesn't own it.", _ADMIN),
+    "loop": _Words("Update loop", "The record keeps being changed by its own copies.", _ADMIN),
 }
 _BY_CLASS = {
     "22": _Words("Not a valid value", "{Field} is a value that {target} can't hold."),
-    "23": _Words("Against a rule", "{Field} breaks a rule of {target}."),
+    "23": _Words("Rule violated", "{Field} breaks a rule of {target}."),
     "54": _BY_REASON["ProgramLimitExceeded"],
     "P0": _BY_REASON["RaiseException"],
     "44": _BY_REASON["WithCheckOptionViolation"],
@@ -163,15 +159,15 @@ _BY_CLASS = {
 _UNKNOWN = _Words("Refused", "{target} doesn't take the record{because_of_field}.", "SAID")
 _FIXES = {
     "CORRECT": _CORRECT,
-    "SHORTEN": "Shorten {field_at_owner} in {source}{ask}: the record is then sent by itself. Or shorten it here, or in"
-    " the mapping (truncate).",
-    "UNIQUE": "Find the other record in {target}: if both are the same, have one merged or deleted; if not, correct"
-    " {field_at_owner} in {source}{ask}. Then send the letter back.",
-    "SAID": "Do what {target} says, in {source}{ask} or in {target}; then send the letter back.",
+    "SHORTEN": "Shorten {field_at_owner} in {source}{ask}: the record is then sent automatically. Or shorten it here"
+    " or in the mapping (truncate).",
+    "UNIQUE": "Find the other record in {target}: if both are the same, have them merged or one deleted; if not,"
+    " correct {field_at_owner} in {source}{ask}. Then retry.",
+    "SAID": "Follow what {target} says, in {source}{ask} or in {target}; then retry.",
 }
 _LIMITS = (
     (re.compile(r"character(?: varying)?\((\d+)\)"), " ({0} characters at most)"),
-    (re.compile(r"precision (\d+), scale (\d+)"), " ({0} digits, {1} of them behind the point)"),
+    (re.compile(r"precision (\d+), scale (\d+)"), " ({0} digits, {1} of them after the decimal point)"),
     (
         re.compile(r"type (smallint|integer|bigint|numeric|uuid|date|boolean|inet|json|jsonb)\b"),
         " (a column of type {0})",
@@ -182,7 +178,7 @@ _KEY = re.compile(r"Key \(([^)]+)\)=")
 
 
 def explain(loaded: LoadedMap, letter: Refused) -> Explanation:
-    """The letter's reason for people."""
+    """The dead letter's reason, for people."""
     words = _words_of(letter.reason)
     target, source = _systems(loaded, letter)
     fields = _fields(loaded, letter)

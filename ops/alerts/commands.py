@@ -1,4 +1,4 @@
-"""`sorbus alerts`: who is told of what, as a configuration for Alertmanager."""
+"""`sorbus alerts`: who gets which alerts, as a configuration for Alertmanager."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sorbus.cli.context import Context
 
 app = typer.Typer()
 
-MARK = "# Written by `sorbus alerts` out of the map: change the map or the options, and write it again."
+MARK = "# Written by `sorbus alerts` from the map. Don't edit: change the map or the options, and run it again."
 CONFIG, TEMPLATES = "alertmanager.yml", "sorbus.tmpl"
 
 
@@ -20,28 +20,28 @@ def alerts(
     ctx: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder that Alertmanager reads.")],
     mail_server: Annotated[
-        str, typer.Option(envvar="SORBUS_MAIL_SERVER", metavar="HOST:PORT", help="Where mail is handed in.")
+        str, typer.Option(envvar="SORBUS_MAIL_SERVER", metavar="HOST:PORT", help="SMTP server.")
     ] = "",
-    mail_from: Annotated[str, typer.Option(envvar="SORBUS_MAIL_FROM", help="Whom mail comes from.")] = "",
-    mail_user: Annotated[str, typer.Option(envvar="SORBUS_MAIL_USER", help="The mail server's user.")] = "",
+    mail_from: Annotated[str, typer.Option(envvar="SORBUS_MAIL_FROM", help="From address.")] = "",
+    mail_user: Annotated[str, typer.Option(envvar="SORBUS_MAIL_USER", help="SMTP user.")] = "",
     mail_password_file: Annotated[
         str,
-        typer.Option(envvar="SORBUS_MAIL_PASSWORD_FILE", help="The file with the password, where Alertmanager runs."),
+        typer.Option(
+            envvar="SORBUS_MAIL_PASSWORD_FILE", help="File holding the SMTP password, on Alertmanager's machine."
+        ),
     ] = "",
-    mail_tls: Annotated[bool, typer.Option("--mail-tls/--no-mail-tls", help="Refuse mail servers without TLS.")] = True,
-    to: Annotated[list[str] | None, typer.Option("--to", help="An address that is told of everything.")] = None,
-    slack_url_file: Annotated[str, typer.Option(help="The file with Slack's webhook address.")] = "",
-    slack_channel: Annotated[str, typer.Option(help="The channel, such as #data.")] = "",
-    webhook: Annotated[
-        list[str] | None, typer.Option("--webhook", help="An address that everything is posted to as JSON.")
-    ] = None,
-    webhook_token_file: Annotated[str, typer.Option(help="The file with the token that goes with it.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that people wrote.")] = False,
+    mail_tls: Annotated[bool, typer.Option("--mail-tls/--no-mail-tls", help="Require TLS.")] = True,
+    to: Annotated[list[str] | None, typer.Option("--to", help="Address that gets all alerts.")] = None,
+    slack_url_file: Annotated[str, typer.Option(help="File holding the Slack webhook URL.")] = "",
+    slack_channel: Annotated[str, typer.Option(help="Slack channel, such as #data.")] = "",
+    webhook: Annotated[list[str] | None, typer.Option("--webhook", help="URL that gets all alerts as JSON.")] = None,
+    webhook_token_file: Annotated[str, typer.Option(help="File holding the webhook's bearer token.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file not written by this command.")] = False,
 ) -> None:
-    """Write Alertmanager's configuration: owners hear of their systems by mail, whoever runs Sorbus of everything.
+    """Write Alertmanager's configuration: mail each owner alerts about their systems; operators get all.
 
     Addresses come from the map: `owner: Finance <finance@example.com>`, `escalate_to:`, `responsible:`. Passwords and
-    tokens stay in files that Alertmanager reads itself. Write it again when the map's people change.
+    tokens stay in files that Alertmanager reads itself. Run it again when the people in the map change.
 
     Examples: `sorbus alerts -o ops/alertmanager --mail-server smtp.example.com:587 --mail-from sorbus@example.com
     --to ops@example.com`, `sorbus alerts -o /etc/alertmanager --slack-url-file /run/secrets/slack`
@@ -52,7 +52,7 @@ def alerts(
     from sorbus.ops.alerts.routes import Ways, configuration, shares, shipped, unreachable
 
     if mail_server and not mail_from:
-        raise typer.BadParameter("say whom mail comes from: --mail-from sorbus@example.com")
+        raise typer.BadParameter("set the From address: --mail-from sorbus@example.com")
     if mail_user and not mail_password_file:
         raise typer.BadParameter("name the file with the password of --mail-user: --mail-password-file PATH")
     if to and not mail_server:
@@ -73,7 +73,7 @@ def alerts(
     file = output / CONFIG
     if file.is_file() and not file.read_text("utf-8").startswith(MARK) and not force:
         raise SorbusError(
-            f"{file} was not written by `sorbus alerts`; say --force to write over it, or another --output"
+            f"{file} was not written by `sorbus alerts`; use --force to overwrite it, or another --output"
         )
     output.mkdir(parents=True, exist_ok=True)
     writer = YAML()
@@ -86,9 +86,9 @@ def alerts(
     typer.echo(f"written: {file}, {output / TEMPLATES}", err=True)
     if ways.mail_server:
         for share in shares(company):
-            typer.echo(f"{share.contact} is told of {'; '.join(' and '.join(each) for each in share.matchers)}")
+            typer.echo(f"{share.contact} gets {'; '.join(' and '.join(each) for each in share.matchers)}")
         for name in unreachable(company):
-            typer.echo(f"{name} has no address in the map, and hears of nothing by mail", err=True)
+            typer.echo(f"{name} has no address in the map and gets no mail", err=True)
     if not (ways.to or ways.slack_url_file or ways.webhooks):
-        typer.echo("Nobody hears of everything: name --to, --slack-url-file or --webhook.", err=True)
+        typer.echo("No receiver gets all alerts: set --to, --slack-url-file or --webhook.", err=True)
         raise typer.Exit(ExitCode.FINDINGS)

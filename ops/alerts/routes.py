@@ -1,4 +1,4 @@
-"""Alertmanager's configuration out of a map: every owner hears of what is theirs, whoever runs Sorbus of everything.
+"""Alertmanager's configuration from a map: every owner gets the alerts about their systems, operators get all.
 
 The shipped ops/alertmanager/alertmanager.yml is the base: its waits, and which alerts make others needless. Secrets
 stay in files that Alertmanager reads itself. https://prometheus.io/docs/alerting/0.25/configuration/
@@ -21,7 +21,7 @@ from sorbus.mapfile.model import Map
 Table = dict[str, JsonValue]
 NOW, TODAY = "now", "today"
 _URGENT = 'severity=~"critical|warning"'
-"""What owners are told at once; the rest is in their digest."""
+"""Alerts that owners get at once; the rest is in their digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def shares(company: Map) -> Iterator[Share]:
 
 
 def unreachable(company: Map) -> list[str]:
-    """The people whom the map names without an address: they hear of nothing by mail."""
+    """The people in the map without an address: they get no mail."""
     contacts = [owner_of(company, system) for system in company.systems]
     contacts += [called_for(company, flow) for flow in company.flows if flow.runs]
     contacts += [contact_of(flow.manual.responsible) for flow in company.flows if flow.manual]

@@ -1,4 +1,4 @@
-"""`sorbus checklists`: the flows that people do by hand, what is due, and saying that it is done."""
+"""`sorbus checklists`: flows done by hand: what is due, and recording that it is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sorbus.ops.checklists.occurrences import Checklist
     from sorbus.ops.checklists.store import Checklists
 
-app = typer.Typer(name="checklists", help="Flows that people do by hand: what is due, who did it, and was it right.")
+app = typer.Typer(name="checklists", help="Flows done by hand: what is due, who did it, and the verification.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
 Who = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who did it; else who is logged in.")]
@@ -41,7 +41,7 @@ def list_(
         for one in found:
             typer.echo(json.dumps(as_data(one), ensure_ascii=False))
     elif not found:
-        typer.echo("The map has no flow that people do by hand (`manual:`).")
+        typer.echo("The map has no manual flows (`manual:`).")
     else:
         from rich import box
         from rich.console import Console
@@ -63,7 +63,7 @@ def list_(
 
 @app.command()
 def show(ctx: typer.Context, flow: FlowArgument, as_json: Json = False) -> None:
-    """Show one checklist: its steps, who ticked them, how it is verified, and the rounds before.
+    """Show one checklist: its steps, who ticked them, how it is verified, and earlier rounds.
 
     Example: sorbus checklists show product-to-price_book
     """
@@ -76,10 +76,10 @@ def tick(
     flow: FlowArgument,
     steps: Annotated[list[int], typer.Argument(metavar="STEP...", help="The steps' numbers.")],
     who: Who = "",
-    undo: Annotated[bool, typer.Option("--undo", help="They are to be done after all.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Mark them as not done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say that you have done some steps of the round in hand.
+    """Mark steps of the current round as done.
 
     Examples: sorbus checklists tick product-to-price_book 1 2; sorbus checklists tick product-to-price_book 2 --undo
     """
@@ -91,13 +91,11 @@ def tick(
 def done(
     ctx: typer.Context,
     flow: FlowArgument,
-    verification: Annotated[
-        str, typer.Option("--verification", "-m", help="What the look whether all is right has shown.")
-    ],
+    verification: Annotated[str, typer.Option("--verification", "-m", help="Verification result.")],
     who: Who = "",
     as_json: Json = False,
 ) -> None:
-    """Say that the whole round is done and was seen to be right. Steps that nobody ticked count as yours.
+    """Mark the whole round as done and verified. Steps not ticked yet are recorded as done by you.
 
     Example: sorbus checklists done product-to-price_book -m "ten prices compared, all equal"
     """
@@ -116,7 +114,7 @@ def _show(one: Checklist, *, as_json: bool) -> None:
     for number, step in enumerate(one.steps, 1):
         ticked = f"  ({step.who}, {_when(step.at)})" if step.at else ""
         typer.echo(f"  [{'x' if step.who else ' '}] {number}. {step.words}{ticked}")
-    typer.echo(f"Seen to be right by: {one.verification}")
+    typer.echo(f"Verification: {one.verification}")
     for each in one.done:
         typer.echo(f"Done {_when(each.done_at)} by {each.done_by}: {each.verification}")
 

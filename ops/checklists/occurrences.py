@@ -26,7 +26,7 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the round that is to be done; `who` and `at` once somebody has ticked it."""
+    """One step of the round that is to be done; `who` and `at` once it is ticked."""
 
     words: str
     who: str | None = None

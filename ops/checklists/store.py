@@ -39,7 +39,7 @@ class Checklists:
     def get(self, flow: str, now: datetime | None = None) -> Checklist:
         """One of them; SorbusError if no flow of that name is done by hand."""
         if flow not in self.flows:
-            raise UsageError(f"no flow that people do by hand is called {flow!r}; {closest(flow, self.flows)}")
+            raise UsageError(f"there is no manual flow called {flow!r}; {closest(flow, self.flows)}")
         return self._read(self.flows[flow], now or datetime.now(UTC))
 
     def tick(
@@ -69,13 +69,15 @@ class Checklists:
         found = self.get(flow)
         self._refuse_done(found, round)
         if not verification.strip():
-            raise SorbusError(f"{flow}: say what its verification has shown ({found.verification})")
+            raise SorbusError(f"{flow}: enter the verification result ({found.verification})")
         with self._state.connection() as connection:
             for step in found.left:
                 connection.execute(_statement("tick"), _of(found, step=step.words, who=who))
             values = _of(found, who=who, verification=verification.strip())
             if connection.execute(_statement("done"), values).fetchone() is None:
-                raise SorbusError(f"somebody else has just finished this round of {flow}; see `sorbus checklists show`")
+                raise SorbusError(
+                    f"another person has just finished this round of {flow}; see `sorbus checklists show`"
+                )
             self._note(connection, found, who, "finish", reason=verification.strip())
         return self.get(flow)
 
@@ -93,12 +95,13 @@ class Checklists:
         if found.is_done:
             last = found.done[0]
             raise SorbusError(
-                f"{found.flow} is done for this time, by {last.done_by} at {last.done_at.astimezone():%Y-%m-%d %H:%M};"
-                f" the next round begins at {last.due.astimezone():%Y-%m-%d %H:%M}"
+                f"{found.flow} is already done for this round, by {last.done_by} at"
+                f" {last.done_at.astimezone():%Y-%m-%d %H:%M};"
+                f" the next round starts at {last.due.astimezone():%Y-%m-%d %H:%M}"
             )
         if shown is not None and shown != found.round:
             raise SorbusError(
-                f"{found.flow}: the round that you were shown is over, and nothing was noted; look at the one in hand"
+                f"{found.flow}: the round that you were shown is over; nothing was recorded. Reload for the current one"
             )
 
     def _read(self, flow: Flow, now: datetime) -> Checklist:

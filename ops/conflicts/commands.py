@@ -1,4 +1,4 @@
-"""`sorbus conflicts`: fields that people changed in a system that doesn't own them; a person says whose value stays."""
+"""`sorbus conflicts`: fields changed in a system that doesn't own them; a person decides which value wins."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _STATES = {
     Which.ALL: ("open", "overwrite", "keep", "overwritten", "rewritten", "over"),
 }
 WORDS = {
-    "open": "waits for a person",
-    "overwrite": "the owner's value is about to be written",
+    "open": "needs a decision",
+    "overwrite": "the owner's value will be written",
     "keep": "the target's value stays until the owner changes the field",
     "overwritten": "the owner's value was written",
-    "rewritten": "the application writes the field in its own way; it isn't compared",
-    "over": "ended by itself",
+    "rewritten": "the application reformats the field; it is no longer compared",
+    "over": "closed automatically",
 }
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="The conflict's number in `sorbus conflicts list`.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
@@ -63,7 +63,7 @@ def list_conflicts(
     show_personal: ShowPersonal = False,
     as_json: Json = False,
 ) -> None:
-    """Show the conflicts that wait for a person, the newest first; below, where values were overwritten lately.
+    """List the conflicts that need a decision, newest first, and fields overwritten lately.
 
     Examples: sorbus conflicts list; sorbus conflicts list --state overwritten --system support --json
     """
@@ -84,7 +84,7 @@ def list_conflicts(
             typer.echo(json.dumps(as_object(one), ensure_ascii=False, default=str))
         return
     if not found:
-        typer.echo("No conflict waits." if which is Which.OPEN else f"No conflict is {which.value}.")
+        typer.echo("No open conflicts." if which is Which.OPEN else f"No {which.value} conflicts.")
     else:
         _table(found)
     if which is Which.OPEN:
@@ -100,13 +100,15 @@ def _table(found: list[Conflict]) -> None:
 
     from sorbus.identity.crosswalk import place
 
-    table = Table("Number", "Record", "In", "Field", "Sent last", "There now", "Its owner", "State", box=box.SIMPLE)
+    table = Table(
+        "Number", "Record", "In", "Field", "Last sent", "Value there", "Owner's value", "State", box=box.SIMPLE
+    )
     for one in found:
         values = [_text(value) for value in (one.sent, one.theirs, one.ours)]
         where = f"{place(one.system, one.resource)} {one.external_id}"
         table.add_row(str(one.number), f"{one.data_type} {one.id}", where, one.field, *values, one.state)
     Console().print(table)
-    typer.echo("Look closer: sorbus conflicts show NUMBER; then: overwrite NUMBER, or keep NUMBER")
+    typer.echo("Details: sorbus conflicts show NUMBER; decide: overwrite NUMBER, or keep NUMBER")
 
 
 @app.command()
@@ -143,7 +145,7 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
 def overwrite(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Say that the owner is right: its value is written over what people entered there, at once.
+    """Overwrite the value in the target with the owner's value, at once.
 
     Example: sorbus conflicts overwrite 12 --reason "moved last week"
     """
@@ -154,7 +156,7 @@ def overwrite(
 def keep(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Say that what people entered there stays, until the owner changes that field again.
+    """Keep the value in the target until the owner changes that field again.
 
     Example: sorbus conflicts keep 12 --reason "support knows it better"
     """
@@ -163,7 +165,7 @@ def keep(
 
 @app.command()
 def compare(ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "") -> None:
-    """Compare a field again that counted as one that the application writes in its own way.
+    """Compare a field again that the application used to reformat.
 
     Example: sorbus conflicts compare 12 --reason "the mapping writes it in capitals now"
     """
@@ -193,7 +195,7 @@ def _decide(
     field = f"{found.field} of {found.data_type} {found.id} in {found.system}"
     will = "be overwritten with its owner's value" if choice == "overwrite" else "stay until its owner changes it"
     if not yes:
-        typer.confirm(f"{field} will {will}. Go on?", abort=True, err=True)
+        typer.confirm(f"{field} will {will}. Continue?", abort=True, err=True)
     done = ConflictDesk(loaded.map, Settings(), state).decide(number, choice, who=who or login_name(), reason=reason)
     if as_json:
         requeued = [letter.id for letter in done.letters]
@@ -202,11 +204,11 @@ def _decide(
         return
     if done.left:
         others = ", ".join(f"{one.number} ({one.field})" for one in done.left)
-        then = f"Its record goes on when these are decided, too: {others}."
+        then = f"Its record is delivered once these are decided too: {others}."
     elif done.letters:
-        then = "Its dead letter was sent back, and is delivered now."
+        then = "Its dead letter was requeued and is delivered now."
     else:
-        then = "No dead letter of it is open: it happens with its next change."
+        then = "It has no open dead letter: the decision applies with its next change."
     typer.echo(f"{field} will {will}. {then}")
 
 

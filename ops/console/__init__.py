@@ -1,1 +1,1 @@
-"""The console: what goes on, and what people do about it, as web pages. `app.py` lists them."""
+"""The console: what happens, and what people do about it, as web pages. `app.py` lists them."""

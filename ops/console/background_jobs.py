@@ -34,7 +34,7 @@ class BackgroundJobs:
         self.task: BackgroundJob | None = None
 
     def start(self, name: str, who: str, total: int, work: Callable[[Told], str]) -> bool:
-        """Begins, unless another piece is under way; whether it did. `work` is given whom to tell, and says the end."""
+        """Begins, unless another job is running; whether it did. `work` gets a progress callback and says the end."""
         with self._lock:
             if self.task is not None and not self.task.said:
                 return False

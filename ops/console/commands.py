@@ -30,11 +30,9 @@ def console(
     ] = LOOPBACK,
     url: Annotated[
         str,
-        typer.Option(
-            envvar="SORBUS_CONSOLE_URL", help="Its address as people use it, such as https://sorbus.example.com."
-        ),
+        typer.Option(envvar="SORBUS_CONSOLE_URL", help="Its public address, such as https://sorbus.example.com."),
     ] = "",
-    login: Annotated[bool, typer.Option("--login", help="Ask who people are on the loopback address too.")] = False,
+    login: Annotated[bool, typer.Option("--login", help="Require a login on the loopback address too.")] = False,
     trust_proxy: Annotated[
         list[str],
         typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded headers are believed; may be repeated."),
@@ -49,9 +47,9 @@ def console(
 ) -> None:
     """Serve the web console, where people monitor flows and fix problems, until stopped.
 
-    On the loopback address nobody is asked who they are: behind a proxy or tunnel, or where several people share the
-    machine, add --login. Elsewhere people log in: with accounts
-    (`sorbus console account add`), or at a proxy that knows them. Roles: viewer (reads, personal values masked),
+    On the loopback address no login is needed: behind a proxy or tunnel, or where several people share the
+    machine, add --login. On other addresses people log in: with accounts
+    (`sorbus console account add`), or at a proxy. Roles: viewer (reads, personal values masked),
     operator (acts), admin (accounts too).
 
     Examples: `sorbus console`,

@@ -1,4 +1,4 @@
-"""The map that the console is about, read again when somebody has mended it; its measurements and dead letters."""
+"""The map that the console is about, read again when it has changed; its measurements and dead letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Company:
         self._watch: Watch | None = None
 
     def refresh(self) -> None:
-        """Takes the map as it is written now. SorbusError when it isn't sound: the one before stays in use."""
+        """Takes the map as now written. SorbusError when it isn't sound: the one before stays in use."""
         try:
             digest = self.loaded.digest()
         except OSError as error:

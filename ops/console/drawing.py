@@ -81,7 +81,7 @@ class Drawing(NamedTuple):
 
 
 def draw_live(company: Map, signs: HealthBadges, measured: Measurement | None) -> Drawing:
-    """The drawing of a map as it is now."""
+    """The drawing of a map with its current state."""
     states = {state.flow: state for state in measured.flows} if measured else {}
     layout = lay_out(company, lambda _: [""])
     left = [_system(box, MARGIN, OWNER_WIDTH, (box.height - BOX_HEIGHT) / 2, signs) for box in layout.left]

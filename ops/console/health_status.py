@@ -1,6 +1,6 @@
-"""What a measurement means for people: each flow and system as well, worth a look, or broken, in a word or two.
+"""What a measurement means for people: each flow and system as OK, a warning or broken, in a word or two.
 
-Kinds, as the console's chips have them: ok, warn (worth a look), bad (somebody has to act), idle (nothing to expect).
+Kinds, as the console's chips have them: ok, warn, bad (needs action), idle.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def badges_of(company: Map, measured: Measurement | None, trouble: str = "", unk
     flows = {flow.id: flow_badge(flow, states.get(flow.id), measured) for flow in company.flows}
     systems = {name: system_badge(company, name, measured) for name in company.systems}
     if trouble:
-        dark = HealthBadge("bad", unknown or "unknown: can't be measured", trouble)
+        dark = HealthBadge("bad", unknown or "unknown: measuring fails", trouble)
         flows |= {flow.id: dark for flow in company.flows if flow.runs}
         systems = {name: dark if sign.kind != "idle" else sign for name, sign in systems.items()}
     running = [flows[flow.id].kind for flow in company.flows if flow.runs]
@@ -67,16 +67,16 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         _of_problem(state.problem),
         _of_source(state.source_problem),
         HealthBadge("bad", "no consumer runs") if not state.members and not state.period else None,
-        HealthBadge("bad", "waits and no consumer runs") if _is_missed(state) else None,
+        HealthBadge("bad", "changes waiting, no consumer runs") if _is_missed(state) else None,
         HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
         _counted("bad", state.dead_letters, "dead letter"),
         _counted("warn", measured.duplicates.get(flow.id, 0), "possible duplicate"),
         _counted("warn", waiting, "record", " waiting"),
         _counted("warn", measured.conflicts.get((flow.id, "open"), 0), "conflict"),
         HealthBadge("warn", "joining") if state.state == "joining" else None,
-        HealthBadge("ok", f"{number(state.lag_records)} on their way") if state.lag_records and state.members else None,
+        HealthBadge("ok", f"{number(state.lag_records)} in flight") if state.lag_records and state.members else None,
     ]
-    quiet = HealthBadge("ok", "in step") if state.members else HealthBadge("idle", "until its time")
+    quiet = HealthBadge("ok", "up to date") if state.members else HealthBadge("idle", "scheduled")
     return next((sign for sign in found if sign), quiet)
 
 
@@ -99,15 +99,15 @@ def system_badge(company: Map, name: str, measured: Measurement | None) -> Healt
     found = [
         _of_problem(measured.problem(name, "system", "producer")),
         HealthBadge("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
-        HealthBadge("bad", "can't be asked") if measured.slots.get(name, 0) is None else None,
+        HealthBadge("bad", "lag unavailable") if measured.slots.get(name, 0) is None else None,
         _counted("bad", measured.drifts.get((name, "held"), 0), "changed field"),
-        _counted("bad", rejected, "row", " refused"),
+        _counted("bad", rejected, "row", " rejected"),
         _counted("warn", measured.drifts.get((name, "info"), 0), "changed field"),
-        HealthBadge("warn", f"told to wait {span(budget.blocked)}") if budget and budget.blocked else None,
-        HealthBadge("warn", "rate limit nearly spent") if spent else None,
+        HealthBadge("warn", f"rate limited for {span(budget.blocked)}") if budget and budget.blocked else None,
+        HealthBadge("warn", "rate limit nearly used up") if spent else None,
     ]
     is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
-    quiet = HealthBadge("ok", "well") if is_used else HealthBadge("idle", "not connected")
+    quiet = HealthBadge("ok", "OK") if is_used else HealthBadge("idle", "not connected")
     return next((sign for sign in found if sign), quiet)
 
 

@@ -58,7 +58,7 @@ class Live:
         self._rounds.append((name, work))
 
     def look_again(self) -> None:
-        """Asks for a round now: somebody has just done something and wants to see it."""
+        """Asks for a round now: a person has done something and wants to see it."""
         self._soon.set()
 
     def is_alive(self) -> bool:
@@ -120,7 +120,7 @@ class Live:
             self.troubles = {**self.troubles, name: str(error)}
         except Exception as error:  # noqa: BLE001  # whatever one round meets, the thread must outlive it
             self._note(name, "")
-            said = f"the console failed at it ({type(error).__name__}); its log says where"
+            said = f"the console failed ({type(error).__name__}); its log says where"
             if self.troubles.get(name) != said:
                 _log.exception("the console failed at reading something", what=name)
             self.troubles = {**self.troubles, name: said}
@@ -138,14 +138,14 @@ class Live:
             return ""
         if (missing := self.missing.get(name, "")) in DEPENDENCIES:
             return f"{DEPENDENCIES[missing].partition(' (')[0]} unreachable since {clock(began)}"
-        return f"unknown since {clock(began)}: can't be measured"
+        return f"unknown since {clock(began)}: measuring fails"
 
     def told(self, name: str) -> str:
         """The same in whole words, with the reason."""
         since = moment_with_zone(self.began.get(name, time.time()))
         if (missing := self.missing.get(name, "")) in DEPENDENCIES:
             return f"{DEPENDENCIES[missing]} is unreachable since {since}, because {self.troubles.get(name, '')}"
-        return f"{name} can't be read since {since}: {self.troubles.get(name, '')}"
+        return f"{name} has been unavailable since {since}: {self.troubles.get(name, '')}"
 
     def _tell(self, version: int) -> None:
         with self._lock:

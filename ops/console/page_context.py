@@ -1,4 +1,4 @@
-"""What every page of the console uses: who asks, what is known, how a page is written, how a deed is answered.
+"""What every page of the console uses: who asks, what is known, how a page is written, how an action is answered.
 
 A page module in pages/ has `routes` (plain functions, which Starlette runs in threads) and, to be in the menu, a
 `section`. Its templates extend base.html and use the macros of parts.html. A form is sent by POST with `{{ csrf() }}`
@@ -56,7 +56,7 @@ class Console:
 
     @property
     def loaded(self) -> LoadedMap:
-        """The map as it is now; take it once per request."""
+        """The current map; take it once per request."""
         return self.company.loaded
 
     @property
@@ -115,7 +115,7 @@ def needs(role: Role) -> Callable[[Handler], Handler]:
             if not person.may(role):
                 raise HTTPException(
                     HTTPStatus.FORBIDDEN,
-                    f"this needs the role {role.name}, and {person.name} is {person.role.name}; ask an admin",
+                    f"this needs the role {role.name}; {person.name} has the role {person.role.name}. Ask an admin",
                 )
             return handler(request)
 
@@ -148,13 +148,13 @@ def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **co
 
 
 def done(request: Request, path: str, said: str) -> Response:
-    """After a POST that did something: to the page at `path` (one of ours), which says `said` once."""
+    """After a POST that did something: to the page at `path` (of the console), which says `said` once."""
     console_of(request).live.look_again()
     return _with_flash(request, path, "done", said)
 
 
 def refused(request: Request, path: str, said: str) -> Response:
-    """After a POST that did nothing: to the page at `path` (one of ours), which says why once."""
+    """After a POST that did nothing: to the page at `path` (of the console), which says why once."""
     return _with_flash(request, path, "refused", said)
 
 

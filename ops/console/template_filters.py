@@ -44,7 +44,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 class Point(NamedTuple):
-    """How many changes were on their way at a moment (seconds since 1970)."""
+    """How many changes were in flight at a moment (seconds since 1970)."""
 
     at: float
     lag: int

@@ -1,1 +1,1 @@
-"""The daily digest: what waits for each owner, what is new, and what has been settled."""
+"""The daily digest: what needs each owner's attention, what is new, and what has been settled."""

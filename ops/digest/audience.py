@@ -1,4 +1,4 @@
-"""What of the facts concerns whom, in words. No I/O."""
+"""What each owner's digest says. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sorbus.ops.monitoring.status import ago
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line. `path` is the console's page, "" where there is none; `grave`: somebody should act on it."""
+    """One line. `path` is the console's page, "" where there is none; `grave`: it needs action."""
 
     words: str
     path: str = ""
@@ -31,7 +31,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What one person or team is told; `contact` None: whoever runs Sorbus, and so of everything."""
+    """What one person or team is told; `contact` None: the operators of Sorbus, who get everything."""
 
     contact: Contact | None
     systems: tuple[str, ...]
@@ -41,7 +41,7 @@ class Digest:
 
     @property
     def grave(self) -> int:
-        """How many lines somebody should act on."""
+        """How many lines need action."""
         return sum(item.grave for section in self.sections for item in section.items)
 
 
@@ -58,7 +58,7 @@ class Shares:
         }
 
     def contacts(self) -> list[Contact]:
-        """Everybody whom the map names, in its order; one entry an address, or a name where there is none."""
+        """Everybody named in the map, in its order; one entry an address, or a name where there is none."""
         named = [*self._owners.values(), *self._called.values(), *self._responsible.values()]
         found: dict[str, Contact] = {}
         for contact in named:
@@ -71,14 +71,14 @@ class Shares:
         mine = _Mine(self, contact)
         systems = tuple(name for name in self._company.systems if mine.system(name))
         ways = (
-            ("You are called" if contact else "People are called", _called),
+            ("Escalated to you" if contact else "Escalations", _called),
             ("Dead letters", _letters),
             ("Incomplete records", _missing),
-            ("Records that may be there already", _duplicates),
-            ("Fields changed by hand in the wrong system", _conflicts),
+            ("Possible duplicates", _duplicates),
+            ("Conflicts: fields edited in the wrong system", _conflicts),
             ("Changed sources", _drifts),
             ("Flows that are behind", _late),
-            ("Done by hand", _by_hand),
+            ("Manual checklists", _by_hand),
         )
         sections = [Section(title, tuple(write(self._company, facts, mine))) for title, write in ways]
         return Digest(contact, systems, facts.since, facts.until, tuple(each for each in sections if each.items))
@@ -133,9 +133,9 @@ def _cause(cause: Cause, facts: Facts) -> str:
     where = f"to {cause.flow}" if cause.flow else f"from {cause.system}"
     field = f" on {cause.field}" if cause.field else ""
     told = [f"{cause.open:,} open" if cause.open else "none open"]
-    told += [f"{cause.new:,} of them new"] if cause.new else []
+    told += [f"{cause.new:,} new"] if cause.new else []
     told += [f"{cause.closed:,} closed"] if cause.closed else []
-    since = f", the oldest {ago((facts.until - cause.oldest).total_seconds())}" if cause.oldest else ""
+    since = f", oldest {ago((facts.until - cause.oldest).total_seconds())}" if cause.oldest else ""
     return f"{cause.data_type} {where}: {cause.reason}{field}: {', '.join(told)}{since}"
 
 
@@ -152,7 +152,7 @@ def _missing(company: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
         if flow and (mine.system(owner) or mine.system(flow.to)):
             lack = "records lack" if one.records != 1 else "record lacks"
             words = (
-                f"{one.records:,} {flow.data_type} {lack} {one.field}, which {flow.to} needs; fill it in, in {owner}."
+                f"{one.records:,} {flow.data_type} {lack} {one.field}, which {flow.to} needs; add it in {owner}."
                 f" The oldest has waited since {one.since.astimezone():%Y-%m-%d %H:%M}"
             )
             yield Item(words, f"/waiting?{urlencode({'flow': one.flow, 'why': 'incomplete'})}")
@@ -161,21 +161,21 @@ def _missing(company: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
 def _duplicates(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
     for flow, count in facts.measured.duplicates.items():
         if count and mine.target_of(flow):
-            yield Item(f"{flow}: {count:,} wait for somebody to say whether they are the same", "/duplicates")
+            yield Item(f"{flow}: {count:,} need a decision", "/duplicates")
 
 
 def _conflicts(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
     for (flow, state), count in facts.measured.conflicts.items():
         if count and mine.target_of(flow):
             is_open = state == "open"
-            words = "wait for a decision" if is_open else "were overwritten with their owner's values within a day"
+            words = "need a decision" if is_open else "overwritten with the owner's values within a day"
             yield Item(f"{flow}: {count:,} {words}", f"/conflicts?{urlencode({'state': state})}", grave=is_open)
 
 
 def _drifts(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
     for one in facts.drifts:
         if mine.system(one.system):
-            held = "; its records are held back" if one.severity == "held" else ""
+            held = "; records are held back" if one.severity == "held" else ""
             words = f"{one.system}, {one.data_type}: {one.words}{held}"
             yield Item(words, f"/drift?{urlencode({'system': one.system})}", grave=one.severity == "held")
 
@@ -191,10 +191,12 @@ def _by_hand(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
         if not mine.by_hand(one.flow):
             continue
         if one.overdue_since is not None:
-            words = f"overdue since {one.overdue_since.astimezone():%Y-%m-%d %H:%M}; {one.responsible.name} does it"
+            words = (
+                f"overdue since {one.overdue_since.astimezone():%Y-%m-%d %H:%M}; responsible: {one.responsible.name}"
+            )
             yield Item(f"{one.flow}: {words}", f"/checklists/{one.flow}")
         elif one.due is not None and not one.is_done:
-            words = f"due by {one.due.astimezone():%Y-%m-%d %H:%M}; {one.responsible.name} does it"
+            words = f"due by {one.due.astimezone():%Y-%m-%d %H:%M}; responsible: {one.responsible.name}"
             yield Item(f"{one.flow}: {words}", f"/checklists/{one.flow}", grave=False)
 
 

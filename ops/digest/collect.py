@@ -1,4 +1,4 @@
-"""What a digest tells of: a measurement, and what the state knows of letters, incomplete records and changed fields."""
+"""What a digest contains: a measurement, and what the state knows of letters, incomplete records and changed fields."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Facts:
 
 
 def gather(index: LetterIndex, state: State, measured: Measurement, since: datetime, until: datetime) -> Facts:
-    """Asks the state, once `index` has read the letters on. TransientError, AuthError."""
+    """Asks the state, once `index` has caught up with the dead letters. TransientError, AuthError."""
     index.catch_up()
     letters = state.run(statement("letters"), {"since": since})
     return Facts(

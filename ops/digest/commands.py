@@ -1,4 +1,4 @@
-"""`sorbus digest`: what waits for whom, as text, HTML or mail."""
+"""`sorbus digest`: what needs attention, by owner, as text, HTML or mail."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ app = typer.Typer()
 @app.command()
 def digest(
     ctx: typer.Context,
-    owner: Annotated[str | None, typer.Option("--owner", help="Only what concerns this person or team.")] = None,
-    hours: Annotated[float, typer.Option("--hours", min=1, help="How far back new and closed are counted.")] = 24,
-    send: Annotated[bool, typer.Option("--send", help="Mail each owner with an address what concerns them.")] = False,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only the digest of this person or team.")] = None,
+    hours: Annotated[float, typer.Option("--hours", min=1, help="Period for new and closed, in hours.")] = 24,
+    send: Annotated[bool, typer.Option("--send", help="Mail each owner with an address their digest.")] = False,
     to: Annotated[list[str] | None, typer.Option("--to", help="With --send: mail everything to this address.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page into this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write it to this file as HTML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Tell what waits for people, and what was settled, since yesterday.
+    """Show what needs attention, and what was settled, since yesterday.
 
     Dead letters by cause, incomplete records, duplicates, conflicts, changed sources, lag, checklists. Owners are the
-    people whom the map names; --send mails those who have an address (`Finance <finance@example.com>`), through
-    SORBUS_MAIL_SERVER. Who has nothing to be told is not written to. Daily: `sorbus watch --digest 08:00`, or cron.
+    people named in the map; --send mails those who have an address (`Finance <finance@example.com>`), through
+    SORBUS_MAIL_SERVER. Nobody gets an empty digest. Daily: `sorbus watch --digest 08:00`, or cron.
 
     Examples: `sorbus digest`, `sorbus digest --owner Finance`, `sorbus digest --send --to ops@example.com`
     """
@@ -50,9 +50,9 @@ def digest(
     configure_logs("digest", level="WARNING")
     loaded, settings = Context.of(ctx).load(), Settings()
     if send and owner:
-        raise typer.BadParameter("--send mails everybody; leave --owner out")
+        raise typer.BadParameter("--send mails every owner; leave out --owner")
     if to and not send:
-        raise typer.BadParameter("--to goes with --send")
+        raise typer.BadParameter("--to requires --send")
     company, state = loaded.map, State.of(loaded.map.topic_prefix)
     contact = _contact(company, owner) if owner else None
     post = Post(company, settings, state, tuple(to or ()))
@@ -60,7 +60,7 @@ def digest(
     if send:
         sent = post.send(facts)
         for one in sent:
-            typer.echo(f"{one.address}: {one.why or f'sent, with {one.digest.grave} to look at'}")
+            typer.echo(f"{one.address}: {one.why or f'sent, {one.digest.grave} needing action'}")
         if any(one.why and one.digest.sections for one in sent):
             raise typer.Exit(ExitCode.FINDINGS)
         return
@@ -85,7 +85,7 @@ def _contact(company: Map, owner: str) -> Contact:
     known = Shares(company).contacts()
     found = next((each for each in known if owner in (each.name, each.address)), None)
     if found is None:
-        raise UsageError(f"the map names nobody as {owner!r}; {closest(owner, [each.name for each in known])}")
+        raise UsageError(f"the map names no owner {owner!r}; {closest(owner, [each.name for each in known])}")
     return found
 
 

@@ -45,7 +45,7 @@ class Post:
         self._shares = Shares(company)
 
     def gather(self, measured: Measurement, since: datetime, until: datetime) -> Facts:
-        """What there is to tell. TransientError, AuthError."""
+        """What there is to report. TransientError, AuthError."""
         names = Names(self._company.topic_prefix)
         index = LetterIndex(self._state, self._settings, names, self._company.data_types)
         try:
@@ -54,7 +54,7 @@ class Post:
             index.close()
 
     def addressed(self, facts: Facts) -> Iterator[tuple[str, Digest]]:
-        """Whom it goes to: everybody in the map with an address, and `to` of everything."""
+        """The recipients: everybody in the map with an address, and `to`, who get everything."""
         for contact in self._shares.contacts():
             if contact.address is not None:
                 yield contact.address, self._shares.digest(facts, contact)
@@ -66,7 +66,7 @@ class Post:
         return self._shares.digest(facts, contact)
 
     def send(self, facts: Facts, due: datetime | None = None) -> list[Sent]:
-        """Mails all that have something to tell; with `due` only those not sent for that time yet.
+        """Mails all that have something to report; with `due` only those not sent for that time yet.
 
         TransientError, AuthError or SorbusError when the mail server takes none at all; what it refuses of a single
         address is in the result, and the others go.
@@ -75,10 +75,10 @@ class Post:
         with outbox(self._settings) as box:
             for address, digest in self.addressed(facts):
                 if not digest.sections:
-                    found.append(Sent(address, digest, "there is nothing to tell"))
+                    found.append(Sent(address, digest, "nothing to report"))
                     continue
                 if due is not None and not self._state.run(statement("claim"), {"address": address, "due": due}):
-                    found.append(Sent(address, digest, "it was sent already"))
+                    found.append(Sent(address, digest, "already sent"))
                     continue
                 why, may_go_later = "", False
                 try:
@@ -117,7 +117,7 @@ class Daily:
             return
         except SorbusError as error:
             self._done = due
-            _log.error("the digest can't be sent; the next try is at its next time", reason=str(error))
+            _log.error("the digest can't be sent; next attempt at the next scheduled time", reason=str(error))
             return
         for one in sent:
             if one.may_go_later:

@@ -1,4 +1,4 @@
-"""Handing mail in, as SORBUS_MAIL_... say."""
+"""Sending mail by SMTP, as SORBUS_MAIL_... say."""
 
 from __future__ import annotations
 
@@ -136,11 +136,13 @@ def _mail_errors(what: str) -> Iterator[None]:
     try:
         yield
     except smtplib.SMTPAuthenticationError as error:
-        raise AuthError(f"{what}: refuses SORBUS_MAIL_USER: {_words(error)}") from error
+        raise AuthError(f"{what}: rejects SORBUS_MAIL_USER: {_words(error)}") from error
     except smtplib.SMTPRecipientsRefused as error:
         code, words = next(iter(error.recipients.values()))
         told = f"{what}: refused: {code} {words.decode(errors='replace')}"
-        raise (TransientError(told) if code < 500 else SorbusError(f"{told}; mend the address in the map")) from error
+        raise (
+            TransientError(told) if code < 500 else SorbusError(f"{told}; correct the address in the map")
+        ) from error
     except smtplib.SMTPResponseException as error:
         told = f"{what}: {_words(error)}"
         raise (TransientError(told) if error.smtp_code < 500 else SorbusError(told)) from error

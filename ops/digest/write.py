@@ -39,7 +39,9 @@ def as_mail(digest: Digest, company: str, console_url: str, sender: str, address
 def subject_of(digest: Digest, company: str) -> str:
     """What it is about, in a line."""
     count = digest.grave
-    told = f"{count} thing{'s' * (count != 1)} to look at" if count else "nothing needs you"
+    told = (
+        f"{count} item{'s' * (count != 1)} need{'s' * (count == 1)} attention" if count else "nothing needs attention"
+    )
     return f"Sorbus, {company}: {told}"
 
 
@@ -54,8 +56,8 @@ def _render(template: str, digest: Digest, company: str, console_url: str) -> st
             console_url=console_url.rstrip("/"),
             subject=subject_of(digest, company),
             headline=f"{whose}, {until:%A %Y-%m-%d}: {subject_of(digest, company).partition(': ')[2]}",
-            about=f"From {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M %Z}. New and closed count within this time."
-            " Whom it goes to is said in the map: owner, escalate_to, responsible.",
+            about=f"From {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M %Z}. New and closed count in this period."
+            " Recipients come from the map: owner, escalate_to, responsible.",
         )
     )
 

@@ -1,4 +1,4 @@
-"""`sorbus drift`: where sources no longer look as they did; a person says that it is right so, or mends the map."""
+"""`sorbus drift`: where sources have changed; a person settles the finding, or fixes the map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sorbus.cli.login import login_name
 if TYPE_CHECKING:
     from sorbus.drift.store import DriftFinding
 
-app = typer.Typer(name="drift", help="Where sources have changed their fields since the map was written.")
+app = typer.Typer(name="drift", help="Source fields that no longer match the map.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
 
@@ -22,10 +22,10 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line."
 def list_findings(
     ctx: typer.Context,
     system: Annotated[str | None, typer.Option("--system", help="Only this system's.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Those that are settled too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Include settled ones.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what has changed in the sources, first what holds records back.
+    """List what has changed in the sources, those that hold records first.
 
     Examples: sorbus drift list; sorbus drift list --system crm --json | jq .words
     """
@@ -42,15 +42,15 @@ def list_findings(
             typer.echo(json.dumps(_as_json(one), ensure_ascii=False))
         return
     if not found:
-        typer.echo("Every source looks as it did.")
+        typer.echo("No source has changed.")
         return
     for one in found:
         typer.echo(_in_words(one))
     if any(one.what == "deleted" and one.state == "open" for one in found):
-        typer.echo("Are the records that look deleted really deleted? sorbus drift settle ID confirms it.")
+        typer.echo("If the records are really deleted, confirm it: sorbus drift settle ID.")
     if any(one.severity == "held" and one.what != "deleted" and one.state == "open" for one in found):
-        typer.echo("Held records: sorbus dlq list --reason drift. Mend the mapping sheet and restart the producer.")
-    typer.echo("It is right as it is now? sorbus drift settle ID --reason ...")
+        typer.echo("Held records: sorbus dlq list --reason drift. Fix the mapping sheet and restart the producer.")
+    typer.echo("If the source is correct: sorbus drift settle ID --reason ...")
 
 
 @app.command()
@@ -58,12 +58,12 @@ def settle(
     ctx: typer.Context,
     number: Annotated[int, typer.Argument(metavar="ID", help="The finding's number in `sorbus drift list`.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the finding.")],
-    who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who says so; else who is logged in.")] = "",
+    who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who settles it; else who is logged in.")] = "",
 ) -> None:
-    """Say that the source is right the way it is now. The map stays as it is: what it reads and is gone is still held.
+    """Settle a finding: the source is correct. Records are still held while a field that the map reads is missing.
 
-    Of records that look deleted it confirms that they are: they are deleted in every target, if the source's next list
-    still lacks them.
+    For records that look deleted it confirms the deletion: they are deleted in every target if the source's next
+    list still lacks them.
 
     Example: sorbus drift settle 12 --reason "the field is for the shop only"
     """
@@ -80,7 +80,7 @@ def _in_words(one: DriftFinding) -> str:
     if one.state == "settled":
         state = f"settled by {one.settled_by}: {one.reason}"
     else:
-        state = "holds records back" if one.severity == "held" else "records go on"
+        state = "holds records back" if one.severity == "held" else "nothing held"
     state = typer.style(state, fg="red", bold=True) if "holds" in state else state
     since = one.first_seen.astimezone().strftime("%Y-%m-%d %H:%M %Z")
     example = f", such as {one.example}" if one.example else ""

@@ -1,1 +1,1 @@
-"""Duplicate candidates: what a person decides, and the records that go on at once."""
+"""Duplicate candidates: what a person decides, and the records that are then sent at once."""

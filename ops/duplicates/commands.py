@@ -1,4 +1,4 @@
-"""`sorbus duplicates`: records that may be in a system already; a person says link or create, and they go on."""
+"""`sorbus duplicates`: records that may already exist in a system; a person decides to link or create."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
     from sorbus.ops.duplicates.decide import Desk
 
-app = typer.Typer(name="duplicates", help="Records that may be in a system already, until a person says what they are.")
+app = typer.Typer(name="duplicates", help="Records that may already exist in a system and need a decision.")
 app.add_typer(merging)
 
 
@@ -29,7 +29,7 @@ def list_candidates(
     show_personal: ShowPersonal = False,
     as_json: Json = False,
 ) -> None:
-    """Show the records that wait for a decision, oldest first.
+    """List the records that need a decision, oldest first.
 
     Examples: sorbus duplicates list; sorbus duplicates list --system accounting --json | jq .number
     """
@@ -51,13 +51,13 @@ def list_candidates(
             typer.echo(json.dumps(_as_json(candidate), ensure_ascii=False))
         return
     if not found:
-        typer.echo("Nothing is in doubt.")
+        typer.echo("No possible duplicates.")
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("ID", "Record", "In", "May be", "Why", "Since", box=box.SIMPLE)
+    table = Table("ID", "Record", "In", "Possible matches", "Why", "Since", box=box.SIMPLE)
     for candidate in found:
         table.add_row(
             str(candidate.number),
@@ -68,12 +68,12 @@ def list_candidates(
             candidate.found_at.astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     Console().print(table)
-    typer.echo(f"{len(found)} wait. Side by side: sorbus duplicates show ID; then: link ID EXTERNAL_ID, or create ID")
+    typer.echo(f"{len(found)} open. Details: sorbus duplicates show ID; decide: link ID EXTERNAL_ID, or create ID")
 
 
 @app.command()
 def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False, as_json: Json = False) -> None:
-    """Show one record beside those that it may be, with the reasons, and what was decided; personal values masked.
+    """Show one record beside its possible matches, with the reasons and the decisions; personal values masked.
 
     Examples: sorbus duplicates show 12; sorbus duplicates show 12 --show-personal
     """
@@ -113,20 +113,20 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
         what = f"{entry.what} {entry.external_id or ''}".strip()
         typer.echo(f"{entry.at.astimezone():%Y-%m-%d %H:%M} {entry.who}: {what}{entry.reason and f' ({entry.reason})'}")
     if candidate.state == "done":
-        typer.echo("Done: the crosswalk knows the record.")
+        typer.echo("Done: the record is linked in the crosswalk.")
 
 
 @app.command()
 def link(
     ctx: typer.Context,
     number: Number,
-    external_id: Annotated[str, typer.Argument(help="The record in the system that it is.")],
+    external_id: Annotated[str, typer.Argument(help="The matching record in the system.")],
     reason: Reason = "",
     who: Who = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Say that it is this record of the system; its delivery goes on at once, as an update of that record.
+    """Link it to this record of the system; it is delivered at once, as an update of that record.
 
     Example: sorbus duplicates link 12 0d3f-88 --reason "same person, new address"
     """
@@ -139,7 +139,7 @@ def link(
 def create(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Say that it is none of them: a new record is made at once, and these pairs are never asked about again.
+    """Create a new record at once: it is none of the matches, and these pairs are never asked about again.
 
     Example: sorbus duplicates create 12 --reason "the brother" --yes
     """
@@ -159,20 +159,20 @@ def _decide(
     will = (
         f"be linked to {decision.external_id} in {candidate.place}, and update it"
         if decision.external_id is not None
-        else f"be made anew in {candidate.place}"
+        else f"be created in {candidate.place}"
     )
     if warning := desk.warning(candidate, decision):
         typer.echo(f"Careful: {warning}.", err=True)
     if not yes:
-        typer.confirm(f"{record} will {will}. Go on?", abort=True, err=True)
+        typer.confirm(f"{record} will {will}. Continue?", abort=True, err=True)
     letters = desk.decide(number, decision, who=who or login_name(), reason=reason)
     if as_json:
         decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
         typer.echo(json.dumps({**decided, "requeued": [letter.id for letter in letters]}, ensure_ascii=False))
         return
     flows = ", ".join(sorted({letter.flow for letter in letters}))
-    when = f"Its dead letter was sent back to {flows}, which goes on with it now."
-    never = "No dead letter of it is open: it happens with its next change."
+    when = f"Its dead letter was requeued to {flows}, which delivers it now."
+    never = "It has no open dead letter: the decision applies with its next change."
     typer.echo(f"{record} will {will}. {when if letters else never}")
 
 

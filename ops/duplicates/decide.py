@@ -1,4 +1,4 @@
-"""Carrying a person's decision out: it is written down, and the record's dead letters go back to their flows."""
+"""Applying a person's decision: it is written down, and the record's dead letters go back to their flows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Desk:
         """The candidate of this number; SorbusError if there is none."""
         found = self._candidates.get(number)
         if found is None:
-            raise SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
+            raise SorbusError(f"there is no possible duplicate {number}; see `sorbus duplicates list`")
         return found
 
     def warning(self, candidate: DuplicateCandidate, decision: Decision) -> str:
@@ -39,7 +39,7 @@ class Desk:
                 f" {candidate.id} too; if both are the same, merge them at their owner"
             )
         if external_id not in {doubt.external_id for doubt in candidate.doubts}:
-            return f"{external_id} is not one of those that were found"
+            return f"{external_id} is not one of the possible matches"
         return ""
 
     def decide(self, number: int, decision: Decision, *, who: str, reason: str) -> list[DeadLetter]:

@@ -98,8 +98,8 @@ class MergeDesk:
         question = self._candidates.get(one.candidate)
         if question is None or question.state == "open":
             raise SorbusError(
-                f"decision {one.candidate} could not be carried out, and {one.external_id} is left alone until"
-                f" somebody has decided again; see `sorbus duplicates show {one.candidate}`"
+                f"decision {one.candidate} could not be applied, and {one.external_id} is left alone until"
+                f" there is a new decision; see `sorbus duplicates show {one.candidate}`"
             )
 
     def _follow(self, one: Merged, left: str) -> None:
@@ -111,7 +111,7 @@ class MergeDesk:
 
     def _check(self, candidate: DuplicateCandidate, survivor: str, others: Collection[str], way: Way) -> None:
         if not others:
-            raise SorbusError("name the records that are the same as the one that stays, or say link instead")
+            raise SorbusError("name the duplicates of the record that is kept, or use link instead")
         if survivor in others:
             raise SorbusError(f"{survivor} can't both stay and go")
         if any(
@@ -132,8 +132,8 @@ class MergeDesk:
         known = {doubt.external_id for doubt in candidate.doubts}
         if strange := sorted({survivor, *others} - known):
             raise SorbusError(
-                f"{', '.join(strange)} is not one of those that were found ({', '.join(sorted(known))}); only what was"
-                " shown beside the record can be merged"
+                f"{', '.join(strange)} is not a possible match ({', '.join(sorted(known))}); only possible matches"
+                " can be merged"
             )
         ways = self.ways(candidate)
         if way not in ways:

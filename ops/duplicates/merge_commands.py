@@ -30,20 +30,20 @@ class Retire(StrEnum):
 def merge(
     ctx: typer.Context,
     number: Number,
-    survivor: Annotated[str, typer.Argument(help="The record in the system that stays, and that it is.")],
-    others: Annotated[list[str], typer.Option("--with", help="A record that is the same, and goes; may be repeated.")],
+    survivor: Annotated[str, typer.Argument(help="The matching record, which is kept.")],
+    others: Annotated[list[str], typer.Option("--with", help="A duplicate to merge into it; may be repeated.")],
     retire: Annotated[
         Retire | None,
-        typer.Option(help="How the others go; default: by the system's own merging, else a task for a person."),
+        typer.Option(help="How to remove the others; default: the system's own merge, else a task for a person."),
     ] = None,
     reason: Reason = "",
     who: Who = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Say that the system has it more than once: one stays and is linked, the others go, and are never asked about.
+    """Merge duplicates of a system: one is kept and linked, the others are removed and never asked about again.
 
-    Deleting is done only when --retire delete says so. What can't go now stays due: sorbus duplicates merges.
+    Records are deleted only with --retire delete. What can't be merged now stays due: sorbus duplicates merges.
 
     Examples: sorbus duplicates merge 12 0d3f-88 --with 0d3f-91; sorbus duplicates merge 12 7 --with 9 --retire delete
     """
@@ -65,21 +65,23 @@ def merge(
     }[way]
     if not yes:
         record = f"{candidate.data_type} {candidate.id}"
-        typer.confirm(f"{record} is {survivor}; {', '.join(others)} will {will}. Go on?", abort=True, err=True)
+        typer.confirm(
+            f"{record} will be linked to {survivor}; {', '.join(others)} will {will}. Continue?", abort=True, err=True
+        )
     done = desk.merge(candidate, survivor, others, way, who=who or login_name(), reason=reason)
     _print_merged(done.merged, as_json=as_json)
     if not as_json and done.letters:
-        typer.echo("Its dead letter was sent back, and is delivered now.")
+        typer.echo("Its dead letter was requeued and is delivered now.")
     _exit_if_due(done.merged)
 
 
 @app.command()
 def merges(
     ctx: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that are done.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include finished merges.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the records that are to be merged into others and aren't yet: tasks for people, and what failed.
+    """List the merges still to do: tasks for people, and those that failed.
 
     Examples: sorbus duplicates merges; sorbus duplicates merges --all --json
     """
@@ -90,12 +92,12 @@ def merges(
     found = merged.all() if everything else merged.due()
     _print_merged(found, as_json=as_json)
     if not found and not as_json:
-        typer.echo("Nothing is left to be merged.")
+        typer.echo("Nothing left to merge.")
 
 
 @app.command()
 def retry(ctx: typer.Context, number: Number, as_json: Json = False) -> None:
-    """Try once more to take away what a merge has left, such as while the system was down.
+    """Retry merges that could not be done, for example while the system was down.
 
     Example: sorbus duplicates retry 12
     """
@@ -115,10 +117,10 @@ def retry(ctx: typer.Context, number: Number, as_json: Json = False) -> None:
 def done(
     ctx: typer.Context,
     number: Number,
-    external_id: Annotated[str, typer.Argument(help="The record that has been merged by hand.")],
+    external_id: Annotated[str, typer.Argument(help="The duplicate that was merged by hand.")],
     who: Who = "",
 ) -> None:
-    """Say that a record has been merged into the one that stays, or is gone there.
+    """Mark a duplicate as merged by hand, or as gone.
 
     Example: sorbus duplicates done 12 0d3f-91
     """
@@ -133,9 +135,7 @@ def done(
             merged.done(one, who or login_name())
             typer.echo(f"{external_id} in {one.system} is merged into {one.survivor}.")
             return
-    raise SorbusError(
-        f"{external_id} isn't one that was to be merged by decision {number}; see `sorbus duplicates merges`"
-    )
+    raise SorbusError(f"{external_id} is not due to be merged by decision {number}; see `sorbus duplicates merges`")
 
 
 def _print_merged(found: list[Merged], *, as_json: bool) -> None:

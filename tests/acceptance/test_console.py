@@ -172,15 +172,15 @@ def test_two_causes_among_five_thousand_records_are_mended_and_told_of(office: O
         walk.picture("console-causes")
         (refused,) = [reason for reason, count in walk.groups().items() if count == 1]
         (unknown,) = [reason for reason, count in walk.groups().items() if count == 2]
-        assert refused == "Against a rule"
+        assert refused == "Rule violated"
 
         walk.letter(refused, LONG)
         expect(page.locator("main")).to_contain_text("short_name")
         walk.picture("console-letter")
-        page.get_by_role("link", name="Edit the record").click()
+        page.get_by_role("link", name="Edit and retry").click()
         page.get_by_label("name").fill("Brightwater & Sons")
         walk.picture("console-edit")
-        page.get_by_role("button", name="Send it back with these values").click()
+        page.get_by_role("button", name="Retry with these values").click()
         office.until(lambda: "" if in_books(office, LONG) else "the edited record isn't in the books", seconds=60)
 
         walk.letter(unknown, MENDED)
@@ -197,9 +197,9 @@ def test_two_causes_among_five_thousand_records_are_mended_and_told_of(office: O
         start("consume", FLOW)
         page.goto(f"{walk.url}/letters")
         page.get_by_role("link", name=unknown).click()
-        page.get_by_label("with all 1").check()
-        page.get_by_role("button", name="Send back").click()
-        expect(page.get_by_role("status")).to_contain_text("1 letter sent back")
+        page.get_by_label("all 1").check()
+        page.get_by_role("button", name="Retry").click()
+        expect(page.get_by_role("status")).to_contain_text("1 dead letter will be retried")
         office.until(lambda: wrong_books(office), seconds=90)
         office.until(lambda: walk.groups(), seconds=60)
 

@@ -351,7 +351,7 @@ def _mails_missing(chosen: list[str], postbox: Timed) -> str:
     subjects = [subject for _, to, subject, _ in postbox.news() if to == "ops@example.com"]
     for name in chosen:
         about = [subject for subject in subjects if NAMES[name].lower() in subject.lower() and "unreachable" in subject]
-        gone = sum(not subject.startswith("Over: ") for subject in about)
+        gone = sum(not subject.startswith("Resolved: ") for subject in about)
         if (gone, len(about) - gone) != (1, 1):
             return f"{name}: {about}"
     return ""

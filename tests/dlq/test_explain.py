@@ -99,7 +99,7 @@ def test_a_field_is_named_as_the_target_and_the_owner_call_it(loaded: LoadedMap,
             "UniqueViolation",
             "debtors_email_key",
             'duplicate key value violates unique constraint "debtors_email_key" Key (email)=(x) already exists.',
-            "accounting has another record with the same value of email (mail in crm), and allows it only once.",
+            "accounting has another record with the same email (mail in crm), which must be unique.",
         ),
         (
             "NotNullViolation",

@@ -73,15 +73,15 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
             running.enter_context(_process(command, env, tmp_path))
         alerts = _wait_for_alerts(alertmanager, {"SorbusConsumerDown", "SorbusFlowBehind"}, tmp_path)
         for who in ("finance@example.com", "ops@example.com"):
-            mail = text_of(_about(postbox, who, "nobody delivers thing to books"))
+            mail = text_of(_about(postbox, who, "no consumer delivers thing to books"))
             assert "Since: 20" in mail
             assert "How many: 1 waiting" in mail
             assert "Ask: Finance\n" in mail
             assert "What to do: Start it: `sorbus consume thing-to-books`" in mail
-            assert "Look: https://sorbus.example.com/flows/thing-to-books\n" in mail
+            assert "Console: https://sorbus.example.com/flows/thing-to-books\n" in mail
             assert "Runbook: https://sorbus.example.com/runbooks/consumer-down" in mail
-        page = text_of(_about(postbox, "finance@example.com", "nobody delivers thing to books"), "html")
-        assert '<a href="https://sorbus.example.com/flows/thing-to-books">Look in the console</a>' in page
+        page = text_of(_about(postbox, "finance@example.com", "no consumer delivers thing to books"), "html")
+        assert '<a href="https://sorbus.example.com/flows/thing-to-books">Open in the console</a>' in page
         called = text_of(_about(postbox, "ann@example.com", "Ann Lee is called"))
         assert "thing changes to books have waited" in called
         assert "How many: 1 waiting" in called
@@ -91,7 +91,7 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
     down, behind = alerts["SorbusConsumerDown"], alerts["SorbusFlowBehind"]
     assert down["status"]["state"] == "active"
     assert down["labels"]["flow"] == "thing-to-books"
-    assert down["annotations"]["summary"] == "nobody delivers thing to books, and changes are waiting"
+    assert down["annotations"]["summary"] == "no consumer delivers thing to books, and changes are waiting"
     assert behind["status"]["state"] == "suppressed"
     assert down["fingerprint"] in behind["status"]["inhibitedBy"]
     assert authorization == "Bearer a-token"
@@ -171,7 +171,7 @@ def _write_receivers(folder: Path, env: dict[str, str], postbox: Postbox, hook: 
     command += ["--to", "ops@example.com", "--webhook", hook.url, "--webhook-token-file", str(folder / "token")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Ann Lee <ann@example.com> is told of" in done.stdout
+    assert "Ann Lee <ann@example.com> gets" in done.stdout
     file = folder / "alertmanager.yml"
     file.write_text(re.sub(r"group_(wait|interval): \w+", r"group_\1: 1s", file.read_text()))
 

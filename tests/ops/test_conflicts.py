@@ -1,4 +1,4 @@
-"""`sorbus conflicts`: a person says whose value stays, and the record goes on at once."""
+"""`sorbus conflicts`: a person decides which value wins, and the record is delivered at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_record_goes_on_when_all_of_its_conflicts_are_decided(
         second = json.loads(typed(*words, "--json"))
         assert second == {"number": numbers[0], "decision": "overwrite", "requeued": [letters[b"g1"]], "left": []}
         line.until({"g1": LONG})
-    assert "No conflict waits" in typed("conflicts", "list")
+    assert "No open conflicts" in typed("conflicts", "list")
     assert "by Sales: it moved" in typed("conflicts", "show", str(numbers[0]))
     assert len(typed("conflicts", "list", "--state", "decided", "--json").splitlines()) == 2
 
@@ -54,7 +54,7 @@ def test_a_decision_is_asked_for_and_what_is_over_cant_be_decided(
     state: State, numbers: list[int], typed: Typed
 ) -> None:
     number = str(numbers[0])
-    assert "be overwritten with its owner's value. Go on?" in typed("conflicts", "overwrite", number, status=1)
+    assert "be overwritten with its owner's value. Continue?" in typed("conflicts", "overwrite", number, status=1)
     Conflicts(state, "books", "gadget", "gadgets").settle("g1")
     assert "is over: there is nothing left to decide" in typed("conflicts", "keep", number, "--yes", status=1)
     assert "there is no conflict 999" in typed("conflicts", "show", "999", status=1)

@@ -77,7 +77,7 @@ def test_a_decision_sends_the_record_on_at_once(line: Line, state: State, number
     assert (listed["number"], listed["id"], listed["system"]) == (number, "g1", "books")
     assert [each["external_id"] for each in listed["candidates"]] == ["X2", "X1"], "the likeliest first"
     assert "X2 (85)" in " ".join(typed("duplicates", "list").split())
-    assert "Nothing is in doubt" in typed("duplicates", "list", "--system", "crm")
+    assert "No possible duplicates" in typed("duplicates", "list", "--system", "crm")
 
     line.execute(RESTRICTED)
     with line.consuming():
@@ -97,7 +97,7 @@ def test_a_decision_sends_the_record_on_at_once(line: Line, state: State, number
         assert left.record_id == b"g2", "only the record that was decided goes on"
 
     assert Candidates(state, "books", "gadget", "gadgets").decision_for(["g1"]) == {"g1": Decision("link", "X1")}
-    assert "Nothing is in doubt" in typed("duplicates", "list")
+    assert "No possible duplicates" in typed("duplicates", "list")
     shown = typed("duplicates", "show", str(number))
     assert "Sales: link X1 (same thing)" in shown
     assert "X2" in shown
@@ -105,11 +105,11 @@ def test_a_decision_sends_the_record_on_at_once(line: Line, state: State, number
 
 
 def test_a_decision_is_asked_for_and_checked(state: State, number: int, typed: Typed) -> None:
-    assert "be made anew in books/gadgets. Go on?" in typed("duplicates", "create", str(number), status=1)
+    assert "be created in books/gadgets. Continue?" in typed("duplicates", "create", str(number), status=1)
     Crosswalk(state, "books", "gadget", "gadgets").link("g7", "X2", 1, {})
     told = typed("duplicates", "link", str(number), "X2", "--yes", status=1)
     assert "X2 in books/gadgets is gadget g7 already" in told
-    assert "not one of those" in typed("duplicates", "link", str(number), "X9", status=1)
+    assert "not one of the possible matches" in typed("duplicates", "link", str(number), "X9", status=1)
     assert "sorbus duplicates list" in typed("duplicates", "show", "999", status=1)
     assert "no system 'bookz'" in typed("duplicates", "list", "--system", "bookz", status=2)
     Crosswalk(state, "books", "gadget", "gadgets").link("g1", "X1", 1, {})

@@ -91,7 +91,7 @@ def test_the_application_merges_and_the_survivor_is_linked(
     assert {id: one["city"] for id, one in faulty.contacts().items()} == {"1": "Oslo", "3": None}
     assert Candidates(state, "desk", "client", "contacts").decision_for(["7"]) == {"7": Decision("link", "1")}
     assert "Sales: merge 1 (with 2: same)" in typed("show", str(number))
-    assert "Nothing is left" in typed("merges")
+    assert "Nothing left to merge" in typed("merges")
 
 
 def test_a_survivor_that_gets_a_new_id_is_followed(state: State, faulty: Faulty, number: int, typed: Typed) -> None:
@@ -113,7 +113,7 @@ def test_nothing_is_deleted_unless_a_person_says_so(state: State, faulty: Faulty
     assert set(faulty.contacts()) == {"1", "2", "3"}
     assert f"{number}: merge 2 into 1 in desk, or archive it there; then say done" in typed("merges")
     assert "is merged into 1" in typed("done", str(number), "2")
-    assert "Nothing is left" in typed("merges")
+    assert "Nothing left to merge" in typed("merges")
     typed("merge", str(number), "1", "--with", "3", "--retire", "delete", "--yes")
     assert set(faulty.contacts()) == {"1", "2"}
     assert faulty.count("DELETE") == 1
@@ -188,7 +188,7 @@ def test_nothing_goes_while_the_question_is_open_again(state: State, faulty: Fau
     faulty._scripted.clear()
     there = [Candidate("1", OURS), Candidate("3", OURS)]
     Candidates(state, "desk", "client", "contacts").put("7", 1, MATCHER.judge(OURS, there), MATCHER, OURS, there)
-    assert "2 is left alone until somebody has decided again" in typed("retry", str(number), status=1)
+    assert "2 is left alone until there is a new decision" in typed("retry", str(number), status=1)
     assert set(faulty.contacts()) == {"1", "2", "3"}
 
 
@@ -243,8 +243,8 @@ def test_what_belongs_to_another_record_or_was_not_shown_is_left_alone(
     Crosswalk(state, "desk", "client", "contacts").link("9", "2", 1, {})
     assert "2 in desk is client 9 already" in typed("merge", str(number), "1", "--with", "2", "--yes", status=1)
     other = faulty.add(name="Somebody else")
-    assert f"{other} is not one of those" in typed("merge", str(number), "1", "--with", other, "--yes", status=1)
+    assert f"{other} is not a possible match" in typed("merge", str(number), "1", "--with", other, "--yes", status=1)
     assert "both stay and go" in typed("merge", str(number), "1", "--with", "1", "--yes", status=1)
-    assert "Go on?" in typed("merge", str(number), "1", "--with", "3", status=1)
+    assert "Continue?" in typed("merge", str(number), "1", "--with", "3", status=1)
     assert len(faulty.contacts()) == 4
     assert Candidates(state, "desk", "client", "contacts").open() != []

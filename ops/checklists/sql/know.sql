@@ -1,4 +1,4 @@
--- Since when the schedule is known; one that has changed begins anew.
+-- Since when the schedule is known; one that has changed starts fresh.
 with known as (
     select since from checklist where flow = %(flow)s and schedule = %(schedule)s
 ), learned as (

@@ -23,13 +23,13 @@ from sorbus.postgres.connection import Connection
 from sorbus.state import State
 
 IDLE, LONGEST = 2 * 3600, 12 * 3600
-"""Seconds after which a session ends: since somebody last did something, and since the login."""
+"""Seconds after which a session ends: since the last action of the person, and since the login."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
 class Account(NamedTuple):
-    """Somebody who may log in."""
+    """A person who may log in."""
 
     name: str
     role: Role
@@ -61,7 +61,7 @@ class Accounts:
         statement = "insert into console_account (name, hash, role) values (%s, %s, %s) on conflict do nothing"
         with self._state.connection() as connection:
             if not connection.execute(statement, (name, kept, role.name)).rowcount:
-                raise SorbusError(f"there is an account {name} already; `sorbus console account role` changes its role")
+                raise SorbusError(f"account {name} already exists; `sorbus console account role` changes its role")
             self._note(connection, who, "add account", name, role=role.name)
 
     def set_role(self, name: str, role: Role, who: str) -> None:
@@ -83,7 +83,7 @@ class Accounts:
             self._note(connection, who, "enable account" if undo else "disable account", name)
 
     def is_password_of(self, name: str, password: str) -> bool:
-        """Whether somebody may enter with this password."""
+        """Whether the account may log in with this password."""
         rows = self._state.run(b"select hash from console_account where name = %s and not disabled", [name])
         kept = str(rows[0][0]) if rows else None
         if not passwords.is_right(kept, password):
@@ -118,7 +118,7 @@ class Sessions:
         return token
 
     def find(self, token: str, *, by_person: bool) -> User | None:
-        """Whose session it is, None if it has ended. `by_person`: somebody did something, so that it stays awake."""
+        """Whose session it is, None if it has ended. `by_person`: the person did something, so that it stays awake."""
         values = {"hash": digest_of(token), "longest": LONGEST, "idle": IDLE, "by_person": by_person}
         rows = self._state.run(sql("find_session"), values)
         return User(str(rows[0][0]), Role[str(rows[0][1])]) if rows else None

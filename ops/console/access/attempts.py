@@ -1,4 +1,4 @@
-"""How often somebody may try to log in, so that guessing is slow and nobody can keep somebody else out.
+"""How often a login may be tried, so that guessing is slow and nobody can lock another person out.
 
 OWASP, Slow Down Online Guessing Attacks with Device Cookies: tries from a browser that has logged in to the account
 before are counted by themselves; those from elsewhere by account and address, by address, and by account, in that order
@@ -34,13 +34,13 @@ class Attempts:
         return self._admit(self._limits(account, address, device))
 
     def admit_own(self, account: str) -> float:
-        """The same for the old password of somebody who is logged in."""
+        """The same for the old password of a person who is logged in."""
         return self._admit({f"own password of {account}": PER_DEVICE})
 
     def succeeded(self, account: str, address: str, device: str = "") -> None:
         """After a right password: the tries from this browser (or for this account from this address) count no more.
 
-        Of the address's and the account's tries only this one: the others may have been somebody else's.
+        Of the address's and the account's tries only this one: the others may have been another person's.
         """
         all_of, *one_of = self._limits(account, address, device)
         self._state.run(sql("forget_attempts"), {"all_of": [all_of], "one_of": one_of})
@@ -57,7 +57,7 @@ class Attempts:
         return token
 
     def is_known(self, account: str, device: str) -> bool:
-        """Whether somebody has logged in to the account with this browser before."""
+        """Whether a person has logged in to the account with this browser before."""
         if not device:
             return False
         values = {"hash": digest_of(device), "account": account, "longest": DEVICE_SECONDS}

@@ -28,13 +28,13 @@ class AuthConfig:
         site = HostPolicy(url)
         if not site.is_https and not site.is_loopback:
             raise AuthError(
-                f"the console would be at {site.url}, and whatever people send there can be read on the way; put a"
-                " proxy that speaks TLS in front of it, and say --url https://NAME (SORBUS_CONSOLE_URL)"
+                f"the console would be at {site.url}, where passwords travel unencrypted; put a"
+                " TLS proxy in front of it and set --url https://NAME (SORBUS_CONSOLE_URL)"
             )
         return site
 
     def door(self, host: str, site: HostPolicy, state: State) -> Authenticator:
-        """Who asks people who they are. AuthError where nobody would; TransientError when the state can't tell."""
+        """How people are authenticated. AuthError where they would not be; TransientError when the state can't tell."""
         if self.proxy_roles:
             if not self.trust_proxies:
                 raise SorbusError("--proxy-role requires --trust-proxy")
@@ -43,7 +43,7 @@ class AuthConfig:
             return NoAuth()
         if not Accounts(state).is_any_enabled():
             raise AuthError(
-                f"the console would be open to everybody who reaches {site.url}: nobody has an account. Add one"
+                f"the console would be open to everybody who reaches {site.url}: there are no accounts. Add one"
                 " (`sorbus console account add NAME --role admin`), or let a proxy log people in"
                 " (--trust-proxy ADDRESS --proxy-role GROUP=ROLE)"
             )

@@ -100,7 +100,7 @@ class Proxies:
         return any(ip_address(_peer(request)) in network for network in self._networks)
 
     def client(self, request: Request) -> str:
-        """The address that a request comes from: what a proxy of ours says of it, else the other end itself."""
+        """The address that a request comes from: what a trusted proxy says of it, else the other end itself."""
         address = _peer(request)
         hops = [hop.strip() for hop in ",".join(request.headers.getlist("x-forwarded-for")).split(",") if hop.strip()]
         while hops and any(_is_in(address, network) for network in self._networks):
@@ -124,7 +124,7 @@ def _is_in(address: str, network: IPv4Network | IPv6Network) -> bool:
 
 
 def _block(address: str) -> str:
-    """The address, of IPv6 the /64 that one customer has; what is no address is cut to a length."""
+    """The address, of IPv6 the /64 that one customer has; what is not an address is cut to a length."""
     try:
         known = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`sorbus console account`: who may log in to the console, where no proxy knows people."""
+"""`sorbus console account`: who may log in to the console, where no proxy logs people in."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from sorbus.cli.login import login_name
 if TYPE_CHECKING:
     from sorbus.ops.console.access.accounts import Accounts
 
-accounts_app = typer.Typer(help="Who may log in to the console, where no proxy knows people.", no_args_is_help=True)
+accounts_app = typer.Typer(help="Accounts of the console, where no proxy logs people in.", no_args_is_help=True)
 
 
 class RoleName(StrEnum):
-    """What an account may."""
+    """What an account can do."""
 
     viewer = "viewer"
     operator = "operator"
     admin = "admin"
 
 
-Name = Annotated[str, typer.Argument(help="The account's name: what the audit trail says.")]
-RoleOption = Annotated[RoleName, typer.Option("--role", help="viewer reads, operator acts, admin has accounts too.")]
+Name = Annotated[str, typer.Argument(help="The account's name, as it appears in the audit trail.")]
+RoleOption = Annotated[
+    RoleName, typer.Option("--role", help="viewer reads, operator acts too, admin manages accounts too.")
+]
 PasswordFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Read the password from its first line; - is standard input.")
 ]
@@ -42,7 +44,7 @@ def add(ctx: typer.Context, name: Name, role: RoleOption, password_file: Passwor
     from sorbus.ops.console.access.user import Role
 
     _accounts(ctx).add(name, Role[role.value], _password(password_file), login_name())
-    typer.echo(f"{name} may log in as {role.value}")
+    typer.echo(f"{name} can log in as {role.value}")
 
 
 @accounts_app.command("list")
@@ -66,7 +68,7 @@ def list_accounts(
             typer.echo(json.dumps(told, ensure_ascii=False))
         return
     if not accounts:
-        typer.echo("Nobody has an account: sorbus console account add NAME --role admin")
+        typer.echo("No accounts yet: sorbus console account add NAME --role admin")
         return
     from rich import box
     from rich.console import Console
@@ -93,12 +95,12 @@ def change_role(ctx: typer.Context, name: Name, role: RoleOption) -> None:
 
 @accounts_app.command("password")
 def change_password(ctx: typer.Context, name: Name, password_file: PasswordFile = None) -> None:
-    """Give an account another password, and end its sessions.
+    """Set an account's password and end its sessions.
 
     Example: sorbus console account password mara
     """
     _accounts(ctx).set_password(name, _password(password_file), login_name())
-    typer.echo(f"{name} has a new password, and has to log in again")
+    typer.echo(f"{name} has a new password and must log in again")
 
 
 @accounts_app.command()
@@ -112,7 +114,7 @@ def disable(
     Example: sorbus console account disable mara
     """
     _accounts(ctx).disable(name, login_name(), undo=undo)
-    typer.echo(f"{name} may log in again" if undo else f"{name} may not log in any more")
+    typer.echo(f"{name} can log in again" if undo else f"{name} can no longer log in")
 
 
 def _accounts(ctx: typer.Context) -> Accounts:

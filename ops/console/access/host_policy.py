@@ -42,7 +42,7 @@ class HostPolicy:
         answer.set_cookie(self.cookie, secret, secure=self.is_https, httponly=True, samesite="lax", path="/")
 
     def set_device_cookie(self, answer: Response, token: str, seconds: int) -> None:
-        """Has the browser remember that somebody has logged in with it."""
+        """Has the browser remember that a person has logged in with it."""
         answer.set_cookie(
             self.device_cookie,
             token,

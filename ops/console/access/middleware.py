@@ -1,4 +1,4 @@
-"""In front of every page: the right host, a bounded body, a person, and for what changes something a form of ours."""
+"""In front of every page: the right host, a bounded body, a person, and for changes a form of the console."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sorbus.ops.console.access.user import Visit
 LARGEST_BODY, BODY_WITHIN, MOST_FIELDS = 1024 * 1024, 30.0, 5000
 """Bytes, seconds and fields of a form; the largest is one letter's edit or the marks of one page of letters."""
 LARGEST_OF_STRANGERS = 64 * 1024
-"""Bytes of a form of somebody who isn't logged in: a name and a password."""
+"""Bytes of a form sent before login: a name and a password."""
 ALL_BODIES, ALL_OF_STRANGERS = 32 * 1024 * 1024, 8 * 1024 * 1024
 """Bytes of all forms together that are being read or worked on, and of those of strangers."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Role(IntEnum):
-    """What somebody may; each role may all that those before it may.
+    """What a person may do; each role includes those before it.
 
     viewer: read, with personal values masked. operator: act, and see personal values, which is noted. admin: accounts.
     """

@@ -44,27 +44,29 @@ def add(request: Request) -> Response:
     form = form_of(request)
     name, password = str(form.get("name", "")).strip(), str(form.get("password", ""))
     who = person_of(request).name
-    return _do(request, lambda: _accounts(request).add(name, _role(request), password, who), f"{name} may log in now.")
+    return _do(request, lambda: _accounts(request).add(name, _role(request), password, who), f"{name} can log in now.")
 
 
 @needs(Role.admin)
 def change(request: Request) -> Response:
-    """Another role, another password, or whether somebody may log in. Nobody can shut themselves out."""
-    accounts, name, deed = _accounts(request), request.path_params["name"], str(form_of(request).get("deed", ""))
+    """Another role, another password, or whether a person may log in. Nobody can lock themselves out."""
+    accounts, name, action = _accounts(request), request.path_params["name"], str(form_of(request).get("action", ""))
     who = person_of(request).name
-    if name == who and deed != "password":
-        return refused(request, "/accounts", "Another admin has to change your own role, or disable you.")
-    if deed == "role":
+    if name == who and action != "password":
+        return refused(
+            request, "/accounts", "You can't change your own role or disable your own account; ask another admin."
+        )
+    if action == "role":
         role = _role(request)
         return _do(request, lambda: accounts.set_role(name, role, who), f"{name} is {role.name} now.")
-    if deed == "password":
+    if action == "password":
         password = str(form_of(request).get("password", ""))
-        said = f"{name} has a new password, and has to log in again."
+        said = f"{name} has a new password and must log in again."
         return _do(request, lambda: accounts.set_password(name, password, who), said)
-    if deed in ("disable", "enable"):
-        said = f"{name} may not log in any more." if deed == "disable" else f"{name} may log in again."
-        return _do(request, lambda: accounts.disable(name, who, undo=deed == "enable"), said)
-    raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was done: what to do with the account is not said")
+    if action in ("disable", "enable"):
+        said = f"{name} can no longer log in." if action == "disable" else f"{name} can log in again."
+        return _do(request, lambda: accounts.disable(name, who, undo=action == "enable"), said)
+    raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was changed: the form names no action")
 
 
 def show_own(request: Request) -> Response:
@@ -74,26 +76,26 @@ def show_own(request: Request) -> Response:
 
 
 def change_own(request: Request) -> Response:
-    """One's own password, by somebody who knows the old one; ends all sessions, this one too."""
+    """One's own password, for a person who knows the old one; ends all sessions, this one too."""
     accounts, form, name = _accounts(request), form_of(request), person_of(request).name
     attempts = Attempts(console_of(request).state)
     if wait := attempts.admit_own(name):
-        return refused(request, "/account", f"Too many tries. Wait {span(wait)}, then try again.")
+        return refused(request, "/account", f"Too many attempts. Wait {span(wait)}, then try again.")
     if not accounts.is_password_of(name, str(form.get("old", ""))):
-        return refused(request, "/account", "The old password is not right; nothing was changed.")
+        return refused(request, "/account", "The old password is wrong; nothing was changed.")
     attempts.succeeded_own(name)
     if form.get("new") != form.get("again"):
-        return refused(request, "/account", "The new password is not the same both times; nothing was changed.")
+        return refused(request, "/account", "The two new passwords differ; nothing was changed.")
     try:
         accounts.set_password(name, str(form.get("new", "")), name)
     except SorbusError as error:
         return refused(request, "/account", f"Nothing was changed: {error}.")
-    return done(request, "/login", "Your password is changed. Log in with the new one.")
+    return done(request, "/login", "Your password has been changed. Log in with the new one.")
 
 
-def _do(request: Request, deed: Callable[[], None], said: str) -> Response:
+def _do(request: Request, action: Callable[[], None], said: str) -> Response:
     try:
-        deed()
+        action()
     except SorbusError as error:
         return refused(request, "/accounts", f"Nothing was changed: {error}.")
     return done(request, "/accounts", said)
@@ -102,14 +104,14 @@ def _do(request: Request, deed: Callable[[], None], said: str) -> Response:
 def _role(request: Request) -> Role:
     role = str(form_of(request).get("role", ""))
     if role not in Role.__members__:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was done: a role is viewer, operator or admin")
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing was changed: a role is viewer, operator or admin")
     return Role[role]
 
 
 def _accounts(request: Request) -> Accounts:
     console: Console = console_of(request)
     if not console.has_login:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "nobody logs in to this console itself")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this console has no accounts of its own")
     return Accounts(console.state)
 
 

@@ -15,7 +15,7 @@ PAGE = 100
 FIELDS = {
     "who": "Who",
     "action": "Did what",
-    "subject_kind": "To what kind of thing",
+    "subject_kind": "Object type",
     "subject": "Which",
     "data_type": "Data type",
     "record": "Record",

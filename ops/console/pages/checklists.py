@@ -59,16 +59,16 @@ def tick(request: Request) -> Response:
     found, form = _found(request), form_of(request)
     here, step, undo = f"/checklists/{found.flow}", str(form.get("step", "")), form.get("undo") == "1"
     if not step.isdecimal():
-        return refused(request, here, "No step was named.")
+        return refused(request, here, "Choose a step.")
     if (round := _round(request)) is None:
-        return refused(request, here, "No round was named.")
+        return refused(request, here, "The form names no round; reload the page.")
     try:
         _store(request).tick(found.flow, [int(step)], person_of(request).name, undo=undo, round=round)
     except TransientError:
         raise
     except SorbusError as error:
         return refused(request, here, str(error))
-    return done(request, here, f"Step {step} is {'to be done after all' if undo else 'done'}.")
+    return done(request, here, f"Step {step} is {'no longer marked done' if undo else 'done'}.")
 
 
 @needs(Role.operator)
@@ -77,7 +77,7 @@ def finish(request: Request) -> Response:
     found = _found(request)
     here, verification = f"/checklists/{found.flow}", str(form_of(request).get("verification", ""))
     if (round := _round(request)) is None:
-        return refused(request, here, "No round was named.")
+        return refused(request, here, "The form names no round; reload the page.")
     try:
         _store(request).finish(found.flow, person_of(request).name, verification, round)
     except TransientError:
@@ -103,7 +103,7 @@ def _round(request: Request) -> datetime | None:
 def _found(request: Request) -> Checklist:
     store, flow = _store(request), str(request.path_params["flow"])
     if flow not in store.flows:
-        raise HTTPException(404, f"no flow that people do by hand is called {flow!r}")
+        raise HTTPException(404, f"there is no manual flow called {flow!r}")
     return store.get(flow)
 
 

@@ -31,10 +31,10 @@ from sorbus.ops.console.values import note_values, text_of
 
 PAGE = 50
 _VIEWS: dict[str, tuple[str, Sequence[ConflictState]]] = {
-    "open": ("Waiting", ("open",)),
+    "open": ("Open", ("open",)),
     "decided": ("Decided", ("overwrite", "keep")),
     "overwritten": ("Overwritten", ("overwritten",)),
-    "rewritten": ("Written its own way", ("rewritten",)),
+    "rewritten": ("Reformatted by the system", ("rewritten",)),
     "all": ("All", ALL),
 }
 
@@ -90,24 +90,26 @@ def show_values(request: Request) -> Response:
 
 @needs(Role.operator)
 def decide(request: Request) -> Response:
-    """Writes the decision down; the record goes on."""
+    """Writes the decision down; the record continues."""
     console, number, form = console_of(request), _number(request), form_of(request)
     choice, here = str(form.get("choice", "")), f"/conflicts/{_number(request)}"
     reason, who = str(form.get("reason", "")).strip(), person_of(request).name
     try:
         if choice == "compare":
             Conflicts(console.state).compare(number, who=who, reason=reason)
-            return done(request, here, "From each record's next change on, the field is compared again.")
+            return done(request, here, "The field is compared again from each record's next change.")
         if choice not in ("overwrite", "keep"):
-            return refused(request, here, "Choose whose value stays.")
+            return refused(request, here, "Choose which value wins.")
         desk = ConflictDesk(console.loaded.map, console.settings, console.state)
         made = desk.decide(number, cast("Choice", choice), who=who, reason=reason)
     except SorbusError as error:
         return refused(request, here, f"{error}.")
     if made.left:
         others = ", ".join(one.field for one in made.left)
-        return done(request, f"/conflicts/{made.left[0].number}", f"Decided. The record goes on after {others}, too.")
-    then = "The record is delivered now." if made.letters else "It happens with the record's next change."
+        return done(
+            request, f"/conflicts/{made.left[0].number}", f"Decided. The record is sent once {others} is decided too."
+        )
+    then = "The record is delivered now." if made.letters else "The decision applies with the record's next change."
     return done(request, "/conflicts", f"Decided: {made.conflict.field} of {made.conflict.id}. {then}")
 
 

@@ -47,7 +47,7 @@ def show_one(request: Request) -> Response:
         request,
         "drift_finding.html",
         one=found,
-        ask=str(contact) if contact else f"whoever looks after {found.system}",
+        ask=str(contact) if contact else f"the people responsible for {found.system}",
         may_act=person_of(request).may(Role.operator),
     )
 
@@ -58,7 +58,7 @@ def settle(request: Request) -> Response:
     console, found = console_of(request), _found(request)
     here, reason = f"/drift/{found.number}", str(form_of(request).get("reason", "")).strip()
     if not reason:
-        return refused(request, here, "Say why: the reason is kept with the finding.")
+        return refused(request, here, "Enter a reason; it is kept with the finding.")
     if found.state == "settled":
         return refused(request, here, f"{found.settled_by} has settled it already.")
     DriftStore(console.state).settle(found.number, person_of(request).name, reason)

@@ -30,9 +30,9 @@ from sorbus.ops.duplicates.private import masked_candidate
 PAGE = 50
 _BY_HAND: Way = "person"
 _WAYS: dict[Way, str] = {
-    "merge": "merged by the system itself",
-    "person": "by hand: a task for a person",
-    "delete": "deleted there",
+    "merge": "merged by the system",
+    "person": "merged by hand (creates a task)",
+    "delete": "deleted in the system",
 }
 
 
@@ -71,14 +71,14 @@ def show_values(request: Request) -> Response:
 
 @needs(Role.operator)
 def decide(request: Request) -> Response:
-    """Link, create or merge: written down, carried out, and the record goes on."""
+    """Link, create or merge: written down, carried out, and the record continues."""
     console, form, found = console_of(request), form_of(request), _found(request)
     here, choice = f"/duplicates/{found.number}", str(form.get("choice", ""))
     survivor, reason, who = str(form.get("survivor", "")), str(form.get("reason", "")).strip(), person_of(request).name
     if choice not in ("link", "create", "merge"):
-        return refused(request, here, "Say what the record is.")
+        return refused(request, here, "Choose link, merge or create.")
     if choice != "create" and not survivor:
-        return refused(request, here, f"Mark the record in {found.system} that it is.")
+        return refused(request, here, f"Select the matching record in {found.system}.")
     try:
         if choice == "merge":
             return _merge(request, found, survivor, reason, who)
@@ -88,8 +88,8 @@ def decide(request: Request) -> Response:
         letters = desk.decide(found.number, decision, who=who, reason=reason)
     except SorbusError as error:
         return refused(request, here, f"{error}.")
-    what = f"is {survivor} in {found.system}" if choice == "link" else f"is made anew in {found.system}"
-    then = "It is delivered now." if letters else "It happens with its next change."
+    what = f"is linked to {survivor} in {found.system}" if choice == "link" else f"will be created in {found.system}"
+    then = "It is delivered now." if letters else "The decision applies with its next change."
     return done(request, "/duplicates", f"{found.data_type} {found.id} {what}. {then}")
 
 
@@ -100,9 +100,9 @@ def _merge(request: Request, found: DuplicateCandidate, survivor: str, reason: s
     desk = MergeDesk(console.loaded, console.settings, console.state)
     made = desk.merge(found, survivor, others, way, who=who, reason=reason)
     left = [one for one in made.merged if one.state == "due"]
-    said = f"{found.data_type} {found.id} is {survivor}; {len(made.merged) - len(left)} merged into it"
+    said = f"{found.data_type} {found.id} is linked to {survivor}; {len(made.merged) - len(left)} merged into it"
     if left:
-        return done(request, "/duplicates/merges", f"{said}, {len(left)} still to be done.")
+        return done(request, "/duplicates/merges", f"{said}, {len(left)} still to do.")
     return done(request, "/duplicates", f"{said}.")
 
 
@@ -174,7 +174,7 @@ def _may_act(request: Request) -> bool:
 def _found(request: Request) -> DuplicateCandidate:
     found = Candidates(console_of(request).state).get(int(request.path_params["number"]))
     if found is None:
-        raise HTTPException(404, "there is no such question about duplicates")
+        raise HTTPException(404, "there is no such possible duplicate")
     return found
 
 

@@ -21,7 +21,7 @@ section = Section("Live map", "/")
 
 
 def show(request: Request) -> Response:
-    """The live map, what needs somebody, and every flow in a table."""
+    """The live map, what needs attention, and every flow in a table."""
     live, company = console_of(request).live, console_of(request).loaded.map
     signs = _signs(console_of(request))
     return render(
@@ -40,7 +40,7 @@ def show(request: Request) -> Response:
 
 def measure(request: Request) -> Response:
     """Has everything measured now, for readers whose page doesn't update by itself."""
-    return done(request, "/", "Everything is being measured again.")
+    return done(request, "/", "Measuring now.")
 
 
 def show_flow(request: Request) -> Response:
@@ -107,7 +107,7 @@ def _flows(console: Console) -> list[tuple[Flow, str]]:
 
 
 def _needs(console: Console) -> list[tuple[str, str, str]]:
-    """What somebody should look at: its subject, the subject's page ("" for none), what is with it."""
+    """What needs attention: its subject, the subject's page ("" for none), what is with it."""
     company, measured = console.loaded.map, console.live.measured
     found = []
     for complaint in measured.complaints() if measured else ():

@@ -1,4 +1,4 @@
-"""Dead letters: what is behind them, those of one cause, one by itself, and what is done about them."""
+"""Dead letters: by cause, those of one cause, one by itself, and the actions on them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sorbus.ops.console.page_context import (
 
 PAGE = 50
 AT_ONCE = 500
-"""More letters than that are dealt with behind the page's back."""
+"""More letters than that are dealt with in the background."""
 LOOKED_AT = 20
 """How many letters a dry run looks at."""
 _FILTERS = ("flow", "data_type", "reason", "field", "assigned_to", "record", "state")
@@ -51,32 +51,32 @@ section = Section("Dead letters", "/letters", _count)
 
 def groups(request: Request) -> Response:
     """One line for all letters with one cause."""
-    desk, filter = _desk(request), _filter(request)
+    service, filter = _service(request), _filter(request)
     return render(
         request,
         "letters.html",
-        groups=[(group, explain(desk.loaded, group)) for group in desk.groups(filter)],
+        groups=[(group, explain(service.loaded, group)) for group in service.groups(filter)],
         filter=filter,
         states=("unsettled", "open", "requeued", "landed", "superseded", "discarded", "all"),
-        flows=[flow.id for flow in desk.loaded.map.flows if flow.runs],
+        flows=[flow.id for flow in service.loaded.map.flows if flow.runs],
         task=_console(request).works.task,
     )
 
 
 def listed(request: Request) -> Response:
     """The letters of one cause, or of any filter, a page at a time."""
-    desk, filter = _desk(request), _filter(request)
-    page = desk.letters.page(filter, _after(request), PAGE + 1)
-    letters = [masked_letter(desk.mask, letter) for letter in page[:PAGE]]
+    service, filter = _service(request), _filter(request)
+    page = service.letters.page(filter, _after(request), PAGE + 1)
+    letters = [masked_letter(service.mask, letter) for letter in page[:PAGE]]
     more = _query(request, after=_spot_text(letters[-1].spot)) if len(page) > PAGE else ""
-    group = next(iter(desk.groups(filter)), None) if filter.cause else None
+    group = next(iter(service.groups(filter)), None) if filter.cause else None
     return render(
         request,
         "letters_of.html",
         letters=letters,
-        count=desk.letters.count(filter),
+        count=service.letters.count(filter),
         group=group,
-        explained=explain(desk.loaded, group) if group else None,
+        explained=explain(service.loaded, group) if group else None,
         filter=filter,
         more=more,
         here_query=request.url.query,
@@ -98,37 +98,33 @@ def one_in_the_clear(request: Request) -> Response:
 @needs(Role.operator)
 def act(request: Request) -> Response:
     """What is done with one letter, those that were ticked, or all of a filter."""
-    desk, form, who = _desk(request), form_of(request), person_of(request).name
+    service, form, who = _service(request), form_of(request), person_of(request).name
     back, action = _back(form), str(form.get("action", ""))
     chosen = _chosen(form)
     if not isinstance(chosen, LetterFilter) and not chosen:
-        return refused(request, back, "No letter was ticked.")
+        return refused(request, back, "Select at least one dead letter.")
     if action == "dry-run":
-        foreseen = desk.dry_run(chosen, most=LOOKED_AT)
-        return render(request, "letters_dry.html", foreseen=foreseen, count=desk.count(chosen), back=back)
-    count = desk.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(chosen)
+        foreseen = service.dry_run(chosen, most=LOOKED_AT)
+        return render(request, "letters_dry.html", foreseen=foreseen, count=service.count(chosen), back=back)
+    count = service.letters.count(chosen) if isinstance(chosen, LetterFilter) else len(chosen)
     reason, person = str(form.get("reason", "")).strip(), str(form.get("person", "")).strip()[:200]
     if action == "discard" and not reason:
-        return refused(request, back, "Say why they may be discarded; the reason is kept in the audit trail.")
+        return refused(request, back, "Enter a reason for discarding; it is kept in the audit trail.")
 
     def work(told: Told) -> str:
         if action == "requeue":
-            sent = desk.requeue(chosen, who, progress=told)
+            sent = service.requeue(chosen, who, progress=told)
             again = sum(sent.reread.values())
-            rows = f"; {again} of them are rows that their sources are asked for again" if again else ""
-            return f"{_letters(len(sent.ids))} sent back{rows}."
+            rows = f"; {again} of them are rows that will be read again from their source" if again else ""
+            return f"{_letters(len(sent.ids))} will be retried{rows}."
         if action == "discard":
-            gone = desk.discard(chosen, who, reason, progress=told)
-            left = (
-                f"; {gone.on_their_way} left, since they are on their way back to their flow"
-                if gone.on_their_way
-                else ""
-            )
+            gone = service.discard(chosen, who, reason, progress=told)
+            left = f"; {gone.on_their_way} kept, since they are already being retried" if gone.on_their_way else ""
             return f"{_letters(gone.count)} discarded{left}."
         if action == "assign":
-            given = _letters(desk.assign(chosen, person, who))
-            return f"{given} given to {person}." if person else f"{given} given to nobody."
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "nothing is called that")
+            given = _letters(service.assign(chosen, person, who))
+            return f"{given} assigned to {person}." if person else f"{given} unassigned."
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "there is no such action")
 
     try:
         if count <= AT_ONCE:
@@ -136,18 +132,18 @@ def act(request: Request) -> Response:
     except SorbusError as error:
         return refused(request, back, str(error))
     if not _console(request).works.start(f"{action} {_letters(count)}", who, count, work):
-        return refused(request, back, "Other letters are being dealt with at this moment; try again when that is done.")
-    return done(request, back, f"{_letters(count)}: that takes a while. This page tells how far it is.")
+        return refused(request, back, "Another action on dead letters is still running; try again when it is done.")
+    return done(request, back, f"{_letters(count)}: this takes a while. This page shows the progress.")
 
 
 @needs(Role.operator)
 def edit(request: Request) -> Response:
     """The edit form; personal values masked."""
-    desk, id = _desk(request), request.query_params.get("id", "")
-    found = desk.letters.get(id)
-    form = desk.form(id, hide=True)
+    service, id = _service(request), request.query_params.get("id", "")
+    found = service.letters.get(id)
+    form = service.form(id, hide=True)
     seen = found.state_at.isoformat() if found else ""
-    explained = explain(desk.loaded, found.dead) if found else None
+    explained = explain(service.loaded, found.dead) if found else None
     first, others = _first(form.fields, explained, {})
     return render(
         request,
@@ -165,18 +161,18 @@ def edit(request: Request) -> Response:
 @needs(Role.operator)
 def save(request: Request) -> Response:
     """Takes the edit form: sends the record back, or says what is wrong, field by field."""
-    desk, form = _desk(request), form_of(request)
+    service, form = _service(request), form_of(request)
     id = str(form.get("id", ""))
     texts = {name.removeprefix("f:"): str(value) for name, value in form.items() if name.startswith("f:")}
     seen = str(form.get("seen", ""))
-    wrong = desk.edit(id, texts, person_of(request).name, hide=True, seen=_moment(seen))
+    wrong = service.edit(id, texts, person_of(request).name, hide=True, seen=_moment(seen))
     if not wrong:
-        said = "Edited and sent back. Its owner has the old values still: have them mended there too."
+        said = "Edited and retried. The source still has the old values: have them corrected there too."
         return done(request, f"/letter?{urlencode({'id': id})}", said)
     errors = {error.path: error.message for error in wrong}
-    found = desk.letters.get(id)
-    explained = explain(desk.loaded, found.dead) if found else None
-    first, others = _first(desk.form(id, hide=True).fields, explained, errors)
+    found = service.letters.get(id)
+    explained = explain(service.loaded, found.dead) if found else None
+    first, others = _first(service.form(id, hide=True).fields, explained, errors)
     return render(
         request,
         "letter_edit.html",
@@ -209,20 +205,20 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise HTTPException(
-            HTTPStatus.BAD_REQUEST, "the form doesn't say which state of the letter it shows"
+            HTTPStatus.BAD_REQUEST, "the form does not say which state of the dead letter it shows; reload the page"
         ) from error
 
 
 def _one(request: Request, id: str, *, show_personal: bool) -> Response:
-    desk = _desk(request)
-    found = desk.find(id)
+    service = _service(request)
+    found = service.find(id)
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no dead letter with this id")
-    opened = desk.look_at(found, person_of(request).name, show_personal=show_personal)
+    opened = service.look_at(found, person_of(request).name, show_personal=show_personal)
     differences, trouble = None, ""
     if found.is_unsettled:
         try:
-            differences = desk.difference(id, hide=not show_personal)
+            differences = service.difference(id, hide=not show_personal)
         except SorbusError as error:
             trouble = str(error)
     return render(
@@ -230,7 +226,7 @@ def _one(request: Request, id: str, *, show_personal: bool) -> Response:
         "letter.html",
         opened=opened,
         letter=opened.letter,
-        explained=explain(desk.loaded, opened.letter.dead),
+        explained=explain(service.loaded, opened.letter.dead),
         differences=differences,
         trouble=trouble,
         dump=_dump(opened.raw or b""),
@@ -255,7 +251,7 @@ def _dump(raw: bytes, most: int = 4096) -> list[tuple[str, str, str]]:
     ]
 
 
-def _desk(request: Request) -> DeadLetterService:
+def _service(request: Request) -> DeadLetterService:
     return _console(request).letters
 
 
@@ -264,7 +260,7 @@ def _console(request: Request) -> Console:
 
 
 def _letters(count: int) -> str:
-    return f"{count:,} letter{'' if count == 1 else 's'}"
+    return f"{count:,} dead letter{'' if count == 1 else 's'}"
 
 
 def _filter(request: Request) -> LetterFilter:
@@ -286,7 +282,7 @@ def _chosen(form: FormData) -> Chosen:
 
 
 def _back(form: FormData) -> str:
-    """The page that a form was on: one of ours, whatever the form says."""
+    """The page that a form was on: a page of the console, whatever the form says."""
     id, query = str(form.get("back-id", "")), str(form.get("back", ""))
     return f"/letter?{urlencode({'id': id})}" if id else f"/letters/list?{query}" if query else "/letters"
 

@@ -34,16 +34,16 @@ def enter(request: Request) -> Response:
     way, address = _own_path(str(form.get("next", ""))), console.proxies.client(request)
     attempts, device = Attempts(console.state), request.cookies.get(console.site.device_cookie, "")
     if wait := attempts.admit(name, address, device):
-        _log.warning("too many tries to log in", account=name, address=address)
-        wrong = f"Too many tries. Wait {span(wait)}, then try again."
+        _log.warning("too many login attempts", account=name, address=address)
+        wrong = f"Too many attempts. Wait {span(wait)}, then try again."
         answer = render(request, "login.html", status=429, next=way, name=name, wrong=wrong)
         answer.headers["retry-after"] = str(int(wait) + 1)
         return answer
     if not Accounts(console.state).is_password_of(name, password):
         _log.warning("a login was refused", account=name, address=address)
-        return render(request, "login.html", status=401, next=way, name=name, wrong="Name or password is not right.")
+        return render(request, "login.html", status=401, next=way, name=name, wrong="Wrong account or password.")
     attempts.succeeded(name, address, device)
-    _log.info("somebody logged in", account=name, address=address)
+    _log.info("logged in", account=name, address=address)
     answer = RedirectResponse(way, HTTPStatus.SEE_OTHER)
     console.site.set_cookie(answer, Sessions(console.state).open(name))
     if not attempts.is_known(name, device):
@@ -63,7 +63,7 @@ def leave(request: Request) -> Response:
 def _with_accounts(request: Request) -> Console:
     console = console_of(request)
     if not console.has_login:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "nobody logs in to this console itself")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this console has no accounts of its own")
     return console
 
 

@@ -41,11 +41,11 @@ def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
     data_types = list(console.loaded.map.data_types)
     data_type, id = asked.get("type", data_types[0] if data_types else ""), asked.get("id", "")
     if len(id) > LONGEST_ID or (id and data_type not in data_types):
-        raise HTTPException(404, "the map has no such data type, or the id is longer than any")
+        raise HTTPException(404, "the map has no such data type, or the record ID is too long")
     found = None
     if id:
         if not _AT_WORK.acquire(blocking=False):
-            raise HTTPException(503, "other records are being traced at this moment; try again in a while")
+            raise HTTPException(503, "too many traces are running; try again in a moment")
         try:
             found = trace_record(
                 console.loaded,

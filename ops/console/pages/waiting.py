@@ -1,4 +1,4 @@
-"""Records that can't be delivered yet: what they lack or wait for, and whom to ask."""
+"""Records that can't be delivered yet: what they lack or wait for, and who can fix it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sorbus.waiting.store import WaitingCursor, Why, missing, waiting
 from sorbus.waiting.store import retry as try_now
 
 PAGE = 100
-_VIEWS = {"": "All", "incomplete": "Incomplete", "reference": "Waiting for another record"}
+_VIEWS = {"": "All", "incomplete": "Incomplete", "reference": "Missing reference"}
 
 
 def _incomplete(console: Console) -> int | None:
@@ -82,14 +82,14 @@ def retry(request: Request) -> Response:
     count = try_now(console.state, flow.id, flow.data_type, flow.to, id or None, person_of(request).name)
     back = f"/waiting?{urlencode({'flow': flow.id})}"
     if not count:
-        return refused(request, back, "Nothing waits there any more.")
-    return done(request, back, f"{count:,} record{'s' * (count != 1)} of {flow.id} will be tried by its consumer now.")
+        return refused(request, back, "No records are waiting there any more.")
+    return done(request, back, f"{count:,} record{'s' * (count != 1)} of {flow.id} will be retried now.")
 
 
 def _ask(console: Console, data_type: str) -> str:
     owner = console.loaded.map.owner_of(data_type)
     contact = owner_of(console.loaded.map, owner)
-    return f"{contact.name}, in {owner}" if contact else f"whoever looks after {owner}"
+    return f"{contact.name}, in {owner}" if contact else f"the people responsible for {owner}"
 
 
 def _after(since: datetime, flow: str, id: str) -> str:
@@ -104,7 +104,7 @@ def _place(written: str | None) -> WaitingCursor | None:
     try:
         return WaitingCursor(datetime.fromisoformat(since), flow, id)
     except ValueError:
-        raise HTTPException(400, "this page's address isn't whole; begin at its first page") from None
+        raise HTTPException(400, "this page's address is not complete; start at the first page") from None
 
 
 routes = [

@@ -29,7 +29,7 @@ function stale(is) {
 for (const name of ["htmx:sendError", "htmx:responseError"]) document.addEventListener(name, () => stale(true));
 document.addEventListener("htmx:afterOnLoad", (event) => event.detail.successful && stale(false));
 
-// Somebody who works with the keyboard stays where they are when the part around them is replaced.
+// Keyboard users stay where they are when the part around them is replaced.
 let focused = null;
 
 // Links to one page may be drawn, listed and named in a sentence: the same one is in the same kind of place.

@@ -111,9 +111,9 @@ def test_a_round_is_done_once(state: State) -> None:
     checklists = Checklists(company(), state)
     checklists.finish(FLOW, "bob", "all equal")
 
-    with pytest.raises(SorbusError, match="is done for this time, by bob"):
+    with pytest.raises(SorbusError, match="is already done for this round, by bob"):
         checklists.finish(FLOW, "ann", "all equal")
-    with pytest.raises(SorbusError, match="is done for this time, by bob"):
+    with pytest.raises(SorbusError, match="is already done for this round, by bob"):
         checklists.tick(FLOW, [1], "ann")
 
 
@@ -136,7 +136,7 @@ def test_what_a_page_shows_too_late_says_nothing_of_the_round_after(
 
 
 def test_nothing_is_done_without_a_word_on_its_verification(state: State) -> None:
-    with pytest.raises(SorbusError, match=r"say what its verification has shown \(Ten prices are equal"):
+    with pytest.raises(SorbusError, match=r"enter the verification result \(Ten prices are equal"):
         Checklists(company(), state).finish(FLOW, "bob", "  ")
 
 

@@ -154,7 +154,7 @@ def test_no_page_is_forgotten_by_the_gate(guarded: Served, way: str) -> None:
 def test_a_viewer_can_change_nothing(guarded: Served, way: str) -> None:
     answer = log_in(guarded, "vic").post(way, form="/")
     assert answer.status_code == 403
-    assert "vic is viewer" in answer.text
+    assert "vic has the role viewer" in answer.text
 
 
 def test_a_login_leads_to_where_somebody_wanted_to_go(guarded: Served) -> None:
@@ -181,8 +181,8 @@ def test_a_wrong_password_and_an_unknown_account_are_told_the_same(guarded: Serv
         for name in ("mara", "nobody")
     ]
     assert [answer.status_code for answer in answers] == [401, 401]
-    assert "Name or password is not right" in answers[0].text
-    assert "Name or password is not right" in answers[1].text
+    assert "Wrong account or password" in answers[0].text
+    assert "Wrong account or password" in answers[1].text
 
 
 def test_a_session_is_new_at_login_so_that_a_planted_one_is_worth_nothing(guarded: Served) -> None:
@@ -207,17 +207,17 @@ def test_a_logout_ends_the_session_everywhere(guarded: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "deed",
+    "change",
     [
         lambda accounts: accounts.set_password("mara", "four quiet rowan trees", "ada"),
         lambda accounts: accounts.disable("mara", "ada"),
     ],
 )
 def test_a_new_password_and_a_disabled_account_end_its_sessions(
-    guarded: Served, accounts: Accounts, deed: Callable[[Accounts], None]
+    guarded: Served, accounts: Accounts, change: Callable[[Accounts], None]
 ) -> None:
     visitor = log_in(guarded, "mara")
-    deed(accounts)
+    change(accounts)
     assert visitor.get("/").status_code == 303
 
 
@@ -387,7 +387,7 @@ def test_guessing_the_old_password_within_a_session_is_slowed_down_too(guarded: 
     for number in range(PER_DEVICE):
         mara.post("/account", {"old": f"wrong password {number}", "new": "x", "again": "x"})
     mara.post("/account", {"old": PASSWORD, "new": "six quiet rowan trees", "again": "six quiet rowan trees"})
-    assert "Too many tries" in mara.get("/account").text
+    assert "Too many attempts" in mara.get("/account").text
     assert mara.get("/").status_code == 200
 
 
@@ -506,16 +506,16 @@ def test_an_admin_has_the_accounts_and_nobody_else(guarded: Served, state: State
     for visitor, role in ((kim, "operator"), (log_in(guarded, "vic"), "viewer")):
         answer = visitor.get("/accounts")
         assert answer.status_code == 403
-        assert f"is {role}; ask an admin" in answer.text
+        assert f"has the role {role}. Ask an admin" in answer.text
         assert 'href="/accounts"' not in visitor.get("/").text
         assert visitor.post("/accounts", sent, form="/").status_code == 403
-        assert visitor.post("/accounts/ada", {"deed": "disable"}, form="/").status_code == 403
-    assert ada.post("/accounts/kim", {"deed": "role", "role": "viewer"}, form="/accounts").status_code == 303
+        assert visitor.post("/accounts/ada", {"action": "disable"}, form="/").status_code == 403
+    assert ada.post("/accounts/kim", {"action": "role", "role": "viewer"}, form="/accounts").status_code == 303
     assert who(kim) == "kim · viewer"
-    ada.post("/accounts/kim", {"deed": "disable"}, form="/accounts")
+    ada.post("/accounts/kim", {"action": "disable"}, form="/accounts")
     assert kim.get("/").status_code == 303
-    ada.post("/accounts/ada", {"deed": "disable"}, form="/accounts")
-    assert "Another admin has to" in ada.get("/accounts").text
+    ada.post("/accounts/ada", {"action": "disable"}, form="/accounts")
+    assert "ask another admin" in ada.get("/accounts").text
     told = [(entry.who, entry.action) for entry in AuditTrail(state).page(filter=AuditFilter(subject="kim"))]
     assert told == [("ada", "disable account"), ("ada", "change role"), ("ada", "add account")]
 
@@ -524,7 +524,7 @@ def test_people_change_their_own_password_when_they_know_the_old_one(guarded: Se
     mara = log_in(guarded, "mara")
     new = "six quiet rowan trees"
     mara.post("/account", {"old": "a guess of somebody", "new": new, "again": new})
-    assert "The old password is not right" in mara.get("/account").text
+    assert "The old password is wrong" in mara.get("/account").text
     assert mara.post("/account", {"old": PASSWORD, "new": new, "again": new}).headers["location"] == "/login"
     assert mara.get("/").status_code == 303
     log_in(guarded, "mara", new)
@@ -551,7 +551,7 @@ def test_accounts_are_had_by_command(sorbus: Sorbus, loaded: LoadedMap, database
     def account(*words: str) -> Result:
         return sorbus("--map", str(loaded.file), "console", "account", *words, SORBUS_DATABASE=database)
 
-    assert "Nobody has an account" in account("list").stdout
+    assert "No accounts yet" in account("list").stdout
     assert account("add", "mara", "--role", "operator", "--password-file", str(file)).exit_code == 0
     assert account("role", "mara", "--role", "admin").exit_code == 0
     assert account("disable", "mara").exit_code == 0

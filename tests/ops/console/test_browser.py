@@ -34,13 +34,13 @@ def test_every_page_that_links_lead_to_is_accessible_and_shows_no_secret(
 def test_the_keyboard_reaches_everything_from_the_start(console: Served, page: Page) -> None:
     page.goto(console.url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the page's content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Measure now")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("Everything is being measured again.")
+    expect(page.get_by_role("status")).to_have_text("Measuring now.")
 
 
 def test_without_javascript_everything_can_be_read_and_done(console: Served, browser: Browser) -> None:
@@ -48,7 +48,7 @@ def test_without_javascript_everything_can_be_read_and_done(console: Served, bro
     page = context.new_page()
     page.goto(console.url)
     page.get_by_role("button", name="Measure now").click()
-    expect(page.get_by_role("status")).to_have_text("Everything is being measured again.")
+    expect(page.get_by_role("status")).to_have_text("Measuring now.")
     page.get_by_role("row").get_by_role("link", name="customer-to-accounting").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("customer-to-accounting")
     context.close()
@@ -77,7 +77,7 @@ def test_an_open_page_shows_a_new_dead_letter_by_itself(
 def test_a_page_that_is_not_kept_up_to_date_says_so(console: Served, browser: Browser, answer: int | None) -> None:
     page = browser.new_page()  # not the fixture's, which allows no failed request
     page.goto(console.url)
-    note = page.get_by_text("The console doesn't answer.")
+    note = page.get_by_text("The console is not responding.")
     expect(note).to_be_hidden()
 
     def fail(route: Route) -> None:

@@ -96,14 +96,14 @@ def test_doubles_are_merged_by_hand_where_the_system_cant(console: Served, state
     visitor = console.visitor()
     here = f"/duplicates/{number}"
     assert visitor.post(here, {"choice": "merge", "other": ["X2"]}).headers["location"] == here
-    assert "Mark the record" in visitor.get(here).text
+    assert "Select the matching record" in visitor.get(here).text
     sent: dict[str, str | list[str]] = {"choice": "merge", "survivor": "X1", "other": ["X1", "X2"], "way": "person"}
     assert visitor.post(here, sent).headers["location"] == "/duplicates/merges"
     assert "merge X2 into X1 in accounting" in visitor.get("/duplicates/merges").text
     done = visitor.post(f"{here}/merged", {"external_id": "X2", "did": "done"}, form="/duplicates/merges")
     assert done.status_code == 303
     assert [(one.external_id, one.state) for one in MergedRecords(state).all()] == [("X2", "done")]
-    assert "Nothing is left to be merged" in visitor.get("/duplicates/merges").text
+    assert "Nothing left to merge" in visitor.get("/duplicates/merges").text
 
 
 def test_a_conflict_shows_three_values_and_is_decided(console: Served, state: State, conflict: int) -> None:
@@ -157,7 +157,7 @@ def test_a_trace_tells_events_questions_and_targets(
     shown = visitor.post("/trace?type=customer&id=7", form="/trace?type=customer&id=7").text
     assert "Ada" in shown
     assert EVIL not in shown
-    assert "Nothing is known of it" in visitor.get("/trace?type=customer&id=nobody").text
+    assert "No trace found" in visitor.get("/trace?type=customer&id=nobody").text
     assert visitor.get("/trace?type=nothing&id=7").status_code == 404
     assert visitor.get(f"/trace?type=customer&id={'x' * 501}").status_code == 404
 

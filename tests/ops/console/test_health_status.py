@@ -43,17 +43,17 @@ def seen(state: FlowState = STATE, **other: object) -> Measurement:
 @pytest.mark.parametrize(
     ("measured", "sign"),
     [
-        (seen(), HealthBadge("ok", "in step")),
-        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), HealthBadge("ok", "1,200 on their way")),
+        (seen(), HealthBadge("ok", "up to date")),
+        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), HealthBadge("ok", "1,200 in flight")),
         (seen(replace(STATE, members=0, state="down")), HealthBadge("bad", "no consumer runs")),
         (seen(replace(STATE, lag_records=5, lag_seconds=400.0)), HealthBadge("bad", "7 min behind")),
         (seen(replace(STATE, dead_letters=1)), HealthBadge("bad", "1 dead letter")),
         (seen(replace(STATE, dead_letters=4000)), HealthBadge("bad", "4,000 dead letters")),
         (seen(replace(STATE, members=0, state="down", dead_letters=4000)), HealthBadge("bad", "no consumer runs")),
-        (seen(replace(STATE, members=0, state="waiting", period=900.0)), HealthBadge("idle", "until its time")),
+        (seen(replace(STATE, members=0, state="waiting", period=900.0)), HealthBadge("idle", "scheduled")),
         (
             seen(replace(STATE, members=0, state="waiting", period=900.0, lag_records=3, lag_seconds=1000.0)),
-            HealthBadge("bad", "waits and no consumer runs"),
+            HealthBadge("bad", "changes waiting, no consumer runs"),
         ),
         (seen(duplicates={FLOW: 2}), HealthBadge("warn", "2 possible duplicates")),
         (seen(waiting={(FLOW, "incomplete"): 1, (FLOW, "reference"): 2}), HealthBadge("warn", "3 records waiting")),
@@ -69,19 +69,19 @@ def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: HealthB
 @pytest.mark.parametrize(
     ("measured", "system", "sign"),
     [
-        (seen(), "crm", HealthBadge("ok", "well")),
-        (seen(), "books", HealthBadge("ok", "well")),
+        (seen(), "crm", HealthBadge("ok", "OK")),
+        (seen(), "books", HealthBadge("ok", "OK")),
         (seen(), "old", HealthBadge("idle", "not connected")),
-        (seen(slots={"crm": None}), "crm", HealthBadge("bad", "can't be asked")),
+        (seen(slots={"crm": None}), "crm", HealthBadge("bad", "lag unavailable")),
         (seen(drifts={("crm", "held"): 1}), "crm", HealthBadge("bad", "1 changed field")),
         (seen(drifts={("crm", "info"): 2}), "crm", HealthBadge("warn", "2 changed fields")),
-        (seen(dead_letters={("order", ""): 3}), "crm", HealthBadge("bad", "3 rows refused")),
+        (seen(dead_letters={("order", ""): 3}), "crm", HealthBadge("bad", "3 rows rejected")),
         (seen(budgets=(Budget("books", (), 0, 90, False),)), "books", HealthBadge("bad", "down for 90 s")),
-        (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", HealthBadge("warn", "told to wait 8 s")),
+        (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", HealthBadge("warn", "rate limited for 8 s")),
         (
             seen(budgets=(Budget("books", (Window(86400, 5000, 300),), 0, 0, False),)),
             "books",
-            HealthBadge("warn", "rate limit nearly spent"),
+            HealthBadge("warn", "rate limit nearly used up"),
         ),
     ],
 )

@@ -71,13 +71,13 @@ def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
     letters = refuse(line, "g1", "g2")
     post.write(post.letter(number, reason="Frozen") for number in range(11, 15))
     page_with(visitor, "/letters", ">Refused<")
-    page = page_with(visitor, "/letters", "Against a rule")
+    page = page_with(visitor, "/letters", "Rule violated")
     assert "CheckViolation" not in page, "a driver's word"
-    assert re.search(r"Against a rule<.*?<td class=\"n\">2", page, re.DOTALL)
+    assert re.search(r"Rule violated<.*?<td class=\"n\">2", page, re.DOTALL)
     assert re.search(r">Refused<.*?<td class=\"n\">4", page, re.DOTALL)
     cause = letters[0].cause
     listed = visitor.get(f"/letters/list?cause={cause}")
-    assert "2 letters" in listed.text
+    assert "2 dead letters" in listed.text
     assert "g11" not in listed.text
 
     all_of_it = {"which": "all", "filter-cause": cause, "back": f"cause={cause}"}
@@ -93,7 +93,7 @@ def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
         sent = visitor.post("/letters/act", {**all_of_it, "action": "requeue"}, form=form)
         assert sent.status_code == 303
         assert sent.headers["location"] == form
-        assert "2 letters sent back" in visitor.get(form).text
+        assert "2 dead letters will be retried" in visitor.get(form).text
         line.until({"g1": LONG, "g2": LONG})
     eventually(lambda: 'chip ok">landed' in visitor.get(page_of(letters[0])).text, "the closed letter's page")
     (entry,) = AuditTrail(state).page(filter=AuditFilter(action="requeue"))
@@ -105,7 +105,7 @@ def test_one_letter_is_looked_at_edited_and_lands(line: Line, visitor: Visitor, 
     page = visitor.get(page_of(letter)).text
     assert "short_name" in page
     assert LONG in page, "a gadget's name is not personal"
-    assert "has nothing of this record" in page
+    assert "does not have this record" in page
     assert re.search(r"000000  [0-9a-f ]{47}  ", page), "its bytes"
 
     edit = f"/letter/edit?id={quote(letter.id)}"
@@ -136,7 +136,7 @@ def test_ticked_letters_are_given_to_somebody_and_discarded(post: Post, visitor:
     post.write(letters)
     cause = letters[0].cause
     form = f"/letters/list?cause={cause}"
-    first = page_with(visitor, form, "60 letters")
+    first = page_with(visitor, form, "60 dead letters")
     (more,) = re.findall(r'href="([^"]+)" rel="next"', first)
     assert visitor.get(more.replace("&amp;", "&")).text.count('name="id"') == 10
     ids = [letter.id for letter in letters[:2]]
@@ -145,23 +145,23 @@ def test_ticked_letters_are_given_to_somebody_and_discarded(post: Post, visitor:
     assert visitor.get("/letters/list?assigned_to=Ada").text.count('name="id"') == 2
     refused = visitor.post("/letters/act", {**ticked, "action": "discard"}, form=form)
     assert refused.status_code == 303
-    assert "Say why" in visitor.get(form).text
+    assert "Enter a reason" in visitor.get(form).text
     visitor.post("/letters/act", {**ticked, "action": "discard", "reason": "a test"}, form=form)
-    assert "58 letters" in visitor.get(form).text
+    assert "58 dead letters" in visitor.get(form).text
     assert {letter.state for letter in Letters(state).named(ids)} == {"discarded"}
     nothing = {"which": "ticked", "action": "requeue", "back": f"cause={cause}"}
     visitor.post("/letters/act", nothing, form=form)
-    assert "No letter was ticked" in visitor.get(form).text
+    assert "Select at least one dead letter" in visitor.get(form).text
 
 
 def test_many_letters_are_dealt_with_behind_the_page(post: Post, visitor: Visitor, state: State) -> None:
     post.write(post.letter(number) for number in range(1, 1202))
     cause = post.letter(1).cause
     form = f"/letters/list?cause={cause}"
-    eventually(lambda: "1,201 letters" in visitor.get(form).text, "1,201 letters")
+    eventually(lambda: "1,201 dead letters" in visitor.get(form).text, "1,201 letters")
     sent = {"which": "all", "filter-cause": cause, "action": "requeue", "back": f"cause={cause}"}
     assert visitor.post("/letters/act", sent, form=form).status_code == 303
-    eventually(lambda: "1,201 letters sent back" in visitor.get("/letters").text, "the end of the work")
+    eventually(lambda: "1,201 dead letters will be retried" in visitor.get("/letters").text, "the end of the work")
     (entry,) = AuditTrail(state).page()
     assert entry.details["count"] == 1201
 
@@ -182,7 +182,7 @@ def test_what_is_unknown_is_said(post: Post, visitor: Visitor) -> None:
     assert visitor.get("/letters/list?after=yesterday").status_code == 400
     assert visitor.get("/letters?state=lost").status_code == 400
     assert visitor.get("/letter/edit?id=no:such").status_code == 409
-    assert "everything has landed" in visitor.get("/letters").text
+    assert "No dead letters." in visitor.get("/letters").text
 
 
 class ViewersDoor(NoAuth):

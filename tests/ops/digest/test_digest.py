@@ -128,36 +128,34 @@ def test_an_owner_is_told_what_is_theirs() -> None:
     found = told(Shares(COMPANY).digest(FACTS, FINANCE))
 
     assert found["Dead letters"] == [
-        "order to order-to-books: too_long on name: 12 open, 4 of them new, 7 closed, the oldest 3 d ago",
+        "order to order-to-books: too_long on name: 12 open, 4 new, 7 closed, oldest 3 d ago",
         "price from books: bad_value on amount: none open, 2 closed",
     ]
     assert found["Incomplete records"][0].startswith(
-        "5 order records lack vat_number, which books needs; fill it in, in crm."
+        "5 order records lack vat_number, which books needs; add it in crm."
     )
-    assert found["Records that may be there already"] == [
-        "order-to-books: 3 wait for somebody to say whether they are the same"
-    ]
-    assert found["Fields changed by hand in the wrong system"] == ["order-to-books: 2 wait for a decision"]
+    assert found["Possible duplicates"] == ["order-to-books: 3 need a decision"]
+    assert found["Conflicts: fields edited in the wrong system"] == ["order-to-books: 2 need a decision"]
     assert found["Flows that are behind"] == ["order-to-books: 7300 s behind; 40 changes wait"]
     assert "Changed sources" not in found
-    assert "Done by hand" not in found
+    assert "Manual checklists" not in found
 
 
 def test_who_owns_the_data_is_told_of_it_elsewhere_too() -> None:
     found = told(Shares(COMPANY).digest(FACTS, SALES))
 
     assert [words.partition(":")[0] for words in found["Dead letters"]] == ["order to order-to-books"]
-    assert list(found) == ["Dead letters", "Incomplete records", "Changed sources", "Done by hand"]
-    assert found["Changed sources"][0].endswith("; its records are held back")
-    assert found["Done by hand"][0].startswith("price-to-price_book: overdue since 2026-03-11")
+    assert list(found) == ["Dead letters", "Incomplete records", "Changed sources", "Manual checklists"]
+    assert found["Changed sources"][0].endswith("; records are held back")
+    assert found["Manual checklists"][0].startswith("price-to-price_book: overdue since 2026-03-11")
 
 
 def test_who_is_called_is_told_first_and_whoever_runs_sorbus_of_everything() -> None:
     shares = Shares(COMPANY)
     everything = shares.digest(FACTS)
 
-    assert list(told(shares.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["You are called"]
-    assert list(told(everything))[:2] == ["People are called", "Dead letters"]
+    assert list(told(shares.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["Escalated to you"]
+    assert list(told(everything))[:2] == ["Escalations", "Dead letters"]
     assert (everything.systems, everything.grave) == (("crm", "books", "price_book"), 8)
 
 
@@ -169,9 +167,9 @@ def test_text_and_page_link_to_the_console_and_say_nothing_twice() -> None:
     digest = Shares(COMPANY).digest(FACTS, FINANCE)
     text, page = (write(digest, "Brightwater", CONSOLE + "/") for write in (as_text, as_html))
 
-    assert text.startswith("Finance: books, Wednesday 2026-03-11: 5 things to look at\n")
+    assert text.startswith("Finance: books, Wednesday 2026-03-11: 5 items need attention\n")
     assert f"    {CONSOLE}/letters?flow=order-to-books&reason=too_long\n" in text
-    assert f'<a href="{CONSOLE}/letters?flow=order-to-books&amp;reason=too_long">Look</a>' in page
+    assert f'<a href="{CONSOLE}/letters?flow=order-to-books&amp;reason=too_long">Open</a>' in page
     assert "http" not in as_text(digest, "Brightwater", "")
 
 
@@ -208,14 +206,14 @@ def test_everybody_with_an_address_gets_their_mail(state: State, settings: Setti
         ["sales@example.com", "finance@example.com", "ann@example.com", "ops@example.com"], ""
     )
     [mail] = postbox.to("finance@example.com")
-    assert mail["subject"] == "Sorbus, Brightwater: 5 things to look at"
+    assert mail["subject"] == "Sorbus, Brightwater: 5 items need attention"
     assert mail["to"] == "Finance <finance@example.com>"
-    assert "12 open, 4 of them new, 7 closed" in text_of(mail)
+    assert "12 open, 4 new, 7 closed" in text_of(mail)
     assert "<h2" in text_of(mail, "html")
 
 
 def test_who_has_nothing_to_be_told_is_not_written_to(state: State, settings: Settings, postbox: Postbox) -> None:
-    assert {one.why for one in Post(COMPANY, settings, state).send(NOTHING)} == {"there is nothing to tell"}
+    assert {one.why for one in Post(COMPANY, settings, state).send(NOTHING)} == {"nothing to report"}
     assert postbox.mail == []
 
 
@@ -241,7 +239,7 @@ def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
     postbox.refuses = False
     again = post.send(FACTS, NOW)
 
-    assert all("550 nobody of that name lives here; mend the address in the map" in one.why for one in refused)
+    assert all("550 nobody of that name lives here; correct the address in the map" in one.why for one in refused)
     assert [one.why for one in again] == ["", "", ""]
 
 
@@ -336,13 +334,13 @@ def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_p
     assert (finance["systems"], sales["systems"]) == (["books"], ["crm"])
     for one in (finance, sales):
         [letters] = [section["items"] for section in one["sections"] if section["title"] == "Dead letters"]
-        assert "1 open, 1 of them new" in letters[0]["words"]
+        assert "1 open, 1 new" in letters[0]["words"]
     assert "Dead letters\n  * gadget to gadget-to-books: " in shown()
     page = tmp_path / "digest.html"
     shown("--html", str(page))
     assert page.read_text().startswith("<!doctype html>")
     assert "did you mean Finance?" in shown("--owner", "Finnance", status=2)
-    assert "--send mails everybody" in shown("--owner", "Finance", "--send", status=2)
+    assert "--send mails every owner" in shown("--owner", "Finance", "--send", status=2)
     assert "set SORBUS_MAIL_SERVER" in shown("--send", status=1)
     state.close()
 
