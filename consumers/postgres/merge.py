@@ -172,10 +172,10 @@ def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
 
 
 def _children(merge: Merge) -> list[sql.Composed]:
-    """Replaces the items of the records that won."""
+    """Brings the items of the records that won up to date: those that are the same in their place stay untouched."""
     statements = []
     for child in merge.children:
-        statements.append(_clear(child))
+        statements.append(_clear_changed(child, merge.own_version) if child.position else _clear(child))
         names = [
             child.parent,
             *([child.position] if child.position else []),
@@ -186,13 +186,14 @@ def _children(merge: Merge) -> list[sql.Composed]:
             values.append(sql.Identifier("s", PLACE))
         values += [value_of("s", column) for column in child.columns]
         statements.append(
-            sql.SQL("insert into {} ({}) select {} from {} s join {} w on w.id = s.{}").format(
+            sql.SQL("insert into {} ({}) select {} from {} s join {} w on w.id = s.{}{}").format(
                 child.table,
                 _list(names),
                 sql.SQL(", ").join(values),
                 sql.Identifier(child.stage),
                 sql.Identifier(WON),
                 sql.Identifier(ID),
+                _where_free(child),
             )
         )
     return statements
@@ -201,6 +202,49 @@ def _children(merge: Merge) -> list[sql.Composed]:
 def _clear(child: ChildMerge) -> sql.Composed:
     return sql.SQL("delete from {} c using {} w where c.{} = w.id::{}").format(
         child.table, sql.Identifier(WON), sql.Identifier(child.parent), sql.SQL(child.parent_type)
+    )
+
+
+def _clear_changed(child: ChildMerge, is_ours: bool) -> sql.Composed:
+    """Takes out the winners' items that are not as staged in the same place.
+
+    Compared as text: every type has one, some have no equality. Of two in one place, which a table that isn't ours may
+    hold, both go.
+    """
+    same = [
+        sql.SQL("{}::text is not distinct from ({})::text").format(
+            sql.Identifier("c", column.name), value_of("s", column)
+        )
+        for column in child.columns
+    ]
+    double = sql.SQL(" or exists (select from {table} d where {same} and d.{place} = c.{place} and d.ctid <> c.ctid)")
+    place = sql.Identifier(str(child.position))
+    return sql.SQL("{clear} and (not exists (select from {stage} s where s.{id} = w.id and {parts}){double})").format(
+        clear=_clear(child),
+        stage=sql.Identifier(child.stage),
+        id=sql.Identifier(ID),
+        parts=sql.SQL(" and ").join([sql.SQL("s.{} = c.{}").format(sql.Identifier(PLACE), place), *same]),
+        double=sql.SQL("")
+        if is_ours
+        else double.format(
+            table=child.table,
+            same=sql.SQL("d.{0} = c.{0}").format(sql.Identifier(child.parent)),
+            place=place,
+        ),
+    )
+
+
+def _where_free(child: ChildMerge) -> sql.Composable:
+    """Only items whose place is free: what is there is the same."""
+    if not child.position:
+        return sql.SQL("")
+    return sql.SQL(" where not exists (select from {} c where c.{} = s.{}::{} and c.{} = s.{})").format(
+        child.table,
+        sql.Identifier(child.parent),
+        sql.Identifier(ID),
+        sql.SQL(child.parent_type),
+        sql.Identifier(child.position),
+        sql.Identifier(PLACE),
     )
 
 
