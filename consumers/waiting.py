@@ -17,7 +17,7 @@ from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.events import held, message_of
-from sorbus.waiting.store import Due, Held, WaitingStore
+from sorbus.waiting.store import Due, HeldBack, WaitingStore
 
 LOOK = 1.0
 """Seconds between two searches for records that may resume; more where a search takes long."""
@@ -86,7 +86,7 @@ class FlowWaiting:
 
     def admit(self, refused: Sequence[tuple[Message, PermanentError]]) -> list[tuple[Message, PermanentError]]:
         """Lets in what may wait, safely on disk, and returns the others: those are dead letters. TransientError."""
-        waits: list[Held] = []
+        waits: list[HeldBack] = []
         others: list[tuple[Message, PermanentError]] = []
         for message, error in refused:
             due = self._due.get(id(message))

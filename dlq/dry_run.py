@@ -23,7 +23,7 @@ from sorbus.privacy.mask import masked
 from sorbus.privacy.preview import masked_fault, masked_preview
 from sorbus.waiting.complete import consumer_of
 from sorbus.waiting.events import message_of
-from sorbus.waiting.store import Event
+from sorbus.waiting.store import WaitingEvent
 
 
 class DryRunResult(NamedTuple):
@@ -136,7 +136,7 @@ def _delivery(letter: Letter, book: SchemaResolver) -> Delivery:
     """The letter as its flow's consumer would get it. PermanentError when it can't be read."""
     dead = letter.dead
     place = dead.topic, max(0, dead.partition), max(0, dead.offset)
-    message = message_of(Event(dead.record_id, letter.version or 0, dead.value or None, dead.headers, *place))
+    message = message_of(WaitingEvent(dead.record_id, letter.version or 0, dead.value or None, dead.headers, *place))
     taken = decode_batch([message], book)
     if taken.refused:
         raise taken.refused[0][1]

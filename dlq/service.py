@@ -28,7 +28,17 @@ from sorbus.dlq.reader import Decoded, decode
 from sorbus.dlq.requeue import Sender, mark, send_marked
 from sorbus.dlq.serialize import masked_letter
 from sorbus.dlq.statements import statement
-from sorbus.dlq.store import UNSETTLED, Group, Letter, LetterFilter, Letters, LetterState, Spot, select, select_named
+from sorbus.dlq.store import (
+    UNSETTLED,
+    Group,
+    Letter,
+    LetterFilter,
+    LetterState,
+    LetterStore,
+    Spot,
+    select,
+    select_named,
+)
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.postgres.connection import Connection
@@ -61,7 +71,7 @@ class Discarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedLetter:
     """A letter as a person may see it. `raw`: its bytes, None where `is_masked` or where it is closed."""
 
     letter: Letter
@@ -77,7 +87,7 @@ class DeadLetterService:
     def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
         self.loaded, self._settings, self._state = loaded, settings, state
         self._names = Names(loaded.map.topic_prefix)
-        self.letters = Letters(state)
+        self.letters = LetterStore(state)
         self.index = LetterIndex(state, settings, self._names, loaded.map.data_types)
         self._audit = AuditTrail(state)
         self._sender = Sender(settings, self._names)
@@ -116,7 +126,7 @@ class DeadLetterService:
         self.index.catch_up()
         return self.letters.get(id)
 
-    def look_at(self, letter: Letter, who: str, *, show_personal: bool) -> Opened:
+    def look_at(self, letter: Letter, who: str, *, show_personal: bool) -> OpenedLetter:
         """All there is to say of a letter; its personal values masked, or, if they are shown, that written down."""
         decoded = decode(letter.dead, self.book) if letter.is_unsettled else Decoded(None, letter.version, None)
         known = letter.dead.data_type in self.loaded.map.data_types
@@ -131,7 +141,7 @@ class DeadLetterService:
             decoded = replace(decoded, record=None)
         history = self._audit.page(filter=AuditFilter(subject_kind="letter", subject=letter.id))
         raw = None if hide else letter.dead.value
-        return Opened(shown, decoded, raw, hide, tuple(reversed(history)))
+        return OpenedLetter(shown, decoded, raw, hide, tuple(reversed(history)))
 
     def note_shown(self, letter: Letter, who: str) -> None:
         """Writes down that somebody sees a letter's personal values: in the log, and in the audit trail."""

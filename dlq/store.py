@@ -112,7 +112,7 @@ class Group:
     last_at: datetime
 
 
-class Letters:
+class LetterStore:
     """A map's letters. TransientError and AuthError as `State` raises them."""
 
     def __init__(self, state: State) -> None:

@@ -8,7 +8,7 @@ from sorbus.bus.names import Names
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.requeue import Sender, send_back
-from sorbus.dlq.store import Letters
+from sorbus.dlq.store import LetterStore
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
@@ -38,7 +38,7 @@ class Onward:
             index.catch_up()
         finally:
             index.close()
-        found = Letters(self._state).of_record(data_type, id)
+        found = LetterStore(self._state).of_record(data_type, id)
         return [letter.dead for letter in found if letter.is_unsettled and letter.dead.flow in flows]
 
     def send(self, letters: Sequence[DeadLetter]) -> None:

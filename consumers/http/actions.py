@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sorbus.conflict.store import Contest
 from sorbus.consumers.http.compare import Fields
-from sorbus.http_api.interface import Found
+from sorbus.http_api.interface import FoundRecord
 from sorbus.identity.match import Alike, Candidate
 
 
@@ -46,7 +46,7 @@ class LinkTo(NamedTuple):
     external_id: str
 
 
-class Update(NamedTuple):
+class UpdateRecord(NamedTuple):
     """Send `changes`, and note that the application has `fields`. `current` None: it can't be read.
 
     `contests`: those of the changes that go over what people did there.
@@ -56,7 +56,7 @@ class Update(NamedTuple):
     external_id: str
     changes: Fields
     fields: Fields
-    current: Found | None
+    current: FoundRecord | None
     contests: tuple[Contest, ...] = ()
 
 
@@ -73,7 +73,7 @@ class Remove(NamedTuple):
 
     why: str
     external_id: str
-    current: Found | None
+    current: FoundRecord | None
     changes: Fields | None = None
 
 
@@ -97,4 +97,4 @@ class Wait(NamedTuple):
     aside: bool = False
 
 
-Action = Note | Forget | Create | Again | LinkTo | Update | Hold | Remove | Ask | Wait
+Action = Note | Forget | Create | Again | LinkTo | UpdateRecord | Hold | Remove | Ask | Wait

@@ -10,7 +10,19 @@ from datetime import UTC, datetime, timedelta
 
 from sorbus.conflict.store import Conflicts, Contest, Standing
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.actions import (
+    Action,
+    Again,
+    Ask,
+    Create,
+    Forget,
+    Hold,
+    LinkTo,
+    Note,
+    Remove,
+    UpdateRecord,
+    Wait,
+)
 from sorbus.consumers.http.compare import Fields, differing, same
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
@@ -18,7 +30,7 @@ from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import PermanentError
 from sorbus.http_api.description import Description
-from sorbus.http_api.interface import Found, Json
+from sorbus.http_api.interface import FoundRecord, Json
 from sorbus.http_api.path import read_path
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk, Link
@@ -101,7 +113,9 @@ class Decider:
         if not self._reads:
             was = link.sent if isinstance(link.sent, dict) else {}
             changes = {path: value for path, value in wanted.fields.items() if path not in was or was[path] != value}
-            return Update("the application can't be asked what it has", link.external_id, changes, wanted.fields, None)
+            return UpdateRecord(
+                "the application can't be asked what it has", link.external_id, changes, wanted.fields, None
+            )
         current = self._presence.get(link.external_id)
         if current is None:
             return self._missing(id, wanted, link.external_id)
@@ -110,7 +124,7 @@ class Decider:
             return Note("the application has these values already", wanted.fields)
         return self._changed(id, link, changes, wanted.fields, current)
 
-    def _changed(self, id: str, link: Link, changes: Fields, wanted: Fields, current: Found) -> Action:
+    def _changed(self, id: str, link: Link, changes: Fields, wanted: Fields, current: FoundRecord) -> Action:
         """What to do about values that differ: ours to send, or changed there by people."""
         assert link.external_id is not None
         standing = self._conflicts.standing(id)
@@ -131,9 +145,9 @@ class Decider:
             names = ", ".join(one.field for one in asked)
             return Hold(f"{names} was changed in {self._flow.to} by hand", link.external_id, asked)
         why = "it differs from its owner's"
-        return Update(why, link.external_id, changes, fields, current, contests)
+        return UpdateRecord(why, link.external_id, changes, fields, current, contests)
 
-    def _contests(self, changes: Fields, link: Link, current: Found, standing: Standing) -> Iterator[Contest]:
+    def _contests(self, changes: Fields, link: Link, current: FoundRecord, standing: Standing) -> Iterator[Contest]:
         """Fields whose value is neither ours of last time nor ours of now, nor one that was under way."""
         sent = link.sent
         for path, ours in changes.items():
@@ -153,7 +167,7 @@ class Decider:
     def _same(self, path: str, ours: Json, theirs: Json) -> bool:
         return same(ours, theirs, self._shape.resource.fields.get(path), self._shape.items.get(path))
 
-    def _changes(self, id: str, fields: Fields, current: Found) -> Fields:
+    def _changes(self, id: str, fields: Fields, current: FoundRecord) -> Fields:
         """The fields to send. A record without our mark gets it, unless people use that field."""
         changes = differing(fields, current.record, self._shape.resource.fields, self._shape.items)
         marker = self._shape.marker

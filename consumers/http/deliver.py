@@ -8,7 +8,19 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.actions import (
+    Action,
+    Again,
+    Ask,
+    Create,
+    Forget,
+    Hold,
+    LinkTo,
+    Note,
+    Remove,
+    UpdateRecord,
+    Wait,
+)
 from sorbus.consumers.http.compare import Fields, body, same
 from sorbus.consumers.http.decide import MOST_LOOKING, Decider
 from sorbus.consumers.http.finder import Finder
@@ -112,7 +124,7 @@ class Deliverer:
                 except PermanentError:
                     self._crosswalk.withdraw(id)  # what it says of itself now decides
                 return False
-            case Update():
+            case UpdateRecord():
                 return self._update(action, id, version, wanted, link)
             case Hold():
                 self._hold(action, id, version)
@@ -170,7 +182,7 @@ class Deliverer:
             )
         return str(external_id)
 
-    def _update(self, action: Update, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
+    def _update(self, action: UpdateRecord, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         current, contests = action.current, action.contests
         numbers = self._conflicts.put(id, version, self._flow.flow.id, action.external_id, contests, asks=False)
         changes = body(action.changes, current.record if current else None)
@@ -189,7 +201,7 @@ class Deliverer:
             self._look_again(action, numbers)
         return True
 
-    def _look_again(self, action: Update, numbers: Sequence[int]) -> None:
+    def _look_again(self, action: UpdateRecord, numbers: Sequence[int]) -> None:
         """Tells people's changes from an application's own way to write a value: only that is there again at once."""
         now = self._api.get(self._resource, action.external_id)
         fields, items = self._shape.resource.fields, self._shape.items

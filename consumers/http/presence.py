@@ -13,7 +13,7 @@ from threading import Lock
 
 from sorbus.errors import AuthError, PermanentError
 from sorbus.http_api.description import ApiResource
-from sorbus.http_api.interface import Api, Found
+from sorbus.http_api.interface import Api, FoundRecord
 from sorbus.http_api.path import read_path
 from sorbus.identity.crosswalk import Crosswalk
 
@@ -39,7 +39,7 @@ class Presence:
         self._listed_at = -_FRESH
         self._believed: deque[tuple[float, str]] = deque()
 
-    def get(self, external_id: str) -> Found | None:
+    def get(self, external_id: str) -> FoundRecord | None:
         """The record; None if it is gone. Raises what the application says where that isn't proven."""
         try:
             return self._api.get(self._name, external_id)

@@ -11,14 +11,26 @@ from pydantic import JsonValue
 
 from sorbus.abilities import Preview, older_preview
 from sorbus.connector import Delivery
-from sorbus.consumers.http.actions import Action, Again, Ask, Create, Forget, Hold, LinkTo, Note, Remove, Update, Wait
+from sorbus.consumers.http.actions import (
+    Action,
+    Again,
+    Ask,
+    Create,
+    Forget,
+    Hold,
+    LinkTo,
+    Note,
+    Remove,
+    UpdateRecord,
+    Wait,
+)
 from sorbus.consumers.http.compare import Fields, body
 from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.deliver import creation
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import MustWait, PermanentError
 from sorbus.http_api.description import ApiField
-from sorbus.http_api.interface import Api, Call, Found, Json
+from sorbus.http_api.interface import Api, Call, FoundRecord, Json
 from sorbus.http_api.path import read_path
 from sorbus.http_api.values import dump_json, load_json, to_value
 from sorbus.identity.crosswalk import Crosswalk
@@ -82,7 +94,7 @@ class Previewer:
                 return Preview(
                     "create", action.why, _request(api.creating(resource, creation(self._shape, id, fields), key=key))
                 )
-            case Update(external_id=external_id, changes=changes, current=current):
+            case UpdateRecord(external_id=external_id, changes=changes, current=current):
                 sent = body(changes, current.record if current else None)
                 call = api.updating(resource, external_id, sent, current=current)
                 return Preview("update", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
@@ -118,7 +130,7 @@ def _meant(value: Json, field: ApiField) -> JsonValue:
     return cast("JsonValue", str(meant) if isinstance(meant, Decimal) else meant)
 
 
-def _request(call: Call, changes: Fields | None = None, current: Found | None = None) -> JsonValue:
+def _request(call: Call, changes: Fields | None = None, current: FoundRecord | None = None) -> JsonValue:
     """The call as JSON, decimals as they are written; with each changed field's old and new value."""
     shown: Json = {"method": call.method, "path": call.path}
     if call.parameters:

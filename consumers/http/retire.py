@@ -6,7 +6,7 @@ from typing import Literal
 
 from sorbus.consumers.http.shape import Shape
 from sorbus.errors import PermanentError
-from sorbus.http_api.interface import Api, Found, Merges
+from sorbus.http_api.interface import Api, FoundRecord, Merges
 from sorbus.http_api.path import read_path
 
 Way = Literal["merge", "delete"]
@@ -52,7 +52,7 @@ class Retirer:
                 raise
         return self._left(survivor)
 
-    def _is_same(self, current: Found, external_id: str, left: str) -> bool:
+    def _is_same(self, current: FoundRecord, external_id: str, left: str) -> bool:
         """Whether somebody has merged the double into the survivor by hand: applications show the one for both then.
 
         PermanentError if what is shown is neither: to take that away was never decided.
@@ -74,6 +74,6 @@ class Retirer:
         found = self._api.get(self._resource, survivor) if self._reads else None
         return (self._own_id(found) if found else "") or survivor
 
-    def _own_id(self, found: Found) -> str:
+    def _own_id(self, found: FoundRecord) -> str:
         own = read_path(found.record, self._shape.resource.id)
         return "" if own is None else str(own)

@@ -16,7 +16,7 @@ from sorbus.consumers.postgres.cells import LENGTHS
 from sorbus.consumers.postgres.text import CellMaker
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.cache_policy import weight_of
-from sorbus.mapping.generate import Names, assign, call, load, text_with_length, within
+from sorbus.mapping.generate import GeneratedNames, assign, call, load, text_with_length, within
 from sorbus.mapping.memo import MANY, SOME, Memo
 from sorbus.schema import SchemaField
 
@@ -50,7 +50,7 @@ def reading(
 
     It raises anything at all for what it can't take.
     """
-    names = Names()
+    names = GeneratedNames()
     places = {read.field.name: place for place, read in enumerate(reads) if read.use == "value"}
     pure = [item for item in computed if item.rule is None or item.rule.is_pure]
     pure = [item for item in pure if inputs(item) and inputs(item) <= places.keys()]
@@ -85,7 +85,7 @@ def reading(
     return cast("Callable[[bytes, int, bytes], tuple[Cells, Items, int]]", made)
 
 
-def _statements(names: Names, place: int, read: Read, is_decoded: bool, is_by_bytes: bool) -> list[ast.stmt]:
+def _statements(names: GeneratedNames, place: int, read: Read, is_decoded: bool, is_by_bytes: bool) -> list[ast.stmt]:
     """What reads one field: `found` is its value, `bytes` its bytes, `at` where it ends."""
     data, at, end = load("data"), load("at"), load("end")
     decoding = call(names.of(read.read), data, at)
@@ -138,7 +138,7 @@ def _set_both(first: str, second: str, value: ast.expr) -> ast.stmt:
 
 def _of_bytes(item: Assignment, readers: Mapping[str, AnyReader], maker: CellMaker) -> Callable[..., bytes]:
     """The bytes of the fields that an assignment reads, in their names' order, to its cell."""
-    names = Names()
+    names = GeneratedNames()
     places = {name: place for place, name in enumerate(readers)}
     body: list[ast.stmt] = []
     for name, place in places.items():
@@ -160,14 +160,14 @@ def _is_whole(end: int, piece: bytes) -> None:
         raise IndexError("the value is cut short")
 
 
-def _cell(names: Names, made: ast.expr, maker: CellMaker, prefix: str) -> ast.expr:
+def _cell(names: GeneratedNames, made: ast.expr, maker: CellMaker, prefix: str) -> ast.expr:
     if maker.takes_text:
         return text_with_length(names, made, LENGTHS, maker.make, prefix)
     return call(names.of(maker.make), made)
 
 
 def _computed(
-    names: Names,
+    names: GeneratedNames,
     item: Assignment,
     make: Callable[[object], bytes],
     places: Mapping[str, int],

@@ -25,7 +25,7 @@ class Round(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChecklistStep:
     """One step of the round that is to be done; `who` and `at` once it is ticked."""
 
     words: str
@@ -47,7 +47,7 @@ class Checklist:
     responsible: Contact
     schedule: str
     verification: str
-    steps: tuple[Step, ...]
+    steps: tuple[ChecklistStep, ...]
     round: datetime
     due: datetime | None
     overdue_since: datetime | None
@@ -67,7 +67,7 @@ class Checklist:
         return self.due is not None and any(each.due == self.round for each in self.done)
 
     @property
-    def left(self) -> tuple[Step, ...]:
+    def left(self) -> tuple[ChecklistStep, ...]:
         """The steps that nobody has ticked yet."""
         return tuple(step for step in self.steps if step.who is None)
 

@@ -15,7 +15,7 @@ from sorbus.errors import SorbusError, UsageError
 from sorbus.map.contact import contact as contact_of
 from sorbus.map.routine import Routine, parse_routine
 from sorbus.mapfile.model import Flow, Manual, Map
-from sorbus.ops.checklists.occurrences import Checklist, Round, Step, in_hand
+from sorbus.ops.checklists.occurrences import Checklist, ChecklistStep, Round, in_hand
 from sorbus.postgres.connection import Connection
 from sorbus.spelling import closest
 from sorbus.state import State
@@ -119,7 +119,7 @@ class Checklists:
             contact_of(manual.responsible),
             manual.schedule,
             manual.verification,
-            tuple(Step(words, *ticks.get(words, (None, None))) for words in manual.checklist),
+            tuple(ChecklistStep(words, *ticks.get(words, (None, None))) for words in manual.checklist),
             round,
             due,
             overdue_since,

@@ -7,7 +7,7 @@ from functools import cache
 
 from sorbus.conflict.store import Conflict
 from sorbus.map.loaded import LoadedMap
-from sorbus.privacy.errors import Names, target_names
+from sorbus.privacy.errors import PersonalNames, target_names
 from sorbus.privacy.mask import masked
 
 
@@ -16,7 +16,7 @@ class ConflictMask:
 
     def __init__(self, loaded: LoadedMap) -> None:
         @cache
-        def names(system: str, data_type: str) -> Names:
+        def names(system: str, data_type: str) -> PersonalNames:
             return target_names(loaded.schema(data_type), loaded.target_rows(system, data_type))
 
         self._data_types, self._names = frozenset(loaded.map.data_types), names

@@ -14,7 +14,7 @@ from sorbus.map.render.layout import (
     TOP,
     Box,
     Layout,
-    Row,
+    LayoutRow,
     lay_out,
     shorten,
     text_width,
@@ -52,7 +52,7 @@ class DrawnSystem(NamedTuple):
 class DrawnFlow(NamedTuple):
     """An arrow with its row in the target's box."""
 
-    row: Row
+    row: LayoutRow
     path: str
     dashes: str
     sign: HealthBadge
@@ -99,7 +99,7 @@ def _system(box: Box, x: float, width: float, middle: float, signs: HealthBadges
     return DrawnSystem(box, x, width, box.y + middle, sign, said, name, below)
 
 
-def _flow(layout: Layout, row: Row, signs: HealthBadges, states: dict[str, FlowState]) -> DrawnFlow:
+def _flow(layout: Layout, row: LayoutRow, signs: HealthBadges, states: dict[str, FlowState]) -> DrawnFlow:
     arrow = row.arrow
     state = states.get(arrow.flow)
     if arrow.way is not Way.LIVE or state is None:

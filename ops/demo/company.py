@@ -28,7 +28,7 @@ class DemoError(SorbusError):
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
+class DemoCompany:
     """An example's map and what it needs around it.
 
     `databases`: database -> the environment variable that the map reads its address from; `fill`: database -> what
@@ -43,7 +43,7 @@ class Company:
     feed: Feed
 
 
-def brightwater() -> Company:
+def brightwater() -> DemoCompany:
     """The demo's own company: a CRM, accounting and reporting."""
     folder = examples() / "company"
 
@@ -51,7 +51,7 @@ def brightwater() -> Company:
         run_script(connection, folder / "crm.sql")
         seed_crm(connection)
 
-    return Company(
+    return DemoCompany(
         "Brightwater Supplies",
         folder / "map.yaml",
         "crm",
@@ -61,7 +61,7 @@ def brightwater() -> Company:
     )
 
 
-def northwind(script: Path) -> Company:
+def northwind(script: Path) -> DemoCompany:
     """Northwind from its own PostgreSQL script; DemoError if the script isn't Northwind's."""
     folder = examples() / "northwind"
     try:
@@ -70,7 +70,7 @@ def northwind(script: Path) -> Company:
         raise DemoError(f"{script} can't be read: {error}; name Northwind's PostgreSQL script") from error
     if "order_details" not in text:
         raise DemoError(f"{script} makes no table order_details; name Northwind's PostgreSQL script (northwind.sql)")
-    return Company(
+    return DemoCompany(
         "Northwind Traders",
         folder / "map.yaml",
         "northwind",

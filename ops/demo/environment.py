@@ -19,7 +19,7 @@ from psycopg import sql
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.load import load_map
-from sorbus.ops.demo.company import Company, DemoError, fill_if_new
+from sorbus.ops.demo.company import DemoCompany, DemoError, fill_if_new
 from sorbus.ops.embedded import packages
 from sorbus.ops.embedded.ports import free_port
 from sorbus.ops.embedded.stack import Stack
@@ -44,7 +44,7 @@ def _behind_everything_else() -> None:
 class Environment:
     """The demo's folder, and what runs in it. Use it as a context manager: leaving stops everything it started."""
 
-    def __init__(self, folder: Path, company: Company) -> None:
+    def __init__(self, folder: Path, company: DemoCompany) -> None:
         self.folder = folder.absolute()
         self.company = company
         self.stack = Stack(self.folder / "stack")

@@ -15,7 +15,7 @@ from sorbus.ops.monitoring.status import ago
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class DigestItem:
     """One line. `path` is the console's page, "" where there is none; `grave`: it needs action."""
 
     words: str
@@ -24,9 +24,9 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class DigestSection:
     title: str
-    items: tuple[Item, ...]
+    items: tuple[DigestItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Digest:
     systems: tuple[str, ...]
     since: datetime
     until: datetime
-    sections: tuple[Section, ...]
+    sections: tuple[DigestSection, ...]
 
     @property
     def grave(self) -> int:
@@ -80,7 +80,7 @@ class Shares:
             ("Flows that are behind", _late),
             ("Manual checklists", _by_hand),
         )
-        sections = [Section(title, tuple(write(self._company, facts, mine))) for title, write in ways]
+        sections = [DigestSection(title, tuple(write(self._company, facts, mine))) for title, write in ways]
         return Digest(contact, systems, facts.since, facts.until, tuple(each for each in sections if each.items))
 
     def is_owner(self, contact: Contact | None, system: str) -> bool:
@@ -115,18 +115,18 @@ class _Mine:
         return self._shares.does(self._contact, flow) or self.target_of(flow)
 
 
-def _called(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _called(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for one in facts.measured.escalations:
         if mine.called(one.flow):
             page = f"/letters?{urlencode({'flow': one.flow})}" if one.why == "letters" else f"/flows/{one.flow}"
-            yield Item(f"{one.flow}: {one.words}", page)
+            yield DigestItem(f"{one.flow}: {one.words}", page)
 
 
-def _letters(company: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _letters(company: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for cause in facts.letters:
         owner = company.data_types[cause.data_type].system_of_record if cause.data_type in company.data_types else ""
         if mine.system(str(owner)) or (cause.flow and mine.target_of(cause.flow)):
-            yield Item(_cause(cause, facts), _letters_page(cause), grave=cause.open > 0)
+            yield DigestItem(_cause(cause, facts), _letters_page(cause), grave=cause.open > 0)
 
 
 def _cause(cause: Cause, facts: Facts) -> str:
@@ -144,7 +144,7 @@ def _letters_page(cause: Cause) -> str:
     return f"/letters?{urlencode({**asked, 'reason': cause.reason})}"
 
 
-def _missing(company: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _missing(company: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     flows = {flow.id: flow for flow in company.flows}
     for one in facts.missing:
         flow = flows.get(one.flow)
@@ -155,38 +155,38 @@ def _missing(company: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
                 f"{one.records:,} {flow.data_type} {lack} {one.field}, which {flow.to} needs; add it in {owner}."
                 f" The oldest has waited since {one.since.astimezone():%Y-%m-%d %H:%M}"
             )
-            yield Item(words, f"/waiting?{urlencode({'flow': one.flow, 'why': 'incomplete'})}")
+            yield DigestItem(words, f"/waiting?{urlencode({'flow': one.flow, 'why': 'incomplete'})}")
 
 
-def _duplicates(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _duplicates(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for flow, count in facts.measured.duplicates.items():
         if count and mine.target_of(flow):
-            yield Item(f"{flow}: {count:,} need a decision", "/duplicates")
+            yield DigestItem(f"{flow}: {count:,} need a decision", "/duplicates")
 
 
-def _conflicts(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _conflicts(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for (flow, state), count in facts.measured.conflicts.items():
         if count and mine.target_of(flow):
             is_open = state == "open"
             words = "need a decision" if is_open else "overwritten with the owner's values within a day"
-            yield Item(f"{flow}: {count:,} {words}", f"/conflicts?{urlencode({'state': state})}", grave=is_open)
+            yield DigestItem(f"{flow}: {count:,} {words}", f"/conflicts?{urlencode({'state': state})}", grave=is_open)
 
 
-def _drifts(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _drifts(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for one in facts.drifts:
         if mine.system(one.system):
             held = "; records are held back" if one.severity == "held" else ""
             words = f"{one.system}, {one.data_type}: {one.words}{held}"
-            yield Item(words, f"/drift?{urlencode({'system': one.system})}", grave=one.severity == "held")
+            yield DigestItem(words, f"/drift?{urlencode({'system': one.system})}", grave=one.severity == "held")
 
 
-def _late(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _late(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for flow in facts.measured.flows:
         if flow.lag_records and flow.complaint and mine.target_of(flow.flow):
-            yield Item(f"{flow.flow}: {flow.complaint}; {flow.lag_records:,} changes wait", f"/flows/{flow.flow}")
+            yield DigestItem(f"{flow.flow}: {flow.complaint}; {flow.lag_records:,} changes wait", f"/flows/{flow.flow}")
 
 
-def _by_hand(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
+def _by_hand(_: Map, facts: Facts, mine: _Mine) -> Iterator[DigestItem]:
     for one in facts.measured.checklists:
         if not mine.by_hand(one.flow):
             continue
@@ -194,10 +194,10 @@ def _by_hand(_: Map, facts: Facts, mine: _Mine) -> Iterator[Item]:
             words = (
                 f"overdue since {one.overdue_since.astimezone():%Y-%m-%d %H:%M}; responsible: {one.responsible.name}"
             )
-            yield Item(f"{one.flow}: {words}", f"/checklists/{one.flow}")
+            yield DigestItem(f"{one.flow}: {words}", f"/checklists/{one.flow}")
         elif one.due is not None and not one.is_done:
             words = f"due by {one.due.astimezone():%Y-%m-%d %H:%M}; responsible: {one.responsible.name}"
-            yield Item(f"{one.flow}: {words}", f"/checklists/{one.flow}", grave=False)
+            yield DigestItem(f"{one.flow}: {words}", f"/checklists/{one.flow}", grave=False)
 
 
 def _same(one: Contact | None, other: Contact) -> bool:

@@ -15,7 +15,7 @@ from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.java import Program, grace, quick_start
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import LOOPBACK
-from sorbus.ops.embedded.process import Process
+from sorbus.ops.embedded.process import ServerProcess
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 
@@ -60,7 +60,7 @@ class Kafka:
         self._folder = folder
         self._data = folder / "kafka"
         self._ports = (port, controller)
-        self._process = Process("kafka", folder, stop=signal.SIGTERM, death=signal.SIGKILL)
+        self._process = ServerProcess("kafka", folder, stop=signal.SIGTERM, death=signal.SIGKILL)
         jars = tuple(sorted(packages.kafka.glob("*.jar")))
         self._program = Program(
             "kafka", jars, (*quick_start(heap), f"-Dlog4j2.configurationFile={_LOG4J}"), "kafka.Kafka"

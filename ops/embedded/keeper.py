@@ -13,7 +13,7 @@ MOST, WITHIN = 5, 600.0
 """A server that ends more than MOST times within WITHIN seconds is not started again."""
 
 
-class Server(Protocol):
+class KeptServer(Protocol):
     """What a server of the stack has in common with the others."""
 
     def start(self) -> None:
@@ -29,7 +29,7 @@ class Server(Protocol):
 class Keeper:
     """Looks after servers; `clock` gives seconds."""
 
-    def __init__(self, servers: Mapping[str, Server], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, servers: Mapping[str, KeptServer], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._servers = servers
         self._clock = clock
         self._ends: dict[str, deque[float]] = {name: deque() for name in servers}

@@ -20,7 +20,7 @@ from psycopg import sql
 from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import LOOPBACK
-from sorbus.ops.embedded.process import Process
+from sorbus.ops.embedded.process import ServerProcess
 
 SUPERUSER = "sorbus"
 DATABASE = "sorbus"
@@ -61,7 +61,7 @@ class Postgres:
         self._settings = {**_SETTINGS, "port": str(port), **(_FAST if fast else {})}
         self._initdb_options = ["--no-sync"] if fast else []
         # Fast shutdown: SIGTERM would wait for every client to leave. SIGQUIT at least lets it release its memory.
-        self._process = Process("postgres", folder, stop=signal.SIGINT, death=signal.SIGQUIT)
+        self._process = ServerProcess("postgres", folder, stop=signal.SIGINT, death=signal.SIGQUIT)
 
     @staticmethod
     def dsn(port: int, database: str) -> str:

@@ -18,7 +18,7 @@ from sorbus.ops.embedded.errors import StackError
 _POLL = 0.03
 
 
-class Process:
+class ServerProcess:
     """A server with its guard (see parent_watchdog.py), its log and its record in `folder`."""
 
     def __init__(self, name: str, folder: Path, *, stop: signal.Signals, death: signal.Signals) -> None:

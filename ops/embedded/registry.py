@@ -10,10 +10,10 @@ import httpx
 from sorbus.ops.embedded.java import Program, grace, quick_start
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import LOOPBACK
-from sorbus.ops.embedded.process import Process
+from sorbus.ops.embedded.process import ServerProcess
 
 
-class Registry:
+class RegistryServer:
     """The schema registry of a stack, on one loopback port."""
 
     def __init__(self, folder: Path, packages: Packages, *, port: int, heap: str = "256m") -> None:
@@ -21,7 +21,7 @@ class Registry:
         self._folder = folder
         self._packages = packages
         self._port = port
-        self._process = Process("registry", folder, stop=signal.SIGTERM, death=signal.SIGKILL)
+        self._process = ServerProcess("registry", folder, stop=signal.SIGTERM, death=signal.SIGKILL)
         root = packages.registry
         # The jars on one flat class path instead of Quarkus's own loader, whose classes an AOT cache can't hold. The
         # transformed classes must come before the jars they were made from.

@@ -16,11 +16,11 @@ from rich.console import Console
 from sorbus.ops.embedded import packages, process
 from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.kafka import Kafka
-from sorbus.ops.embedded.keeper import Keeper, Server
+from sorbus.ops.embedded.keeper import Keeper, KeptServer
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import LOOPBACK, Ports
 from sorbus.ops.embedded.postgres import DATABASE, Postgres
-from sorbus.ops.embedded.registry import Registry
+from sorbus.ops.embedded.registry import RegistryServer
 
 SERVERS = ("kafka", "registry", "postgres")
 
@@ -65,7 +65,7 @@ class Stack:
         self._ports: Ports | None = None
         self._lock: IO[bytes] | None = None
         self._kafka: Kafka | None = None
-        self._registry: Registry | None = None
+        self._registry: RegistryServer | None = None
         self._postgres: Postgres | None = None
         self._keeper = Keeper({})
 
@@ -142,7 +142,7 @@ class Stack:
                 self._keeper = Keeper(servers)
                 return
 
-    def _servers(self) -> list[Kafka | Registry | Postgres]:
+    def _servers(self) -> list[Kafka | RegistryServer | Postgres]:
         return [server for server in (self._kafka, self._registry, self._postgres) if server is not None]
 
     def _take_folder(self) -> None:
@@ -167,9 +167,9 @@ class Stack:
         ports.remember(file)
         return ports
 
-    def _build(self, fetched: Packages, ports: Ports) -> dict[str, Server]:
+    def _build(self, fetched: Packages, ports: Ports) -> dict[str, KeptServer]:
         self._kafka = Kafka(self.folder, fetched, port=ports.kafka, controller=ports.controller)
-        self._registry = Registry(self.folder, fetched, port=ports.registry)
+        self._registry = RegistryServer(self.folder, fetched, port=ports.registry)
         self._postgres = Postgres(self.folder, fetched, port=ports.database, fast=self._fast)
         return dict(zip(SERVERS, self._servers(), strict=True))
 
@@ -182,7 +182,7 @@ def running(folder: Path) -> Addresses | None:
     return Addresses.of(ports)
 
 
-def _start(server: Server) -> None:
+def _start(server: KeptServer) -> None:
     server.start()
     server.wait()
     if not server.is_running():  # what answered was another program's server, on a port that was ours

@@ -20,7 +20,7 @@ from sorbus.ops.embedded.errors import StackError
 from sorbus.ops.embedded.kafka import Kafka
 from sorbus.ops.embedded.packages import Packages
 from sorbus.ops.embedded.ports import Ports
-from sorbus.ops.embedded.registry import Registry
+from sorbus.ops.embedded.registry import RegistryServer
 
 _SCHEMA = {"schema": '{"type": "record", "name": "Taste", "fields": [{"name": "id", "type": "string"}]}'}
 
@@ -30,7 +30,7 @@ def train(packages: Packages) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="sorbus-training-") as name:
         folder, ports = Path(name), Ports.free()
         kafka = Kafka(folder, packages, port=ports.kafka, controller=ports.controller)
-        registry = Registry(folder, packages, port=ports.registry)
+        registry = RegistryServer(folder, packages, port=ports.registry)
         written = []
         for server, taste in ((kafka, _taste_kafka), (registry, _taste_registry)):
             target = server.program.aot_cache(packages)

@@ -20,7 +20,7 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.mapfile.model import Flow
 from sorbus.ops.forget.receipt import Done, Left, Receipt
 from sorbus.ops.forget.stored import Stored
-from sorbus.ops.forget.topics import Bus, Trace
+from sorbus.ops.forget.topics import Bus, TopicTrace
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
@@ -75,7 +75,7 @@ class Erasure:
         if not receipt.dry_run:
             self._stored.record(receipt)
 
-    def refuse_if_owned(self) -> Trace:
+    def refuse_if_owned(self) -> TopicTrace:
         """What the data type's topic has of the record. OwnerHasIt while its owner still has it."""
         trace = self._bus.trace(self._names.topic(self._receipt.data_type), self._key)
         letters = self._bus.letters(self._names.dead_letters(self._receipt.data_type), self._key)
@@ -91,7 +91,7 @@ class Erasure:
             raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {fix}")
         return trace
 
-    def _flow(self, flow: Flow, trace: Trace, until: float) -> None:
+    def _flow(self, flow: Flow, trace: TopicTrace, until: float) -> None:
         left = self._receipt.left
         if not flow.runs:
             if flow.manual is not None:

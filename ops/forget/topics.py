@@ -35,7 +35,7 @@ _TIMEOUT = 30.0
 _NO_LIMIT = 2**62
 
 
-class Trace(NamedTuple):
+class TopicTrace(NamedTuple):
     """A record on a topic: whether its last event is a live state, where the last is, and how many hold its data."""
 
     is_live: bool
@@ -50,7 +50,7 @@ class Bus:
         self._settings = settings
         self._admin = admin(settings)
 
-    def trace(self, topic: str, id: bytes) -> Trace:
+    def trace(self, topic: str, id: bytes) -> TopicTrace:
         """Reads a whole topic: nothing else knows where a record is."""
         reader = topic_reader(self._settings, f"forget-{topic}")
         is_live, with_data, last = False, 0, dict[Part, int]()
@@ -63,7 +63,7 @@ class Bus:
                         last[spot_of(message)] = offset_of(message)
         finally:
             reader.close()
-        return Trace(is_live, last, with_data)
+        return TopicTrace(is_live, last, with_data)
 
     def delivered(self, group: str, last: dict[Part, int], *, until: float, say: Callable[[str], None]) -> bool:
         """Waits until a flow's group is past these offsets, or `until` (monotonic seconds); whether it is."""

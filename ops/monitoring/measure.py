@@ -29,7 +29,7 @@ from sorbus.ops.monitoring.escalation import Escalation, Escalations
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
 from sorbus.ops.monitoring.lost import left_words, lost_words
-from sorbus.ops.monitoring.offsets import Group, Part
+from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, problems_of
 from sorbus.settings import Settings
 
@@ -295,7 +295,7 @@ class Watch:
     def _flow_state(
         self,
         flow: Flow,
-        group: Group,
+        group: ConsumerGroup,
         spans: Mapping[Part, Span],
         letters: Mapping[tuple[str, str], Open],
         last: Mapping[str, float | None],
@@ -347,7 +347,7 @@ class Watch:
         )
 
 
-def _state(flow: Flow, group: Group) -> str:
+def _state(flow: Flow, group: ConsumerGroup) -> str:
     if group.members:
         return _STATES.get(group.state, group.state)
     return "down" if parse_timing(flow.timing).is_real_time else "waiting"

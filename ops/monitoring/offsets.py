@@ -47,7 +47,7 @@ def _is_settling(error: Exception) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ConsumerGroup:
     """A consumer group: its state in Kafka's words (lower case), and how many belong to it."""
 
     state: str
@@ -82,7 +82,7 @@ def newest(admin: AdminClient, parts: Sequence[Part]) -> dict[Part, float]:
 
 
 @stamina.retry(on=_is_settling, attempts=10, wait_initial=0.1, wait_max=1.0)
-def groups(admin: AdminClient, names: Sequence[str]) -> dict[str, Group]:
+def groups(admin: AdminClient, names: Sequence[str]) -> dict[str, ConsumerGroup]:
     """Each group's state and size; one that nobody has ever joined is `dead`."""
     if not names:
         return {}
@@ -92,7 +92,11 @@ def groups(admin: AdminClient, names: Sequence[str]) -> dict[str, Group]:
     found = {}
     for name in names:
         answer = _known(described[name], f"describing group {name}")
-        found[name] = Group("dead", 0) if answer is None else Group(answer.state.name.lower(), len(answer.members))
+        found[name] = (
+            ConsumerGroup("dead", 0)
+            if answer is None
+            else ConsumerGroup(answer.state.name.lower(), len(answer.members))
+        )
     return found
 
 

@@ -31,19 +31,19 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ChildProgram:
     """What is to run: `name` such as "consume order-to-reporting", and its command line; {port} in it is filled in."""
 
     name: str
     command: tuple[str, ...]
 
 
-class Child:
+class ChildProcess:
     """A program with its process, if one runs, and what is to become of it."""
 
     def __init__(
         self,
-        program: Program,
+        program: ChildProgram,
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,

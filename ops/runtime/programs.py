@@ -10,13 +10,13 @@ from pathlib import Path
 from sorbus.bus.inbox import with_inbox
 from sorbus.cli.context import Context
 from sorbus.errors import SorbusError
-from sorbus.ops.runtime.child import Program
+from sorbus.ops.runtime.child import ChildProgram
 from sorbus.ops.runtime.planning import producing_systems, running_flows
 
 
 def programs_of(
     context: Context, *, only: Collection[str] = (), watch: bool = True, console: bool = False
-) -> list[Program]:
+) -> list[ChildProgram]:
     """A producer per owner, a consumer per running flow, webhooks if any are on, the watch, and the console if asked.
 
     `only` names the systems and flows to run, and "webhooks".
@@ -38,7 +38,7 @@ def programs_of(
     if console:
         wanted.append("console")
     command = (_own_command(), *options)
-    return [Program(words, (*command, *words.split(), "--metrics-port", "{port}")) for words in wanted]
+    return [ChildProgram(words, (*command, *words.split(), "--metrics-port", "{port}")) for words in wanted]
 
 
 def _own_command() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sorbus.errors import ExitCode
-from sorbus.ops.runtime.child import Child, Program
+from sorbus.ops.runtime.child import ChildProcess, ChildProgram
 from sorbus.ops.runtime.output import Output
 from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
@@ -31,14 +31,14 @@ class Supervisor:
 
     def __init__(
         self,
-        programs: Sequence[Program],
+        programs: Sequence[ChildProgram],
         *,
         output: Output,
         folder: Path,
         base_port: int = 9400,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.children = [Child(program) for program in programs]
+        self.children = [ChildProcess(program) for program in programs]
         self._output, self._folder, self._base_port, self._env = output, folder, base_port, dict(env or {})
         self._selector = selectors.DefaultSelector()
         self._at_once = max(1, os.cpu_count() or 1)
@@ -75,7 +75,7 @@ class Supervisor:
                 starting += 1
                 self._write_files()
 
-    def _port_for(self, child: Child) -> int:
+    def _port_for(self, child: ChildProcess) -> int:
         """The port it had, or the one its place gives it; any free one if that is taken, or the base port is 0."""
         wanted = child.port or (self._base_port and self._base_port + self.children.index(child))
         if wanted and all(other.port != wanted for other in self.children if other is not child) and _is_free(wanted):
@@ -87,7 +87,7 @@ class Supervisor:
     def _copy_output(self, wait: float) -> None:
         for key, _ in self._selector.select(wait):
             child = key.data
-            if isinstance(child, Child) and not self._output.copy(key.fd, child.name):
+            if isinstance(child, ChildProcess) and not self._output.copy(key.fd, child.name):
                 self._selector.unregister(key.fd)
 
     def _note_answers(self) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
             self._output.say(child.name, f"{how}; {child.verdict or f'starts again in {child.pause():.1f} s'}")
             self._write_files()
 
-    def _drain(self, child: Child) -> None:
+    def _drain(self, child: ChildProcess) -> None:
         """What a process printed last explains its end, so it comes before the words on it."""
         for key in list(self._selector.get_map().values()):
             if key.data is child:

@@ -25,7 +25,7 @@ Fields = dict[str, JsonValue]
 _MINUTE, _MANY = timedelta(minutes=1), 60
 
 
-class Told(NamedTuple):
+class EventHistory(NamedTuple):
     """A record's events, oldest first, and the newest state that can be read; None: it was deleted, or never was."""
 
     moments: list[Moment]
@@ -58,7 +58,7 @@ class EventReader:
         self._data_type, self._schema, self._book = data_type, schema, book
         self._show_personal = show_personal
 
-    def read(self, messages: Sequence[Message]) -> Told:
+    def read(self, messages: Sequence[Message]) -> EventHistory:
         """What the messages of one record say. TransientError when the registry can't be asked."""
         moments: list[Moment] = []
         before: dict[str, object] | None = None
@@ -92,7 +92,7 @@ class EventReader:
             moments.append(Moment(happened, "event", where, what, dict(self._changes(before, now))))
             before = now
         moments += busy(moments)
-        return Told(moments, None if before is None else self._shown(before), version)
+        return EventHistory(moments, None if before is None else self._shown(before), version)
 
     def _changes(
         self, before: dict[str, object] | None, now: dict[str, object] | None

@@ -19,7 +19,7 @@ from sorbus.deadletter import DeadLetter
 from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.masking import LetterMask
 from sorbus.dlq.reader import open_letters
-from sorbus.dlq.store import Letters
+from sorbus.dlq.store import LetterStore
 from sorbus.drift.store import DriftStore
 from sorbus.errors import SorbusError
 from sorbus.identity.candidates import Candidates, DuplicateCandidate
@@ -90,7 +90,7 @@ class History:
             index.catch_up()
         finally:
             index.close()
-        for known in Letters(self._state).of_record(self._data_type, self._id):
+        for known in LetterStore(self._state).of_record(self._data_type, self._id):
             yield self._written(known.dead, mask, is_open=known.state == "open")
             if known.state != "open":
                 newer = f" by version {known.superseded_by}" if known.superseded_by is not None else ""

@@ -11,7 +11,7 @@ from sorbus.bus.record import messages_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.trace.events import EventReader, Fields, Told
+from sorbus.ops.trace.events import EventHistory, EventReader, Fields
 from sorbus.ops.trace.history import History
 from sorbus.ops.trace.moment import Moment
 from sorbus.ops.trace.targets import TargetState, target_states
@@ -62,7 +62,7 @@ def trace_record(
         raise UsageError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
     names = Names(loaded.map.topic_prefix)
     schema = loaded.schema(data_type)
-    told, delivery, problems = Told([], None, None), None, []
+    told, delivery, problems = EventHistory([], None, None), None, []
     try:
         book = SchemaResolver(settings, names, [schema])
         messages = messages_of(settings, names.topic(data_type), id.encode(), "trace")

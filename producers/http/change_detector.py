@@ -26,14 +26,14 @@ _LOOK_AGAIN = 600_000_000
 """Microseconds until old news that was found wrong once is looked at again."""
 
 
-class Verdict(Enum):
+class ChangeVerdict(Enum):
     """What is not to be published."""
 
     UNCHANGED = "as it was published, or as it was refused"
     DOUBTFUL = "older than what was published, or deleted before: an index that lags, or a state that was restored"
 
 
-Judged = Change | RejectedRecord | Verdict
+Judged = Change | RejectedRecord | ChangeVerdict
 
 
 class ChangeDetector:
@@ -110,10 +110,10 @@ class ChangeDetector:
         if before == digest:
             if updated is not None and updated > last:
                 self._known[id] = _KNOWN.pack(digest, version, updated)
-            return Verdict.UNCHANGED
+            return ChangeVerdict.UNCHANGED
         if not trusted and self._is_old_news(id, updated, last):
             seen, at = self._looked_at.get(id, (_UNSURE, 0))
-            return Verdict.UNCHANGED if seen == digest and now < at + _LOOK_AGAIN else Verdict.DOUBTFUL
+            return ChangeVerdict.UNCHANGED if seen == digest and now < at + _LOOK_AGAIN else ChangeVerdict.DOUBTFUL
         version = max(version + 1, now if updated is None else updated)
         occurred_at = now if updated is None else updated
         self._known[id] = _KNOWN.pack(digest, version, occurred_at)
@@ -169,7 +169,7 @@ class ChangeDetector:
         raw = raw_json(record)
         digest = _digest(raw)
         if self._refused.get(id) == digest:
-            return Verdict.UNCHANGED
+            return ChangeVerdict.UNCHANGED
         self._refused[id] = digest
         _, version, last = self._state(id)
         version = max(version + 1, now)

@@ -14,7 +14,17 @@ from typing import NamedTuple
 
 from sorbus.http_api.interface import Page
 from sorbus.producers.http.change_detector import ChangeDetector
-from sorbus.producers.http.poll_state import NO_ID, UNREADABLE, AskRecord, Found, Held, Rules, Steps, add, out
+from sorbus.producers.http.poll_state import (
+    NO_ID,
+    UNREADABLE,
+    AskRecord,
+    HeldDeletes,
+    PageResult,
+    Rules,
+    Steps,
+    add,
+    out,
+)
 
 _AT_LEAST = 2
 _SHARE = 10
@@ -24,7 +34,7 @@ _ENOUGH = 20
 _log = logging.getLogger(__name__)
 
 
-class Listed(NamedTuple):
+class AbsenceCheck(NamedTuple):
     """A list that was read to its end: how many different records it held, and how many it says there are."""
 
     known: int
@@ -38,7 +48,7 @@ class Deletes:
     """Decides for one data type. `held`: what a person is asked about; `confirmed`: what a person has confirmed."""
 
     def __init__(self, rules: Rules, memory: ChangeDetector, now: Callable[[], int]) -> None:
-        self.held: Held | None = None
+        self.held: HeldDeletes | None = None
         self.confirmed: frozenset[bytes] = frozenset()
         self._rules, self._memory, self._now = rules, memory, now
         self._lacking: set[bytes] = set()
@@ -50,9 +60,9 @@ class Deletes:
         """Whether the next list decides, so that it should come soon."""
         return bool(self._lacking) and self.held is None
 
-    def settle(self, lacking: Sequence[bytes], listed: Listed) -> Steps:
+    def settle(self, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         """Deletes, of what the list lacks, what is proven to be gone."""
-        found, self.held = Found(), None
+        found, self.held = PageResult(), None
         for id in lacking:
             if id.startswith(NO_ID):  # a letter of ours, not one of the application's records
                 add(found, self._memory.gone(id, self._now()))
@@ -62,7 +72,7 @@ class Deletes:
         else:
             yield from self._by_second_list(found, lacking, listed)
 
-    def _by_second_list(self, found: Found, lacking: Sequence[bytes], listed: Listed) -> Steps:
+    def _by_second_list(self, found: PageResult, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         before, self._lacking = self._lacking, set()
         is_short = listed.total is not None and listed.records < listed.total
         if lacking and (is_short or not listed.is_whole) and not self._rules.may_vanish:
@@ -81,7 +91,7 @@ class Deletes:
         self._lacking = {id for id in lacking if id in self._memory}
         yield found
 
-    def _by_address(self, found: Found, lacking: Sequence[bytes], listed: Listed) -> Steps:
+    def _by_address(self, found: PageResult, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         gone: dict[bytes, int] = {}
         there: set[bytes] = set()
         unsure = 0
@@ -132,8 +142,8 @@ class Deletes:
             return count > self._rules.max_deletes
         return count > max(_AT_LEAST, known // _SHARE) or count == known > 1
 
-    def _hold(self, ids: Sequence[bytes], listed: Listed, why: str) -> None:
-        self.held = Held(tuple(ids), listed.known, why)
+    def _hold(self, ids: Sequence[bytes], listed: AbsenceCheck, why: str) -> None:
+        self.held = HeldDeletes(tuple(ids), listed.known, why)
 
 
 def _in_order(ids: Sequence[bytes]) -> Sequence[bytes]:

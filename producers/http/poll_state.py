@@ -24,7 +24,7 @@ class AskRecord(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class PageResult:
     """What a page or a look brought, and how many records were read for it. `copied`: the snapshot so far, expected."""
 
     changes: list[Change] = field(default_factory=list)
@@ -35,13 +35,13 @@ class Found:
 
 UNREADABLE: Record = {"": "the application doesn't let us read this one"}
 """What is sent for a record whose own address is refused: it is there, and that is all we know."""
-Steps = Generator["AskPage | AskRecord | Found", "Page | Record | None", None]
-Taking = Generator["AskPage | AskRecord | Found", "Page | Record | None", Found]
+Steps = Generator["AskPage | AskRecord | PageResult", "Page | Record | None", None]
+Taking = Generator["AskPage | AskRecord | PageResult", "Page | Record | None", PageResult]
 NO_ID = b"no-id:"
 """Begins the id under which a record without a valid one has its dead letter."""
 
 
-class Held(NamedTuple):
+class HeldDeletes(NamedTuple):
     """Records that look deleted and are too many to believe it: they stay until a person confirms.
 
     `known`: how many records were published of the data type; `why` ends the sentence "the list lacks ...".
@@ -117,7 +117,7 @@ class Rules:
         return max(0, time - time % self.grain - (0 if self.inclusive else self.grain))
 
 
-def out(found: Found) -> Taking:
+def out(found: PageResult) -> Taking:
     """Yields what there is to publish before the next question; what to go on with.
 
     While that waits for its answer others read too: what they publish of the same record is newer, and must come after.
@@ -125,10 +125,10 @@ def out(found: Found) -> Taking:
     if not found.changes and not found.rejects:
         return found
     yield found
-    return Found()
+    return PageResult()
 
 
-def add(found: Found, judged: object) -> None:
+def add(found: PageResult, judged: object) -> None:
     """Takes a change or reject into what was found; a verdict or None is nothing to publish."""
     if isinstance(judged, Change):
         found.changes.append(judged)

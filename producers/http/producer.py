@@ -19,7 +19,7 @@ from sorbus.http_api.interface import Api, Record, Transport
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll_state import Found
+from sorbus.producers.http.poll_state import PageResult
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.shape import RecordShape
@@ -220,7 +220,7 @@ class HttpProducer:
         now = time.monotonic()
         return not any(track.is_busy or track.due_at() <= now for track in self._tracks)
 
-    def _batch(self, found: Sequence[Found], data_type: str) -> Batch | None:
+    def _batch(self, found: Sequence[PageResult], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
         position: Position = {_APPLICATION: self._identity}
         position |= {track.name: track.position() for track in self._tracks}

@@ -1,8 +1,8 @@
 """How a poll reads an application without losing a record, whatever it does meanwhile; no I/O of its own.
 
 The ways to read are generators: they yield what they ask for (`AskPage`, `AskRecord`) and are sent the answer, and they
-yield what is to be published (`Found`): after the last of an answer, `state` has moved past it. A question whose answer
-failed is asked again; nothing found waits for it meanwhile.
+yield what is to be published (`PageResult`): after the last of an answer, `state` has moved past it. A question whose
+answer failed is asked again; nothing found waits for it meanwhile.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from hashlib import blake2b
 
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Page, Record
-from sorbus.producers.http.change_detector import ChangeDetector, Verdict, raw_json
-from sorbus.producers.http.deletes import Deletes, Listed
+from sorbus.producers.http.change_detector import ChangeDetector, ChangeVerdict, raw_json
+from sorbus.producers.http.deletes import AbsenceCheck, Deletes
 from sorbus.producers.http.lookback import Lookback
 from sorbus.producers.http.poll_state import (
     NO_ID,
@@ -21,7 +21,7 @@ from sorbus.producers.http.poll_state import (
     AskPage,
     AskRecord,
     Copying,
-    Found,
+    PageResult,
     PollState,
     Rules,
     Steps,
@@ -54,7 +54,7 @@ class _Pages:
         return self._count == 1
 
 
-class Reader:
+class ListReader:
     """Reads one data type. `again`: when the list wants to be read again, at once or with the next poll."""
 
     def __init__(self, rules: Rules, memory: ChangeDetector, state: PollState, now: Callable[[], int]) -> None:
@@ -117,7 +117,7 @@ class Reader:
                 break
         if resumed is None:
             self._without_id &= self.memory.ids() - unseen
-            listed = Listed(len(known), len(known) - len(unseen) + len(new), total, nameless == 0)
+            listed = AbsenceCheck(len(known), len(known) - len(unseen) + len(new), total, nameless == 0)
             yield from self.deletes.settle([id for id in sorted(unseen) if id in self.memory], listed)
         self._older, state.timeless = older, timeless if self.rules.has_changes else 0
         self._listed(began, newest, is_whole=resumed is None, is_one=pages.is_one, missed=missed)
@@ -128,7 +128,7 @@ class Reader:
         What one brings is yielded before the next is asked for: whoever gives a question up loses no other's answer.
         """
         for id, is_gone in ids:
-            found = Found()
+            found = PageResult()
             if self.rules.can_look:
                 record = yield AskRecord(id)
                 assert not isinstance(record, Page)
@@ -141,7 +141,7 @@ class Reader:
                 self.wants_list = True
             yield found
 
-    def _take_told(self, found: Found, id: str, record: Record | None, *, is_gone: bool) -> None:
+    def _take_told(self, found: PageResult, id: str, record: Record | None, *, is_gone: bool) -> None:
         if record is None:
             key = id.encode(errors="replace")
             if is_gone or key not in self.memory or key.startswith(NO_ID):
@@ -156,7 +156,7 @@ class Reader:
             add(found, self.memory.gone(key, self._now()))
             return
         judged = self.memory.judge(key, record, self._now())
-        if judged is Verdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
+        if judged is ChangeVerdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
             judged = self.memory.judge(key, record, self._now(), trusted=True)
         add(found, judged)
 
@@ -223,7 +223,7 @@ class Reader:
                     break
             if pages.is_one or not fresh:
                 self.state.cursor = now_newest if pages.is_one else newest
-                yield Found()
+                yield PageResult()
                 return
             newest = now_newest
 
@@ -232,12 +232,12 @@ class Reader:
         assert isinstance(page, Page)
         return page
 
-    def _named(self, page: Page) -> tuple[Found, Named]:
+    def _named(self, page: Page) -> tuple[PageResult, Named]:
         """A page's records by their ids; those without one are dead letters under a name of ours.
 
         TransientError where none has one: the answer isn't as described, and nothing follows from it.
         """
-        found, named = Found(read=len(page.records)), Named()
+        found, named = PageResult(read=len(page.records)), Named()
         nameless: list[tuple[Record, PermanentError]] = []
         for record in page.records:
             try:
@@ -257,7 +257,7 @@ class Reader:
         return found, named
 
     def _take(
-        self, records: Named, found: Found, older: set[bytes] | None = None, *, lookback: Lookback | None = None
+        self, records: Named, found: PageResult, older: set[bytes] | None = None, *, lookback: Lookback | None = None
     ) -> Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
         doubtful: Named = []
@@ -267,7 +267,7 @@ class Reader:
                 add(found, self.memory.gone(id, now, self.rules.updated(record)))
                 continue
             judged = self.memory.judge(id, record, now)
-            if judged is not Verdict.DOUBTFUL:
+            if judged is not ChangeVerdict.DOUBTFUL:
                 add(found, judged)
             elif self.rules.can_look:
                 doubtful.append((id, record))
@@ -286,7 +286,7 @@ class Reader:
             self._take_one(found, id, itself)
         return found
 
-    def _take_one(self, found: Found, id: bytes, record: Record | None) -> None:
+    def _take_one(self, found: PageResult, id: bytes, record: Record | None) -> None:
         """What a record's own address says of one that a list shows."""
         if record is UNREADABLE:
             return

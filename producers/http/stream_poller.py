@@ -24,8 +24,17 @@ from sorbus.mapfile.timing import longest_pause
 from sorbus.producers.http.change_detector import ChangeDetector
 from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll_state import UNREADABLE, AskPage, AskRecord, Copying, Found, PollState, Quiet, Steps
-from sorbus.producers.http.reader import Reader
+from sorbus.producers.http.poll_state import (
+    UNREADABLE,
+    AskPage,
+    AskRecord,
+    Copying,
+    PageResult,
+    PollState,
+    Quiet,
+    Steps,
+)
+from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, RequestPool
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
@@ -58,7 +67,7 @@ class _Run:
         """Whose faults these are: records may be readable where lists aren't, and the other way round."""
         return "look" if self.name == "look" else "poll"
 
-    def go_on(self, answer: Page | Record | None) -> Found | None:
+    def go_on(self, answer: Page | Record | None) -> PageResult | None:
         """Gives the answer; what was found, or None with the next question in place, or when it is over."""
         self.question = None
         try:
@@ -69,7 +78,7 @@ class _Run:
         except Exception:
             self.is_over = True  # a generator that has raised gives nothing any more
             raise
-        if isinstance(said, Found):
+        if isinstance(said, PageResult):
             self.read += said.read
             self.published += len(said.changes)
             return said
@@ -116,7 +125,7 @@ class StreamPoller:
         self._memory = ChangeDetector(
             source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
         )
-        self._reader = Reader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
+        self._reader = ListReader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
         self._shape, self._listed_shape = fingerprint(source, resource), ""
         self._runs: dict[str, _Run] = {}
         self._next: dict[str, float] = {"changes": 0.0, "everything": 0.0}
@@ -227,7 +236,7 @@ class StreamPoller:
         soonest = 0.0 if self._runs else min(self._due("changes"), self._due("everything"))
         return min(look, max(soonest, self._paces["poll"].not_before))
 
-    def step(self, api: Api, asker: RequestPool) -> Found | None:
+    def step(self, api: Api, asker: RequestPool) -> PageResult | None:
         """Takes an answer that has come, begins what is due and asks on; waits for nothing.
 
         None where nothing was found: `is_done` says whether a poll has ended, `is_busy` whether it has asked.
@@ -276,7 +285,7 @@ class StreamPoller:
     def _may_ask(self, run: _Run) -> bool:
         return self._paces[run.pace].not_before <= self._now()
 
-    def _taken(self, run: _Run, answer: Future[Answer]) -> Found | None:
+    def _taken(self, run: _Run, answer: Future[Answer]) -> PageResult | None:
         """What an answer brings. TransientError, AuthError."""
         pace = self._paces[run.pace]
         try:
@@ -303,7 +312,7 @@ class StreamPoller:
             pace.problem, self._gives_up_at_once = None, False
         return found
 
-    def _went_on(self, run: _Run, answer: Answer) -> Found | None:
+    def _went_on(self, run: _Run, answer: Answer) -> PageResult | None:
         if isinstance(run.question, AskRecord) and isinstance(answer, dict) and answer is not UNREADABLE:
             try:
                 self._reader.rules.id_of(answer)
@@ -311,7 +320,7 @@ class StreamPoller:
                 raise TransientError(f"{self._what}: {run.question.id} isn't as described: {error}") from error
         return run.go_on(answer)
 
-    def _failed(self, run: _Run, error: TransientError) -> Found | None:
+    def _failed(self, run: _Run, error: TransientError) -> PageResult | None:
         """Waits by itself; a record that can't be read again and again is given up, for it holds up all others."""
         pace, question = self._paces[run.pace], run.question
         pace.faults += 1

@@ -68,7 +68,7 @@ class Fetched:
         return capture.make(layout, oids, self._row, id, version, occurred_at, items if capture.is_aggregate else None)
 
 
-class Reader:
+class KeyReader:
     """Reads records by key in a session that sees all rows, in a snapshot of its own or an exported one."""
 
     def __init__(self, session: Connection, encoding: Encoding, capture: Capture, snapshot: str = "") -> None:

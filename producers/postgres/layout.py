@@ -13,7 +13,7 @@ from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.cache_policy import weight_of
 from sorbus.mapping.default import encoded_default
-from sorbus.mapping.generate import Names, assign, call, load, unless_none, within
+from sorbus.mapping.generate import GeneratedNames, assign, call, load, unless_none, within
 from sorbus.mapping.memo import MANY, SOME, Memo
 from sorbus.mapping.result_encoder import avro_expression, avro_maker
 from sorbus.mapping.rule import Rule, RuleError
@@ -195,7 +195,7 @@ class RowLayout:
             ) from error
 
 
-class _RowNames(Names):
+class _RowNames(GeneratedNames):
     """What the function for a whole row refers to; `texts` are the statements that decode columns, each once."""
 
     def __init__(self) -> None:
@@ -226,7 +226,7 @@ def _made_once(
     field: SchemaField, rule: Rule, types: Sequence[SourceType], value: int | None, fields: Mapping[str, int]
 ) -> Callable[..., bytes]:
     """The function of the texts of columns of these types, whose results are looked up afterwards."""
-    names = Names()
+    names = GeneratedNames()
     texts = [f"text{at}" for at in range(len(types))]
     body = [
         assign(f"value{at}", unless_none(load(text), call(names.of(loader(*each)), load(text))))

@@ -24,7 +24,7 @@ from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
 from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.encoding import connect_reading, read_natively
-from sorbus.producers.postgres.fetch import Fetched, Reader
+from sorbus.producers.postgres.fetch import Fetched, KeyReader
 from sorbus.producers.postgres.ids import record_ids
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.options import PostgresSource
@@ -369,7 +369,7 @@ class PostgresProducer:
         with session, postgres_errors(f"reading {capture.name} by key"):
             session.execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
             session.commit()
-            yield from Reader(session, encoding, capture).fetch(keys, part, after)
+            yield from KeyReader(session, encoding, capture).fetch(keys, part, after)
 
     def _refresh(self, capture: Capture) -> None:
         assert self._side is not None

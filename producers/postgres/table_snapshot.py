@@ -14,7 +14,7 @@ from sorbus.connector import Change, RejectedRecord
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key, id_picker
 from sorbus.producers.postgres.encoding import connect_reading, statement_bytes
-from sorbus.producers.postgres.fetch import Reader, add_item, child_oids, oids_of, parent_join
+from sorbus.producers.postgres.fetch import KeyReader, add_item, child_oids, oids_of, parent_join
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.pending_query import PendingQuery
 
@@ -103,7 +103,7 @@ class TableSnapshot:
         oids, id_of = oids_of(capture, capture.identity), id_picker(range(size))
         session, encoding = connect_reading(self._connection, f"copy {capture.name}")
         with session:
-            reader, left = Reader(session, encoding, capture, self._snapshot), iter(rows)
+            reader, left = KeyReader(session, encoding, capture, self._snapshot), iter(rows)
             while some := list(itertools.islice(left, _KEYS_AT_ONCE)):
                 for row in some:
                     if id_of(row) is None:

@@ -48,7 +48,7 @@ class Owned:
         return cls(str(found["topic"]), tuple(begins), version, epoch)
 
 
-class Held(NamedTuple):
+class TopicContent(NamedTuple):
     """What a topic holds: live records by the system that published them, and the highest version of any event."""
 
     live: Mapping[bytes, str]
@@ -75,7 +75,7 @@ def owned(position: Position | None) -> dict[str, Owned]:
     return {name: Owned.from_json(one) for name, one in found.items()}
 
 
-def held(settings: Settings, topic: str) -> Held:
+def held(settings: Settings, topic: str) -> TopicContent:
     """Reads a whole topic; ids and systems of its live records are in memory. TransientError without Kafka."""
     live: dict[bytes, str] = {}
     highest = 0
@@ -98,7 +98,7 @@ def held(settings: Settings, topic: str) -> Held:
                 live[key] = system
     finally:
         consumer.close()
-    return Held(live, highest)
+    return TopicContent(live, highest)
 
 
 class Ownership:

@@ -27,14 +27,14 @@ Output = Annotated[
 ]
 
 
-class Drawing(StrEnum):
+class DrawingFormat(StrEnum):
     """What a map can be drawn as."""
 
     MERMAID = "mermaid"
     SVG = "svg"
 
 
-class Form(StrEnum):
+class DocFormat(StrEnum):
     """What the data-flow document can be written as."""
 
     MD = "md"
@@ -87,7 +87,8 @@ def check_command(
 def draw_command(
     ctx: typer.Context,
     form: Annotated[
-        Drawing | None, typer.Option("--format", help="Default: as FILE's name ends, else mermaid.", show_default=False)
+        DrawingFormat | None,
+        typer.Option("--format", help="Default: as FILE's name ends, else mermaid.", show_default=False),
     ] = None,
     output: Output = None,
 ) -> None:
@@ -98,7 +99,7 @@ def draw_command(
     Examples: `sorbus map draw > map.mmd`, `sorbus map draw -o map.svg`
     """
     company = Context.of(ctx).load().map
-    if form is Drawing.SVG or (form is None and output is not None and output.suffix.lower() == ".svg"):
+    if form is DrawingFormat.SVG or (form is None and output is not None and output.suffix.lower() == ".svg"):
         from sorbus.map.render.svg import svg
 
         _write(svg(company), output)
@@ -112,7 +113,7 @@ def draw_command(
 def doc_command(
     ctx: typer.Context,
     form: Annotated[
-        Form | None, typer.Option("--format", help="Default: as FILE's name ends, else md.", show_default=False)
+        DocFormat | None, typer.Option("--format", help="Default: as FILE's name ends, else md.", show_default=False)
     ] = None,
     output: Output = None,
     rows: Annotated[
@@ -131,8 +132,8 @@ def doc_command(
     from sorbus.map.render.report import document, to_csv
 
     if form is None:
-        form = next((each for each in Form if output and output.suffix.lower() == f".{each}"), Form.MD)
-    if form is Form.XLSX and output is None:
+        form = next((each for each in DocFormat if output and output.suffix.lower() == f".{each}"), DocFormat.MD)
+    if form is DocFormat.XLSX and output is None:
         raise typer.BadParameter("a workbook needs a file: sorbus map doc -o data-flows.xlsx")
     loaded = Context.of(ctx).load()
     if rows:
@@ -140,15 +141,15 @@ def doc_command(
         from sorbus.map.render.xlsx import workbook
 
         table = rows_table("Mapping", loaded.written)
-        _write(workbook([table]) if form is Form.XLSX else rows_csv(loaded.written), output)
+        _write(workbook([table]) if form is DocFormat.XLSX else rows_csv(loaded.written), output)
         return
     doc = document(loaded)
-    if form is Form.XLSX:
+    if form is DocFormat.XLSX:
         from sorbus.map.render.tables import tabs
         from sorbus.map.render.xlsx import to_xlsx
 
         _write(to_xlsx(doc, tabs(loaded)), output)
-    elif form is Form.CSV:
+    elif form is DocFormat.CSV:
         _write(to_csv(doc), output)
     else:
         from sorbus.map.render.markdown import to_markdown

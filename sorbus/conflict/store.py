@@ -37,7 +37,7 @@ class Contest(NamedTuple):
     ours: Json
 
 
-class Verdict(NamedTuple):
+class ConflictVerdict(NamedTuple):
     """What was said of a field of a record: `theirs` and `ours` are the values that it was said of."""
 
     number: int
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 class Standing(NamedTuple):
     """What stands of one record, by field, and which fields the application writes in its own way, of any record."""
 
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, ConflictVerdict]
     rewritten: frozenset[str]
 
 
@@ -77,7 +77,7 @@ class Conflict:
     reason: str
 
 
-class Place(NamedTuple):
+class FieldPlace(NamedTuple):
     """Where people work in the wrong place: how often their values were overwritten."""
 
     system: str
@@ -104,7 +104,7 @@ class Conflicts:
                 rewritten.add(cast("str", field))
             else:
                 known = cast("ConflictState", state)
-                verdicts[cast("str", field)] = Verdict(cast("int", number), known, _value(theirs), _value(ours))
+                verdicts[cast("str", field)] = ConflictVerdict(cast("int", number), known, _value(theirs), _value(ours))
         return Standing(verdicts, frozenset(rewritten))
 
     def put(
@@ -190,9 +190,9 @@ class Conflicts:
         rows = cast("list[tuple[str, str, str, int]]", self._run("counts"))
         return {(system, data_type, state): count for system, data_type, state, count in rows}
 
-    def places(self, days: int = 7) -> list[Place]:
+    def places(self, days: int = 7) -> list[FieldPlace]:
         """Whose values were overwritten in the last days, the most frequent first."""
-        return [Place(*cast("tuple[str, str, str, int]", row)) for row in self._run("places", days=days)]
+        return [FieldPlace(*cast("tuple[str, str, str, int]", row)) for row in self._run("places", days=days)]
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:
         of = {"system": self.system, "data_type": self.data_type, "resource": self.resource}

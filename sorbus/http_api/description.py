@@ -258,7 +258,7 @@ class Setting(_Written):
     pattern: str | None = Field(default=None, description="A regular expression that its value matches as a whole.")
 
 
-class Event(_Written):
+class ApiEvent(_Written):
     """What one webhook's event is about: where it names resource and record."""
 
     type: JsonPath = Field(default="", description="Where the event's type is.")
@@ -295,7 +295,7 @@ class Webhooks(_Written):
     )
     delivery_id: JsonPath = Field(default="", description="Where an event holds an id of its own.")
     delivery_header: str = ""
-    event: Event
+    event: ApiEvent
 
 
 class Description(_Written):

@@ -23,7 +23,7 @@ class Page(NamedTuple):
     total: int | None = None
 
 
-class Found(NamedTuple):
+class FoundRecord(NamedTuple):
     """A record with what an update has to name to be sure that it changes just this state of it."""
 
     record: Record
@@ -92,7 +92,7 @@ class Api(Protocol):
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
         """Records changed at or after `since` (None: all), from the beginning or `after` an earlier page."""
 
-    def get(self, resource: str, id: str) -> Found | None:
+    def get(self, resource: str, id: str) -> FoundRecord | None:
         """A record; None if there is none of this id, or it counts as deleted."""
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
@@ -107,19 +107,19 @@ class Api(Protocol):
         Accepted, too.
         """
 
-    def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
+    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
         """Changes these fields of a record. `current` is needed where the resource has a revision or ETag."""
 
-    def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
+    def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """Makes it gone, or what the application has instead. PermanentError "gone" if it is already."""
 
     def creating(self, resource: str, fields: Record, *, key: str) -> Call:
         """The call that `create` would send."""
 
-    def updating(self, resource: str, id: str, fields: Record, *, current: Found | None) -> Call:
+    def updating(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Call:
         """The call that `update` would send."""
 
-    def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
+    def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:
         """The call that `delete` would send."""
 
 
@@ -141,7 +141,7 @@ class Merges(Protocol):
 class Shows(Protocol):
     """An application that shows records which count as deleted, too: archived ones, those in a bin."""
 
-    def look(self, resource: str, id: str) -> Found | None:
+    def look(self, resource: str, id: str) -> FoundRecord | None:
         """As `Api.get`, but a record that counts as deleted is shown."""
 
 

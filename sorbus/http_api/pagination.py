@@ -29,7 +29,7 @@ _PARAMETER = re.compile(r";\s*([^\s;,=]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """Where a list stands: the next page's number, offset, cursor or URL.
 
     `read` counts the records so far. `mark`, `power` and `steps` find a list that runs in circles in constant space:
@@ -45,7 +45,7 @@ class Place:
     last: str = ""
 
     @classmethod
-    def from_text(cls, text: str) -> Place:
+    def from_text(cls, text: str) -> PagePosition:
         """What `to_text` gave. SorbusError for anything else."""
         try:
             next, read, mark, power, steps, *last = json.loads(text)
@@ -57,7 +57,7 @@ class Place:
         return json.dumps([self.next, self.read, self.mark, self.power, self.steps, self.last])
 
 
-def values_of(pagination: Pagination, place: Place | None) -> dict[str, str | int]:
+def values_of(pagination: Pagination, place: PagePosition | None) -> dict[str, str | int]:
     """What the placeholders {limit}, {offset}, {page} and {cursor} stand for in the request of this page."""
     number = int(place.next) if place and pagination.style in ("page", "offset") else _first(pagination)
     return {
@@ -68,7 +68,7 @@ def values_of(pagination: Pagination, place: Place | None) -> dict[str, str | in
     }
 
 
-def page_call(call: Call, pagination: Pagination, place: Place | None) -> Call:
+def page_call(call: Call, pagination: Pagination, place: PagePosition | None) -> Call:
     """The request for the first page (None) or a later one, from the list's own request."""
     if place and pagination.style in ("link-header", "next-url"):
         return replace(call, path=place.next, parameters={})
@@ -90,20 +90,20 @@ def page_call(call: Call, pagination: Pagination, place: Place | None) -> Call:
 
 def after_page(
     pagination: Pagination,
-    place: Place | None,
+    place: PagePosition | None,
     answer: Answer,
     records: Sequence[Record],
     *,
     id_path: str,
     url: str,
     base_url: str,
-) -> Place | None:
+) -> PagePosition | None:
     """Where the list goes on after this answer; None: this was all.
 
     `records` are the answer's, `url` is the page's own. PermanentError when the list runs in circles, or its next page
     would be at another origin than `base_url` (our credentials are for nobody else).
     """
-    place = place or Place()
+    place = place or PagePosition()
     read = place.read + len(records)
     following = _following(pagination, place, answer, records, read, id_path)
     if following is None:
@@ -124,11 +124,11 @@ def after_page(
         )
     power, steps = place.power, place.steps + 1
     if steps == power:
-        return Place(following, read, digest, 2 * power, 0, digest)
-    return Place(following, read, place.mark, power, steps, digest)
+        return PagePosition(following, read, digest, 2 * power, 0, digest)
+    return PagePosition(following, read, place.mark, power, steps, digest)
 
 
-def is_behind_the_last(pagination: Pagination, place: Place | None, error: PermanentError) -> bool:
+def is_behind_the_last(pagination: Pagination, place: PagePosition | None, error: PermanentError) -> bool:
     """Whether a refused page is the end of the list: applications answer 404, 400 or 416 for a page that isn't there.
 
     Only after a page that had records, where pages are counted, and where nothing else says how a list ends.
@@ -186,7 +186,7 @@ def parse_links(text: str) -> dict[str, str]:
 
 
 def _following(
-    pagination: Pagination, place: Place, answer: Answer, records: Sequence[Record], read: int, id_path: str
+    pagination: Pagination, place: PagePosition, answer: Answer, records: Sequence[Record], read: int, id_path: str
 ) -> str | None:
     """The next page's number, offset, cursor or URL; None when there is none."""
     style = pagination.style

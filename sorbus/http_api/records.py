@@ -19,7 +19,7 @@ from sorbus.http_api.interface import (
     Api,
     Call,
     CutShort,
-    Found,
+    FoundRecord,
     Json,
     MakeApi,
     Page,
@@ -29,7 +29,7 @@ from sorbus.http_api.interface import (
 from sorbus.http_api.named import named_by
 from sorbus.http_api.outcome import reports_failure
 from sorbus.http_api.pagination import (
-    Place,
+    PagePosition,
     after_page,
     is_behind_the_last,
     join_url,
@@ -74,7 +74,7 @@ class RecordsApi:
         if listing is None:
             what = "all" if since is None else "changed"
             raise SorbusError(f"{self._description.api} has no way to list {what} {resource}; see its description")
-        place = None if after is None else Place.from_text(after)
+        place = None if after is None else PagePosition.from_text(after)
         values = self._values() | dict(values_of(listing.pagination, place))
         if since is not None:
             values["since"] = write_moment(since, listing.since_format)
@@ -102,12 +102,12 @@ class RecordsApi:
         whole = self._referred(resource, records, listing.refers) if listing.refers else records
         return Page(whole, None if following is None else following.to_text(), total)
 
-    def get(self, resource: str, id: str) -> Found | None:
+    def get(self, resource: str, id: str) -> FoundRecord | None:
         """See `Api`."""
         found = self.look(resource, id)
         return None if found is None or is_deleted(self._resource(resource), found.record) else found
 
-    def look(self, resource: str, id: str) -> Found | None:
+    def look(self, resource: str, id: str) -> FoundRecord | None:
         """See `Shows`."""
         about = self._resource(resource)
         operation = self._operation(resource, about.get, "read")
@@ -124,7 +124,7 @@ class RecordsApi:
             if _is_empty_list(answer.body, operation.record):
                 return None
             raise TransientError(f"{doing}: the answer holds no record at {operation.record or 'its top'}; {_SHAPE}")
-        return Found(record, header(answer.headers, "etag") or None if about.etag else None)
+        return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
         """See `Api`. What an inexact search brings beside is left out, but for a record that doesn't show the field."""
@@ -134,7 +134,7 @@ class RecordsApi:
             return None
         doing = f"searching {resource} of {self._description.title} by {field}"
         records: list[Record] = []
-        place: Place | None = None
+        place: PagePosition | None = None
         for _ in range(_MOST_FOUND):
             found, place, is_whole = self._found(about, search, value, place, doing)
             records += [record for record in found if isinstance(record, dict)]
@@ -150,8 +150,8 @@ class RecordsApi:
         return kept if is_whole and place is None else CutShort(kept)
 
     def _found(
-        self, about: ApiResource, search: Search, value: str, place: Place | None, doing: str
-    ) -> tuple[list[Record], Place | None, bool]:
+        self, about: ApiResource, search: Search, value: str, place: PagePosition | None, doing: str
+    ) -> tuple[list[Record], PagePosition | None, bool]:
         """A page of what a search finds, where it goes on, and whether the answer doesn't say that there is more."""
         paging = search.pagination
         values = self._values(value=quoted(value, search.quote)) | dict(values_of(paging, place))
@@ -199,13 +199,13 @@ class RecordsApi:
         write_path(made, about.id, named.id if id is None else id)
         return made
 
-    def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
+    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
         """See `Api`."""
         call = self.updating(resource, id, fields, current=current)
         about = self._resource(resource)
         self._written(call, about, about.update, f"updating {_named(resource)} {id} in {self._description.title}")
 
-    def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
+    def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """See `Api`."""
         call = self.deleting(resource, id, current=current)
         about = self._resource(resource)
@@ -238,7 +238,7 @@ class RecordsApi:
             call = replace(call, parameters={**call.parameters, description.idempotency_parameter: key})
         return call
 
-    def updating(self, resource: str, id: str, fields: Record, *, current: Found | None) -> Call:
+    def updating(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Call:
         """See `Api`. Reads the record if that is needed and `current` is None."""
         about = self._resource(resource)
         operation = self._operation(resource, about.update, "update")
@@ -250,7 +250,7 @@ class RecordsApi:
         sent = placed(about, emptied(about, operation, fields))
         return request_with(operation, values, sent, if_match(about, current))
 
-    def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:
+    def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:
         """See `Api`. Reads the record if that is needed and `current` is None."""
         about = self._resource(resource)
         operation = self._operation(resource, about.delete, "delete")
@@ -263,7 +263,7 @@ class RecordsApi:
             return request_with(operation, values, {}, call.headers)
         return call
 
-    def _current(self, resource: str, id: str) -> Found:
+    def _current(self, resource: str, id: str) -> FoundRecord:
         found = self.get(resource, id)
         if found is None:
             raise PermanentError(

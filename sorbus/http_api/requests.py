@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
-from sorbus.http_api.interface import Call, Found, Json, Record
+from sorbus.http_api.interface import Call, FoundRecord, Json, Record
 from sorbus.http_api.path import drop_path, read_path, write_path
 from sorbus.http_api.placeholders import Values, fill_json, fill_path, fill_text
 from sorbus.http_api.values import dump_json
@@ -102,7 +102,7 @@ def form_fields(body: Json, name: str = "") -> dict[str, str]:
     return {key: text for path, item in inner.items() for key, text in form_fields(item, path).items()}
 
 
-def revision_of(resource: ApiResource, current: Found | None) -> dict[str, str]:
+def revision_of(resource: ApiResource, current: FoundRecord | None) -> dict[str, str]:
     """The {revision} of a record as it was read, where the resource has one."""
     revision = read_path(current.record, resource.revision) if current is not None and resource.revision else None
     return {} if revision is None else {"revision": str(revision)}
@@ -113,7 +113,7 @@ def as_stored(call: Call) -> Call:
     return replace(call, headers={**call.headers, "Accept-Encoding": "identity"})
 
 
-def if_match(resource: ApiResource, current: Found | None) -> dict[str, str]:
+def if_match(resource: ApiResource, current: FoundRecord | None) -> dict[str, str]:
     """The header by which only this state of the record is changed (RFC 9110, section 13.1.1)."""
     etag = current.etag if resource.etag and current is not None else None
     # A weak tag never matches here, so that sending it would be refused for ever; without one there is no condition.

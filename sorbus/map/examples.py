@@ -33,7 +33,7 @@ _BY_RULE: Mapping[str, str] = {
 }  # fmt: skip
 
 
-class Difference(NamedTuple):
+class ExampleDifference(NamedTuple):
     """One field of one example that isn't as expected."""
 
     file: Path
@@ -58,12 +58,14 @@ class Examples:
     rows: tuple[tuple[int, dict[str, str]], ...]
     run: Callable[[Mapping[str, str]], tuple[FieldTrace, ...]]
 
-    def differences(self) -> Iterator[Difference]:
+    def differences(self) -> Iterator[ExampleDifference]:
         """What isn't as it is expected. MapError where an input can't be read."""
         for line, row in self.rows:
             yield from self._differing(line, row, self._outcome(line, row))
 
-    def _differing(self, line: int, row: Mapping[str, str], outcome: tuple[FieldTrace, ...]) -> Iterator[Difference]:
+    def _differing(
+        self, line: int, row: Mapping[str, str], outcome: tuple[FieldTrace, ...]
+    ) -> Iterator[ExampleDifference]:
         for column in self.columns:
             if not column.startswith(EXPECT):
                 continue
@@ -71,7 +73,7 @@ class Examples:
             trace = _found(outcome, name)
             got = self.got(outcome, name)
             if not _same(expected, got, trace.value if trace else None):
-                yield Difference(self.file, line, name, expected, got, trace)
+                yield ExampleDifference(self.file, line, name, expected, got, trace)
 
     def got(self, outcome: tuple[FieldTrace, ...], name: str) -> str:
         """What a field has become, as a cell."""

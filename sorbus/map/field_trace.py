@@ -27,7 +27,7 @@ from sorbus.mapping.field_refs import (
     canonical_reference,
     column_reference,
 )
-from sorbus.mapping.trace import Step, trace
+from sorbus.mapping.trace import RuleStep, trace
 from sorbus.privacy.mask import PERSONAL, masked
 from sorbus.privacy.words import without
 from sorbus.schema import FieldType, RecordSchema
@@ -48,7 +48,7 @@ class FieldTrace(NamedTuple):
     into: str
     sources: tuple[tuple[str, object], ...]
     rule: str
-    steps: tuple[Step, ...]
+    steps: tuple[RuleStep, ...]
     value: object
     error: str
     where: str
@@ -62,7 +62,7 @@ class FieldTrace(NamedTuple):
         values = [value for _, value in self.sources] + [step.value for step in self.steps]
         result = masked(self.value) if self.into in self.personal else self.value
         steps = [
-            Step(each.name, masked(each.value), without(each.error, values, quotes=True), each.notice and "cut")
+            RuleStep(each.name, masked(each.value), without(each.error, values, quotes=True), each.notice and "cut")
             for each in self.steps
         ]
         if steps and not self.error:
@@ -207,7 +207,7 @@ def _trace(
     row = assignment.row
     taken = {name: _value(values, name) for name in names}
     value = taken[assignment.source] if assignment.source else None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RuleStep, ...] = ()
     error = ""
     if assignment.rule is not None:
         there = {name: found for name, found in taken.items() if found is not None or name in values}

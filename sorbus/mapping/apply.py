@@ -7,7 +7,7 @@ from typing import Annotated, get_args, get_origin
 
 from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
-from sorbus.mapping.filters import FILTERS, Filter, Table
+from sorbus.mapping.filters import FILTERS, Filter, FilterTable
 from sorbus.mapping.types import NUMBER, TEXT, in_words, stands_for
 from sorbus.schema import Kind
 from sorbus.spelling import closest
@@ -76,16 +76,16 @@ def _checked(found: Filter, name: str, argument: Expression, lookups: Mapping[st
     if kind is object and not argument.written:
         return argument
     value = argument.constant
-    wanted = str if kind is Table else kind
+    wanted = str if kind is FilterTable else kind
     if kind is not object and (not argument.written or type(value) is not wanted):
         raise RuleError(
             f"{found.name}: its argument {name} must be {_NAMES[wanted]}, written out", fix=f"write {found.usage}"
         )
-    if kind is Table:
+    if kind is FilterTable:
         assert isinstance(value, str)
         if value not in lookups:
             raise RuleError(f"there is no lookup table {value!r} in the map's `lookups:`", fix=closest(value, lookups))
-        return argument._replace(constant=Table(value, lookups[value]))
+        return argument._replace(constant=FilterTable(value, lookups[value]))
     for check in checks:
         try:
             check(value)

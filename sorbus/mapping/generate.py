@@ -22,20 +22,22 @@ _NATIVE: Mapping[str, Callable[..., object]] = {"trim": str.strip, "upper": str.
 
 def by_record(part: Expression) -> Callable[[object, Mapping[str, object]], object]:
     """`run(value, record)`."""
-    names = Names()
+    names = GeneratedNames()
     rule = _Expression(names, lambda field: ast.Subscript(load("record"), ast.Constant(field), ast.Load()))
     return names.function("rule", ["value", "record"], [], rule.of(part))
 
 
 def by_fields(part: Expression, fields: Sequence[str]) -> Callable[..., object]:
     """`run(value, *fields)`, one argument for each name of `fields`, for callers that have no record as a dict."""
-    names = Names()
+    names = GeneratedNames()
     arguments = {field: f"field{place}" for place, field in enumerate(fields)}
     rule = _Expression(names, lambda field: load(arguments[field]), has_record=False)
     return names.function("rule", ["value", *arguments.values()], [], rule.of(part))
 
 
-def within(names: Names, part: Expression, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str) -> ast.expr:
+def within(
+    names: GeneratedNames, part: Expression, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str
+) -> ast.expr:
     """A rule as an expression inside a larger function: `value` and `fields` give what it reads.
 
     `prefix` keeps its variables apart from those of the function's other rules.
@@ -44,7 +46,7 @@ def within(names: Names, part: Expression, value: ast.expr, fields: Mapping[str,
 
 
 def text_with_length(
-    names: Names, made: ast.expr, lengths: Sequence[bytes], otherwise: Callable[[object], bytes], prefix: str
+    names: GeneratedNames, made: ast.expr, lengths: Sequence[bytes], otherwise: Callable[[object], bytes], prefix: str
 ) -> ast.expr:
     """Text in UTF-8 behind its length; whatever `made` gives that isn't text, or is too long, is `otherwise`'s."""
     text, raw, size = (f"{name}{prefix}" for name in ("made", "raw", "size"))
@@ -61,7 +63,7 @@ def text_with_length(
     )
 
 
-class Names:
+class GeneratedNames:
     """What a generated function may refer to, each by a name of its own; it has no builtins."""
 
     def __init__(self) -> None:
@@ -119,7 +121,7 @@ class _Expression:
 
     def __init__(
         self,
-        names: Names,
+        names: GeneratedNames,
         field: Callable[[str], ast.expr],
         *,
         value: ast.expr | None = None,

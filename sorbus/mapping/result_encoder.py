@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from sorbus.avro.encode import LENGTHS, NULL, SOME, SOME_LENGTHS, encode_unscaled, encoder, unscaled
 from sorbus.mapping.convert import converter
-from sorbus.mapping.generate import Names, call, text_with_length
+from sorbus.mapping.generate import GeneratedNames, call, text_with_length
 from sorbus.schema import FieldType
 
 
@@ -41,7 +41,7 @@ def avro_maker(to: FieldType) -> Callable[[object], bytes]:
     return text if to.kind == "string" else decimal if to.kind == "decimal" else slowly
 
 
-def avro_expression(names: Names, to: FieldType, made: ast.expr, prefix: str) -> ast.expr:
+def avro_expression(names: GeneratedNames, to: FieldType, made: ast.expr, prefix: str) -> ast.expr:
     """`avro_maker` of `made` as an expression inside a generated function."""
     if to.kind != "string":
         return call(names.of(avro_maker(to)), made)

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.errors import RuleError, shown
 from sorbus.mapping.expression import Expression
-from sorbus.mapping.filters import FILTERS, Table
+from sorbus.mapping.filters import FILTERS, FilterTable
 from sorbus.mapping.operators import SIGNS
 from sorbus.mapping.rule import Rule
 
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq": ">=", "in": "in", "notin": "not in"}
 
 
-class Step(NamedTuple):
+class RuleStep(NamedTuple):
     """One step of a rule: `value`, `record.first`, `truncate(60)`; what it gave, or why it refused.
 
     `notice` says what was lost on the way, such as "11 characters cut".
@@ -31,10 +31,10 @@ class Step(NamedTuple):
         return f"{self.name} {self.error or shown(self.value)}{f' ({self.notice})' if self.notice else ''}"
 
 
-class Trace(NamedTuple):
+class RuleTrace(NamedTuple):
     """A rule's steps in the order in which they are worked out; the last one's value is the rule's."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[RuleStep, ...]
 
     @property
     def value(self) -> object:
@@ -51,22 +51,26 @@ class Trace(NamedTuple):
         return " -> ".join(map(str, self.steps))
 
 
-def trace(rule: Rule, value: object, record: Mapping[str, object]) -> Trace:
+def trace(rule: Rule, value: object, record: Mapping[str, object]) -> RuleTrace:
     """Runs a rule step by step. It doesn't raise for a value that the rule refuses: the last step says so."""
-    steps: list[Step] = []
+    steps: list[RuleStep] = []
     try:
         for name, part in _steps(rule.whole, value, record):
             try:
                 made = part.run(value, record)
-                steps.append(Step(name, made, notice=_notice(part, made, value, record)))
+                steps.append(RuleStep(name, made, notice=_notice(part, made, value, record)))
             except RuleError as error:
-                return Trace((*steps, Step(name, None, str(error))))
+                return RuleTrace((*steps, RuleStep(name, None, str(error))))
             except EXPECTED:
                 break  # the whole rule says it in its own words
         result = rule.exactly(value, record)
     except RuleError as error:
-        return Trace((*steps, Step(steps[-1].name if steps else "rule", None, str(error))))
-    return Trace((*steps, Step("rule", result))) if not steps or steps[-1].value != result else Trace(tuple(steps))
+        return RuleTrace((*steps, RuleStep(steps[-1].name if steps else "rule", None, str(error))))
+    return (
+        RuleTrace((*steps, RuleStep("rule", result)))
+        if not steps or steps[-1].value != result
+        else RuleTrace(tuple(steps))
+    )
 
 
 def _notice(part: Expression, made: object, value: object, record: Mapping[str, object]) -> str:
@@ -141,6 +145,6 @@ def _constant(value: object) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
-    if isinstance(value, Table):
+    if isinstance(value, FilterTable):
         return f'"{value.name}"'
     return f"[{', '.join(map(_constant, value))}]" if isinstance(value, list) else str(value)

@@ -22,7 +22,7 @@ SchemaOf = Callable[[bytes], RecordSchema]
 """Which schema wrote a frame, by its head: `SchemaBook.schema`."""
 
 
-class Side(Protocol):
+class ErrorSide(Protocol):
     """What is personal on one side of a mapping, and in one record."""
 
     def values(self, content: bytes | None) -> Iterable[object]:
@@ -32,7 +32,7 @@ class Side(Protocol):
 class Privacy:
     """Masks what is said of one data type's records, on their way from or to one system."""
 
-    def __init__(self, names: Names, side: Side) -> None:
+    def __init__(self, names: PersonalNames, side: ErrorSide) -> None:
         self._names, self._side = names, side
 
     def error(self, error: PermanentError, id: bytes, content: bytes | None) -> PermanentError:
@@ -80,7 +80,7 @@ class Privacy:
         return without(text, values, keep=keep, quotes=not self._names.is_open(field))
 
 
-class Names:
+class PersonalNames:
     """The names that a data type's fields have on one side of the mapping: personal, known to be open, or unknown."""
 
     def __init__(self, schema: RecordSchema, personal: Collection[str], columns: Mapping[str, bool]) -> None:
@@ -118,10 +118,10 @@ def rows_privacy(
     return Privacy(names, _Frames(schema, schema_of, names.personal, computed))
 
 
-def target_names(schema: RecordSchema, rows: Iterable[FieldMapping]) -> Names:
+def target_names(schema: RecordSchema, rows: Iterable[FieldMapping]) -> PersonalNames:
     """What is personal of the fields that a flow's rows fill."""
     personal = personal_names(schema.fields)
-    return Names(schema, personal, _columns(rows, personal, lambda row: (row.source_field, row.target_field)))
+    return PersonalNames(schema, personal, _columns(rows, personal, lambda row: (row.source_field, row.target_field)))
 
 
 def source_privacy(source: BoundSource, resources: Mapping[str, str]) -> Privacy:
@@ -133,7 +133,7 @@ def raw_privacy(schema: RecordSchema, rows: Sequence[FieldMapping], resources: M
     """`source_privacy` where only the map is at hand."""
     personal = personal_names(schema.fields)
     columns = _columns(rows, personal, lambda row: (row.target_field, row.source_field))
-    return Privacy(Names(schema, personal, columns), RawRow(schema, rows, resources))
+    return Privacy(PersonalNames(schema, personal, columns), RawRow(schema, rows, resources))
 
 
 def _columns(

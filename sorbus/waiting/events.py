@@ -8,19 +8,19 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.errors import MustWait
 from sorbus.event import EVENT_ID, read_head, version_of
 from sorbus.privacy.errors import Privacy
-from sorbus.waiting.store import Event, Held
+from sorbus.waiting.store import HeldBack, WaitingEvent
 
 
-def held(message: Message, error: MustWait, privacy: Privacy) -> Held:
+def held(message: Message, error: MustWait, privacy: Privacy) -> HeldBack:
     """A message that could be read, with why it waits; what is said of it holds no personal values in the clear."""
     value, key, headers = message.value(), bytes_of(message.key()), headers_of(message)
     frame = None if value is None else bytes_of(value)
     version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
-    event = Event(key, version or 0, frame, headers, *spot_of(message), offset_of(message))
-    return Held(event, error.why, error.needs, str(privacy.error(error, key, frame)), error.limit)
+    event = WaitingEvent(key, version or 0, frame, headers, *spot_of(message), offset_of(message))
+    return HeldBack(event, error.why, error.needs, str(privacy.error(error, key, frame)), error.limit)
 
 
-def message_of(event: Event) -> Message:
+def message_of(event: WaitingEvent) -> Message:
     """The message as it came."""
     return Message(
         topic=event.topic,

@@ -26,7 +26,7 @@ PAUSE, MOST_PAUSE = 0.5, 30.0
 _FOLDER = Path(__file__).parent / "sql"
 
 
-class Event(NamedTuple):
+class WaitingEvent(NamedTuple):
     """An event as it came from Kafka; `frame` None: a tombstone."""
 
     key: bytes
@@ -38,10 +38,10 @@ class Event(NamedTuple):
     offset: int
 
 
-class Held(NamedTuple):
+class HeldBack(NamedTuple):
     """An event that is to wait: what for, and in plain words. `needs` as in `sorbus.errors.MustWait`."""
 
-    event: Event
+    event: WaitingEvent
     why: Why
     needs: Sequence[tuple[str, ...]]
     message: str
@@ -51,7 +51,7 @@ class Held(NamedTuple):
 class Due(NamedTuple):
     """An event to be tried now. `is_over`: its time is up, so that this try is the last."""
 
-    event: Event
+    event: WaitingEvent
     since: datetime
     is_over: bool
 
@@ -94,7 +94,7 @@ class WaitingStore:
     def __init__(self, state: State, flow: str, data_type: str, system: str) -> None:
         self._state, self._of = state, {"flow": flow, "data_type": data_type, "system": system}
 
-    def put(self, held: Sequence[Held], *, limit: float) -> None:
+    def put(self, held: Sequence[HeldBack], *, limit: float) -> None:
         """Notes them, all or none. Those with why "reference" wait `limit` seconds at most, or less if they say so."""
         if not held:
             return
@@ -120,7 +120,7 @@ class WaitingStore:
     def is_empty(self) -> bool:
         return self._state.run(_statement("any"), self._of) == [(False,)]
 
-    def _row(self, held: Held, limit: float) -> Mapping[str, object]:
+    def _row(self, held: HeldBack, limit: float) -> Mapping[str, object]:
         event = held.event
         return {
             **self._of,
@@ -204,7 +204,7 @@ def _waiting(row: tuple[object, ...]) -> Waiting:
 def _due(row: tuple[object, ...]) -> Due:
     key, version, frame, names, values, topic, partition, offset, since, is_over = row
     headers = zip(cast("list[str]", names), cast("list[bytes | None]", values), strict=True)
-    event = Event(
+    event = WaitingEvent(
         bytes(cast("bytes", key)),
         cast("int", version),
         None if frame is None else bytes(cast("bytes", frame)),

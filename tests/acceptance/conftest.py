@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from sorbus.ops.demo.company import Company, brightwater, fill_if_new, northwind
+from sorbus.ops.demo.company import DemoCompany, brightwater, fill_if_new, northwind
 from sorbus.ops.embedded import Addresses
 
 _HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ class Plant:
     def __init__(
         self,
         folder: Path,
-        company: Company,
+        company: DemoCompany,
         dsns: Mapping[str, str],
         kafka: Mapping[str, str],
         prefix: str,
@@ -152,7 +152,7 @@ class Plant:
         return "\n".join([f"{len(found)} differences, the first:", *shown])
 
 
-MakePlant = Callable[[Company, Path], Plant]
+MakePlant = Callable[[DemoCompany, Path], Plant]
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def make_plant(
     """Makes a company: its databases, filled, and its map with topics of its own."""
     opened: list[psycopg.Connection[tuple[object, ...]]] = []
 
-    def make(company: Company, differences: Path) -> Plant:
+    def make(company: DemoCompany, differences: Path) -> Plant:
         folder = tmp_path / "company"
         shutil.copytree(company.map_file.parent, folder)
         file = folder / "map.yaml"

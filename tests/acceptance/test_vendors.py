@@ -22,7 +22,7 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import PermanentError, Unfinished
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.description import ApiField, ApiResource, Description
-from sorbus.http_api.interface import Api, Found, Record
+from sorbus.http_api.interface import Api, FoundRecord, Record
 from sorbus.http_api.path import write_path
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
@@ -124,7 +124,7 @@ class Audit:
                 self.call(f"changes of {name}", lambda name=name: self.api.page(name, since=since))
             id = str(uuid.uuid4())
             current = self.call(f"get {name}", lambda n=name, i=id: self.api.get(n, i)) if about.get else None
-            assert current is None or isinstance(current, Found)
+            assert current is None or isinstance(current, FoundRecord)
             for field in about.search:
                 for text in ("ada@example.test", 'O\'Hara "the" & 100% \\ ü'):
                     self.call(f"search {name} by {field}", lambda n=name, f=field, t=text: self.api.search(n, f, t))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.bus.kafka import admin, base_config
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.store import LetterFilter, Letters, States
+from sorbus.dlq.store import LetterFilter, LetterStore, States
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, Line, eventually
@@ -25,14 +25,14 @@ ALL = LetterFilter(state="all")
 
 def lives(state: State) -> dict[str, str]:
     """Every letter's record and state."""
-    return {letter.dead.record_id.decode(): letter.state for letter in Letters(state).page(ALL, most=10_000)}
+    return {letter.dead.record_id.decode(): letter.state for letter in LetterStore(state).page(ALL, most=10_000)}
 
 
 def test_a_letter_comes_back_as_it_was_written(post: Post, state: State) -> None:
     letter = replace(post.letter(1), attempts=3, rule="value | upper", headers=(("mine", b"\0\xff"), ("empty", b"")))
     post.write([letter])
     assert post.index().catch_up() == 1
-    found = Letters(state).get(letter.id)
+    found = LetterStore(state).get(letter.id)
     assert found is not None
     assert found.dead == letter
     assert (found.version, found.state, found.cause) == (1, "open", letter.cause)
@@ -49,11 +49,11 @@ def test_what_closes_a_letter_is_remembered_and_its_bytes_are_not(post: Post, st
         post.close(letter, "requeued")  # too late
     post.index().catch_up()
     assert lives(state) == {"g1": "landed", "g2": "superseded", "g3": "discarded", "g5": "discarded", "g6": "open"}
-    superseded = Letters(state).get(letters[1].id)
+    superseded = LetterStore(state).get(letters[1].id)
     assert superseded is not None
     assert superseded.superseded_by == 9
     assert (superseded.dead.value, superseded.dead.headers) == (None, ())
-    assert Letters(state).count(LetterFilter()) == 1
+    assert LetterStore(state).count(LetterFilter()) == 1
 
 
 def test_a_sources_letter_that_was_sent_back_lands_by_a_new_state(post: Post, state: State) -> None:
@@ -74,7 +74,7 @@ def test_a_letter_opens_again_when_its_requeue_was_in_vain(post: Post, state: St
     state.run(b"update letter set state = 'requeued'")
     post.write([letter.again(1, letter.first_at)])
     post.index().catch_up()
-    found = Letters(state).get(letter.id)
+    found = LetterStore(state).get(letter.id)
     assert found is not None
     assert (found.state, found.dead.attempts) == ("open", 2)
     post.close(letter, "requeued")
@@ -97,12 +97,12 @@ def test_a_rebuilding_keeps_what_people_did_and_drops_what_is_gone(post: Post, s
         connection.execute("update ghost set id = 'ghost'")
         connection.execute("insert into letter select * from ghost")
     assert post.index().rebuild() == 5
-    assert Letters(state).get("ghost") is None, "Kafka has cleaned away what closed it"
+    assert LetterStore(state).get("ghost") is None, "Kafka has cleaned away what closed it"
     assert lives(state) == {"g1": "open", "g2": "requeueing", "g3": "landed", "g4": "open"}
-    edited = Letters(state).get(letters[1].id)
+    edited = LetterStore(state).get(letters[1].id)
     assert edited is not None
     assert edited.dead.value == b"edited", "an edit on its way stays"
-    assert [letter.id for letter in Letters(state).page(LetterFilter(assigned_to="Ada"))] == [letters[0].id]
+    assert [letter.id for letter in LetterStore(state).page(LetterFilter(assigned_to="Ada"))] == [letters[0].id]
 
 
 def test_a_dropped_index_is_read_again(post: Post, state: State) -> None:
@@ -187,7 +187,7 @@ def test_groups_and_pages_tell_the_same_as_a_count_by_hand(line: Line, post: Pos
     letters = [post.letter(number, reason=f"R{number % 3}") for number in range(1, 101)]
     post.write(letters)
     post.index().catch_up()
-    store = Letters(state)
+    store = LetterStore(state)
     groups = store.groups(LetterFilter())
     assert {(group.reason, group.count) for group in groups} == {("R0", 33), ("R1", 34), ("R2", 33)}
     assert groups[0].reason == "R1"
@@ -218,7 +218,7 @@ def test_letters_are_chosen_by_their_state(post: Post, state: State, chosen: Sta
     post.index().catch_up()
     state.run(b"update letter set state = 'requeued' where id = %s", [letters[2].id])
     wanted = {"open": 1, "requeued": 1, "closed": 2, "landed": 1, "all": 4}
-    assert Letters(state).count(LetterFilter(state=chosen)) == wanted[chosen]
+    assert LetterStore(state).count(LetterFilter(state=chosen)) == wanted[chosen]
 
 
 def test_the_trail_tells_of_letters_that_closed_by_themselves(post: Post, state: State) -> None:
@@ -256,6 +256,6 @@ def test_whatever_others_write_there_is_a_letter(
     index.catch_up()
     index.close()
     id = DeadLetter.from_message(key, value, []).id.replace("\0", "\ufffd")
-    found = Letters(line.state).get(id)
+    found = LetterStore(line.state).get(id)
     assert found is not None
     assert found.dead.value == value

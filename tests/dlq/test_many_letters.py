@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
-from sorbus.dlq.store import LetterFilter, Letters
+from sorbus.dlq.store import LetterFilter, LetterStore
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, SORBUS, Line, eventually
 from tests.dlq.post import Post
@@ -89,7 +89,7 @@ def test_a_hundred_thousand_letters(line: Line, post: Post, state: State, capsys
     tell("export all", exported)
     assert len({json.loads(row)["id"] for row in exported.output.splitlines()}) == COUNT
 
-    store, times = Letters(state), dict[str, float]()
+    store, times = LetterStore(state), dict[str, float]()
     for name, ask in {
         "groups": lambda: store.groups(LetterFilter()),
         "first page": lambda: store.page(LetterFilter(), most=50),

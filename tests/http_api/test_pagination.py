@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.http_api.description import Pagination
 from sorbus.http_api.interface import Answer, Call, Json, Record
-from sorbus.http_api.pagination import Place, after_page, is_behind_the_last, join_url, page_call, parse_links, total_of
+from sorbus.http_api.pagination import (
+    PagePosition,
+    after_page,
+    is_behind_the_last,
+    join_url,
+    page_call,
+    parse_links,
+    total_of,
+)
 
 BASE = "https://crm.example.test/api"
 STYLES: dict[str, Pagination] = {
@@ -68,7 +76,7 @@ def walk(pagination: Pagination, count: int, sizes: list[int]) -> list[int]:
     ids: list[int] = []
     after: str | None = None
     for _ in range(count + 3):
-        place = None if after is None else Place.from_text(after)
+        place = None if after is None else PagePosition.from_text(after)
         call = page_call(Call("GET", "/contacts"), pagination, place)
         answer = serve(call, pagination, count, sizes)
         records: list[Record] = answer.body["records"]
@@ -95,7 +103,7 @@ def test_an_unpaged_list_is_one_request() -> None:
 @pytest.mark.parametrize("cycle", [1, 2, 3, 7])
 @pytest.mark.parametrize("style", ["cursor", "page", "offset", "link"])
 def test_a_list_that_runs_in_circles_is_noticed(style: str, cycle: int) -> None:
-    place: Place | None = None
+    place: PagePosition | None = None
     pages = 0
     with pytest.raises(PermanentError, match="runs in circles") as caught:  # noqa: PT012 - one walk
         for pages in range(100):
@@ -126,11 +134,11 @@ def test_the_last_page_given_again_behind_it_is_the_end(style: str, count: int) 
 @pytest.mark.parametrize("status", [400, 404, 410, 416, 422])
 def test_a_page_that_is_refused_behind_a_good_one_is_the_end(status: int) -> None:
     refused = PermanentError("no", reason="refused", status=status)
-    good = Place("2", 100)
+    good = PagePosition("2", 100)
     assert is_behind_the_last(STYLES["page"], good, refused)
     assert is_behind_the_last(STYLES["offset"], good, refused)
     assert not is_behind_the_last(STYLES["page"], None, refused), "the first page: the list is not there at all"
-    assert not is_behind_the_last(STYLES["page"], Place("2", 0), refused), "nothing was there before"
+    assert not is_behind_the_last(STYLES["page"], PagePosition("2", 0), refused), "nothing was there before"
     assert not is_behind_the_last(STYLES["cursor"], good, refused), "a cursor that is refused has been forgotten"
     assert not is_behind_the_last(STYLES["page"], good, PermanentError("no", reason="refused", status=403))
 
@@ -157,7 +165,7 @@ def test_credentials_go_to_no_other_origin(url: str) -> None:
 @given(st.text(max_size=60))
 def test_a_made_up_place_is_refused(text: str) -> None:
     try:
-        Place.from_text(text)
+        PagePosition.from_text(text)
     except SorbusError as error:
         assert "begin it again" in str(error)  # noqa: PT017 - most texts
 

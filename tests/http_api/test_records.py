@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.http_api.description import ApiResource, Description, Operation
-from sorbus.http_api.interface import Answer, Api, Call, Found
+from sorbus.http_api.interface import Answer, Api, Call, FoundRecord
 from sorbus.http_api.placeholders import fill_json, fill_path, quoted
 from sorbus.http_api.records import RecordsApi, open_api
 from sorbus.http_api.requests import form_fields, merged, request_with
@@ -123,11 +123,11 @@ def test_what_is_the_same_is_not_sent_again(state: State) -> None:
         transport = HttpTransport(application(url, api_key="k"), state)
         api = open_api(transport)
         first, second = api.get("contacts", "1"), api.get("contacts", "1")
-        assert second == first == Found({"id": 1, "name": "Ada"})
+        assert second == first == FoundRecord({"id": 1, "name": "Ada"})
         assert "If-None-Match" in asked[1].headers
         assert api.page("contacts").records == api.page("contacts").records == [{"id": 1}]
         name = "Ada L"
-        assert api.get("contacts", "1") == Found({"id": 1, "name": "Ada L"})
+        assert api.get("contacts", "1") == FoundRecord({"id": 1, "name": "Ada L"})
         transport.close()
 
 
@@ -159,7 +159,7 @@ def test_a_304_that_we_did_not_ask_for_is_never_an_empty_list() -> None:
 
 def test_a_record_is_there_or_not_or_the_shape_has_changed() -> None:
     assert RecordsApi(Told(Answer(200, {}, {"c": []}), LISTED)).get("contacts", "7") is None
-    assert RecordsApi(Told(Answer(200, {}, {"c": [{"id": 7}]}), LISTED)).get("contacts", "7") == Found({"id": 7})
+    assert RecordsApi(Told(Answer(200, {}, {"c": [{"id": 7}]}), LISTED)).get("contacts", "7") == FoundRecord({"id": 7})
     with pytest.raises(TransientError, match=r"no record at c\[0\]"):
         RecordsApi(Told(Answer(200, {}, {"d": []}), LISTED)).get("contacts", "7")
 
@@ -182,7 +182,7 @@ def test_keys_revisions_settings_and_bodies_go_where_the_description_says() -> N
     api = RecordsApi(Told(Answer(200, {}, {}), resource, idempotency_header="Key", idempotency_parameter="requestid"))
     made = api.creating("contacts", {"Name": "x"}, key="k")
     assert made == Call("POST", "/t1/c", {"requestid": "k"}, {"Key": "k"}, {"List": [{"Kind": "C", "Name": "x"}]})
-    current = Found({"Id": "7", "SyncToken": "3", "Name": "y"})
+    current = FoundRecord({"Id": "7", "SyncToken": "3", "Name": "y"})
     changed = api.updating("contacts", "7", {"Name": "x"}, current=current)
     assert changed.json == {"Id": "7", "SyncToken": "3", "Name": "x"}
     with pytest.raises(SorbusError, match="has no resource 'things'"):

@@ -122,7 +122,7 @@ def test_a_killed_owner_leaves_nothing_running_and_the_folder_can_be_used_again(
 
 
 def test_a_killed_guard_takes_its_server_along(tmp_path: Path) -> None:
-    server = process.Process("sleeper", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
+    server = process.ServerProcess("sleeper", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
     server.start(["sleep", "600"])
     assert wait_for(lambda: process.is_alive(tmp_path, "sleeper"))
     (guard, _), (child, began) = [
@@ -134,7 +134,7 @@ def test_a_killed_guard_takes_its_server_along(tmp_path: Path) -> None:
 
 
 def test_a_server_that_ignores_its_signal_is_killed_after_the_grace(tmp_path: Path) -> None:
-    server = process.Process("stubborn", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
+    server = process.ServerProcess("stubborn", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
     server.start(["sh", "-c", "trap '' TERM; touch ready; while :; do sleep 0.1; done"], grace=0.5)
     assert wait_for((tmp_path / "ready").exists)
     assert wait_for(lambda: process.is_alive(tmp_path, "stubborn"))
@@ -143,7 +143,7 @@ def test_a_server_that_ignores_its_signal_is_killed_after_the_grace(tmp_path: Pa
 
 
 def test_a_server_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    server = process.Process("doomed", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
+    server = process.ServerProcess("doomed", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
     server.start(["sh", "-c", "echo the port is taken; exit 3"])
     with pytest.raises(StackError, match=r"(?s)doomed ended \(status 3\).*the port is taken"):
         server.wait_until(lambda: False, deadline=30, event="it answered")

@@ -14,7 +14,7 @@ from sorbus.ops.demo.environment import Progress
 from sorbus.ops.embedded import Ports, StackError, packages
 from sorbus.ops.embedded.keeper import MOST, WITHIN, Keeper
 from sorbus.ops.embedded.postgres import Postgres
-from sorbus.ops.embedded.process import Process
+from sorbus.ops.embedded.process import ServerProcess
 from tests.consumers.line import eventually
 
 
@@ -85,7 +85,7 @@ def test_a_server_that_ends_again_and_again_is_given_up(*, fails: bool) -> None:
 
 
 def test_the_log_of_what_ended_is_kept(tmp_path: Path) -> None:
-    server = Process("sayer", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
+    server = ServerProcess("sayer", tmp_path, stop=signal.SIGTERM, death=signal.SIGKILL)
     for word in ("first", "second"):
         server.start(["echo", word])
         eventually(lambda: not server.is_running(), "its end")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sorbus.errors import ExitCode
-from sorbus.ops.runtime.child import Child, Program
+from sorbus.ops.runtime.child import ChildProcess, ChildProgram
 from sorbus.ops.runtime.output import Output
 from sorbus.ops.runtime.supervisor import Supervisor
 from sorbus.telemetry.stop import Stop
@@ -31,14 +31,14 @@ with running("test", int(sys.argv[1])) as process:
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 
-def python(name: str, code: str) -> Program:
-    return Program(name, (sys.executable, "-c", code, "{port}"))
+def python(name: str, code: str) -> ChildProgram:
+    return ChildProgram(name, (sys.executable, "-c", code, "{port}"))
 
 
 class Run:
     """A supervisor in a thread of its own, its output and its files."""
 
-    def __init__(self, folder: Path, *programs: Program) -> None:
+    def __init__(self, folder: Path, *programs: ChildProgram) -> None:
         self.stream, self.folder, self.stop = io.StringIO(), folder, Stop()
         names = [program.name for program in programs]
         self.supervisor = Supervisor(programs, output=Output(self.stream, names), folder=folder, base_port=21900)
@@ -126,9 +126,9 @@ def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
 import io, pathlib, sys
 from sorbus.ops.runtime.supervisor import Supervisor
 from sorbus.ops.runtime.output import Output
-from sorbus.ops.runtime.child import Program
+from sorbus.ops.runtime.child import ChildProgram
 from sorbus.telemetry.stop import Stop
-program = Program("one", (sys.executable, "-c", {HEALTHY!r}, "{{port}}"))
+program = ChildProgram("one", (sys.executable, "-c", {HEALTHY!r}, "{{port}}"))
 output, folder = Output(sys.stdout, ["one"]), pathlib.Path({str(tmp_path)!r})
 Supervisor([program], output=output, folder=folder, base_port=21950).run(Stop())
 """
@@ -142,7 +142,7 @@ Supervisor([program], output=output, folder=folder, base_port=21950).run(Stop())
 
 def test_pauses_grow_up_to_a_minute_and_a_healthy_minute_forgets_them() -> None:
     now = 1000.0
-    child = Child(python("one", "raise SystemExit(3)"), clock=lambda: now, chance=lambda: 1.0)
+    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: now, chance=lambda: 1.0)
     pauses = []
     for _ in range(9):
         _end(child)
@@ -156,7 +156,7 @@ def test_pauses_grow_up_to_a_minute_and_a_healthy_minute_forgets_them() -> None:
 
 
 def test_pauses_differ_by_chance_so_that_processes_do_not_come_back_at_once() -> None:
-    child = Child(python("one", "raise SystemExit(3)"), clock=lambda: 0.0, chance=lambda: 0.0)
+    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: 0.0, chance=lambda: 0.0)
     _end(child)
     assert child.pause() == 0.5
 
@@ -183,7 +183,7 @@ def test_lines_are_prefixed_on_a_terminal_even_when_they_come_in_pieces() -> Non
     assert "watch       |" in stream.getvalue()
 
 
-def _end(child: Child) -> None:
+def _end(child: ChildProcess) -> None:
     child.start(0, {})
     _wait_for("the process's end", lambda: child.ended() is not None)
 

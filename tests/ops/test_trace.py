@@ -12,7 +12,7 @@ from sorbus.conflict.store import Conflicts, Contest
 from sorbus.identity.candidates import Candidates, Decision
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state.database import State
-from sorbus.waiting.store import Event, Held, WaitingStore
+from sorbus.waiting.store import HeldBack, WaitingEvent, WaitingStore
 from tests.consumers.line import FLOW, RESTRICTED, Line, named
 from tests.consumers.plugin import line, make_line
 from tests.ops.test_duplicates import MATCHER, OURS, THERE, Typed, state, typed
@@ -65,9 +65,9 @@ def test_all_that_happened_on_the_way_is_told_in_order(line: Line, state: State,
     conflicts = Conflicts(state, "books", "gadget", "gadgets")
     (conflict,) = conflicts.put("g1", 2, FLOW, "X1", [Contest("name", "n", "theirs", "ours")], asks=True)
     conflicts.decide(conflict, "keep", who="Finance", reason="they know")
-    event = Event(b"g1", 3, b"frame", [], line.topic, 0, 9)
+    event = WaitingEvent(b"g1", 3, b"frame", [], line.topic, 0, 9)
     WaitingStore(state, FLOW, "gadget", "books").put(
-        [Held(event, "incomplete", [("note", "")], "it lacks note")], limit=60
+        [HeldBack(event, "incomplete", [("note", "")], "it lacks note")], limit=60
     )
 
     found = moments(typed.json("trace", "gadget", "g1", status=1))

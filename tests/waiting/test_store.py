@@ -12,10 +12,10 @@ from sorbus.identity.crosswalk import Crosswalk
 from sorbus.state import State
 from sorbus.waiting.store import (
     Due,
-    Event,
-    Held,
+    HeldBack,
     Waiting,
     WaitingCursor,
+    WaitingEvent,
     WaitingStore,
     counts,
     forget,
@@ -24,16 +24,18 @@ from sorbus.waiting.store import (
 )
 
 
-def event(key: str, version: int, frame: bytes | None = b"frame") -> Event:
-    return Event(key.encode(), version, frame, [("a", b"1"), ("b", None)], "invoice", 1, version)
+def event(key: str, version: int, frame: bytes | None = b"frame") -> WaitingEvent:
+    return WaitingEvent(key.encode(), version, frame, [("a", b"1"), ("b", None)], "invoice", 1, version)
 
 
-def needs(key: str, version: int, customer: str = "4711") -> Held:
-    return Held(event(key, version), "reference", [("customer", customer)], f"customer {customer} isn't in books yet")
+def needs(key: str, version: int, customer: str = "4711") -> HeldBack:
+    return HeldBack(
+        event(key, version), "reference", [("customer", customer)], f"customer {customer} isn't in books yet"
+    )
 
 
-def lacks(key: str, version: int) -> Held:
-    return Held(event(key, version), "incomplete", [("tax_number", "")], f"customer {key} lacks tax_number")
+def lacks(key: str, version: int) -> HeldBack:
+    return HeldBack(event(key, version), "incomplete", [("tax_number", "")], f"customer {key} lacks tax_number")
 
 
 def room_of(state: State, flow: str = "invoice-to-books") -> WaitingStore:
@@ -55,7 +57,7 @@ def test_a_record_goes_on_when_the_one_that_it_needs_is_linked_and_comes_back_as
 
 def test_a_record_whose_need_can_not_be_seen_is_tried_after_a_pause_and_gives_up_at_its_own_limit(state: State) -> None:
     room = room_of(state)
-    room.put([Held(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
+    room.put([HeldBack(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
     assert room.take(10) == [], "it was tried just now"
 
     def taken() -> Due:
@@ -68,7 +70,7 @@ def test_a_record_whose_need_can_not_be_seen_is_tried_after_a_pause_and_gives_up
     first = taken()
     assert first.event == event("19", 2, None)
     while not first.is_over:
-        room.put([Held(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
+        room.put([HeldBack(event("19", 2, None), "reference", [], "x", 1.0)], limit=60)
         first = taken()
 
 
@@ -120,7 +122,7 @@ def test_pages_go_on_behind_the_last_one_and_leave_none_out(state: State) -> Non
 
 
 def test_what_is_missing_is_counted_by_field(state: State) -> None:
-    both = Held(event("4713", 1), "incomplete", [("tax_number", ""), ("name", "")], "customer 4713 lacks two")
+    both = HeldBack(event("4713", 1), "incomplete", [("tax_number", ""), ("name", "")], "customer 4713 lacks two")
     room_of(state).put([lacks("4711", 1), lacks("4712", 1), both, needs("17", 1)], limit=60)
     assert [(one.flow, one.field, one.records) for one in missing(state)] == [
         ("invoice-to-books", "tax_number", 3),

@@ -18,7 +18,7 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.http_api.auth import Signature
 from sorbus.http_api.description import ApiResource, Operation
 from sorbus.http_api.error_mapping import clean
-from sorbus.http_api.interface import Call, Found, Json, Page, Record, Transport
+from sorbus.http_api.interface import Call, FoundRecord, Json, Page, Record, Transport
 from sorbus.http_api.placeholders import fill_json
 from sorbus.http_api.records import is_deleted
 from sorbus.http_api.systems.tryton_values import CONTACTS, contact_commands, encode, flat, item_commands, moment
@@ -67,11 +67,11 @@ class TrytonApi:
         after = json.dumps([shown[-1]["write_date"], shown[-1]["id"]]) if len(found) >= size else None
         return Page(shown, after)
 
-    def get(self, resource: str, id: str) -> Found | None:
+    def get(self, resource: str, id: str) -> FoundRecord | None:
         """See `Api`."""
         about = self._about(resource)
         record = self._read(resource, id, about)
-        return None if record is None or is_deleted(about, record) else Found(record)
+        return None if record is None or is_deleted(about, record) else FoundRecord(record)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
         """See `Api`."""
@@ -90,11 +90,11 @@ class TrytonApi:
             raise TransientError(f"creating {resource} in Tryton: the answer names no id, so it may have been made")
         return {**fields, "id": made[0]}
 
-    def update(self, resource: str, id: str, fields: Record, *, current: Found | None) -> None:
+    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
         """See `Api`."""
         self._change(self.updating(resource, id, fields, current=current), "updating", resource, id)
 
-    def delete(self, resource: str, id: str, *, current: Found | None = None) -> None:
+    def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """See `Api`."""
         self._change(self.deleting(resource, id, current=current), "deleting", resource, id)
 
@@ -105,7 +105,7 @@ class TrytonApi:
         values = {**self._filled(operation), **self._values(about, fields, {})}
         return _call(operation.path, "create", [values], _ACTIVE)
 
-    def updating(self, resource: str, id: str, fields: Record, *, current: Found | None) -> Call:  # noqa: ARG002
+    def updating(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Call:  # noqa: ARG002
         """See `Api`. Reads what is there where lists inside change, since each of their items has an id."""
         about = self._about(resource)
         operation = _operation(about.update, resource)
@@ -118,7 +118,7 @@ class TrytonApi:
         values = {**self._filled(operation), **self._values(about, fields, there)}
         return _call(operation.path, "write", [_number(id)], values, _EVERYTHING)
 
-    def deleting(self, resource: str, id: str, *, current: Found | None = None) -> Call:  # noqa: ARG002
+    def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:  # noqa: ARG002
         """See `Api`. Where the description gives a body, it is what Tryton has instead of a deletion."""
         operation = _operation(self._about(resource).delete, resource)
         if operation.body:

@@ -35,7 +35,7 @@ class Pill:
 
 
 @dataclass(slots=True)
-class Row:
+class LayoutRow:
     """One arrow's end in its target's box: the data type, and lines that say when and how."""
 
     arrow: Arrow
@@ -60,7 +60,7 @@ class Box:
     owner: str
     shadow: bool
     pills: list[Pill] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[LayoutRow] = field(default_factory=list)
     y: float = 0.0
     """Its top."""
 
@@ -87,7 +87,7 @@ class Layout:
         (box,) = (box for box in self.left if box.name == arrow.source)
         return next(pill for pill in box.pills if pill.data_type == arrow.data_type)
 
-    def curve(self, row: Row) -> str:
+    def curve(self, row: LayoutRow) -> str:
         """The way of a row's arrow from its data type to its target, as an SVG path."""
         pill = self.pill_of(row.arrow)
         start, end = self.pill_x + pill.width, self.target_x - 9
@@ -137,12 +137,12 @@ def _right(
     for arrow in drawn:
         box = boxes.setdefault(arrow.target, _box(company, arrow.target))
         if lines_of is not None:
-            box.rows.append(Row(arrow, colors[arrow.data_type], lines_of(arrow), beside=False))
+            box.rows.append(LayoutRow(arrow, colors[arrow.data_type], lines_of(arrow), beside=False))
             continue
         room = TARGET_WIDTH - 44
         beside = text_width(arrow.data_type, 13) + 16 + text_width(arrow.text, 12) <= room
         lines = [arrow.text] if beside else wrap(arrow.text, 12, room)
-        box.rows.append(Row(arrow, colors[arrow.data_type], lines, beside))
+        box.rows.append(LayoutRow(arrow, colors[arrow.data_type], lines, beside))
     return list(boxes.values())
 
 
@@ -199,7 +199,7 @@ def _swap(left: list[Box], right: list[Box]) -> None:
     improved = True
     while improved and best:
         improved = False
-        columns: list[list[Box] | list[Pill] | list[Row]] = [left, right]
+        columns: list[list[Box] | list[Pill] | list[LayoutRow]] = [left, right]
         columns += [box.pills for box in left] + [box.rows for box in right]
         for column in columns:
             for place in range(len(column) - 1):
@@ -210,7 +210,7 @@ def _swap(left: list[Box], right: list[Box]) -> None:
                     _exchange(column, place)
 
 
-def _exchange(column: list[Box] | list[Pill] | list[Row], place: int) -> None:
+def _exchange(column: list[Box] | list[Pill] | list[LayoutRow], place: int) -> None:
     column[place : place + 2] = column[place : place + 2][::-1]  # type: ignore[assignment]
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from sorbus.map.render.diagram import Way, mermaid
-from sorbus.map.render.report import BY_HAND, COLUMNS, Document, FlowPaths
+from sorbus.map.render.report import BY_HAND, COLUMNS, FlowPaths, Report
 from sorbus.mapfile.model import Manual
 
 
-def to_markdown(doc: Document) -> str:
+def to_markdown(doc: Report) -> str:
     """The whole document; ends with a new line."""
     return "\n".join(_lines(doc)) + "\n"
 
 
-def _lines(doc: Document) -> Iterator[str]:
+def _lines(doc: Report) -> Iterator[str]:
     yield f"# Data flows of {_plain(doc.company.company)}"
     yield ""
     yield f"Written by `sorbus map doc` from `{doc.file.name}`; change the map, then write this again."

@@ -30,7 +30,7 @@ class FlowPaths:
     paths: tuple[FieldPath, ...]
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """A part of the document."""
 
     title: str
@@ -39,7 +39,7 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Report:
     """What the document says, in the map's order."""
 
     company: Map
@@ -48,15 +48,17 @@ class Document:
     idle: tuple[FieldMapping, ...]
     """Captured, but delivered by no flow."""
 
-    def fields(self) -> Table:
+    def fields(self) -> ReportTable:
         """All fields' ways under each other; a flow without fields is one row that says why."""
-        return Table("Fields", COLUMNS, [path.cells for item in self.flows for path in item.paths or [_bare(item)]])
+        return ReportTable(
+            "Fields", COLUMNS, [path.cells for item in self.flows for path in item.paths or [_bare(item)]]
+        )
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[ReportTable]:
         """All the rest that the map says."""
         return [self._systems(), self._data_types(), self._flows(), self._by_hand(), self._idle()]
 
-    def _systems(self) -> Table:
+    def _systems(self) -> ReportTable:
         heads = ("System", "Kind", "Shadow", "Whom To Ask", "Owns", "Notes")
         rows = [
             (
@@ -69,25 +71,25 @@ class Document:
             )
             for name, each in self.company.systems.items()
         ]
-        return Table("Systems", heads, rows)
+        return ReportTable("Systems", heads, rows)
 
-    def _data_types(self) -> Table:
+    def _data_types(self) -> ReportTable:
         heads = ("Data Type", "System Of Record", "Required", "Told Apart By", "Notes")
         rows = [
             (name, ", ".join(owners(each)), ", ".join(each.required), ", ".join(each.match), each.notes or "")
             for name, each in self.company.data_types.items()
         ]
-        return Table("Data types", heads, rows)
+        return ReportTable("Data types", heads, rows)
 
-    def _flows(self) -> Table:
+    def _flows(self) -> ReportTable:
         heads = ("Flow", "Data Type", "Source System", "Target System", "When", "Deletes", "Notes")
         rows = [
             (flow.id, *arrow[:3], arrow.text, flow.deletes if flow.runs else "", flow.notes or "")
             for flow, arrow in ((item.flow, item.arrow) for item in self.flows)
         ]
-        return Table("Flows", heads, rows)
+        return ReportTable("Flows", heads, rows)
 
-    def _by_hand(self) -> Table:
+    def _by_hand(self) -> ReportTable:
         heads = ("Flow", "Step", "To Do", "When", "Responsible", "Verification")
         rows = [
             (item.flow.id, str(number), step, manual.schedule, manual.responsible, manual.verification)
@@ -95,27 +97,27 @@ class Document:
             if (manual := item.flow.manual)
             for number, step in enumerate(manual.checklist, 1)
         ]
-        return Table(BY_HAND, heads, rows)
+        return ReportTable(BY_HAND, heads, rows)
 
-    def _idle(self) -> Table:
+    def _idle(self) -> ReportTable:
         heads = ("Source System", "Source Field", "Canonical Field", "Notes")
         rows = [(row.source_system, reads(row, self.idle), row.target_field, row.notes) for row in self.idle]
-        return Table("Captured but not delivered", heads, rows)
+        return ReportTable("Captured but not delivered", heads, rows)
 
 
-def document(loaded: LoadedMap) -> Document:
+def document(loaded: LoadedMap) -> Report:
     """Joins a map's flows and mapping sheets; a field that nothing fills is shown, and its notes say so."""
     company = loaded.map
     drawn = zip(company.flows, arrows(company), strict=True)
     flows = tuple(FlowPaths(flow, arrow, paths_of(loaded, flow, arrow)) for flow, arrow in drawn)
     delivered = {(item.arrow.source, path.steps[1]) for item in flows for path in item.paths}
     idle = (m for m in loaded.mappings if m.target_system == CANONICAL)
-    return Document(
+    return Report(
         company, loaded.file, flows, tuple(m for m in idle if (m.source_system, m.target_field) not in delivered)
     )
 
 
-def to_csv(doc: Document) -> str:
+def to_csv(doc: Report) -> str:
     """All fields' ways as CSV; what a spreadsheet would run as a formula is quoted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -17,7 +17,7 @@ from sorbus.map.render.layout import (
     TARGET_WIDTH,
     Box,
     Layout,
-    Row,
+    LayoutRow,
     lay_out,
     shorten,
     text_width,
@@ -140,7 +140,7 @@ def _names(group: ET.Element, x: float, y: float, room: float, box: Box) -> None
     _text(group, x, y + 44, shorten(box.owner, 12, room), tone)
 
 
-def _arrow(root: ET.Element, layout: Layout, row: Row) -> None:
+def _arrow(root: ET.Element, layout: Layout, row: LayoutRow) -> None:
     arrow = row.arrow
     group = ET.SubElement(root, "g", {"class": "arrow"})
     ET.SubElement(group, "title").text = f"{arrow.data_type}: {arrow.source} to {arrow.target}, {arrow.text}"

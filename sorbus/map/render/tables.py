@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sorbus.map.render.report import COLUMNS, Table
+from sorbus.map.render.report import COLUMNS, ReportTable
 from sorbus.map.sheets.rewrite import csv_line
 from sorbus.mapfile.model import FieldMapping
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
@@ -22,12 +22,12 @@ def rows_csv(rows: Sequence[FieldMapping]) -> str:
     return "".join(csv_line(cells) for cells in (COLUMNS, *map(cells_of, rows)))
 
 
-def rows_table(title: str, rows: Sequence[FieldMapping]) -> Table:
+def rows_table(title: str, rows: Sequence[FieldMapping]) -> ReportTable:
     """Rows as a tab of a workbook, in their order."""
-    return Table(title, COLUMNS, [cells_of(row) for row in rows])
+    return ReportTable(title, COLUMNS, [cells_of(row) for row in rows])
 
 
-def tabs(loaded: LoadedMap) -> list[Table]:
+def tabs(loaded: LoadedMap) -> list[ReportTable]:
     """Every row of the sheets in one tab: of what its owner captures (`crm customer`), or of its flow.
 
     A row from system to system is in its flow's tab. Within a tab the rows keep the sheets' order.

@@ -11,18 +11,18 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from sorbus.map.render.report import Document, Table
+from sorbus.map.render.report import Report, ReportTable
 
 WIDEST = 60
 _HEAD = PatternFill("solid", fgColor="1F3A5F")
 
 
-def to_xlsx(doc: Document, sheets: Sequence[Table] = ()) -> bytes:
+def to_xlsx(doc: Report, sheets: Sequence[ReportTable] = ()) -> bytes:
     """The workbook's bytes; `sheets` are the mapping's own rows, as tabs that run as they stand."""
     return workbook([doc.fields(), *doc.tables(), *sheets])
 
 
-def workbook(tables: Sequence[Table]) -> bytes:
+def workbook(tables: Sequence[ReportTable]) -> bytes:
     """Tables as the tabs of a workbook."""
     book = Workbook(write_only=False)
     book.remove(book.worksheets[0])
@@ -33,7 +33,7 @@ def workbook(tables: Sequence[Table]) -> bytes:
     return target.getvalue()
 
 
-def _fill(sheet: Worksheet, table: Table) -> None:
+def _fill(sheet: Worksheet, table: ReportTable) -> None:
     """Writes a table with a frozen, filtered head and columns as wide as their text."""
     for place, head in enumerate(table.heads, 1):
         cell = sheet.cell(1, place, head)

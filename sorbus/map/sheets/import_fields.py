@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CLOSE = 0.75
 
 
-class Found(NamedTuple):
+class FoundField(NamedTuple):
     """A field: as a mapping row names it, how sure that is, and what was assumed or is not clear."""
 
     reference: str
@@ -36,7 +36,7 @@ class Fields:
         self.loaded = loaded
         self._catalogs: dict[str, Catalog | None] = {}
 
-    def find(self, system: str, table: str, column: str) -> Found:
+    def find(self, system: str, table: str, column: str) -> FoundField:
         """A column by what people call it; `table` "" where they don't say."""
         head, _, last = column.rpartition(".")
         table, column = (head, last) if head else (table, column)
@@ -48,7 +48,7 @@ class Fields:
         if table:
             name, sure, assumed = _closest(table, [singular_of(each) for each in known], list(known))
             if not name:
-                return Found(f"{table}.{column}", 0.3, "", f"{system} has no {table}")
+                return FoundField(f"{table}.{column}", 0.3, "", f"{system} has no {table}")
             found = _in(known, name, column)
             return found._replace(
                 confidence=min(sure, found.confidence), assumed="; ".join(filter(None, (assumed, found.assumed)))
@@ -64,28 +64,30 @@ class Fields:
                 )
             if best:
                 where = " or ".join(found.reference for found in best)
-                return Found(column, 0.3, "", f"{column} could be {where}: name the table")
-        return Found(column, 0.3, "", f"{system} has no field {column!r}")
+                return FoundField(column, 0.3, "", f"{column} could be {where}: name the table")
+        return FoundField(column, 0.3, "", f"{system} has no field {column!r}")
 
-    def _canonical(self, table: str, column: str) -> Found:
+    def _canonical(self, table: str, column: str) -> FoundField:
         data_type, _, part = table.partition(".")
         if data_type not in self.loaded.map.data_types:
-            return Found(f"{table}.{column}" if table else column, 0.3, "", f"no data type is called {data_type!r}")
+            return FoundField(
+                f"{table}.{column}" if table else column, 0.3, "", f"no data type is called {data_type!r}"
+            )
         try:
             fields = canonical_fields(self.loaded.schema(data_type))
         except SchemaError:
-            return Found(f"{table}.{column}", 0.3)
+            return FoundField(f"{table}.{column}", 0.3)
         part = part.removesuffix("[]")
         name, sure, assumed = _closest(column, list(fields.get(part, {})), list(fields.get(part, {})))
         if not name:
-            return Found(f"{table}.{column}", 0.3, "", f"{data_type} has no field {column!r}")
-        return Found(canonical_reference(FieldRef(part, name), data_type), sure, assumed)
+            return FoundField(f"{table}.{column}", 0.3, "", f"{data_type} has no field {column!r}")
+        return FoundField(canonical_reference(FieldRef(part, name), data_type), sure, assumed)
 
-    def _unknown(self, system: str, table: str, column: str) -> Found:
+    def _unknown(self, system: str, table: str, column: str) -> FoundField:
         mapped = self._mapped(system)
         table = table or (mapped[0] if len(mapped) == 1 else "")
         reference = ".".join(re.sub(r"\s+", "_", each.strip()) for each in (table, column) if each)
-        return Found(
+        return FoundField(
             reference, 0.6, f"{reference} as written: no catalog of {system} (sorbus discover {system} --save)"
         )
 
@@ -120,11 +122,11 @@ def singular_of(name: str) -> str:
     return singular(name.rpartition(".")[2].lower())
 
 
-def _in(known: Mapping[str, Sequence[str]], resource: str, column: str) -> Found:
+def _in(known: Mapping[str, Sequence[str]], resource: str, column: str) -> FoundField:
     name, sure, assumed = _closest(column, known[resource], known[resource])
     if not name:
-        return Found(f"{resource}.{column}", 0.3, "", f"{resource} has no field {column!r}")
-    return Found(f"{resource}.{name}", sure, assumed)
+        return FoundField(f"{resource}.{column}", 0.3, "", f"{resource} has no field {column!r}")
+    return FoundField(f"{resource}.{name}", sure, assumed)
 
 
 def _closest(text: str, forms: Sequence[str], known: Sequence[str]) -> tuple[str, float, str]:

@@ -22,7 +22,7 @@ from sorbus.mapping.filters import (
     text,
     written_date,
 )  # fmt: skip
-from sorbus.mapping.filters.registry import FILTERS, Filter, Table, rule_filter
+from sorbus.mapping.filters.registry import FILTERS, Filter, FilterTable, rule_filter
 
 for _entry in entry_points(group="sorbus.filters"):
     try:
@@ -32,6 +32,6 @@ for _entry in entry_points(group="sorbus.filters"):
         raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; fix or uninstall it") from error
 
 __all__ = [
-    "FILTERS", "Filter", "Table", "address", "choice", "code", "contact", "house_number", "moment", "money", "number",
-    "person", "phone", "reference", "rule_filter", "text", "written_date",
+    "FILTERS", "Filter", "FilterTable", "address", "choice", "code", "contact", "house_number", "moment", "money",
+    "number", "person", "phone", "reference", "rule_filter", "text", "written_date",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.errors import shown
-from sorbus.mapping.filters.registry import Table, rule_filter
+from sorbus.mapping.filters.registry import FilterTable, rule_filter
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.types import EXACT, TEXT, WHOLE
 
@@ -53,7 +53,7 @@ def when(value: object, condition: object, otherwise: object = None) -> object:
 
 
 @rule_filter(takes=TEXT | EXACT | {"boolean"}, gives="string", weight="light")
-def lookup(value: object, table: Table, unknown: str = "fail") -> object:
+def lookup(value: object, table: FilterTable, unknown: str = "fail") -> object:
     """The value's entry in a table of the map's `lookups:`: `value | lookup("status")`.
 
     A value that isn't there is refused; `unknown="pass"` lets it through as it is, any other text is put instead.

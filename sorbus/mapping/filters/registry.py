@@ -21,7 +21,7 @@ Gives = Kind | Literal["same", "any"]
 Weight = Literal["light", "middling", "heavy"]
 
 
-class Table(NamedTuple):
+class FilterTable(NamedTuple):
     """A value table of the map, as a filter with an argument of this type gets it."""
 
     name: str

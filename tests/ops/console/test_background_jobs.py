@@ -13,7 +13,7 @@ from sorbus.drift.store import DriftStore
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state import State
-from sorbus.waiting.store import Event, Held, WaitingStore, waiting
+from sorbus.waiting.store import HeldBack, WaitingEvent, WaitingStore, waiting
 from tests.ops.console.browser import faults
 from tests.ops.console.visitor import Served, Visitor
 
@@ -25,8 +25,8 @@ def hold(state: State, ids: list[str], message: str = "customer {} lacks tax_num
     """Records that wait in a flow's room, one after the other."""
     room = WaitingStore(state, FLOW, "customer", "accounting")
     for number, id in enumerate(ids):
-        event = Event(id.encode(), 1, b"frame", [], "customer", 0, number)
-        room.put([Held(event, "incomplete", [("tax_number", "")], message.format(id))], limit=0)
+        event = WaitingEvent(id.encode(), 1, b"frame", [], "customer", 0, number)
+        room.put([HeldBack(event, "incomplete", [("tax_number", "")], message.format(id))], limit=0)
 
 
 def find(state: State, system: str = "crm", severity: str = "held", now: str = "text") -> int:

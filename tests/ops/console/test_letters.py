@@ -12,7 +12,7 @@ import pytest
 
 from sorbus.audit import AuditFilter, AuditTrail
 from sorbus.deadletter import DeadLetter
-from sorbus.dlq.store import Letters
+from sorbus.dlq.store import LetterStore
 from sorbus.ops.console.access.authenticators import Authenticator, NoAuth
 from sorbus.ops.console.access.user import Role, User
 from sorbus.state.database import State
@@ -148,7 +148,7 @@ def test_ticked_letters_are_given_to_somebody_and_discarded(post: Post, visitor:
     assert "Enter a reason" in visitor.get(form).text
     visitor.post("/letters/act", {**ticked, "action": "discard", "reason": "a test"}, form=form)
     assert "58 dead letters" in visitor.get(form).text
-    assert {letter.state for letter in Letters(state).named(ids)} == {"discarded"}
+    assert {letter.state for letter in LetterStore(state).named(ids)} == {"discarded"}
     nothing = {"which": "ticked", "action": "requeue", "back": f"cause={cause}"}
     visitor.post("/letters/act", nothing, form=form)
     assert "Select at least one dead letter" in visitor.get(form).text
@@ -214,4 +214,4 @@ def test_a_viewer_reads_and_changes_nothing(post: Post, open_console: Open, stat
         assert answer.status_code == 403, path
         assert "this needs the role operator" in answer.text
     assert AuditTrail(state).page(filter=AuditFilter()) == []
-    assert [each.state for each in Letters(state).named([letter.id])] == ["open"]
+    assert [each.state for each in LetterStore(state).named([letter.id])] == ["open"]

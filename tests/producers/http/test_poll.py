@@ -16,8 +16,8 @@ from sorbus.connector import Change
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Page, Record
 from sorbus.producers.http.change_detector import ChangeDetector
-from sorbus.producers.http.poll_state import AskPage, AskRecord, Found, PollState, Rules, Steps
-from sorbus.producers.http.reader import Reader
+from sorbus.producers.http.poll_state import AskPage, AskRecord, PageResult, PollState, Rules, Steps
+from sorbus.producers.http.reader import ListReader
 
 SECOND = 1_000_000
 NOON = 1_800_000_000 * SECOND
@@ -80,7 +80,7 @@ class Bus:
         self.deleted_version = 0
         self._may_repeat: set[bytes] = set()
 
-    def publish(self, found: Found, reader: Reader) -> None:
+    def publish(self, found: PageResult, reader: ListReader) -> None:
         for change in found.changes:
             before = self.last.get(change.id)
             assert before is None or before.version < change.version, f"{change} after {before}"
@@ -115,11 +115,11 @@ def encoded(record: Record) -> bytes:
     return str(record["name"]).encode()
 
 
-def open_reader(app: Application, rules: Rules, bus: Bus, clock: Callable[[], int]) -> Reader:
+def open_reader(app: Application, rules: Rules, bus: Bus, clock: Callable[[], int]) -> ListReader:
     memory = ChangeDetector("contact", encoded, rules.updated, can_look=rules.can_look)
     memory.deleted_version = bus.deleted_version
     memory.remember(bus.remembered())
-    return Reader(rules, memory, replace(bus.position), clock)
+    return ListReader(rules, memory, replace(bus.position), clock)
 
 
 def rules_for(app: Application, *, has_changes: bool = True, can_look: bool = True, overlap: int = 0) -> Rules:
@@ -185,13 +185,13 @@ class Session:
     def _go_on(self, job: str, steps: Steps, answer: Page | Record | None) -> None:
         try:
             said = steps.send(answer)
-            while isinstance(said, Found):
+            while isinstance(said, PageResult):
                 self.bus.publish(said, self.reader)
                 said = steps.send(None)
             self._runs[job] = steps, said
         except StopIteration:
             self._runs.pop(job, None)
-            self.bus.publish(Found(), self.reader)
+            self.bus.publish(PageResult(), self.reader)
 
 
 class AnyApplication(RuleBasedStateMachine):

@@ -7,12 +7,12 @@ import hashlib
 import hmac
 from urllib.parse import quote
 
-from sorbus.http_api.description import Event, Webhooks
+from sorbus.http_api.description import ApiEvent, Webhooks
 from sorbus.producers.webhook.signatures import WebhookRequest
 
 URL = "https://sorbus.example/webhooks/crm"
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests, 32 bytes lon").decode()
-EVENT = Event(
+EVENT = ApiEvent(
     type="type",
     id="id",
     resources={"contact.*": "contacts", "company.*": "companies", "secret.*": "secrets"},
