@@ -91,7 +91,7 @@ class Stop:
         """
         self._patience, self._longest = patience, longest
         signal.signal(signal.SIGALRM, self._remind)
-        self._breaks_off = self._is_inside = True
+        self._is_inside = True
         self._end_in_time()
         if self._is_set:
             self._set_alarm()
@@ -101,13 +101,14 @@ class Stop:
             return
         finally:
             self._is_inside = False
+            signal.setitimer(signal.ITIMER_REAL, 0)  # later it would end the interpreter's own tidying up by SIGALRM
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._is_heard:
             os._exit(128 + number)
         self._is_heard = True
         self.set()
-        if self._breaks_off:
+        if self._is_inside:
             self._set_alarm()
 
     def _set_alarm(self) -> None:

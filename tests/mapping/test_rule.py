@@ -66,8 +66,8 @@ def test_a_rule_gives(rule: str, value: object, record: Mapping[str, object], re
     [
         ("", "can't be read"),
         ("value |", "can't be read"),
-        ("value 3", "goes on after its end"),
-        ("value }} {{ 3", "goes on after its end"),
+        ("value 3", "continues after its end"),
+        ("value }} {{ 3", "continues after its end"),
         ("valu", "'valu' is not known in a rule; write value"),
         ("record", "can't give the whole record"),
         ("value | trm", "did you mean trim?"),

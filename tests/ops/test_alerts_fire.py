@@ -82,10 +82,10 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
             assert "Runbook: https://sorbus.example.com/runbooks/consumer-down" in mail
         page = text_of(_about(postbox, "finance@example.com", "no consumer delivers thing to books"), "html")
         assert '<a href="https://sorbus.example.com/flows/thing-to-books">Open in the console</a>' in page
-        called = text_of(_about(postbox, "ann@example.com", "Ann Lee is called"))
+        called = text_of(_about(postbox, "ann@example.com", "escalated to Ann Lee"))
         assert "thing changes to books have waited" in called
         assert "How many: 1 waiting" in called
-        assert all("is called" in str(each["subject"]) for each in postbox.to("ann@example.com"))
+        assert all("escalated to" in str(each["subject"]) for each in postbox.to("ann@example.com"))
         authorization, body = eventually(lambda: _posted(hook, "SorbusConsumerDown"), "the webhook")
 
     down, behind = alerts["SorbusConsumerDown"], alerts["SorbusFlowBehind"]
@@ -107,7 +107,7 @@ def test_a_file_that_people_wrote_is_not_written_over(sorbus: Sorbus, tmp_path: 
     refused, forced = sorbus(*words), sorbus(*words, "--force")
 
     assert (refused.exit_code, forced.exit_code) == (1, 0)
-    assert "was not written by `sorbus alerts`; say --force" in refused.output
+    assert "was not written by `sorbus alerts`; use --force" in refused.output
     assert written.read_text().startswith("# Written by `sorbus alerts`")
     assert sorbus(*words).exit_code == 0
 
@@ -115,7 +115,7 @@ def test_a_file_that_people_wrote_is_not_written_over(sorbus: Sorbus, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--mail-server", "localhost:25"), "say whom mail comes from"),
+        (("--mail-server", "localhost:25"), "set the From address"),
         (("--mail-server", "localhost:25", "--mail-from", "a@example.com", "--mail-user", "a"), "--mail-password-file"),
         (("--to", "a@example.com"), "--to needs a mail server"),
     ],
