@@ -47,7 +47,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
-        self._is_set = self._is_heard = self._breaks_off = self._is_inside = False
+        self._is_set = self._is_heard = self._is_inside = False
         self._patience, self._longest = _PATIENCE, _LONGEST
 
     @classmethod
