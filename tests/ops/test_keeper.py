@@ -59,7 +59,7 @@ def test_a_killed_server_is_started_again_on_its_port_with_its_data(tmp_path: Pa
         said: list[str] = []
         keeper = Keeper({"postgres": server})
         eventually(lambda: keeper.restart_ended(said.append) or server.is_running(), "the server's return")
-        assert said[0].startswith("postgres ended")
+        assert said[0].startswith("postgres exited")
         assert said[-1] == "postgres answers again"
         with psycopg.connect(server.address) as connection:
             assert connection.execute("select count(*) from person").fetchone() == (0,)

@@ -25,7 +25,7 @@ def test_a_long_transaction_holds_the_initial_snapshot_up(make_shop: Callable[..
             assert time.monotonic() < end, f"after {running.health.rounds} rounds it says {running.health.waiting()!r}"
             assert running.thread.is_alive(), running.error
             assert not running.stop.wait(0.05)
-            if "waits for the transactions" not in str(running.health.waiting()):
+            if "waits for current transactions" not in str(running.health.waiting()):
                 rounds = running.health.rounds
         other.commit()
         tape.wait(lambda: set(tape.live()) == {"1", "2"}, "both records")
