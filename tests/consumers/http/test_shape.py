@@ -147,7 +147,7 @@ def test_a_decimal_is_the_same_however_it_is_written(number: Decimal) -> None:
 @pytest.mark.parametrize(
     ("rows", "target", "deletes", "says"),
     [
-        ([("gadget.name", "invoices.Contact.Nam", "")], {}, "ignore", "no field of the resource"),
+        ([("gadget.name", "invoices.Contact.Nam", "")], {}, "ignore", "is not a field of the resource"),
         ([*ROWS, ("gadget.note", "invoices.InvoiceID", "")], {}, "ignore", "set by the application itself"),
         (ROWS[1:], {}, "ignore", "nothing fills invoices.Contact.Name"),
         (ROWS, {}, "hard", "can't delete records"),
