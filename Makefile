@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# Set in many images; here every process would compile every module anew, a second each.
+export PYTHONDONTWRITEBYTECODE =
 
 LOCKED := requirements.lock
 BOOTSTRAP := requirements-bootstrap.lock
@@ -22,7 +24,7 @@ $(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
 	  || { echo "Sorbus needs Python 3.11 or newer, $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(BOOTSTRAP)
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --require-hashes -r $(LOCKED) \
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(LOCKED) \
 	  || $(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKED)
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

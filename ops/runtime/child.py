@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sorbus.errors import ExitCode
+from sorbus.ops.runtime.launch import Launch, Launched, spawn
 
 HEALTHY_AFTER = 60.0
 """Seconds after which a process that has not ended counts as healthy, and its next restart is quick again."""
@@ -26,8 +23,6 @@ _POINTLESS = {
     ExitCode.WRONG_USE: "wrong use: starting it again would end the same way",
     ExitCode.REFUSED: "refused: a person must act first, as its last message says",
 }
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,7 @@ class ChildProcess:
     def __init__(
         self,
         program: ChildProgram,
+        launch: Launch = spawn,
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -53,8 +49,8 @@ class ChildProcess:
         self.port = 0
         self.restarts = 0
         self.verdict = ""
-        self._clock, self._chance = clock, chance
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launch, self._clock, self._chance = launch, clock, chance
+        self._process: Launched | None = None
         self._due = clock()
         self._began = 0.0
         self._failures = 0
@@ -77,21 +73,10 @@ class ChildProcess:
 
     def start(self, port: int, env: Mapping[str, str]) -> int:
         """Starts the process; returns the file descriptor of its output (both streams in one)."""
-        self._process = subprocess.Popen(
-            [word.replace("{port}", str(port)) for word in self.program.command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
-            # A group of its own: Ctrl-C in a terminal reaches the supervisor alone, which then stops each child once.
-            process_group=0,
-            preexec_fn=_die_with(os.getpid()),
-        )
-        assert self._process.stdout is not None
+        command = [word.replace("{port}", str(port)) for word in self.program.command]
+        self._process = self._launch(command, env)
         self.port, self.state, self._began = port, "starting", self._clock()
-        descriptor = self._process.stdout.fileno()
-        os.set_blocking(descriptor, False)
-        return descriptor
+        return self._process.output
 
     def answered(self) -> None:
         """Its health server answers: the next one may start."""
@@ -121,7 +106,7 @@ class ChildProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, unless it has ended."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
@@ -137,20 +122,6 @@ class ChildProcess:
         return code
 
     def _close(self) -> None:
-        if self._process is not None and self._process.stdout is not None:
-            self._process.stdout.close()
+        if self._process is not None:
+            self._process.close()
         self._process = None
-
-
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """What a child does before it becomes its program: asks to be stopped when the supervisor is killed (Linux)."""
-    if _LIBC is None:
-        return None
-    libc = _LIBC
-
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
-
-    return ask

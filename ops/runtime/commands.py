@@ -107,6 +107,7 @@ def up(
     import sys
 
     from sorbus.cli.refusal import WAIT, WHEN_REFUSED
+    from sorbus.ops.runtime.launch import fork, preload
     from sorbus.ops.runtime.output import Output
     from sorbus.ops.runtime.programs import programs_of
     from sorbus.ops.runtime.supervisor import Supervisor
@@ -125,8 +126,9 @@ def up(
         env["SORBUS_CONSOLE_URL"] = (
             os.environ.get("SORBUS_CONSOLE_URL") or f"http://{LOOPBACK}:{os.environ.get('SORBUS_CONSOLE_PORT') or 9490}"
         )
-    code = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env).run(stop)
-    raise typer.Exit(code)
+    preload()
+    supervisor = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env, launch=fork)
+    raise typer.Exit(supervisor.run(stop))
 
 
 def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:

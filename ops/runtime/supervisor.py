@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sorbus.errors import ExitCode
 from sorbus.ops.runtime.child import ChildProcess, ChildProgram
+from sorbus.ops.runtime.launch import Launch, spawn
 from sorbus.ops.runtime.output import Output
 from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
@@ -37,8 +38,9 @@ class Supervisor:
         folder: Path,
         base_port: int = 9400,
         env: Mapping[str, str] | None = None,
+        launch: Launch = spawn,
     ) -> None:
-        self.children = [ChildProcess(program) for program in programs]
+        self.children = [ChildProcess(program, launch) for program in programs]
         self._output, self._folder, self._base_port, self._env = output, folder, base_port, dict(env or {})
         self._selector = selectors.DefaultSelector()
         self._at_once = max(1, os.cpu_count() or 1)
