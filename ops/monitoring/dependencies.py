@@ -14,6 +14,7 @@ from sorbus.http_api import bounded
 from sorbus.ops.monitoring.problems import Problem
 from sorbus.settings import Settings
 from sorbus.state import State
+from sorbus.tls import trusted_certificates
 
 _WHOLE = 3.0
 """Seconds for the registry's answer, from the first look-up to the last byte."""
@@ -54,7 +55,7 @@ class Dependencies:
 def _ask_registry(url: str) -> None:
     """Raises unless the registry answers, whatever it says of itself."""
     try:
-        with httpx.Client(timeout=_WHOLE) as client, bounded.within(_WHOLE):
+        with httpx.Client(timeout=_WHOLE, verify=trusted_certificates()) as client, bounded.within(_WHOLE):
             asked = client.build_request("GET", f"{url.rstrip('/')}/config")
             answer, _ = bounded.read(client, asked, largest=_LARGEST)
     except httpx.TransportError as error:

@@ -11,6 +11,7 @@ import httpx
 from sorbus.errors import TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.ops.monitoring.problems import DEPENDENCIES, moment_with_zone
+from sorbus.tls import trusted_certificates
 
 _WHOLE, _LARGEST = 2.0, 65_536
 
@@ -30,7 +31,10 @@ def _since(dependency: str, folder: Path) -> float | None:
     found = []
     try:
         processes = json.loads((folder / "processes.json").read_text("utf-8"))
-        with httpx.Client(timeout=_WHOLE, trust_env=False) as client, bounded.within(_WHOLE):
+        with (
+            httpx.Client(timeout=_WHOLE, trust_env=False, verify=trusted_certificates()) as client,
+            bounded.within(_WHOLE),
+        ):
             for one in processes:
                 asked = client.build_request("GET", f"http://127.0.0.1:{int(one['port'])}/healthz/status")
                 told = json.loads(bounded.read(client, asked, largest=_LARGEST)[1])

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from sorbus.errors import AuthError, SchemaError, TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.settings import Settings
+from sorbus.tls import trusted_certificates
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes, unpacked: a schema has some thousand."""
@@ -76,7 +77,9 @@ class ConfluentRegistry:
 
     def __init__(self, url: str) -> None:
         headers = {"Accept": f"{_JSON}, application/json", "Content-Type": _JSON}
-        self._client = httpx.Client(base_url=url.rstrip("/"), timeout=5.0, headers=headers)
+        self._client = httpx.Client(
+            base_url=url.rstrip("/"), timeout=5.0, headers=headers, verify=trusted_certificates()
+        )
 
     def register(self, subject: str, schema: str) -> int:
         found = self._must(f"registering {subject}", "POST", f"/subjects/{_path(subject)}/versions", schema=schema)

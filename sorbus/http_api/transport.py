@@ -23,6 +23,7 @@ from sorbus.http_api.pagination import join_url, same_origin
 from sorbus.http_api.values import dump_json, load_json
 from sorbus.state import State
 from sorbus.telemetry.metrics import ApiMetrics
+from sorbus.tls import trusted_certificates
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, decompressed."""
@@ -85,6 +86,7 @@ class HttpTransport:
                 **{name: application.fill(text) for name, text in self.description.headers.items()},
             },
             follow_redirects=False,
+            verify=trusted_certificates(),
         )
 
     def log_in_by(self, login: Callable[[], Signature]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -20,8 +21,18 @@ from sorbus.errors import Finding
 LARGEST = 5_000_000
 _MOST_NODES = 200_000
 _DEEPEST = 40
+_SMALL = 100_000
 
 Path_ = tuple[str | int, ...]
+
+
+def _compose(text: str) -> Node | None:
+    root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return root
+
+
+_compose_once = lru_cache(maxsize=32)(_compose)
+"""Descriptions and maps are read again whenever a connector is made; nodes are only looked at."""
 
 
 @dataclass(slots=True)
@@ -59,7 +70,7 @@ def read_document(file: Path) -> Document:
         document.find(1, "unreadable", f"the file is not UTF-8 (byte {error.start})", "save it as UTF-8")
         return document
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = _compose(text) if len(text) > _SMALL else _compose_once(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)

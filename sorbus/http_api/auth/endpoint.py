@@ -17,6 +17,7 @@ from sorbus.http_api.auth.tokens import Tokens
 from sorbus.http_api.connection import Application
 from sorbus.http_api.error_mapping import clean, retry_after
 from sorbus.http_api.path import read_path
+from sorbus.tls import trusted_certificates
 
 _LARGEST = 1024 * 1024
 _LONGEST_LIFE = 100 * 366 * 86_400.0
@@ -110,7 +111,8 @@ class _Session:
         url, signed, body = auth.prepare("POST", url, dict(headers), body)
         doing = _doing(self._system)
         try:
-            with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as client, bounded.within(_WHOLE):
+            client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, verify=trusted_certificates())
+            with client, bounded.within(_WHOLE):
                 request = client.build_request("POST", url, content=body, headers=signed)
                 response, content = bounded.read(client, request, largest=_LARGEST)
         except (bounded.TooLarge, bounded.UnknownEncoding) as error:

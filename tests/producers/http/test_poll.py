@@ -48,7 +48,10 @@ class Application:
         self.states.setdefault(id, []).append(State(self.now, record))
 
     def at(self, id: str, moment: int) -> Record | None:
-        return next((s.record for s in reversed(self.states.get(id, [])) if s.seen_at <= moment), None)
+        for state in reversed(self.states.get(id, ())):
+            if state.seen_at <= moment:
+                return state.record
+        return None
 
     def live(self) -> dict[str, str]:
         found = {id: self.at(id, self.now) for id in self.states}

@@ -1,0 +1,14 @@
+"""Which certificates HTTP clients trust, read once for the process: that takes 50 ms, and every client would do it."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+
+import httpx
+
+
+@cache
+def trusted_certificates() -> ssl.SSLContext:
+    """For `httpx.Client(verify=...)`: certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR names."""
+    return httpx.create_ssl_context()

@@ -1,0 +1,94 @@
+"""Forked children: what they run and print, how they end, and what they must not take from their parent."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PARENT = """
+import os, sys, time
+from sorbus.ops.runtime import launch
+from sorbus.telemetry.stop import Stop
+stop = Stop.on_signals()  # its handlers must not run in a child
+launch.preload()
+began = time.monotonic()
+child = launch.fork(["/bin/sorbus", *sys.argv[1:]], {"SORBUS_MAP": "nowhere.yaml"})
+assert type(child).__name__ == "_Forked"
+said = b""
+os.set_blocking(child.output, True)
+while piece := os.read(child.output, 65536):
+    said += piece
+while (code := child.poll()) is None:
+    time.sleep(0.01)
+child.close()
+print(code, said.decode())
+"""
+WAITING = """
+import os, signal, sys, time
+from sorbus.ops.runtime import launch
+from sorbus.telemetry.stop import Stop
+stop = Stop.on_signals()
+launch.preload()
+import sorbus.cli.app
+sorbus.cli.app.main = lambda: time.sleep(60)
+child = launch.fork(["/bin/sorbus", "consume", "one"], {})
+print(child.pid, flush=True)
+end = time.monotonic() + 20
+sys.stdin.readline()
+child.send_signal(signal.SIGTERM)
+while (code := child.poll()) is None and time.monotonic() < end:
+    time.sleep(0.01)
+child.send_signal(signal.SIGTERM)  # has ended: nothing happens
+print(code, stop.is_set())
+"""
+
+
+def run(program: str, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=True, input="\n"
+    )
+    assert not done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--version",), 0, "sorbus "),
+        (("consume", "one"), 1, "nowhere.yaml:1: can't read the file"),
+        (("unheard-of",), 2, "No such command"),
+    ],
+)
+def test_a_fork_runs_a_command_with_its_exit_code_and_output(words: tuple[str, ...], code: int, said: str) -> None:
+    found = run(PARENT, *words)
+    assert found.startswith(f"{code} ")
+    assert said in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+def test_a_fork_is_named_has_no_handlers_and_no_files_of_its_parent() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        pid = int(parent.stdout.readline())
+        process = Path("/proc") / str(pid)
+        deadline = time.monotonic() + 20
+        while not process.joinpath("cmdline").read_bytes().startswith(b"sorbus consume"):
+            assert time.monotonic() < deadline, "the child never took its name"
+            time.sleep(0.01)
+        assert process.joinpath("cmdline").read_bytes().split(b"\0")[0] == b"sorbus consume one"
+        assert {int(file.name) for file in process.joinpath("fd").iterdir()} == {0, 1, 2}
+        assert os.getpgid(pid) == pid
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert select.select([parent.stdout], [], [], 20)[0], "the child did not end"
+        assert parent.stdout.readline().split() == ["-15", "False"]
