@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from sorbus.connector import (
     BoundSystem,
     Delivery,
 )
+from sorbus.diagnosis import Diagnosis
 from sorbus.schema import Kind
 
 
@@ -273,6 +274,14 @@ class SupportsDiscovery(Protocol):
 
     def discover(self, system: BoundSystem) -> list[Resource]:
         """For `sorbus discover`. MapError, TransientError, AuthError."""
+
+
+@runtime_checkable
+class SupportsDiagnosis(Protocol):
+    """A connector that can examine a system: version, clock, what it has left to give."""
+
+    def diagnose(self, system: BoundSystem) -> Iterator[Diagnosis]:
+        """For `sorbus doctor`; changes nothing, within seconds. TransientError, AuthError, MapError."""
 
 
 class NullCount(NamedTuple):

@@ -200,6 +200,8 @@ class Step:
     what: str
     detail: str = ""
     apply: Callable[[], None] | None = None
+    at_start: bool = False
+    """The system's producer does it by itself when it starts; `apply` does nothing."""
 
 
 class ProducerConnector(Protocol):

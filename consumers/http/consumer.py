@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from threading import Lock
@@ -27,8 +27,10 @@ from sorbus.consumers.http.preview import Previewer
 from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
+from sorbus.diagnosis import Diagnosis
 from sorbus.errors import Contended, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.connection import HttpConnection, application
+from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import HttpTransport
 from sorbus.identity.candidates import Candidates
@@ -76,6 +78,11 @@ class HttpConsumer:
     def plan(cls, flow: BoundFlow) -> list[Step]:
         """What has to be made in Sorbus's own state; MapError for what the application's description doesn't have."""
         return plan_flow(flow)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the application's server is, before any login."""
+        return diagnose_application(system)
 
     @classmethod
     def describe(cls, system: BoundSystem) -> list[Resource]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
@@ -28,10 +28,12 @@ from sorbus.consumers.postgres.tables import (
     without_absent_id,
 )
 from sorbus.consumers.postgres.writing import Writing, is_added_id
+from sorbus.diagnosis import Diagnosis
 from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.postgres.catalog import Table, discover_tables, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
 from sorbus.waiting.complete import lacking
@@ -63,6 +65,12 @@ class PostgresConsumer:
     def target_warnings(cls, flow: BoundFlow) -> list[str]:
         """Columns that keep less than their fields hold: see `narrow.py`."""
         return target_warnings(flow)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the server is: see `sorbus/postgres/diagnose.py`."""
+        assert isinstance(system.connection, PostgresConnection)
+        return diagnose_server(system.name, system.connection)
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:

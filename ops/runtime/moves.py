@@ -31,7 +31,8 @@ def plan_moves(loaded: LoadedMap, settings: Settings, system: str) -> list[Step]
                 if found.former
                 else f"{data_type} is snapshotted again"
             )
-            steps.append(Step(system, what, _detail(found, loaded, bound, source, settings, topic), _by_the_producer))
+            detail = _detail(found, loaded, bound, source, settings, topic)
+            steps.append(Step(system, what, detail, _by_the_producer, at_start=True))
     return steps
 
 

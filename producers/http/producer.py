@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
 from sorbus.abilities import Notice, PublishedState, Resource
 from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
+from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.description import ApiResource, Description
+from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.interface import Api, Record, Transport
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
@@ -61,6 +63,11 @@ class HttpProducer:
         """The state database, where rate limits and tokens are kept. MapError as in the constructor."""
         _resources(system, sources, application(system).description)
         return plan_state(Settings().database, system.topic_prefix)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the application's server is, before any login."""
+        return diagnose_application(system)
 
     @classmethod
     def describe(cls, system: BoundSystem) -> list[Resource]:

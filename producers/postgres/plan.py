@@ -58,7 +58,7 @@ def plan_source(system: BoundSystem, sources: Sequence[BoundSource]) -> list[Ste
         slot = read_slot(session, name)
         if slot is None:
             words = "made by the producer at its first start, with the initial snapshot's snapshot"
-            steps.append(Step(system.name, f"slot {name}", words, _nothing))
+            steps.append(Step(system.name, f"slot {name}", words, _nothing, at_start=True))
         elif slot.foreign:
             words = "whoever made it has to give it another name, or drop it"
             steps.append(Step(system.name, f"there is a replication slot {name} that {slot.foreign}", words))

@@ -12,12 +12,14 @@ from pydantic import BaseModel
 
 from sorbus.abilities import NullCount, Resource
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
+from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.timing import parse_duration
 from sorbus.postgres.catalog import discover_tables
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
 from sorbus.postgres.sample import sample_rows
@@ -89,6 +91,12 @@ class PostgresProducer:
     def source_warnings(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
         """Rows that will become dead letters: see `warnings.py`."""
         return source_warnings(system, sources)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the server is: see `sorbus/postgres/diagnose.py`."""
+        assert isinstance(system.connection, PostgresConnection)
+        return diagnose_server(system.name, system.connection, slots=True)
 
     @classmethod
     def discover(cls, system: BoundSystem) -> list[Resource]:

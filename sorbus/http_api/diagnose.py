@@ -1,0 +1,59 @@
+"""How an HTTP application's server is, before any login: reachable, its clock, when its certificate ends."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from sorbus.connector import BoundSystem
+from sorbus.diagnosis import Diagnosis, clock
+from sorbus.errors import TransientError, missing
+from sorbus.http_api import bounded
+from sorbus.http_api.connection import application
+from sorbus.tls import trusted_certificates
+
+_ANSWERS_WITHIN = 10.0
+_CERTIFICATE_WARNS = 14 * 86_400.0
+
+
+def diagnose_application(system: BoundSystem) -> Iterator[Diagnosis]:
+    """One request without credentials, whose status doesn't matter. MapError, TransientError."""
+    url, where = application(system).base_url, system.name
+    before = time.time()
+    try:
+        client = httpx.Client(timeout=_ANSWERS_WITHIN, verify=trusted_certificates(), follow_redirects=False)
+        with client, bounded.within(_ANSWERS_WITHIN), client.stream("GET", url) as answer:
+            headers, certificate = answer.headers, _certificate(answer)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        address = httpx.URL(url).netloc.decode()
+        told = f"{where}: {address} can't be reached ({type(error).__name__}: {error})"
+        raise missing("system", TransientError(told)) from error
+    after = time.time()
+    yield Diagnosis(where, "connection", f"answers within {1000 * (after - before):.0f} ms")
+    if certificate is not None:
+        yield _validity(where, certificate - after)
+    try:
+        theirs = parsedate_to_datetime(headers.get("date", "")).timestamp() + 0.5  # a header has whole seconds
+    except ValueError:
+        return
+    yield clock(where, theirs, before - 0.5, after + 0.5)
+
+
+def _certificate(answer: httpx.Response) -> float | None:
+    """When the server's certificate ends, in seconds since 1970; None without TLS."""
+    connection = answer.extensions["network_stream"].get_extra_info("ssl_object")
+    if not isinstance(connection, ssl.SSLObject | ssl.SSLSocket):
+        return None
+    found: Mapping[str, object] = connection.getpeercert() or {}
+    return ssl.cert_time_to_seconds(str(found["notAfter"])) if "notAfter" in found else None
+
+
+def _validity(where: str, left: float) -> Diagnosis:
+    found = f"its certificate is good for {left / 86_400:.0f} more days"
+    if left >= _CERTIFICATE_WARNS:
+        return Diagnosis(where, "certificate", found)
+    return Diagnosis(where, "certificate", found, "warning", "tell who runs that server to renew it")
