@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -30,6 +31,8 @@ _PANELS = {
     "Try it here": ("demo", "stack"),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+# Entries that have other commands than the one they are named after.
+_ENTRY_OF = {"plan": "run", "apply": "run", "up": "run", "status": "watch"}
 _PLACE = {name: place for place, name in enumerate(_PANEL_OF)}
 
 
@@ -118,8 +121,11 @@ def _options(
 
 
 @cache
-def application() -> typer.Typer:
-    """The whole command line: the frame with every command listed under the entry point group `sorbus.commands`."""
+def application(command: str = "") -> typer.Typer:
+    """The command line: the frame with every command listed under the entry point group `sorbus.commands`.
+
+    `command`: only the entry that has it, since to load all takes a quarter of a second; all where none is named so.
+    """
     root = typer.Typer(
         name="sorbus",
         cls=_Frame,
@@ -130,7 +136,8 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_show_locals=False,  # locals hold connections, and so secrets
     )
-    for entry in sorted(entry_points(group="sorbus.commands")):
+    entries = sorted(entry_points(group="sorbus.commands"))
+    for entry in [one for one in entries if one.name == _ENTRY_OF.get(command, command)] or entries:
         _hang(root, entry)
     _put_under_headings(root)
     return root
@@ -160,11 +167,24 @@ def _hang(root: typer.Typer, entry: EntryPoint) -> None:
             )
 
 
+def _command_in(words: Sequence[str]) -> str:
+    """The first word that is neither a global option nor its value; "" for none, and while a shell completes."""
+    if "_SORBUS_COMPLETE" in os.environ:
+        return ""
+    each = iter(words)
+    for word in each:
+        if word == "--map":
+            next(each, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
 def main() -> None:
     """Runs the command line of this process."""
     try:
         try:
-            application()()
+            application(_command_in(sys.argv[1:]))()
         finally:
             sys.stdout.flush()
             # Spares the interpreter its last searches for cycles: a third of a second of every process that stops.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 import sorbus
@@ -212,3 +213,28 @@ def test_a_kafka_setting_that_cannot_be_used_is_one_line(
 
     assert ran.exit_code == 2, ran.output
     assert len(ran.output.splitlines()) <= 3
+
+
+def test_each_command_is_found_in_the_entry_that_is_loaded_for_it() -> None:
+    whole = typer.main.get_command(frame.application())
+    assert isinstance(whole, TyperGroup)
+    for name, command in whole.commands.items():
+        alone = typer.main.get_command(frame.application(name))
+        assert isinstance(alone, TyperGroup)
+        assert alone.commands[name].help == command.help
+        assert len(alone.commands) < 4
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ((), ""),
+        (("--help",), ""),
+        (("status",), "status"),
+        (("--map", "produce", "-v", "status", "--map"), "status"),
+        (("--map=x.yaml", "-q", "consume", "a-to-b"), "consume"),
+        (("--map",), ""),
+    ],
+)
+def test_the_command_is_the_first_word_that_is_no_option(words: tuple[str, ...], command: str) -> None:
+    assert frame._command_in(words) == command
