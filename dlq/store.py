@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 
 from psycopg import sql
 
-from sorbus.avro.encode import EPOCH
+from sorbus.calendar_limits import EPOCH
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.statements import statement
 from sorbus.postgres.connection import Connection

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A day off the calendar's own ends: no time zone leads out of it.
-EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-_FIRST, _LAST = ((end - EPOCH) // timedelta(microseconds=1) for end in (EARLIEST, LATEST))
+_TICK = timedelta(microseconds=1)
+FIRST_TICK, LAST_TICK = ((end.replace(tzinfo=UTC) - EPOCH) // _TICK for end in (datetime.min, datetime.max))
+"""Microseconds since 1970 that `datetime` can hold, in UTC."""
+_DAY = timedelta(days=1) // _TICK
+_FIRST, _LAST = FIRST_TICK + _DAY, LAST_TICK - _DAY  # no time zone leads out of the calendar from there
 
 
 def within_calendar(micros: float) -> int:
-    """Microseconds since 1970, not before EARLIEST and not after LATEST; 0 for what is not a valid number (NaN)."""
+    """Microseconds since 1970, a day within the calendar's ends at least; 0 for what is not a valid number (NaN)."""
     return int(min(max(micros, _FIRST), _LAST)) if micros == micros else 0
 
 

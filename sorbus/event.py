@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
-from sorbus.avro.encode import EPOCH, LENGTHS, encode_bytes, encode_long
-from sorbus.calendar_limits import within_calendar
+from sorbus.avro.encode import LENGTHS, encode_bytes, encode_long
+from sorbus.calendar_limits import EPOCH, within_calendar
 from sorbus.errors import SchemaError
 from sorbus.schema import AvroType, RecordSchema, parse_schema
 

@@ -11,10 +11,9 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from sorbus.avro.decode import Undecodable, read_record
-from sorbus.avro.encode import EPOCH
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.calendar_limits import moment_of
+from sorbus.calendar_limits import EPOCH, moment_of
 from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, data_at, envelope_schema, open_frame, version_of
 from sorbus.ops.trace.moment import Moment

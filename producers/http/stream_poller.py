@@ -14,7 +14,7 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from sorbus.abilities import PublishedState
-from sorbus.avro.encode import EPOCH
+from sorbus.calendar_limits import EPOCH
 from sorbus.connector import BoundSource
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished

@@ -12,7 +12,8 @@ from decimal import Context, Decimal
 from struct import Struct
 from typing import TypeVar
 
-from sorbus.avro.encode import EPOCH, EPOCH_DAY
+from sorbus.avro.encode import EPOCH_DAY
+from sorbus.calendar_limits import EPOCH
 from sorbus.schema import FieldType, RecordSchema
 
 T = TypeVar("T")

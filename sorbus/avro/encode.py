@@ -7,22 +7,20 @@ and skip both. `tests/avro` holds every encoder against fastavro.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded
 from struct import Struct
 from typing import TypeVar
 from uuid import UUID
 
+from sorbus.calendar_limits import EPOCH, FIRST_TICK, LAST_TICK
 from sorbus.schema import FieldType
 
 T = TypeVar("T")
 Encoder = Callable[[object], bytes]
 
 NULL, SOME = b"\0", b"\2"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
-_TICK = timedelta(microseconds=1)
-_FIRST_TICK, _LAST_TICK = ((moment.replace(tzinfo=UTC) - EPOCH) // _TICK for moment in (datetime.min, datetime.max))
 _POWERS = tuple(10**digits for digits in range(60))
 _EXACTLY = Context(prec=100, traps=[Inexact, InvalidOperation, Rounded])
 _scaled = _EXACTLY.scaleb
@@ -108,7 +106,7 @@ def micros(value: datetime) -> int:
         raise ValueError(f"{value} has no time zone; name one by a rule: value | datetime(tz='Europe/London')")
     delta = value - EPOCH
     ticks = (delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if not _FIRST_TICK <= ticks <= _LAST_TICK:
+    if not FIRST_TICK <= ticks <= LAST_TICK:
         raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC")
     return ticks
 

@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import format_datetime, parsedate_to_datetime
 
+from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.http_api.description import ApiField, FieldKind, Moment
 from sorbus.http_api.interface import Json
 from sorbus.mapping.errors import shown
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_JSON = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 1000
@@ -81,7 +81,7 @@ def read_moment(value: Json, moment: Moment) -> datetime | None:
 def write_moment(value: datetime, moment: Moment) -> str:
     """The same, cut to what the format can hold: never later than `value`, so that a list since then misses nothing."""
     value = value.astimezone(UTC)
-    ticks = (value - _EPOCH) // timedelta(microseconds=1)
+    ticks = (value - EPOCH) // timedelta(microseconds=1)
     whole = value.replace(microsecond=0)
     if moment == "iso":
         return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -184,7 +184,7 @@ def _inside(value: dict[str, Json] | list[Json]) -> Iterable[Json]:
 
 
 def _after_epoch(*, microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def _aware(value: datetime) -> datetime:

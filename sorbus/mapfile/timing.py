@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sorbus.calendar_limits import EPOCH
+
 FIX = "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London"
 
 _EVERY = re.compile(r"every\s+(\d{1,6})\s*(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=366)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Timing:
         Intervals are counted from midnight UTC of 1970-01-01, so that a restart does not shift them.
         """
         if self.every is not None:
-            return _EPOCH + ((moment - _EPOCH) // self.every + 1) * self.every
+            return EPOCH + ((moment - EPOCH) // self.every + 1) * self.every
         if self.cron is not None:
             from croniter import croniter
 
@@ -55,7 +56,7 @@ class Timing:
     def last_until(self, moment: datetime) -> datetime | None:
         """The last time to run that isn't after `moment` (aware), in UTC; None for real-time."""
         if self.every is not None:
-            return _EPOCH + (moment - _EPOCH) // self.every * self.every
+            return EPOCH + (moment - EPOCH) // self.every * self.every
         if self.cron is not None:
             from croniter import croniter
 
@@ -94,7 +95,7 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
         raise ValueError(f"{text!r}: no time zone is called {name!r}; write one such as Europe/London") from error
     timing = Timing(text, cron=expression, timezone=name)
     try:
-        timing.next_after(_EPOCH)
+        timing.next_after(EPOCH)
     except CroniterBadDateError as error:
         raise ValueError(f"{text!r} never comes (there is no such day); {FIX}") from error
     return timing

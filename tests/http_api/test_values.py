@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sorbus.avro.encode import EPOCH, micros
+from sorbus.avro.encode import micros
+from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.event import confluent_prefix, event_encoder, occurred_at, open_frame
 from sorbus.http_api.description import ApiField, FieldKind, Moment

@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sorbus.calendar_limits import EPOCH
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.number import as_decimal
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.types import EXACT, FLOAT, TEXT
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SINCE = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 _NAME_ZONE = 'name the time zone it was written in: datetime(tz="Europe/London")'
 
@@ -30,7 +30,7 @@ def _check_format(format: str) -> None:
     if format in _SINCE:
         return
     try:
-        datetime.strptime(_EPOCH.strftime(format), format)
+        datetime.strptime(EPOCH.strftime(format), format)
     except ValueError as error:
         raise ValueError(f"{shown(format)} is not a way to write a date ({error})") from error
     if not any(year in format for year in ("%Y", "%y", "%G", "%c", "%x")):
@@ -121,6 +121,6 @@ def _since_epoch(value: float | Decimal, unit: str) -> datetime:
     if not count.is_finite() or count.adjusted() > 20:
         raise ValueError(f"{shown(value)} is outside the years 1 to 9999")
     try:
-        return _EPOCH + timedelta(microseconds=int(count * _SINCE[unit]))
+        return EPOCH + timedelta(microseconds=int(count * _SINCE[unit]))
     except OverflowError as error:
         raise ValueError(f"{shown(value)} is outside the years 1 to 9999") from error
