@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from typing import cast
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,6 +18,8 @@ from sorbus.telemetry.stop import Stop
 
 _HEADERS_WITHIN = 10.0
 _MOST_CONNECTIONS = 1000
+_LINGER, _LINGER_BYTES = 5.0, 16_000_000
+"""How long, and for how much, the rest of a refused request is read before its connection is closed."""
 
 
 class _Protocol(H11Protocol):
@@ -25,7 +29,7 @@ class _Protocol(H11Protocol):
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _PoliteTransport(transport, self)))
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -49,6 +53,55 @@ class _Protocol(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _PoliteTransport:
+    """A transport that, closed while the other end still sends, first ends our side and reads on for a while.
+
+    A socket closed with bytes unread sends a reset, on which the other end may drop the answer before it is read.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: _Protocol) -> None:
+        self._transport, self._protocol = transport, protocol
+        self._is_closing = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._is_closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """The second call closes at once."""
+        still_sends = self._protocol.conn.their_state in (h11.SEND_BODY, h11.ERROR)
+        if self.is_closing() or not still_sends or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._is_closing = True
+        try:
+            self._transport.write_eof()
+        except OSError:  # the other end has gone
+            self._transport.close()
+            return
+        self._transport.set_protocol(_Rest(self._transport, self._protocol))
+        self._transport.resume_reading()
+
+
+class _Rest(asyncio.Protocol):
+    """What comes after the answer: read and dropped, until the other end closes or sends too much or too long."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: _Protocol) -> None:
+        self._transport, self._protocol, self._left = transport, protocol, _LINGER_BYTES
+        self._end = protocol.loop.call_later(_LINGER, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        self._protocol.connection_lost(exc)
 
 
 class _Server(uvicorn.Server):

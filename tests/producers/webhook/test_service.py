@@ -17,6 +17,7 @@ import httpx
 import pytest
 from confluent_kafka import TopicPartition
 
+from sorbus import server
 from sorbus.abilities import Notice
 from sorbus.bus.kafka import topic_reader
 from sorbus.bus.names import Names
@@ -119,7 +120,6 @@ def test_other_systems_methods_and_bodies_are_refused(house: House) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(house: House) -> None:
-    # Headers alone: who goes on sending a body that is refused may find the line cut before it reads the answer.
     with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
         too_long = b"Content-Length: %d\r\n\r\n" % (LARGEST_BODY + 1)
         connection.sendall(head() + too_long)
@@ -136,6 +136,30 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(house: House) 
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
     padded = {**ANNA, "note": "x" * (LARGEST_BODY - 200)}
     assert house.post(padded) == 200
+
+
+@pytest.mark.parametrize("declared", [b"Content-Length: 9000000", b"Transfer-Encoding: chunked"])
+def test_who_sends_a_refused_body_to_its_end_can_read_the_answer(house: House, declared: bytes) -> None:
+    chunk = b"186a0\r\n" + b" " * 100_000 + b"\r\n" if b"chunked" in declared else b" " * 100_000
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as connection:
+        connection.sendall(head() + declared + b"\r\n\r\n")
+        _send(connection, chunk, times=90)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+        assert _read_to_end(connection), "its side is closed after the answer"
+
+
+def test_who_never_ends_a_refused_body_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_LINGER", 0.2)
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as slow:
+        slow.sendall(head() + b"Content-Length: 9000000\r\n\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 413")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            _send(slow, b"x", times=200, pause=0.05)
+    monkeypatch.setattr(server, "_LINGER", 20.0)
+    with socket.create_connection(("127.0.0.1", house.port), timeout=20) as fast:
+        fast.sendall(head() + b"Content-Length: 99999999\r\n\r\n")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            _send(fast, b" " * 100_000, times=900)
 
 
 def test_who_has_no_signature_is_refused_before_the_body(house: House) -> None:
@@ -276,6 +300,18 @@ def shown(took: list[float]) -> str:
     """How long answers took."""
     middle, late = median(took), quantiles(took, n=100)[98]
     return f"answered in {middle * 1000:.1f} ms (median), 99 of 100 within {late * 1000:.1f} ms"
+
+
+def _send(connection: socket.socket, chunk: bytes, *, times: int, pause: float = 0.0) -> None:
+    for _ in range(times):
+        connection.sendall(chunk)
+        select.select([], [], [], pause)
+
+
+def _read_to_end(connection: socket.socket) -> bool:
+    while connection.recv(1000):
+        pass
+    return True
 
 
 def _is_stopped(connection: socket.socket, chunk: bytes, *, most: int) -> bool:
