@@ -141,10 +141,12 @@ class Live:
         return f"unknown since {clock(began)}: measuring fails"
 
     def told(self, name: str) -> str:
-        """The same in whole words, with the reason."""
+        """The same in whole words, with the reason where no measured problem gives it."""
         since = moment_with_zone(self.began.get(name, time.time()))
         if (missing := self.missing.get(name, "")) in DEPENDENCIES:
-            return f"{DEPENDENCIES[missing]} is unreachable since {since}, because {self.troubles.get(name, '')}"
+            is_measured = self.measured is not None and self.measured.problem(missing, "dependency") is not None
+            why = "" if is_measured else f", because {self.troubles.get(name, '')}"
+            return f"{DEPENDENCIES[missing]} is unreachable since {since}{why}"
         return f"{name} has been unavailable since {since}: {self.troubles.get(name, '')}"
 
     def _tell(self, version: int) -> None:

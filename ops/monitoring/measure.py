@@ -176,7 +176,8 @@ class Watch:
         held_back = self._slots() if self._slots else {}
         reports = self._reports.read()
         away = self._slots.away if self._slots else {}
-        problems = [*dated(self._dependencies(), reports, self._clock()), *problems_of(self._company, reports, away)]
+        problems = dated(self._dependencies(), reports, self._clock())
+        problems += problems_of(self._company, reports, away, missing={one.subject for one in problems})
         has_state = not any(one.kind == "dependency" and one.subject == "state" for one in problems)
         now = self._clock()
         flows = tuple(

@@ -7,7 +7,7 @@ it asks a source by itself counts too, since the producer may be dead.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -82,9 +82,17 @@ def problems_of(
     reports: Sequence[ProcessReport],
     sources: Mapping[str, tuple[float, str]],
     now: float | None = None,
+    missing: Collection[str] = (),
 ) -> list[Problem]:
-    """Everything that doesn't work. `sources`: system -> since when, and why, the watch itself can't ask it."""
+    """Everything that doesn't work. `sources`: system -> since when, and why, the watch itself can't ask it.
+
+    `missing`: dependencies whose own problem says why; what waits for them only names them.
+    """
     now = time.time() if now is None else now
+    reports = [
+        replace(one, reason=f"{DEPENDENCIES[one.dependency]} is unreachable") if one.dependency in missing else one
+        for one in reports
+    ]
     found: list[Problem] = []
     for system in company.systems:
         found += _of_system(company, system, reports, sources.get(system), now)

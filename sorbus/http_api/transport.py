@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -29,6 +30,7 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, decompressed."""
 PATIENCE = 10.0
 """Seconds that `send` waits for the rate limit before it says `Unfinished`."""
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _REDIRECTS = 3
 _LONGEST_FAULT = 300
 _MAY_HAVE_HAPPENED = "it may have been carried out all the same"
@@ -248,7 +250,8 @@ class HttpTransport:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            words = clean(error)  # such as "certificate verify failed"; the address in it is the map's
+            # Such as "certificate verify failed"; the address in it is the map's, and its number tells people nothing.
+            words = _NUMBER.sub("", clean(error))
             away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
             raise missing("system", away) from error
         except httpx.UnsupportedProtocol as error:

@@ -74,7 +74,7 @@ def test_a_flow_without_a_consumer_wakes_somebody_once(
         alerts = _wait_for_alerts(alertmanager, {"SorbusConsumerDown", "SorbusFlowBehind"}, tmp_path)
         for who in ("finance@example.com", "ops@example.com"):
             mail = text_of(_about(postbox, who, "no consumer delivers thing to books"))
-            assert "Since: 20" in mail
+            assert "Noticed: 20" in mail
             assert "How many: 1 waiting" in mail
             assert "Ask: Finance\n" in mail
             assert "What to do: Start it: `sorbus consume thing-to-books`" in mail

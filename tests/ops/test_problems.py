@@ -16,7 +16,7 @@ from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
-from sorbus.ops.monitoring.problems import SILENT, Problem, dated, problems_of
+from sorbus.ops.monitoring.problems import DEPENDENCIES, SILENT, Problem, dated, problems_of
 from sorbus.ops.runtime.topics import Topic, plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -92,6 +92,20 @@ def test_what_processes_say_is_said_of_what_they_work_for(
     reports: tuple[ProcessReport, ...], expected: list[tuple[str, str, str, str]]
 ) -> None:
     assert _found(*reports) == expected
+
+
+@pytest.mark.parametrize("dependency", ["kafka", "registry", "state"])
+def test_a_dependency_that_is_away_says_why_once(dependency: str) -> None:
+    """What waits for it names it only."""
+    waits = _bad(CONSUMER, "connecting: no answer from 127.0.0.1", dependency)
+    (one,) = problems_of(COMPANY, (PRODUCER, waits), {}, NOW, missing={dependency})
+    assert (one.subject, one.what, one.why) == (
+        "order-to-books",
+        "waiting",
+        f"{DEPENDENCIES[dependency]} is unreachable",
+    )
+    (alone,) = problems_of(COMPANY, (PRODUCER, waits), {}, NOW)
+    assert alone.why == "connecting: no answer from 127.0.0.1", "else nobody says why"
 
 
 def test_a_process_that_says_nothing_any_more_is_not_running() -> None:

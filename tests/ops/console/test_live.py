@@ -10,6 +10,7 @@ from sorbus.errors import AuthError, TransientError, missing, refused_login
 from sorbus.ops.console.live import REMEMBERED, Live
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.monitoring.problems import Problem
 from tests.ops.console.visitor import eventually
 
 FLOW = FlowState("a", "order", "books", "running", 1, 10, 3, 1.0, None, 0, None, 0.0)
@@ -18,14 +19,14 @@ FLOW = FlowState("a", "order", "books", "running", 1, 10, 3, 1.0, None, 0, None,
 class Looks:
     """Counts how often somebody looks; fails while `trouble` is set."""
 
-    def __init__(self) -> None:
-        self.count, self.trouble = 0, ""
+    def __init__(self, *problems: Problem) -> None:
+        self.count, self.trouble, self.problems = 0, "", problems
 
     def __call__(self) -> Measurement:
         self.count += 1
         if self.trouble:
             raise missing("kafka", TransientError(self.trouble))
-        return Measurement(float(self.count), (FLOW,), (), {}, {})
+        return Measurement(float(self.count), (FLOW,), (), {}, {}, problems=self.problems)
 
 
 def test_many_readers_cost_one_measurement() -> None:
@@ -66,6 +67,24 @@ def test_what_can_not_be_read_is_told_and_forgotten_when_it_can() -> None:
         eventually(lambda: live.measured is not None and not live.troubles, "the end of the trouble was not told")
         assert live.unknown("the flows") == ""
         assert len(done) > 1
+
+
+def test_the_reason_is_not_told_where_what_was_measured_tells_it() -> None:
+    """A page says it under "Needs attention" already."""
+
+    def read_letters() -> None:
+        raise missing("state", TransientError("no answer from 127.0.0.1"))
+
+    away = Problem("dependency", "state", "unreachable", 1_000_000.0, "no answer from 127.0.0.1")
+    for problems, reason in (((away,), ""), ((), ", because no answer from 127.0.0.1")):
+        live = Live(Looks(*problems), every=0.01)
+        live.each_round("dead letters", read_letters)
+        with live:
+            eventually(lambda live=live: live.version > 0, "it doesn't look")
+            told = live.told("dead letters")
+            assert re.fullmatch(
+                rf"the state database \(SORBUS_DATABASE\) is unreachable since \S+ \S+ \S+{reason}", told
+            )
 
 
 def test_a_fault_that_nobody_has_foreseen_ends_no_measuring() -> None:
