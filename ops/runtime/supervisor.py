@@ -19,9 +19,9 @@ from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
 
 GRACE = 10.0
-_ANSWER_WITHIN, _LONGEST_ANSWER = 1.0, 16_384
 """Seconds a process has to stop by itself."""
 
+_ANSWER_WITHIN, _LONGEST_ANSWER = 1.0, 16_384
 _TICK = 0.2
 _STARTING_AT_MOST = 15.0
 _ASK_EVERY, _STUCK_ANSWERS = 10.0, 3

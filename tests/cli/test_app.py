@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -238,3 +239,27 @@ def test_each_command_is_found_in_the_entry_that_is_loaded_for_it() -> None:
 )
 def test_the_command_is_the_first_word_that_is_no_option(words: tuple[str, ...], command: str) -> None:
     assert frame._command_in(words) == command
+
+
+STARTING = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts its background jobs
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the kernel treats process 1
+os.getpid = lambda: 1
+from sorbus.cli import start
+import sorbus.cli.app
+sorbus.cli.app.application = lambda *_: lambda: (print("loading", flush=True), time.sleep(60))
+start.main()
+"""
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_a_command_is_still_loading_is_not_lost(asked: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "loading\n"
+            process.send_signal(asked)
+            assert process.wait(10) == 128 + asked
+        finally:
+            process.kill()
