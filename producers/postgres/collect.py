@@ -37,6 +37,7 @@ from sorbus.producers.postgres.position import CommitSeen, PostgresPosition
 
 Fetch = Callable[[Capture, Sequence[Key], str, Collection[int]], Iterator[tuple[Key, Fetched | None]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
+_LAST_LSN = 2**62
 _change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
 """Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
 
@@ -195,6 +196,7 @@ class Collector:
             raise LostPosition(_forked(self.owed))
 
     def _begin(self, begin: Begin) -> None:
+        _check_lsn(begin.final_lsn)
         self.in_transaction = True
         self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
         self._row = 0
@@ -209,6 +211,7 @@ class Collector:
         self._occupied.begin(len(self._changes), len(self._rejects), is_repeated=self._skip > 0)
 
     def _committed(self, commit: Commit) -> None:
+        _check_lsn(commit.end_lsn)
         self.in_transaction = False
         seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
         if self._skip == sys.maxsize:
@@ -489,6 +492,12 @@ class Collector:
             if id not in done:
                 done.add(id)
                 changes.append(Change(capture.name, id, self._next_version(), self._occurred_at, None))
+
+
+def _check_lsn(lsn: int) -> None:
+    """ProtocolError for one that no server can have reached: versions are made of it, and must fit into 64 bits."""
+    if lsn > _LAST_LSN:
+        raise ProtocolError(f"the log position {lsn_text(lsn)} is one that no server can have reached")
 
 
 def _forked(seen: CommitSeen) -> str:

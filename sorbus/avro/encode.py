@@ -81,19 +81,18 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
     if not value.is_finite():
         raise ValueError(f"{value} is not a number that decimal({precision},{scale}) can hold")
     sign, digits, exponent = value.as_tuple()
-    number = int("".join(map(str, digits)))
     assert isinstance(exponent, int)
-    shift = exponent + scale
+    # As text: a number of all these digits, or a power of ten, may be far larger than what is left in the end.
+    written = "".join(map(str, digits)).lstrip("0")
+    needed = written.rstrip("0")
+    shift = exponent + len(written) - len(needed) + scale
+    if not needed:
+        return 0
     if shift < 0:
-        number, rest = divmod(number, 10**-shift)
-        if rest:
-            raise ValueError(
-                f"{value} has more than {scale} decimal places; round it by a rule: value | round({scale})"
-            )
-    elif shift < 400:
-        number *= 10**shift
-    if shift >= 400 or number >= 10**precision:
+        raise ValueError(f"{value} has more than {scale} decimal places; round it by a rule: value | round({scale})")
+    if len(needed) + shift > precision:
         raise ValueError(f"{value} has more than {precision - scale} digits before the decimal point")
+    number: int = int(needed) * 10**shift
     return -number if sign else number
 
 

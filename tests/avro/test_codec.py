@@ -200,6 +200,30 @@ def test_a_decimal_is_exact_or_refused(value: Decimal, precision: int, scale: in
     assert abs(number) < 10**precision
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1." + 5000 * "0", 100),
+        ("-0." + 5000 * "0", 0),
+        ("0e999999", 0),
+        (5000 * "0" + "12.30", 1230),
+        ("120e-1", 1200),
+        ("1e-999999", "decimal places"),
+        ("-1e999999", "before the decimal point"),
+        ("1." + 5000 * "0" + "1", "decimal places"),
+        (5000 * "9", "before the decimal point"),
+    ],
+)
+def test_a_decimal_of_any_length_is_exact_or_refused_at_once(text: str, expected: int | str) -> None:
+    value, began = Decimal(text), time.process_time()
+    if isinstance(expected, int):
+        assert unscaled(value, 12, 2) == expected
+    else:
+        with pytest.raises(ValueError, match=expected):
+            unscaled(value, 12, 2)
+    assert time.process_time() - began < 0.1
+
+
 @given(st.datetimes(timezones=st.timezones()))
 def test_microseconds_are_those_of_the_same_moment_in_utc(moment: datetime) -> None:
     try:

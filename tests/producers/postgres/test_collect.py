@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sorbus.connector import StaleRecordDeletion
+from sorbus.producers.postgres.pgoutput import ProtocolError
 from sorbus.producers.postgres.position import PostgresPosition
 from tests.producers.postgres import wire
 from tests.producers.postgres.model import LINES, ORDERS, RELATIONS, Database, Topics, collector
@@ -186,3 +187,17 @@ def test_a_key_that_is_itself_an_unchanged_large_value_is_taken_from_the_old_row
 @pytest.mark.parametrize("state", [PostgresPosition("s", 1, 2), PostgresPosition("s", 1, 2, 3, 4, ("a",), ("b",))])
 def test_a_position_is_read_back(state: PostgresPosition) -> None:
     assert PostgresPosition.from_position(json.loads(json.dumps(state.to_position()))) == state
+
+
+@pytest.mark.parametrize("lsn", [2**62 + 1, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_log_position_that_no_server_can_have_reached_ends_the_session(lsn: int) -> None:
+    """A version is made of it: one that doesn't fit into 64 bits could not be published, nor one after it."""
+    topics = Topics()
+    topics.commit((), (), PostgresPosition("here", 900, 901, copied=("plain", "order")))
+    found = collector(Database(), topics)
+    with pytest.raises(ProtocolError, match="no server can have reached"):
+        found.feed(wire.begin(lsn, 0, 1))
+    found = collector(Database(), topics)
+    found.feed(wire.begin(1000, 0, 1))
+    with pytest.raises(ProtocolError, match="no server can have reached"):
+        found.feed(wire.commit(1000, lsn, 0))
