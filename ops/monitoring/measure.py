@@ -104,7 +104,7 @@ class Measurement:
             if flow.complaint and not (flow.problem and flow.problem.kind == "system")  # said of the system already
         ]
         found += [
-            f"{data_type}: {count} source rows could not be made canonical"
+            f"{data_type}: {count} source row{'s' * (count != 1)} could not be made canonical"
             for (data_type, flow), count in sorted(self.dead_letters.items())
             if not flow and count
         ]

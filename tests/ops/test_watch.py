@@ -221,7 +221,7 @@ def test_dead_letters_are_open_until_a_tombstone_closes_them(
     letter(b"a", None, b"order-to-books")
     letter(b"b", b"letter once more", b"order-to-books")
     assert watch.measure().flows[0].dead_letters == 2
-    assert "order: 1 source rows could not be made canonical" in watch.measure().complaints()
+    assert "order: 1 source row could not be made canonical" in watch.measure().complaints()
 
 
 def test_a_measurement_of_an_idle_map_reads_nothing_again(
