@@ -92,7 +92,7 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
         raise ValueError(f"{value} has more than {scale} decimal places; round it by a rule: value | round({scale})")
     if len(needed) + shift > precision:
         raise ValueError(f"{value} has more than {precision - scale} digits before the decimal point")
-    number: int = int(needed) * 10**shift
+    number = int(needed + "0" * shift)
     return -number if sign else number
 
 
