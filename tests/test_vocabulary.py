@@ -20,7 +20,7 @@ BANNED = dict(
 )
 WORDS = re.compile("|".join(rf"\b{word}\b" for word in BANNED), re.IGNORECASE)
 
-TEMPLATES = [file for folder in ("console", "digest") for file in (ROOT / "ops" / folder / "templates").rglob("*")]
+TEMPLATES = [*(ROOT / "ops").glob("*/templates/*")]
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY")),
     *(file for file in (ROOT / "docs").rglob("*.md") if file != GLOSSARY),

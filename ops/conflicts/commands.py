@@ -28,21 +28,6 @@ class Which(StrEnum):
     ALL = "all"
 
 
-_STATES = {
-    Which.OPEN: ("open",),
-    Which.DECIDED: ("overwrite", "keep"),
-    Which.OVERWRITTEN: ("overwritten",),
-    Which.REWRITTEN: ("rewritten",),
-    Which.ALL: ("open", "overwrite", "keep", "overwritten", "rewritten", "over"),
-}
-WORDS = {
-    "open": "needs a decision",
-    "overwrite": "the owner's value will be written",
-    "keep": "the target's value stays until the owner changes the field",
-    "overwritten": "the owner's value was written",
-    "rewritten": "the application reformats the field; it is no longer compared",
-    "over": "closed automatically",
-}
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="The conflict's number in `sorbus conflicts list`.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
 Who = Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who decides; else who is logged in.")]
@@ -69,11 +54,12 @@ def list_conflicts(
     """
     from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.conflict.store import Conflicts
+    from sorbus.ops.conflicts.states import BY_VIEW
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     conflicts = Conflicts(State.of(loaded.map.topic_prefix), system, data_type)
-    found = conflicts.page(_STATES[which], before=before, most=most)  # type: ignore[arg-type]
+    found = conflicts.page(BY_VIEW[which.value], before=before, most=most)
     if show_personal:
         note_shown("conflicts list", records=", ".join(f"{each.data_type} {each.id}" for each in found))
         note_in_trail(State.of(loaded.map.topic_prefix), "conflicts", "list")
@@ -119,6 +105,7 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     """
     from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.conflict.store import Conflicts
+    from sorbus.ops.conflicts.states import DESCRIPTIONS
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -135,7 +122,7 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     typer.echo(f"{found.number}: {found.field} of {found.data_type} {found.id}, {found.external_id} in {found.system}")
     for who, value in (("sent last", found.sent), (f"{found.system} has", found.theirs), (f"{owner} has", found.ours)):
         typer.echo(f"  {who}: {_text(value)}")
-    typer.echo(f"  found {found.found_at.astimezone():%Y-%m-%d %H:%M}; {WORDS[found.state]}")
+    typer.echo(f"  found {found.found_at.astimezone():%Y-%m-%d %H:%M}; {DESCRIPTIONS[found.state]}")
     if found.decided_by and found.decided_at:
         reason = f": {found.reason}" if found.reason else ""
         typer.echo(f"  decided {found.decided_at.astimezone():%Y-%m-%d %H:%M} by {found.decided_by}{reason}")
@@ -185,7 +172,7 @@ def _decide(
 ) -> None:
     from sorbus.cli.login import login_name
     from sorbus.conflict.store import Conflicts
-    from sorbus.ops.conflicts.desk import ConflictDesk
+    from sorbus.ops.conflicts.resolver import ConflictResolver
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
@@ -196,7 +183,9 @@ def _decide(
     will = "be overwritten with its owner's value" if choice == "overwrite" else "stay until its owner changes it"
     if not yes:
         typer.confirm(f"{field} will {will}. Continue?", abort=True, err=True)
-    done = ConflictDesk(loaded.map, Settings(), state).decide(number, choice, who=who or login_name(), reason=reason)
+    done = ConflictResolver(loaded.map, Settings(), state).decide(
+        number, choice, who=who or login_name(), reason=reason
+    )
     if as_json:
         requeued = [letter.id for letter in done.letters]
         told = {"number": number, "decision": choice, "requeued": requeued, "left": [one.number for one in done.left]}
@@ -213,7 +202,7 @@ def _decide(
 
 
 def _masked(loaded: LoadedMap, found: list[Conflict]) -> list[Conflict]:
-    from sorbus.ops.conflicts.private import ConflictMask
+    from sorbus.ops.conflicts.masking import ConflictMask
 
     return list(map(ConflictMask(loaded), found))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import ModuleType
 
 import structlog
 from anyio import to_thread
@@ -15,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,37 +27,48 @@ from sorbus.ops.console.access.headers import SecurityHeaders
 from sorbus.ops.console.access.middleware import AccessMiddleware
 from sorbus.ops.console.access.streams import Streams
 from sorbus.ops.console.access.user import Visit
-from sorbus.ops.console.page_context import Console, console_of, render, visit_of
+from sorbus.ops.console.page_context import Console, Section, console_of, render, templates, visit_of
 from sorbus.ops.console.pages import (
     accounts,
     audit,
-    checklists,
-    conflicts,
-    drift,
-    duplicates,
     home,
-    letters,
     login,
     runbooks,
     trace,
-    waiting,
 )
+from sorbus.ops.decisions.kind import DecisionKind
 
-PAGES = (
-    home,
-    letters,
-    duplicates,
-    conflicts,
-    waiting,
-    drift,
-    checklists,
-    trace,
-    audit,
-    accounts,
-    login,
-    runbooks,
-)
-"""In the menu's order; a page's module has `routes` and may have a `section`."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """Routes that belong together, and their place in the menu."""
+
+    routes: Sequence[BaseRoute]
+    section: Section | None
+
+
+def pages_of(kinds: Sequence[DecisionKind]) -> list[Page]:
+    """In the menu's order."""
+    decisions = [page for kind in kinds if (page := _decision_page(kind))]
+    return [_page(home), *decisions, *map(_page, (trace, audit, accounts, login, runbooks))]
+
+
+def _page(module: ModuleType) -> Page:
+    """A module of pages/ has `routes`, and may have a `section`."""
+    return Page(module.routes, getattr(module, "section", None))
+
+
+def _decision_page(kind: DecisionKind) -> Page | None:
+    pages = kind.pages()
+    if pages is None:
+        return None
+
+    def count(console: Console) -> int | None:
+        measured = console.live.measured
+        return None if measured is None else measured.of(kind.found).needs_person()
+
+    return Page(pages.routes, Section(pages.label, pages.path, count))
+
 
 _AWAY = "The console can't reach its database at this moment. Try again in a minute; whoever runs Sorbus can see why."
 PING = 15
@@ -71,10 +84,11 @@ _STATUS = (
 
 def application(console: Console, door: Authenticator) -> ASGIApp:
     """The whole console; whoever serves it starts and ends its live measurements."""
+    pages = pages_of(console.kinds)
     handlers = {HTTPException: _failed, SorbusError: _failed, Exception: _failed}
     app = Starlette(
         routes=[
-            *(route for page in PAGES for route in page.routes),
+            *(route for page in pages for route in page.routes),
             Route("/events", _events, methods=["GET"]),
             Mount("/static", _Static(directory=Path(__file__).parent / "static"), name="static"),
         ],
@@ -86,7 +100,8 @@ def application(console: Console, door: Authenticator) -> ASGIApp:
     )
     app.state.console = console
     app.state.door, app.state.streams = door, Streams()
-    app.state.sections = tuple(page.section for page in PAGES if hasattr(page, "section"))
+    app.state.sections = tuple(page.section for page in pages if page.section)
+    app.state.templates = templates(console.kinds)
     return SecurityHeaders(app, is_https=console.site.is_https)
 
 

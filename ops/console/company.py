@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sorbus.dlq.service import DeadLetterService
 from sorbus.errors import MapError, SorbusError
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
+from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.monitoring.build_monitor import open_watch
 from sorbus.ops.monitoring.measure import Measurement, Watch
 from sorbus.settings import Settings
@@ -16,8 +19,8 @@ from sorbus.state import State
 class Company:
     """One thread refreshes and measures; pages read `loaded` and `letters`, which are replaced as a whole."""
 
-    def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
-        self.loaded, self._settings, self._state = loaded, settings, state
+    def __init__(self, loaded: LoadedMap, settings: Settings, state: State, kinds: Sequence[DecisionKind]) -> None:
+        self.loaded, self._settings, self._state, self._kinds = loaded, settings, state, kinds
         self.letters = DeadLetterService(loaded, settings, state)
         self._digest = loaded.digest()
         self._watch: Watch | None = None
@@ -48,7 +51,7 @@ class Company:
     def measure(self) -> Measurement:
         """Looks once at everything that the map runs. AuthError, TransientError when Kafka can't be asked."""
         if self._watch is None:
-            self._watch = open_watch(self.loaded, self._settings)
+            self._watch = open_watch(self.loaded, self._settings, self._kinds)
         return self._watch.measure()
 
     def close(self) -> None:

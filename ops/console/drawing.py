@@ -20,8 +20,9 @@ from sorbus.map.render.layout import (
     text_width,
 )
 from sorbus.mapfile.model import Map
-from sorbus.ops.console.health_status import HealthBadge, HealthBadges
+from sorbus.ops.console.health_status import HealthBadges
 from sorbus.ops.console.template_filters import number
+from sorbus.ops.decisions.open_decisions import HealthBadge
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
 

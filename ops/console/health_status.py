@@ -5,26 +5,17 @@ Kinds, as the console's chips have them: ok, warn, bad (needs action), idle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from sorbus.mapfile.model import Flow, Map
 from sorbus.ops.console.template_filters import number, span
+from sorbus.ops.decisions.open_decisions import HealthBadge, Severity
 from sorbus.ops.monitoring.flow_state import GRACE, FlowState
 from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
-Kind = Literal["ok", "warn", "bad", "idle"]
-_ORDER: Mapping[Kind, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
-
-
-class HealthBadge(NamedTuple):
-    """How something is: its kind, what is said of it in a word or two, and why, where there is more to say."""
-
-    kind: Kind
-    text: str
-    why: str = ""
+_ORDER: Mapping[Severity, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +24,7 @@ class HealthBadges:
 
     flows: Mapping[str, HealthBadge]
     systems: Mapping[str, HealthBadge]
-    counts: Mapping[Kind, int]
+    counts: Mapping[Severity, int]
     """Flows that run, by kind."""
 
 
@@ -62,17 +53,13 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         return _by_hand(flow, measured)
     if state is None or measured is None:
         return HealthBadge("idle", "not measured yet")
-    waiting = sum(count for (of, _), count in measured.waiting.items() if of == flow.id)
     found = [
         _of_problem(state.problem),
         _of_source(state.source_problem),
         HealthBadge("bad", "no consumer runs") if not state.members and not state.period else None,
         HealthBadge("bad", "changes waiting, no consumer runs") if _is_missed(state) else None,
         HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
-        _counted("bad", state.dead_letters, "dead letter"),
-        _counted("warn", measured.duplicates.get(flow.id, 0), "possible duplicate"),
-        _counted("warn", waiting, "record", " waiting"),
-        _counted("warn", measured.conflicts.get((flow.id, "open"), 0), "conflict"),
+        *_worst_first(badge for each in measured.decisions for badge in each.flow_badges(flow.id)),
         HealthBadge("warn", "joining") if state.state == "joining" else None,
         HealthBadge("ok", f"{number(state.lag_records)} in flight") if state.lag_records and state.members else None,
     ]
@@ -81,11 +68,8 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
 
 
 def _by_hand(flow: Flow, measured: Measurement | None) -> HealthBadge:
-    known = next((one for one in measured.checklists if one.flow == flow.id), None) if measured else None
-    if known is None:
-        return HealthBadge("idle", "by hand")
-    kinds: Mapping[str, Kind] = {"overdue": "bad", "done": "ok"}
-    return HealthBadge(kinds.get(known.standing, "idle"), f"by hand, {known.standing}")
+    badges = (badge for each in measured.decisions for badge in each.flow_badges(flow.id)) if measured else iter(())
+    return next(badges, HealthBadge("idle", "by hand"))
 
 
 def system_badge(company: Map, name: str, measured: Measurement | None) -> HealthBadge:
@@ -94,21 +78,22 @@ def system_badge(company: Map, name: str, measured: Measurement | None) -> Healt
         return HealthBadge("idle", "not measured yet")
     budget = next((budget for budget in measured.budgets if budget.system == name), None)
     own = company.owned_by(name)
-    rejected = sum(measured.dead_letters.get((data_type, ""), 0) for data_type in own)
     spent = budget is not None and any(window.is_nearly_spent for window in budget.windows)
     found = [
         _of_problem(measured.problem(name, "system", "producer")),
         HealthBadge("bad", f"down for {span(budget.down)}") if budget and budget.down else None,
         HealthBadge("bad", "lag unavailable") if measured.slots.get(name, 0) is None else None,
-        _counted("bad", measured.drifts.get((name, "held"), 0), "changed field"),
-        _counted("bad", rejected, "row", " rejected"),
-        _counted("warn", measured.drifts.get((name, "info"), 0), "changed field"),
+        *_worst_first(badge for each in measured.decisions for badge in each.system_badges(name)),
         HealthBadge("warn", f"rate limited for {span(budget.blocked)}") if budget and budget.blocked else None,
         HealthBadge("warn", "rate limit nearly used up") if spent else None,
     ]
     is_used = own or any(flow.runs and flow.to == name for flow in company.flows)
     quiet = HealthBadge("ok", "OK") if is_used else HealthBadge("idle", "not connected")
     return next((sign for sign in found if sign), quiet)
+
+
+def _worst_first(badges: Iterable[HealthBadge]) -> list[HealthBadge]:
+    return sorted(badges, key=lambda badge: _ORDER[badge.kind])
 
 
 def _of_problem(problem: Problem | None) -> HealthBadge | None:
@@ -125,7 +110,3 @@ def _of_source(problem: Problem | None) -> HealthBadge | None:
 
 def _is_missed(state: FlowState) -> bool:
     return not state.members and bool(state.lag_records) and state.lag_seconds > state.period + 60
-
-
-def _counted(kind: Kind, count: int, what: str, rest: str = "") -> HealthBadge | None:
-    return HealthBadge(kind, f"{number(count)} {what}{'s' * (count != 1)}{rest}") if count else None

@@ -1,20 +1,21 @@
 """What every page of the console uses: who asks, what is known, how a page is written, how an action is answered.
 
-A page module in pages/ has `routes` (plain functions, which Starlette runs in threads) and, to be in the menu, a
-`section`. Its templates extend base.html and use the macros of parts.html. A form is sent by POST with `{{ csrf() }}`
-in it, is read by `form_of`, and is answered by `done` or `refused`, which lead to a page that says so.
+A page module has `routes` (plain functions, which Starlette runs in threads). Those in pages/ have a `section` to be
+in the menu; a kind of decision says it in `ConsolePages`. Templates extend base.html and use the macros of parts.html.
+A form is sent by POST with `{{ csrf() }}` in it, is read by `form_of`, and is answered by `done` or `refused`, which
+lead to a page that says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from http import HTTPStatus
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -32,6 +33,7 @@ from sorbus.ops.console.access.user import Role, User, Visit
 from sorbus.ops.console.background_jobs import BackgroundJobs
 from sorbus.ops.console.company import Company
 from sorbus.ops.console.live import Live
+from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.settings import Settings
 from sorbus.state import State
 
@@ -49,6 +51,7 @@ class Console:
     live: Live
     site: HostPolicy
     works: BackgroundJobs
+    kinds: Sequence[DecisionKind]
     proxies: Proxies
     """Whose word about where requests come from is believed."""
     has_login: bool = False
@@ -129,12 +132,11 @@ def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **co
     visit = visit_of(request)
     console, sections = console_of(request), request.app.state.sections
     said = _read_flash(request, visit)
-    page = _templates().get_template(template)
+    page = request.app.state.templates.get_template(template)
     text = page.render(
         console=console,
         person=visit.person,
         sections=[each for each in sections if visit.person and visit.person.may(each.role) and each.is_there(console)],
-        pages={section.path for section in sections},
         path=request.url.path,
         here=str(request.url.replace(scheme="", netloc="", fragment="")),
         csrf=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(csrf.FIELD, csrf.token(visit.secret)),
@@ -145,6 +147,12 @@ def render(request: Request, template: str, *, status: int = HTTPStatus.OK, **co
     if said:
         answer.delete_cookie(FLASH, path="/", secure=console_of(request).site.is_https, httponly=True, samesite="lax")
     return answer
+
+
+def item_paths(kinds: Sequence[DecisionKind]) -> dict[str, str]:
+    """What one decision of a kind is called -> what comes before its number in the address of its page."""
+    found = {kind.item: pages.item_path for kind in kinds if (pages := kind.pages())}
+    return {item: path for item, path in found.items() if path}
 
 
 def done(request: Request, path: str, said: str) -> Response:
@@ -189,10 +197,16 @@ def _signer(visit: Visit) -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(visit.secret, salt="said")
 
 
-@cache
-def _templates() -> Environment:
+def templates(kinds: Sequence[DecisionKind]) -> Environment:
+    """The console's own templates, and each kind's with its name before theirs."""
+    folders = {kind.name: pages.templates for kind in kinds if (pages := kind.pages())}
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=ChoiceLoader(
+            [
+                FileSystemLoader(Path(__file__).parent / "templates"),
+                PrefixLoader({name: FileSystemLoader(folder) for name, folder in folders.items()}),
+            ]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +17,8 @@ from sorbus.ops.console.background_jobs import BackgroundJobs
 from sorbus.ops.console.company import Company
 from sorbus.ops.console.live import Live
 from sorbus.ops.console.page_context import Console
+from sorbus.ops.decisions.kind import DecisionKind
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -33,6 +35,7 @@ class Parts(NamedTuple):
     site: HostPolicy
     door: Authenticator
     proxies: Proxies
+    kinds: Sequence[DecisionKind] = DECISION_KINDS
 
 
 def serve_console(
@@ -67,7 +70,7 @@ def run_console(
     interval: float = 3.0,
 ) -> None:
     """Measures and serves until `stop`; `ready` hears every second why it isn't ready, or None."""
-    company = Company(parts.loaded, parts.settings, parts.state)
+    company = Company(parts.loaded, parts.settings, parts.state, parts.kinds)
     live = Live(company.measure, every=interval)
     live.each_round("the map", company.refresh)
     live.each_round("dead letters", company.catch_up)
@@ -75,7 +78,15 @@ def run_console(
         with live:
             has_login = isinstance(parts.door, AccountAuth)
             console = Console(
-                company, parts.settings, parts.state, live, parts.site, BackgroundJobs(), parts.proxies, has_login
+                company,
+                parts.settings,
+                parts.state,
+                live,
+                parts.site,
+                BackgroundJobs(),
+                parts.kinds,
+                parts.proxies,
+                has_login,
             )
             serve(
                 application(console, parts.door),

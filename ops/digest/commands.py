@@ -42,7 +42,7 @@ def digest(
     """
     from sorbus.errors import ExitCode
     from sorbus.ops.digest.delivery import Post
-    from sorbus.ops.digest.write import as_html, as_text
+    from sorbus.ops.digest.render import as_html, as_text
     from sorbus.settings import Settings
     from sorbus.state import State
     from sorbus.telemetry.logs import configure_logs
@@ -79,10 +79,10 @@ def digest(
 
 def _contact(company: Map, owner: str) -> Contact:
     from sorbus.errors import UsageError
-    from sorbus.ops.digest.audience import Shares
+    from sorbus.ops.digest.recipient import Recipients
     from sorbus.spelling import closest
 
-    known = Shares(company).contacts()
+    known = Recipients(company).contacts()
     found = next((each for each in known if owner in (each.name, each.address)), None)
     if found is None:
         raise UsageError(f"the map names no owner {owner!r}; {closest(owner, [each.name for each in known])}")
@@ -92,12 +92,13 @@ def _contact(company: Map, owner: str) -> Contact:
 def _gather(post: Post, loaded: LoadedMap, settings: Settings, hours: float) -> Facts:
     from datetime import UTC, datetime, timedelta
 
+    from sorbus.ops.decisions.registry import DECISION_KINDS
     from sorbus.ops.monitoring.build_monitor import open_watch
 
-    eyes = open_watch(loaded, settings)
+    watch = open_watch(loaded, settings, DECISION_KINDS)
     try:
-        measured = eyes.measure()
+        measured = watch.measure()
     finally:
-        eyes.close()
+        watch.close()
     now = datetime.now(UTC)
     return post.gather(measured, now - timedelta(hours=hours), now)

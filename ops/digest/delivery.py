@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
-from sorbus.bus.names import Names
-from sorbus.dlq.index import LetterIndex
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
 from sorbus.map.routine import parse_routine
 from sorbus.mapfile.model import Map
-from sorbus.ops.digest.audience import Digest, Shares
-from sorbus.ops.digest.collect import Facts, gather, statement
+from sorbus.ops.decisions.kind import DecisionKind
+from sorbus.ops.decisions.registry import DECISION_KINDS
+from sorbus.ops.digest.collect import Facts, gather
+from sorbus.ops.digest.items import Digest, DigestRequest
 from sorbus.ops.digest.mail import outbox
-from sorbus.ops.digest.write import as_mail
+from sorbus.ops.digest.render import as_mail
+from sorbus.ops.digest.writer import DigestWriter
 from sorbus.ops.monitoring.measure import Measurement
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -40,30 +43,32 @@ class Sent(NamedTuple):
 class Post:
     """A map's digests on their way to people."""
 
-    def __init__(self, company: Map, settings: Settings, state: State, to: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        company: Map,
+        settings: Settings,
+        state: State,
+        to: Sequence[str] = (),
+        kinds: Sequence[DecisionKind] = DECISION_KINDS,
+    ) -> None:
         self._company, self._settings, self._state, self._to = company, settings, state, to
-        self._shares = Shares(company)
+        self._writer, self._kinds = DigestWriter(company), kinds
 
     def gather(self, measured: Measurement, since: datetime, until: datetime) -> Facts:
         """What there is to report. TransientError, AuthError."""
-        names = Names(self._company.topic_prefix)
-        index = LetterIndex(self._state, self._settings, names, self._company.data_types)
-        try:
-            return gather(index, self._state, measured, since, until)
-        finally:
-            index.close()
+        return gather(DigestRequest(self._company, self._settings, self._state, measured, since, until), self._kinds)
 
     def addressed(self, facts: Facts) -> Iterator[tuple[str, Digest]]:
         """The recipients: everybody in the map with an address, and `to`, who get everything."""
-        for contact in self._shares.contacts():
+        for contact in self._writer.recipients.contacts():
             if contact.address is not None:
-                yield contact.address, self._shares.digest(facts, contact)
+                yield contact.address, self._writer.digest(facts, contact)
         for address in self._to:
-            yield address, self._shares.digest(facts)
+            yield address, self._writer.digest(facts)
 
     def of(self, facts: Facts, contact: Contact | None) -> Digest:
         """One digest, to be shown."""
-        return self._shares.digest(facts, contact)
+        return self._writer.digest(facts, contact)
 
     def send(self, facts: Facts, due: datetime | None = None) -> list[Sent]:
         """Mails all that have something to report; with `due` only those not sent for that time yet.
@@ -77,7 +82,7 @@ class Post:
                 if not digest.sections:
                     found.append(Sent(address, digest, "nothing to report"))
                     continue
-                if due is not None and not self._state.run(statement("claim"), {"address": address, "due": due}):
+                if due is not None and not self._state.run(_statement("claim"), {"address": address, "due": due}):
                     found.append(Sent(address, digest, "already sent"))
                     continue
                 why, may_go_later = "", False
@@ -87,7 +92,7 @@ class Post:
                 except SorbusError as error:
                     why, may_go_later = str(error), isinstance(error, TransientError)
                     if due is not None:
-                        self._state.run(statement("release"), {"address": address, "due": due})
+                        self._state.run(_statement("release"), {"address": address, "due": due})
                 found.append(Sent(address, digest, why, may_go_later))
         return found
 
@@ -129,3 +134,8 @@ class Daily:
                 _log.info("digest sent", to=one.address, to_look_at=one.digest.grave)
         if not any(one.may_go_later for one in sent):
             self._done = due
+
+
+@cache
+def _statement(name: str) -> bytes:
+    return (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes()

@@ -15,7 +15,7 @@ from sorbus.ops.duplicates.options import Json, Number, Reason, Who, Yes
 if TYPE_CHECKING:
     from sorbus.identity.candidates import Decision, DuplicateCandidate
     from sorbus.map.loaded import LoadedMap
-    from sorbus.ops.duplicates.decide import Desk
+    from sorbus.ops.duplicates.resolver import DuplicateResolver
 
 app = typer.Typer(name="duplicates", help="Records that may already exist in a system and need a decision.")
 app.add_typer(merging)
@@ -35,7 +35,7 @@ def list_candidates(
     """
     from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.identity.candidates import Candidates
-    from sorbus.ops.duplicates.private import masked_candidate
+    from sorbus.ops.duplicates.masking import masked_candidate
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
@@ -79,11 +79,11 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     """
     from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.identity.candidates import Candidates
-    from sorbus.ops.duplicates.private import masked_candidate
+    from sorbus.ops.duplicates.masking import masked_candidate
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
-    candidate = _desk(loaded).candidate(number)
+    candidate = _resolver(loaded).candidate(number)
     if show_personal:
         note_shown("duplicates show", record=f"{candidate.data_type} {candidate.id}", candidate=str(number))
         state = State.of(loaded.map.topic_prefix)
@@ -153,19 +153,19 @@ def _decide(
 ) -> None:
     from sorbus.cli.login import login_name
 
-    desk = _desk(Context.of(ctx).load())
-    candidate = desk.candidate(number)
+    resolver = _resolver(Context.of(ctx).load())
+    candidate = resolver.candidate(number)
     record = f"{candidate.data_type} {candidate.id}"
     will = (
         f"be linked to {decision.external_id} in {candidate.place}, and update it"
         if decision.external_id is not None
         else f"be created in {candidate.place}"
     )
-    if warning := desk.warning(candidate, decision):
+    if warning := resolver.warning(candidate, decision):
         typer.echo(f"Careful: {warning}.", err=True)
     if not yes:
         typer.confirm(f"{record} will {will}. Continue?", abort=True, err=True)
-    letters = desk.decide(number, decision, who=who or login_name(), reason=reason)
+    letters = resolver.decide(number, decision, who=who or login_name(), reason=reason)
     if as_json:
         decided = {"number": number, "decision": decision.choice, "external_id": decision.external_id}
         typer.echo(json.dumps({**decided, "requeued": [letter.id for letter in letters]}, ensure_ascii=False))
@@ -176,12 +176,12 @@ def _decide(
     typer.echo(f"{record} will {will}. {when if letters else never}")
 
 
-def _desk(loaded: LoadedMap) -> Desk:
-    from sorbus.ops.duplicates.decide import Desk
+def _resolver(loaded: LoadedMap) -> DuplicateResolver:
+    from sorbus.ops.duplicates.resolver import DuplicateResolver
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
-    return Desk(loaded.map, Settings(), State.of(loaded.map.topic_prefix))
+    return DuplicateResolver(loaded.map, Settings(), State.of(loaded.map.topic_prefix))
 
 
 def _check(loaded: LoadedMap, system: str | None, data_type: str | None) -> None:

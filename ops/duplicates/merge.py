@@ -1,4 +1,4 @@
-"""Merging doubles of a target: one survives and is linked, the others are remembered and taken away."""
+"""Merging duplicates in a target: one survives and is linked, the others are recorded and removed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sorbus.identity.crosswalk import Crosswalk, place
 from sorbus.identity.merged import SORBUS, Merged, MergedRecords, Way
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.resources import target_resources
-from sorbus.ops.requeue_after_decision import Onward
+from sorbus.ops.decisions.requeue import RecordRequeue
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
 
-class MergeDone(NamedTuple):
-    """What came of it: the record's letters that were sent back, and each double, done or still due."""
+class MergeResult(NamedTuple):
+    """What came of it: the record's dead letters that were requeued, and each duplicate, done or still due."""
 
     letters: list[DeadLetter]
     merged: list[Merged]
 
 
-class MergeDesk:
-    """Where doubles in the targets of a map are merged."""
+class RecordMerger:
+    """Merges duplicates in the targets of a map."""
 
     def __init__(self, loaded: LoadedMap, settings: Settings, state: State) -> None:
         self._loaded, self._state = loaded, state
-        self._onward = Onward(loaded.map, settings, state)
+        self._requeue = RecordRequeue(loaded.map, settings, state)
         self._candidates, self._merged = Candidates(state), MergedRecords(state)
 
     def ways(self, candidate: DuplicateCandidate) -> frozenset[Way]:
@@ -49,18 +49,18 @@ class MergeDesk:
         *,
         who: str,
         reason: str,
-    ) -> MergeDone:
+    ) -> MergeResult:
         """Writes it down, takes the doubles away, and sends the record's letters back, in this order.
 
         What can't be taken away now stays due, with the reason. SorbusError when it can't be done at all;
         TransientError when Kafka is out of reach: before, with nothing decided, or after, which it says.
         """
         self._check(candidate, survivor, others, way)
-        letters = self._onward.letters(candidate.system, candidate.data_type, candidate.id, candidate.resource)
+        letters = self._requeue.letters(candidate.system, candidate.data_type, candidate.id, candidate.resource)
         self._candidates.merge(candidate.number, survivor, others, way, who=who, reason=reason)
         merged = self.carry_out(self._merged.of_candidate(candidate.number))
-        self._onward.send(letters)
-        return MergeDone(letters, merged)
+        self._requeue.send(letters)
+        return MergeResult(letters, merged)
 
     def carry_out(self, merged: Sequence[Merged]) -> list[Merged]:
         """Tries those that are due and need no person, once each; all of `merged` as they are then."""

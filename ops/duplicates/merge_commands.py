@@ -48,16 +48,16 @@ def merge(
     Examples: sorbus duplicates merge 12 0d3f-88 --with 0d3f-91; sorbus duplicates merge 12 7 --with 9 --retire delete
     """
     from sorbus.cli.login import login_name
-    from sorbus.ops.duplicates.decide import Desk
-    from sorbus.ops.duplicates.merge import MergeDesk
+    from sorbus.ops.duplicates.merge import RecordMerger
+    from sorbus.ops.duplicates.resolver import DuplicateResolver
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     state = State.of(loaded.map.topic_prefix)
-    candidate = Desk(loaded.map, Settings(), state).candidate(number)
-    desk = MergeDesk(loaded, Settings(), state)
-    way: Way = retire.value if retire else "merge" if "merge" in desk.ways(candidate) else "person"
+    candidate = DuplicateResolver(loaded.map, Settings(), state).candidate(number)
+    merger = RecordMerger(loaded, Settings(), state)
+    way: Way = retire.value if retire else "merge" if "merge" in merger.ways(candidate) else "person"
     will = {
         "merge": f"be merged into {survivor} by {candidate.system}",
         "delete": f"be deleted in {candidate.system}",
@@ -68,7 +68,7 @@ def merge(
         typer.confirm(
             f"{record} will be linked to {survivor}; {', '.join(others)} will {will}. Continue?", abort=True, err=True
         )
-    done = desk.merge(candidate, survivor, others, way, who=who or login_name(), reason=reason)
+    done = merger.merge(candidate, survivor, others, way, who=who or login_name(), reason=reason)
     _print_merged(done.merged, as_json=as_json)
     if not as_json and done.letters:
         typer.echo("Its dead letter was requeued and is delivered now.")
@@ -102,13 +102,13 @@ def retry(ctx: typer.Context, number: Number, as_json: Json = False) -> None:
     Example: sorbus duplicates retry 12
     """
     from sorbus.identity.merged import MergedRecords
-    from sorbus.ops.duplicates.merge import MergeDesk
+    from sorbus.ops.duplicates.merge import RecordMerger
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load()
     state = State.of(loaded.map.topic_prefix)
-    found = MergeDesk(loaded, Settings(), state).carry_out(MergedRecords(state).of_candidate(number))
+    found = RecordMerger(loaded, Settings(), state).carry_out(MergedRecords(state).of_candidate(number))
     _print_merged(found, as_json=as_json)
     _exit_if_due(found)
 

@@ -157,7 +157,7 @@ def try_command(
     from sorbus.cli.show_personal import note_shown
     from sorbus.errors import ExitCode
     from sorbus.http_api.values import dump_json
-    from sorbus.ops.http_api.private import masked_sample
+    from sorbus.ops.http_api.masking import masked_sample
     from sorbus.ops.http_api.sample import take
 
     loaded = Context.of(ctx).load()

@@ -50,16 +50,16 @@ def status(
     from sorbus.telemetry.logs import configure_logs
 
     configure_logs("status", level="WARNING")
-    eyes = _open(ctx)
+    watcher = _open(ctx)
     try:
         if watch:
-            _follow(eyes, interval, as_json)
+            _follow(watcher, interval, as_json)
             return
-        measurement = eyes.measure()
+        measurement = watcher.measure()
     except TransientError as error:
         raise explained(error, RUN_FOLDER) from error
     finally:
-        eyes.close()
+        watcher.close()
     console = Console()
     console.print(JSON.from_data(to_json(measurement)) if as_json else as_table(measurement), soft_wrap=as_json)
     if check and measurement.complaints():
@@ -93,6 +93,7 @@ def watch_command(
 
     from sorbus.cli.refusal import until_accepted
     from sorbus.errors import TransientError
+    from sorbus.ops.decisions.registry import DECISION_KINDS
     from sorbus.ops.monitoring.build_monitor import open_watch
     from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
     from sorbus.ops.monitoring.problems import Problem
@@ -100,7 +101,7 @@ def watch_command(
     from sorbus.telemetry.process import running
 
     loaded, settings = Context.of(ctx).load(), Settings()
-    eyes, collector = open_watch(loaded, settings), WatchCollector()
+    watcher, collector = open_watch(loaded, settings, DECISION_KINDS), WatchCollector()
     people = MapCollector(loaded.map, settings.console_url)
     daily = _daily(loaded.map, settings, digest, digest_to or ()) if digest else None
     REGISTRY.register(collector)
@@ -111,7 +112,7 @@ def watch_command(
             def run() -> None:
                 while not process.stop.is_set():
                     try:
-                        measured = eyes.measure()
+                        measured = watcher.measure()
                         collector.show(measured)
                         process.health.ready()
                         if daily is not None:
@@ -128,7 +129,7 @@ def watch_command(
     finally:
         REGISTRY.unregister(collector)
         REGISTRY.unregister(people)
-        eyes.close()
+        watcher.close()
 
 
 def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> Daily:
@@ -145,13 +146,14 @@ def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> Dail
 
 
 def _open(ctx: typer.Context) -> Watch:
+    from sorbus.ops.decisions.registry import DECISION_KINDS
     from sorbus.ops.monitoring.build_monitor import open_watch
     from sorbus.settings import Settings
 
-    return open_watch(Context.of(ctx).load(), Settings())
+    return open_watch(Context.of(ctx).load(), Settings(), DECISION_KINDS)
 
 
-def _follow(eyes: Watch, interval: float, as_json: bool) -> None:
+def _follow(watcher: Watch, interval: float, as_json: bool) -> None:
     """Shows measurements until Ctrl-C or SIGTERM; as JSON one line each."""
     import json
 
@@ -165,10 +167,10 @@ def _follow(eyes: Watch, interval: float, as_json: bool) -> None:
     stop = Stop.on_signals()
     if as_json:
         while not stop.is_set():
-            typer.echo(json.dumps(to_json(eyes.measure())))
+            typer.echo(json.dumps(to_json(watcher.measure())))
             stop.wait(interval)
         return
     with Live(console=Console(), auto_refresh=False, transient=False) as live:
         while not stop.is_set():
-            live.update(as_table(eyes.measure()), refresh=True)
+            live.update(as_table(watcher.measure()), refresh=True)
             stop.wait(interval)

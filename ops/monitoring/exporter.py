@@ -1,4 +1,4 @@
-"""The last measurement as Prometheus metrics; the one place where the names of the watch's metrics are written.
+"""The last measurement as Prometheus metrics. What waits for people names its own metrics (`OpenDecisions.metrics`).
 
 Figures that are too old are left out: an alert on the watch itself says more than a frozen lag.
 """
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.mapfile.model import Map
-from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.flow_state import FLOW_LABELS, FlowState
 from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
@@ -24,7 +24,6 @@ FRESH = 60.0
 _LONGEST_LABEL = 400
 FAILURES = Counter("sorbus_watch_failures", "Measurements that failed.")
 
-_FLOW = ("flow", "data_type", "target")
 _OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
     ("sorbus_flow_lag_records", "Events that wait for the flow's target.", lambda flow: flow.lag_records),
     ("sorbus_flow_lag_seconds", "Age of the first event that waits.", lambda flow: flow.lag_seconds),
@@ -85,7 +84,7 @@ class MapCollector(Collector):
         flows = GaugeMetricFamily(
             "sorbus_flow_info",
             "Owner of a flow's target, and the escalation contact.",
-            labels=(*_FLOW, "owner", "person"),
+            labels=(*FLOW_LABELS, "owner", "person"),
         )
         for flow in company.flows:
             people = _name(owner_of(company, flow.to)), _name(called_for(company, flow))
@@ -110,39 +109,16 @@ def _name(contact: Contact | None) -> str:
 
 def _metrics(last: Measurement) -> Iterator[Metric]:
     for name, doc, value in _OF_FLOWS:
-        family = GaugeMetricFamily(name, doc, labels=_FLOW)
+        family = GaugeMetricFamily(name, doc, labels=FLOW_LABELS)
         for flow in last.flows:
-            family.add_metric((flow.flow, flow.data_type, flow.target), value(flow))
+            family.add_metric(flow.labels, value(flow))
         yield family
-    letters = GaugeMetricFamily("sorbus_dead_letters_open", "Dead letters that wait.", labels=("data_type", "flow"))
-    for (data_type, flow_name), count in last.dead_letters.items():
-        letters.add_metric((data_type, flow_name), count)
-    yield letters
-    duplicates = GaugeMetricFamily(
-        "sorbus_duplicates_open", "Records that wait for a person to say whether the target has them.", labels=_FLOW
-    )
-    for flow in last.flows:
-        if flow.flow in last.duplicates:
-            duplicates.add_metric((flow.flow, flow.data_type, flow.target), last.duplicates[flow.flow])
-    yield duplicates
-    conflicts = GaugeMetricFamily(
-        "sorbus_conflicts",
-        "Fields changed by hand in a target that another system owns: open, or overwritten within a day.",
-        labels=(*_FLOW, "state"),
-    )
-    for flow in last.flows:
-        for (name, state), count in last.conflicts.items():
-            if name == flow.flow:
-                conflicts.add_metric((flow.flow, flow.data_type, flow.target, state), count)
-    yield conflicts
-    waiting = GaugeMetricFamily(
-        "sorbus_records_waiting", "Records that can't be delivered yet.", labels=(*_FLOW, "why")
-    )
-    for flow in last.flows:
-        for (name, why), count in last.waiting.items():
-            if name == flow.flow:
-                waiting.add_metric((flow.flow, flow.data_type, flow.target, why), count)
-    yield waiting
+    for decisions in last.decisions:
+        for gauge in decisions.metrics(last.flows, last.at):
+            family = GaugeMetricFamily(gauge.name, gauge.documentation, labels=gauge.labels)
+            for values, figure in gauge.samples:
+                family.add_metric(values, figure)
+            yield family
     yield from _people_metrics(last)
     slots = GaugeMetricFamily("sorbus_slot_lag_bytes", "Replication slot lag.", labels=("system",))
     for system, size in last.slots.items():
@@ -185,7 +161,7 @@ def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric
 
 
 def _people_metrics(last: Measurement) -> Iterator[Metric]:
-    of = (*_FLOW, "why", "person")
+    of = (*FLOW_LABELS, "why", "person")
     seconds = GaugeMetricFamily(
         "sorbus_escalated_seconds", "How long the oldest has waited, over its limit.", labels=of
     )
@@ -195,11 +171,6 @@ def _people_metrics(last: Measurement) -> Iterator[Metric]:
         seconds.add_metric(labels, one.seconds)
         records.add_metric(labels, one.records)
     yield from (seconds, records)
-    overdue = GaugeMetricFamily("sorbus_checklist_overdue_seconds", "0 while it isn't.", labels=(*_FLOW, "responsible"))
-    for each in last.checklists:
-        late = last.at - each.overdue_since.timestamp() if each.overdue_since else 0.0
-        overdue.add_metric((each.flow, each.data_type, each.target, each.responsible.name), late)
-    yield overdue
 
 
 def _system_metrics(last: Measurement) -> Iterator[Metric]:

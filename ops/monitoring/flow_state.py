@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sorbus.ops.monitoring.problems import Problem
 
+FLOW_LABELS = ("flow", "data_type", "target")
+"""Labels of a metric of a flow."""
 GRACE = 300.0
 """Seconds that a flow may be later than its timing before somebody should look; the alert rules say the same."""
 
@@ -36,6 +38,11 @@ class FlowState:
     """Why it doesn't deliver, by its consumer's own report or since its target is away."""
     source_problem: Problem | None = None
     """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """The values of FLOW_LABELS."""
+        return self.flow, self.data_type, self.target
 
     @property
     def complaint(self) -> str | None:

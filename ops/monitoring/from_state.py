@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
 from sorbus.errors import SorbusError
 from sorbus.state import State
+
+if TYPE_CHECKING:
+    from sorbus.ops.monitoring.measure import Measurement
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -23,6 +26,10 @@ class FromState(Generic[T]):
     def __init__(self, prefix: str, ask: Callable[[State], T], unknown: T, what: str, *, is_asked: bool) -> None:
         self._prefix, self._ask, self._unknown, self._what, self._is_asked = prefix, ask, unknown, what, is_asked
         self._reason = ""
+
+    def unless_away(self, measured: Measurement) -> T:
+        """The same, without asking while the state database is known to be away, which takes its time."""
+        return self() if measured.has_state else self._unknown
 
     def __call__(self) -> T:
         if not self._is_asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.kafka import admin
@@ -21,7 +21,7 @@ from sorbus.bus.topic_facts import topic_facts
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.mapfile.model import Flow, Map
 from sorbus.mapfile.timing import longest_pause, parse_timing
-from sorbus.ops.checklists.occurrences import Checklist
+from sorbus.ops.decisions.open_decisions import OpenDecisions
 from sorbus.ops.monitoring import offsets
 from sorbus.ops.monitoring.committed import Committed
 from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
@@ -34,6 +34,7 @@ from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, probl
 from sorbus.settings import Settings
 
 _NONE = Open(0, 0.0)
+D = TypeVar("D", bound=OpenDecisions)
 _STATES = {"stable": "running", "preparing_rebalancing": "joining", "completing_rebalancing": "joining"}
 
 
@@ -68,22 +69,25 @@ class Measurement:
     dead_letters: Mapping[tuple[str, str], int]
     slots: Mapping[str, int | None]
     budgets: tuple[Budget, ...] = ()
-    duplicates: Mapping[str, int] = field(default_factory=dict)
-    """Flow -> records that wait for a person to say whether the target has them."""
-    drifts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(System, severity: held or info) -> fields that have changed in it."""
-    waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(Flow, why: reference or incomplete) -> records that can't be delivered yet."""
-    conflicts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(Flow, state: open or overwritten) -> fields that wait for a person, or were overwritten within a day."""
     escalations: tuple[Escalation, ...] = ()
-    checklists: tuple[Checklist, ...] = ()
     problems: tuple[Problem, ...] = ()
     """What doesn't work: systems, producers, consumers, and what Sorbus itself needs."""
     last_reads: Mapping[str, float] = field(default_factory=dict)
     """Data type -> when its source was last read to the end, in seconds since 1970."""
     notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(System or flow, kind: stale or hot) -> what its process says that somebody should look at."""
+
+    decisions: tuple[OpenDecisions, ...] = ()
+    """What waits for people, by kind."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the state database could be reached, or none is needed."""
+        return not any(one.kind == "dependency" and one.subject == "state" for one in self.problems)
+
+    def of(self, kind: type[D]) -> D:
+        """What was found of one kind of decision; nothing where that was not measured."""
+        return next((one for one in self.decisions if isinstance(one, kind)), kind())
 
     def problem(self, subject: str, *kinds: Kind) -> Problem | None:
         """What is wrong with a subject, if anything."""
@@ -103,21 +107,7 @@ class Measurement:
             for flow in self.flows
             if flow.complaint and not (flow.problem and flow.problem.kind == "system")  # said of the system already
         ]
-        found += [
-            f"{data_type}: {count} source row{'s' * (count != 1)} could not be made canonical"
-            for (data_type, flow), count in sorted(self.dead_letters.items())
-            if not flow and count
-        ]
-        found += [
-            f"{system}: {count} mapped field{'s have' if count != 1 else ' has'} changed, and records are held back"
-            for (system, severity), count in sorted(self.drifts.items())
-            if severity == "held"
-        ]
-        found += [
-            f"{one.flow}: done by hand, and overdue; {one.responsible} does it"
-            for one in self.checklists
-            if one.standing == "overdue"
-        ]
+        found += [words for one in self.decisions for words in one.complaints()]
         return found + [words for budget in self.budgets for words in budget.complaints()]
 
 
@@ -131,11 +121,7 @@ class Watch:
         *,
         slots: SlotLags | None = None,
         budgets: Callable[[], tuple[Budget, ...]] = tuple,
-        duplicates: Callable[[], Mapping[str, int]] = dict,
-        drifts: Callable[[], Mapping[tuple[str, str], int]] = dict,
-        waiting: Callable[[], Mapping[tuple[str, str], int]] = dict,
-        conflicts: Callable[[], Mapping[tuple[str, str], int]] = dict,
-        checklists: Callable[[], tuple[Checklist, ...]] = tuple,
+        decisions: Sequence[Callable[[Measurement], OpenDecisions]] = (),
         dependencies: Callable[[], list[Problem]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -149,8 +135,7 @@ class Watch:
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
-        self._slots, self._budgets, self._duplicates, self._clock = slots, budgets, duplicates, clock
-        self._drifts, self._waiting, self._conflicts, self._checklists = drifts, waiting, conflicts, checklists
+        self._slots, self._budgets, self._decisions, self._clock = slots, budgets, decisions, clock
         self._escalations = Escalations(company)
         self._before: dict[str, tuple[float, int]] = {}
         self._left: dict[str, Owned] | None = None
@@ -178,7 +163,6 @@ class Watch:
         away = self._slots.away if self._slots else {}
         problems = dated(self._dependencies(), reports, self._clock())
         problems += problems_of(self._company, reports, away, missing={one.subject for one in problems})
-        has_state = not any(one.kind == "dependency" and one.subject == "state" for one in problems)
         now = self._clock()
         flows = tuple(
             self._with_problems(
@@ -190,20 +174,21 @@ class Watch:
             )
             for flow in self._flows
         )
-        return Measurement(
+        measured = Measurement(
             now,
             flows,
             written,
             {of: found.letters for of, found in letters.items()},
             held_back,
-            *(self._of_state() if has_state else ((), {}, {}, {}, {})),
-            tuple(self._escalations.of(flows, now)),
-            self._checklists() if has_state else (),
-            tuple(problems),
-            self._last_reads(reports),
-            notes_of(reports, now),
-            tuple(self._lost(committed)),
+            escalations=tuple(self._escalations.of(flows, now)),
+            problems=tuple(problems),
+            last_reads=self._last_reads(reports),
+            notes=notes_of(reports, now),
+            lost=tuple(self._lost(committed)),
         )
+        if measured.has_state:
+            measured = replace(measured, budgets=self._budgets())
+        return replace(measured, decisions=tuple(measure(measured) for measure in self._decisions))
 
     def close(self) -> None:
         self._committed.close()
@@ -212,18 +197,6 @@ class Watch:
         self._reports.close()
         if self._slots:
             self._slots.close()
-
-    def _of_state(
-        self,
-    ) -> tuple[
-        tuple[Budget, ...],
-        Mapping[str, int],
-        Mapping[tuple[str, str], int],
-        Mapping[tuple[str, str], int],
-        Mapping[tuple[str, str], int],
-    ]:
-        """What only the state database knows; not asked while it is away, which takes its time."""
-        return self._budgets(), self._duplicates(), self._drifts(), self._waiting(), self._conflicts()
 
     def _with_problems(self, flow: Flow, state: FlowState, problems: Sequence[Problem]) -> FlowState:
         def of(subject: str, *kinds: Kind) -> Problem | None:

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from sorbus.calendar_limits import moment_of
 from sorbus.http_api.limits.budgets import Budget
-from sorbus.ops.checklists.occurrences import as_data as checklist_as_data
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
 
@@ -24,32 +23,15 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         {**asdict(flow), "state": _state(flow), "complaint": flow.complaint} for flow in measurement.flows
     ]
     topics: list[JsonValue] = [asdict(topic) for topic in measurement.topics]
-    letters: list[JsonValue] = [
-        {"data_type": data_type, "flow": flow, "open": count}
-        for (data_type, flow), count in sorted(measurement.dead_letters.items())
-    ]
     return {
         "at": measurement.at,
         "flows": flows,
         "topics": topics,
-        "dead_letters": letters,
-        "duplicates": dict(measurement.duplicates),
-        "waiting": [
-            {"flow": flow, "why": why, "records": count} for (flow, why), count in sorted(measurement.waiting.items())
-        ],
-        "drifts": [
-            {"system": system, "severity": severity, "open": count}
-            for (system, severity), count in sorted(measurement.drifts.items())
-        ],
-        "conflicts": [
-            {"flow": flow, "state": state, "fields": count}
-            for (flow, state), count in sorted(measurement.conflicts.items())
-        ],
+        **{key: value for one in measurement.decisions for key, value in one.as_json().items()},
         "escalations": [
             {**asdict(one), "person": str(one.person) if one.person else None, "words": one.words}
             for one in measurement.escalations
         ],
-        "checklists": [checklist_as_data(one) for one in measurement.checklists],
         "source_lag_bytes": dict(measurement.slots),
         "last_reads": dict(measurement.last_reads),
         "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
@@ -107,20 +89,7 @@ def _caption(measurement: Measurement) -> Text:
         )
     for data_type, read_at in sorted(measurement.last_reads.items()):
         lines.append(f"{data_type} was last read to its source's end {ago(measurement.at - read_at)}")
-    for flow, count in measurement.duplicates.items():
-        if count:
-            lines.append(f"{flow}: {count:,} may be there already: sorbus duplicates list")
-    for (flow, state), count in measurement.conflicts.items():
-        if count:
-            what = "wait for a person" if state == "open" else "were overwritten within a day"
-            lines.append(f"{flow}: {count:,} fields changed by hand {what}: sorbus conflicts list")
-    for (flow, why), count in measurement.waiting.items():
-        if count:
-            cause = "lack something" if why == "incomplete" else "refer to records that aren't there yet"
-            lines.append(f"{flow}: {count:,} wait, which {cause}: sorbus waiting list --flow {flow}")
-    for system in dict.fromkeys(system for system, _ in measurement.drifts):
-        count = sum(found for (of, _), found in measurement.drifts.items() if of == system)
-        lines.append(f"{system} has changed in {count:,} place{'s' * (count != 1)}: sorbus drift list")
+    lines += [line for one in measurement.decisions for line in one.lines()]
     lines += [f"{name}: {words}" for (name, kind), words in sorted(measurement.notes.items()) if kind != "stale"]
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()

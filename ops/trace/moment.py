@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import JsonValue
-
-Kind = Literal["event", "letter", "waiting", "duplicate", "conflict", "crosswalk", "drift", "audit", "erasure"]
 
 
 class Moment(NamedTuple):
     """One thing that happened: `what` in a sentence; `changes`: field -> [before, after]; `subject` names its page.
 
+    `kind`: event, crosswalk, audit, erasure, or the `item` of a kind of decision.
     `is_open`: it still waits for a person.
     """
 
     at: datetime
-    kind: Kind
+    kind: str
     where: str
     what: str
     changes: Mapping[str, JsonValue] = {}

@@ -11,9 +11,12 @@ from sorbus.bus.record import messages_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
+from sorbus.ops.decisions.kind import DecisionKind
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.ops.trace.events import EventHistory, EventReader, Fields
-from sorbus.ops.trace.history import History
+from sorbus.ops.trace.history import read_history
 from sorbus.ops.trace.moment import Moment
+from sorbus.ops.trace.record import TracedRecord
 from sorbus.ops.trace.targets import TargetState, target_states
 from sorbus.settings import Settings
 from sorbus.spelling import closest
@@ -32,6 +35,8 @@ class Trace:
     moments: Sequence[Moment]
     targets: Sequence[TargetState]
     problems: Sequence[str]
+    is_known: bool
+    """Whether anything at all is known of it."""
 
     @property
     def needs_someone(self) -> bool:
@@ -40,11 +45,6 @@ class Trace:
         return any(one.is_open for one in self.moments) or any(
             one.preview is not None and one.preview.action in asks for one in self.targets
         )
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything at all is known of it."""
-        return bool([one for one in self.moments if one.kind != "drift"])
 
 
 def trace_record(
@@ -56,6 +56,7 @@ def trace_record(
     *,
     asks_targets: bool = True,
     show_personal: bool = False,
+    kinds: Sequence[DecisionKind] = DECISION_KINDS,
 ) -> Trace:
     """Asks everybody; `state` None: there is none. SorbusError only for a data type that the map doesn't have."""
     if data_type not in loaded.map.data_types:
@@ -71,7 +72,7 @@ def trace_record(
         delivery = taken.deliveries[-1] if taken.deliveries else None
     except SorbusError as error:
         problems.append(f"its topic: {error}")
-    moments, unasked = History(loaded, settings, state, data_type, id, show_personal=show_personal).read()
+    past = read_history(TracedRecord(loaded, settings, data_type, id, show_personal), state, kinds)
     targets = target_states(loaded, data_type, delivery, show_personal=show_personal) if asks_targets else []
     return Trace(
         data_type,
@@ -79,7 +80,8 @@ def trace_record(
         loaded.map.owner_of(data_type),
         told.version,
         told.record,
-        sorted([*told.moments, *moments], key=lambda one: one.at),
+        sorted([*told.moments, *past.moments], key=lambda one: one.at),
         targets,
-        [*problems, *unasked],
+        [*problems, *past.problems],
+        bool(told.moments) or past.is_known,
     )

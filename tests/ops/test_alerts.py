@@ -19,10 +19,15 @@ from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
 from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist
+from sorbus.ops.checklists.standings import ChecklistStandings
+from sorbus.ops.conflicts.counts import ConflictCounts
+from sorbus.ops.dead_letters.counts import LetterCounts
+from sorbus.ops.duplicates.counts import DuplicateCounts
 from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
 from sorbus.ops.monitoring.flow_state import GRACE, FlowState
 from sorbus.ops.monitoring.measure import Measurement, TopicState
+from sorbus.ops.waiting.counts import WaitingCounts
 
 ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
 OPS = ROOT / "ops"
@@ -55,10 +60,14 @@ MEASURED = Measurement(
     {("order", "order-to-books"): 2},
     {"crm": 4096, "other": None},
     (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
-    {"order-to-books": 4},
-    conflicts={("order-to-books", "open"): 1},
     escalations=(Escalation("order-to-books", "order", "books", "late", 3, 7200.0, 3600.0, Contact("Finance")),),
-    checklists=(OVERDUE,),
+    decisions=(
+        LetterCounts({("order", "order-to-books"): 2}),
+        DuplicateCounts({"order-to-books": 4}),
+        ConflictCounts({("order-to-books", "open"): 1}),
+        WaitingCounts(),
+        ChecklistStandings((OVERDUE,)),
+    ),
 )
 COMPANY = Map.model_validate(
     {

@@ -8,8 +8,8 @@ import pytest
 
 from sorbus.audit import AuditTrail
 from sorbus.conflict.store import Conflicts, Contest
+from sorbus.ops.conflicts.counts import ConflictCounts, conflict_counts
 from sorbus.ops.forget.stored import Stored
-from sorbus.ops.monitoring.conflicts import conflicts as conflict_counts
 from sorbus.state.database import State
 from tests.consumers.line import RESTRICTED, Line, named
 from tests.consumers.plugin import line, make_line
@@ -72,7 +72,7 @@ def test_what_is_overwritten_is_counted_where_it_happened(line: Line, state: Sta
     conflicts.overwritten(conflicts.put("g1", 1, "f", "X1", [Contest("name", "n", "t", "o")], asks=False))
     assert "gadget.name in books was overwritten 1 time within seven days" in typed("conflicts", "list")
     assert conflicts.counts() == {("books", "gadget", "overwritten"): 1}
-    assert conflict_counts(line.loaded.map)() == {}, "tables are written without being compared"
+    assert conflict_counts(line.loaded.map)() == ConflictCounts(), "tables are written without being compared"
 
 
 def test_who_sees_personal_values_is_in_the_audit_trail(state: State, numbers: list[int], typed: Typed) -> None:

@@ -42,7 +42,7 @@ def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line)
     line.publish([(f"g{n}", 1, named(f"v{n}")) for n in range(4)])
     with line.consuming():
         eventually(lambda: len(line.rows()) == 4, "the first events")
-    client, eyes = admin(line.settings), open_watch(line.loaded, line.settings)
+    client, eyes = admin(line.settings), open_watch(line.loaded, line.settings, ())
     try:
         facts = topic_facts(client, [line.topic])[line.topic]
         left = Owned(facts.id, facts.begins, 1, 1).to_json()

@@ -14,7 +14,7 @@ from sorbus.identity.match import Candidate, Matcher
 from sorbus.identity.merged import MergedRecords
 from sorbus.map.load import load_map
 from sorbus.mapfile.model import DataType
-from sorbus.ops.duplicates.merge import MergeDesk
+from sorbus.ops.duplicates.merge import RecordMerger
 from sorbus.ops.embedded import Addresses
 from sorbus.schema import parse_schema
 from sorbus.settings import Settings
@@ -160,7 +160,7 @@ def test_a_merge_that_is_taken_back_takes_nothing_away(
     typed("retry", str(number))
     for name, text in office.env.items():
         monkeypatch.setenv(name, text)
-    MergeDesk(load_map(office.folder / "map.yaml"), Settings(), state).carry_out([left])
+    RecordMerger(load_map(office.folder / "map.yaml"), Settings(), state).carry_out([left])
     assert set(faulty.contacts()) == stay, "nor does who has read before what was due"
     assert Candidates(state, "desk", "client", "contacts").excluded("8", ["1", "2"]) == no_candidates
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from sorbus.http_api.limits.budgets import Budget, Window
+from sorbus.ops.duplicates.counts import DuplicateCounts
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement, TopicState
@@ -100,7 +101,7 @@ def test_what_is_left_of_a_systems_budget_is_below_the_table_and_in_json() -> No
 
 
 def test_records_that_may_be_there_already_are_said_below_the_table() -> None:
-    seen = replace(measured(FLOW), duplicates={"order-to-books": 3, "order-to-crm": 0})
+    seen = replace(measured(FLOW), decisions=(DuplicateCounts({"order-to-books": 3, "order-to-crm": 0}),))
     assert "order-to-books: 3 may be there already: sorbus duplicates list" in text(seen)
     assert "order-to-crm" not in text(seen)
     assert as_json(seen)["duplicates"] == {"order-to-books": 3, "order-to-crm": 0}

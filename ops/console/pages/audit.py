@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -9,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.audit import AuditEntry, AuditFilter, AuditTrail
-from sorbus.ops.console.page_context import Section, console_of, render
+from sorbus.ops.console.page_context import Section, console_of, item_paths, render
 
 PAGE = 100
 FIELDS = {
@@ -21,14 +22,6 @@ FIELDS = {
     "record": "Record",
 }
 """What can be asked for, as in AuditFilter, and how it is called on the page."""
-_PAGES = {
-    "letter": "/letter?id={}",
-    "drift": "/drift/{}",
-    "checklist": "/checklists/{}",
-    "flow": "/flows/{}",
-    "duplicate": "/duplicates/{}",
-    "conflict": "/conflicts/{}",
-}
 section = Section("Audit trail", "/audit")
 
 
@@ -39,6 +32,7 @@ def show(request: Request) -> Response:
     trail = AuditTrail(console_of(request).state)
     found = trail.page(int(before) if before.isdecimal() else None, PAGE + 1, AuditFilter(**asked))
     page = found[:PAGE]
+    paths = {"flow": "/flows/", **item_paths(console_of(request).kinds)}
     following = urlencode({**asked, "before": page[-1].number}) if len(found) > PAGE else None
     return render(
         request,
@@ -47,13 +41,14 @@ def show(request: Request) -> Response:
         fields=FIELDS,
         asked=asked,
         following=following,
-        page_of=_page_of,
+        page_of=lambda entry: _page_of(entry, paths),
     )
 
 
-def _page_of(entry: AuditEntry) -> str:
+def _page_of(entry: AuditEntry, paths: Mapping[str, str]) -> str:
     """The page of what it was done to; "" where there is none."""
-    return _PAGES.get(entry.subject_kind, "").format(quote(entry.subject, safe=""))
+    path = paths.get(entry.subject_kind)
+    return path + quote(entry.subject, safe="") if path else ""
 
 
 routes = [Route("/audit", show, methods=["GET"], name="audit")]

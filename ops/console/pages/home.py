@@ -32,9 +32,7 @@ def show(request: Request) -> Response:
         states=_states(console_of(request)),
         flows=_flows(console_of(request)),
         needs=_needs(console_of(request)),
-        open_conflicts=sum(n for (_, state), n in live.measured.conflicts.items() if state == "open")
-        if live.measured
-        else 0,
+        figures=[figure for each in live.measured.decisions if (figure := each.figure())] if live.measured else [],
     )
 
 
@@ -60,6 +58,7 @@ def show_flow(request: Request) -> Response:
         sign=_signs(console).flows[id],
         state=_states(console).get(id),
         measured=measured,
+        figures=[figure for each in measured.decisions if (figure := each.figure(id))] if measured else [],
         history=console.live.history.get(id, ()),
         rows=_rows_into(console, flow),
     )
@@ -85,6 +84,7 @@ def show_system(request: Request) -> Response:
         outgoing=[(flow, source) for flow, source in flows if source == name],
         incoming=[(flow, source) for flow, source in flows if flow.to == name],
         states=_states(console),
+        facts=[fact for each in measured.decisions for fact in each.system_facts(name)] if measured else [],
         budget=next((one for one in measured.budgets if one.system == name), None) if measured else None,
         measured=measured,
     )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.ops.console.access.user import Role
-from sorbus.ops.console.page_context import Section, console_of, needs, person_of, render
+from sorbus.ops.console.page_context import Section, console_of, item_paths, needs, person_of, render
 from sorbus.ops.console.values import note_values, text_of
 from sorbus.ops.trace.trace import trace_record
 
@@ -53,6 +53,7 @@ def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
                 console.state,
                 data_type,
                 id,
+                kinds=console.kinds,
                 asks_targets=asks_targets,
                 show_personal=is_shown,
             )
@@ -67,6 +68,7 @@ def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
         found=found,
         asks_targets=asks_targets,
         is_shown=is_shown,
+        item_paths=item_paths(console.kinds),
         query=urlencode({"type": data_type, "id": id}),
         may_act=person_of(request).may(Role.operator),
         text=text_of,

@@ -33,7 +33,8 @@ from sorbus.ops.console.access.host_policy import HostPolicy
 from sorbus.ops.console.access.passwords import WeakPassword
 from sorbus.ops.console.access.streams import PER_SESSION
 from sorbus.ops.console.access.user import Role
-from sorbus.ops.console.app import PAGES
+from sorbus.ops.console.app import pages_of
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State, migrate
@@ -131,7 +132,7 @@ def test_nobody_sees_anything_without_a_login(guarded: Served, path: str) -> Non
     assert "crm" not in answer.text
 
 
-ROUTES = [route for page in PAGES for route in page.routes]
+ROUTES = [route for page in pages_of(DECISION_KINDS) for route in page.routes]
 FOR_ALL = {"/login"}
 OWN = {"/login", "/logout", "/account", "/measure"}
 """What everybody may send: it changes nothing, or only what is theirs."""

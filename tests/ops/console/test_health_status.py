@@ -12,11 +12,18 @@ from sorbus.map.contact import Contact
 from sorbus.map.render.layout import text_width
 from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Checklist, Round
+from sorbus.ops.checklists.standings import ChecklistStandings
+from sorbus.ops.conflicts.counts import ConflictCounts
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.drawing import draw_live
-from sorbus.ops.console.health_status import HealthBadge, badges_of
+from sorbus.ops.console.health_status import badges_of
+from sorbus.ops.dead_letters.counts import LetterCounts
+from sorbus.ops.decisions.open_decisions import HealthBadge, OpenDecisions
+from sorbus.ops.drift.counts import DriftCounts
+from sorbus.ops.duplicates.counts import DuplicateCounts
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.waiting.counts import WaitingCounts
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"
@@ -36,8 +43,9 @@ STATE = FlowState(FLOW, "order", "books", "running", 1, 100, 0, 0.0, 5.0, 0, 100
 WELL = Measurement(2000.0, (STATE,), (), {("order", FLOW): 0}, {"crm": 0})
 
 
-def seen(state: FlowState = STATE, **other: object) -> Measurement:
-    return replace(WELL, flows=(state,), **other)  # type: ignore[arg-type]
+def seen(state: FlowState = STATE, *decisions: OpenDecisions, **other: object) -> Measurement:
+    letters = LetterCounts({("order", FLOW): state.dead_letters}, {"order": "crm"})
+    return replace(WELL, flows=(state,), decisions=(letters, *decisions), **other)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +63,12 @@ def seen(state: FlowState = STATE, **other: object) -> Measurement:
             seen(replace(STATE, members=0, state="waiting", period=900.0, lag_records=3, lag_seconds=1000.0)),
             HealthBadge("bad", "changes waiting, no consumer runs"),
         ),
-        (seen(duplicates={FLOW: 2}), HealthBadge("warn", "2 possible duplicates")),
-        (seen(waiting={(FLOW, "incomplete"): 1, (FLOW, "reference"): 2}), HealthBadge("warn", "3 records waiting")),
-        (seen(conflicts={(FLOW, "open"): 1, (FLOW, "overwritten"): 7}), HealthBadge("warn", "1 conflict")),
+        (seen(STATE, DuplicateCounts({FLOW: 2})), HealthBadge("warn", "2 possible duplicates")),
+        (
+            seen(STATE, WaitingCounts({(FLOW, "incomplete"): 1, (FLOW, "reference"): 2})),
+            HealthBadge("warn", "3 records waiting"),
+        ),
+        (seen(STATE, ConflictCounts({(FLOW, "open"): 1, (FLOW, "overwritten"): 7})), HealthBadge("warn", "1 conflict")),
         (seen(replace(STATE, state="joining")), HealthBadge("warn", "joining")),
         (None, HealthBadge("idle", "not measured yet")),
     ],
@@ -73,9 +84,9 @@ def test_a_flow_says_the_worst_of_it(measured: Measurement | None, sign: HealthB
         (seen(), "books", HealthBadge("ok", "OK")),
         (seen(), "old", HealthBadge("idle", "not connected")),
         (seen(slots={"crm": None}), "crm", HealthBadge("bad", "lag unavailable")),
-        (seen(drifts={("crm", "held"): 1}), "crm", HealthBadge("bad", "1 changed field")),
-        (seen(drifts={("crm", "info"): 2}), "crm", HealthBadge("warn", "2 changed fields")),
-        (seen(dead_letters={("order", ""): 3}), "crm", HealthBadge("bad", "3 rows rejected")),
+        (seen(STATE, DriftCounts({("crm", "held"): 1})), "crm", HealthBadge("bad", "1 changed field")),
+        (seen(STATE, DriftCounts({("crm", "info"): 2})), "crm", HealthBadge("warn", "2 changed fields")),
+        (seen(STATE, LetterCounts({("order", ""): 3}, {"order": "crm"})), "crm", HealthBadge("bad", "3 rows rejected")),
         (seen(budgets=(Budget("books", (), 0, 90, False),)), "books", HealthBadge("bad", "down for 90 s")),
         (seen(budgets=(Budget("books", (), 8, 0, False),)), "books", HealthBadge("warn", "rate limited for 8 s")),
         (
@@ -107,7 +118,7 @@ def test_a_flow_by_hand_says_whether_it_is_done(
     )
     person = Contact("Finance")
     one = Checklist(FLOW, "order", "books", person, "weekly", "", (), MORNING, MORNING, overdue_since, done)
-    assert badges_of(company, seen(checklists=(one,))).flows[FLOW] == sign
+    assert badges_of(company, seen(STATE, ChecklistStandings((one,)))).flows[FLOW] == sign
 
 
 def test_what_a_drawing_says_fits_its_boxes() -> None:

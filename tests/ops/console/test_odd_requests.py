@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -20,23 +20,30 @@ from sorbus.ops.console.access import middleware
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.authenticators import AccountAuth
 from sorbus.ops.console.access.user import Role
-from sorbus.ops.console.app import PAGES
+from sorbus.ops.console.app import Page, pages_of
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.state import State
 from tests.ops.console.conftest import Serve
 from tests.ops.console.visitor import Served, Visitor
 
+PAGES = pages_of(DECISION_KINDS)
+
+
+def code_of(page: Page) -> str:
+    """The module that has a page's handlers."""
+    (*_, route) = page.routes
+    assert isinstance(route, Route)
+    return Path(inspect.getsourcefile(inspect.unwrap(route.endpoint)) or "").read_text("utf-8")
+
+
 WORDS = {
     page: sorted(
-        {word for word in re.findall(r'"([\w-]+)"', Path(page.__file__ or "").read_text("utf-8")) if len(word) < 20}
-        | {"f:name", "f:a[99999]", "f:["}
+        {word for word in re.findall(r'"([\w-]+)"', code_of(page)) if len(word) < 20} | {"f:name", "f:a[99999]", "f:["}
     )
     for page in PAGES
 }
 """Of each page the words that its code holds in quotes: its parameters' names are among them, and their values."""
-PARAMETERS = {
-    page: sorted(set(re.findall(r'\.get(?:list)?\(\s*"([\w-]+)"', Path(page.__file__ or "").read_text("utf-8"))))
-    for page in PAGES
-}
+PARAMETERS = {page: sorted(set(re.findall(r'\.get(?:list)?\(\s*"([\w-]+)"', code_of(page)))) for page in PAGES}
 ODD = [
     "\0",
     "a\0b",
@@ -110,7 +117,7 @@ def asker(console: Served) -> Asker:
     return Asker(console.visitor())
 
 
-def _routes() -> list[tuple[ModuleType, str, Route]]:
+def _routes() -> list[tuple[Page, str, Route]]:
     return [(page, method, route) for page in PAGES for route in page.routes for method in sorted(route.methods or ())]
 
 

@@ -18,16 +18,26 @@ from sorbus.drift.store import DriftFinding
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
 from sorbus.mapfile.model import Map
+from sorbus.ops.checklists.kind import ChecklistDigest
 from sorbus.ops.checklists.occurrences import Checklist
-from sorbus.ops.digest.audience import Digest, Shares
-from sorbus.ops.digest.collect import Cause, Facts
+from sorbus.ops.checklists.standings import ChecklistStandings
+from sorbus.ops.conflicts.counts import ConflictCounts
+from sorbus.ops.conflicts.kind import ConflictDigest
+from sorbus.ops.dead_letters.digest import LetterCause, LetterDigest
+from sorbus.ops.digest.collect import Facts
 from sorbus.ops.digest.delivery import LATEST, Daily, Post
+from sorbus.ops.digest.items import Digest
 from sorbus.ops.digest.mail import outbox
-from sorbus.ops.digest.write import as_html, as_text
+from sorbus.ops.digest.render import as_html, as_text
+from sorbus.ops.digest.writer import DigestWriter
+from sorbus.ops.drift.kind import DriftDigest
+from sorbus.ops.duplicates.counts import DuplicateCounts
+from sorbus.ops.duplicates.kind import DuplicateDigest
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
+from sorbus.ops.waiting.kind import WaitingDigest
 from sorbus.settings import Settings
 from sorbus.state.database import State, migrate
 from sorbus.waiting.store import Missing
@@ -92,6 +102,16 @@ DRIFT = DriftFinding(
     None,
     None,
 )
+LETTERS = LetterDigest(
+    (
+        LetterCause("order", "order-to-books", "books", "too_long", "name", 12, 4, 7, NOW - 3 * DAY),
+        LetterCause("price", "", "books", "bad_value", "amount", 0, 0, 2, None),
+    ),
+    NOW,
+)
+DUPLICATES = DuplicateCounts({"order-to-books": 3})
+CONFLICTS = ConflictCounts({("order-to-books", "open"): 2, ("order-to-books", "overwritten"): 0})
+CHECKLISTS = ChecklistStandings((OVERDUE,))
 FACTS = Facts(
     NOW - DAY,
     NOW,
@@ -101,23 +121,23 @@ FACTS = Facts(
         (),
         {},
         {},
-        duplicates={"order-to-books": 3},
-        conflicts={("order-to-books", "open"): 2, ("order-to-books", "overwritten"): 0},
         escalations=(
             Escalation(
                 "order-to-books", "order", "books", "late", 40, 7300.0, 3600.0, Contact("Ann Lee", "ann@example.com")
             ),
         ),
-        checklists=(OVERDUE,),
+        decisions=(DUPLICATES, CONFLICTS, CHECKLISTS),
     ),
     (
-        Cause("order", "order-to-books", "books", "too_long", "name", 12, 4, 7, NOW - 3 * DAY),
-        Cause("price", "", "books", "bad_value", "amount", 0, 0, 2, None),
+        LETTERS,
+        DuplicateDigest(DUPLICATES),
+        ConflictDigest(CONFLICTS),
+        WaitingDigest(COMPANY, (Missing("order-to-books", "vat_number", 5, NOW - 2 * DAY),)),
+        DriftDigest((DRIFT,)),
+        ChecklistDigest(CHECKLISTS),
     ),
-    (Missing("order-to-books", "vat_number", 5, NOW - 2 * DAY),),
-    (DRIFT,),
 )
-NOTHING = Facts(NOW - DAY, NOW, Measurement(NOW.timestamp(), (), (), {}, {}), (), (), ())
+NOTHING = Facts(NOW - DAY, NOW, Measurement(NOW.timestamp(), (), (), {}, {}))
 
 
 def told(digest: Digest) -> dict[str, list[str]]:
@@ -125,7 +145,7 @@ def told(digest: Digest) -> dict[str, list[str]]:
 
 
 def test_an_owner_is_told_what_is_theirs() -> None:
-    found = told(Shares(COMPANY).digest(FACTS, FINANCE))
+    found = told(DigestWriter(COMPANY).digest(FACTS, FINANCE))
 
     assert found["Dead letters"] == [
         "order to order-to-books: too_long on name: 12 open, 4 new, 7 closed, oldest 3 d ago",
@@ -142,7 +162,7 @@ def test_an_owner_is_told_what_is_theirs() -> None:
 
 
 def test_who_owns_the_data_is_told_of_it_elsewhere_too() -> None:
-    found = told(Shares(COMPANY).digest(FACTS, SALES))
+    found = told(DigestWriter(COMPANY).digest(FACTS, SALES))
 
     assert [words.partition(":")[0] for words in found["Dead letters"]] == ["order to order-to-books"]
     assert list(found) == ["Dead letters", "Incomplete records", "Changed sources", "Manual checklists"]
@@ -151,20 +171,21 @@ def test_who_owns_the_data_is_told_of_it_elsewhere_too() -> None:
 
 
 def test_who_is_called_is_told_first_and_whoever_runs_sorbus_of_everything() -> None:
-    shares = Shares(COMPANY)
-    everything = shares.digest(FACTS)
+    writer = DigestWriter(COMPANY)
+    everything = writer.digest(FACTS)
 
-    assert list(told(shares.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["Escalated to you"]
+    assert list(told(writer.digest(FACTS, Contact("Ann Lee", "ann@example.com")))) == ["Escalated to you"]
     assert list(told(everything))[:2] == ["Escalations", "Dead letters"]
     assert (everything.systems, everything.grave) == (("crm", "books", "price_book"), 8)
 
 
 def test_everybody_in_the_map_is_known_once() -> None:
-    assert [each.name for each in Shares(COMPANY).contacts()] == ["Sales", "Finance", "Field sales", "Ann Lee"]
+    contacts = DigestWriter(COMPANY).recipients.contacts()
+    assert [each.name for each in contacts] == ["Sales", "Finance", "Field sales", "Ann Lee"]
 
 
 def test_text_and_page_link_to_the_console_and_say_nothing_twice() -> None:
-    digest = Shares(COMPANY).digest(FACTS, FINANCE)
+    digest = DigestWriter(COMPANY).digest(FACTS, FINANCE)
     text, page = (write(digest, "Brightwater", CONSOLE + "/") for write in (as_text, as_html))
 
     assert text.startswith("Finance: books, Wednesday 2026-03-11: 5 items need attention\n")
@@ -175,7 +196,7 @@ def test_text_and_page_link_to_the_console_and_say_nothing_twice() -> None:
 
 def test_what_a_source_says_is_text_in_the_page() -> None:
     drift = replace(DRIFT, system="books", field="<script>alert(1)</script>")
-    digest = Shares(COMPANY).digest(replace(FACTS, drifts=(drift,)), FINANCE)
+    digest = DigestWriter(COMPANY).digest(replace(FACTS, parts=(DriftDigest((drift,)),)), FINANCE)
 
     assert "<script" not in as_html(digest, "Brightwater", CONSOLE)
     assert "&lt;script&gt;" in as_html(digest, "Brightwater", CONSOLE)

@@ -1,0 +1,24 @@
+"""The states of a conflict, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sorbus.conflict.store import ALL, ConflictState
+
+BY_VIEW: Mapping[str, Sequence[ConflictState]] = {
+    "open": ("open",),
+    "decided": ("overwrite", "keep"),
+    "overwritten": ("overwritten",),
+    "rewritten": ("rewritten",),
+    "all": ALL,
+}
+"""What can be asked for -> the states that belong to it."""
+DESCRIPTIONS: Mapping[ConflictState, str] = {
+    "open": "needs a decision",
+    "overwrite": "the owner's value will be written",
+    "keep": "the target's value stays until the owner changes the field",
+    "overwritten": "the owner's value was written",
+    "rewritten": "the application reformats the field; it is no longer compared",
+    "over": "closed automatically",
+}

@@ -1,0 +1,44 @@
+"""What each recipient's digest says: the sections of the decision kinds, and what concerns flows as a whole. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlencode
+
+from sorbus.map.contact import Contact
+from sorbus.mapfile.model import Map
+from sorbus.ops.digest.collect import Facts
+from sorbus.ops.digest.items import Digest, DigestItem, DigestSection
+from sorbus.ops.digest.recipient import Recipient, Recipients
+
+
+class DigestWriter:
+    """Writes a map's digests."""
+
+    def __init__(self, company: Map) -> None:
+        self._company, self.recipients = company, Recipients(company)
+
+    def digest(self, facts: Facts, contact: Contact | None = None) -> Digest:
+        """What concerns `contact`; everything without."""
+        recipient = self.recipients.of(contact)
+        found: list[tuple[str, Iterable[DigestItem]]] = [
+            ("Escalated to you" if contact else "Escalations", _escalations(facts, recipient)),
+            *((part.title, part.items(recipient)) for part in facts.parts),
+            ("Flows that are behind", _late(facts, recipient)),
+        ]
+        sections = (DigestSection(title, tuple(items)) for title, items in found)
+        systems = tuple(name for name in self._company.systems if recipient.owns(name))
+        return Digest(contact, systems, facts.since, facts.until, tuple(each for each in sections if each.items))
+
+
+def _escalations(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
+    for one in facts.measured.escalations:
+        if recipient.is_escalated_to(one.flow):
+            page = f"/letters?{urlencode({'flow': one.flow})}" if one.why == "letters" else f"/flows/{one.flow}"
+            yield DigestItem(f"{one.flow}: {one.words}", page)
+
+
+def _late(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
+    for flow in facts.measured.flows:
+        if flow.lag_records and flow.complaint and recipient.owns_target(flow.flow):
+            yield DigestItem(f"{flow.flow}: {flow.complaint}; {flow.lag_records:,} changes wait", f"/flows/{flow.flow}")

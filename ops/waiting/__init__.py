@@ -1,0 +1,1 @@
+"""Deferred records: retried automatically; people fill in what they lack."""
