@@ -72,9 +72,9 @@ def requeue(
 
     Examples: sorbus dlq requeue customer-to-crm:customer:2:41; sorbus dlq requeue --all --reason NotNullViolation
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         reason=reason,
@@ -86,13 +86,13 @@ def requeue(
     )
     wanted = chosen(letters, filter, everything=everything)
     if dry_run:
-        _foretell(desk, wanted, most, show_personal=show_personal, as_json=as_json)
+        _foretell(service, wanted, most, show_personal=show_personal, as_json=as_json)
         return
-    count = desk.count(wanted)
+    count = service.count(wanted)
     if count > _MANY and not yes and sys.stdin.isatty():
         typer.confirm(f"{count} dead letters will be requeued. Continue?", abort=True, err=True)
     with progress("requeueing", count) as told:
-        done = desk.requeue(wanted, person(who), rate=rate, progress=told)
+        done = service.requeue(wanted, person(who), rate=rate, progress=told)
     if as_json:
         sent = {"requeued": list(done.ids), "dry_run": False, "to_be_read_again": sum(done.reread.values())}
         typer.echo(json.dumps(sent))
@@ -123,10 +123,10 @@ def edit(
     """
     from sorbus.errors import ExitCode
 
-    desk = service_of(ctx)
-    form = desk.form(letter, hide=not show_personal)
-    if show_personal and (found := desk.letters.get(letter)):
-        desk.note_shown(found, person(who))
+    service = service_of(ctx)
+    form = service.form(letter, hide=not show_personal)
+    if show_personal and (found := service.letters.get(letter)):
+        service.note_shown(found, person(who))
     if sets:
         pairs = [each.partition("=") for each in sets]
         if wrong := [each for each, sign, _ in pairs if not sign]:
@@ -144,7 +144,7 @@ def edit(
         if not isinstance(document, dict):
             raise typer.BadParameter("write a record: names and values in braces")
         texts = form.texts(document)
-    wrong_fields: list[FieldError] = desk.edit(letter, texts, person(who), hide=not show_personal)
+    wrong_fields: list[FieldError] = service.edit(letter, texts, person(who), hide=not show_personal)
     if as_json:
         told = {"edited": letter, "errors": [each._asdict() for each in wrong_fields]}
         typer.echo(json.dumps(told, ensure_ascii=False))
@@ -175,9 +175,9 @@ def discard(
 
     Examples: sorbus dlq discard LETTER --reason "a test record"; sorbus dlq discard --cause CAUSE --reason "...
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         cause=cause,
@@ -186,11 +186,11 @@ def discard(
         assigned_to=assigned_to,
     )
     wanted = chosen(letters, filter, everything=everything)
-    count = desk.count(wanted)
+    count = service.count(wanted)
     if not yes and not letters:
         typer.confirm(f"{count} dead letters will be discarded permanently. Continue?", abort=True, err=True)
     with progress("discarding", count) as told:
-        done = desk.discard(wanted, person(who), reason, progress=told)
+        done = service.discard(wanted, person(who), reason, progress=told)
     if as_json:
         typer.echo(json.dumps({"discarded": done.count, "on_their_way": done.on_their_way}))
         return
@@ -218,9 +218,9 @@ def assign(
 
     Examples: sorbus dlq assign --to Ada --cause CAUSE; sorbus dlq assign LETTER --to ""
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         reason=reason,
@@ -229,7 +229,7 @@ def assign(
         record=record,
         assigned_to=assigned_to,
     )
-    done = desk.assign(chosen(letters, filter, everything=everything), to.strip(), person(who))
+    done = service.assign(chosen(letters, filter, everything=everything), to.strip(), person(who))
     told = f"{done} assigned to {to}" if to else f"{done} unassigned"
     typer.echo(json.dumps({"assigned": done, "to": to}) if as_json else told)
 
@@ -241,12 +241,12 @@ def _in_editor(text: str) -> str | None:
     return click.edit(text, extension=".json")
 
 
-def _foretell(desk: DeadLetterService, wanted: Chosen, most: int, *, show_personal: bool, as_json: bool) -> None:
+def _foretell(service: DeadLetterService, wanted: Chosen, most: int, *, show_personal: bool, as_json: bool) -> None:
     from collections import Counter
 
     from sorbus.dlq.serialize import foreseen_json
 
-    found = desk.dry_run(wanted, most=most, hide=not show_personal)
+    found = service.dry_run(wanted, most=most, hide=not show_personal)
     if as_json:
         again = sum(one.action == "reread" for one in found)
         ids = [one.letter.id for one in found]
@@ -255,7 +255,7 @@ def _foretell(desk: DeadLetterService, wanted: Chosen, most: int, *, show_person
         return
     for one in found:
         typer.echo(f"{one.letter.id}: {one.action}: {one.why}")
-    count = desk.count(wanted)
+    count = service.count(wanted)
     kinds = ", ".join(f"{many} {action}" for action, many in Counter(one.action for one in found).most_common())
     more = f"; only the {len(found)} oldest were checked" if count > len(found) else ""
     typer.echo(f"{count} would be requeued{more}: {kinds}" if found else "Nothing would be requeued.")

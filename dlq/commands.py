@@ -55,9 +55,9 @@ def list_letters(
 
     Examples: sorbus dlq list --flow customer-to-accounting; sorbus dlq list --json | jq .reason
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         reason=reason,
@@ -67,17 +67,17 @@ def list_letters(
         assigned_to=assigned_to,
         state=state,
     )
-    desk.index.catch_up()
+    service.index.catch_up()
     if by_cause:
-        _show_groups(desk, filter, as_json)
+        _show_groups(service, filter, as_json)
         return
     if as_json:
         from sorbus.dlq.serialize import letter_json
 
-        for letter in _masked(desk, filter, None):
+        for letter in _masked(service, filter, None):
             typer.echo(json.dumps(letter_json(letter), ensure_ascii=False))
         return
-    _show_letters(desk, filter, most)
+    _show_letters(service, filter, most)
 
 
 @app.command()
@@ -95,9 +95,9 @@ def groups(
 
     Examples: sorbus dlq groups; sorbus dlq requeue --cause CAUSE
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         reason=reason,
@@ -105,8 +105,8 @@ def groups(
         assigned_to=assigned_to,
         state=state,
     )
-    desk.index.catch_up()
-    _show_groups(desk, filter, as_json)
+    service.index.catch_up()
+    _show_groups(service, filter, as_json)
 
 
 @app.command()
@@ -125,12 +125,12 @@ def show(
     from sorbus.dlq.serialize import difference_json, entry_json, letter_json
     from sorbus.errors import SorbusError
 
-    desk = service_of(ctx)
-    found = desk.find(letter)
+    service = service_of(ctx)
+    found = service.find(letter)
     if found is None:
         raise SorbusError(f"no dead letter is called {letter!r}; see `sorbus dlq list`")
-    opened = desk.look_at(found, person(""), show_personal=show_personal)
-    explained = explain(desk.loaded, opened.letter.dead)
+    opened = service.look_at(found, person(""), show_personal=show_personal)
+    explained = explain(service.loaded, opened.letter.dead)
     shown: dict[str, object] = {
         "what_is_wrong": explained.what,
         "what_to_do": explained.fix,
@@ -142,7 +142,7 @@ def show(
         "history": [entry_json(each) for each in opened.history],
     }
     if difference:
-        differs = desk.difference(letter, hide=not show_personal)
+        differs = service.difference(letter, hide=not show_personal)
         shown["target_has"] = None if differs is None else [difference_json(one) for one in differs]
     if as_json:
         typer.echo(json.dumps(shown, default=str, ensure_ascii=False))
@@ -173,9 +173,9 @@ def export(
 
     from sorbus.dlq.serialize import letter_json
 
-    desk = service_of(ctx)
+    service = service_of(ctx)
     filter = filter_of(
-        desk.loaded,
+        service.loaded,
         flow=flow,
         data_type=data_type,
         reason=reason,
@@ -185,9 +185,9 @@ def export(
         assigned_to=assigned_to,
         state=state,
     )
-    desk.index.catch_up()
+    service.index.catch_up()
     written: csv.DictWriter[str] | None = None
-    for letter in _masked(desk, filter, None):
+    for letter in _masked(service, filter, None):
         row = letter_json(letter)
         if format == "json":
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -204,10 +204,10 @@ def reindex(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
     Example: sorbus dlq reindex
     """
-    desk = service_of(ctx)
+    service = service_of(ctx)
     with progress("reading dead letters", 0) as told:
-        count = desk.index.rebuild(told)
-    open_now = desk.letters.count(filter_of(desk.loaded))
+        count = service.index.rebuild(told)
+    open_now = service.letters.count(filter_of(service.loaded))
     typer.echo(
         json.dumps({"messages": count, "open": open_now})
         if as_json
@@ -232,25 +232,25 @@ def _lines(name: str, value: object) -> Iterator[str]:
         yield f"{name}: {value}"
 
 
-def _masked(desk: DeadLetterService, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
+def _masked(service: DeadLetterService, filter: LetterFilter, most: int | None) -> Iterator[Letter]:
     """All letters of a filter, page by page, with what is said of their records masked."""
     from sorbus.dlq.serialize import masked_letter
 
     after, left = None, most
     while left is None or left > 0:
-        page = desk.letters.page(filter, after, _PAGE if left is None else min(left, _PAGE))
+        page = service.letters.page(filter, after, _PAGE if left is None else min(left, _PAGE))
         if not page:
             return
         for letter in page:
-            yield masked_letter(desk.mask, letter)
+            yield masked_letter(service.mask, letter)
         after = page[-1].spot
         left = None if left is None else left - len(page)
 
 
-def _show_letters(desk: DeadLetterService, filter: LetterFilter, most: int) -> None:
+def _show_letters(service: DeadLetterService, filter: LetterFilter, most: int) -> None:
     from sorbus.dlq.serialize import moment, where
 
-    letters = list(_masked(desk, filter, most))
+    letters = list(_masked(service, filter, most))
     if not letters:
         typer.echo("No dead letters: everything was delivered.")
         return
@@ -259,16 +259,16 @@ def _show_letters(desk: DeadLetterService, filter: LetterFilter, most: int) -> N
         given = f", assigned to {letter.assigned_to}" if letter.assigned_to else ""
         place = f"{where(dead.flow, dead.system)}, {letter.state} since {moment(letter.first_at)}{given}"
         _print_entry(f"{dead.data_type} {letter.record}", place, dead.words or dead.message, letter.id)
-    count = len(letters) if len(letters) < most else desk.letters.count(filter)
+    count = len(letters) if len(letters) < most else service.letters.count(filter)
     more = f" ({most} shown; by cause: sorbus dlq groups)" if count > len(letters) else ""
     typer.echo(f"{count} open{more}. Details: sorbus dlq show LETTER. Retry: sorbus dlq requeue LETTER")
 
 
-def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -> None:
+def _show_groups(service: DeadLetterService, filter: LetterFilter, as_json: bool) -> None:
     from sorbus.dlq.explain import explain
     from sorbus.dlq.serialize import group_json, moment, where
 
-    found = desk.groups(filter)
+    found = service.groups(filter)
     if as_json:
         for group in found:
             typer.echo(json.dumps(group_json(group), ensure_ascii=False))
@@ -277,7 +277,7 @@ def _show_groups(desk: DeadLetterService, filter: LetterFilter, as_json: bool) -
         typer.echo("No dead letters: everything was delivered.")
         return
     for group in found:
-        explained = explain(desk.loaded, group)
+        explained = explain(service.loaded, group)
         sent = f", {group.under_way} of them requeued" if group.under_way else ""
         place = f"{explained.title}, {where(group.flow, group.system)}, since {moment(group.first_at)}{sent}"
         _print_entry(

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.authenticators import Authenticator, NoAuth
+from sorbus.ops.decisions.kind import DecisionKind
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -99,9 +101,14 @@ def serve(
     monkeypatch.setenv("SORBUS_DATABASE", database)
     with ExitStack() as opened:
 
-        def start(door: Authenticator | None = None, url: str = "", proxies: Sequence[str] = ()) -> Served:
+        def start(
+            door: Authenticator | None = None,
+            url: str = "",
+            proxies: Sequence[str] = (),
+            kinds: Sequence[DecisionKind] = DECISION_KINDS,
+        ) -> Served:
             settings = Settings(kafka=stack.kafka, registry=stack.registry, database=database)
-            return opened.enter_context(serving(loaded, settings, state, door or NoAuth(), url, proxies))
+            return opened.enter_context(serving(loaded, settings, state, door or NoAuth(), url, proxies, kinds))
 
         yield start
 

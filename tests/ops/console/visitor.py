@@ -14,6 +14,8 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.authenticators import Authenticator, Proxies
 from sorbus.ops.console.access.host_policy import HostPolicy
 from sorbus.ops.console.serve import Parts, run_console
+from sorbus.ops.decisions.kind import DecisionKind
+from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.server import listen
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -67,7 +69,13 @@ class Served:
 
 @contextmanager
 def serving(
-    loaded: LoadedMap, settings: Settings, state: State, door: Authenticator, url: str = "", proxies: Sequence[str] = ()
+    loaded: LoadedMap,
+    settings: Settings,
+    state: State,
+    door: Authenticator,
+    url: str = "",
+    proxies: Sequence[str] = (),
+    kinds: Sequence[DecisionKind] = DECISION_KINDS,
 ) -> Iterator[Served]:
     """Runs the console in a thread while the block lasts."""
     stop, listener = Stop(), listen("127.0.0.1", 0, "serve the console")
@@ -75,7 +83,7 @@ def serving(
     thread = threading.Thread(
         target=run_console,
         args=(
-            Parts(loaded, settings, state, HostPolicy(url or here), door, Proxies(proxies)),
+            Parts(loaded, settings, state, HostPolicy(url or here), door, Proxies(proxies), kinds),
             listener,
             stop,
             lambda _: None,
