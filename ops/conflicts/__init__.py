@@ -1,1 +1,1 @@
-"""Conflicts: what a person decides, and the records that go on at once."""
+"""Conflicts: fields that people changed in a system that doesn't own them; a person decides which value wins."""

@@ -1,1 +1,1 @@
-"""`sorbus drift`: what has changed in the sources, and what people say about it."""
+"""Drift: what has changed in the sources, and settling it."""

@@ -1,1 +1,1 @@
-"""Duplicate candidates: what a person decides, and the records that are then sent at once."""
+"""Possible duplicates: a person decides to link, create or merge, and the record is then delivered."""

@@ -94,8 +94,8 @@ def watched(line: Line) -> Iterator[Line]:
 def play(line: Line, steps: Sequence[Step]) -> None:
     """Does the steps on gadgets of their own, mends the target, and sends back until all has landed."""
     prefix = f"e{next(_example)}"
-    desk = DeadLetterService(line.loaded, line.settings, line.state)
-    sender = desk._sender = Mortal(line.settings, line.names)
+    service = DeadLetterService(line.loaded, line.settings, line.state)
+    sender = service._sender = Mortal(line.settings, line.names)
     newest: dict[str, tuple[int, str]] = {}
     for number, step in enumerate(steps, 1):
         match step:
@@ -106,7 +106,7 @@ def play(line: Line, steps: Sequence[Step]) -> None:
             case Requeue(dies_after):
                 sender.left = dies_after
                 try:
-                    desk.requeue(LetterFilter(), "Ada")
+                    service.requeue(LetterFilter(), "Ada")
                 except Killed:
                     continue
             case Restrict(on):
@@ -117,14 +117,14 @@ def play(line: Line, steps: Sequence[Step]) -> None:
     sender.left = None
 
     def has_landed() -> bool:
-        desk.requeue(LetterFilter(), "Ada")
+        service.requeue(LetterFilter(), "Ada")
         return {id: line.rows().get(id) for id in newest} == {id: name for id, (_, name) in newest.items()}
 
     eventually(has_landed, f"the newest of {newest} in the target, which has {line.rows()}")
     eventually(lambda: not line.letters(), f"the end of letters {[letter.id for letter in line.letters()]}")
-    desk.index.catch_up()
-    assert desk.letters.count(LetterFilter()) == 0, "the index says what the topic says"
-    desk.index.close()
+    service.index.catch_up()
+    assert service.letters.count(LetterFilter()) == 0, "the index says what the topic says"
+    service.index.close()
     assert line.connection.execute(BACK_IN_TIME.encode()).fetchall() == []
 
 
@@ -156,7 +156,7 @@ def test_a_requeue_that_is_killed_is_ended_by_the_next(watched: Line) -> None:
     line.publish([(id, 1, named(LONG)) for id in ids])
     line.until_letters(len(ids))
     line.execute("alter table gadgets drop constraint short_name")
-    desk = DeadLetterService(line.loaded, line.settings, line.state)
+    service = DeadLetterService(line.loaded, line.settings, line.state)
     for round in range(1, 4):
         command = [SORBUS, "dlq", "requeue", "--all", "--rate", "60"]
         popen = subprocess.Popen(command, env=line.env, cwd=line.folder, stdout=subprocess.DEVNULL)
@@ -165,11 +165,11 @@ def test_a_requeue_that_is_killed_is_ended_by_the_next(watched: Line) -> None:
         line.publish([(id, 1 + round, named(f"newer {round}")) for id in ids[:150]])
         popen.send_signal(signal.SIGKILL)
         assert popen.wait(10) == -signal.SIGKILL
-    desk.requeue(LetterFilter(), "Ada")
+    service.requeue(LetterFilter(), "Ada")
     line.until({id: "newer 3" if number < 150 else LONG for number, id in enumerate(ids)})
     eventually(lambda: not line.letters(), "no open letters")
-    desk.index.catch_up()
-    assert desk.letters.count(LetterFilter()) == 0
+    service.index.catch_up()
+    assert service.letters.count(LetterFilter()) == 0
     assert line.connection.execute(BACK_IN_TIME.encode()).fetchall() == []
 
 

@@ -22,7 +22,7 @@ ALL = LetterFilter()
 
 
 @pytest.fixture
-def desk(line: Line, state: State) -> DeadLetterService:
+def service(line: Line, state: State) -> DeadLetterService:
     return DeadLetterService(line.loaded, line.settings, state)
 
 
@@ -34,169 +34,174 @@ def refuse(line: Line, *ids: str) -> list[DeadLetter]:
         return line.until_letters(len(ids))
 
 
-def state_of(desk: DeadLetterService, id: str) -> str:
-    desk.index.catch_up()
-    found = desk.letters.get(id)
+def state_of(service: DeadLetterService, id: str) -> str:
+    service.index.catch_up()
+    found = service.letters.get(id)
     return found.state if found else "unknown"
 
 
 def test_a_requeued_letter_lands_and_the_trail_says_who_sent_it(
-    line: Line, desk: DeadLetterService, state: State
+    line: Line, service: DeadLetterService, state: State
 ) -> None:
     (letter,) = refuse(line, "g1")
     line.execute("alter table gadgets drop constraint short_name")
-    assert desk.requeue([letter.id], "Ada").ids == (letter.id,)
-    assert state_of(desk, letter.id) == "requeued"
-    assert desk.requeue(ALL, "Ada").ids == (), "what is on its way isn't sent twice"
+    assert service.requeue([letter.id], "Ada").ids == (letter.id,)
+    assert state_of(service, letter.id) == "requeued"
+    assert service.requeue(ALL, "Ada").ids == (), "what is on its way isn't sent twice"
     with line.consuming():
         line.until({"g1": LONG})
-        eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
+        eventually(lambda: state_of(service, letter.id) == "landed", "the closed letter")
     landed, sent = AuditTrail(state).page(filter=AuditFilter(data_type="gadget", record="g1"))
     assert (sent.who, sent.action, sent.subject_kind, sent.subject) == ("Ada", "requeue", "letter", letter.id)
     assert (landed.who, landed.action) == ("Sorbus", "landed")
     with pytest.raises(SorbusError, match="it was landed"):
-        desk.requeue([letter.id], "Ada")
+        service.requeue([letter.id], "Ada")
 
 
 def test_a_requeue_that_was_interrupted_goes_on_with_the_next(
-    line: Line, desk: DeadLetterService, monkeypatch: pytest.MonkeyPatch
+    line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (letter,) = refuse(line, "g1")
 
     def die(*_: object) -> None:
         raise TransientError("Kafka is gone")
 
-    monkeypatch.setattr(desk._sender, "requeue", die)
+    monkeypatch.setattr(service._sender, "requeue", die)
     with pytest.raises(TransientError):
-        desk.requeue(ALL, "Ada")
-    assert state_of(desk, letter.id) == "requeueing"
+        service.requeue(ALL, "Ada")
+    assert state_of(service, letter.id) == "requeueing"
     monkeypatch.undo()
-    assert desk.requeue(ALL, "Ada").ids == (letter.id,)
-    assert state_of(desk, letter.id) == "requeued"
+    assert service.requeue(ALL, "Ada").ids == (letter.id,)
+    assert state_of(service, letter.id) == "requeued"
 
 
-def test_a_newer_state_supersedes_the_letter_and_the_letter_says_which(line: Line, desk: DeadLetterService) -> None:
+def test_a_newer_state_supersedes_the_letter_and_the_letter_says_which(line: Line, service: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
     with line.consuming():
         line.publish([("g1", 5, named("short"))])
         line.until({"g1": "short"})
-        eventually(lambda: state_of(desk, letter.id) == "superseded", "the superseded letter")
-    found = desk.letters.get(letter.id)
+        eventually(lambda: state_of(service, letter.id) == "superseded", "the superseded letter")
+    found = service.letters.get(letter.id)
     assert found is not None
     assert found.superseded_by == 5
 
 
-def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Line, desk: DeadLetterService) -> None:
+def test_a_requeue_that_meets_a_newer_state_in_its_batch_is_superseded(line: Line, service: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
-    desk.requeue([letter.id], "Ada")
+    service.requeue([letter.id], "Ada")
     line.publish([("g1", 2, named("short"))])
     with line.consuming():
         line.until({"g1": "short"})
-        eventually(lambda: state_of(desk, letter.id) in ("landed", "superseded"), "the closed letter")
+        eventually(lambda: state_of(service, letter.id) in ("landed", "superseded"), "the closed letter")
     assert line.rows() == {"g1": "short"}
 
 
-def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, desk: DeadLetterService) -> None:
+def test_a_letter_sent_back_twice_and_refused_again_stays_open(line: Line, service: DeadLetterService) -> None:
     (letter,) = refuse(line, "g1")
     for who in ("Ada", "Bo"):  # both copies wait when the consumer comes back
-        assert desk.requeue([letter.id], who).ids == (letter.id,)
+        assert service.requeue([letter.id], who).ids == (letter.id,)
     with line.consuming():
         line.publish([("g2", 1, named("short"))])
         line.until({"g2": "short"})
-        eventually(lambda: state_of(desk, letter.id) != "requeued", "an answer to what was sent back")
-    assert state_of(desk, letter.id) == "open"
+        eventually(lambda: state_of(service, letter.id) != "requeued", "an answer to what was sent back")
+    assert state_of(service, letter.id) == "open"
     assert [(each.id, each.attempts) for each in line.letters()] == [(letter.id, 2)]
     line.execute("alter table gadgets drop constraint short_name")
-    desk.requeue([letter.id], "Ada")
+    service.requeue([letter.id], "Ada")
     with line.consuming():
         line.until({"g1": LONG, "g2": "short"})
-        eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
+        eventually(lambda: state_of(service, letter.id) == "landed", "the closed letter")
 
 
-def test_an_edited_letter_lands_as_it_was_edited(line: Line, desk: DeadLetterService, state: State) -> None:
+def test_an_edited_letter_lands_as_it_was_edited(line: Line, service: DeadLetterService, state: State) -> None:
     (letter,) = refuse(line, "g1")
-    assert [error.path for error in desk.edit(letter.id, {"name": " ", "colour": "red"}, "Ada")] == ["name", "colour"]
-    assert [error.path for error in desk.edit(letter.id, {"name": LONG}, "Ada")] == [""]
-    assert state_of(desk, letter.id) == "open", "what is wrong changes nothing"
-    assert desk.edit(letter.id, {"name": "mended", "lines[0].sku": "S1", "lines[0].quantity": "2"}, "Ada") == []
+    assert [error.path for error in service.edit(letter.id, {"name": " ", "colour": "red"}, "Ada")] == [
+        "name",
+        "colour",
+    ]
+    assert [error.path for error in service.edit(letter.id, {"name": LONG}, "Ada")] == [""]
+    assert state_of(service, letter.id) == "open", "what is wrong changes nothing"
+    assert service.edit(letter.id, {"name": "mended", "lines[0].sku": "S1", "lines[0].quantity": "2"}, "Ada") == []
     with line.consuming():
         line.until({"g1": "mended"})
-        eventually(lambda: state_of(desk, letter.id) == "landed", "the closed letter")
+        eventually(lambda: state_of(service, letter.id) == "landed", "the closed letter")
     assert line.connection.execute("select sorbus_version from gadgets").fetchall() == [(1,)], "the event's own version"
     (entry,) = AuditTrail(state).page(filter=AuditFilter(subject=letter.id, who="Ada"))
     assert (entry.action, entry.details) == ("edit", {"fields": ["name", "lines[0]"]})
     assert state.run(b"select fields, frame from letter_edit") == [(["name", "lines[0]"], None)]
 
 
-def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, desk: DeadLetterService, state: State) -> None:
+def test_an_edit_in_vain_keeps_what_the_record_was(line: Line, service: DeadLetterService, state: State) -> None:
     (letter,) = refuse(line, "g1")
-    desk.edit(letter.id, {"name": "still far too long for it"}, "Ada")
+    service.edit(letter.id, {"name": "still far too long for it"}, "Ada")
     with line.consuming():
         eventually(lambda: (found := line.letters()) and found[0].attempts == 2, "the second refusal")
-    assert state_of(desk, letter.id) == "open"
+    assert state_of(service, letter.id) == "open"
     assert state.run(b"select frame from letter_edit") == [(letter.value,)]
-    found = desk.letters.get(letter.id)
+    found = service.letters.get(letter.id)
     assert found is not None
     assert found.is_edited
     assert found.dead.value != letter.value
 
 
-def test_what_has_no_record_can_not_be_edited(line: Line, desk: DeadLetterService) -> None:
+def test_what_has_no_record_can_not_be_edited(line: Line, service: DeadLetterService) -> None:
     with line.consuming():
         line.write("g3", b"\x07garbage")
         line.flush()
         (letter,) = line.until_letters(1)
     with pytest.raises(SorbusError, match="0x07"):
-        desk.edit(letter.id, {"name": "x"}, "Ada")
-    (foreseen,) = desk.dry_run(ALL)
+        service.edit(letter.id, {"name": "x"}, "Ada")
+    (foreseen,) = service.dry_run(ALL)
     assert (foreseen.action, "0x07" in foreseen.why) == ("refuse", True)
 
 
-def test_a_discarded_letter_is_closed_and_its_reason_is_kept(line: Line, desk: DeadLetterService, state: State) -> None:
+def test_a_discarded_letter_is_closed_and_its_reason_is_kept(
+    line: Line, service: DeadLetterService, state: State
+) -> None:
     first, second = refuse(line, "g1", "g2")
     with pytest.raises(SorbusError, match="say why"):
-        desk.discard([first.id], "Ada", " ")
-    assert desk.discard([first.id], "Ada", "a test") == Discarded(1, 0)
+        service.discard([first.id], "Ada", " ")
+    assert service.discard([first.id], "Ada", "a test") == Discarded(1, 0)
     assert [letter.id for letter in line.letters()] == [second.id], "the topic says so too"
-    assert state_of(desk, first.id) == "discarded"
+    assert state_of(service, first.id) == "discarded"
     (entry,) = AuditTrail(state).page()
     assert (entry.action, entry.reason) == ("discard", "a test")
 
 
-def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, desk: DeadLetterService) -> None:
+def test_what_is_on_its_way_is_neither_discarded_nor_edited(line: Line, service: DeadLetterService) -> None:
     first, second = refuse(line, "g1", "g2")
-    assert desk.edit(first.id, {"name": "mended"}, "Ada") == []
+    assert service.edit(first.id, {"name": "mended"}, "Ada") == []
     with pytest.raises(SorbusError, match="on its way"):
-        desk.edit(first.id, {"name": "better"}, "Bo")
-    assert desk.discard([first.id, second.id], "Bo", "a test") == Discarded(1, 1)
-    assert desk.discard(LetterFilter(state="requeued"), "Bo", "a test") == Discarded(0, 1)
-    assert (state_of(desk, first.id), state_of(desk, second.id)) == ("requeued", "discarded")
+        service.edit(first.id, {"name": "better"}, "Bo")
+    assert service.discard([first.id, second.id], "Bo", "a test") == Discarded(1, 1)
+    assert service.discard(LetterFilter(state="requeued"), "Bo", "a test") == Discarded(0, 1)
+    assert (state_of(service, first.id), state_of(service, second.id)) == ("requeued", "discarded")
     with line.consuming():
         line.until({"g1": "mended"})
-        eventually(lambda: state_of(desk, first.id) == "landed", "the closed letter")
+        eventually(lambda: state_of(service, first.id) == "landed", "the closed letter")
 
 
-def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, desk: DeadLetterService, state: State) -> None:
+def test_what_was_closed_meanwhile_is_not_sent_back(post: Post, service: DeadLetterService, state: State) -> None:
     closed, left = post.letter(1), post.letter(2)
     post.write([closed, left])
-    desk.index.catch_up()
+    service.index.catch_up()
     post.close(closed, "superseded", by=9)
-    desk.index.catch_up()
-    send_back(desk._sender, state, [closed, left])
-    assert (state_of(desk, closed.id), state_of(desk, left.id)) == ("superseded", "requeued")
+    service.index.catch_up()
+    send_back(service._sender, state, [closed, left])
+    assert (state_of(service, closed.id), state_of(service, left.id)) == ("superseded", "requeued")
 
 
 def test_many_are_one_entry_with_a_part_for_each(
-    post: Post, desk: DeadLetterService, state: State, monkeypatch: pytest.MonkeyPatch
+    post: Post, service: DeadLetterService, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sorbus.dlq.service.CHUNK", 7)
     post.write(post.letter(number, reason=f"R{number % 2}") for number in range(1, 41))
     odd = LetterFilter(reason="R1")
-    assert desk.assign(odd, "Bo", "Ada") == 20
-    assert desk.letters.count(LetterFilter(assigned_to="Bo")) == 20
-    assert len(desk.requeue(LetterFilter(reason="R0"), "Ada").ids) == 20
-    assert desk.discard(ALL, "Ada", "old") == Discarded(20, 20)
-    desk.assign([post.letter(2).id], "", "Ada")
+    assert service.assign(odd, "Bo", "Ada") == 20
+    assert service.letters.count(LetterFilter(assigned_to="Bo")) == 20
+    assert len(service.requeue(LetterFilter(reason="R0"), "Ada").ids) == 20
+    assert service.discard(ALL, "Ada", "old") == Discarded(20, 20)
+    service.assign([post.letter(2).id], "", "Ada")
     told = [(entry.action, entry.subject_kind, entry.details.get("count")) for entry in AuditTrail(state).page()]
     assert told == [
         ("assign", "letter", None),
@@ -208,49 +213,49 @@ def test_many_are_one_entry_with_a_part_for_each(
     assert [entry.action for entry in parts] == ["discard", "assign"]
 
 
-def test_a_rate_is_kept(post: Post, desk: DeadLetterService) -> None:
+def test_a_rate_is_kept(post: Post, service: DeadLetterService) -> None:
     post.write(post.letter(number) for number in range(1, 31))
-    desk.index.catch_up()
+    service.index.catch_up()
     began = time.monotonic()
     told: list[int] = []
-    assert len(desk.requeue(ALL, "Ada", rate=20, progress=told.append).ids) == 30
+    assert len(service.requeue(ALL, "Ada", rate=20, progress=told.append).ids) == 30
     assert time.monotonic() - began >= 1.4
     assert sum(told) == 30
 
 
-def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, desk: DeadLetterService) -> None:
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(line: Line, service: DeadLetterService) -> None:
     first, second = refuse(line, "g1", "g2")
-    (one, other) = desk.dry_run(ALL)
+    (one, other) = service.dry_run(ALL)
     assert {one.letter.id, other.letter.id} == {first.id, second.id}
     assert {one.action, other.action} == {"refuse"}
     assert "short_name" in one.why
     line.execute("alter table gadgets drop constraint short_name")
     line.execute("insert into gadgets (id, name, sorbus_version) values ('g2', 'newer', 9)")
-    assert {found.letter.record: found.action for found in desk.dry_run([first.id, second.id])} == {
+    assert {found.letter.record: found.action for found in service.dry_run([first.id, second.id])} == {
         "g1": "create",
         "g2": "older",
     }
-    assert {letter.state for letter in desk.letters.page(ALL)} == {"open"}
+    assert {letter.state for letter in service.letters.page(ALL)} == {"open"}
     assert line.rows() == {"g2": "newer"}
 
 
-def test_the_difference_to_the_target_is_shown_field_by_field(line: Line, desk: DeadLetterService) -> None:
+def test_the_difference_to_the_target_is_shown_field_by_field(line: Line, service: DeadLetterService) -> None:
     with line.consuming():
         line.publish([("g1", 1, named("short")), ("g2", 1, named("fine"))])
         line.until({"g1": "short", "g2": "fine"})
         line.execute(RESTRICTED)
         line.publish([("g1", 2, named(LONG)), ("g3", 1, named(LONG))])
         letters = {letter.record_id: letter.id for letter in line.until_letters(2)}
-    found = desk.difference(letters[b"g1"])
+    found = service.difference(letters[b"g1"])
     assert found is not None
     by_field = {one.field: one for one in found}
     assert (by_field["name"].now, by_field["name"].letter, by_field["name"].differs) == ("short", LONG, True)
     assert not any(one.differs for name, one in by_field.items() if name != "name"), found
-    assert desk.difference(letters[b"g3"]) is None
+    assert service.difference(letters[b"g3"]) is None
 
 
 def test_a_target_out_of_reach_is_said_and_not_guessed(
-    line: Line, desk: DeadLetterService, monkeypatch: pytest.MonkeyPatch
+    line: Line, service: DeadLetterService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(line, "g1")
     monkeypatch.setenv("BOOKS_DSN", "postgresql://127.0.0.1:1/none")
@@ -259,13 +264,13 @@ def test_a_target_out_of_reach_is_said_and_not_guessed(
     assert FLOW in foreseen.letter.dead.flow
 
 
-def test_source_letters_are_asked_for_again(post: Post, desk: DeadLetterService) -> None:
+def test_source_letters_are_asked_for_again(post: Post, service: DeadLetterService) -> None:
     letter = replace(post.letter(1), flow="", system="crm", id="crm:gadget:g1", value=b'{"id": "g1"}')
     post.write([letter])
-    (foreseen,) = desk.dry_run(ALL)
+    (foreseen,) = service.dry_run(ALL)
     assert foreseen.action == "reread"
-    assert desk.requeue(ALL, "Ada").reread == {"crm": 1}
+    assert service.requeue(ALL, "Ada").reread == {"crm": 1}
     with pytest.raises(SorbusError, match="fix it there"):
-        desk.edit(letter.id, {"name": "x"}, "Ada")
+        service.edit(letter.id, {"name": "x"}, "Ada")
     post.close(letter, "superseded", by=4)
-    assert state_of(desk, letter.id) == "landed"
+    assert state_of(service, letter.id) == "landed"

@@ -13,6 +13,7 @@ from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.mapfile.model import Map
 from sorbus.mapfile.timing import longest_pause
+from sorbus.ops.dead_letters.kind import LetterKind
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.consumer_lag import Span, Unread, UnreadReader
 from sorbus.ops.monitoring.flow_state import FlowState
@@ -72,7 +73,8 @@ def open_watch(company: Map, settings: Settings) -> Iterator[Open]:
     opened: list[Watch] = []
 
     def open_one() -> Watch:
-        opened.append(Watch(company, settings))
+        letters = LetterKind().measure(company, has_state=False)
+        opened.append(Watch(company, settings, decisions=[letters]))
         return opened[-1]
 
     yield open_one
