@@ -19,7 +19,11 @@ from sorbus.postgres.connection import Connection, as_error, refused_error
 from sorbus.postgres.sqlstate import About, of_error
 
 COLLISION_LIMIT = 60.0
-"""Seconds that a record waits for a unique value to become free: the change that frees it may be on its way."""
+"""Seconds that a record waits for a unique value to become free: the change that frees it may be on its way.
+
+It holds up no other record. Less would make dead letters of values that a slower partition, or one behind after a
+restart, is about to free: a person's work, where waiting is nobody's.
+"""
 _SAMPLES = 3
 _CALM = 20
 """Batches without a time-out after which parts grow again."""

@@ -57,6 +57,10 @@ class Live:
         """Has `work` done in every round from now on; whatever it raises is shown as trouble with `name`."""
         self._rounds.append((name, work))
 
+    def is_refused(self) -> bool:
+        """Whether a login was refused that is not tried again for now."""
+        return any(time.monotonic() < until for until in self._refused_until.values())
+
     def look_again(self) -> None:
         """Asks for a round now: a person has done something and wants to see it."""
         self._soon.set()

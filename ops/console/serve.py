@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
+from sorbus.cli.refusal import LoginFiles, until_accepted
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.console.access.auth_config import AuthConfig
 from sorbus.ops.console.access.authenticators import AccountAuth, Authenticator, Proxies
@@ -48,17 +49,24 @@ def serve_console(
     metrics_host: str,
     metrics_port: int,
 ) -> None:
-    """Serves until stopped. TransientError if a port is taken; AuthError if it would be open to everybody."""
-    with (
-        running("console", metrics_port, metrics_host) as process,
-        listen(host, port, "serve the console") as listener,
-    ):
-        state = State.of(loaded.map.topic_prefix)
-        site = entrance.site(host, listener.getsockname()[1])
-        door = entrance.door(host, site, state)
-        structlog.get_logger(__name__).info("the console is open", at=site.url)
-        parts = Parts(loaded, Settings(), state, site, door, Proxies(entrance.trust_proxies))
-        run_console(parts, listener, process.stop, process.health.ready, interval=interval)
+    """Serves until stopped. TransientError if a port is taken; AuthError if it would be open to everybody.
+
+    Once it is open, a refused login doesn't close it: its pages say what is wrong.
+    """
+    with running("console", metrics_port, metrics_host) as process:
+
+        def run() -> None:
+            files = LoginFiles(loaded)
+            with listen(host, port, "serve the console") as listener:
+                state = State.of(loaded.map.topic_prefix)
+                site = entrance.site(host, listener.getsockname()[1])
+                door = entrance.door(host, site, state)
+                structlog.get_logger(__name__).info("the console is open", at=site.url)
+                parts = Parts(loaded, Settings(), state, site, door, Proxies(entrance.trust_proxies))
+                ready, refused = process.health.ready, files.begin_anew_if_changed
+                run_console(parts, listener, process.stop, ready, interval=interval, refused=refused)
+
+        until_accepted(run, process, loaded)
 
 
 def run_console(
@@ -68,8 +76,12 @@ def run_console(
     ready: Callable[[str | None], None],
     *,
     interval: float = 3.0,
+    refused: Callable[[], None] = lambda: None,
 ) -> None:
-    """Measures and serves until `stop`; `ready` hears every second why it isn't ready, or None."""
+    """Measures and serves until `stop`; `ready` hears every second why it isn't ready, or None.
+
+    `refused` is called every second while a login is refused.
+    """
     company = Company(parts.loaded, parts.settings, parts.state, parts.kinds)
     live = Live(company.measure, every=interval)
     live.each_round("the map", company.refresh)
@@ -92,9 +104,16 @@ def run_console(
                 application(console, parts.door),
                 listener,
                 stop,
-                lambda: ready("; ".join(live.troubles.values()) or None) if live.is_alive() else None,
+                lambda: _beat(live, ready, refused),
                 ending=live.end,
                 believe_proxies=False,
             )
     finally:
         company.close()
+
+
+def _beat(live: Live, ready: Callable[[str | None], None], refused: Callable[[], None]) -> None:
+    if live.is_refused():
+        refused()
+    if live.is_alive():
+        ready("; ".join(live.troubles.values()) or None)

@@ -52,7 +52,7 @@ def until_accepted(
 
 def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, system: str, again: float) -> bool:
     """Waits until a person has acted; False when asked to stop. With other files the process begins anew."""
-    files, tokens = _files(loaded), _tokens(loaded, system)  # before anybody is told, and may act
+    files, tokens = LoginFiles(loaded), _tokens(loaded, system)  # before anybody is told, and may act
     locks = isinstance(error, AuthError) and error.lockout
     how = "it isn't tried again by itself, since that could lock the account" if locks else "it is tried every minute"
     if process.health.status().dependency != REFUSED:
@@ -61,10 +61,7 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
     due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
     while not process.stop.wait(_LOOK):
         process.health.beat()
-        if _files(loaded) != files:
-            _log.info("what it was refused with has changed: it begins anew")
-            sys.stdout.flush()
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
+        files.begin_anew_if_changed()
         if time.monotonic() >= ask_at:
             ask_at = time.monotonic() + _ASK_TOKENS
             if _tokens(loaded, system) != tokens:
@@ -75,8 +72,21 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
     return False
 
 
-def _files(loaded: LoadedMap) -> str:
-    """Tells whether any file is another one that a login may come from: the map, .env, and the files that they name."""
+class LoginFiles:
+    """The files that a login may come from, as they are now: the map, .env, and the files that they name."""
+
+    def __init__(self, loaded: LoadedMap) -> None:
+        self._loaded, self._before = loaded, _digest(loaded)
+
+    def begin_anew_if_changed(self) -> None:
+        """Replaces this process by the same command, begun anew, once any of them is another one."""
+        if _digest(self._loaded) != self._before:
+            _log.info("what it was refused with has changed: it begins anew")
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
+
+
+def _digest(loaded: LoadedMap) -> str:
     found = hashlib.sha256()
     for file in _secret_files(loaded.file.parent):
         found.update(str(file).encode() + b"\0" + _content(file))
