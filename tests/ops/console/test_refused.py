@@ -51,7 +51,8 @@ def test_an_open_console_looks_for_other_files_while_a_login_is_refused() -> Non
     live = Live(measure, every=0.01)
     _beat(live, told.append, lambda: asked.append("before"))
     with live:
-        eventually(live.is_refused, "it does not say that it is refused")
+        eventually(lambda: bool(live.troubles), "it does not say that it is refused")
+        assert live.is_refused()
         _beat(live, told.append, lambda: asked.append("while refused"))
     assert asked == ["while refused"]
     assert told == ["Kafka refuses the password"]
