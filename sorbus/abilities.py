@@ -1,4 +1,4 @@
-"""What a connector may offer besides capture and delivery: each ability is a small protocol, used where it is there."""
+"""Optional abilities of a connector: each is a small protocol, used where the connector implements it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sorbus.schema import Kind
 class PublishedState(NamedTuple):
     """The last state of a record on its topic. `data` is the canonical record in Avro, in the schema of `source`.
 
-    It is empty where that can't be told, or where the record has an open dead letter: publish it when it is read next.
+    It is empty if it can't be decoded, or if the record has an open dead letter: publish the record when next read.
     """
 
     id: bytes
@@ -31,7 +31,7 @@ class PublishedState(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What a webhook said: this record of this resource has changed, or is gone. Its state is still to be read."""
+    """What a webhook reported: this record of this resource changed or was deleted. Its state is still to be read."""
 
     resource: str
     id: str
@@ -41,9 +41,9 @@ class Notice(NamedTuple):
 
 @runtime_checkable
 class SupportsState(Protocol):
-    """A producer that compares with what it has published: a poll sees states, not changes.
+    """A producer that compares what it reads with what it published: a poll sees states, not changes.
 
-    A TransientError of its `read` doesn't close it: it is called again, and goes on where it was.
+    A TransientError of its `read` doesn't close it: the next `read` resumes where it stopped.
     """
 
     def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
@@ -52,42 +52,42 @@ class SupportsState(Protocol):
 
 @runtime_checkable
 class SupportsTakeover(Protocol):
-    """A producer that can go on above versions that aren't its own: another system's, or of a topic that was lost."""
+    """A producer that can publish above versions it didn't assign: another system's, or those of a lost topic."""
 
     def take_over(self, floors: Mapping[str, int]) -> None:
-        """Called before `open`: every record of these data types is published (again), above these versions.
+        """Called before `open`: republish every record of these data types, with versions above these.
 
-        At the end a StaleRecordDeletion takes away what else is on their topics, where what was read proves that it
-        is gone.
+        It ends with a StaleRecordDeletion, which deletes what else is on their topics once reading the source has
+        proved it absent.
         """
 
 
 @runtime_checkable
 class SupportsNotifications(Protocol):
-    """A producer that can be told of changes between its polls."""
+    """A producer that accepts notifications of changes between its polls."""
 
     def hear(self, notices: Sequence[Notice]) -> None:
-        """The next `read` returns these records' states; notices are told again until it has been published.
+        """The next `read` returns these records' states; notices are repeated until those states are published.
 
-        A producer that looks them up over several reads has a property `owes`: whether some are still to come.
+        A producer that fetches them over several reads has a property `owes`: whether any are still outstanding.
         """
 
 
 @runtime_checkable
 class SupportsFullRefresh(Protocol):
-    """A producer that can compare everything at once, as when notices of webhooks were lost."""
+    """A producer that can compare all records on request, for instance after webhook notices were lost."""
 
     def list_anew(self) -> None:
-        """Reads every record sooner than it would. After `open`."""
+        """Start a full refresh before it is due. Called after `open`."""
 
 
 @runtime_checkable
 class SupportsProgress(Protocol):
-    """A producer that knows when a part of its source can't be read while the rest goes on."""
+    """A producer that knows when a part of its source can't be read while the rest is."""
 
     @property
     def problem(self) -> str | None:
-        """What is wrong, in a sentence; None for nothing."""
+        """What is wrong, in one sentence; None if nothing is."""
 
 
 @runtime_checkable
@@ -95,25 +95,25 @@ class SupportsRefetch(Protocol):
     """A producer that can read single records of its source again."""
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
-        """Batches to come hold these records' states at that time, with higher versions than any before.
+        """Later batches include these records' current states, with higher versions than any before.
 
-        Called after `open`; what wasn't read when the producer is closed is asked for again.
+        Called after `open`; ids not yet read when the producer closes are requested again.
         """
 
 
 @runtime_checkable
 class SupportsVersions(Protocol):
-    """A consumer that can say where its target holds newer versions than it was given."""
+    """A consumer that can report where its target holds newer versions than it was given."""
 
     def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
-        """Of deliveries of the last `apply` that weren't refused: id -> the target's version, where that is newer.
+        """Of the last `apply`'s deliveries that weren't rejected: id -> the target's version, where that is newer.
 
-        Called after each `apply`, so it asks the target only where something has changed nothing. TransientError.
+        Called after each `apply`, so query the target only when a delivery changed nothing. Raises TransientError.
         """
 
 
 class Preview(NamedTuple):
-    """What delivering a record would do: `action` in a word, `why` in a sentence, `request` as it would be sent."""
+    """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 
     action: Literal["create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold"]
     why: str
@@ -121,42 +121,43 @@ class Preview(NamedTuple):
 
 
 def older_preview(version: int, newer: int) -> Preview:
-    """What is to be said of an event that is older than what the target has."""
+    """The preview of an event that is older than the target's version."""
     return Preview(
-        "older", f"it has version {newer}, newer than this event's ({version}), so that the event changes nothing there"
+        "older",
+        f"the target has version {newer}, newer than the event's ({version}), so the event changes nothing there",
     )
 
 
 @runtime_checkable
 class SupportsHealthCheck(Protocol):
-    """A consumer that can tell at little cost whether its target still answers, while nothing is to be delivered."""
+    """A consumer that can check cheaply whether its target answers while there is nothing to deliver."""
 
     def check(self) -> None:
-        """Returns if it does; TransientError, AuthError otherwise."""
+        """Returns if it answers; raises TransientError or AuthError if not."""
         ...
 
 
 @runtime_checkable
 class SupportsPreview(Protocol):
-    """A consumer that can say what it would do."""
+    """A consumer that can describe a delivery without making it."""
 
     def preview(self, delivery: Delivery) -> Preview:
-        """What `apply` would do with it just now; changes nothing anywhere."""
+        """What `apply` would do with it now; changes nothing."""
 
 
 @runtime_checkable
 class SupportsLookup(Protocol):
-    """A consumer that can show what its target has of a record."""
+    """A consumer that can read a record from its target."""
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
-        """The target's own fields by name, of the record with this owner's id, just now; None if it has none.
+        """The target's own fields by name for the record with this owner's id; None if the target has no such record.
 
-        Called after `open`; changes nothing. TransientError, AuthError.
+        Called after `open`; changes nothing. Raises TransientError, AuthError.
         """
 
 
 class Erased(NamedTuple):
-    """What erasing a deleted record in a target found: rows blanked (or to be blanked), and what a person must do."""
+    """Result of erasing a deleted record in a target: rows blanked (or to be blanked), and what a person must do."""
 
     rows: int
     left: str = ""
@@ -164,43 +165,43 @@ class Erased(NamedTuple):
 
 @runtime_checkable
 class SupportsErasure(Protocol):
-    """A consumer that can take what a delivered delete leaves of a record's personal fields out of its target."""
+    """A consumer that can erase the personal fields that a delivered delete leaves in its target."""
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:
-        """Blanks them, and says what is there still. Safe to run again. TransientError, AuthError, PermanentError."""
+        """Blanks them and reports what remains. Idempotent. Raises TransientError, AuthError, PermanentError."""
 
 
 @runtime_checkable
 class SupportsRequiredFields(Protocol):
-    """A consumer that knows what its target can't be without."""
+    """A consumer that knows which of its target's fields are required."""
 
     def needs(self) -> Mapping[str, str]:
-        """Canonical field -> the target's field that it alone fills and that must have a value. After `open`."""
+        """Canonical field -> the required target field that only it fills. Called after `open`."""
 
 
 @runtime_checkable
 class SupportsMerge(Protocol):
-    """A consumer that can take away records of its target that a person has found to be doubles of others."""
+    """A consumer that can remove target records that a person has identified as duplicates."""
 
     def ways(self) -> frozenset[Literal["merge", "delete"]]:
-        """How it can: by the target's own merging, by deleting. After `open`."""
+        """How it can: with the target's own merge, or by deleting. Called after `open`."""
 
     def retire(self, external_id: str, survivor: str, way: Literal["merge", "delete"]) -> str:
-        """Takes it away; the survivor's id, which merging may have changed. Gone already is fine.
+        """Removes it and returns the survivor's id, which merging may have changed. A missing record is not an error.
 
-        TransientError, AuthError, PermanentError with the target's own words.
+        Raises TransientError, AuthError, and PermanentError with the target's own message.
         """
 
 
 @runtime_checkable
 class DetectsConflicts(Protocol):
-    """A connector whose consumers look at what the target has before they write it: only they can see a conflict."""
+    """A connector whose consumers read the target before they write, and so can detect conflicts."""
 
     compares: bool
 
 
 class CatalogField(NamedTuple):
-    """A field as the system itself describes it."""
+    """A field, as the system's catalog describes it."""
 
     name: str
     kind: Kind
@@ -212,22 +213,22 @@ class CatalogField(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A table, sheet or API resource of a system, found by looking."""
+    """A table, sheet or API resource of a system, found by discovery."""
 
     name: str
     fields: tuple[CatalogField, ...]
     key: tuple[str, ...]
     records: int | None = None
     parents: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Other resources this one refers to: (resource, own fields)."""
+    """Resources that this one refers to: (resource, own fields)."""
 
 
 @runtime_checkable
 class SupportsSourceWarnings(Protocol):
-    """A producer connector that can tell beforehand which records will become dead letters."""
+    """A producer connector that can predict which records will become dead letters."""
 
     def source_warnings(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
-        """For `sorbus plan` and `apply`: each with its fix. Nothing keeps the producer from running.
+        """For `sorbus plan` and `apply`: one warning each, with its fix. Warnings don't stop the producer.
 
         TransientError, AuthError, MapError.
         """
@@ -235,10 +236,10 @@ class SupportsSourceWarnings(Protocol):
 
 @runtime_checkable
 class SupportsTargetWarnings(Protocol):
-    """A consumer connector that can tell beforehand which values a target can't keep."""
+    """A consumer connector that can predict which values its target can't store."""
 
     def target_warnings(self, flow: BoundFlow) -> list[str]:
-        """As a producer's; each names flow, field and column."""
+        """Like `source_warnings`; each warning names flow, field and column."""
 
 
 @runtime_checkable
@@ -246,31 +247,31 @@ class SupportsIdListing(Protocol):
     """A producer connector that can list the ids of a data type's records without reading the records."""
 
     def ids(self, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:
-        """As they are on the topic, for `sorbus plan`. TransientError, AuthError."""
+        """Ids as they are on the topic, for `sorbus plan`. TransientError, AuthError."""
 
 
 @runtime_checkable
 class SupportsLocation(Protocol):
-    """A connector that can tell whether two systems are one."""
+    """A connector that can tell whether two systems of the map are the same one."""
 
     def location(self, system: BoundSystem, *, ask: bool = False) -> str | None:
-        """Where its data is, by its connection and without secrets; with `ask` by what the system says of itself.
+        """Where its data is, from its connection and without secrets; with `ask`, from what the system itself reports.
 
-        None where that can't be told. TransientError, AuthError with `ask`.
+        None if unknown. Raises TransientError and AuthError with `ask`.
         """
 
 
 @runtime_checkable
 class SupportsDescription(Protocol):
-    """A connector that knows a system's resources without reaching it, from a description."""
+    """A connector that knows a system's resources from a description, without connecting."""
 
     def describe(self, system: BoundSystem) -> list[Resource]:
-        """What the system holds, for the map's check. MapError."""
+        """The system's resources, for `sorbus map check`. MapError."""
 
 
 @runtime_checkable
 class SupportsDiscovery(Protocol):
-    """A connector that can ask a system what it holds."""
+    """A connector that can list a system's resources by connecting to it."""
 
     def discover(self, system: BoundSystem) -> list[Resource]:
         """For `sorbus discover`. MapError, TransientError, AuthError."""
@@ -278,14 +279,14 @@ class SupportsDiscovery(Protocol):
 
 @runtime_checkable
 class SupportsDiagnosis(Protocol):
-    """A connector that can examine a system: version, clock, what it has left to give."""
+    """A connector that can examine a system: its version, clock and remaining quotas."""
 
     def diagnose(self, system: BoundSystem) -> Iterator[Diagnosis]:
-        """For `sorbus doctor`; changes nothing, within seconds. TransientError, AuthError, MapError."""
+        """For `sorbus doctor`; changes nothing and takes seconds at most. TransientError, AuthError, MapError."""
 
 
 class NullCount(NamedTuple):
-    """Of so many rows looked at, how many have no value; `is_sample`: there are more rows than were looked at."""
+    """How many of the rows read have no value; `is_sample`: the resource has more rows than were read."""
 
     rows: int
     nulls: int
@@ -297,7 +298,7 @@ class SupportsNullCounts(Protocol):
     """A connector that can count the records that lack a value."""
 
     def count_nulls(self, system: BoundSystem, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
-        """For `sorbus discover`: of resources' columns. Bounded in time; what may not be read is left out.
+        """Counts for columns by resource, for `sorbus discover`. Bounded in time; unreadable columns are left out.
 
         TransientError, AuthError.
         """
@@ -305,26 +306,26 @@ class SupportsNullCounts(Protocol):
 
 @runtime_checkable
 class SupportsTargetSchema(Protocol):
-    """A consumer connector whose resources have fields of their own, to which the map's check holds the mapping."""
+    """A consumer connector whose resources have their own fields, against which `map check` validates the mapping."""
 
     def makes_tables(self, options: BaseModel) -> bool:
-        """Whether Sorbus makes the target's resources itself, from the data type's schema."""
+        """Whether Sorbus creates the target's resources, from the data type's schema."""
 
     def fills(self, options: BaseModel) -> dict[str, frozenset[str]]:
-        """Part -> columns that the connector fills by itself: the record's id, an item's parent and place."""
+        """Part -> columns that the connector fills itself: the record's id, an item's parent and position."""
 
 
 @runtime_checkable
 class SupportsSampling(Protocol):
-    """A connector that can show how a system's values are written."""
+    """A connector that can show a system's values as they are stored."""
 
     def sample(self, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
-        """A few records of a resource by field, only read, for `sorbus map suggest --samples`."""
+        """A few records of a resource by field, read-only, for `sorbus map suggest --samples`."""
 
 
 @runtime_checkable
 class SupportsMapping(Protocol):
-    """A connector that can show what it makes of one raw record."""
+    """A connector that can map one raw record to its canonical form."""
 
     def canonical(self, system: BoundSystem, source: BoundSource, record: dict[str, Any]) -> dict[str, object]:
-        """The canonical record, field by field. PermanentError that names field, value and rule."""
+        """The canonical record by field name. PermanentError names field, value and rule."""

@@ -1,4 +1,4 @@
-"""The plug-in point: what a producer and a consumer of some kind of system are.
+"""The plug-in point: what a producer and a consumer for a kind of system implement.
 
 A producer yields batches of changes with a position; a consumer applies a batch and returns what it could not apply
 and why. Neither knows Kafka: the loops in `sorbus.producers.loop` and `sorbus.consumers.loop` own offsets, retries,
@@ -35,9 +35,9 @@ class BoundSystem:
     connection: BaseModel
     topic_prefix: str = ""
     folder: Path = Path()
-    """Where the map is, and the files it names."""
+    """Where the map is, and the files that it names."""
     document: Document = field(default_factory=lambda: Document(Path("map.yaml")), repr=False, compare=False)
-    """The map as it is written, for findings about the connection."""
+    """The map as written, for findings about the connection."""
 
     def finding(self, key: str, code: str, message: str, fix: str) -> Finding:
         """A finding about a key of the connection; "" about the connection itself."""
@@ -47,7 +47,7 @@ class BoundSystem:
 
 @dataclass(frozen=True, slots=True)
 class BoundSource:
-    """A data type as its owner's producer needs it: where it is kept and how its fields become canonical."""
+    """A data type as its owner's producer needs it: where it is stored and how its fields become canonical."""
 
     name: str
     data_type: DataType
@@ -69,9 +69,9 @@ class BoundFlow:
     system: BoundSystem
     lookups: Lookups = field(default_factory=dict)
     ask: str = ""
-    """Who knows more about the records: the owner of their system of record."""
+    """Who to ask about the records: the owner of their system of record."""
     resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Each data type that comes to the system, by whatever flow -> the resources that take it."""
+    """Each data type that is delivered to the system, by any flow -> the resources that receive it."""
 
 
 class Change(NamedTuple):
@@ -88,7 +88,7 @@ class Change(NamedTuple):
 
 
 class RejectedRecord(NamedTuple):
-    """A source row that can't be made canonical: it becomes a dead letter, `raw` being the row as JSON."""
+    """A source row that can't be made canonical; it becomes a dead letter. `raw` is the row as JSON."""
 
     data_type: str
     id: bytes
@@ -99,9 +99,9 @@ class RejectedRecord(NamedTuple):
 
 
 class StaleRecordDeletion(NamedTuple):
-    """Every record whose last version on the topic is below `version` is gone: a TRUNCATE, or the end of a resnapshot.
+    """Every record whose last version on the topic is below `version` is deleted (TRUNCATE, or end of a resnapshot).
 
-    `spares_rejected`: but not a record with an open dead letter, since its row may be there and only not canonical.
+    `spares_rejected`: except records with an open dead letter, whose rows may exist but not be canonical.
     """
 
     data_type: str
@@ -111,7 +111,7 @@ class StaleRecordDeletion(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a producer read next. Sweeps happened before the changes. `position` is where to go on after it."""
+    """What a producer read next. Stale record deletions precede the changes. `position` is where to resume after it."""
 
     changes: Sequence[Change]
     rejects: Sequence[RejectedRecord]
@@ -121,32 +121,32 @@ class Batch(NamedTuple):
     copied: tuple[str, int, int] | None = None
     """During an initial snapshot: data type, records so far, records expected."""
     resolved: Sequence[tuple[str, bytes]] = ()
-    """(data type, id): rejects that a later change of their row has made obsolete, though there is no such record."""
+    """(data type, id): dead letters that a later change of their row made obsolete, although no record resulted."""
 
 
 class Producer(Protocol):
     """Captures the changes of one system."""
 
     def open(self, position: Position | None) -> None:
-        """Connects and goes on after `position`; None: from the beginning, with an initial snapshot.
+        """Connects and resumes after `position`; None: from the beginning, with an initial snapshot.
 
         TransientError, AuthError, LostPosition.
         """
 
     def read(self, wait: float) -> Batch | None:
-        """The next batch; None when nothing came within `wait` seconds. TransientError: close, back off, open again.
+        """The next batch; None if nothing arrived within `wait` seconds. After a TransientError: close, wait, reopen.
 
-        Unfinished, after `wait` seconds: it can't begin yet (a lock, a limit), says why, and is to be asked again.
+        Unfinished, after `wait` seconds: reading can't begin yet (a lock, a limit). It says why; call `read` again.
         """
 
     def confirm(self, position: Position) -> None:
-        """Everything up to `position` is safely on the bus: the source may forget it."""
+        """Everything up to `position` is durably on the bus: the source may discard it."""
 
     def resnapshot(self, data_types: Sequence[str]) -> None:
         """Publish every record of these data types again, in the batches to come."""
 
     def lag(self) -> int | None:
-        """Bytes (or records) the source holds back for us; None if it can't be told. Needs no `open` before it."""
+        """Bytes (or records) that the source retains for Sorbus; None if unknown. May be called before `open`."""
 
     def close(self) -> None: ...
 
@@ -154,7 +154,7 @@ class Producer(Protocol):
 class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 
-    `data` holds the whole frame and `at` where the canonical record begins in it, laid out as `schema` says.
+    `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says.
     """
 
     id: bytes
@@ -166,7 +166,7 @@ class Delivery(NamedTuple):
 
 
 class RejectedDelivery(NamedTuple):
-    """A delivery that the target refuses, by its place in the batch, and why."""
+    """A delivery that the target rejects, by its index in the batch, and why."""
 
     place: int
     error: PermanentError
@@ -181,12 +181,12 @@ class Consumer(Protocol):
     def apply(
         self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
     ) -> list[RejectedDelivery]:
-        """Brings the target up to date, all or nothing but for the refused, and returns those.
+        """Brings the target up to date and returns the rejected deliveries; all others are applied, or none.
 
         An older or equal version changes nothing; with `again` (a replay) an equal version is written once more.
         `alone`: another process may be delivering the same records at this moment (a replay, a requeue).
-        TransientError: nothing was applied, or a part that changes nothing when it comes again; try again later.
-        Unfinished: a part was applied, and the rest needs time; call again with the same deliveries.
+        TransientError: nothing was applied, or only a part that is safe to apply twice; try again later.
+        Unfinished: a part was applied and the rest needs time; call again with the same deliveries.
         """
 
     def close(self) -> None: ...
@@ -194,14 +194,14 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One difference between what the map asks for and what is there. `apply` None: a person has to do it."""
+    """One difference between the map and what exists. `apply` None: a person has to make the change."""
 
     where: str
     what: str
     detail: str = ""
     apply: Callable[[], None] | None = None
     at_start: bool = False
-    """The system's producer does it by itself when it starts; `apply` does nothing."""
+    """The system's producer makes the change when it starts; `apply` does nothing."""
 
 
 class ProducerConnector(Protocol):
@@ -212,10 +212,10 @@ class ProducerConnector(Protocol):
 
     def __call__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> Producer: ...
     def plan(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:
-        """What `sorbus apply` has to make; nothing once it is there. MapError, TransientError, AuthError."""
+        """What `sorbus apply` has to create; empty once it exists. MapError, TransientError, AuthError."""
 
     def resources_of(self, options: BaseModel) -> dict[str, str]:
-        """Which resource holds which part: "" for the record itself, a list field's name for its items."""
+        """Which resource stores which part: "" for the record itself, a list field's name for its items."""
 
 
 class ConsumerConnector(Protocol):
@@ -226,10 +226,10 @@ class ConsumerConnector(Protocol):
 
     def __call__(self, flow: BoundFlow) -> Consumer: ...
     def plan(self, flow: BoundFlow) -> list[Step]:
-        """As a producer's."""
+        """Like a producer connector's."""
 
     def resources_of(self, options: BaseModel) -> dict[str, str]:
-        """As a producer's."""
+        """Like a producer connector's."""
 
 
 def producer_connector(kind: str) -> ProducerConnector:

@@ -1,8 +1,8 @@
-"""A dead letter: a record that could not pass, its bytes untouched, and everything a person needs to fix it.
+"""A dead letter: a record that can't be delivered, its bytes unchanged, and everything a person needs to fix it.
 
-It travels on `<data type>.dlq`, one message per letter: key = the letter's id, so that a redelivery doesn't make a
-second letter; a message without a value closes it. Headers carry the names that Kafka Connect's dead letters have
-(KIP-298), so that existing tools read them, beside our own.
+It is one message on `<data type>.dlq`, keyed by the dead letter's id, so that a redelivery doesn't create a second one;
+a message without a value closes it. Headers have the names that Kafka Connect uses (KIP-298), so that existing tools
+read them, plus our own.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Headers = list[tuple[str, bytes]]
 _OWN = "sorbus."
 _CONNECT = "__connect.errors."
 LETTER = "sorbus.letter"
-"""On a requeued message: the id of the letter that it closes when it lands."""
+"""On a requeued message: the id of the dead letter that it closes once delivered."""
 CLOSED = "sorbus.closed"
-"""On a message that closes a letter: `requeued` (it has landed), `superseded`, `discarded` or `forgotten`."""
+"""On a message that closes a dead letter: `requeued` (delivered), `superseded`, `discarded` or `forgotten`."""
 CLOSED_BY = "sorbus.closed_by"
-"""Beside `superseded`: the version of the record that made the letter obsolete."""
+"""With `superseded`: the version of the record that made the dead letter obsolete."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One letter. `flow` is empty when the source's row could not be made canonical; times in microseconds, UTC."""
+    """One dead letter. `flow` is empty if the source's row could not be made canonical; times in microseconds, UTC."""
 
     id: str
     data_type: str
@@ -66,7 +66,7 @@ class DeadLetter:
         id: str | None = None,
         before: DeadLetter | None = None,
     ) -> DeadLetter:
-        """A letter for what `error` says; `before` is the same letter's former life when it was requeued in vain."""
+        """A dead letter for `error`; `before` is its previous state if it was requeued and failed again."""
         now = time.time_ns() // 1000
         topic, partition, offset = origin
         made = cls(
@@ -98,16 +98,16 @@ class DeadLetter:
 
     @property
     def cause(self) -> str:
-        """What letters with one cause share, 12 hexadecimal digits: where it failed, why, at which field and rule."""
+        """What dead letters of one cause share, 12 hexadecimal digits: place, reason, field and rule."""
         told = [self.data_type, self.flow or self.system, self.reason, self.field, self.rule]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
     def again(self, attempts: int, first_at: int) -> Self:
-        """The letter after one more attempt: `attempts` before it, the first at `first_at`."""
+        """The dead letter after one more attempt: `attempts` before it, the first at `first_at`."""
         return replace(self, attempts=attempts + 1, first_at=first_at)
 
     def to_headers(self) -> Headers:
-        """The letter's headers: the record's own, then Kafka Connect's, then ours."""
+        """The dead letter's headers: the record's own, then Kafka Connect's, then ours."""
         connect = {
             "topic": self.topic,
             "partition": self.partition,
@@ -139,7 +139,7 @@ class DeadLetter:
 
     @classmethod
     def from_message(cls, key: bytes, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]) -> Self:
-        """Reads a letter back; what a foreign message lacks stays empty."""
+        """Reads a dead letter; what a foreign message lacks stays empty."""
         found = {name: content or b"" for name, content in headers}
 
         def text(name: str) -> str:
@@ -174,5 +174,5 @@ class DeadLetter:
 
 
 def _bytes(value: object) -> bytes:
-    """A header's bytes: a letter is written whatever its words quote, half an emoji as its escape."""
+    """A header's bytes; lone surrogates in a quoted message are escaped, so that any dead letter can be written."""
     return str(value).encode("utf-8", "backslashreplace")

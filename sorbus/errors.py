@@ -2,16 +2,16 @@
 
     SorbusError
     |-- MapError          fix the map: carries findings, each with file, line and what to write instead
-    |-- UsageError        the command names what isn't there, or a SORBUS_ variable can't be used: call it otherwise
+        |-- UsageError        the command names something unknown, or a SORBUS_ variable is invalid: correct the call
     |-- SchemaError       a schema is unknown, invalid or incompatible: stop, both schemas side by side
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
-    |   `-- PartialOutage   ... of a part of a source, which waits by itself
-    |   |-- Contended     ... of one record, as it is just now: read it again; carries status
-    |   `-- Undecided     it may be these records or the target: try again together with more records
-    |-- PermanentError    this record can't pass as it is: dead letter; carries field, value, rule, words
-    |   `-- MustWait      not yet: it waits in the flow's waiting room; carries why and what it needs
+        |   `-- PartialOutage   ... of a part of a source, which is retried automatically
+        |   |-- Contended     ... of one record, locked or changed meanwhile: read it again; carries status
+        |   `-- Undecided     either these records or the target: try again together with more records
+        |-- PermanentError    this record can't be delivered: dead letter; carries field, value, rule, words
+        |   `-- MustWait      not yet: deferred and retried automatically; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
-    |-- LostPosition      changes between our position and the source's are gone: resnapshot or stop, never skip
+        |-- LostPosition      changes between our position and the source's were lost: resnapshot or stop, never skip
     `-- Unfinished        a target took a part, or a source can't begin yet (a limit, a lock): call again with the same
 
 Each message says what happened, to which record, and what to do.
@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing to fix in what a person wrote: where it is, what is wrong, what to write instead."""
+    """One thing to fix in what a person wrote: where it is, what is wrong, and the fix."""
 
     file: Path
     line: int
@@ -51,13 +51,13 @@ class Finding:
 
 
 class SorbusError(Exception):
-    """The root of all errors that Sorbus raises on purpose."""
+    """The base of all errors that Sorbus raises."""
 
     exit_code = ExitCode.FINDINGS
 
 
 class MapError(SorbusError):
-    """The map can't be run as it is written."""
+    """The map can't be run as written."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
@@ -65,24 +65,24 @@ class MapError(SorbusError):
 
 
 class UsageError(SorbusError):
-    """The command, or a SORBUS_ variable, names something that there isn't; the message says what there is."""
+    """The command or a SORBUS_ variable names something unknown; the message lists what is known."""
 
     exit_code = ExitCode.WRONG_USE
 
 
 class SchemaError(SorbusError):
-    """A schema is unknown, invalid, or not compatible with the one in use."""
+    """A schema is unknown, invalid, or incompatible with the one in use."""
 
 
 class TransientError(SorbusError):
-    """The other side can't answer just now; the same call may go through later."""
+    """The other side can't answer at the moment; the same call may succeed later."""
 
     exit_code = ExitCode.UNREACHABLE
     dependency = ""
-    """What can't be reached: "system" (one of the map), "kafka", "registry" or "state"; "" if it is something else."""
+    """What can't be reached: "system" (one of the map), "kafka", "registry" or "state"; "" for anything else."""
 
     smaller = False
-    """Whether less at a time may go through (a time limit of the other side)."""
+    """Whether a smaller batch may succeed (a time limit of the other side)."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -90,17 +90,17 @@ class TransientError(SorbusError):
 
 
 def missing(dependency: str, error: TransientError) -> TransientError:
-    """The error, saying which dependency it is about."""
+    """The error, marked with the dependency that is missing."""
     error.dependency = dependency
     return error
 
 
 class PartialOutage(TransientError):
-    """A part of a source can't be read for now, and is tried again by itself after `retry_after`: the rest goes on."""
+    """A part of a source can't be read for now and is retried after `retry_after`; the rest continues."""
 
 
 class Contended(TransientError):
-    """One record can't be written as it was read, or just now: locked, or changed meanwhile. Others can."""
+    """One record can't be written for now: it is locked or has changed since it was read. Others can."""
 
     def __init__(self, message: str, *, status: int, words: str, retry_after: float | None = None) -> None:
         self.status = status
@@ -109,11 +109,11 @@ class Contended(TransientError):
 
 
 class Undecided(TransientError):
-    """Each record of a batch fails, and nothing shows yet whether that is their fault: more records will show it."""
+    """Every record of a batch fails, and whether the records are the cause is unknown: more records will show."""
 
 
 _LONGEST = 2000
-"""Characters of a message: a letter that quotes a value of megabytes would itself be too large for Kafka."""
+"""Characters of a message: a dead letter that quotes megabytes would itself be too large for Kafka."""
 
 
 def _cut(text: str) -> str:
@@ -121,9 +121,9 @@ def _cut(text: str) -> str:
 
 
 class PermanentError(SorbusError):
-    """This record can't pass as it is, however often it is tried; it becomes a dead letter.
+    """This record can't be delivered, however often it is tried; it becomes a dead letter.
 
-    `reason` is a short stable word for grouping, `words` the target's own message, `status` that of an HTTP answer.
+    `reason` is a short stable key for grouping, `words` the target's own message, `status` that of an HTTP response.
     """
 
     def __init__(
@@ -147,12 +147,12 @@ class PermanentError(SorbusError):
 
 
 class MustWait(PermanentError):
-    """This record can't pass yet, and may later without anybody touching it: it waits while others go on.
+    """This record can't be delivered yet: it is deferred and retried automatically while others continue.
 
-    `why` "reference": `needs` are the (data type, id, resource) that must be in the target before, or nothing where
-    only trying again tells; "incomplete": the fields that it lacks, each with an empty second part. `limit`: seconds
-    after which it has waited long enough, None: the flow's. `refused`: what it is a dead letter with where there is no
-    waiting room, or when its time is up.
+    `why` "reference": `needs` are the (data type, id, resource) that the target must have first, or empty if only a
+    retry can tell; "incomplete": the missing fields, each with an empty second part. `limit`: seconds after which to
+    give up, None: the flow's limit. `refused`: the error of its dead letter, if the flow defers nothing or the time is
+    up.
     """
 
     def __init__(
@@ -173,17 +173,17 @@ class MustWait(PermanentError):
 
 
 class AuthError(SorbusError):
-    """The other side refuses who we are; a person has to act before another try."""
+    """The other side rejects our credentials; a person has to act before another try."""
 
     exit_code = ExitCode.REFUSED
     status: int | None = None
-    """That of an HTTP answer."""
+    """Status of the HTTP response."""
     lockout = False
-    """Whether trying again could lock an account: a password, key or token was refused, not a right."""
+    """Whether retrying could lock an account: a password, key or token was rejected, not a permission."""
 
 
 def refused_login(error: AuthError) -> AuthError:
-    """The error, saying that it was a login that was refused."""
+    """The error, marked as a rejected login."""
     error.lockout = True
     return error
 
@@ -195,7 +195,7 @@ class LostPosition(SorbusError):
 
 
 class Unfinished(SorbusError):
-    """A part of a batch is applied, the rest waits `retry_after` seconds; no fault. Call again with the same batch."""
+    """A part of a batch is applied, the rest waits `retry_after` seconds; not an error. Retry with the same batch."""
 
     exit_code = ExitCode.UNREACHABLE
 

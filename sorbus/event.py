@@ -21,7 +21,7 @@ ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "even
 Headers = list[tuple[str, str | bytes | None]]
 EVENT_ID = "ce_id"
 ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time"}
-"""The headers that a delete's tombstone carries too: compaction leaves it alone in the end."""
+"""Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")
 
 
@@ -30,7 +30,7 @@ def envelope_schema(record: RecordSchema) -> RecordSchema:
     moment: AvroType = {"type": "long", "logicalType": "timestamp-micros"}
     op: AvroType = {"type": "enum", "name": "op", "symbols": list(_OPS)}
     fields: list[AvroType] = [
-        {"name": "id", "type": "string", "doc": "The owner's id of the record."},
+        {"name": "id", "type": "string", "doc": "The record's id in the source system."},
         {"name": "op", "type": op, "doc": "What happened to it."},
         {"name": "version", "type": "long", "doc": "Grows with every change of the record."},
         {"name": "source", "type": "string", "doc": "The system of record."},
@@ -52,7 +52,7 @@ def envelope_schema(record: RecordSchema) -> RecordSchema:
 
 
 def record_inside(envelope: RecordSchema) -> RecordSchema:
-    """The record's schema out of an envelope's, as a writer registered it; SchemaError if it is no envelope."""
+    """The record's schema from a registered envelope's; SchemaError if it isn't a Sorbus envelope."""
     if tuple(field.name for field in envelope.fields) != ENVELOPE:
         raise SchemaError(f"{envelope.name} is not a Sorbus change event: its fields must be {', '.join(ENVELOPE)}")
     fields = envelope.json["fields"]
@@ -77,9 +77,9 @@ def single_object_prefix(schema: RecordSchema) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _moment(micros: int) -> tuple[bytes, bytes]:
-    """A point in time as Avro and as RFC 3339; many events share one, hence the cache.
+    """A timestamp as Avro and as RFC 3339; cached, since many events share one.
 
-    A server's clock may be anywhere: no record is refused for a time off the calendar, which becomes its nearest end.
+    A server's clock may show anything: a time outside the calendar is clamped to its nearest end, not rejected.
     """
     micros = within_calendar(micros)
     text = (EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
@@ -128,7 +128,7 @@ def event_encoder(prefix: bytes, source: str, data_type: str) -> EventEncoder:
 
 
 def version_of(event_id: bytes) -> int | None:
-    """The version that an event's id ends in; None for an id that isn't ours."""
+    """The version that an event's id ends in; None for a foreign id."""
     written = event_id.rpartition(b"@")[2]
     return int(written) if written.isdigit() else None
 
@@ -144,7 +144,7 @@ class Opened(NamedTuple):
 
 
 def open_frame(frame: bytes) -> Opened:
-    """Reads a frame's head without its schema: the envelope's first fields never change. Undecodable otherwise."""
+    """Reads a frame's head without its schema: the envelope's first fields never change. Raises Undecodable."""
     return Opened(*read_head(frame))
 
 

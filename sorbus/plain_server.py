@@ -1,6 +1,6 @@
-"""The standard library's web server with limits: how many at once, and how long each may take, however it drips.
+"""The standard library's web server with limits on concurrent connections and on the duration of each.
 
-Its own time-out is for each read, so that a peer which sends a byte now and then holds a thread for ever.
+Its own timeout is per read, so a peer that sends a byte now and then would hold a thread indefinitely.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONGEST = 10.0
 
 
 class PlainServer(ThreadingHTTPServer):
-    """Serves while `serve_forever` runs; `longest` is in seconds, from the connection to its answer's last byte."""
+    """Serves while `serve_forever` runs; `longest`: seconds from the connection to the last byte of its answer."""
 
     daemon_threads = True
     request_queue_size = _MOST
@@ -32,12 +32,12 @@ class PlainServer(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Binds without asking DNS for our own name, which http.server would do and nobody reads."""
+        """Binds without http.server's reverse DNS lookup of our own name, which nothing uses."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def verify_request(self, request: socket.socket | tuple[bytes, socket.socket], _address: object) -> bool:
-        """Turns away whom there is no room for."""
+        """Refuses connections above the limit."""
         with self._changing:
             if len(self._since) >= _MOST:
                 return False
@@ -45,7 +45,7 @@ class PlainServer(ThreadingHTTPServer):
         return True
 
     def service_actions(self) -> None:
-        """Ends what takes too long; called twice a second."""
+        """Closes connections that take too long; called twice a second."""
         late = time.monotonic() - self._longest
         with self._changing:
             for one, since in self._since.items():
@@ -54,19 +54,19 @@ class PlainServer(ThreadingHTTPServer):
                         one.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """Also forgets the connection."""
+        """Also removes the connection from the open ones."""
         with self._changing:
             self._since.pop(cast("socket.socket", request), None)
         super().shutdown_request(request)
 
     def handle_error(self, _request: object, _address: object) -> None:
-        """Says nothing of peers that leave in the middle, or are ended."""
+        """Logs nothing about peers that disconnect early or are cut off."""
 
 
 class PlainHandler(BaseHTTPRequestHandler):
-    """One request a connection; says nothing of it."""
+    """Handles one request per connection; logs nothing."""
 
     timeout = 5
 
     def log_message(self, format: str, *args: object) -> None:
-        """Probes come every few seconds, and an address may hold a secret: no line for either."""
+        """Logs nothing: probes come every few seconds, and a URL may hold a secret."""

@@ -1,4 +1,4 @@
-"""Canonical schemas: what a record of a data type looks like, read from Avro (1.12 specification) files.
+"""Canonical schemas: the fields of a data type's records, read from Avro (1.12 specification) files.
 
 A schema file holds the record alone; `envelope` wraps it in the change event that travels on the topic.
 """
@@ -35,7 +35,7 @@ _PLAIN = {"string", "int", "long", "float", "double", "boolean", "bytes"}
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A canonical type. `unit` is Avro's time unit factor to microseconds; unions are only ever ["null", T]."""
+    """A canonical type. `unit` is Avro's time unit in microseconds; unions are only ever ["null", T]."""
 
     kind: Kind
     nullable: bool = False
@@ -65,7 +65,7 @@ class SchemaField:
 
     @property
     def required(self) -> bool:
-        """Whether a record without a value for it can't be made."""
+        """Whether a record can't be made without a value for it."""
         return not self.type.nullable and not self.has_default
 
 
@@ -84,7 +84,7 @@ class RecordSchema:
 
     @cached_property
     def text(self) -> str:
-        """The schema as compact JSON, as a registry keeps it."""
+        """The schema as compact JSON, as a registry stores it."""
         return json.dumps(self.json, separators=(",", ":"))
 
     @cached_property
@@ -104,7 +104,7 @@ class RecordSchema:
 
 
 def parse_schema(source: str | dict[str, AvroType], *, where: str = "schema") -> RecordSchema:
-    """Reads a record schema from Avro JSON; SchemaError names `where` and what is not supported."""
+    """Parses a record schema from Avro JSON; SchemaError names `where` and what is unsupported."""
     try:
         document = json.loads(source) if isinstance(source, str) else source
         fastavro.parse_schema(document)

@@ -1,7 +1,7 @@
 """What changed between two versions of a schema, and who can still read what (Avro 1.12, "Schema Resolution").
 
 Backward: a reader of the newer version reads what the older one wrote. Forward: a reader of the older version reads
-what the newer one writes. Full: both. Aliases are not used: a renamed field is one that goes and one that comes.
+what the newer one writes. Full: both. Aliases are not used: a renamed field is one removed and one added.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _WIDER: dict[Kind, tuple[Kind, ...]] = {
     "string": ("bytes",),
     "bytes": ("string",),
 }
-"""Kind written -> kinds that a reader may ask for instead."""
+"""Type written -> types that a reader may resolve it to."""
 
 
 class SchemaChange(NamedTuple):
-    """One difference: where, what, whether it is compatible either way, and why not (or why)."""
+    """One difference: where, what, whether it is compatible in each direction, and why."""
 
     path: str
     what: str
@@ -32,22 +32,22 @@ class SchemaChange(NamedTuple):
     why: str
 
     def fits(self, rule: Compatibility) -> bool:
-        """Whether it keeps the data type's rule."""
+        """Whether it satisfies the data type's compatibility rule."""
         return (self.backward or rule == "forward") and (self.forward or rule == "backward")
 
 
 def changes_between(before: RecordSchema, after: RecordSchema) -> list[SchemaChange]:
-    """Every difference, field by field; none where both read alike."""
+    """Every difference, field by field; empty if both read alike."""
     found = []
     if before.name != after.name:
-        why = "Avro compares records by name; give it the old one back"
+        why = "Avro compares records by name; restore the old name"
         found.append(SchemaChange("", f"the record is called {after.name}, not {before.name}", False, False, why))
     found += _fields("", before.fields, after.fields, _Defaults(before), _Defaults(after))
     return found
 
 
 class _Defaults:
-    """Which enums have a default for symbols that a reader doesn't know: it is only in the JSON."""
+    """Which enums have a default for symbols unknown to a reader: only the JSON has it."""
 
     def __init__(self, schema: RecordSchema) -> None:
         self._symbols: set[tuple[str, ...]] = set()
@@ -78,15 +78,15 @@ def _fields(
             why = (
                 "older readers fill in its default"
                 if field.has_default
-                else "older readers miss it and have no default: give it one first, in a version of its own"
+                else "older readers lack it and have no default: add one first, in a version of its own"
             )
-            yield SchemaChange(head + name, f"{field.type} is gone", True, field.has_default, why)
+            yield SchemaChange(head + name, f"{field.type} is removed", True, field.has_default, why)
     for name, field in now.items():
         if name not in was:
             why = (
-                "records from before get its default"
+                "older records get its default"
                 if field.has_default
-                else 'records from before lack it: give it a default, such as "default": null'
+                else 'older records lack it: add a default, such as "default": null'
             )
             yield SchemaChange(head + name, f"{field.type} is new", field.has_default, True, why)
             continue
@@ -100,9 +100,9 @@ def _words(path: str, was: SchemaField, now: SchemaField) -> Iterator[SchemaChan
         yield SchemaChange(path, f"default {shown[0]} -> {shown[1]}", True, True, "a default only fills gaps")
     if was.tags != now.tags:
         shown = [", ".join(sorted(field.tags)) or "none" for field in (was, now)]
-        yield SchemaChange(path, f"tags {shown[0]} -> {shown[1]}", True, True, "tags are no part of what is written")
+        yield SchemaChange(path, f"tags {shown[0]} -> {shown[1]}", True, True, "tags are not part of what is written")
     if was.doc != now.doc:
-        yield SchemaChange(path, "its doc", True, True, "words only")
+        yield SchemaChange(path, "its doc", True, True, "only documentation")
 
 
 def _type(path: str, was: FieldType, now: FieldType, old: _Defaults, new: _Defaults) -> Iterator[SchemaChange]:
@@ -113,13 +113,13 @@ def _type(path: str, was: FieldType, now: FieldType, old: _Defaults, new: _Defau
             yield SchemaChange(path, "may no longer be null", False, True, "null was written before")
     if was.kind != now.kind:
         backward, forward = now.kind in _WIDER.get(was.kind, ()), was.kind in _WIDER.get(now.kind, ())
-        why = "the newer kind holds every older value" if backward else "values of the one are not read as the other"
+        why = "the newer type holds every older value" if backward else "values of one are not read as the other"
         if backward and not forward:
-            why += ", but not the other way round"
+            why += ", but not vice versa"
         yield SchemaChange(path, f"{was.kind} -> {now.kind}", backward, forward, why)
     elif (was.precision, was.scale) != (now.precision, now.scale):
         what = f"decimal({was.precision},{was.scale}) -> decimal({now.precision},{now.scale})"
-        yield SchemaChange(path, what, False, False, "digits would be read at another place: add a field instead")
+        yield SchemaChange(path, what, False, False, "the decimal point would move: add a field instead")
     elif was.kind == "enum" and was.symbols != now.symbols:
         yield _symbols(path, was, now, old, new)
     elif was.kind == "record":
@@ -137,8 +137,8 @@ def _symbols(path: str, was: FieldType, now: FieldType, old: _Defaults, new: _De
     backward, forward = not gone or new.knows(now), not added or old.knows(was)
     said = [f"+{symbol}" for symbol in added] + [f"-{symbol}" for symbol in gone]
     why = (
-        "readers take an unknown symbol for the default"
+        "readers replace an unknown symbol with the default"
         if backward and forward
-        else 'readers fail on a symbol they don\'t know: give the enum "default": "UNKNOWN" in a version before'
+        else 'readers fail on an unknown symbol: give the enum "default": "UNKNOWN" in an earlier version'
     )
     return SchemaChange(path, f"symbols {' '.join(said) or 'in another order'}", backward, forward, why)

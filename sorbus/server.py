@@ -1,4 +1,4 @@
-"""uvicorn as our services need it: stopped by our own signals, and patient with nobody's headers."""
+"""uvicorn as our services need it: stopped by our own signals, and with a time limit on request headers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sorbus.telemetry.stop import Stop
 _HEADERS_WITHIN = 10.0
 _MOST_CONNECTIONS = 1000
 _LINGER, _LINGER_BYTES = 5.0, 16_000_000
-"""How long, and for how much, the rest of a refused request is read before its connection is closed."""
+"""How long, in seconds, and how many bytes of a rejected request are read before its connection is closed."""
 
 
 class _Protocol(H11Protocol):
-    """Closes connections whose next request's headers aren't there in time; uvicorn itself would wait for ever."""
+    """Closes connections whose next request's headers don't arrive in time; uvicorn itself would wait indefinitely."""
 
     headers_within = _HEADERS_WITHIN
     _late: asyncio.TimerHandle | None = None
@@ -56,9 +56,9 @@ class _Protocol(H11Protocol):
 
 
 class _PoliteTransport:
-    """A transport that, closed while the other end still sends, first ends our side and reads on for a while.
+    """A transport that, closed while the peer still sends, first ends our side and keeps reading for a while.
 
-    A socket closed with bytes unread sends a reset, on which the other end may drop the answer before it is read.
+    A socket closed with unread bytes sends a reset, on which the peer may drop the answer before reading it.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: _Protocol) -> None:
@@ -80,7 +80,7 @@ class _PoliteTransport:
         self._is_closing = True
         try:
             self._transport.write_eof()
-        except OSError:  # the other end has gone
+        except OSError:  # the peer has disconnected
             self._transport.close()
             return
         self._transport.set_protocol(_Rest(self._transport, self._protocol))
@@ -88,7 +88,7 @@ class _PoliteTransport:
 
 
 class _Rest(asyncio.Protocol):
-    """What comes after the answer: read and dropped, until the other end closes or sends too much or too long."""
+    """What arrives after the answer: discarded, until the peer closes or sends too much or for too long."""
 
     def __init__(self, transport: asyncio.Transport, protocol: _Protocol) -> None:
         self._transport, self._protocol, self._left = transport, protocol, _LINGER_BYTES
@@ -107,12 +107,12 @@ class _Rest(asyncio.Protocol):
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves signals to Stop, as in every other process of ours."""
+        """Leaves signals to Stop, as in all our processes."""
         yield
 
 
 def listen(host: str, port: int, doing: str) -> socket.socket:
-    """The socket to serve on, 0 taking a free port; TransientError if it is taken. `doing` is what it is for."""
+    """The socket to serve on, 0 for a free port; TransientError if it is taken. `doing` says what it is for."""
     # Named TCP, or asyncio leaves Nagle's delay on.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=socket.IPPROTO_TCP)
     try:
@@ -135,10 +135,10 @@ def serve(
     ending: Callable[[], None] = lambda: None,
     believe_proxies: bool = True,
 ) -> None:
-    """Serves until stopped, and then finishes what is under way, ten seconds at most. `beat` is called every second.
+    """Serves until stopped, then finishes running requests, ten seconds at most. `beat` is called every second.
 
-    With `believe_proxies` an X-Forwarded-For of FORWARDED_ALLOW_IPS stands for the other end's address. `ending`
-    is called in the event loop once asked to stop: answers that last (server-sent events) should end then.
+    With `believe_proxies`, X-Forwarded-For from FORWARDED_ALLOW_IPS replaces the peer's address. `ending` is called
+    in the event loop on a stop: long-lived responses (server-sent events) should end then.
     """
 
     async def beats() -> None:

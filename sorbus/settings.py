@@ -1,4 +1,4 @@
-"""Where Kafka, the registry and Sorbus's own database are: from SORBUS_... variables, files or .env.
+"""Addresses of Kafka, the registry and Sorbus's own database, from SORBUS_... variables, files or .env.
 
 `SORBUS_KAFKA`, `SORBUS_REGISTRY`, `SORBUS_DATABASE` and `SORBUS_KAFKA_CONFIG`; each may also be a file of that name in
 lower case under /run/secrets, as container engines mount them, or a line of .env in the working folder.
@@ -21,7 +21,7 @@ KafkaConfig = dict[str, str | int | float | bool]
 
 
 class Settings(BaseSettings):
-    """The outside world's addresses. Passwords may be in any of them, so its text form shows none."""
+    """Addresses of external services. Any may hold a password, so its repr shows none."""
 
     model_config = SettingsConfigDict(
         env_prefix="SORBUS_",
@@ -71,7 +71,5 @@ class Settings(BaseSettings):
     @classmethod
     def _leaves_ours_alone(cls, config: KafkaConfig) -> KafkaConfig:
         if taken := sorted(_OWNED & config.keys()):
-            raise ValueError(
-                f"{', '.join(taken)} is set by Sorbus itself; take it out (SORBUS_KAFKA says where Kafka is)"
-            )
+            raise ValueError(f"{', '.join(taken)} is set by Sorbus; remove it (SORBUS_KAFKA holds Kafka's address)")
         return config

@@ -1,4 +1,4 @@
-"""The known name that somebody may have meant."""
+"""The known name closest to a misspelled one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The known name that is closest in spelling, or else contains it; whatever the case; empty when there is none."""
+    """The known name closest in spelling, or one that contains `name`; ignores case; empty if there is none."""
     wanted = name.lower()
     lower = {known_name.lower(): known_name for known_name in sorted(known, reverse=True)}
     found = get_close_matches(wanted, lower, n=1, cutoff=0.6)
@@ -16,7 +16,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean X?` for the closest of the known names, otherwise all of them (or the first dozen)."""
+    """`did you mean X?` for the closest known name, otherwise all of them (at most a dozen)."""
     names = sorted(set(known))
     if found := near(name, names):
         return f"did you mean {found}?"

@@ -1,4 +1,4 @@
-"""Which certificates HTTP clients trust, read once for the process: that takes 50 ms, and every client would do it."""
+"""Trusted certificates for HTTP clients, loaded once per process: loading takes 50 ms, and every client would do it."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import httpx
 
 @cache
 def trusted_certificates() -> ssl.SSLContext:
-    """For `httpx.Client(verify=...)`: certifi's certificates, or those that SSL_CERT_FILE or SSL_CERT_DIR names."""
+    """For `httpx.Client(verify=...)`: certifi's certificates, or those of SSL_CERT_FILE or SSL_CERT_DIR."""
     return httpx.create_ssl_context()

@@ -1,8 +1,8 @@
-"""What people did, written in one transaction with the deed, and never changed afterwards.
+"""What people did, written in one transaction with the action, and never changed afterwards.
 
-An entry names a subject (a letter, a duplicate candidate, a flow ...) and, where it is about one, the record. It holds
-no value of a record: not in `details`, and `reason` is what a person wrote. A deed on many subjects is one entry, with
-a part for each; a page shows the whole, and the parts where somebody asks about one subject or record.
+An entry names a subject (a dead letter, a duplicate candidate, a flow ...) and, where it is about one, the record. It
+holds no value of a record: not in `details`, and `reason` is what a person wrote. An action on many subjects is one
+entry with a part for each; pages list the entry, or its parts when filtered by one subject or record.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FOLDER = Path(__file__).parent / "sql"
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing that somebody did. `part_of`: the number of the entry that this one is a part of."""
+    """One action of a person. `part_of`: the number of the entry that this one is a part of."""
 
     number: int
     at: datetime
@@ -43,7 +43,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries: those that have all of what is not empty."""
+    """Selects entries that match every non-empty field."""
 
     who: str = ""
     action: str = ""
@@ -54,7 +54,7 @@ class AuditFilter:
 
 
 class AuditPart(NamedTuple):
-    """One of the many things that a deed was done to, and the record it is about."""
+    """One of the subjects of an action, and the record it is about."""
 
     subject: str
     data_type: str = ""
@@ -62,7 +62,7 @@ class AuditPart(NamedTuple):
 
 
 class AuditTrail:
-    """A map's audit trail. TransientError and AuthError as `State` raises them."""
+    """A map's audit trail. Raises TransientError and AuthError, as `State` does."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -79,7 +79,7 @@ class AuditTrail:
         reason: str = "",
         details: Mapping[str, JsonValue] | None = None,
     ) -> int:
-        """Notes it in a transaction of its own; the entry's number."""
+        """Writes an entry in its own transaction; returns the entry's number."""
         with self._state.connection() as connection:
             return self.note_in(
                 connection,
@@ -107,7 +107,7 @@ class AuditTrail:
         details: Mapping[str, JsonValue] | None = None,
         part_of: int | None = None,
     ) -> int:
-        """Notes it in the transaction of the deed; the entry's number."""
+        """Writes an entry in the action's transaction; returns the entry's number."""
         texts = {
             "who": who,
             "action": action,
@@ -125,7 +125,7 @@ class AuditTrail:
         return cast("int", row[0])
 
     def note_parts(self, connection: Connection, whole: int, subject_kind: str, parts: Sequence[AuditPart]) -> None:
-        """Notes what a deed was done to, one by one; `whole` is the deed's entry."""
+        """Writes one entry for each subject of an action; `whole` is the action's entry."""
         columns = zip(*parts, strict=True) if parts else ((), (), ())
         subjects, data_types, records = ([text.replace("\0", "\ufffd") for text in column] for column in columns)
         connection.execute(
@@ -140,7 +140,7 @@ class AuditTrail:
         )
 
     def page(self, before: int | None = None, most: int = 100, filter: AuditFilter | None = None) -> list[AuditEntry]:
-        """Entries, the newest first; `before`: only those with lower numbers, for the next page."""
+        """Entries, newest first; `before`: only those with lower numbers, for the next page."""
         wanted = filter or AuditFilter()
         asked = {each.name: value for each in fields(wanted) if (value := getattr(wanted, each.name))}
         conditions: list[sql.Composable] = [

@@ -1,1 +1,1 @@
-"""Avro binary (specification 1.12) as small functions, one per type, chosen once per schema and then only called."""
+"""Avro binary (specification 1.12): one small function per type, selected once per schema."""

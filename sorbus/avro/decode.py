@@ -1,7 +1,7 @@
-"""Avro binary to Python values: one reader per field type, each `(data, at) -> (value, where it ends)`.
+"""Avro binary to Python values: one reader per field type, each `(data, at) -> (value, end)`.
 
 Readers don't check bounds at every step: an index past the end raises IndexError, and a slice past the end leaves
-the final position beyond len(data), which `read_record` refuses. Nothing is read outside the frame.
+the final position beyond len(data), which `read_record` rejects. Nothing outside the frame is read.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ AnyReader = Callable[[bytes, int], tuple[object, int]]
 _float32, _float64 = Struct("<f").unpack_from, Struct("<d").unpack_from
 _EXACT = Context(prec=400)
 _LONGEST_DECIMAL = 160
-"""Bytes: fewer than 400 digits. Making a decimal of more takes time that grows with the square of it."""
+"""Bytes: fewer than 400 digits. Decoding a decimal takes time quadratic in its length."""
 
 
 _MORE, _EIGHT_BYTES = 0x8080808080808080, 0x0080808080808080
-"""Of eight bytes, the bits that say that another follows; and how they are set in a varint of just eight bytes."""
+"""The continuation bits of eight bytes, and their values in a varint of exactly eight bytes."""
 
 
 class Undecodable(ValueError):
@@ -34,12 +34,12 @@ class Undecodable(ValueError):
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A zigzag varint; Undecodable when it is longer than 64 bits."""
+    """A zigzag varint; Undecodable if it is longer than 64 bits."""
     byte = data[at]
     if byte < 128:
         return (byte >> 1) ^ -(byte & 1), at + 1
     value = int.from_bytes(data[at : at + 8], "little")
-    if value & _MORE == _EIGHT_BYTES:  # points in time: the seven-bit groups are joined pairwise, three times
+    if value & _MORE == _EIGHT_BYTES:  # timestamps: the seven-bit groups are joined pairwise, three times
         value &= 0x7F7F7F7F7F7F7F7F
         value = value & 0x007F007F007F007F | (value & 0x7F007F007F007F00) >> 1
         value = value & 0x00003FFF00003FFF | (value & 0x3FFF00003FFF0000) >> 2
@@ -69,7 +69,7 @@ def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
 
 def skip_long(data: bytes, at: int) -> int:
     """Where the varint at `at` ends."""
-    if int.from_bytes(data[at : at + 8], "little") & _MORE == _EIGHT_BYTES:  # as every point in time of our days
+    if int.from_bytes(data[at : at + 8], "little") & _MORE == _EIGHT_BYTES:  # as in every current timestamp
         return at + 8
     while data[at] > 127:
         at += 1
@@ -77,7 +77,7 @@ def skip_long(data: bytes, at: int) -> int:
 
 
 def from_micros(value: int) -> datetime:
-    """Microseconds since 1970 as a point in time; Undecodable outside the years 1 to 9999."""
+    """Microseconds since 1970 as a UTC datetime; Undecodable outside the years 1 to 9999."""
     try:
         return EPOCH + timedelta(microseconds=value)
     except OverflowError as error:
@@ -85,7 +85,7 @@ def from_micros(value: int) -> datetime:
 
 
 def read_record(schema: RecordSchema, data: bytes, at: int = 0) -> tuple[dict[str, object], int]:
-    """One record as a dict of Python values; Undecodable when the bytes don't fit `schema`."""
+    """One record as a dict of Python values; Undecodable if the bytes don't match `schema`."""
     out: dict[str, object] = {}
     try:
         for name, read in record_readers(schema):
@@ -101,7 +101,7 @@ _READERS: dict[str, list[tuple[str, AnyReader]]] = {}
 
 
 def record_readers(schema: RecordSchema) -> list[tuple[str, AnyReader]]:
-    """The readers of a schema's fields in wire order, made once per schema."""
+    """The readers of a schema's fields in wire order, built once per schema."""
     if (found := _READERS.get(schema.text)) is None:
         found = _READERS[schema.text] = [(field.name, reader(field.type)) for field in schema.fields]
     return found
@@ -150,7 +150,7 @@ def _array(item: AnyReader) -> AnyReader:
             count, at = read_long(data, at)
             if not count:
                 return out, at
-            if count < 0:  # a block that names its size in bytes
+            if count < 0:  # a block that states its size in bytes
                 count, at = -count, skip_long(data, at)
             if count > len(data):
                 raise Undecodable(f"an array of {count} items in {len(data)} bytes")

@@ -1,7 +1,7 @@
-"""Python values to Avro binary: one encoder per field type, made once and called per value.
+"""Python values to Avro binary: one encoder per field type, built once and called per value.
 
-fastavro needs a dict per record and walks the schema each time (10 us a record here); these are composed beforehand
-and skip both. `tests/avro` holds every encoder against fastavro.
+fastavro needs a dict per record and walks the schema each time (10 us a record here); these are composed in advance
+and avoid both. `tests/avro` compares every encoder with fastavro.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def encode_bytes(value: bytes) -> bytes:
 
 
 def encode_unscaled(value: int) -> bytes:
-    """A decimal's unscaled integer: two's complement, big-endian, as few bytes as hold it."""
+    """A decimal's unscaled integer: two's complement, big-endian, in the fewest bytes."""
     size = (value.bit_length() + 8) >> 3
     return LENGTHS[size] + value.to_bytes(size, "big", signed=True)
 
 
 def unscaled(value: Decimal, precision: int, scale: int) -> int:
-    """`value` in units of 10^-scale, exactly; ValueError if digits would be lost or it doesn't fit `precision`."""
+    """`value` in units of 10^-scale, exactly; ValueError if digits would be lost or it exceeds `precision`."""
     try:
         if -30 < value.adjusted() < 60:
             scaled = _scaled(value, scale)
@@ -77,7 +77,7 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
             if -limit < (number := int(scaled)) < limit and scaled == number:
                 return number
     except (Inexact, Rounded, InvalidOperation, ValueError, OverflowError):
-        pass  # more digits than usual, or none: the long way tells
+        pass  # more digits than usual, or not finite: the slow path handles both
     if not value.is_finite():
         raise ValueError(f"{value} is not a number that decimal({precision},{scale}) can hold")
     sign, digits, exponent = value.as_tuple()
@@ -97,9 +97,9 @@ def unscaled(value: Decimal, precision: int, scale: int) -> int:
 
 
 def micros(value: datetime) -> int:
-    """Microseconds since 1970 (UTC), without a float in between.
+    """Microseconds since 1970 (UTC), computed without floats.
 
-    ValueError without a time zone, and for one outside the years 1 to 9999 in UTC: nothing could decode it.
+    ValueError without a time zone, or outside the years 1 to 9999 in UTC, which no reader could decode.
     """
     if value.tzinfo is None:
         raise ValueError(f"{value} has no time zone; name one by a rule: value | datetime(tz='Europe/London')")
@@ -111,13 +111,13 @@ def micros(value: datetime) -> int:
 
 
 def encoder(kind: FieldType) -> Encoder:
-    """The function that turns a Python value of `kind` into Avro binary; it raises ValueError or TypeError."""
+    """The function that encodes a Python value of `kind` as Avro binary; it raises ValueError or TypeError."""
     encode = _encoder(kind)
     if not kind.nullable:
 
         def required(value: object) -> bytes:
             if value is None:
-                raise ValueError("has no value, and must have one")
+                raise ValueError("has no value, but is required")
             return encode(value)
 
         return required
@@ -144,7 +144,7 @@ def _encoder(kind: FieldType) -> Encoder:
                 try:
                     return places[_is(value, str)]
                 except KeyError:
-                    raise ValueError(f"{value!r} is none of {', '.join(places)}") from None
+                    raise ValueError(f"{value!r} is not one of {', '.join(places)}") from None
 
             return enum
         case other:

@@ -1,4 +1,4 @@
-"""Where a value ends, without reading it."""
+"""Where an encoded value ends, without decoding it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Skip = Callable[[bytes, int], int]
 
 
 def skipper(kind: FieldType) -> Skip:
-    """The function that gives a value's end; what it passes over isn't checked but for its length."""
+    """The function that returns a value's end; skipped bytes are checked only for length."""
     skip = _skipper(kind)
     if not kind.nullable:
         return skip

@@ -1,4 +1,4 @@
-"""librdkafka's own log lines among ours, each at most once a minute: it repeats some twenty times a second."""
+"""librdkafka's log lines within our log, each at most once a minute: it repeats some twenty times a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHANGING = re.compile(r"\[thrd:[^\]]*\]|rdkafka#\w+-\d+|after \d+ms")
 
 
 class OnceAMinute(logging.Filter):
-    """Lets a line through unless the same, but for thread, client and milliseconds, came within the last minute."""
+    """Drops a line if the same one, ignoring thread, client and milliseconds, was logged within the last minute."""
 
     def __init__(self) -> None:
         super().__init__()

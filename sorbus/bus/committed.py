@@ -1,4 +1,4 @@
-"""What a committed offset says of itself, and whether its topic still holds all that comes after it."""
+"""The metadata of a committed offset, and whether its topic still holds everything after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMOVED = "were removed before they were read (retention, or deleted records)"
 
 
 class CommittedPosition(NamedTuple):
-    """A committed offset: in which topic (Kafka's id; "" where that isn't known), when (seconds since 1970)."""
+    """A committed offset: its topic's id in Kafka ("" if unknown) and when it was committed (seconds since 1970)."""
 
     offset: int
     topic: str = ""
@@ -22,27 +22,27 @@ class CommittedPosition(NamedTuple):
 
     @classmethod
     def of(cls, part: TopicPartition) -> CommittedPosition | None:
-        """What a group has committed for a partition; None for nothing."""
+        """What a group has committed for a partition; None if nothing."""
         if part.offset is None or part.offset < 0:
             return None
         try:
             found = json.loads(part.metadata or "{}")
             return cls(part.offset, str(found.get("topic", "")), float(found.get("at", 0.0)))
-        except (ValueError, AttributeError, TypeError):  # somebody else's, such as kafka-consumer-groups
+        except (ValueError, AttributeError, TypeError):  # a foreign commit, such as kafka-consumer-groups makes
             return cls(part.offset)
 
 
 def lost_since(place: CommittedPosition, facts: TopicFacts, partition: int, kept: float | None) -> str | None:
-    """Why events after a place are gone, `{}` standing for the partition; None if they are all there."""
+    """Why events after a position are lost, `{}` standing for the partition; None if all are there."""
     begin, end = facts.begins[partition], facts.ends[partition]
     if place.topic and place.topic != facts.id:
-        return "{} was deleted and made again since it was read last"
+        return "{} was deleted and recreated since it was last read"
     if place.offset < begin:
         return f"{begin - place.offset:,} messages of {{}} {REMOVED}"
     if place.offset > end:
-        return f"{{}} ends at offset {end:,}, and was read up to {place.offset:,} before: it was made again, or cut off"
+        return f"{{}} ends at offset {end:,} but was read up to {place.offset:,}: it was recreated or truncated"
     away = time.time() - place.at
     if place.at and kept is not None and place.offset < end and away > kept:
         days = f"{away / 86400:.1f} days"
-        return f"nobody has read {{}} for {days}, and it keeps deletes for {kept / 86400:.1f} days: some may be gone"
+        return f"{{}} was not read for {days}, but keeps deletes for {kept / 86400:.1f} days: some may be lost"
     return None

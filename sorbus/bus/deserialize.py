@@ -1,4 +1,4 @@
-"""From Kafka messages to deliveries: opened, the newest of each record, each with the schema that wrote it."""
+"""Kafka messages to deliveries: decoded, the newest of each record, each with the schema that wrote it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []
 
 
 class Overtaken(NamedTuple):
-    """An event behind a newer one of its record, on the same partition, and the newer version."""
+    """An event with a newer one of its record behind it on the same partition, and the newer version."""
 
     id: bytes
     version: int
@@ -28,9 +28,9 @@ class Overtaken(NamedTuple):
 
 
 class DecodedBatch(NamedTuple):
-    """A batch's deliveries with the messages they came in, in step; what can't be read, with the reason; and what stood
-    behind a newer event of its record. The first `ahead` deliveries must land before the others: they are the last
-    states of records that the batch deletes.
+    """A batch's deliveries and the messages they came from, by index; undecodable messages, with the reason; and events
+    overtaken by a newer one of their record. The first `ahead` deliveries must be applied before the others: they are
+    the last states of records that the batch deletes.
     """
 
     deliveries: list[Delivery]
@@ -45,9 +45,9 @@ _Read = tuple[Message, bytes | None, bytes, int, int]
 
 
 def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_deleted: bool = False) -> DecodedBatch:
-    """Opens `messages` (no errors among them). TransientError when the registry can't be asked now.
+    """Decodes `messages` (none of them errors). TransientError if the registry can't be reached.
 
-    `keeps_deleted`: deleted records stay in the target, as they were last.
+    `keeps_deleted`: deleted records stay in the target with their last values.
     """
     newest: dict[bytes, _Read] = {}
     last: dict[bytes, _Read] = {}
@@ -95,7 +95,7 @@ def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_del
 
 
 def _is_behind(message: Message, other: Message) -> bool:
-    """On the same partition, further on: not a letter that was sent back, nor a record that waited."""
+    """On the same partition, at a later offset: not a requeued dead letter, nor a deferred record."""
     return spot_of(message) == spot_of(other) and offset_of(message) > offset_of(other)
 
 
@@ -104,13 +104,13 @@ def _undecodable(error: Undecodable) -> PermanentError:
 
 
 def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
-    """A tombstone is a delete when it names its version, as ours do; others say nothing that we could order."""
+    """A tombstone is a delete if it names its version, as ours do; others can't be ordered."""
     headers = dict(headers_of(message))
     version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
     if version is None or not id:
         return
     was = newest.get(id)
-    if was is None or was[3] < version:  # the delete event before it says more
+    if was is None or was[3] < version:  # the delete event before it holds more
         newest[id] = message, None, b"", version, 0
 
 

@@ -1,6 +1,6 @@
-"""A system's inbox: what its webhooks said, kept in Kafka until the system's producer has looked each record up.
+"""A system's inbox: notices of its webhooks, kept in Kafka until the system's producer has fetched each record.
 
-The webhook service only writes here; the system's producer reads, and its offsets travel in its position.
+The webhook service only writes here; the system's producer reads, and its offsets are part of its position.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 def with_inbox(company: Map) -> list[str]:
-    """The systems of record whose webhooks the map switches on, by a `webhook_secret` in the connection."""
+    """The systems of record whose webhooks the map enables, by a `webhook_secret` in the connection."""
     return [
         name
         for name, system in company.systems.items()
@@ -47,16 +47,17 @@ def with_inbox(company: Map) -> list[str]:
 
 
 class MissingInbox(TransientError):
-    """The inbox's topic isn't there: webhooks were switched on, and `sorbus apply` hasn't run since."""
+    """The inbox's topic doesn't exist: webhooks were enabled, and `sorbus apply` hasn't run since."""
 
 
 class Inbox:
-    """Reads one system's notices, from where its producer's last committed position says."""
+    """Reads one system's notices, starting at its producer's last committed position."""
 
     def __init__(self, settings: Settings, names: Names, system: str, position: Mapping[str, JsonValue] | None) -> None:
-        """`position` is an earlier one's `position()`; None: from the beginning, which the retention bounds.
+        """`position` is an earlier `position()`; None: from the beginning, which the retention bounds.
 
-        TransientError without Kafka; MissingInbox while there is no such topic. What Kafka no longer has is skipped;
+        TransientError without Kafka; MissingInbox without the topic. What Kafka has removed is skipped, and sets
+        `has_lost`.
         then `has_lost` says so.
         """
         self.has_lost = False
@@ -81,14 +82,14 @@ class Inbox:
             raise
 
     def read(self, wait: float) -> list[Notice]:
-        """What came within `wait` seconds, or is there already; of each record the newest only. TransientError."""
+        """Notices that arrive within `wait` seconds, or are waiting; only the newest of each record. TransientError."""
         deadline = time.monotonic() + wait
         newest: dict[tuple[str, str], Notice] = {}
         while not newest:
             left = deadline - time.monotonic()
             with kafka_errors(f"reading {self._topic}"):
                 messages = self._consumer.consume(1, max(0.0, left))
-                if messages:  # consume waits for as many as it is asked for: what is there already comes at once
+                if messages:  # consume waits for as many as requested: waiting messages arrive at once
                     messages += self._consumer.consume(_MOST - 1, 0.01)
             for message in messages:
                 self._take(message, newest)
@@ -115,12 +116,12 @@ class Inbox:
         if notice is None:
             INBOX_MALFORMED.labels(self._system).inc()
             _log.warning(
-                "skipped offset %d of %s: it is not a notice; see who else writes there",
+                "skipped offset %d of %s: it is not a notice; check what else writes there",
                 offset_of(message),
                 self._topic,
             )
             return
-        newest.pop((notice.resource, notice.id), None)  # what was told again moves to the end
+        newest.pop((notice.resource, notice.id), None)  # a repeated notice moves to the end
         newest[notice.resource, notice.id] = notice
 
 
@@ -129,7 +130,7 @@ class InboxWriter:
 
     def __init__(self, settings: Settings, names: Names, *, patience: float = 3.0) -> None:
         """`patience`: seconds until a message that Kafka has not confirmed counts as failed."""
-        # Not idempotent: a notice twice is harmless, and such a producer can end in a state that only a restart fixes.
+        # Not idempotent: duplicate notices are harmless; an idempotent producer can end in a state that needs a restart.
         self._names = names
         config = {
             "acks": "all",
@@ -138,7 +139,7 @@ class InboxWriter:
             "queue.buffering.max.messages": 100_000,
             "message.timeout.ms": int(patience * 1000),
             **base_config(settings, "webhooks"),
-            "log_level": 2,  # what goes wrong comes back as an error
+            "log_level": 2,  # failures are raised as errors
         }
         self._producer = Producer(config)
         self._is_closing = threading.Event()
@@ -146,7 +147,7 @@ class InboxWriter:
         self._poller.start()
 
     def put(self, system: str, notices: Sequence[Notice], delivery_id: str = "") -> Future[None]:
-        """Done once Kafka has every notice; fails with TransientError or AuthError, and then some may be there."""
+        """Done once Kafka has every notice; fails with TransientError or AuthError, and then some may be written."""
         done: Future[None] = Future()
         if not notices:
             done.set_result(None)
@@ -162,7 +163,7 @@ class InboxWriter:
                     on_delivery=pending.delivered,
                 )
             except BufferError:
-                pending.fail(TransientError(f"{pending.doing}: too many wait for Kafka already"))
+                pending.fail(TransientError(f"{pending.doing}: too many messages are waiting for Kafka"))
                 break
             except KafkaException as error:
                 pending.fail(as_error(error.args[0], pending.doing))
@@ -170,7 +171,7 @@ class InboxWriter:
         return done
 
     def close(self) -> None:
-        """Waits for what is on its way, as long as the patience says."""
+        """Waits for pending messages, at most `patience` seconds."""
         self._is_closing.set()
         self._poller.join()
         self._producer.flush(5.0)
@@ -181,7 +182,7 @@ class InboxWriter:
 
 
 class _Pending:
-    """One `put` until its last message is confirmed, or the first has failed; called in the poller's thread too."""
+    """One `put` until its last message is confirmed or its first has failed; also called from the poller's thread."""
 
     def __init__(self, done: Future[None], left: int, doing: str) -> None:
         self.doing = doing
@@ -203,12 +204,12 @@ class _Pending:
 
 
 def value_of(notice: Notice) -> bytes:
-    """A notice as a message's value: small JSON, open to fields to come."""
+    """A notice as a message's value: small JSON, open to new fields."""
     return json.dumps(notice._asdict(), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def notice_of(value: str | bytes | None) -> Notice | None:
-    """The notice in a message's value; None if it holds none."""
+    """The notice in a message's value; None if it isn't one."""
     try:
         found = json.loads(value or b"")
     except (ValueError, RecursionError):  # UnicodeDecodeError is one

@@ -1,4 +1,4 @@
-"""librdkafka's settings for each role, and what its errors mean to us."""
+"""librdkafka's settings for each role, and its errors as Sorbus's."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _log = logging.getLogger(__name__)
 _LEAVING = 2.0
 _REFUSED_FOR = 60.0
 _refused: tuple[float, str] | None = None
-"""When (monotonic seconds) and in which words a broker last refused a client of this process."""
+"""When (monotonic seconds) and with which message a broker last rejected a client of this process."""
 
 
 def base_config(settings: Settings, role: str) -> Config:
-    """What every client shares; the operator's own settings win."""
+    """Settings that every client shares; the operator's own take precedence."""
     return {
         "logger": LOGGER,
         "error_cb": _note_refusal,
@@ -55,7 +55,7 @@ def base_config(settings: Settings, role: str) -> Config:
 
 
 def transactional_producer(settings: Settings, transactional_id: str, reachable: Reachable | None = None) -> Producer:
-    """An idempotent producer in transactions; large batches, since a batch costs one request whatever it holds."""
+    """An idempotent, transactional producer with large batches: a batch costs one request whatever its size."""
     return _made(
         Producer,
         {
@@ -82,7 +82,7 @@ def idempotent_producer(settings: Settings, role: str) -> Producer:
 
 
 def group_consumer(settings: Settings, group: str, reachable: Reachable | None = None) -> Consumer:
-    """A member of a flow's consumer group; offsets are committed by hand, after the target's commit."""
+    """A member of a flow's consumer group; offsets are committed manually, after the target's commit."""
     return _made(
         Consumer,
         {
@@ -90,13 +90,13 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",  # what is gone before it was read is no reason to skip it
+            "auto.offset.reset": "error",  # events removed before they were read must not be skipped silently
             "enable.partition.eof": True,
             "partition.assignment.strategy": "cooperative-sticky",
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 8 * 1024,
-            "fetch.queue.backoff.ms": 10,  # by default a full queue is left a second, though it's soon empty
-            "fetch.max.bytes": 2_000_000,  # compressed; a larger single message still comes
+            "fetch.queue.backoff.ms": 10,  # the default pauses a full queue for a second, though it soon drains
+            "fetch.max.bytes": 2_000_000,  # compressed; a larger single message is still delivered
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 100,
             "session.timeout.ms": 15_000,
@@ -107,11 +107,11 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
 
 
 def leave(ending: Callable[[], None]) -> None:
-    """Runs what commits a group member's offsets and closes it, and waits two seconds for it at most.
+    """Runs `ending`, which commits a group member's offsets and closes it, for two seconds at most.
 
-    librdkafka itself waits for Kafka's answers, five seconds for that to leaving and a minute for that to a commit,
-    in C, where no signal breaks it off. What was asked is on its way by then; what Kafka did not hear, it notices
-    when the session ends, and events whose offsets it did not take come again.
+    librdkafka waits for Kafka's responses, five seconds when leaving the group and a minute for a commit, in C, where
+    no signal interrupts it. By then the requests are sent; if Kafka didn't receive them, the session times out and
+    events with uncommitted offsets are redelivered.
     """
 
     def run() -> None:
@@ -132,7 +132,7 @@ def leave(ending: Callable[[], None]) -> None:
 
 
 def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 50) -> Consumer:
-    """A reader of whole topics, outside any group. `wait_ms`: how long a request stays when there is nothing."""
+    """A reader of whole topics, outside any group. `wait_ms`: how long a fetch waits when there is nothing."""
     return _made(
         Consumer,
         {
@@ -151,12 +151,12 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_
 
 def admin(settings: Settings) -> AdminClient:
     """An admin client; keep it referenced until its futures are done."""
-    # What goes wrong comes back as an error; librdkafka would print it as well, twenty times a second.
+    # Failures are raised as errors; librdkafka would log them as well, twenty times a second.
     return _made(cast(Callable[[Config], AdminClient], AdminClient), {"log_level": 2, **base_config(settings, "admin")})
 
 
 def _made(client: Callable[[Config], Client], config: Config) -> Client:
-    """A client; UsageError where librdkafka doesn't know a setting, or not its value."""
+    """A client; UsageError if librdkafka rejects a setting or its value."""
     try:
         return client(config)
     except (KafkaException, TypeError, ValueError) as error:
@@ -166,31 +166,31 @@ def _made(client: Callable[[Config], Client], config: Config) -> Client:
 
 
 def _note_refusal(error: KafkaError) -> None:
-    """librdkafka's error callback: only here it says that a login failed; calls fail as if no broker were there."""
+    """librdkafka's error callback: only here does it report a failed login; calls fail as if no broker were there."""
     global _refused
     if error.code() in _AUTH:
         _refused = (time.monotonic(), error.str())
 
 
 def as_error(error: KafkaError | None, doing: str) -> SorbusError:
-    """A Kafka error in our terms."""
+    """A Kafka error as one of Sorbus's."""
     if error is None:
-        return missing("kafka", TransientError(f"{doing}: Kafka failed without saying why"))
+        return missing("kafka", TransientError(f"{doing}: Kafka failed without an error message"))
     if error.code() in _AWAY | _SILENT and _refused and time.monotonic() - _refused[0] < _REFUSED_FOR:
-        words = f"{doing}: Kafka refuses our login: {_refused[1]}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
+        words = f"{doing}: Kafka rejects our login: {_refused[1]}; correct the SASL settings in SORBUS_KAFKA_CONFIG"
         return refused_login(AuthError(words))
     if error.code() in _AUTH:
-        words = f"{doing}: Kafka refuses us: {error.str()}; fix SORBUS_KAFKA_CONFIG or the broker's ACLs"
+        words = f"{doing}: Kafka denies access: {error.str()}; fix SORBUS_KAFKA_CONFIG or the broker's ACLs"
         return refused_login(AuthError(words))
     if error.code() in _FENCED:
-        return TransientError(f"{doing}: another process has taken over this producer's place", retry_after=30.0)
-    fix = "; see that Kafka runs where SORBUS_KAFKA says" if error.code() in _AWAY else ""
+        return TransientError(f"{doing}: another process has taken over from this producer", retry_after=30.0)
+    fix = "; check that Kafka runs at the address in SORBUS_KAFKA" if error.code() in _AWAY else ""
     return missing("kafka", TransientError(f"{doing}: Kafka: {error.str()}{fix}"))
 
 
 @contextmanager
 def kafka_errors(doing: str) -> Iterator[None]:
-    """Turns KafkaException within into AuthError or TransientError."""
+    """Raises a KafkaException in its block as AuthError or TransientError."""
     try:
         yield
     except KafkaException as error:
@@ -205,16 +205,16 @@ def read_to_end(
     patience: float = 30.0,
     ends: dict[tuple[str, int], int] | None = None,
 ) -> Iterator[Message]:
-    """Every message from the given offsets to the ends the partitions have now; TransientError when nothing comes.
+    """Every message from the given offsets to the partitions' current ends; TransientError if none arrives.
 
-    `ends` takes in where each partition ended: behind the markers of transactions, which are no messages.
+    `ends` collects where each partition ended: past the transaction markers, which aren't messages.
     """
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
         left: set[tuple[str, int]] = {(part.topic, part.partition) for part in partitions}
         while left:
             messages = consumer.consume(1, 1.0)
-            if messages:  # consume waits for as many as it is asked for: what is there already comes at once
+            if messages:  # consume waits for as many as requested: available messages arrive at once
                 messages += consumer.consume(4999, 0.02)
             else:
                 patience -= 1.0

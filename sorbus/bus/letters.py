@@ -1,4 +1,4 @@
-"""Dead letters on the bus: reading the open ones, writing a flow's, closing those that have landed or are obsolete."""
+"""Dead letters on the bus: reading open ones, writing a flow's, closing those that are delivered or obsolete."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ T = TypeVar("T")
 def open_letters(
     settings: Settings, topics: Iterable[str], role: str, keep: Callable[[DeadLetter], T | None]
 ) -> dict[bytes, T]:
-    """What `keep` makes of each open letter on dead letter topics, by the letter's id, without those it makes None of.
+    """The result of `keep` for each open dead letter on these topics, by id; letters for which it is None are left out.
 
-    TransientError when Kafka is out of reach.
+    TransientError if Kafka is unreachable.
     """
     consumer = topic_reader(settings, role)
     found: dict[bytes, T] = {}
@@ -53,7 +53,7 @@ def open_letters(
 
 
 class _State(NamedTuple):
-    """Which state of a record an event brought: its version, where it says one, and its place on its topic."""
+    """Which state of a record an event carries: its version, if it has one, and its position on its topic."""
 
     version: int | None
     topic: str
@@ -61,18 +61,18 @@ class _State(NamedTuple):
     offset: int
 
     def is_newer(self, other: _State) -> bool:
-        """By version where both say one: a requeued or replayed event has another place than the one it repeats."""
+        """By version where both have one: a requeued or replayed event has another offset than the one it repeats."""
         if self.version is not None and other.version is not None:
             return self.version > other.version
         return (self.topic, self.partition) == (other.topic, other.partition) and self.offset > other.offset
 
     def covers(self, other: _State) -> bool:
-        """Whether a target that has taken this event has no use for the other one any more."""
+        """Whether a target that has applied this event no longer needs the other one."""
         return self.is_newer(other) or (self.version is not None and self.version == other.version)
 
 
 class _Open(NamedTuple):
-    """What a flow remembers of an open letter. `state`: of the event as it was first met, also when it was requeued."""
+    """An open dead letter, as its flow remembers it. `state`: of the event when first seen, even after a requeue."""
 
     record_id: bytes
     state: _State
@@ -81,7 +81,7 @@ class _Open(NamedTuple):
 
 
 class Letters:
-    """One flow's way into its data type's dead letter topic. What is queued is written by `flush`."""
+    """Writes one flow's dead letters. Queued messages are sent by `flush`."""
 
     def __init__(self, producer: Producer, names: Names, flow: BoundFlow, privacy: Privacy) -> None:
         self._producer = producer
@@ -93,16 +93,16 @@ class Letters:
         self._of_record: dict[bytes, set[bytes]] = {}
 
     def recall(self, settings: Settings) -> None:
-        """Reads which of the flow's letters are open, at the start and when partitions come from another member."""
+        """Reads which of the flow's dead letters are open, at start and when partitions come from another member."""
         self._open, self._of_record = {}, {}
         for key, letter in open_letters(settings, [self._topic], f"letters-{self._flow.flow.id}", self._ours).items():
             self._remember(key, letter)
 
     def write(self, message: Message, error: PermanentError) -> DeadLetter:
-        """Queues a letter for a message that could not pass. `flush` before offsets move.
+        """Queues a dead letter for a message that can't be delivered. `flush` before offsets are committed.
 
-        Its bytes are the message's own; what it says of them holds no personal values in the clear. It closes the
-        letters of the record's older states. If there is one of a newer state, it is closed itself.
+        Its bytes are the message's own; its description masks personal values. It closes the dead letters of the
+        record's older states. If a newer state has one, this one is closed itself.
         """
         headers = headers_of(message)
         before = dict(headers).get(LETTER)
@@ -120,7 +120,7 @@ class Letters:
         )
         key = letter.id.encode()
         if former is None and (known := self._open.get(key)):
-            letter = letter.again(known.attempts, known.first_at)  # a replay or a redelivery met it once more
+            letter = letter.again(known.attempts, known.first_at)  # seen again by a replay or a redelivery
         self._queued[key] = (letter.value or b"", letter.to_headers())
         if ours := self._ours(letter):
             self._remember(key, ours)
@@ -136,15 +136,15 @@ class Letters:
                 return
 
     def close(self, letter: bytes | None) -> None:
-        """Queues the closing of a requeued letter that has landed, unless what is queued says more of it.
+        """Queues the closing of a requeued dead letter that was delivered, unless a later message of it is queued.
 
-        Sent back twice, it stays open if the copy that was delivered for both is refused.
+        If it was requeued twice, it stays open if the copy that was delivered for both is rejected.
         """
         if letter and letter not in self._queued:
             self._close(letter, b"requeued")
 
     def supersede(self, landed: Iterable[Message]) -> None:
-        """Queues the closing of the letters that a state of the same record that has landed has made obsolete."""
+        """Queues the closing of dead letters that a delivered state of the same record has made obsolete."""
         if not self._of_record:
             return
         for message in landed:
@@ -154,7 +154,7 @@ class Letters:
                     self._close(key, b"superseded", state.version)
 
     def flush(self) -> None:
-        """Waits until Kafka has them all. TransientError when it doesn't take them: call it again."""
+        """Waits until Kafka has all messages. TransientError if it doesn't: call again."""
         if not self._queued:
             return
         messages = [Single(self._topic, key, *written) for key, written in self._queued.items()]
@@ -187,7 +187,7 @@ def _state(message: Message) -> _State:
 
 
 def version_in(frame: str | bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int | None:
-    """The version of an event, or of a tombstone by its headers; None where it says none that can be read."""
+    """The version of an event, or of a tombstone by its headers; None if it has none that can be read."""
     if frame:
         try:
             return open_frame(bytes_of(frame)).version

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Every name that a map gives things in Kafka; `prefix` keeps maps that share a cluster apart."""
+    """Every name that a map uses in Kafka; `prefix` separates maps that share a cluster."""
 
     prefix: str = ""
 
@@ -16,34 +16,34 @@ class Names:
         return f"{self.prefix}{data_type}"
 
     def subject(self, data_type: str) -> str:
-        """The registry's subject of a data type's change events (TopicNameStrategy)."""
+        """The registry's subject for a data type's change events (TopicNameStrategy)."""
         return f"{self.topic(data_type)}-value"
 
     def dead_letters(self, data_type: str) -> str:
-        """The records of a data type that could not pass."""
+        """The records of a data type that could not be delivered."""
         return f"{self.prefix}{data_type}.dlq"
 
     def requeue(self, flow: str) -> str:
-        """Dead letters on their way back to one flow alone."""
+        """Dead letters on their way back to this flow only."""
         return f"{self.prefix}{flow}.requeue"
 
     def inbox(self, system: str) -> str:
-        """What a system's webhooks said, until its producer has looked it up."""
+        """Notices of a system's webhooks, until its producer has fetched the records."""
         return f"{self.prefix}{system}.inbox"
 
     @property
     def positions(self) -> str:
-        """Where each producer goes on; key = system."""
+        """Where each producer resumes; key = system."""
         return f"{self.prefix}sorbus.positions"
 
     @property
     def status(self) -> str:
-        """How each process is; key = process and instance."""
+        """Each process's status; key = process and instance."""
         return f"{self.prefix}sorbus.status"
 
     @property
     def requests(self) -> str:
-        """What people ask of producers; key = system."""
+        """People's requests to producers; key = system."""
         return f"{self.prefix}sorbus.requests"
 
     def group(self, flow: str) -> str:

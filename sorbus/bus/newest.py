@@ -11,7 +11,7 @@ from sorbus.settings import Settings
 
 
 def newest(settings: Settings, flow: BoundFlow, id: str) -> Delivery | None:
-    """What the flow would deliver for the record; None if the topic has no event of it.
+    """What the flow would deliver for the record; None if the topic has no event for it.
 
     PermanentError if the event can't be read; TransientError without Kafka or the registry.
     """

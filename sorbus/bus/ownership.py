@@ -1,8 +1,8 @@
-"""Who publishes a data type, and on which topic: kept in each producer's position, compared before it goes on.
+"""Who publishes a data type, and on which topic: kept in each producer's position, compared before it resumes.
 
-Kafka deletes what retention, DeleteRecords or a topic's deletion say, and a data type may get another owner. In all
-these cases the topic isn't what this producer has left behind, so that its position alone would skip records, and
-versions that begin anew would be refused by every target.
+Kafka removes messages by retention, DeleteRecords or deletion of the topic, and a data type may get another owner. In
+each case the topic is not what this producer left, so resuming at its position alone would skip records, and versions
+that restart from zero would be ignored by every target.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from sorbus.event import open_frame
 from sorbus.settings import Settings
 
 TOPICS_KEY = "sorbus.topics"
-"""The key of a producer's position that holds what it owns; next to it `KIND_KEY`, the connector that wrote it."""
+"""Key of a producer's position that holds what it owns; `KIND_KEY` holds the connector that wrote it."""
 KIND_KEY = "sorbus.kind"
 
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A data type's topic as its producer left it: Kafka's id of it, where its partitions began, the highest version
-    ever given. Of all systems that have published a data type, the one with the highest `epoch` did so last.
+    """A data type's topic as its producer left it: its id in Kafka, where its partitions began, the highest version
+    assigned. Of all systems that published a data type, the one with the highest `epoch` did so last.
     """
 
     topic: str
@@ -49,7 +49,7 @@ class Owned:
 
 
 class TopicContent(NamedTuple):
-    """What a topic holds: live records by the system that published them, and the highest version of any event."""
+    """A topic's live records by publishing system, and the highest version of any event."""
 
     live: Mapping[bytes, str]
     version: int
@@ -60,23 +60,23 @@ class TopicContent(NamedTuple):
 
 
 class Inherited(NamedTuple):
-    """A data type that must be copied, with versions above `floor`, and swept; `why` in words for people."""
+    """A data type to be snapshotted with versions above `floor`, then cleared of stale records; `why` is for people."""
 
     data_type: str
     why: str
     floor: int
     former: str = ""
-    """The system that owned it before; empty where it is the same one."""
+    """The system that owned it before; empty if it is the same one."""
 
 
 def owned(position: Position | None) -> dict[str, Owned]:
-    """What a stored position says that its producer owned; empty for one of before this was kept."""
+    """What a stored position says its producer owned; empty for positions of earlier releases."""
     found = cast("dict[str, dict[str, JsonValue]]", (position or {}).get(TOPICS_KEY) or {})
     return {name: Owned.from_json(one) for name, one in found.items()}
 
 
 def held(settings: Settings, topic: str) -> TopicContent:
-    """Reads a whole topic; ids and systems of its live records are in memory. TransientError without Kafka."""
+    """Reads a whole topic; ids and systems of its live records are held in memory. TransientError without Kafka."""
     live: dict[bytes, str] = {}
     highest = 0
     consumer: Consumer = topic_reader(settings, f"held-{topic}")
@@ -102,7 +102,7 @@ def held(settings: Settings, topic: str) -> TopicContent:
 
 
 class Ownership:
-    """What one system's producer owns, now, against what all positions on the bus say."""
+    """What one system's producer owns now, compared with all positions on the bus."""
 
     def __init__(self, system: str, kind: str, positions: Mapping[str, Position]) -> None:
         """`positions`: of every system that has ever published, by its name."""
@@ -111,7 +111,7 @@ class Ownership:
         stored = positions.get(system)
         before = None if stored is None else stored.get(KIND_KEY, kind)
         self.was_another_kind = before not in (None, kind)
-        """Whether the position was written by another connector, and so says nothing to this one."""
+        """Whether another connector wrote the position, so that this one can't use it."""
         own = None if self.was_another_kind or stored is None else dict(stored)
         self.is_new = own is None
         if own is not None:
@@ -122,7 +122,7 @@ class Ownership:
         self._mine: dict[str, Owned] = {}
 
     def inherits(self, data_type: str, facts: TopicFacts, settings: Settings, topic: str) -> Inherited | None:
-        """Why a data type can't simply go on, if so; from now on it is ours as it is. Reads the topic only then."""
+        """Why a data type can't simply resume, if so; from now on this producer owns it. Reads the topic only then."""
         entries = {name: found[data_type] for name, found in self._all.items() if data_type in found}
         newest = max(entries, key=lambda name: entries[name].epoch, default=None)
         mine = entries.get(self._system)
@@ -153,23 +153,23 @@ class Ownership:
             return Inherited(data_type, f"{reason}, yet {topic} has held records up to version {floor}", floor)
         if mine is None and not floor:
             return Inherited(data_type, f"{topic} is empty", floor)
-        return None  # of before this was kept
+        return None  # a position of an earlier release
 
     def took(self, data_type: str, version: int) -> None:
-        """A version has been given: a later owner begins above it."""
+        """Records an assigned version: a later owner starts above it."""
         mine = self._mine.get(data_type)
         if mine is not None and version > mine.version:
             self._mine[data_type] = replace(mine, version=version)
 
     def changed(self, data_type: str, topic: str, facts: TopicFacts | None) -> str | None:
-        """Why the topic isn't any more what it was when this producer began; None if it is."""
+        """Why the topic is no longer what it was when this producer started; None if it still is."""
         mine = self._mine.get(data_type)
         if mine is None:
             return None
-        return f"topic {topic} is gone; run `sorbus apply`" if facts is None else lost_of(topic, mine, facts)
+        return f"topic {topic} does not exist; run `sorbus apply`" if facts is None else lost_of(topic, mine, facts)
 
     def stored(self, position: Position) -> Position:
-        """The connector's position with what we own; what is owned no more is kept, for its epoch and version."""
+        """The connector's position plus what we own; former data types are kept, for their epoch and version."""
         entries = self._all.get(self._system, {}) | self._mine
         return {**position, KIND_KEY: self._kind, TOPICS_KEY: {name: one.to_json() for name, one in entries.items()}}
 
@@ -179,11 +179,11 @@ def _epoch(entries: Mapping[str, Owned]) -> int:
 
 
 def lost_of(topic: str, mine: Owned, facts: TopicFacts) -> str | None:
-    """Why a topic isn't as its producer left it; None if it is."""
+    """Why a topic is not as its producer left it; None if it is."""
     if facts.id != mine.topic:
-        return f"topic {topic} was deleted and made again"
+        return f"topic {topic} was deleted and recreated"
     if len(facts.begins) != len(mine.begins):
-        return f"topic {topic} has {len(facts.begins)} partitions now, it had {len(mine.begins)}"
+        return f"topic {topic} now has {len(facts.begins)} partitions instead of {len(mine.begins)}"
     lost = [(have - was) for was, have in zip(mine.begins, facts.begins, strict=True) if have > was]
     if lost:
         return f"topic {topic} has lost its first {sum(lost):,} messages (retention, or deleted records)"

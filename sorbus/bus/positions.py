@@ -1,4 +1,4 @@
-"""Where each producer goes on: stored on the bus, in the same transaction as the events before it."""
+"""Where each producer resumes: stored on the bus, in the same transaction as the events before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sorbus.settings import Settings
 def read_positions(settings: Settings, names: Names) -> dict[str, Position]:
     """The last committed position of every system whose producer has ever published.
 
-    Call it after the producer's `init_transactions`: a predecessor's open transaction is settled then.
+    Call it after the producer's `init_transactions`, which completes a predecessor's open transaction.
     """
     consumer = topic_reader(settings, "positions")
     found: dict[str, Position] = {}

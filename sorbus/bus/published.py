@@ -1,4 +1,4 @@
-"""What is on a data type's topic just now: the state that a producer compares with what it sees in its source."""
+"""What is currently on a data type's topic: the state that a producer compares with what it reads from its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def published_records(
 ) -> Iterator[PublishedState]:
     """Every live record of a topic, read once: at most one partition's live records are in memory.
 
-    A record's data is empty where it can't be told in `schema`: for the `doubtful` ids (those with an open dead
+    A record's data is empty if it can't be decoded in `schema`: for the `doubtful` ids (those with an open dead
     letter, on the topic or not) and for what an older, incompatible schema wrote. It then equals nothing.
     TransientError without Kafka.
     """
@@ -45,7 +45,7 @@ def published_records(
                     occurred = occurred_at(frame, head.at)
                     data = b"" if key in left else decoded(head.prefix, frame[data_at(frame, head.at) :])
                 except Undecodable:
-                    continue  # not ours: compared with nothing, and so published anew
+                    continue  # a foreign message: compared with nothing, and so published again
                 left.discard(key)
                 yield PublishedState(head.id, head.version, occurred, data)
     finally:
@@ -55,7 +55,7 @@ def published_records(
 
 
 class _Decoder:
-    """Canonical records in `schema`, whatever schema wrote them."""
+    """Canonical records in `schema`, whichever schema wrote them."""
 
     def __init__(self, book: SchemaResolver, schema: RecordSchema) -> None:
         self._book, self._schema = book, schema

@@ -1,4 +1,4 @@
-"""Publishing in transactions: events and the position after them appear together, or not at all.
+"""Publishing in transactions: events and the position after them appear together or not at all.
 
 Kafka's transactions (KIP-98) also fence: a second producer of the same system makes the first one's next call fail.
 """
@@ -22,7 +22,7 @@ Outgoing = tuple[str, bytes, bytes | None, Headers]
 
 
 class Publisher:
-    """One system's producer on the bus. Any error leaves the transaction open: `close` and begin again elsewhere."""
+    """One system's producer on the bus. Any error leaves the transaction open: `close` it and open a new one."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Publisher:
     ) -> None:
         """Takes over from a predecessor: its open transaction is aborted, its further calls fail.
 
-        `is_stopping` cuts the waiting for a Kafka that is away short: nothing is lost, it is done again by the next.
+        `is_stopping` ends the wait for an unreachable Kafka: nothing is lost, the next start repeats it.
         """
         self._is_stopping = is_stopping
         self._id = transactional_id
@@ -44,7 +44,7 @@ class Publisher:
 
     @property
     def open_since(self) -> float | None:
-        """When the transaction in progress began (monotonic seconds); None when there is none."""
+        """When the current transaction began (monotonic seconds); None without one."""
         return self._begun_at
 
     def begin(self) -> None:
@@ -57,7 +57,7 @@ class Publisher:
     def produce(
         self, topic: str, key: bytes, value: bytes | None, headers: Sequence[tuple[str, str | bytes | None]] = ()
     ) -> None:
-        """Adds a message to the transaction, beginning one if need be. PermanentError when it is too large."""
+        """Adds a message to the transaction, beginning one if needed. PermanentError if it is too large."""
         self.begin()
         deadline = None
         while True:
@@ -67,18 +67,18 @@ class Publisher:
             except BufferError as error:
                 deadline = deadline or time.monotonic() + _PATIENCE
                 if time.monotonic() > deadline:
-                    raise TransientError(f"Kafka has taken nothing for {_PATIENCE:.0f} s") from error
+                    raise TransientError(f"Kafka has accepted nothing for {_PATIENCE:.0f} s") from error
                 self._producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     raise PermanentError(
-                        f"the event has {len(value or b''):,} bytes, more than Kafka takes in one message",
+                        f"the event has {len(value or b''):,} bytes, more than Kafka accepts in one message",
                         reason="too large",
                     ) from error
                 raise as_error(error.args[0], "publishing") from error
 
     def produce_all(self, messages: Sequence[Outgoing]) -> list[tuple[int, PermanentError]]:
-        """Adds many messages; gives back the places of those that are too large, with the reason."""
+        """Adds many messages; returns the indexes of those that are too large, with the reason."""
         self.begin()
         produce, refused = self._producer.produce, []
         for place, (topic, key, value, headers) in enumerate(messages):
@@ -93,14 +93,14 @@ class Publisher:
         return refused
 
     def commit(self) -> None:
-        """Makes the transaction's messages appear. TransientError: nothing of it appeared or it can't be told."""
+        """Makes the transaction's messages visible. TransientError: they aren't, or the outcome is unknown."""
         if self._begun_at is None:
             return
         self._patiently(self._producer.commit_transaction, "committing a transaction")
         self._begun_at = None
 
     def _patiently(self, call: Callable[[float], None], doing: str) -> None:
-        """Waits for a transactional call in short steps, so that signals are heard; librdkafka resumes it each time."""
+        """Runs a transactional call in short steps, so that signals are handled; librdkafka resumes it each time."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -113,16 +113,16 @@ class Publisher:
                     raise as_error(failure, doing) from error
 
     def poll(self) -> None:
-        """Lets the client tell what it has heard of Kafka; to be called now and then while nothing is published."""
+        """Lets the client run its callbacks; call it now and then while nothing is published."""
         self._producer.poll(0)
 
     def close(self) -> None:
-        """Gives up what is not committed."""
+        """Aborts what is not committed."""
         if self._begun_at is not None:
             self._begun_at = None
             self._producer.purge()
             try:
                 self._producer.abort_transaction(_STEP)
             except KafkaException:
-                # Kafka is away or we are fenced: the successor's init_transactions aborts it.
+                # Kafka is unreachable or we are fenced: the successor's init_transactions aborts it.
                 return

@@ -1,4 +1,4 @@
-"""Whether Kafka can be reached, as librdkafka's own statistics have it: a client that idles notices it too.
+"""Whether Kafka is reachable, from librdkafka's own statistics: an idle client notices an outage too.
 
 The statistics come with the client's other callbacks, whenever it is polled (librdkafka: STATISTICS.md).
 """
@@ -11,13 +11,13 @@ from typing import Any
 
 INTERVAL_MS = 5_000
 _DOUBTS = 2
-"""Statistics in a row that show no broker: one alone may fall into a reconnection."""
+"""Consecutive statistics without a broker: a single one may fall into a reconnection."""
 
 
 class Reachable:
-    """Hears a client's statistics, and says by `changed` what is wrong with its Kafka; None: it works.
+    """Reads a client's statistics and reports by `changed` what is wrong with its Kafka; None: it works.
 
-    `group`: of a member of that consumer group, which works only while the group's coordinator knows it.
+    `group`: the client's consumer group, which must also be known to its coordinator.
     """
 
     def __init__(self, address: str, changed: Callable[[str | None], None], *, group: str = "") -> None:
@@ -26,11 +26,11 @@ class Reachable:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a client's configuration needs for it."""
+        """The client configuration that it needs."""
         return {"statistics.interval.ms": INTERVAL_MS, "stats_cb": self.heard}
 
     def heard(self, statistics: str) -> None:
-        """Takes in one report."""
+        """Handles one report."""
         trouble = self._trouble(json.loads(statistics))
         self._doubts = 0 if trouble is None else self._doubts + 1
         if trouble is None or self._doubts >= _DOUBTS:

@@ -10,14 +10,14 @@ from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
 from sorbus.settings import Settings
 
 _BY_CRC = ("consistent", "consistent_random")
-"""librdkafka's partitioners that take a key's CRC-32; the second is its default."""
+"""librdkafka's partitioners that use a key's CRC-32; the second is its default."""
 
 
 def messages_of(settings: Settings, topic: str, key: bytes, role: str) -> list[Message]:
-    """Everything that is left of a key on a topic, oldest first; of a compacted topic that may be its last event only.
+    """Everything that is left of a key on a topic, oldest first; on a compacted topic that may be its last event only.
 
-    Other partitions are read where its own has nothing: a topic that got more of them holds older events elsewhere.
-    TransientError without Kafka.
+    If the key's own partition has nothing, the others are read: a topic whose partition count grew holds older events
+    elsewhere. TransientError without Kafka.
     """
     reader = topic_reader(settings, role)
     try:
@@ -41,6 +41,6 @@ def _of_key(reader: Consumer, partitions: list[TopicPartition], key: bytes) -> l
 
 
 def _place(settings: Settings, key: bytes, count: int) -> int | None:
-    """The partition that our producers write the key to; None where a setting of the operator's own decides."""
+    """The partition that our producers write the key to; None if one of the operator's settings decides."""
     partitioner = settings.kafka_config.get("partitioner", _BY_CRC[1])
     return zlib.crc32(key) % count if count and partitioner in _BY_CRC else None

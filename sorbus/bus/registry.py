@@ -1,7 +1,7 @@
-"""The schema registry: what Sorbus asks of one, and the one it speaks to (the Confluent API, which Apicurio has too).
+"""The schema registry: the calls that Sorbus needs, and a client for the Confluent API (which Apicurio also offers).
 
-A second product is a second class with these methods and a line in `open_registry`. The frame that names a schema on
-the wire is `sorbus.event`'s.
+Another product is another class with these methods and a line in `open_registry`. `sorbus.event` defines the frame
+that names a schema on the wire.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sorbus.settings import Settings
 from sorbus.tls import trusted_certificates
 
 LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes, unpacked: a schema has some thousand."""
+"""Bytes, uncompressed: a schema has a few thousand."""
 LONGEST_CALL = 15.0
-"""Seconds for one question, from the first look-up to the last byte."""
+"""Seconds for one call, from the DNS lookup to the last byte."""
 _JSON = "application/vnd.schemaregistry.v1+json"
 _UNKNOWN = (40401, 40402, 40403, 40408)
-"""What the API calls an unknown subject, version, schema, and a subject without a level of its own."""
+"""The API's error codes for an unknown subject, version or schema, and a subject without its own level."""
 
 
 class Version(NamedTuple):
@@ -40,10 +40,10 @@ class Registry(Protocol):
     """Every call may raise TransientError or AuthError; a schema is Avro JSON as text."""
 
     def register(self, subject: str, schema: str) -> int:
-        """The schema's id under `subject`, new or as it was. SchemaError when it isn't compatible."""
+        """The schema's id under `subject`, new or existing. SchemaError if it isn't compatible."""
 
     def schema(self, number: int) -> str | None:
-        """The schema with that id; None when there is none."""
+        """The schema with that id; None if there is none."""
 
     def knows(self, subject: str, schema: str) -> bool:
         """Whether the schema is registered under `subject`."""
@@ -52,13 +52,13 @@ class Registry(Protocol):
         """The newest version's number and schema; None for an unknown subject."""
 
     def versions(self, subject: str) -> list[Version]:
-        """Every version, oldest first; none for an unknown subject."""
+        """Every version, oldest first; empty for an unknown subject."""
 
     def is_compatible(self, subject: str, schema: str) -> bool:
-        """Whether the schema may follow those that are there."""
+        """Whether the schema may follow the registered ones."""
 
     def level(self, subject: str) -> str | None:
-        """The subject's own compatibility level; None when it has none."""
+        """The subject's own compatibility level; None without one."""
 
     def set_level(self, subject: str, level: str) -> None:
         """Sets the subject's compatibility level, such as FULL_TRANSITIVE."""
@@ -70,9 +70,9 @@ def open_registry(settings: Settings) -> Registry | None:
 
 
 class ConfluentRegistry:
-    """A registry with the Confluent API. Its URL may hold a name and a password; safe for threads.
+    """A registry with the Confluent API; thread-safe. Its URL may hold a user and a password.
 
-    confluent-kafka's own client takes a second of CPU to import, and bounds neither an answer's bytes nor its time.
+    confluent-kafka's own client takes a second of CPU to import and limits neither the size nor the time of a response.
     """
 
     def __init__(self, url: str) -> None:
@@ -132,7 +132,7 @@ class ConfluentRegistry:
         raise _unable(doing, f"it answers {json.dumps(found)[:100]}: is SORBUS_REGISTRY a schema registry?")
 
     def _call(self, doing: str, method: str, path: str, content: dict[str, str] | None) -> JsonValue:
-        """What a registry answers; None for what it says is unknown. AuthError, SchemaError, TransientError."""
+        """A registry's answer; None for anything it reports as unknown. AuthError, SchemaError, TransientError."""
         try:
             for attempt in stamina.retry_context(on=_may_pass, attempts=3, wait_initial=0.1, wait_max=1.0):
                 with attempt, bounded.within(LONGEST_CALL):
@@ -144,7 +144,7 @@ class ConfluentRegistry:
             raise _unable(doing, str(error) or type(error).__name__) from error
         status = response.status_code
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise AuthError(f"{doing}: the schema registry refuses us: {_said(response, raw)}")
+            raise AuthError(f"{doing}: the schema registry denies access: {_said(response, raw)}")
         if status in (httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
             raise SchemaError(f"{doing}: {_said(response, raw)}")
         found = _parsed(raw)

@@ -1,6 +1,5 @@
-"""What people ask of running producers: to read a record again. Kept nowhere else, because nothing is lost with it:
-
-a producer that starts reads again every record that has an open dead letter, whoever asked or not.
+"""People's requests to running producers to read a record again. Losing them is harmless: a producer that starts
+rereads every record that has an open dead letter.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _EVERY = 0.5
 
 
 class RereadRequests:
-    """What has been asked of one system's producer since this was made."""
+    """Requests to one system's producer since this object was created."""
 
     def __init__(self, settings: Settings, names: Names, system: str) -> None:
-        """TransientError without Kafka. Where there is no such topic yet (`sorbus apply` makes it), nothing comes."""
+        """TransientError without Kafka. Without the topic (`sorbus apply` creates it), `read` returns nothing."""
         self._system, self._topic = system, names.requests
         self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}", wait_ms=5000)
         self._looked_at = time.monotonic()
@@ -39,7 +38,7 @@ class RereadRequests:
             self.close()
 
     def read(self) -> dict[str, list[bytes]]:
-        """Data type -> ids of records to read again; what is there at once, and seldom more than twice a second."""
+        """Data type -> ids of records to read again; returns at once, and reads at most twice a second."""
         now = time.monotonic()
         if self._consumer is None or now - self._looked_at < _EVERY:
             return {}
@@ -57,7 +56,7 @@ class RereadRequests:
         return {data_type: list(ids) for data_type, ids in found.items()}
 
     def close(self) -> None:
-        """Listens no more."""
+        """Stops reading."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with kafka_errors("closing a reader"):
@@ -65,7 +64,7 @@ class RereadRequests:
 
 
 def reread_request(names: Names, letter: DeadLetter) -> Single:
-    """What asks the producer of a source's letter to read that record again."""
+    """The message that requests a reread of the record of a source's dead letter."""
     value = json.dumps({"data_type": letter.data_type, "id": letter.record_id.decode("utf-8", "surrogateescape")})
     return Single(names.requests, letter.system.encode(), value.encode())
 

@@ -1,4 +1,4 @@
-"""Which schema wrote a frame, and which frame a schema writes: by the registry, or by the schemas at hand."""
+"""Which schema wrote a frame, and which frame a schema writes: from the registry, or from local schemas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sorbus.settings import Settings
 
 
 class SchemaResolver:
-    """Frame prefixes to record schemas and back, remembered once seen."""
+    """Maps frame prefixes to record schemas and back; caches both."""
 
     def __init__(self, settings: Settings, names: Names, schemas: Iterable[RecordSchema] = ()) -> None:
         self._names = names
@@ -32,7 +32,7 @@ class SchemaResolver:
         return prefix
 
     def schema(self, prefix: bytes) -> RecordSchema:
-        """The record schema behind a frame's head. PermanentError when nobody knows it, TransientError to ask again."""
+        """The record schema for a frame's head. PermanentError if it is unknown, TransientError to retry."""
         found = self._known.get(prefix)
         if found is None:
             found = self._known[prefix] = self._ask(prefix)
@@ -40,7 +40,7 @@ class SchemaResolver:
 
     def _ask(self, prefix: bytes) -> RecordSchema:
         if prefix[0] != 0:
-            raise _unknown(f"none at hand has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/")
+            raise _unknown(f"no local schema has the fingerprint {prefix[2:].hex()}; put its .avsc into schemas/")
         number = int.from_bytes(prefix[1:], "big")
         if self._registry is None:
             raise _unknown(f"its id is {number}, and no SORBUS_REGISTRY is set")

@@ -1,4 +1,4 @@
-"""Single messages outside transactions: all of them are on the bus when `send` returns, or it says that they aren't."""
+"""Single messages outside transactions: when `send` returns, all are on the bus; otherwise it raises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT = 30.0
 
 
 class Single(NamedTuple):
-    """A message on its way; `value` None closes or deletes what the key names."""
+    """A message to send; `value` None closes or deletes its key."""
 
     topic: str
     key: bytes
@@ -23,9 +23,9 @@ class Single(NamedTuple):
 
 
 def send(producer: Producer, messages: Iterable[Single], doing: str, done: Callable[[int], None] | None = None) -> None:
-    """Writes the messages and waits until Kafka has them. `done` is told of each.
+    """Writes the messages and waits until Kafka has them. `done` is called with the index of each.
 
-    TransientError when it doesn't take them all: some may be there, and none of the others will come later.
+    TransientError if any fails: some may be written, and no other will be written later.
     """
     failed: list[str] = []
 
@@ -50,4 +50,4 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
         producer.purge()
         producer.flush(1.0)
     if left or failed:
-        raise TransientError(f"{doing}: Kafka didn't take them: {failed[0] if failed else 'no answer'}")
+        raise TransientError(f"{doing}: Kafka did not accept them: {failed[0] if failed else 'no answer'}")

@@ -1,4 +1,4 @@
-"""What a producer must know of its own topics: its records (for a TRUNCATE, a resnapshot) and its dead letters."""
+"""What a producer reads from its own topics: records (for a TRUNCATE or a resnapshot) and dead letters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sorbus.settings import Settings
 
 
 def stale_keys(settings: Settings, topic: str, version: int) -> Iterator[bytes]:
-    """The ids of live records whose newest version on `topic` is below `version`, one partition's at a time."""
+    """The ids of live records whose newest version on `topic` is below `version`, one partition at a time."""
     consumer = topic_reader(settings, f"sweep-{topic}")
     try:
         for partition in all_partitions(consumer, topic):
@@ -38,7 +38,7 @@ class OpenLetter(NamedTuple):
 
 
 def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> dict[str, dict[bytes, OpenLetter]]:
-    """The records that have an open dead letter of `system`'s producer on `topics`: data type -> id -> letter."""
+    """Records with an open dead letter of `system`'s producer on `topics`: data type -> id -> dead letter."""
 
     def record_of(letter: DeadLetter) -> tuple[str, bytes, OpenLetter] | None:
         if letter.flow or letter.system != system:

@@ -1,8 +1,7 @@
-"""How each process of a map is, on a topic of its own: whoever watches learns it wherever the process runs.
+"""Each process's status, on a topic of its own: monitors read it wherever the process runs.
 
-As Kafka Connect's status topic (`status.storage.topic`): compacted, key = process and instance, written when something
-changes and every few seconds besides, so that one that was killed is missed. Nothing depends on it: a process works as
-well without.
+Like Kafka Connect's status topic (`status.storage.topic`): compacted, key = process and instance, written on every
+change and every few seconds, so that a killed process is noticed. Nothing depends on it: a process works without it.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from sorbus.telemetry.health import REFUSED, Health
 from sorbus.telemetry.metrics import last_reads
 
 EVERY = 5.0
-"""Seconds between two reports of a process to which nothing happens."""
+"""Seconds between two reports of an idle process."""
 _LOOK = 0.5
 _LONGEST_REASON = 600
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What a process last said of itself; times in seconds since 1970.
+    """A process's last report about itself; times in seconds since 1970.
 
-    `process` is its command, such as "produce crm". Ready: it works. Otherwise `reason` says why, and `dependency` what
-    is missing: "kafka", "registry", "state", "system" (the map's system can't be reached), "refused" (a person has to
-    act), or "". `exit_code`: it has ended.
+    `process` is its command, such as "produce crm". Ready: it works. Otherwise `reason` says why not, and `dependency`
+    names what is missing: "kafka", "registry", "state", "system" (the map's system is unreachable), "refused" (a person
+    has to act), or "". `exit_code`: it has ended.
     """
 
     process: str
@@ -50,9 +49,9 @@ class ProcessReport:
     dependency: str = ""
     exit_code: int | None = None
     last_reads: Mapping[str, float] = field(default_factory=dict)
-    """Data type -> when it was last polled to the end; "" of a stream: when it was last read to its end."""
+    """Data type -> when it was last polled to the end; "" for a stream: when it was last read to its end."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What somebody should look at though it works, by its kind: "stale", "hot"."""
+    """Warnings while it works, by kind: "stale", "hot"."""
     at: float = 0.0
 
 
@@ -60,7 +59,7 @@ _AS_REPORT = TypeAdapter(ProcessReport)
 
 
 class StatusReader:
-    """Reads the reports of all processes, from the beginning at first and then what is new."""
+    """Reads the reports of all processes, first from the beginning and then the new ones."""
 
     def __init__(self, settings: Settings, names: Names) -> None:
         self._settings, self._topic = settings, names.status
@@ -68,7 +67,7 @@ class StatusReader:
         self._found: dict[bytes, ProcessReport] = {}
 
     def read(self) -> list[ProcessReport]:
-        """The newest report of each instance; none before `sorbus apply` has made the topic. TransientError."""
+        """The newest report of each instance; empty before `sorbus apply` has created the topic. TransientError."""
         if self._consumer is None:
             self._begin()
             return list(self._found.values())
@@ -83,7 +82,7 @@ class StatusReader:
         return list(self._found.values())
 
     def close(self) -> None:
-        """Reads no more; the next `read` begins again."""
+        """Stops reading; the next `read` starts over."""
         consumer, self._consumer = self._consumer, None
         self._found.clear()
         if consumer is not None:
@@ -113,14 +112,14 @@ class StatusReader:
         if not value:
             self._found.pop(key, None)
             return
-        with contextlib.suppress(ValidationError):  # a newer or older Sorbus's, or not ours
+        with contextlib.suppress(ValidationError):  # from another release of Sorbus, or foreign
             report = _AS_REPORT.validate_json(value)
             self._found[key] = replace(report, at=timestamp_ms / 1000)
 
 
 @contextmanager
 def reporting(settings: Settings, names: Names, process: str, health: Health) -> Iterator[None]:
-    """Reports `health` while its block lasts, and how the block ended."""
+    """Reports `health` during its block, and how the block ended."""
     writer = _Writer(settings, names, process, health)
     thread = threading.Thread(target=writer.run, name="status", daemon=True)
     thread.start()
@@ -131,7 +130,7 @@ def reporting(settings: Settings, names: Names, process: str, health: Health) ->
         code, reason = error.exit_code, str(error)
         raise
     except Exception as error:
-        code, reason = ExitCode.FINDINGS, f"a fault in Sorbus itself ({type(error).__name__}); its log says where"
+        code, reason = ExitCode.FINDINGS, f"an internal error of Sorbus ({type(error).__name__}); see its log"
         raise
     finally:
         writer.end(code, reason)
@@ -150,8 +149,8 @@ class _Writer:
         self._ended.set()
 
     def run(self) -> None:
-        # Old news is worth nothing: what Kafka did not take within seconds is dropped. log_level: Kafka that is away
-        # is told of by the process's own clients.
+        # Stale reports are worthless: what Kafka did not accept within seconds is dropped. log_level: the process's own
+        # clients report an unreachable Kafka.
         config = {"message.timeout.ms": 4000, "linger.ms": 0, "log_level": 2, **base_config(self._settings, "status")}
         producer = Producer(config)
         said: tuple[bool, str, tuple[str, ...]] | None = None

@@ -1,4 +1,4 @@
-"""What Kafka says of a topic itself: which one it is (a topic that is made again has another id), and what it holds."""
+"""Kafka's facts about a topic: its id (a recreated topic has another one) and its offsets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class TopicFacts(NamedTuple):
-    """`id` is Kafka's own; `begins` and `ends` are each partition's log start offset and high watermark."""
+    """`id` is Kafka's; `begins` and `ends` are each partition's log start offset and high watermark."""
 
     id: str
     begins: tuple[int, ...]
@@ -31,7 +31,7 @@ class TopicFacts(NamedTuple):
 
 
 def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Topic -> its id and how many partitions it has; those that don't exist are left out. TransientError."""
+    """Topic -> its id and partition count; unknown topics are left out. TransientError."""
     names = list(dict.fromkeys(topics))
     if not names:
         return {}
@@ -53,7 +53,7 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str,
 
 
 def topic_facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:
-    """Topic -> its facts; those that don't exist are left out. TransientError, also while partitions have no leader."""
+    """Topic -> its facts; unknown topics are left out. TransientError, also while partitions have no leader."""
     ids = topic_ids(admin, topics)
     parts = [(name, number) for name, (_, count) in ids.items() for number in range(count)]
     begins, ends = _offsets(admin, parts, _FIRST), _offsets(admin, parts, _LAST)

@@ -97,4 +97,4 @@ def test_a_trace_says_what_the_target_has(line: Line) -> None:
     rows_from_elsewhere(line)
     told = line.sorbus("trace", "gadget", "g1", status=1)
     assert "has a newer version than its topic" in told
-    assert f"it has version {NEWER}, newer than this event's (5)" in told
+    assert f"the target has version {NEWER}, newer than the event's (5)" in told

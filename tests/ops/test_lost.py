@@ -1,4 +1,4 @@
-"""Topics that aren't there, made again, or cut short: said in words, whoever runs."""
+"""Topics that aren't there, recreated, or cut short: said in words, whoever runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FACTS = {TOPIC: TopicFacts("new", (10, 0), (30, 5))}
     ("place", "words"),
     [
         (CommittedPosition(7, "new"), "3 messages of t.order (partition 0) were removed before they were read"),
-        (CommittedPosition(12, "old"), "t.order (partition 0) was deleted and made again"),
+        (CommittedPosition(12, "old"), "t.order (partition 0) was deleted and recreated"),
         (CommittedPosition(31, "new"), "ends at offset 30"),
         (CommittedPosition(10, "new"), None),
         (CommittedPosition(30, ""), None),
@@ -61,7 +61,7 @@ def test_status_says_that_a_topic_is_gone_and_that_it_was_made_again(line: Line)
         for step in plan_topics(client, topics_of(line.loaded.map)):
             assert step.apply is not None
             step.apply()
-        eventually(lambda: line.topic in client.list_topics(timeout=10).topics, "the topic, made again")
-        eventually(lambda: any("made again" in one for one in eyes.measure().lost), "that it was made again")
+        eventually(lambda: line.topic in client.list_topics(timeout=10).topics, "the topic, recreated")
+        eventually(lambda: any("recreated" in one for one in eyes.measure().lost), "that it was made again")
     finally:
         eyes.close()

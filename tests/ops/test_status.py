@@ -161,4 +161,4 @@ def test_an_unreachable_kafka_is_said_in_plain_words(
     done = sorbus("status", **{**env, "SORBUS_KAFKA": "127.0.0.1:1"})
     assert done.exit_code == 3
     assert "sorbus: Kafka (SORBUS_KAFKA) is unreachable, because listing topics: " in done.stderr
-    assert "see that Kafka runs where SORBUS_KAFKA says" in done.stderr
+    assert "check that Kafka runs at the address in SORBUS_KAFKA" in done.stderr
