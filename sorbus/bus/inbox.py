@@ -130,7 +130,7 @@ class InboxWriter:
 
     def __init__(self, settings: Settings, names: Names, *, patience: float = 3.0) -> None:
         """`patience`: seconds until a message that Kafka has not confirmed counts as failed."""
-        # Not idempotent: duplicate notices are harmless; an idempotent producer can end in a state that needs a restart.
+        # Not idempotent: duplicate notices are harmless; an idempotent producer can end up needing a restart.
         self._names = names
         config = {
             "acks": "all",

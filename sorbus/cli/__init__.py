@@ -1,1 +1,1 @@
-"""The command line: the frame that every `sorbus` command hangs in, and the commands that make a first map."""
+"""The command line: the root that every `sorbus` command is added to, and the commands that create a first map."""

@@ -1,4 +1,4 @@
-"""The `sorbus` command: global options, every installed sub-command, and errors as a message with an exit code."""
+"""The `sorbus` command: global options, every installed subcommand, and errors as a message with an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sorbus.cli.context import Context
 from sorbus.errors import ExitCode, MapError, SorbusError
 
 BROKEN_PIPE = 128 + 13
-"""What a shell reports for a program ended by SIGPIPE: the reader left, nobody's error."""
+"""What a shell reports for a program ended by SIGPIPE: the reader has closed, which is not an error."""
 
 
 _PANELS = {
@@ -31,16 +31,16 @@ _PANELS = {
     "Try it here": ("demo", "stack"),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
-# Entries that have other commands than the one they are named after.
+# Entries whose commands are not named after them.
 _ENTRY_OF = {"plan": "run", "apply": "run", "up": "run", "status": "watch"}
 _PLACE = {name: place for place, name in enumerate(_PANEL_OF)}
 
 
 class _Frame(TyperGroup):
-    """The root group: a SorbusError under it becomes a message on stderr and the error's own exit code."""
+    """The root group: prints a SorbusError as a message on stderr and exits with its code."""
 
     def list_commands(self, ctx):  # type: ignore[no-untyped-def]
-        """In the order in which a company meets them; other packages' commands last."""
+        """In the order in which users need them; other packages' commands last."""
         return sorted(super().list_commands(ctx), key=lambda name: (_PLACE.get(name, len(_PLACE)), name))
 
     def invoke(self, ctx):  # type: ignore[no-untyped-def]  # typer keeps its click, and so this type, private
@@ -64,17 +64,17 @@ class _Frame(TyperGroup):
             typer.echo("\n".join(wrong), err=True)
             raise typer.Exit(ExitCode.WRONG_USE) from error
         except Exception as error:
-            # At a terminal typer shows where; in a log one record holds it all.
+            # On a terminal typer prints the traceback; in a log it belongs in one record.
             if sys.stderr.isatty() or not logging.getLogger().handlers or _is_clicks(error):
                 raise
             import structlog
 
-            structlog.get_logger().critical("ended by an error that nobody foresaw; please report it", exc_info=error)
+            structlog.get_logger().critical("ended by an unexpected error; please report it", exc_info=error)
             raise typer.Exit(ExitCode.FINDINGS) from error
 
 
 def _wrong_settings(error: ValueError) -> list[str]:
-    """What is wrong with which SORBUS_ variable, where that is the error; never the value, which may be a password."""
+    """Which SORBUS_ variable is wrong and why, if that is the error; never its value, which may be a password."""
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
@@ -90,7 +90,7 @@ def _wrong_settings(error: ValueError) -> list[str]:
 
 
 def _is_clicks(error: Exception) -> bool:
-    """Whether click made it, for itself to handle: a wrong option, an exit, an abort."""
+    """Whether it is click's own, for click to handle: a wrong option, an exit, an abort."""
     return type(error).__module__.partition(".")[0] in ("click", "typer")
 
 
@@ -122,9 +122,9 @@ def _options(
 
 @cache
 def application(command: str = "") -> typer.Typer:
-    """The command line: the frame with every command listed under the entry point group `sorbus.commands`.
+    """The command line: the root with every command under the entry point group `sorbus.commands`.
 
-    `command`: only the entry that has it, since to load all takes a quarter of a second; all where none is named so.
+    `command`: load only the entry that has it, since loading all takes a quarter of a second; all if none has it.
     """
     root = typer.Typer(
         name="sorbus",
@@ -144,10 +144,10 @@ def application(command: str = "") -> typer.Typer:
 
 
 def _put_under_headings(root: typer.Typer) -> None:
-    """Puts the commands of `--help` under headings."""
+    """Groups the commands of `--help` by heading."""
     for group in root.registered_groups:
         inner = group.typer_instance
-        if inner is not None and not isinstance(inner.info.name, str):  # its commands hang at the root by themselves
+        if inner is not None and not isinstance(inner.info.name, str):  # its commands are added to the root directly
             for command in inner.registered_commands:
                 name = command.name or (command.callback.__name__ if command.callback else "")
                 command.rich_help_panel = _PANEL_OF.get(name)
@@ -161,14 +161,14 @@ def _hang(root: typer.Typer, entry: EntryPoint) -> None:
     except Exception as error:  # noqa: BLE001  # another package's module may raise anything; the rest must still work
         if "_SORBUS_COMPLETE" not in os.environ:
             typer.echo(
-                f"sorbus: the commands of {entry.name!r} ({entry.value}) are missing, they can't be loaded: "
+                f"sorbus: the commands of {entry.name!r} ({entry.value}) are missing because they can't be loaded: "
                 f"{type(error).__name__}: {error}; fix or reinstall {entry.dist.name if entry.dist else 'it'}",
                 err=True,
             )
 
 
 def _command_in(words: Sequence[str]) -> str:
-    """The first word that is neither a global option nor its value; "" for none, and while a shell completes."""
+    """The first word that is neither a global option nor its value; "" if there is none, and during completion."""
     if "_SORBUS_COMPLETE" in os.environ:
         return ""
     each = iter(words)
@@ -187,7 +187,7 @@ def main() -> None:
             application(_command_in(sys.argv[1:]))()
         finally:
             sys.stdout.flush()
-            # Spares the interpreter its last searches for cycles: a third of a second of every process that stops.
+            # Skips the interpreter's last garbage collections: a third of a second whenever a process stops.
             gc.freeze()
     except BrokenPipeError:
         _drop_stdout()
@@ -197,5 +197,5 @@ def main() -> None:
 
 
 def _drop_stdout() -> None:
-    """What is still buffered has no reader; without this Python complains about it while it ends."""
+    """Discards buffered output that has no reader; otherwise Python reports an error while it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

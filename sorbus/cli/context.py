@@ -1,4 +1,4 @@
-"""What every command gets from the global options: which map, and how much to say."""
+"""What every command gets from the global options: the map and the verbosity."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Context:
         return found if found is not None else cls()
 
     def load(self) -> LoadedMap:
-        """The map as it is written; MapError when it can't be read at all."""
+        """The map as written; MapError if it can't be read at all."""
         from sorbus.map.load import load_map
 
         return load_map(self.map_path)
 
     def load_sound(self) -> LoadedMap:
-        """The map, for commands that act on it; MapError with every finding that keeps it from running.
+        """The map, for commands that act on it; MapError with every finding that prevents running it.
 
-        A parent that has checked this very map (`sorbus up`) says so by its digest in SORBUS_MAP_CHECKED.
+        A parent process that has checked this very map (`sorbus up`) passes its digest in SORBUS_MAP_CHECKED.
         """
         loaded = self.load()
         if os.environ.get(CHECKED) == loaded.digest():

@@ -1,4 +1,4 @@
-"""`sorbus discover`: what a system holds, and a first guess at which data types those are and who should own them."""
+"""`sorbus discover`: what a system holds, and a first guess at its data types and their owners."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def discover_command(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing mapping sheet.")] = False,
 ) -> None:
-    """Look into a system: its tables with fields, keys and counts, and the data types that they seem to hold.
+    """Discover a system's tables with fields, keys and counts, and the data types that they seem to hold.
 
-    Reads the system's catalog, and counts empty values where a required field would be filled from a column that may
-    have none (bounded in time).
+    Reads the system's catalog, and counts empty values where a nullable column would fill a required field (bounded
+    in time).
 
     Examples: `sorbus discover crm`, `sorbus discover crm --save --sheet`, `sorbus discover crm --json`
     """
@@ -68,7 +68,7 @@ def _write_sheet(file: Path, look: Look, force: bool) -> None:
     from sorbus.map.authoring.draft_map import rows, sheet
 
     if file.exists() and not force:
-        typer.echo(f"sorbus: {file} is there already and stays as it is; --force writes over it", err=True)
+        typer.echo(f"sorbus: {file} exists and was not changed; --force overwrites it", err=True)
         raise typer.Exit(ExitCode.REFUSED)
     file.parent.mkdir(parents=True, exist_ok=True)
     drafts = [draft.proposal for draft in look.drafts]

@@ -1,4 +1,4 @@
-"""What `sorbus discover` shows to people: tables, the data types they seem to hold, and lines for map.yaml."""
+"""The human-readable output of `sorbus discover`: tables, likely data types, and lines for map.yaml."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sorbus.map.authoring.draft_schema import Draft
 from sorbus.map.authoring.matching import Proposal
 
 PLAIN_WIDTH = 140
-"""Columns when stdout is a file or a pipe."""
+"""Columns if stdout is a file or a pipe."""
 
 
 def show(look: Look) -> None:
-    """Prints a look on stdout."""
+    """Prints a discovery on stdout."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -70,7 +70,7 @@ def _proposal(console: Console, look: Look, proposal: Proposal) -> None:
         if field.notes.startswith("required, ") or "; required, " in field.notes:
             console.print(f"    [yellow]{escape(field.source)}[/]: {escape(field.notes)}", highlight=False)
     if hinted:
-        console.print(f"    left over: {escape(', '.join(hinted))}", highlight=False)
+        console.print(f"    not mapped: {escape(', '.join(hinted))}", highlight=False)
 
 
 def _draft(console: Console, draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""`sorbus init`: a company's first map, by questions or from a file of answers."""
+"""`sorbus init`: a company's first map, from questions or a file of answers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def init_command(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the map goes.", file_okay=False)] = Path(),
     answers: Annotated[
-        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; anything missing is asked.")
+        Path | None, typer.Option("--answers", metavar="FILE", help="Answers as YAML; asks for anything missing.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: accept the defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Create a map by answering questions: which tools, which data, who owns it, where it goes and when.
 
-    Systems that can be reached (their NAME_DSN is set) are looked into, so that owners, tables and mapping sheets are
+    Systems that can be reached (their NAME_DSN is set) are discovered, so that owners, tables and mapping sheets are
     offered. Existing files are overwritten only with --force.
 
     Examples: `sorbus init`, `CRM_DSN=postgresql://... sorbus init company`, `sorbus init --answers answers.yaml --yes`
@@ -45,7 +45,7 @@ def init_command(
 
     given = _read_answers(answers)
     if not yes and not sys.stdin.isatty() and not _complete(given):
-        raise typer.BadParameter("there is no terminal to ask on; use --answers FILE, --yes, or both")
+        raise typer.BadParameter("there is no terminal for questions; use --answers FILE, --yes, or both")
     ask = Questions(Console(stderr=True), take_defaults=yes or _complete(given))
     told = interview(ask, given, folder)
     texts = _texts(told.beginning)
@@ -100,8 +100,8 @@ def _refuse_or_ask(ask: Questions, there: Sequence[Path], force: bool) -> None:
     if not there or force:
         return
     names = ", ".join(str(file) for file in there)
-    if ask.take_defaults or not ask.yes(f"{names}: write over what is there?", False):
-        typer.echo(f"sorbus: {names}: there already, so nothing was written; --force writes over it", err=True)
+    if ask.take_defaults or not ask.yes(f"{names}: overwrite?", False):
+        typer.echo(f"sorbus: {names} already exists, so nothing was written; --force overwrites it", err=True)
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -113,7 +113,7 @@ def _save_catalogs(folder: Path, resources: Mapping[str, Sequence[Resource]]) ->
 
 
 def _save_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
-    """Adds what was typed in to .env, which only its owner may read, and keeps .env out of version control."""
+    """Adds entered secrets to .env, readable only by its owner, and keeps .env out of version control."""
     ignore, file = folder / ".gitignore", folder / ".env"
     if not ignore.exists():
         ignore.write_text(".env\n", "utf-8")
@@ -127,7 +127,7 @@ def _save_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
 
 
 def _finish(file: Path, context: Context) -> None:
-    """Checks what was written and says what to do next."""
+    """Checks what was written and prints the next steps."""
     from sorbus.cli.map import summary
     from sorbus.map.checks.check import check
 

@@ -43,7 +43,7 @@ Found = Mapping[str, Sequence[Proposal]]
 
 
 class Told(NamedTuple):
-    """What an interview gave: the map's beginning, what the systems hold, and the secrets that were typed in."""
+    """Result of an interview: the map's first version, the systems' resources, and the secrets entered."""
 
     beginning: Beginning
     resources: dict[str, Sequence[Resource]]
@@ -51,7 +51,7 @@ class Told(NamedTuple):
 
 
 def interview(ask: Questions, given: Answers, folder: Path) -> Told:
-    """Asks for what isn't given, and looks into the systems that can be reached."""
+    """Asks for what isn't given, and discovers the systems that can be reached."""
     company = given.company or ask.text("What is the company called?", folder.resolve().name)
     systems = ask_systems(ask, given)
     if not systems:
@@ -93,17 +93,17 @@ def _look_into(console: Console, loaded: LoadedMap) -> dict[str, Sequence[Resour
         if connection_model(system.kind) is None:
             continue
         try:
-            with console.status(f"looking into {name}"):
+            with console.status(f"discovering {name}"):
                 found[name] = discover(loaded, name)
         except SorbusError as error:
             why = error.findings[0].message if isinstance(error, MapError) else str(error)
-            text = f"{name} can't be looked into now, so its tables are guessed: {escape(why)}"
+            text = f"{name} can't be reached now, so its tables are guessed: {escape(why)}"
             console.print(text, highlight=False, soft_wrap=True)
     return found
 
 
 def ask_systems(ask: Questions, answers: Answers) -> dict[str, SystemAnswer]:
-    """The tools; those whose NAME_DSN is in the environment are offered first."""
+    """The tools; those with a NAME_DSN in the environment are offered first."""
     if answers.systems is not None:
         return dict(answers.systems)
     systems: dict[str, SystemAnswer] = {}
@@ -113,7 +113,7 @@ def ask_systems(ask: Questions, answers: Answers) -> dict[str, SystemAnswer]:
             name = as_name(matched[1])
             if ask.yes(f"{variable} is set. Is [bold]{name}[/] one of the tools?", True):
                 systems[name] = _system(ask, name, SystemAnswer())
-    ask.say("\nWhich tools does the company run? One by one; Enter when that is all. The spreadsheet counts.")
+    ask.say("\nWhich tools does the company run? One at a time; Enter to finish. Spreadsheets count.")
     while name := as_name(ask.text("Tool")):
         systems[name] = _system(ask, name, SystemAnswer())
     return systems
@@ -123,14 +123,14 @@ def _system(ask: Questions, name: str, offered: SystemAnswer) -> SystemAnswer:
     kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "spreadsheet", "other"})
     kind = ask.one("  What is it?", offered.kind, kinds)
     owner = ask.text(f"  Who knows about {name}? A person or a team") or None
-    shadow = kind == "spreadsheet" and ask.yes("  Is it one that nobody admits to?", False)
+    shadow = kind == "spreadsheet" and ask.yes("  Is it an unofficial one?", False)
     return SystemAnswer(kind=kind, owner=owner, shadow=shadow)
 
 
 def ask_data_types(
     ask: Questions, answers: Answers, systems: Sequence[str], found: Found, known: Sequence[str]
 ) -> dict[str, str]:
-    """The data types with their owners; those found in the systems are offered, and the one that knows most."""
+    """The data types with their owners; offers those found in the systems, and the system with the most fields."""
     if answers.data_types is not None:
         return dict(answers.data_types)
     owners = propose_owners(found)
@@ -149,7 +149,7 @@ def ask_data_types(
 def ask_flows(
     ask: Questions, answers: Answers, systems: Mapping[str, SystemAnswer], data_types: Mapping[str, str], found: Found
 ) -> list[FlowAnswer]:
-    """Where each data type goes, and when; offered are systems that have it too, and empty ones."""
+    """Where each data type goes, and when; offers systems that have it too, and empty ones."""
     if answers.flows is not None:
         return list(answers.flows)
     flows: list[FlowAnswer] = []
@@ -180,13 +180,13 @@ def _flow(ask: Questions, data_type: str, target: str, kind: str) -> FlowAnswer:
         checklist=list(_steps(ask)) or [f"Bring the changes of {data_type} into {target}."],
         schedule=ask.text("    When is it done?", "weekly", check=_wrong_schedule),
         responsible=ask.text("    Who does it?", "nobody yet"),
-        verification=ask.text("    How is it seen to be right?", "ten records picked at random are equal"),
+        verification=ask.text("    How is the result verified?", "ten records picked at random are equal"),
     )
     return FlowAnswer(data_type=data_type, to=target, manual=manual)
 
 
 def _steps(ask: Questions) -> Iterator[str]:
-    while step := ask.text("    What is to be done? Step by step; Enter when that is all"):
+    while step := ask.text("    What are the steps? One at a time; Enter to finish"):
         yield step
 
 

@@ -1,4 +1,4 @@
-"""The name under which somebody who types a command is noted."""
+"""The name under which the user of a command is recorded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from getpass import getuser
 
 
 def login_name() -> str:
-    """The operating system's name for who runs this process, `uid 10001` for a user without one (a container's)."""
+    """The operating system user of this process; `uid 10001` for a user without a name (in a container)."""
     try:
         return getuser()
     except (KeyError, OSError):  # KeyError before Python 3.13

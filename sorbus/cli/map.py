@@ -28,14 +28,14 @@ Output = Annotated[
 
 
 class DrawingFormat(StrEnum):
-    """What a map can be drawn as."""
+    """Formats of a map's drawing."""
 
     MERMAID = "mermaid"
     SVG = "svg"
 
 
 class DocFormat(StrEnum):
-    """What the data-flow document can be written as."""
+    """Formats of the data-flow document."""
 
     MD = "md"
     XLSX = "xlsx"
@@ -46,9 +46,9 @@ class DocFormat(StrEnum):
 def check_command(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False
 ) -> None:
-    """Find every problem in the map, all at once: FILE:LINE, what is wrong, what to write instead.
+    """Find every problem in the map at once: FILE:LINE, what is wrong, and the fix.
 
-    Notes on stderr say which canonical field each row from system to system goes through, and which systems are one.
+    Notes on stderr name the canonical field behind each system-to-system row, and systems that are the same one.
     Exit code 0 when there are none, 1 otherwise.
 
     Examples: `sorbus map check`, `sorbus --map company/map.yaml map check --json`
@@ -88,13 +88,13 @@ def draw_command(
     ctx: typer.Context,
     form: Annotated[
         DrawingFormat | None,
-        typer.Option("--format", help="Default: as FILE's name ends, else mermaid.", show_default=False),
+        typer.Option("--format", help="Default: by FILE's extension, else mermaid.", show_default=False),
     ] = None,
     output: Output = None,
 ) -> None:
     """Draw the map: systems, owners, what goes where and when, what is done by hand or not at all.
 
-    A map with findings is drawn too, as long as it can be read.
+    A map with findings can be drawn too, if it can be read.
 
     Examples: `sorbus map draw > map.mmd`, `sorbus map draw -o map.svg`
     """
@@ -113,18 +113,19 @@ def draw_command(
 def doc_command(
     ctx: typer.Context,
     form: Annotated[
-        DocFormat | None, typer.Option("--format", help="Default: as FILE's name ends, else md.", show_default=False)
+        DocFormat | None, typer.Option("--format", help="Default: by FILE's extension, else md.", show_default=False)
     ] = None,
     output: Output = None,
     rows: Annotated[
-        bool, typer.Option("--rows", help="Only the mapping sheets' own rows, to be read as a sheet again (CSV, XLSX).")
+        bool,
+        typer.Option("--rows", help="Only the mapping sheets' rows, which can be read as a sheet again (CSV, XLSX)."),
     ] = False,
 ) -> None:
-    """Write the data-flow document: every field from its source to its targets, and what happens on the way.
+    """Write the data-flow document: every field from its source to its targets, and how it is transformed.
 
-    Markdown has the drawing, systems, owners, timings and manual steps too; so has XLSX, on further tabs, and behind
-    them each flow's rows as they are in the mapping sheets: such a workbook in mappings/ is read as sheets again.
-    CSV has the fields alone, or with --rows the sheets' rows.
+    Markdown includes the drawing, systems, owners, timings and manual steps; so does XLSX, on further tabs, followed
+    by each flow's rows as in the mapping sheets: such a workbook in mappings/ is read as sheets again. CSV has only
+    the fields, or with --rows the sheets' rows.
 
     Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`,
     `sorbus map doc --rows -o mapping.csv`
@@ -172,7 +173,7 @@ def schema_command(output: Output = None) -> None:
 
 @app.command("rules")
 def rules_command(output: Output = None) -> None:
-    """Print the reference of mapping rules: every filter, what it takes and gives, with an example.
+    """Print the reference of mapping rules: every filter, its arguments and result, with an example.
 
     Example: `sorbus map rules | less`
     """

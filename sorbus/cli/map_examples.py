@@ -15,12 +15,12 @@ def examples_command(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Differences as JSON.")] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Write what comes out into the files; read `git diff` before you keep it.")
+        bool, typer.Option("--update", help="Write the results into the files; review `git diff` before keeping them.")
     ] = False,
 ) -> None:
-    """Run the examples in mappings/examples: does each record still become what is expected of it?
+    """Run the examples in mappings/examples: does each record still become what is expected?
 
-    Exit code 0 when all do, 1 when one doesn't. Nothing is reached but the map's folder.
+    Exit code 0 if all do, 1 otherwise. Uses only the map's folder.
 
     Examples: `sorbus map test`, `sorbus --map company/map.yaml map test --json`, `sorbus map test --update`
     """

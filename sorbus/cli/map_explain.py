@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 def explain_command(
     ctx: typer.Context,
     flow: Annotated[str, typer.Argument(help="The flow, such as customer-to-accounting.")],
-    id: Annotated[str, typer.Option("--id", help="The newest event of the record with this id at its owner.")] = "",
+    id: Annotated[str, typer.Option("--id", help="The record ID in the source system; uses its newest event.")] = "",
     record: Annotated[
         Path | None,
         typer.Option("--record", metavar="FILE", dir_okay=False, help="A canonical record, as a JSON object."),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--source", metavar="FILE", dir_okay=False, help="A row of its owner's, likewise.")
+        Path | None, typer.Option("--source", metavar="FILE", dir_okay=False, help="A source row, as a JSON object.")
     ] = None,
     field: Annotated[str, typer.Option("--field", help="Only this field, of either side.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
     show_personal: ShowPersonal = False,
 ) -> None:
-    """Show field by field where a record's values come from: which fields, which rule, and what each step gave.
+    """Show field by field where a record's values come from: which fields, which rule, and the result of each step.
 
-    With --source both halves are shown: the owner's row to the canonical record, and that to the target. Lists stand
-    in the file under their field's name. Personal values are masked. Exit code 1 where a rule refuses a value.
+    With --source both halves are shown: from the source row to the canonical record, and from that to the target. Lists
+    are in the file under their field's name. Personal values are masked. Exit code 1 if a rule rejects a value.
 
     Examples: sorbus map explain customer-to-accounting --id 4711 --field zip
 
@@ -70,7 +70,7 @@ def explain_command(
         halves["target"] = explain_target(bound, found, canonical, id or str(canonical.get("id", "(its id)")))
     known = {name for traces in halves.values() for each in traces for name in _names(each)}
     if field and field not in known:
-        raise typer.BadParameter(f"no field is called {field!r} there; {closest(field, known)}", param_hint="--field")
+        raise typer.BadParameter(f"no field is called {field!r}; {closest(field, known)}", param_hint="--field")
     halves = {half: [each for each in traces if not field or field in _names(each)] for half, traces in halves.items()}
     if show_personal:
         note_shown("map explain", flow=flow, id=id)
@@ -95,30 +95,30 @@ def explain_command(
 
 
 def flow_of(bound: Bound, flow: str) -> BoundFlow:
-    """A flow that runs; MapError where there is none of that name, or why it can't."""
+    """A flow that runs; MapError if there is none of that name, or why it can't run."""
     flows = {each.flow.id: each for each in bound.flows.values()}
     if flow in flows:
         return flows[flow]
     if bound.findings:
         raise MapError(bound.findings)
     raise MapError(
-        [bound.loaded.finding(("flows",), "unknown-flow", f"no flow that runs is {flow!r}", closest(flow, flows))]
+        [bound.loaded.finding(("flows",), "unknown-flow", f"no running flow is called {flow!r}", closest(flow, flows))]
     )
 
 
 def read_object(file: Path) -> dict[str, object]:
-    """A file's JSON object, numbers exactly."""
+    """A file's JSON object, with exact numbers."""
     try:
         found = json.loads(file.read_text("utf-8"), parse_float=Decimal)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} can't be read as JSON: {error}") from error
     if not isinstance(found, dict):
-        raise typer.BadParameter(f'{file} holds no JSON object, such as {{"name": "A"}}')
+        raise typer.BadParameter(f'{file} does not contain a JSON object, such as {{"name": "A"}}')
     return found
 
 
 def trace_json(found: FieldTrace) -> dict[str, JsonValue]:
-    """A field's trace as JSON; values as texts, as they would be written."""
+    """A field's trace as JSON; values are text, as they would be written."""
     return {
         "field": found.into,
         "item": found.item or None,
@@ -135,7 +135,7 @@ def trace_json(found: FieldTrace) -> dict[str, JsonValue]:
 
 
 def plain(value: object) -> JsonValue:
-    """A value in JSON; what JSON has no form for (dates, exact decimals) as text."""
+    """A value in JSON; types that JSON lacks (dates, exact decimals) become text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):
@@ -146,7 +146,7 @@ def plain(value: object) -> JsonValue:
 
 
 def _names(found: FieldTrace) -> set[str]:
-    """What people may call a traced field, or one it is made of: with its resource, without the schema, bare."""
+    """Accepted names of a traced field and of its inputs: with its resource, without the schema, bare."""
     names = {found.into, found.place.name, *(name for name, _ in found.sources)}
     return {name.split(".", behind)[-1] for name in names for behind in range(name.count(".") + 1)}
 
@@ -157,7 +157,7 @@ def _typed(record: Mapping[str, object], flow: BoundFlow, file: Path) -> Mapping
     try:
         return typed(record, flow.schema)
     except ValueError as error:
-        raise typer.BadParameter(f"{file} is no {flow.flow.data_type}: {error}") from error
+        raise typer.BadParameter(f"{file} is not a valid {flow.flow.data_type}: {error}") from error
 
 
 def _newest(context: Context, flow: str, id: str) -> Sequence[FieldTrace]:
@@ -169,7 +169,7 @@ def _newest(context: Context, flow: str, id: str) -> Sequence[FieldTrace]:
     bound = loaded.flow(flow)
     delivery = newest(Settings(), bound, id)
     if delivery is None or delivery.deleted:
-        state = "its topic has no event of it" if delivery is None else "it is deleted"
-        typer.echo(f"{bound.flow.data_type} {id}: {state}; see the id at its owner", err=True)
+        state = "its topic has no event for it" if delivery is None else "it is deleted"
+        typer.echo(f"{bound.flow.data_type} {id}: {state}; check the record ID in the source system", err=True)
         raise typer.Exit(ExitCode.FINDINGS)
     return explain_delivery(loaded, bound, delivery)

@@ -1,4 +1,4 @@
-"""`sorbus map import`: a plain documentation spreadsheet becomes a mapping sheet."""
+"""`sorbus map import`: turns a documentation spreadsheet into a mapping sheet."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def import_command(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or XLSX.", exists=True, dir_okay=False)],
-    system: Annotated[str, typer.Option("--system", help="The source system, where the file names none.")] = "",
-    target: Annotated[str, typer.Option("--target", help="The target system, where the file names none.")] = "",
+    system: Annotated[str, typer.Option("--system", help="The source system, if the file names none.")] = "",
+    target: Annotated[str, typer.Option("--target", help="The target system, if the file names none.")] = "",
     sheet: Annotated[str, typer.Option("--sheet", metavar="NAME", help="Only this tab of a workbook.")] = "",
     into: Annotated[
         Path | None,
@@ -31,15 +31,15 @@ def import_command(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")] = False,
     only_sound: Annotated[
-        bool, typer.Option("--only-sound", help="Leave out rows that `map check` would refuse; else they are marked.")
+        bool, typer.Option("--only-sound", help="Omit rows that `map check` would reject; by default they are marked.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON.")] = False,
 ) -> None:
-    """Bring a documentation spreadsheet in: what was understood of each row, what was assumed, what was not.
+    """Import a documentation spreadsheet: what was understood of each row, what was assumed, what was not.
 
-    Headings are known by many names and need not be on the first row. Notes such as "uppercase" or "UK date dd/mm/yyyy"
-    become rules; what isn't wholly understood stays in Notes as it is. A row that `map check` would refuse is written
-    with TO DO in its Notes. Exit code 1 when something needs a person.
+    Headings may have many names and need not be on the first row. Notes such as "uppercase" or "UK date dd/mm/yyyy"
+    become rules; what isn't fully understood stays in Notes unchanged. A row that `map check` would reject is written
+    with TO DO in its Notes. Exit code 1 if something needs a person.
 
     Examples: `sorbus map import crm-to-ledger.xlsx --dry-run`,
     `sorbus map import fields.csv --system crm --target accounting --into mappings/crm-accounting.csv`

@@ -23,12 +23,12 @@ def routes_command(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Routes as JSON.")] = False,
     write: Annotated[
-        bool, typer.Option("--write", help="Write the rows out in their sheets, as the canonical rows they stand for.")
+        bool, typer.Option("--write", help="Replace the rows in their sheets with the canonical rows they stand for.")
     ] = False,
 ) -> None:
-    """List the rows that go from system to system, each with the canonical field it is routed through, and why.
+    """List the system-to-system rows, each with the canonical field it is routed through, and why.
 
-    Rows that can't be routed are findings of `sorbus map check`, and named here too.
+    Rows that can't be routed are findings of `sorbus map check`, and also listed here.
 
     Examples: `sorbus map routes`, `sorbus map routes --json`, `sorbus map routes --write`
     """
@@ -54,7 +54,7 @@ def routes_command(
 
 
 def show_notes(routes: Sequence[Route]) -> None:
-    """What was assumed of direct rows, on stderr: the first ones, and where to see the rest."""
+    """Prints what was assumed about direct rows on stderr: the first ones, and where to see the rest."""
     for route in routes[:_SHOWN]:
         typer.echo(str(route), err=True)
     if (more := len(routes) - _SHOWN) > 0:

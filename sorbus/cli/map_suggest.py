@@ -1,4 +1,4 @@
-"""`sorbus map suggest`: rows for a person to take, from both systems' fields."""
+"""`sorbus map suggest`: proposes mapping rows from both systems' fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def suggest_command(
     ctx: typer.Context,
     system: Annotated[str, typer.Argument(help="The system that owns the data.", show_default=False)],
-    target: Annotated[str, typer.Argument(help="The system that gets it.", show_default=False)],
+    target: Annotated[str, typer.Argument(help="The system that receives it.", show_default=False)],
     data_type: Annotated[str, typer.Option("--data-type", help="Only this data type.")] = "",
     samples: Annotated[
         bool, typer.Option("--samples", help="Read up to 50 records of the owner, to see how values are written.")
@@ -30,9 +30,9 @@ def suggest_command(
     show_personal: Annotated[
         bool, typer.Option("--show-personal", help="Show values of fields tagged `personal` too.")
     ] = False,
-    accept: Annotated[str, typer.Option("--accept", metavar="N,M", help="Take these rows without asking.")] = "",
+    accept: Annotated[str, typer.Option("--accept", metavar="N,M", help="Accept these rows without asking.")] = "",
     all_above: Annotated[
-        float | None, typer.Option("--all-above", min=0, max=1, help="Take all rows at least this sure.")
+        float | None, typer.Option("--all-above", min=0, max=1, help="Accept all rows with at least this confidence.")
     ] = None,
     into: Annotated[
         Path | None,
@@ -40,10 +40,10 @@ def suggest_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Rows as JSON; asks nothing.")] = False,
 ) -> None:
-    """Propose the mapping rows that are missing between two systems, each with how sure it is and why.
+    """Propose the mapping rows that are missing between two systems, each with its confidence and reason.
 
-    Fields come from catalog/ or the connector's description, else from looking. A terminal asks which rows to take;
-    elsewhere name them. A row that `map check` would refuse is written with TO DO in its Notes.
+    Fields come from catalog/ or the connector's description, else from discovery. On a terminal you are asked which
+    rows to accept; elsewhere name them. A row that `map check` would reject is written with TO DO in its Notes.
 
     Examples: `sorbus map suggest crm accounting --samples`, `sorbus map suggest crm accounting --all-above 0.8`,
     `sorbus map suggest crm accounting --data-type customer --accept 1,3-5`
@@ -60,11 +60,11 @@ def suggest_command(
     if as_json:
         typer.echo(json.dumps({"suggestions": _as_json(found)}, indent=2, ensure_ascii=False))
     elif not found:
-        typer.echo("nothing to suggest: every field that is like another is mapped already")
+        typer.echo("nothing to suggest: every field with a counterpart is mapped already")
     else:
         _show(found)
         if not accept and all_above is None and sys.stdin.isatty() and sys.stdout.isatty():
-            chosen = _numbers(typer.prompt("Which to take (1,3-5, all, none)", default="none"), len(found))
+            chosen = _numbers(typer.prompt("Which rows to accept (1,3-5, all, none)", default="none"), len(found))
     if not chosen:
         return
     file = into or loaded.folder / "mappings" / f"{system}-to-{target}.csv"
@@ -76,7 +76,7 @@ def suggest_command(
 
 
 def _numbers(text: str, most: int) -> set[int]:
-    """`1,3-5`, `all` or `none` as numbers of rows."""
+    """Parses `1,3-5`, `all` or `none` as row numbers."""
     if text.strip() in ("all", "none"):
         return set(range(1, most + 1)) if text.strip() == "all" else set()
     found: set[int] = set()

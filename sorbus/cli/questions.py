@@ -1,4 +1,4 @@
-"""Questions in a terminal, with an answer offered for each; or every offered answer taken, where nobody is asked."""
+"""Questions on a terminal, each with a default answer; or all defaults, without asking."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.prompt import Confirm, Prompt
 
 
 class Questions:
-    """Asks on `console`; with `take_defaults` it takes what it would have offered."""
+    """Asks on `console`; with `take_defaults` it returns the defaults without asking."""
 
     def __init__(self, console: Console, *, take_defaults: bool) -> None:
         self.console = console
         self.take_defaults = take_defaults
 
     def say(self, text: str) -> None:
-        """A line between questions (rich markup)."""
+        """Prints a line between questions (rich markup)."""
         if not self.take_defaults:
             self.console.print(text, highlight=False)
 
     def text(self, question: str, default: str = "", *, check: Callable[[str], str | None] | None = None) -> str:
-        """One line. `check` gives what is wrong with an answer, and then it is asked again; "" may be answered."""
+        """One line. `check` returns what is wrong with an answer, and the question is repeated; "" is allowed."""
         if self.take_defaults:
             return default
         while True:
@@ -36,11 +36,11 @@ class Questions:
             self.console.print(f"[yellow]{wrong}[/]", highlight=False)
 
     def secret(self, question: str) -> str:
-        """One line that isn't shown while it is typed; "" may be answered."""
+        """One line, not echoed; "" is allowed."""
         return "" if self.take_defaults else Prompt.ask(question, console=self.console, password=True).strip()
 
     def several(self, question: str, default: Sequence[str], known: Sequence[str]) -> list[str]:
-        """Names from `known`, with commas between; "-" or nothing for none."""
+        """Names from `known`, separated by commas; "-" or nothing for none."""
 
         def check(answer: str) -> str | None:
             wrong = [name for name in _names(answer) if name not in known]
@@ -60,7 +60,7 @@ class Questions:
 
 
 def as_name(text: str) -> str:
-    """What people call a tool as the map's name for it: `Price Book (old)` is price_book_old."""
+    """A tool's name as a map key: `Price Book (old)` is price_book_old."""
     folded = re.sub(r"[^a-z0-9-]+", "_", text.strip().lower()).strip("_-")
     return re.sub(r"^[^a-z]+", "", folded)[:63]
 

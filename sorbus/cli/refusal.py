@@ -1,8 +1,8 @@
-"""What a long-running command does when it is refused (exit code 4): a person has to act before another try.
+"""What a long-running command does when its access is denied (exit code 4): a person has to act before another try.
 
-By itself it ends with code 4. Under something that would start it again at once (`sorbus up`, a container's `restart:`)
-that would be a login every few seconds, until the account is locked; there SORBUS_WHEN_REFUSED=wait has it stay, say so
-in health, status and log, and try again when what it logs in with has changed.
+By default it ends with code 4. Where a supervisor would restart it at once (`sorbus up`, a container's `restart:`),
+that would be a login every few seconds, until the account is locked; there SORBUS_WHEN_REFUSED=wait makes it stay,
+report the problem in health, status and log, and retry once its credentials have changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sorbus.telemetry.process import Process
 
 WHEN_REFUSED, WAIT = "SORBUS_WHEN_REFUSED", "wait"
 AGAIN = 60.0
-"""Seconds until another try where no account can be locked by it: a right, a slot, a position."""
+"""Seconds until another try where retrying can't lock an account: a permission, a slot, a position."""
 _LOOK, _ASK_TOKENS = 1.0, 10.0
 _MOUNTED = Path("/run/secrets")
 _log = structlog.get_logger(__name__)
@@ -34,9 +34,9 @@ _log = structlog.get_logger(__name__)
 def until_accepted(
     run: Callable[[], None], process: Process, loaded: LoadedMap, system: str = "", *, again: float = AGAIN
 ) -> None:
-    """Runs until it ends; refused, as the module says. `system`: whose stored tokens are watched.
+    """Runs until it ends; when denied, as the module says. `system`: whose stored tokens are watched.
 
-    AuthError, LostPosition where it shall not wait.
+    Raises AuthError or LostPosition if it shall not wait.
     """
     while True:
         try:
@@ -51,12 +51,12 @@ def until_accepted(
 
 
 def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, system: str, again: float) -> bool:
-    """Waits until a person has acted; False when asked to stop. With other files the process begins anew."""
-    files, tokens = LoginFiles(loaded), _tokens(loaded, system)  # before anybody is told, and may act
+    """Waits until a person has acted; False on a stop. If files have changed, the process restarts itself."""
+    files, tokens = LoginFiles(loaded), _tokens(loaded, system)  # read before anybody is alerted and may act
     locks = isinstance(error, AuthError) and error.lockout
-    how = "it isn't tried again by itself, since that could lock the account" if locks else "it is tried every minute"
+    how = "not retried automatically, since that could lock the account" if locks else "retried every minute"
     if process.health.status().dependency != REFUSED:
-        _log.error(f"stopped: {error}; {how}; a change of the map, its .env or its secrets' files is taken up at once")
+        _log.error(f"stopped: {error}; {how}; a change of the map, its .env or its secrets' files takes effect at once")
     process.health.block(REFUSED, str(error))
     due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
     while not process.stop.wait(_LOOK):
@@ -65,7 +65,7 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
         if time.monotonic() >= ask_at:
             ask_at = time.monotonic() + _ASK_TOKENS
             if _tokens(loaded, system) != tokens:
-                _log.info("there are new tokens: tried again", system=system)
+                _log.info("new tokens are stored: retrying", system=system)
                 return True
         if not locks and time.monotonic() >= due:
             return True
@@ -73,15 +73,15 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
 
 
 class LoginFiles:
-    """The files that a login may come from, as they are now: the map, .env, and the files that they name."""
+    """The files that a login may depend on, as now: the map, .env, and the files that they name."""
 
     def __init__(self, loaded: LoadedMap) -> None:
         self._loaded, self._before = loaded, _digest(loaded)
 
     def begin_anew_if_changed(self) -> None:
-        """Replaces this process by the same command, begun anew, once any of them is another one."""
+        """Restarts this process with the same command if any of them has changed."""
         if _digest(self._loaded) != self._before:
-            _log.info("what it was refused with has changed: it begins anew")
+            _log.info("the credentials or the map have changed: restarting")
             sys.stdout.flush()
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
 
@@ -92,7 +92,7 @@ def _digest(loaded: LoadedMap) -> str:
         found.update(str(file).encode() + b"\0" + _content(file))
     try:
         return found.hexdigest() + loaded.digest()
-    except OSError:  # half-written at this moment
+    except OSError:  # being written at this moment
         return found.hexdigest()
 
 
@@ -115,7 +115,7 @@ def _content(file: Path) -> bytes:
 
 
 def _tokens(loaded: LoadedMap, system: str) -> object:
-    """When the system's stored tokens were obtained; None where it has none, or that can't be asked."""
+    """When the system's stored tokens were obtained; None if it has none, or the state is unreachable."""
     if not system or loaded.map.systems[system].kind != "http":
         return None
     try:

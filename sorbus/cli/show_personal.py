@@ -1,4 +1,4 @@
-"""Showing personal values to a person who asks for them, and writing down that they were shown."""
+"""Showing personal values on request, and logging that they were shown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from sorbus.state.database import State
 
 ShowPersonal = Annotated[
-    bool, typer.Option("--show-personal", help="Personal values in the clear; who, what and when goes to the log.")
+    bool, typer.Option("--show-personal", help="Show personal values in the clear; who, what and when is logged.")
 ]
 
 
 def note_shown(command: str, **what: str) -> None:
-    """Writes the audit line: who (the user of the operating system), what and when, to the log (standard error)."""
+    """Writes the audit line (operating system user, what, when) to the log (standard error)."""
     import structlog
 
     from sorbus.telemetry.logs import configure_logs
@@ -29,7 +29,7 @@ def note_shown(command: str, **what: str) -> None:
 
 
 def note_in_trail(state: State, kind: str, subject: str, data_type: str = "", record: str = "") -> None:
-    """The same in the audit trail, where there is one: before anything is shown. TransientError."""
+    """Writes the same to the audit trail, if there is one, before anything is shown. TransientError."""
     from sorbus.audit import AuditTrail
 
     AuditTrail(state).note(login_name(), "show personal values", kind, subject, data_type=data_type, record=record)

@@ -1,1 +1,1 @@
-"""Conflicts: a field of a target that somebody changed there by hand, although another system owns it."""
+"""Conflicts: a target's field that was edited there, although another system owns it."""

@@ -1,9 +1,9 @@
-"""Conflicts in the state database: found by consumers, decided by people, carried out with the next delivery.
+"""Conflicts in the state database: detected by consumers, decided by people, carried out with the next delivery.
 
 A conflict is one field of one record whose value in the target is neither what we sent last nor what the owner has.
 `open` waits for a person (a flow with on_conflict: ask). `overwrite` and `keep` are decisions: the first lasts until
-the owner's value is written (`overwritten`), the second until the owner changes the field. `rewritten`: no person did
-it, the application writes the field in a way of its own, so that it can't be compared. `over`: it ended by itself.
+the owner's value is written (`overwritten`), the second until the owner changes the field. `rewritten`: not an edit;
+the application normalizes the field, so it can't be compared. `over`: resolved without a decision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEWEST = 2**62
 
 
 class Contest(NamedTuple):
-    """A field, by its path in the target, with what we sent last, what the target has now and what the owner has."""
+    """A field, by its path in the target: what we sent last, what the target has now, and what the owner has."""
 
     field: str
     sent: Json
@@ -38,7 +38,7 @@ class Contest(NamedTuple):
 
 
 class ConflictVerdict(NamedTuple):
-    """What was said of a field of a record: `theirs` and `ours` are the values that it was said of."""
+    """The decision about a field of a record; `theirs` and `ours` are the values it was made about."""
 
     number: int
     state: ConflictState
@@ -47,7 +47,7 @@ class ConflictVerdict(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What stands of one record, by field, and which fields the application writes in its own way, of any record."""
+    """A record's conflicts by field, and the fields that the application normalizes for all records."""
 
     verdicts: Mapping[str, ConflictVerdict]
     rewritten: frozenset[str]
@@ -55,7 +55,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One conflict as people see it. `number` is what they call it by; its values are None once forgotten."""
+    """One conflict, as shown to people. `number` identifies it; its values are None once forgotten."""
 
     number: int
     system: str
@@ -78,7 +78,7 @@ class Conflict:
 
 
 class FieldPlace(NamedTuple):
-    """Where people work in the wrong place: how often their values were overwritten."""
+    """Where a field is edited in the wrong system: how often its values were overwritten."""
 
     system: str
     data_type: str
@@ -87,9 +87,7 @@ class FieldPlace(NamedTuple):
 
 
 class Conflicts:
-    """The conflicts of a map, or of one system, data type and resource. TransientError while the database is out
-    of reach.
-    """
+    """The conflicts of a map, or of one system, data type and resource. TransientError without the database."""
 
     def __init__(
         self, state: State, system: str | None = None, data_type: str | None = None, resource: str | None = None
@@ -97,7 +95,7 @@ class Conflicts:
         self._state, self.system, self.data_type, self.resource = state, system, data_type, resource
 
     def standing(self, id: str) -> Standing:
-        """What stands of a record. One query."""
+        """The conflicts of a record. One query."""
         verdicts, rewritten = {}, set()
         for number, field, state, theirs, ours in self._run("standing", id=id):
             if state == "rewritten":
@@ -110,7 +108,7 @@ class Conflicts:
     def put(
         self, id: str, version: int, flow: str, external_id: str, found: Sequence[Contest], *, asks: bool
     ) -> list[int]:
-        """Notes conflicts, before anything is written: open ones, or such as are about to be overwritten; numbers."""
+        """Records conflicts before anything is written, open or about to be overwritten; returns their numbers."""
         if not found:
             return []
         columns = {
@@ -122,15 +120,15 @@ class Conflicts:
         return [cast("int", number) for (number,) in rows]
 
     def overwritten(self, numbers: Sequence[int]) -> None:
-        """The owner's value has been written."""
+        """Records that the owner's value was written."""
         self._run("turn", numbers=list(numbers), state="overwritten")
 
     def rewritten(self, numbers: Sequence[int]) -> None:
-        """It has been written, and the application made something else of it: it wasn't people."""
+        """Records that it was written and the application normalized it: it was not an edit."""
         self._run("turn", numbers=list(numbers), state="rewritten")
 
     def settle(self, id: str, *, but: Collection[str] = ()) -> None:
-        """What stood of a record is over, but for these fields: its owner and the target agree, or it is gone."""
+        """Ends a record's conflicts, except for these fields: owner and target agree, or the record is deleted."""
         self._run("settle", id=id, but=list(but))
 
     def page(
@@ -141,7 +139,7 @@ class Conflicts:
         before: int | None = None,
         most: int = 100,
     ) -> list[Conflict]:
-        """The newest first; `before`: only those with smaller numbers, the next page."""
+        """Newest first; `before`: only those with smaller numbers, for the next page."""
         values = {"states": list(states), "id": id, "before": before or _NEWEST, "most": most}
         return [_read(row) for row in self._run("page", **values)]
 
@@ -153,20 +151,20 @@ class Conflicts:
         return _read(rows[0])
 
     def decide(self, number: int, choice: Choice, *, who: str, reason: str) -> Conflict:
-        """Writes down what a person decided; it may be changed until it is carried out. SorbusError if it is over."""
+        """Records a person's decision; it may change until it is carried out. SorbusError if the conflict is over."""
         if not self._told("decide", number, choice, who, reason):
             known = self.get(number)
             raise SorbusError(f"conflict {number} is {known.state}: there is nothing left to decide")
         return self.get(number)
 
     def compare(self, number: int, *, who: str, reason: str) -> Conflict:
-        """From now on the field of a `rewritten` conflict is compared again. SorbusError if it isn't one."""
+        """Resumes comparing the field of a `rewritten` conflict. SorbusError if it isn't one."""
         if not self._told("compare", number, "compare", who, reason):
-            raise SorbusError(f"conflict {number} is not one of a field that the application writes in its own way")
+            raise SorbusError(f"conflict {number} is not about a field that the application normalizes")
         return self.get(number)
 
     def _told(self, name: str, number: int, action: str, who: str, reason: str) -> bool:
-        """Writes down what a person said, in the audit trail too; False if there was nothing to say."""
+        """Records a person's decision, in the audit trail too; False if nothing was open."""
         known = self.get(number)
         with self._state.connection() as connection:
             values = {"number": number, "choice": action, "who": who, "reason": reason}
@@ -191,7 +189,7 @@ class Conflicts:
         return {(system, data_type, state): count for system, data_type, state, count in rows}
 
     def places(self, days: int = 7) -> list[FieldPlace]:
-        """Whose values were overwritten in the last days, the most frequent first."""
+        """Fields whose values were overwritten in the last days, most frequent first."""
         return [FieldPlace(*cast("tuple[str, str, str, int]", row)) for row in self._run("places", days=days)]
 
     def _run(self, name: str, **values: object) -> list[tuple[object, ...]]:

@@ -1,6 +1,6 @@
-"""What every connector must do, as tests that any connector can run on itself; needs pytest (`pip install pytest`).
+"""The contract of every connector, as tests that a connector's package inherits; needs pytest (`pip install pytest`).
 
-A package that brings a connector writes one class that knows its system, and inherits the tests:
+A package with a connector writes one class that describes its system, and inherits the tests:
 
     from sorbus.conformance import ConsumerConformance, Target
 
@@ -10,7 +10,7 @@ A package that brings a connector writes one class that knows its system, and in
         @pytest.fixture
         def target(self, tmp_path): return Folder(tmp_path)
 
-`ProducerConformance` and `Source` are the same for what captures. docs/write-a-connector.md has a whole example.
+`ProducerConformance` and `Source` are the same for producers. docs/write-a-connector.md has a whole example.
 """
 
 import pytest

@@ -30,7 +30,7 @@ _make_newer = Deliveries(NEWER_SCHEMA).make
 
 
 class Delivering:
-    """A consumer at work on a target, called as the loop calls it."""
+    """A consumer running against a target, called as the loop calls it."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -50,7 +50,7 @@ class Delivering:
     def apply(
         self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
     ) -> list[RejectedDelivery]:
-        """Once more while it is unfinished; on a transient fault the consumer is closed, as the loop does."""
+        """Retries while it is unfinished; on a transient error the consumer is closed, as in the loop."""
         deadline = time.monotonic() + _GIVE_UP
         while True:
             try:
@@ -71,14 +71,14 @@ class Delivering:
         return self.apply([_make(id, version, one) for id, one in things.items()], **how)
 
     def until_through(self, version: int, things: Mapping[str, Thing | None]) -> list[RejectedDelivery]:
-        """The same, tried again as long as it is a transient fault."""
+        """Like `things`, but retries transient errors."""
         deadline = time.monotonic() + _GIVE_UP
         while True:
             try:
                 return self.things(version, things)
             except TransientError as error:
                 if time.monotonic() > deadline:
-                    pytest.fail(f"still a transient fault after {_GIVE_UP:.0f} s: {error}")
+                    pytest.fail(f"still a transient error after {_GIVE_UP:.0f} s: {error}")
                 time.sleep(min(error.retry_after or 0.02, 0.5))
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Delivering:
             self.consumer = None
 
     def holds(self, things: Mapping[str, Thing]) -> None:
-        """Fails unless the target holds just these."""
+        """Fails unless the target holds exactly these."""
         fields = self.target.fields
         wrong = difference(retained(self.target.read(), fields), retained(things, fields))
         assert not wrong, wrong
@@ -95,12 +95,12 @@ class Delivering:
 
 def _check(refusals: Sequence[RejectedDelivery], deliveries: Sequence[Delivery]) -> None:
     places = [refusal.place for refusal in refusals]
-    assert len(set(places)) == len(places), f"a delivery was refused twice: {places}"
-    assert all(0 <= place < len(deliveries) for place in places), f"refused places {places} of {len(deliveries)}"
+    assert len(set(places)) == len(places), f"a delivery was rejected twice: {places}"
+    assert all(0 <= place < len(deliveries) for place in places), f"rejected places {places} of {len(deliveries)}"
     for refusal in refusals:
-        assert isinstance(refusal.error, PermanentError), f"refused with {refusal.error!r}, no PermanentError"
-        assert refusal.error.reason, f"the refusal {refusal.error} has no reason to group it by"
-        assert str(refusal.error), "a refusal without words"
+        assert isinstance(refusal.error, PermanentError), f"rejected with {refusal.error!r}, not a PermanentError"
+        assert refusal.error.reason, f"the rejection {refusal.error} has no reason to group it by"
+        assert str(refusal.error), "a rejection without a message"
 
 
 class ConsumerConformance:
@@ -113,7 +113,7 @@ class ConsumerConformance:
 
     @pytest.fixture
     def line(self, target: Target) -> Iterator[Delivering]:
-        """A consumer at work on the target, which has been prepared as `sorbus apply` does."""
+        """A consumer running against the target, which was prepared as by `sorbus apply`."""
         target.prepare()
         line = Delivering(target)
         yield line
@@ -255,12 +255,10 @@ class ConsumerConformance:
         bad = line.target.refused()
         things = self._things(line.target, 30)
         refusals = line.things(1, {**things, "17": bad})
-        assert [refusal.place for refusal in refusals] == [16], "just the bad one is refused"
+        assert [refusal.place for refusal in refusals] == [16], "only the invalid record is rejected"
         line.holds({id: one for id, one in things.items() if id != "17"})
-        assert [refusal.place for refusal in line.things(1, {**things, "17": bad})] == [16], (
-            "and again when it comes again"
-        )
-        assert line.things(2, {"17": things["17"]}) == [], "its next good state lands"
+        assert [refusal.place for refusal in line.things(1, {**things, "17": bad})] == [16], "and again on redelivery"
+        assert line.things(2, {"17": things["17"]}) == [], "its next valid state is applied"
         line.holds(things)
 
     def test_what_is_refused_leaves_the_older_state(self, line: Delivering) -> None:
@@ -300,7 +298,7 @@ class ConsumerConformance:
         breaking = threading.Thread(target=break_soon)
         breaking.start()
         try:
-            assert line.until_through(1, things) == [], "a target that is away must not make dead letters"
+            assert line.until_through(1, things) == [], "an unreachable target must not cause dead letters"
         finally:
             breaking.join()
         assert broke.is_set()
@@ -315,7 +313,7 @@ class ConsumerConformance:
                 id, version = str(chance.randint(1, 6)), chance.randint(1, 60)
                 if id in batch:
                     continue
-                # One version is one state, so it has to follow from the version.
+                # One version is one state, so the state has to follow from the version.
                 state = None if version % 6 == 0 else sample(version, line.target.fields, name=f"{id} at {version}")
                 batch[id] = _make(id, version, state)
                 if version > newest.get(id, (0, None))[0]:
@@ -359,7 +357,7 @@ class ConsumerConformance:
                             last = error
                     else:
                         raise last
-            except BaseException as error:  # noqa: BLE001 - shown in the test's own thread
+            except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
                 failures.append(error)
 
         threads = [

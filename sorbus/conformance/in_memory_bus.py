@@ -1,4 +1,4 @@
-"""A topic and a loop in memory: what a producer's batches come to, by the rules of the real ones."""
+"""A topic and a loop in memory: publishes a producer's batches by the rules of the real ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sorbus.connector import Batch, Position, Producer
 from sorbus.errors import TransientError, Unfinished
 
 _NOTICED = 10.0
-"""Seconds within which a source has noticed that a producer is gone."""
+"""Seconds within which a source notices that a producer has died."""
 
 
 class RetainedState(NamedTuple):
-    """The last event of a record: `data` None when it was deleted."""
+    """The last event of a record: `data` None if it was deleted."""
 
     version: int
     occurred_at: int
@@ -26,7 +26,7 @@ class RetainedState(NamedTuple):
 
 
 class InMemoryBus:
-    """What has been published, and the position that was published with it. Fails when a batch breaks a rule."""
+    """The published events, and the position published with them. Fails if a batch breaks a rule."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -38,15 +38,15 @@ class InMemoryBus:
         self._has_crashed = False
 
     def copy(self) -> InMemoryBus:
-        """The same, as it was published up to now, for a producer of its own."""
+        """A copy of what is published so far, for another producer."""
         other = InMemoryBus(self.source)
         other.states, other.rejected = dict(self.states), dict(self.rejected)
         other.position, other.events = self.position, list(self.events)
         return other
 
     def producer(self) -> Producer:
-        """The producer at work, begun where the published position says."""
-        # The source may need a moment to notice that the one before is dead.
+        """The running producer, opened at the published position."""
+        # The source may need a moment to notice that the previous one is dead.
         deadline = time.monotonic() + (_NOTICED if self._has_crashed else 0.0)
         while self._producer is None:
             try:
@@ -74,7 +74,7 @@ class InMemoryBus:
         return self.producer().read(wait)
 
     def publish(self, batch: Batch) -> None:
-        """Takes in a batch and its position, together, and tells the producer."""
+        """Publishes a batch with its position, and confirms it to the producer."""
         for sweep in batch.sweeps:
             for id, state in list(self.states.items()):
                 spared = sweep.spares_rejected and id in self.rejected
@@ -85,7 +85,7 @@ class InMemoryBus:
             assert isinstance(change.id, bytes), f"the id {change.id!r} isn't bytes"
             assert change.id, "a change without an id"
             assert 946_684_800_000_000 <= change.occurred_at < 4_102_444_800_000_000, (
-                f"occurred_at is {change.occurred_at}: microseconds since 1970 were asked for"
+                f"occurred_at is {change.occurred_at}, but must be in microseconds since 1970"
             )
             self._take(change.id.decode(), RetainedState(change.version, change.occurred_at, change.data))
         for reject in batch.rejects:
@@ -97,14 +97,14 @@ class InMemoryBus:
             self._producer.confirm(self.position)
 
     def step(self) -> bool:
-        """Reads and publishes once; False when nothing new came. A transient fault: closed, to be begun again."""
+        """Reads and publishes once; False if nothing new arrived. A transient error closes the producer."""
         try:
             batch = self.read()
         except Unfinished as error:
             time.sleep(max(0.0, min(error.retry_after, 0.2)))
             return True
         except TransientError:
-            if not isinstance(self._producer, SupportsState):  # a poll is asked again, as it is
+            if not isinstance(self._producer, SupportsState):  # a poll is called again without reopening
                 self.close()
             raise
         if batch is None:
@@ -113,7 +113,7 @@ class InMemoryBus:
         return bool(batch.changes or batch.rejects or batch.sweeps) or not batch.caught_up
 
     def until(self, is_so: Callable[[], bool], missing: Callable[[], str]) -> None:
-        """Reads and publishes until something has come about; transient faults are tried again, as the loop does."""
+        """Reads and publishes until `is_so`; transient errors are retried, as in the loop."""
         deadline = time.monotonic() + self.source.patience
         last: TransientError | None = None
         while True:
@@ -129,22 +129,22 @@ class InMemoryBus:
             )
 
     def until_live(self, things: Mapping[str, Thing]) -> None:
-        """Until just these things are on the topic."""
+        """Until exactly these things are on the topic."""
         wanted = retained(things, self.source.fields)
         self.until(lambda: self.live() == wanted, lambda: difference(self.live(), wanted))
 
     def live(self) -> dict[str, dict[str, object]]:
-        """The things on the topic now."""
+        """The things currently on the topic."""
         found = {id: decode(state.data) for id, state in self.states.items() if state.data is not None}
         return retained(found, self.source.fields)
 
     def crash(self) -> None:
-        """The producer is gone, whatever it had read."""
+        """The producer dies, with whatever it had read."""
         self._has_crashed = self._producer is not None
         self.close()
 
     def close(self) -> None:
-        """Lets the producer go."""
+        """Closes the producer."""
         if self._producer is not None:
             self._producer.close()
             self._producer = None

@@ -25,7 +25,7 @@ class ProducerConformance:
 
     @pytest.fixture
     def tape(self, source: Source) -> Iterator[InMemoryBus]:
-        """A producer at work on the source, which has been prepared as `sorbus apply` does."""
+        """A producer running against the source, which was prepared as by `sorbus apply`."""
         source.prepare()
         tape = InMemoryBus(source)
         yield tape
@@ -156,7 +156,7 @@ class ProducerConformance:
             try:
                 other.until_live(things)
             except LostPosition:
-                continue  # said aloud: a source may forget what was confirmed
+                continue  # reported: a source may discard what was confirmed
             finally:
                 other.close()
 
@@ -203,7 +203,7 @@ class ProducerConformance:
         tape.source.put({bad: things[bad]})
         tape.until(
             lambda: bad not in tape.rejected,
-            lambda: f"{bad} is fixed, as it was before, and not published: its dead letter stays open for ever",
+            lambda: f"{bad} has its former value again but was not published: its dead letter would stay open",
         )
         fixed = {**things[bad], "name": "fixed"}
         tape.source.put({bad: fixed})
@@ -236,7 +236,7 @@ class ProducerConformance:
         began = time.monotonic()
         with suppress(Unfinished):
             tape.read(0.2)
-        assert time.monotonic() - began < 5.0, "read(0.2) took 5 s: the loop can't stop, nor commit, meanwhile"
+        assert time.monotonic() - began < 5.0, "read(0.2) took 5 s: meanwhile the loop can neither stop nor commit"
 
     def test_lag_needs_no_open_producer(self, source: Source) -> None:
         source.prepare()
@@ -260,7 +260,7 @@ class ProducerConformance:
             assert str(source.connection[name]) not in shown, f"{name} is shown: make it a pydantic SecretStr"
 
     def _read_and_lose(self, tape: InMemoryBus) -> Batch | None:
-        """A batch is read, and the process dies before it is published."""
+        """Reads a batch, and kills the producer before publishing it."""
         try:
             batch = tape.read()
         except Unfinished:
@@ -269,7 +269,7 @@ class ProducerConformance:
         return batch
 
     def _until_fault(self, tape: InMemoryBus) -> None:
-        """Reads until the fault shows; a poll may have to come due first."""
+        """Reads until the fault is raised; a poll may have to become due first."""
         deadline = time.monotonic() + tape.source.patience
         while time.monotonic() < deadline:
             tape.step()

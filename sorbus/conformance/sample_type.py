@@ -1,4 +1,4 @@
-"""Things: the data type that the conformance suite sends through a connector, one field for each common kind."""
+"""Things: the data type of the conformance suite, with one field of each common type."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _schema(*more: AvroType) -> RecordSchema:
 SCHEMA = _schema()
 NEWER_SCHEMA = _schema(_NEW_FIELD)
 FIELDS = frozenset(field.name for field in SCHEMA.fields)
-"""Every field of a sample; a target or source that keeps fewer says so."""
+"""Every field of a sample; a target or source that stores fewer says so."""
 UNICODE = (
     "Zoë Ångström-Šťastný",
     "日本語 العربية हिन्दी עברית",
@@ -52,7 +52,7 @@ UNICODE = (
 
 
 def sample(number: int, fields: frozenset[str] = FIELDS, **values: object) -> dict[str, object]:
-    """A sample like no other; fields that aren't in `fields` are null."""
+    """A unique sample; fields that aren't in `fields` are null."""
     full: dict[str, object] = {
         "name": f"Thing {number}",
         "note": None if number % 5 == 0 else f"note {number}",
@@ -66,12 +66,12 @@ def sample(number: int, fields: frozenset[str] = FIELDS, **values: object) -> di
 
 
 def retained(things: Mapping[str, Thing], fields: frozenset[str]) -> dict[str, dict[str, object]]:
-    """Things with only the fields that are compared."""
+    """Things reduced to the fields that are compared."""
     return {id: {name: one.get(name) for name in sorted(fields)} for id, one in things.items()}
 
 
 def difference(found: Mapping[str, Thing], wanted: Mapping[str, Thing]) -> str:
-    """What is wrong, short enough to read; "" when nothing is."""
+    """What differs, short enough to read; "" if nothing does."""
     lines = [f"{id} is missing" for id in sorted(wanted.keys() - found.keys())]
     lines += [f"{id} is there and shouldn't be: {found[id]}" for id in sorted(found.keys() - wanted.keys())]
     for id in sorted(found.keys() & wanted.keys()):
@@ -84,14 +84,14 @@ def difference(found: Mapping[str, Thing], wanted: Mapping[str, Thing]) -> str:
 
 
 def decode(data: bytes) -> dict[str, object]:
-    """The sample in Avro that a producer gave; AssertionError when bytes are left over."""
+    """Decodes a producer's Avro sample; AssertionError if bytes are left over."""
     found, end = read_record(SCHEMA, data)
     assert end == len(data), f"{len(data) - end} bytes behind the record: it isn't in the schema of its data type"
     return found
 
 
 def secrets_of(connection: Mapping[str, object]) -> list[str]:
-    """The entries of a connection whose names say that they are secret."""
+    """The entries of a connection whose names mark them as secret."""
     words = ("secret", "password", "token", "key", "dsn")
     return [name for name, value in connection.items() if value and any(word in name for word in words)]
 
@@ -116,7 +116,7 @@ def rows(system: str, mapping: Sequence[tuple[str, str, str]], *, into: bool) ->
 
 
 class Deliveries:
-    """Makes deliveries as the loop makes them of a topic's events."""
+    """Builds deliveries as the loop does from a topic's events."""
 
     def __init__(self, schema: RecordSchema = SCHEMA) -> None:
         self._schema = schema

@@ -1,4 +1,4 @@
-"""What the suite has to know of a target: a connector's author subclasses this."""
+"""What the suite must know about a target: the author of a connector subclasses this."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from sorbus.mapfile.model import DataType, Flow, System
 
 
 class Target:
-    """An empty target of things. What says "skips" may be left as it is: the tests that need it are skipped."""
+    """An empty target of things. Methods that say "skips" are optional: tests that need them are skipped."""
 
     connector: ConsumerConnector
     """The connector's class."""
     connection: Mapping[str, object] = {}
     """The system's `connection:` as a map would have it."""
     options: Mapping[str, object] = {}
-    """The flow's `target:` likewise."""
+    """The flow's `target:` as a map would have it."""
     mapping: Sequence[tuple[str, str, str]] = ()
     """Rows of a mapping sheet: field of a thing, field of the target, rule. None: same names."""
     data_type: Mapping[str, object] = {}
-    """The data type's own entries, such as match."""
+    """The data type's own keys, such as match."""
     deletes: Literal["hard", "soft", "ignore"] = "hard"
     folder: Path = Path()
-    """Where the map would be, with files that it names."""
+    """Where the map would be, with the files that it names."""
     fields: frozenset[str] = FIELDS
-    """The fields of a thing that the target keeps; `name` has to be among them."""
+    """The fields of a thing that the target stores; must include `name`."""
     ids: tuple[str, ...] = ("1", "a-b", "O'Hara/ü 2", "日本", "A", "a", "00012")
-    """Ids that must stay apart."""
+    """Ids that must stay distinct."""
     longest: int = 200_000
-    """Most characters of `name`, or of `note` if it is kept."""
+    """Maximum characters of `name`, and of `note` if it is stored."""
     many: int = 1_000
     """How many things the larger tests send."""
 
     def read(self) -> Mapping[str, Thing]:
-        """Everything that is in the target now: id -> thing, with the suite's Python types. Not through Sorbus."""
+        """Everything in the target now: id -> thing, in the suite's Python types. Reads without Sorbus."""
         raise NotImplementedError
 
     def broken(self) -> AbstractContextManager[None]:
-        """The target can't be reached while the block lasts. Skips."""
+        """The target can't be reached during the block. Skips."""
         pytest.skip("this target doesn't say how to break it")
 
     def refused(self) -> Thing:
-        """A thing that the target refuses for good because of what is in it. Skips."""
-        pytest.skip("this target doesn't say what it refuses")
+        """A thing that the target permanently rejects because of its content. Skips."""
+        pytest.skip("this target doesn't say what it rejects")
 
-    def damage(self, id: str) -> None:  # noqa: ARG002 - for those who override it
-        """Somebody changes a field of this record by hand. Skips."""
+    def damage(self, id: str) -> None:  # noqa: ARG002 - for subclasses that override it
+        """Edits a field of this record in the target. Skips."""
         pytest.skip("this target doesn't say how to damage it")
 
     def writes(self) -> int:
@@ -71,7 +71,7 @@ class Target:
         return BoundFlow(flow, data_type, SCHEMA, rows(name, self.mapping, into=True), options, bound)
 
     def prepare(self) -> list[str]:
-        """What `sorbus apply` does; says what that was."""
+        """Does what `sorbus apply` does; returns the steps."""
         steps = self.connector.plan(self.flow())
         for step in steps:
             if step.apply:
@@ -79,5 +79,5 @@ class Target:
         return [f"{step.where}: {step.what}" for step in steps]
 
     def consumer(self) -> Consumer:
-        """A new consumer, not opened."""
+        """A new consumer, not yet opened."""
         return self.connector(self.flow())

@@ -1,1 +1,1 @@
-"""Schema drift: what a source's tables, columns and JSON fields look like now, against what they looked like before."""
+"""Schema drift: how a source's tables, columns and JSON fields differ from what they were."""

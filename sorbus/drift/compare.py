@@ -1,4 +1,4 @@
-"""How a resource differs from what it looked like before, and what that means for the records; no I/O."""
+"""How a resource's shape differs from the accepted one, and what that means for its records; no I/O."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Literal, NamedTuple
 from rapidfuzz.fuzz import ratio
 
 What = Literal["new", "missing", "retyped", "deleted"]
-"""`deleted` is of no field: so many records look deleted that a person has to confirm it."""
+"""`deleted` is about no field: so many records seem deleted that a person has to confirm it."""
 Severity = Literal["info", "held"]
 Shape = dict[str, str]
-"""Field -> kind, in the source's own order and words."""
+"""Field -> type, in the source's own order and names."""
 Mapped = Mapping[str, str]
-"""Fields that the map reads -> what it makes of them; another text says that the map has changed."""
+"""Fields that the map reads -> how it maps them; another text means that the mapping has changed."""
 _ALIKE = 50.0
 
 
 class Drift(NamedTuple):
-    """One difference. `held`: records wait for it. `renamed`: what the field is probably called now, or was before."""
+    """One difference. `held`: records wait for it. `renamed`: the field's likely new name, or its former one."""
 
     field: str
     what: What
@@ -31,23 +31,23 @@ class Drift(NamedTuple):
     def words(self) -> str:
         """What happened, for people."""
         if self.what == "deleted":
-            return f"{self.now} of {self.was} records look deleted, and stay until a person confirms that they are"
+            return f"{self.now} of {self.was} records seem deleted, and are kept until a person confirms it"
         if self.what == "retyped":
             return f"{self.field} was {self.was} and is {self.now}"
         if self.renamed and self.what == "missing":
-            return f"looks renamed: {self.field} is gone, {self.renamed} is new and holds the same kind of values"
+            return f"seems renamed: {self.field} is missing, {self.renamed} is new and has the same type"
         if self.renamed:
-            return f"{self.field} ({self.now}) is new, and looks like {self.renamed}, which is gone"
+            return f"{self.field} ({self.now}) is new, and similar to {self.renamed}, which is missing"
         if not self.field:
-            return "all of it is gone"
-        return f"{self.field} is gone" if self.what == "missing" else f"{self.field} ({self.now}) is new"
+            return "the whole resource is missing"
+        return f"{self.field} is missing" if self.what == "missing" else f"{self.field} ({self.now}) is new"
 
 
 def compare(before: Shape, now: Shape, mapped: Mapped) -> list[Drift]:
-    """Every difference that a person should know of. A new field that the map reads already is none.
+    """Every difference that a person should know of. A new field that the map reads already isn't one.
 
-    A missing field that the map reads holds records back; a field of another kind does so only where a value can't be
-    converted any more, which is for those who convert to say.
+    A missing field that the map reads holds records back; a field whose type changed does so only where a value can no
+    longer be converted, which the converting code reports.
     """
     gone = {field: kind for field, kind in before.items() if field not in now}
     gone |= {field: "" for field in mapped if field not in now and field not in gone}
@@ -68,7 +68,7 @@ def compare(before: Shape, now: Shape, mapped: Mapped) -> list[Drift]:
 
 
 def _renamed(before: Shape, now: Shape, gone: Shape, new: Shape) -> dict[str, str]:
-    """Old name -> new name, where one field of the same kind stands in the same place, is alike, or is the only one."""
+    """Old name -> new name, for one field of the same type in the same position, similar in name, or the only one."""
     found: dict[str, str] = {}
     places = dict(zip(before, now, strict=False))
     for field, kind in gone.items():

@@ -16,7 +16,7 @@ from sorbus.state.database import State
 
 @dataclass(frozen=True, slots=True)
 class DriftFinding:
-    """One finding as it is kept. `number` is what people call it by; `count` how often it was met."""
+    """One stored finding. `number` identifies it; `count` is how often it occurred."""
 
     number: int
     system: str
@@ -51,26 +51,26 @@ class DriftStore:
         self._state = state
 
     def shapes(self, system: str) -> dict[str, Shape]:
-        """What each resource of a system looked like when that was last accepted."""
+        """The last accepted shape of each of a system's resources."""
         return {str(name): _shape(fields) for name, fields in self._state.run(statement("shapes"), [system])}
 
     def accept(self, system: str, resource: str, shape: Shape) -> None:
-        """From now on this is how the resource looks."""
+        """Accepts this as the resource's shape from now on."""
         values = {"system": system, "resource": resource, "fields": json.dumps(list(shape.items()))}
         self._state.run(statement("accept"), values)
 
     def findings(self, system: str | None = None, *, settled: bool = False) -> list[DriftFinding]:
-        """The open findings, those that hold records first; with `settled` the settled ones too."""
+        """The open findings, those that hold records first; with `settled` also the settled ones."""
         rows = self._state.run(statement("list"), {"system": system, "all": settled})
         return [DriftFinding(*row) for row in rows]  # type: ignore[arg-type]
 
     def put(self, values: dict[str, object]) -> int:
-        """Opens a finding, or brings an open one up to date; its number."""
+        """Opens a finding or updates an open one; returns its number."""
         [[number]] = self._state.run(statement("put"), values)
         return int(str(number))
 
     def confirmed(self, system: str) -> dict[tuple[str, str], frozenset[str]]:
-        """(data type, resource) -> the records that people have confirmed to be deleted, until `applied`."""
+        """(data type, resource) -> the records that people have confirmed as deleted, until `applied`."""
         found: dict[tuple[str, str], frozenset[str]] = {}
         for data_type, resource, ids in self._state.run(statement("confirmed"), {"system": system}):
             key = str(data_type), str(resource)
@@ -78,17 +78,17 @@ class DriftStore:
         return found
 
     def applied(self, system: str, data_type: str, resource: str) -> None:
-        """What people have confirmed has been dealt with."""
+        """Clears the confirmed deletes, which have been processed."""
         values = {"system": system, "data_type": data_type, "resource": resource}
         self._state.run(statement("applied"), values)
 
     def settle(self, number: int, who: str, reason: str, *, accept: bool = True) -> None:
-        """Closes a finding; with `accept` the resource is right the way it is now. SorbusError if none is open."""
+        """Closes a finding; with `accept`, the current shape becomes the accepted one. SorbusError if unknown."""
         with self._state.connection() as connection:
             values = {"number": number, "who": who, "reason": reason}
             row = connection.execute(statement("settle"), values).fetchone()
             if row is None:
-                raise SorbusError(f"no open drift finding has the number {number}; see `sorbus drift list`")
+                raise SorbusError(f"there is no open drift finding {number}; see `sorbus drift list`")
             if not accept:
                 return
             AuditTrail(self._state).note_in(connection, who, "settle", "drift", str(number), reason=reason)
@@ -107,7 +107,7 @@ class DriftStore:
 
 
 def accepted_with(shape: Shape, field: str, what: What, now: str) -> Shape:
-    """`shape` with one difference taken over."""
+    """`shape` with one difference applied."""
     if what == "missing":
         return {name: kind for name, kind in shape.items() if name != field}
     return {**shape, field: now}

@@ -1,7 +1,7 @@
-"""What a producer knows of its source's shape: findings are opened and settled here, and written behind its back.
+"""A producer's view of its source's shape: opens and settles findings in memory, and writes them in the background.
 
-Capture never waits for the state database: a thread writes, tries again, and takes over what people have settled.
-Without a state (SORBUS_DATABASE isn't set) findings are log lines and a metric, and live as long as the process.
+Capture never waits for the state database: a thread writes, retries, and picks up what people have settled. Without a
+state (SORBUS_DATABASE isn't set) findings are log lines and a metric, and live as long as the process.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class _Open:
     number: int | None = None
     ids: tuple[str, ...] = ()
     is_new: bool = True
-    """Not yet as it is in the state."""
+    """Differs from what the state database has."""
 
 
 def has_state(settings: Settings) -> bool:
-    """Whether somebody has said where the state database is."""
+    """Whether a state database is configured."""
     return "database" in settings.model_fields_set
 
 
@@ -78,12 +78,12 @@ class DriftWatch:
         return cls(system, DriftStore(State.of(topic_prefix)) if has_state(Settings()) else None)
 
     def accepted(self, resource: str) -> Shape | None:
-        """How a resource looked when that was last accepted; None when nobody has seen it yet."""
+        """The resource's last accepted shape; None if it was never seen."""
         with self._lock:
             return self._shapes.get(resource)
 
     def current(self, data_type: str, resource: str) -> Shape:
-        """How a resource looked last: as it was accepted, with every open finding."""
+        """The resource's last seen shape: the accepted one plus every open finding."""
         with self._lock:
             shape = dict(self._shapes.get(resource, {}))
             for key, entry in self._open.items():
@@ -92,14 +92,14 @@ class DriftWatch:
             return shape
 
     def accept(self, resource: str, shape: Shape) -> None:
-        """This is how the resource looks."""
+        """Accepts this as the resource's shape."""
         with self._lock:
             if self._shapes.get(resource) != shape:
                 self._shapes[resource] = dict(shape)
                 self._accepted.add(resource)
 
     def saw(self, data_type: str, resource: str, now: Shape, mapped: Mapped) -> list[Drift]:
-        """A resource looks like this now: opens findings, and settles those that are so no more. What is new to us."""
+        """Compares a resource's current shape: opens findings, settles obsolete ones. Returns the new differences."""
         with self._lock:
             before = self._shapes.get(resource)
             if before is None:
@@ -111,8 +111,8 @@ class DriftWatch:
                 drift = found.get((key[2], key[3]))
                 if drift is None:
                     is_read = key[3] == "new" and key[2] in now
-                    self._settle(key, "the map reads it now" if is_read else "it is as before")
-                elif entry.drift.severity == "held" and _is_mended(drift, entry.mapping, mapped):
+                    self._settle(key, "the map reads it now" if is_read else "it has its former shape")
+                elif entry.drift.severity == "held" and _is_remapped(drift, entry.mapping, mapped):
                     del found[drift[:2]]
                     self._accept_one(resource, drift)
                     self._settle(key, "the map was fixed")
@@ -125,13 +125,13 @@ class DriftWatch:
             return fresh
 
     def gone(self, data_type: str, resource: str) -> None:
-        """A resource isn't there at all."""
+        """Records that a whole resource is missing."""
         with self._lock:
             self._found(data_type, resource, Drift("", "missing", severity="held"), "the data type itself")
             self._show()
 
     def look_deleted(self, data_type: str, resource: str, ids: Sequence[str], known: int, why: str) -> None:
-        """So many records look deleted that they stay until a person confirms; none: they don't any more."""
+        """Records that so many records seem deleted that a person must confirm it; none: they no longer do."""
         key: Key = (data_type, resource, "", "deleted")
         with self._lock:
             entry = self._open.get(key)
@@ -145,8 +145,8 @@ class DriftWatch:
                 now = time.time()
                 entry = self._open[key] = _Open(drift, "", now, now)
                 _log.warning(
-                    "%s: the list of %s lacks %d of %d records of %s, %s. Nothing is deleted: look into the application"
-                    " and the rights of our credentials; if the records are really deleted, confirm it with"
+                    "%s: the list of %s lacks %d of %d records of %s, %s. Nothing is deleted: check the application and"
+                    " the permissions of our credentials; if the records are really deleted, confirm it with"
                     " `sorbus drift settle`",
                     self._system,
                     resource,
@@ -162,18 +162,18 @@ class DriftWatch:
             self._show()
 
     def confirmed_deletes(self, data_type: str, resource: str) -> frozenset[str]:
-        """The records that a person has confirmed to be deleted, until `deletes_applied`."""
+        """The records that a person has confirmed as deleted, until `deletes_applied`."""
         with self._lock:
             return self._confirmed.get((data_type, resource), frozenset())
 
     def deletes_applied(self, data_type: str, resource: str) -> None:
-        """A list has been compared with what a person had confirmed."""
+        """Records that a list was compared with what a person had confirmed."""
         with self._lock:
             if self._confirmed.pop((data_type, resource), None):
                 self._applied.add((data_type, resource))
 
     def held(self, data_type: str, resource: str, field: str, example: str, mapped: Mapped) -> None:
-        """A record is held back because of a field that is gone or of another kind."""
+        """Records that a record is held back because a field is missing or has another type."""
         with self._lock:
             for what in ("missing", "retyped"):
                 entry = self._open.get((data_type, resource, field, what))
@@ -186,14 +186,14 @@ class DriftWatch:
                     self._show()
 
     def example(self, data_type: str, resource: str, field: str, example: str) -> None:
-        """The first value of a field that is new or of another kind, masked where it may be anybody's."""
+        """Records the first value of a field that is new or has another type, masked if it may be personal."""
         with self._lock:
             for key, entry in self._open.items():
                 if key[:3] == (data_type, resource, field) and not entry.example and example:
                     entry.example, entry.is_new = example[:200], True
 
     def without_example(self, data_type: str, resource: str) -> list[str]:
-        """The fields that are new or of another kind and have no value to show yet."""
+        """The fields that are new or have another type and no example value yet."""
         with self._lock:
             return [
                 key[2]
@@ -202,12 +202,12 @@ class DriftWatch:
             ]
 
     def differs(self, resource: str, field: str, kind: str) -> bool:
-        """Whether a field is of another kind than was accepted."""
+        """Whether a field's type differs from the accepted one."""
         with self._lock:
             return self._shapes.get(resource, {}).get(field, kind) != kind
 
     def close(self) -> None:
-        """Writes what is left, if the state answers."""
+        """Writes what is pending, if the state answers."""
         self._is_closing.set()
         if self._thread is not None:
             self._thread.join(5.0)
@@ -221,7 +221,7 @@ class DriftWatch:
             self._open[key] = _Open(drift, mapping, now, now)
             tell = _log.warning if drift.severity == "held" else _log.info
             after = (
-                "its records are held back: fix the mapping sheet and restart the producer, or bring the field back"
+                "its records are held back: fix the mapping sheet and restart the producer, or restore the field"
                 if drift.severity == "held"
                 else "see `sorbus drift list`"
             )
@@ -300,7 +300,7 @@ class DriftWatch:
                     if key in self._open:
                         self._open[key].number = number
                     else:
-                        self._settled.append((number, "it is as before"))
+                        self._settled.append((number, "it has its former shape"))
         except SorbusError:
             with self._lock:
                 self._settled += settled
@@ -319,7 +319,7 @@ class DriftWatch:
                 raise
 
     def _look(self) -> None:
-        """Takes over what people have settled."""
+        """Picks up what people have settled."""
         assert self._store is not None
         numbers = {found.number for found in self._store.findings(self._system)}
         shapes, confirmed = self._store.shapes(self._system), self._store.confirmed(self._system)
@@ -354,6 +354,6 @@ class DriftWatch:
         }
 
 
-def _is_mended(drift: Drift, mapping: str, mapped: Mapped) -> bool:
-    """Whether the map makes something else of the field than when records began to be held."""
+def _is_remapped(drift: Drift, mapping: str, mapped: Mapped) -> bool:
+    """Whether the field's mapping has changed since records began to be held."""
     return mapping != mapped.get(drift.field, "") and (drift.what != "missing" or drift.field not in mapped)

@@ -1,1 +1,1 @@
-"""Applications behind HTTP: how one is described, and how it is talked to."""
+"""HTTP API systems: how an application is described, and how Sorbus calls it."""

@@ -1,4 +1,4 @@
-"""What a sound description leaves open, and polls may suffer from: asked of its author, not held against it."""
+"""What a valid description leaves open and polls may suffer from: questions to its author, not errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sorbus.http_api.description import ApiResource, Description, Listing
 
 
 def advice(description: Description) -> Iterator[str]:
-    """Questions to look into, each with what to write; see "Does your application ..." in docs/http.md."""
+    """Questions to check, each with what to write; see "Does your application ..." in docs/http.md."""
     if description.hook:
         return
     for name, resource in description.resources.items():
@@ -20,8 +20,8 @@ def advice(description: Description) -> Iterator[str]:
         yield from _listing(name, resource)
     if not description.errors.rules and not description.errors.in_success:
         yield (
-            "errors: does it answer 200 to what it refuses? {success: false}, {status: error} and {errors: [...]} are"
-            " known; for anything else write"
+            "errors: does it answer 200 to a rejected request? {success: false}, {status: error} and {errors: [...]}"
+            " are known; for anything else write"
             " `errors: {rules: [{where: {result: '-1'}, means: permanent}]}`, or `in_success:`"
         )
 

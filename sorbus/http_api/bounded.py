@@ -1,8 +1,8 @@
-"""Answers with two limits: bytes, on the wire and unpacked, and the clock, from the first look-up to the last byte.
+"""Responses with two limits: bytes, compressed and decompressed, and time, from the DNS lookup to the last byte.
 
-httpx's time-outs are for each read, so that a peer that drips bytes holds a call for ever; it also unpacks
-a whole chunk before anybody counts. Here every read and write of a connection has what is left of the call,
-and an answer is unpacked step by step.
+httpx's timeouts are per read, so a peer that drips bytes would hold a call indefinitely; it also decompresses a
+whole chunk before its size can be checked. Here every read and write of a connection gets what is left of the call's
+time, and responses are decompressed step by step.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import httpx
 
 _limits = threading.local()
 _AT_ONCE = 65_536
-_TOO_LONG = "the answer goes on for too long"
+_TOO_LONG = "the answer takes too long"
 
 
 class TooLarge(Exception):
-    """The answer is larger than asked for."""
+    """The response is larger than allowed."""
 
 
 class UnknownEncoding(Exception):
-    """It is packed in a way, or more often than once, that wasn't asked for."""
+    """The response has a content encoding that wasn't requested, or more than one."""
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Gives what this thread asks inside so many seconds in all; httpx.TimeoutException once they are over."""
+    """Limits this thread's requests in the block to so many seconds in total; then raises httpx.TimeoutException."""
     before, _limits.until = getattr(_limits, "until", None), monotonic() + seconds
     try:
         yield
@@ -42,7 +42,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def read(client: httpx.Client, request: httpx.Request, *, largest: int) -> tuple[httpx.Response, bytes]:
-    """The answer and its content, unpacked. TooLarge, UnknownEncoding; httpx's errors, those of `within` among them."""
+    """The response and its decompressed content. TooLarge, UnknownEncoding; httpx's errors, including `within`'s."""
     _bind(client)
     if request.headers.get("Accept-Encoding") != "identity":
         request.headers["Accept-Encoding"] = "gzip"
@@ -87,7 +87,7 @@ def _is_over() -> bool:
 
 
 def _left(timeout: float | None) -> float | None:
-    """A step's seconds, not more than are left of the whole. httpx.ReadTimeout when none are."""
+    """A step's timeout in seconds, at most what is left of the total. httpx.ReadTimeout if nothing is."""
     until: float | None = getattr(_limits, "until", None)
     if until is None:
         return timeout
@@ -98,7 +98,7 @@ def _left(timeout: float | None) -> float | None:
 
 
 def _bind(client: httpx.Client) -> None:
-    """Has a client's connections, and those by a proxy, keep to `within`. Done twice it changes nothing."""
+    """Makes a client's connections, including those through a proxy, respect `within`. Idempotent."""
     for transport in (client._transport, *client._mounts.values()):
         pool = getattr(transport, "_pool", None)
         if pool is not None and not isinstance(pool._network_backend, _Backend):

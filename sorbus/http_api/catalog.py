@@ -1,4 +1,4 @@
-"""A description's resources as the map's check and `sorbus discover` know them."""
+"""A description's resources, for `sorbus map check` and `sorbus discover`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _resources(name: str, resource: ApiResource) -> Iterator[Resource]:
 
 
 def _field(path: str, field: ApiField, lists: frozenset[str]) -> CatalogField:
-    """A list that is a resource of its own is filled there, and objects and lists take whatever JSON there is."""
+    """A list that is a resource itself is filled there; objects and lists accept any JSON."""
     native: str = "json" if field.kind in ("object", "list") else field.kind
     if field.largest:
         native += f"({field.largest})"

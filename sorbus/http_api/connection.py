@@ -1,4 +1,4 @@
-"""An application of the map: its description, and the connection that the map gives it."""
+"""An application of the map: its description and its connection."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Secret = Annotated[SecretStr, BeforeValidator(lambda given: str(given) if isinst
 
 
 class HttpConnection(BaseModel):
-    """The `connection:` of a system of kind http. Beside these, whatever the description's `settings:` ask for."""
+    """The `connection:` of a system of kind http, plus the keys of the description's `settings:`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Secret]
 
     api: str = Field(description="A description that comes with Sorbus, or the path of your own, apis/NAME.yaml.")
-    base_url: str = Field(default="", description="Instead of the description's: your own server, or a sandbox.")
-    token_url: str = Field(default="", description="Instead of the description's, with a base_url of your own.")
-    allow_http: bool = Field(default=False, description="Plain http to another machine: everybody between can read it.")
+    base_url: str = Field(default="", description="Overrides the description's: your own server, or a sandbox.")
+    token_url: str = Field(default="", description="Overrides the description's, for a base_url of your own.")
+    allow_http: bool = Field(default=False, description="Plain http to another machine: anyone in between can read it.")
     api_key: Secret | None = None
     username: str | None = None
     password: Secret | None = None
@@ -53,17 +53,17 @@ class HttpConnection(BaseModel):
     )
     webhook_secret: Secret | None = Field(default=None, description="What webhooks are signed with; turns them on.")
     webhook_url: str = Field(default="", description="The address the application posts to; HubSpot signs it too.")
-    limits: list[Limit] | None = Field(default=None, description="Instead of the description's: a bigger plan.")
+    limits: list[Limit] | None = Field(default=None, description="Overrides the description's: a bigger plan.")
 
     def value(self, name: str) -> str | None:
-        """A setting or credential as text, whether it is a field of its own or the description's; None if not given."""
+        """A setting or credential as text, from its own field or the description's settings; None if not given."""
         found = getattr(self, name, None) if name in type(self).model_fields else (self.model_extra or {}).get(name)
         return found.get_secret_value() if isinstance(found, SecretStr) else found
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One application of the map, complete: what a transport is made from. `auth` is the way in that was chosen."""
+    """One application of the map, complete, for making a transport. `auth` is the chosen authentication method."""
 
     system: str
     description: Description
@@ -80,14 +80,14 @@ class Application:
         return self.connection.grant or self.auth.grants[0]
 
     def fill(self, text: str) -> str:
-        """`text` with the placeholders that name settings filled; others stay."""
+        """`text` with the placeholders of settings filled in; others are kept."""
         return _fill(text, self.settings)
 
 
 def application(system: BoundSystem) -> Application:
-    """Brings a system's description and connection together; MapError with all that is missing between them.
+    """Combines a system's description and connection; MapError with everything that is missing between them.
 
-    Secrets that need not be set (a check) stay as `${NAME}`, and nothing is said about their values.
+    Secrets that need not be set (a check) stay as `${NAME}`; their values are then not checked.
     """
     connection = system.connection
     if not isinstance(connection, HttpConnection):
@@ -131,7 +131,7 @@ def _fill(text: str, settings: Mapping[str, str]) -> str:
 
 
 def _way_in(description: Description, connection: HttpConnection) -> Auth:
-    """The first of the ways in for which the connection has everything; the first of all if it has for none."""
+    """The first authentication method whose credentials the connection has; the first of all if it has none."""
     ways = [description.auth, *description.other_auth]
     return next((way for way in ways if all(connection.value(name) for name in _CREDENTIALS[way.kind])), ways[0])
 
@@ -144,7 +144,7 @@ def _settings(system: BoundSystem, made: Application) -> Iterator[Finding]:
             message = f"{description.title} needs {name} ({setting.doc.rstrip('.')})"
             yield system.finding("", "missing", message, f"write {name}: … into the connection")
         elif setting.pattern and value and not _UNSET.search(value) and not re.fullmatch(setting.pattern, value):
-            yield system.finding(name, "bad-value", f"{name} can't be that", f"write {setting.doc}")
+            yield system.finding(name, "bad-value", f"the value of {name} is invalid", f"write {setting.doc}")
     known = {*description.settings, *HttpConnection.model_fields}
     for name in made.connection.model_extra or {}:
         if name not in known:
@@ -165,9 +165,9 @@ def _credentials(system: BoundSystem, made: Application) -> Iterator[Finding]:
 
 
 def _address(system: BoundSystem, connection: HttpConnection, name: str, url: str) -> Iterator[Finding]:
-    """What keeps us from sending credentials to an address."""
+    """Problems that prevent sending credentials to an address."""
     if not url and name == "base_url":
-        message = "nothing says where the application is"
+        message = "the application's address is missing"
         yield system.finding("", "missing", message, "write base_url: https://… into the connection")
     if not url or _UNSET.search(url) or _PLACEHOLDER.search(url):
         return
@@ -180,12 +180,12 @@ def _address(system: BoundSystem, connection: HttpConnection, name: str, url: st
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\]", url):
         yield system.finding(key, "bad-address", f"{name} is not a valid web address", "write https://HOST/PATH")
     elif parts.username or parts.password:
-        fix = "take them out of the address: write username and password"
-        yield system.finding(key, "bad-address", f"{name} holds credentials", fix)
+        fix = "remove them from the address: write username and password"
+        yield system.finding(key, "bad-address", f"{name} contains credentials", fix)
     elif parts.query or parts.fragment:
         yield system.finding(key, "bad-address", f"{name} has more than host and path", "end it before the ? or #")
     elif parts.scheme == "http" and not connection.allow_http and not _is_this_machine(host):
-        fix = "write https://, or allow_http: true where you know the network between to be yours"
+        fix = "write https://, or allow_http: true if the network in between is your own"
         yield system.finding(key, "bad-address", f"{name} would send credentials unencrypted to {host}", fix)
 
 

@@ -1,4 +1,4 @@
-"""How an HTTP application's server is, before any login: reachable, its clock, when its certificate ends."""
+"""Diagnosis of an HTTP application's server without a login: reachability, clock, certificate expiry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CERTIFICATE_WARNS = 14 * 86_400.0
 
 
 def diagnose_application(system: BoundSystem) -> Iterator[Diagnosis]:
-    """One request without credentials, whose status doesn't matter. MapError, TransientError."""
+    """One request without credentials; its status doesn't matter. MapError, TransientError."""
     url, where = application(system).base_url, system.name
     before = time.time()
     try:
@@ -44,7 +44,7 @@ def diagnose_application(system: BoundSystem) -> Iterator[Diagnosis]:
 
 
 def _certificate(answer: httpx.Response) -> float | None:
-    """When the server's certificate ends, in seconds since 1970; None without TLS."""
+    """When the server's certificate expires, in seconds since 1970; None without TLS."""
     connection = answer.extensions["network_stream"].get_extra_info("ssl_object")
     if not isinstance(connection, ssl.SSLObject | ssl.SSLSocket):
         return None
@@ -53,7 +53,7 @@ def _certificate(answer: httpx.Response) -> float | None:
 
 
 def _validity(where: str, left: float) -> Diagnosis:
-    found = f"its certificate is good for {left / 86_400:.0f} more days"
+    found = f"its certificate is valid for {left / 86_400:.0f} more days"
     if left >= _CERTIFICATE_WARNS:
         return Diagnosis(where, "certificate", found)
-    return Diagnosis(where, "certificate", found, "warning", "tell who runs that server to renew it")
+    return Diagnosis(where, "certificate", found, "warning", "ask the server's operator to renew it")

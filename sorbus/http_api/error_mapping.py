@@ -1,4 +1,4 @@
-"""What an application's answer means: good, try again, refused, or a person has to act (RFC 9110, section 15)."""
+"""What an application's answer means: success, retry, rejection, or a person has to act (RFC 9110, section 15)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sorbus.http_api.path import read_path
 
 _TRANSIENT = frozenset({408, 429})
 _CONFLICT = frozenset({412, 423, 425})
-"""412: the record changed since it was read (If-Match), so reading it again is the fix. 423: it is locked."""
+"""412: the record changed since it was read (If-Match), so read it again. 423: it is locked."""
 _OF_ONE_RECORD = _CONFLICT | {409}
-_UNCONDITIONAL = "it wants to be told which state is changed: write `etag: true` or `revision:` in its description"
+_UNCONDITIONAL = "it requires a condition on the state: write `etag: true` or `revision:` in its description"
 _SAYING_WHY = ("error", "errors", "error_message", "error_description", "message", "messages", "code", "reason")
 _LONGEST = 500
 _LONGEST_WAIT = 86_400.0
@@ -27,9 +27,9 @@ _TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^<>]*>", re.DOTA
 def fault(
     answer: Answer, errors: Errors, *, system: str, doing: str, sent: Json = None, now: datetime | None = None
 ) -> SorbusError | None:
-    """The error that an answer is, None for a good one.
+    """The error that an answer means; None for success.
 
-    `sent` is the request's JSON, where the refused field's value is looked up; `now` is for Retry-After dates.
+    `sent` is the request's JSON, in which the rejected field's value is looked up; `now` is for Retry-After dates.
     """
     by_field = _by_field(answer.body, errors)
     words = _words(answer.body, errors, by_field)
@@ -40,7 +40,7 @@ def fault(
 
 
 def failed_write(answer: Answer, errors: Errors, *, system: str, doing: str, sent: Json = None) -> SorbusError | None:
-    """The error that a good answer is which says of itself that the write failed; None where a rule knows better."""
+    """The error of a success answer whose body reports a failure; None if there is none, or a rule overrides it."""
     by_field = _by_field(answer.body, errors)
     words = _words(answer.body, errors, by_field)
     if _by_rule(answer, errors, words) == "success":
@@ -65,10 +65,10 @@ def _error(
         wait = retry_after(answer.headers, now=now)
         if meaning == "conflict" or answer.status in _OF_ONE_RECORD:
             return Contended(said, status=answer.status, words=words, retry_after=wait)
-        later = TransientError(f"{said}; the same call may go through later", retry_after=wait)
+        later = TransientError(f"{said}; the same call may succeed later", retry_after=wait)
         return missing("system", later) if answer.status >= 500 else later
     if meaning == "auth":
-        refused = AuthError(f"{said}; a person has to fix the credentials of {system} in the map, or its rights there")
+        refused = AuthError(f"{said}; fix the credentials of {system} in the map, or its permissions there")
         refused.status = answer.status
         return refused_login(refused) if answer.status == 401 else refused
     field = next((clean(value) for value in _read_all(answer.body, errors.field)), None)
@@ -85,7 +85,7 @@ def _error(
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds to wait by Retry-After, seconds or a date (RFC 9110, section 10.2.3); None if it names none."""
+    """Seconds to wait according to Retry-After, seconds or a date (RFC 9110, section 10.2.3); None without one."""
     text = header(headers, "retry-after").strip()
     if not text:
         return None
@@ -100,13 +100,13 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """A header's value, however its name is written; empty if there is none."""
+    """A header's value, ignoring the case of its name; empty if there is none."""
     name = name.lower()
     return next((value for key, value in headers.items() if key.lower() == name), "")
 
 
 def clean(words: object) -> str:
-    """Another system's text on one line, without control characters or markup, and not too long."""
+    """Another system's text on one line, without control characters or markup, and truncated."""
     text = _CONTROL.sub(" ", _TAG.sub(" ", str(words)[: 20 * _LONGEST])).strip()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
@@ -149,9 +149,9 @@ def _meaning(answer: Answer, errors: Errors, words: str) -> str | None:
 
 
 def _says_failed(body: Json) -> bool:
-    """Whether a good answer says of itself that it isn't: {"success": false, "error": ...} around no record.
+    """Whether the body of a success answer reports a failure: {"success": false, "error": ...} without a record.
 
-    A description that knows better has a rule for it (`errors.rules`, `where: {success: false}`).
+    A description can override this with a rule (`errors.rules`, `where: {success: false}`).
     """
     if not isinstance(body, Mapping) or "id" in body:
         return False
@@ -189,7 +189,7 @@ def _read_all(body: Json, paths: list[str]) -> Iterator[Json]:
 
 
 def _leaves(value: Json, depth: int = 0) -> list[str]:
-    """The texts in a message that may be a list or an object of messages; the first twenty."""
+    """The texts in a message, which may be a list or an object of messages; at most twenty."""
     if depth > 4:
         return []
     if isinstance(value, Mapping):
@@ -200,7 +200,7 @@ def _leaves(value: Json, depth: int = 0) -> list[str]:
 
 
 def _sent_value(sent: Json, field: str, depth: int = 0) -> Json:
-    """What we sent under a field's name, wherever the application's body nests it."""
+    """The value sent under a field's name, wherever the application's body nests it."""
     if isinstance(sent, Mapping):
         if field in sent:
             return sent[field]

@@ -1,4 +1,4 @@
-"""Conditional requests: what was read before isn't sent again while it is the same (RFC 9110, section 13)."""
+"""Conditional requests: an unchanged resource isn't transferred again (RFC 9110, section 13)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Revalidation:
-    """The last answers that came with an ETag, the newest few. Safe for threads."""
+    """A small cache of the latest answers with an ETag. Thread-safe."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Key, Answer] = OrderedDict()
         self._lock = Lock()
 
     def ask(self, call: Call) -> Call:
-        """The call, made conditional where its answer is known. One that is conditional by itself stays as it is."""
+        """The call, made conditional if its answer is cached. A call with its own condition is returned unchanged."""
         known = self._find(call)
         if known is None or not _OWN.isdisjoint(name.lower() for name in call.headers):
             return call
         return replace(call, headers={**call.headers, "If-None-Match": header(known.headers, "etag")})
 
     def hear(self, call: Call, answer: Answer) -> Answer:
-        """The whole answer: the known one, if it is still good."""
+        """The full answer: the cached one, if it is still valid."""
         if answer.status == 304:
             known = self._find(call) if header(call.headers, "if-modified-since") == "" else None
             return copy.deepcopy(known) if known is not None else answer

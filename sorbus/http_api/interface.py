@@ -1,4 +1,4 @@
-"""What producers and consumers see of an application behind HTTP, whether it is described or has a hook of its own."""
+"""The interface of an HTTP application to producers and consumers, whether described or implemented by a hook."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sorbus.errors import TransientError
 from sorbus.http_api.description import Description
 
 Json = Any
-"""A JSON value; numbers with a point are Decimal."""
+"""A JSON value; numbers with a decimal point are Decimal."""
 Record = dict[str, Json]
 
 
 class Page(NamedTuple):
-    """A part of a list. `after` goes into the next call; None: this was all."""
+    """A page of a list. `after` is passed to the next call; None: this was the last."""
 
     records: Sequence[Record]
     after: str | None
@@ -24,7 +24,7 @@ class Page(NamedTuple):
 
 
 class FoundRecord(NamedTuple):
-    """A record with what an update has to name to be sure that it changes just this state of it."""
+    """A record with what an update must name to change exactly this state of it."""
 
     record: Record
     etag: str | None = None
@@ -32,7 +32,7 @@ class FoundRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request before it has credentials: what `preview` shows and what is sent."""
+    """One request without credentials: what `preview` shows and `send` sends."""
 
     method: str
     path: str
@@ -41,11 +41,11 @@ class Call:
     json: Json = None
     form: Mapping[str, str] | None = None
     endpoint: str = field(default="", compare=False)
-    """What of the description it was made by, the same for every record: its faults are told from other endpoints'."""
+    """What in the description it was made from, the same for all records: failures are counted per endpoint."""
 
 
 class Answer(NamedTuple):
-    """A good answer. `body` is the JSON, None where there was none (304, 204)."""
+    """A success answer. `body` is the JSON, None if there was none (304, 204)."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,9 +53,9 @@ class Answer(NamedTuple):
 
 
 class Accepted(TransientError):
-    """A creation was accepted, and the answer doesn't say as which record: look for it, don't send it again.
+    """A creation was accepted, but the answer doesn't name the record: search for it, don't send it again.
 
-    `named`: an id in the answer that may be the record's, or that of a job.
+    `named`: an id in the answer that may be the record's, or a job's.
     """
 
     def __init__(self, message: str, *, named: str | None = None) -> None:
@@ -64,22 +64,22 @@ class Accepted(TransientError):
 
 
 class CutShort(list[Record]):
-    """What a search has found, and there is more that it doesn't show."""
+    """The results of a search that found more than it returned."""
 
 
 class Transport(Protocol):
-    """One application's connection: credentials, rate limits, circuit breaker and the meaning of errors."""
+    """One application's connection: credentials, rate limits, circuit breaker and error mapping."""
 
     description: Description
     base_url: str
     settings: Mapping[str, str]
-    """What the placeholders in the description's texts stand for."""
+    """The values of the placeholders in the description's texts."""
 
     def send(self, call: Call, *, doing: str) -> Answer:
-        """The answer. `doing` begins every error's message: "creating contact 4711 in accounting".
+        """Sends a call. `doing` begins every error's message: "creating contact 4711 in accounting".
 
-        TransientError: it may or may not have been carried out; carries retry_after where one was named.
-        PermanentError: refused, reason "refused", "gone" (404, 410) or "duplicate", with the application's own words
+        TransientError: it may or may not have been carried out; carries retry_after if one was named.
+        PermanentError: rejected, reason "refused", "gone" (404, 410) or "duplicate", with the application's own message
         and its field. AuthError: a person has to act.
         """
 
@@ -93,25 +93,25 @@ class Api(Protocol):
         """Records changed at or after `since` (None: all), from the beginning or `after` an earlier page."""
 
     def get(self, resource: str, id: str) -> FoundRecord | None:
-        """A record; None if there is none of this id, or it counts as deleted."""
+        """A record; None if there is none with this id, or it counts as deleted."""
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
-        """The live records that have `value` in `field`; None where the application can't search by it.
+        """The live records that have `value` in `field`; None if the application can't search by it.
 
-        CutShort where it has found more than it shows.
+        CutShort if it found more than it returned.
         """
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
-        """Makes a record and returns it, at least its id. `key` is the idempotency key, the same at every try.
+        """Creates a record and returns it, or at least its id. `key` is the idempotency key, the same for every retry.
 
-        Accepted, too.
+        Also raises Accepted.
         """
 
     def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
-        """Changes these fields of a record. `current` is needed where the resource has a revision or ETag."""
+        """Changes these fields of a record. `current` is needed if the resource has a revision or ETag."""
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
-        """Makes it gone, or what the application has instead. PermanentError "gone" if it is already."""
+        """Deletes a record, or does the application's equivalent. PermanentError "gone" if it is already deleted."""
 
     def creating(self, resource: str, fields: Record, *, key: str) -> Call:
         """The call that `create` would send."""
@@ -125,13 +125,13 @@ class Api(Protocol):
 
 @runtime_checkable
 class Merges(Protocol):
-    """An application that can make one record of two."""
+    """An application that can merge two records."""
 
     def can_merge(self, resource: str) -> bool:
-        """Whether it can for records of this kind."""
+        """Whether it can merge records of this resource."""
 
     def merge(self, resource: str, id: str, survivor: str) -> str:
-        """Makes `id` a part of `survivor`; the id of what is left, which may be a new one.
+        """Merges `id` into `survivor`; returns the id of the surviving record, which may be new.
 
         PermanentError "gone" if one of them isn't there.
         """
@@ -139,11 +139,11 @@ class Merges(Protocol):
 
 @runtime_checkable
 class Shows(Protocol):
-    """An application that shows records which count as deleted, too: archived ones, those in a bin."""
+    """An application that also returns records that count as deleted: archived or in a bin."""
 
     def look(self, resource: str, id: str) -> FoundRecord | None:
-        """As `Api.get`, but a record that counts as deleted is shown."""
+        """Like `Api.get`, but also returns a record that counts as deleted."""
 
 
 MakeApi = Callable[[Transport], Api]
-"""What a description's `hook` names: a class made with the transport."""
+"""The class that a description's `hook` names, constructed with the transport."""

@@ -1,4 +1,4 @@
-"""The JSON Schema of a description, so that an editor completes it: name it in the file's first line,
+"""The JSON Schema of a description, for completion in an editor: name it in the file's first line,
 
 # yaml-language-server: $schema=api.schema.json
 """
@@ -11,7 +11,7 @@ from sorbus.http_api.description import Description
 
 
 def json_schema() -> dict[str, JsonValue]:
-    """The schema (JSON Schema 2020-12). A file that extends another may leave out what that has."""
+    """The schema (JSON Schema 2020-12). A file that extends another may omit what that one has."""
     schema: dict[str, JsonValue] = Description.model_json_schema(by_alias=True)
     required = schema.pop("required", [])
     return {

@@ -1,4 +1,4 @@
-"""What is wrong with a description that is well formed: names that nothing explains, parts that need each other."""
+"""Errors in a well-formed description: undefined names, missing counterparts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 
 
 class Fault(NamedTuple):
-    """One thing to fix: the place in the description, what is wrong, what to write."""
+    """One thing to fix: its place in the description, what is wrong, and the fix."""
 
     place: Place
     message: str
@@ -27,7 +27,7 @@ class Fault(NamedTuple):
 
 
 def faults(description: Description) -> Iterator[Fault]:
-    """Everything that would only show when a request is made."""
+    """Every error that would otherwise only appear when a request is made."""
     settings = frozenset(description.settings)
     whole = description.model_dump(include={"base_url", "headers", "auth", "other_auth"}, by_alias=True)
     yield from _placeholders((), whole, settings)
@@ -54,9 +54,9 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
     paths += [((*place, "lists", name), path) for name, path in resource.lists.items()]
     yield from _paths(paths)
     if resource.list is None and resource.get is None:
-        yield Fault(place, f"{place[-1]} can be read in no way", "add list: or get:")
+        yield Fault(place, f"nothing says how to read {place[-1]}", "add list: or get:")
     if resource.marker and resource.marker not in resource.search:
-        message = f"{resource.marker} marks our records, and nothing finds them by it"
+        message = f"{resource.marker} marks our records, but no search finds them by it"
         yield Fault((*place, "marker"), message, f"add search: {{{resource.marker}: …}}")
     for name, listing in (("list", resource.list), ("changes", resource.changes)):
         if listing is not None:
@@ -71,16 +71,18 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
         if name == "merge":
             allowed |= {"survivor"}
             if "survivor" not in _used(operation.model_dump()) and not has_hook:
-                yield Fault((*place, name), "merge doesn't say into which record", "write {survivor} into path or body")
+                yield Fault(
+                    (*place, name), "merge doesn't name the surviving record", "write {survivor} into path or body"
+                )
         yield from _placeholders((*place, name), operation.model_dump(), allowed)
         used = _used(operation.model_dump())
         if "revision" in used and not resource.revision:
             fix = "add revision: and the path where a record holds it"
-            yield Fault((*place, name), f"{name} names a {{revision}} that nothing gives", fix)
+            yield Fault((*place, name), f"{name} uses {{revision}}, which is not defined", fix)
         if name != "create" and "id" not in used and not has_hook:
-            yield Fault((*place, name), f"{name} doesn't say which record", "write {id} into its path")
+            yield Fault((*place, name), f"{name} doesn't name the record", "write {id} into its path")
         if operation.returns in ("id", "reference") and not operation.returned_id and not has_hook:
-            yield Fault((*place, name), f"{name} returns an id, and nothing says where", "add returned_id:")
+            yield Fault((*place, name), f"{name} returns an id, but not where", "add returned_id:")
     for field, search in resource.search.items():
         yield from _placeholders((*place, "search", field), search.model_dump(), settings | _PAGING | {"value"})
         yield from _search((*place, "search", field), field, search, resource)
@@ -96,11 +98,11 @@ def _operations(resource: ApiResource) -> Iterator[tuple[str, Operation]]:
 
 def _listing(place: Place, listing: Listing, resource: ApiResource, *, is_changes: bool) -> Iterator[Fault]:
     if listing.refers and resource.get is None:
-        yield Fault((*place, "refers"), "nothing says how a record is read that this refers to", "add get:")
+        yield Fault((*place, "refers"), "nothing says how to read the record that this refers to", "add get:")
     if is_changes and "since" not in _used(listing.model_dump()):
         yield Fault(place, "nothing in it says since when", "write {since} into a parameter, a header or the body")
     if is_changes and not resource.updated:
-        yield Fault(place, "nothing says where a record holds the time of its last change", "add updated:")
+        yield Fault(place, "the path of a record's last change is missing", "add updated:")
 
 
 def _paging(place: Place, paging: Pagination, listing: Listing | Search) -> Iterator[Fault]:
@@ -117,9 +119,9 @@ def _search(place: Place, field: str, search: Search, resource: ApiResource) -> 
     if field not in resource.fields:
         yield Fault(place, f"it searches by {field!r}, which is not a field", closest(field, resource.fields))
     if "value" not in _used(search.model_dump()):
-        yield Fault(place, "nothing in it says what is searched for", "write {value} into a parameter or the body")
+        yield Fault(place, "the value to search for is missing", "write {value} into a parameter or the body")
     if search.refers and resource.get is None:
-        yield Fault((*place, "refers"), "nothing says how a record is read that this refers to", "add get:")
+        yield Fault((*place, "refers"), "nothing says how to read the record that this refers to", "add get:")
 
 
 def _auth(place: Place, auth: Auth) -> Iterator[Fault]:
@@ -129,7 +131,9 @@ def _auth(place: Place, auth: Auth) -> Iterator[Fault]:
         yield Fault(place, "nothing says where tokens come from", "add token_url:")
     yield from _paths([((*place, "tokens_at"), auth.tokens_at)])
     for name in sorted(auth.token_parameters.keys() & _OAUTHS_OWN):
-        yield Fault((*place, "token_parameters", name), f"{name} is OAuth2's own", "take it out: it is sent by itself")
+        yield Fault(
+            (*place, "token_parameters", name), f"{name} is OAuth2's own", "remove it: it is sent automatically"
+        )
 
 
 def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fault]:
@@ -140,16 +144,16 @@ def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fa
     if webhooks.signature == "hmac-sha256" and not webhooks.header:
         yield Fault(("webhooks",), "nothing says where the signature is", "add header:")
     if webhooks.header and webhooks.parameter:
-        yield Fault(("webhooks", "parameter"), "the secret is in the header or in a parameter", "take one of them out")
+        yield Fault(("webhooks", "parameter"), "the secret is in the header or in a parameter", "remove one of them")
     if webhooks.parameter and webhooks.signature != "shared-secret":
-        fix = "take it out, or write signature: shared-secret"
+        fix = "remove it, or write signature: shared-secret"
         yield Fault(("webhooks", "parameter"), f"{webhooks.signature} has no parameter", fix)
     for kind, name in webhooks.event.resources.items():
         place = ("webhooks", "event", "resources", kind)
         if name not in description.resources:
             yield Fault(place, f"no resource is called {name!r}", closest(name, description.resources))
         elif description.resources[name].get is None:
-            yield Fault(place, f"nothing says how a record of {name} is read", f"add get: to {name}")
+            yield Fault(place, f"nothing says how to read a record of {name}", f"add get: to {name}")
 
 
 def _paths(paths: list[tuple[Place, str]]) -> Iterator[Fault]:
@@ -164,7 +168,7 @@ def _pattern(place: Place, pattern: str) -> Iterator[Fault]:
     try:
         re.compile(pattern)
     except re.error as error:
-        yield Fault(place, f"{pattern!r} is not a valid regular expression: {error}", "fix it, or take it out")
+        yield Fault(place, f"{pattern!r} is not a valid regular expression: {error}", "fix or remove it")
 
 
 def _placeholders(place: Place, written: object, known: Collection[str]) -> Iterator[Fault]:
@@ -172,7 +176,7 @@ def _placeholders(place: Place, written: object, known: Collection[str]) -> Iter
     for where, name in _texts(written, place):
         if name not in known and name not in seen:
             seen.add(name)
-            yield Fault(where, f"nothing is known for {{{name}}}", closest(name, known))
+            yield Fault(where, f"{{{name}}} is not defined", closest(name, known))
 
 
 def _used(written: object) -> set[str]:

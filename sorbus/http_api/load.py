@@ -26,18 +26,18 @@ def shipped() -> list[str]:
 
 
 def description_file(name_or_path: str, folder: Path = Path()) -> Path:
-    """Where a description is: a shipped one by its name, a user's own by a path from `folder` that ends in .yaml."""
+    """The file of a description: a shipped one by its name, a user's own by a path from `folder` that ends in .yaml."""
     own = name_or_path.endswith((".yaml", ".yml"))
     return folder / name_or_path if own else _SYSTEMS / f"{Path(name_or_path).name}.yaml"
 
 
 def load_description(name_or_path: str, folder: Path = Path()) -> Description:
-    """The description called `name_or_path`; MapError with every fault, each with its line in the file."""
+    """The description called `name_or_path`; MapError with every error, each with its line in the file."""
     return read_description(name_or_path, folder)[0]
 
 
 def read_description(name_or_path: str, folder: Path = Path()) -> tuple[Description, Document]:
-    """The same with the file it was read from, for findings about its parts."""
+    """Like `load_description`, with the source file, for findings about its parts."""
     file = description_file(name_or_path, folder)
     if not file.is_file():
         if file.parent == _SYSTEMS:
@@ -73,7 +73,7 @@ def _read(file: Path, changed: int) -> tuple[Description, Document]:  # noqa: AR
 
 
 def _extended(document: Document) -> JsonValue:
-    """What the file holds, laid over the shipped description that it extends."""
+    """The file's content, merged over the shipped description that it extends."""
     data = document.data
     if not isinstance(data, dict) or not isinstance(base := data.get("extends"), str) or not base:
         return data if data is not None else {}
@@ -102,7 +102,7 @@ def _named(data: JsonValue) -> JsonValue:
 
 
 def _fill(value: JsonValue, fields: list[str]) -> JsonValue:
-    """A whole text `{fields}` inside a list becomes an item for each; anywhere else names with commas between."""
+    """Inside a list, an item that is exactly `{fields}` becomes one item per field; elsewhere, names with commas."""
     if isinstance(value, str):
         return _FIELDS.sub(lambda found: ",".join(_names(fields, found[1])), value)
     if isinstance(value, dict):

@@ -12,21 +12,21 @@ from sorbus.http_api.interface import Answer, Json
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _KEYED = re.compile(r"\w+\('?([^()']+)'?\)")
-"""OData's way to write an address: accounts(7)."""
+"""OData's form of a URL: accounts(7)."""
 _LONGEST = 500
 
 
 class Named(NamedTuple):
-    """The id that an answer names, if any. Not `is_sure`: it may be another thing's, or not be there yet."""
+    """The id in an answer, if any. Not `is_sure`: it may belong to something else, or not exist yet."""
 
     id: str | None
     is_sure: bool
 
 
 def named_by(answer: Answer, resource: ApiResource, id: Json) -> Named:
-    """What a good answer names; `id` is what stands where the description says that the new id is.
+    """The record that a success answer names; `id` is the value at the description's path of the new id.
 
-    202 only says that the record may be made some time, and what it names may be a job.
+    202 only says that the record may be created later, and the id may be a job's.
     """
     can_look = resource.get is not None and answer.status == 202
     if isinstance(id, str | int) and not isinstance(id, bool) and id != "":
@@ -44,7 +44,7 @@ def named_by(answer: Answer, resource: ApiResource, id: Json) -> Named:
 
 
 def _at_own_address(path: str, resource: ApiResource) -> str | None:
-    """The id in an address, if that is how the resource's records are read."""
+    """The id in a URL, if the resource's records are read at such a URL."""
     written = resource.get.path.partition("?")[0] if resource.get else ""
     if "{id}" not in written or not path:
         return None

@@ -1,6 +1,6 @@
 """A vendor's OpenAPI file (3.0, 3.1; Swagger 2.0), as far as a description can be compared with it.
 
-Schemas are walked by our paths; what a file leaves open (no properties, no type, references to elsewhere) takes
+Schemas are walked by our paths; what a file leaves open (no properties, no type, external references) accepts
 anything. OpenAPI Specification 3.1.1, sections 4.8.8 (paths), 4.8.24 (schemas).
 """
 
@@ -31,18 +31,18 @@ Node = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class SpecOperation:
-    """One method of one path: its parameters by name, what it takes and what it answers."""
+    """One method of one path: its parameters by name, its request and its response."""
 
     path: str
     query: Mapping[str, Node]
     headers: Mapping[str, Node]
-    """By their names in small letters."""
+    """By lower-case name."""
     request: Node | None
     response: Node | None
 
 
 class Spec:
-    """An OpenAPI file, its references followed as they are met."""
+    """An OpenAPI file; references are followed on access."""
 
     def __init__(self, data: Json) -> None:
         self._data: Node = data if isinstance(data, Mapping) else {}
@@ -50,15 +50,15 @@ class Spec:
 
     @property
     def paths(self) -> list[str]:
-        """Every path, as the file writes it."""
+        """Every path, as written in the file."""
         return list(self._paths)
 
     def methods(self, path: str) -> list[str]:
-        """What can be done at a path."""
+        """The methods of a path."""
         return [method.upper() for method in _METHODS if method in self._follow(self._paths[path])]
 
     def find(self, base_url: str, path: str, method: str) -> str | None:
-        """The file's path that a request to base_url + path means: one with the method and the fewest placeholders."""
+        """The file's path that matches a request to base_url + path: has the method, and the fewest placeholders."""
         wanted = {_HOLE.sub(_FILLED, path), _HOLE.sub(_FILLED, urlsplit(base_url).path.rstrip("/") + path)}
         found = [
             each
@@ -87,7 +87,7 @@ class Spec:
         )
 
     def at(self, schema: Node, path: str) -> Node | None:
-        """The schema of what is at `path` inside; {} where anything may be, None where nothing is."""
+        """The schema at `path` inside; {} if it may be anything, None if it doesn't exist."""
         found: Node | None = self._follow(schema)
         for step in parse_path(path.replace("[]", "[0]")):
             if found is None:
@@ -96,7 +96,7 @@ class Spec:
         return found
 
     def branches(self, schema: Node, depth: int = 0) -> Iterator[Node]:
-        """A schema and all that it may be or is made of (allOf, anyOf, oneOf), references followed."""
+        """A schema and all its alternatives and parts (allOf, anyOf, oneOf), references followed."""
         schema = self._follow(schema)
         yield schema
         if depth < _DEEPEST:
@@ -105,7 +105,7 @@ class Spec:
                     yield from self.branches(branch, depth + 1)
 
     def types(self, schema: Node) -> set[str]:
-        """The JSON types it may have; empty where it doesn't say."""
+        """The JSON types allowed; empty if unspecified."""
         found: set[str] = set()
         for branch in self.branches(schema):
             if any(branch.get(word) for word in ("allOf", "anyOf", "oneOf")):
@@ -117,7 +117,7 @@ class Spec:
         return found - {"null"}
 
     def required(self, schema: Node) -> list[str]:
-        """The properties that it must have, whichever of its branches it is."""
+        """The properties required by all branches."""
         schema = self._follow(schema)
         inner = [name for branch in schema.get("allOf") or () for name in self.required(branch)]
         return list(dict.fromkeys([*(schema.get("required") or ()), *inner]))
@@ -127,7 +127,7 @@ class Spec:
         return [name for branch in self.branches(schema) for name in branch.get("properties") or ()]
 
     def fact(self, schema: Node, name: str) -> Json:
-        """A keyword's value (maxLength, enum, readOnly), where just one branch is meant."""
+        """A keyword's value (maxLength, enum, readOnly), if there is exactly one branch."""
         found = [branch[name] for branch in self.branches(schema) if name in branch]
         return found[0] if len(found) == 1 else None
 
@@ -179,7 +179,7 @@ class Spec:
         return {} if is_open or free else None
 
     def _follow(self, node: Json) -> Node:
-        """A node, or what its $ref leads to; {} where it leads out of the file or round in circles."""
+        """A node, or the target of its $ref; {} if that is in another file or circular."""
         for _ in range(_DEEPEST):
             if not isinstance(node, Mapping):
                 return {}
@@ -200,14 +200,14 @@ class Spec:
 
 
 def read_spec(file: Path) -> Spec:
-    """Reads an OpenAPI file, JSON or YAML; MapError when it can't be."""
+    """Reads an OpenAPI file, JSON or YAML; MapError if it can't be read."""
 
     def refuse(message: str, fix: str, line: int = 1) -> MapError:
         return MapError([Finding(file, line, message, fix, "bad-spec")])
 
     try:
         if file.stat().st_size > LARGEST:
-            raise refuse(f"the file is larger than {LARGEST // 1_000_000} MB", "take the part that is needed")
+            raise refuse(f"the file is larger than {LARGEST // 1_000_000} MB", "extract the part that is needed")
         text = file.read_text("utf-8-sig")
         data = json.loads(text) if text.lstrip()[:1] == "{" else YAML(typ="safe").load(text)
     except OSError as error:

@@ -34,7 +34,7 @@ _OF_HTTP = ("accept", "authorization", "content-type", "if-")
 
 
 class _Side(NamedTuple):
-    """One way a record travels: sent or answered, its schema and what to call it."""
+    """One direction of a record, request or response: its schema and its name in messages."""
 
     what: str
     schema: Node
@@ -43,7 +43,7 @@ class _Side(NamedTuple):
 
 @dataclass
 class Comparison:
-    """What was compared, and what was found; for `sorbus api check`."""
+    """What was compared and what was found, for `sorbus api check`."""
 
     findings: list[Finding] = field(default_factory=list)
     requests: int = 0
@@ -97,7 +97,7 @@ class _Comparer:
                     break
 
     def _request(self, place: Place, request: Listing | Operation | Search) -> SpecOperation | None:
-        """The vendor's operation, once method, path, parameters and the body's own values are compared."""
+        """The vendor's operation, after comparing method, path, parameters and the body's constant values."""
         self.made.requests += 1
         path = self.spec.find(self.description.base_url, request.path, request.method)
         if path is None:
@@ -123,7 +123,7 @@ class _Comparer:
     def _parameter(self, place: Place, name: str, value: str, found: SpecOperation) -> None:
         about = next((about for known, about in found.query.items() if _is_parameter(name, known)), None)
         if about is None:
-            message = f"{found.path} takes no parameter {name}"
+            message = f"{found.path} has no parameter {name}"
             self.find(place, "unknown-parameter", message, closest(name, found.query))
             return
         allowed = (self.spec.at(about.get("schema") or about, "") or {}).get("enum")
@@ -135,7 +135,7 @@ class _Comparer:
         own = {} if isinstance(request, Search) else request.headers
         for name in own:
             if name.lower() not in found.headers and not name.lower().startswith(_OF_HTTP):
-                message = f"{found.path} takes no header {name}"
+                message = f"{found.path} has no header {name}"
                 self.find((*place, "headers", name), "unknown-header", message, closest(name, found.headers))
         sent = {name.lower() for name in (*own, *self.description.headers, self.description.auth.header)}
         for name, about in found.headers.items():
@@ -144,7 +144,7 @@ class _Comparer:
                 self.find(place, "unsent", f"{found.path} needs the header {about['name']}", fix)
         key = self.description.idempotency_header
         if place[-1] == "create" and key and self.knows_idempotency and key.lower() not in found.headers:
-            self.find(place, "unknown-header", f"{found.path} takes no {key}", "a repeated request isn't harmless here")
+            self.find(place, "unknown-header", f"{found.path} has no {key}", "repeating a request isn't safe here")
 
     def _paging(self, place: Place, listing: Listing, found: SpecOperation) -> None:
         paging = listing.pagination
@@ -152,18 +152,20 @@ class _Comparer:
             if not paging.in_body:
                 self._parameter((*place, "pagination"), name, "{}", found)
             elif found.request is not None and self.spec.at(found.request, name) is None:
-                self.find((*place, "pagination"), "unknown-field", f"{found.path} takes no {name}", "look it up")
+                self.find((*place, "pagination"), "unknown-field", f"{found.path} has no {name}", "look it up")
         for name in ("token", "more", "done", "total"):
             path = getattr(paging, name)
             if path and found.response is not None and self.spec.at(found.response, path) is None:
-                self.find((*place, "pagination", name), "unknown-field", f"{found.path} answers no {path}", "fix it")
+                self.find(
+                    (*place, "pagination", name), "unknown-field", f"the answer of {found.path} has no {path}", "fix it"
+                )
 
     def _operation(self, place: Place, name: str, operation: Operation, found: SpecOperation) -> Iterator[_Side]:
         doing = f"{operation.method} {found.path}"
         if name in ("create", "update"):
             schema = self.spec.at(found.request, operation.fields_at) if found.request is not None else None
             if schema is None:
-                message = f"{doing} takes no {operation.fields_at or 'body'}"
+                message = f"{doing} has no {operation.fields_at or 'body'}"
                 self.find((*place, "fields_at"), "unknown-field", message, "fix fields_at:")
             else:
                 yield _Side(f"{doing} takes", schema, is_sent=True)
@@ -172,7 +174,7 @@ class _Comparer:
         if operation.returns == "record" and found.response is not None and name != "delete":
             yield from self._answered(place, found, operation.record, "")
         elif found.response is not None and self.spec.at(found.response, operation.returned_id) is None:
-            message = f"{doing} answers no {operation.returned_id}"
+            message = f"the answer of {doing} has no {operation.returned_id}"
             self.find((*place, "returned_id"), "unknown-field", message, "fix returned_id:")
 
     def _answered(self, place: Place, found: SpecOperation, record: str, refers: str) -> list[_Side]:
@@ -182,7 +184,7 @@ class _Comparer:
         schema = self.spec.at(found.response, record)
         if schema is None:
             holds = ", ".join(self.spec.property_names(found.response)[:8])
-            message = f"{found.path} answers no {record}"
+            message = f"the answer of {found.path} has no {record}"
             self.find(place, "unknown-field", message, f"its answer holds {holds}" if holds else "look it up")
             return []
         return [_Side(f"{found.path} answers", schema, is_sent=False)]
@@ -193,7 +195,7 @@ class _Comparer:
         given |= set(operation.body) if isinstance(operation.body, dict) else set()
         for name in self.spec.required(schema):
             if name not in given and not (self.spec.at(schema, name) or {}).get("readOnly"):
-                message = f"{doing} needs {name}, and no field of that name is required"
+                message = f"{doing} needs {name}, but no field of that name is required"
                 self.find((*place[:2], "fields", name), "required", message, f"write {name}: {{required: true}}")
 
     def _field(self, place: Place, path: str, about: ApiField, sides: list[_Side]) -> None:
@@ -214,7 +216,7 @@ class _Comparer:
         self.find(place, "unknown-field", f"{side.what} no {path}", fix)
 
     def _selected(self, schema: Node, path: str) -> bool:
-        """Whether the values of `[key=value]` in a path are among those that the key may have."""
+        """Whether the values of `[key=value]` in a path are allowed for the key."""
         before = ""
         for step in parse_path(path.replace("[]", "[0]")):
             if isinstance(step, Item):
@@ -248,13 +250,13 @@ class _Comparer:
         return bool(wrong)
 
     def _body(self, place: Place, written: Json, schema: Node, doing: str) -> None:
-        """A body's own values: their names and, where the file lists them, the values themselves."""
+        """Checks a body's constants: their names and, if the file lists allowed values, the values."""
         if isinstance(written, dict):
             for name, inner in written.items():
                 found = self.spec.at(schema, name)
                 if found is None:
                     fix = closest(name, self.spec.property_names(schema))
-                    self.find((*place, name), "unknown-field", f"{doing} takes no {name}", fix)
+                    self.find((*place, name), "unknown-field", f"{doing} has no {name}", fix)
                 else:
                     self._body((*place, name), inner, found, doing)
         elif isinstance(written, list):
@@ -274,7 +276,7 @@ class _Comparer:
         return [name for name in (request.pagination.parameter, request.pagination.size_parameter) if name]
 
     def _knows(self, header: str) -> bool:
-        """Whether the vendor's file names this header anywhere; some leave it to the text."""
+        """Whether the vendor's file names this header anywhere; some mention it only in text."""
         operations = (
             self.spec.operation(method, path) for path in self.spec.paths for method in self.spec.methods(path)
         )

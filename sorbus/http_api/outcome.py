@@ -1,4 +1,4 @@
-"""Good answers to a write that say of themselves that it failed: 200 with {"success": false}, or GraphQL's errors."""
+"""Success answers to a write whose body reports a failure: 200 with {"success": false}, or GraphQL's errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRONG = frozenset({"error", "errors", "usererrors", "user_errors"})
 def reports_failure(body: Json, data: Collection[str] = ()) -> bool:
     """Whether the answer to a write says that it wasn't carried out.
 
-    `data`: names at its top that are the record's own fields, and say nothing of the request.
+    `data`: top-level names that are the record's own fields, and so say nothing about the request.
     """
     if not isinstance(body, Mapping):
         return False

@@ -1,7 +1,7 @@
-"""How a list goes on, without I/O: the first request, and from each answer the next.
+"""Paging through a list, without I/O: the first request, and the next one from each answer.
 
-Where a list stands is an opaque text, so that it can go on later and in another process. It ends where the application
-says so; where it says nothing, with an empty page, never with a short one: an application may give fewer than asked.
+A list's position is an opaque text, so that it can be resumed later and in another process. The list ends where the
+application says so; otherwise with an empty page, never with a short one: a page may be shorter than requested.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _PARAMETER = re.compile(r";\s*([^\s;,=]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """Where a list stands: the next page's number, offset, cursor or URL.
+    """A position in a list: the next page's number, offset, cursor or URL.
 
-    `read` counts the records so far. `mark`, `power` and `steps` find a list that runs in circles in constant space:
-    each page is compared with one earlier page, moved on at every power of two (R. P. Brent, BIT 20, 1980). `last` is
-    the page before.
+    `read` counts the records so far. `mark`, `power` and `steps` detect a cyclic list in constant space: each page is
+    compared with one earlier page, replaced at every power of two (R. P. Brent, BIT 20, 1980). `last` is the previous
+    page.
     """
 
     next: str = ""
@@ -46,19 +46,19 @@ class PagePosition:
 
     @classmethod
     def from_text(cls, text: str) -> PagePosition:
-        """What `to_text` gave. SorbusError for anything else."""
+        """Parses the result of `to_text`. SorbusError for anything else."""
         try:
             next, read, mark, power, steps, *last = json.loads(text)
             return cls(str(next), int(read), str(mark), int(power), int(steps), str(last[0]) if last else "")
         except (ValueError, TypeError) as error:
-            raise SorbusError(f"{text[:80]!r} isn't where a list stands; begin it again") from error
+            raise SorbusError(f"{text[:80]!r} is not a position in a list; start it over") from error
 
     def to_text(self) -> str:
         return json.dumps([self.next, self.read, self.mark, self.power, self.steps, self.last])
 
 
 def values_of(pagination: Pagination, place: PagePosition | None) -> dict[str, str | int]:
-    """What the placeholders {limit}, {offset}, {page} and {cursor} stand for in the request of this page."""
+    """The values of the placeholders {limit}, {offset}, {page} and {cursor} in this page's request."""
     number = int(place.next) if place and pagination.style in ("page", "offset") else _first(pagination)
     return {
         "limit": pagination.size,
@@ -69,7 +69,7 @@ def values_of(pagination: Pagination, place: PagePosition | None) -> dict[str, s
 
 
 def page_call(call: Call, pagination: Pagination, place: PagePosition | None) -> Call:
-    """The request for the first page (None) or a later one, from the list's own request."""
+    """The request for the first page (None) or a later one, made from the list's own request."""
     if place and pagination.style in ("link-header", "next-url"):
         return replace(call, path=place.next, parameters={})
     values = values_of(pagination, place)
@@ -98,10 +98,10 @@ def after_page(
     url: str,
     base_url: str,
 ) -> PagePosition | None:
-    """Where the list goes on after this answer; None: this was all.
+    """The position after this answer; None: this was the last page.
 
-    `records` are the answer's, `url` is the page's own. PermanentError when the list runs in circles, or its next page
-    would be at another origin than `base_url` (our credentials are for nobody else).
+    `records` are the answer's, `url` is the page's own. PermanentError if the list is cyclic, or its next page has
+    another origin than `base_url` (which must not get our credentials).
     """
     place = place or PagePosition()
     read = place.read + len(records)
@@ -112,12 +112,12 @@ def after_page(
         following = same_origin(following, url, base_url)
     is_counted = pagination.style in ("page", "offset")
     digest = _digest(records, id_path) if is_counted else _digest([following], "")
-    is_first = (place.power, place.steps) == (2, 0)  # then it may be that nobody heeds the parameter
+    is_first = (place.power, place.steps) == (2, 0)  # the application may ignore the parameter
     if is_counted and digest == place.last and (not is_first or len(records) < pagination.size):
-        return None  # behind its last page the application gives that page again
+        return None  # after the last page the application repeats it
     if digest in (place.mark, place.last):
         raise PermanentError(
-            f"the list runs in circles: after {read} records it leads to a page that was there before. Fix the"
+            f"the list is cyclic: after {read} records it returns an earlier page again. Fix the"
             " pagination in the API's description: the name of its parameter, or what ends the list (`total:`,"
             " `total_header:`, `more:`, or style next-url or link-header)",
             reason="loop",
@@ -129,9 +129,9 @@ def after_page(
 
 
 def is_behind_the_last(pagination: Pagination, place: PagePosition | None, error: PermanentError) -> bool:
-    """Whether a refused page is the end of the list: applications answer 404, 400 or 416 for a page that isn't there.
+    """Whether a rejected page is the end of the list: applications answer 404, 400 or 416 for a page past the end.
 
-    Only after a page that had records, where pages are counted, and where nothing else says how a list ends.
+    Only after a page with records, if pages are counted, and if nothing else says how the list ends.
     """
     return (
         place is not None
@@ -144,7 +144,7 @@ def is_behind_the_last(pagination: Pagination, place: PagePosition | None, error
 
 
 def same_origin(url: str, page: str, base_url: str) -> str:
-    """The absolute form of a URL on a page. PermanentError if its origin (RFC 6454) isn't that of `base_url`."""
+    """The absolute form of a URL on a page. PermanentError if its origin (RFC 6454) differs from `base_url`'s."""
     try:
         absolute = urljoin(page, url)
         strange = origin(absolute) != origin(base_url)
@@ -152,7 +152,7 @@ def same_origin(url: str, page: str, base_url: str) -> str:
         strange = True
     if strange:
         raise PermanentError(
-            "the application leads to another origin than the base URL's, and our credentials go to no other;"
+            "the application refers to another origin than the base URL's, which must not get our credentials;"
             " fix base_url in the map, or the application's own address in its settings",
             reason="origin",
             value=re.sub(r"[?#].*", "", url)[:200],
@@ -161,14 +161,14 @@ def same_origin(url: str, page: str, base_url: str) -> str:
 
 
 def join_url(base_url: str, path: str) -> str:
-    """Where a call goes: below the base URL, or at a whole URL of the same origin. PermanentError for any other."""
+    """A call's URL: below the base URL, or an absolute URL of the same origin. PermanentError for any other."""
     if "://" in path.partition("?")[0]:
         return same_origin(path, base_url, base_url)
     return f"{base_url.rstrip('/')}/{path.lstrip('/')}" if path else base_url
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL. ValueError for a port that is not a valid number."""
+    """Scheme, host and port of a URL. ValueError for an invalid port."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
@@ -188,7 +188,7 @@ def parse_links(text: str) -> dict[str, str]:
 def _following(
     pagination: Pagination, place: PagePosition, answer: Answer, records: Sequence[Record], read: int, id_path: str
 ) -> str | None:
-    """The next page's number, offset, cursor or URL; None when there is none."""
+    """The next page's number, offset, cursor or URL; None if there is none."""
     style = pagination.style
     if style == "none" or _says(answer.body, pagination.done) is True:
         return None
@@ -217,25 +217,26 @@ def _first(pagination: Pagination) -> int:
 
 
 def _last_id(records: Sequence[Record], id_path: str) -> str:
-    """The last id there is: a record without one must not end the list."""
+    """The last id on the page: a record without one must not end the list."""
     for record in reversed(records):
         found = read_path(record, id_path)
         if isinstance(found, str | int | Decimal) and not isinstance(found, bool) and found != "":
             return str(found)
     raise PermanentError(
-        f"the list can't go on: none of its records has an id at {id_path}; fix the API's description", reason="shape"
+        f"the list can't continue: none of its records has an id at {id_path}; fix the API's description",
+        reason="shape",
     )
 
 
 def _digest(records: Sequence[Json], id_path: str) -> str:
-    """What a page is known again by: its records' ids, or all of it where one has none."""
+    """Identifies a page: its records' ids, or all of it if a record has none."""
     ids = [read_path(record, id_path) if id_path else record for record in records]
     mark = json.dumps(records if None in ids else ids, default=str)
     return hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def _says(body: Json, path: str) -> bool | None:
-    """What the answer says there; None if it doesn't."""
+    """The flag at this path of the answer; None if it is missing."""
     found = read_path(body, path) if path else None
     if found is None:
         return None
@@ -253,7 +254,7 @@ _SIZES = ("limit", "per_page", "perPage", "page_size", "pageSize", "size", "coun
 
 
 def shows_all(call: Call, answer: Answer, records: Sequence[Record]) -> bool:
-    """Whether an answer whose pages nothing describes seems to be all: it doesn't say otherwise, nor fill the page."""
+    """Whether an answer without described paging seems complete: it doesn't say otherwise, nor fill the page."""
     body = answer.body
     if not records:
         return True
@@ -271,7 +272,7 @@ def shows_all(call: Call, answer: Answer, records: Sequence[Record]) -> bool:
 
 
 def total_of(answer: Answer, pagination: Pagination) -> int | None:
-    """How many records the answer says there are in all, in its body or a header; None if it doesn't."""
+    """The answer's total number of records, from its body or a header; None if it has none."""
     body = answer.body
     found = read_path(body, pagination.total) if pagination.total and isinstance(body, Mapping) else None
     if found is None and pagination.total_header:

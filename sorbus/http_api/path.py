@@ -22,7 +22,7 @@ class Item(NamedTuple):
     value: str
 
     def is_at(self, item: Json) -> bool:
-        """Whether this is the one. Numbers and true, false are compared as they are written."""
+        """Whether this is the item. Numbers and booleans are compared in their text form."""
         return isinstance(item, Mapping) and self.key in item and _written(item[self.key]) == self.value
 
 
@@ -31,7 +31,7 @@ Step = str | int | Item
 
 @lru_cache(4096)
 def parse_path(path: str) -> tuple[Step, ...]:
-    """The steps of a path; none for the empty one, which is the record itself. ValueError where it can't be read."""
+    """The steps of a path; none for the empty one, which is the record itself. ValueError if it is malformed."""
     steps: list[Step] = []
     at = 0
     while at < len(path):
@@ -48,12 +48,12 @@ def parse_path(path: str) -> tuple[Step, ...]:
             steps.append(Item(match["key"], match["value"]))
         at = match.end()
     if any(isinstance(step, int) and step >= _LONGEST_LIST for step in steps):
-        raise ValueError(f"{path!r}: a place in a list is below {_LONGEST_LIST}")
+        raise ValueError(f"{path!r}: an index must be below {_LONGEST_LIST}")
     return tuple(steps)
 
 
 def read_path(record: Json, path: str) -> Json | None:
-    """What is there; None if it isn't."""
+    """The value at a path; None if there is none."""
     found = record
     for step in parse_path(path):
         found = _step_into(found, step)
@@ -61,7 +61,7 @@ def read_path(record: Json, path: str) -> Json | None:
 
 
 def write_path(record: Record | list[Json], path: str, value: Json) -> None:
-    """Puts `value` there, making the objects and lists on the way. PermanentError where something else is."""
+    """Sets `value` at a path, creating objects and lists on the way. PermanentError if something else is there."""
     steps = parse_path(path)
     if not steps:
         raise ValueError("the empty path is the record itself and can't be written")
@@ -75,7 +75,7 @@ def write_path(record: Record | list[Json], path: str, value: Json) -> None:
 
 
 def drop_path(record: Json, path: str) -> None:
-    """Takes it out where it is there; an item of a list leaves its list shorter."""
+    """Removes the value at a path, if any; a list becomes shorter."""
     *way, last = parse_path(path)
     holder = record
     for step in way:
@@ -88,13 +88,13 @@ def drop_path(record: Json, path: str) -> None:
 
 
 def _make_place(holder: Json, step: Step, path: str) -> Json:
-    """The key or place of a step, which is there afterwards."""
+    """Creates a step's key or index if it is missing, and returns its value."""
     if isinstance(step, str) and isinstance(holder, dict):
         holder.setdefault(step, None)
         return step
     if isinstance(step, str) or not isinstance(holder, list):
         raise PermanentError(
-            f"{path} can't be written: the record holds {type(holder).__name__} where the path goes on;"
+            f"{path} can't be written: the record holds {type(holder).__name__} in the middle of the path;"
             " fix the path in the API's description",
             reason="shape",
             field=path,
@@ -123,7 +123,7 @@ def _written(value: Json) -> str:
 
 
 def _literal(text: str) -> Json:
-    """A selector's value as JSON has it: whole numbers and true, false are what they look like."""
+    """A selector's value as JSON: integers and true, false are parsed."""
     if text in ("true", "false"):
         return text == "true"
     return int(text) if re.fullmatch(r"0|[1-9]\d{0,17}", text) else text

@@ -1,4 +1,4 @@
-"""Placeholders in a description's texts, filled so that no value can mean more than itself."""
+"""Fills placeholders in a description's texts, so that no value can be read as syntax."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def fill_path(text: str, values: Values) -> str:
-    """A URL's path; values are percent-encoded, so each stays within its segment (RFC 3986, section 3.3).
+    """Fills a URL's path; values are percent-encoded, so each stays within its segment (RFC 3986, section 3.3).
 
-    PermanentError for empty values and dots, which would lead to another resource.
+    PermanentError for empty values and dots, which would address another resource.
     """
     return _fill(text, values, _segment)
 
 
 def fill_text(text: str, values: Values) -> str:
-    """A header's or parameter's text."""
+    """Fills a header's or parameter's text."""
     return _fill(text, values, str)
 
 
 def fill_json(body: Json, values: Values) -> Json:
-    """A body; a text that is nothing but one placeholder becomes the value itself, so numbers stay numbers."""
+    """Fills a body; a text that is exactly one placeholder becomes the value itself, so numbers stay numbers."""
     if isinstance(body, str):
         whole = _PLACEHOLDER.fullmatch(body)
         return values[whole[1]] if whole and whole[1] in values else _fill(body, values, str)
@@ -38,7 +38,7 @@ def fill_json(body: Json, values: Values) -> Json:
 
 
 def quoted(value: str, kind: str) -> str:
-    """A value as it stands inside the quotes of a query; "" where it stands in none.
+    """A value escaped for the quotes of a query; unchanged for kind "".
 
     PermanentError for control characters inside quotes: no query language agrees on how to write them.
     """
@@ -46,7 +46,7 @@ def quoted(value: str, kind: str) -> str:
         return value
     if _CONTROL.search(value):
         raise PermanentError(
-            "a value with control characters can't be searched for; take them out by a rule",
+            "a value with control characters can't be searched for; remove them by a rule",
             reason="value",
             value=value,
         )
@@ -59,14 +59,14 @@ def quoted(value: str, kind: str) -> str:
 def _segment(value: str | int) -> str:
     text = str(value)
     if text in ("", ".", ".."):
-        raise PermanentError(f"{text!r} can't be a part of an address; fix the id", reason="value", value=text)
+        raise PermanentError(f"{text!r} can't be part of a URL; fix the id", reason="value", value=text)
     return quote(text, safe="")
 
 
 def _fill(text: str, values: Values, written: Callable[[str | int], str]) -> str:
     def one(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise SorbusError(f"nothing is known for {match[0]} in {text!r}; fix the API's description or the settings")
+            raise SorbusError(f"{match[0]} in {text!r} is not defined; fix the API's description or the settings")
         return written(values[match[1]])
 
     return _PLACEHOLDER.sub(one, text)

@@ -1,4 +1,4 @@
-"""The records of an application, by its description alone."""
+"""The records of an application, from its description alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from sorbus.http_api.values import write_moment
 
 
 def open_api(transport: Transport) -> Api:
-    """An application's records: by its description, or by the hook that it names."""
+    """An application's records: from its description, or by the hook that it names."""
     hook = transport.description.hook
     if not hook:
         return RecordsApi(transport)
@@ -60,7 +60,7 @@ def open_api(transport: Transport) -> Api:
 
 
 class RecordsApi:
-    """Meets `sorbus.http_api.interface.Api`. Safe for threads, as its transport is."""
+    """Implements `sorbus.http_api.interface.Api`. Thread-safe, as its transport is."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -68,12 +68,12 @@ class RecordsApi:
         self._known = Revalidation()
 
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
-        """See `Api`. An item that only refers to a record which is gone by now is left out."""
+        """See `Api`. An item that refers to a record deleted meanwhile is left out."""
         about = self._resource(resource)
         listing = about.list if since is None else about.changes
         if listing is None:
             what = "all" if since is None else "changed"
-            raise SorbusError(f"{self._description.api} has no way to list {what} {resource}; see its description")
+            raise SorbusError(f"{self._description.api} can't list {what} {resource}; see its description")
         place = None if after is None else PagePosition.from_text(after)
         values = self._values() | dict(values_of(listing.pagination, place))
         if since is not None:
@@ -123,11 +123,11 @@ class RecordsApi:
         if not isinstance(record, dict):
             if _is_empty_list(answer.body, operation.record):
                 return None
-            raise TransientError(f"{doing}: the answer holds no record at {operation.record or 'its top'}; {_SHAPE}")
+            raise TransientError(f"{doing}: the answer has no record at {operation.record or 'its top'}; {_SHAPE}")
         return FoundRecord(record, header(answer.headers, "etag") or None if about.etag else None)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
-        """See `Api`. What an inexact search brings beside is left out, but for a record that doesn't show the field."""
+        """See `Api`. Extra results of an inexact search are left out, except records that don't show the field."""
         about = self._resource(resource)
         search = about.search.get(field)
         if search is None:
@@ -152,7 +152,7 @@ class RecordsApi:
     def _found(
         self, about: ApiResource, search: Search, value: str, place: PagePosition | None, doing: str
     ) -> tuple[list[Record], PagePosition | None, bool]:
-        """A page of what a search finds, where it goes on, and whether the answer doesn't say that there is more."""
+        """A page of search results, its next position, and whether the search seems complete."""
         paging = search.pagination
         values = self._values(value=quoted(value, search.quote)) | dict(values_of(paging, place))
         call = page_call(request(search, values), paging, place)
@@ -171,7 +171,7 @@ class RecordsApi:
         return records, None, shows_all(call, answer, records)
 
     def create(self, resource: str, fields: Record, *, key: str) -> Record:
-        """See `Api`. Accepted: a good answer that names no record for certain, so that a search has to find it."""
+        """See `Api`. Accepted: success, but the answer names no record for certain, so a search has to find it."""
         about = self._resource(resource)
         operation = self._operation(resource, about.create, "create")
         doing = f"creating {_named(resource)} in {self._description.title}"
@@ -184,8 +184,8 @@ class RecordsApi:
         named = named_by(answer, about, id)
         if not named.is_sure:
             raise Accepted(
-                f"{doing}: {self._description.title} answers {answer.status} and doesn't say as which record; it is"
-                " looked for, and not sent again",
+                f"{doing}: {self._description.title} answers {answer.status} without naming the record; Sorbus searches"
+                " for it and doesn't send it again",
                 named=named.id,
             )
         if isinstance(record, dict) and id is not None:
@@ -193,7 +193,7 @@ class RecordsApi:
         if operation.returns == "reference":
             found = self.get(resource, str(named.id))
             if found is None:
-                raise Accepted(f"{doing}: {named.id} was made and can't be read; {_SHAPE}", named=named.id)
+                raise Accepted(f"{doing}: {named.id} was created but can't be read; {_SHAPE}", named=named.id)
             return found.record
         made: Record = dict(fields)
         write_path(made, about.id, named.id if id is None else id)
@@ -267,7 +267,9 @@ class RecordsApi:
         found = self.get(resource, id)
         if found is None:
             raise PermanentError(
-                f"{_named(resource)} {id} of {self._description.title} isn't there any more", reason="gone", field="id"
+                f"{_named(resource)} {id} of {self._description.title} doesn't exist any more",
+                reason="gone",
+                field="id",
             )
         return found
 
@@ -277,7 +279,7 @@ class RecordsApi:
         return [found.record for id in ids if (found := self.get(resource, id)) is not None]
 
     def _written(self, call: Call, about: ApiResource, operation: Operation | None, doing: str) -> Answer:
-        """A write's answer, unless it says of itself that it failed."""
+        """A write's answer, unless its body reports a failure."""
         answer = self._transport.send(call, doing=doing)
         is_top = operation is not None and not operation.record and operation.returns == "record"
         if reports_failure(answer.body, about.fields if is_top else ()):
@@ -287,7 +289,7 @@ class RecordsApi:
             )
             if isinstance(error, PermanentError) and operation is about.create and about.create is not None:
                 named = read_path(read_path(answer.body, about.create.record), about.id)
-                error.reason = error.reason if named is None else "uncertain"  # it may have been made all the same
+                error.reason = error.reason if named is None else "uncertain"  # it may have been created nevertheless
             if error is not None:
                 raise error
         return answer
@@ -308,16 +310,16 @@ class RecordsApi:
     def _operation(self, resource: str, operation: Operation | None, verb: str) -> Operation:
         if operation is None:
             raise PermanentError(
-                f"{self._description.title} has no way to {verb} {resource}; leave it out of the flow", reason="refused"
+                f"{self._description.title} can't {verb} {resource}; remove it from the flow", reason="refused"
             )
         return operation
 
 
 _MOST_FOUND = 20
-"""Pages of what a search finds: more is no answer to who has one value."""
+"""Maximum pages of search results: with more, the search can't tell who has one value."""
 _TELLING = 7
-"""Digits at the end of a telephone number that tell it from others."""
-_SHAPE = "the application may have changed, or another one answers: see its description"
+"""Digits at the end of a telephone number that distinguish it from others."""
+_SHAPE = "the application may have changed, or base_url may be another's: see its description"
 
 
 def is_deleted(resource: ApiResource, record: Record) -> bool:
@@ -330,11 +332,10 @@ def is_deleted(resource: ApiResource, record: Record) -> bool:
 
 
 def _records(body: Json, path: str, doing: str) -> list[Record]:
-    """The answer's list, as it is: an item may be no object, but not all. TransientError where there is no list.
+    """The answer's list, unfiltered: some items may be no objects, but not all. TransientError if there is no list.
 
-    Never an empty one instead, which would mean that all are gone.
-
-    Some leave an empty list out; that is told by an otherwise empty object around it, or a null.
+    Never returns an empty one instead, which would mean that all records were deleted. Some applications omit an
+    empty list; an otherwise empty object around it, or a null, counts as one.
     """
     found = read_path(body, path)
     if found is None and path:
@@ -352,7 +353,7 @@ def _is_empty_list(body: Json, path: str) -> bool:
 
 
 def _may_hold(record: Record, field: str, value: str) -> bool:
-    """Whether letters and digits are the same; a telephone number may lack its first ones (+49, 0049, 0)."""
+    """Whether letters and digits are equal; a telephone number may lack its first ones (+49, 0049, 0)."""
     found = read_path(record, field)
     if found is None:
         return True
@@ -368,5 +369,5 @@ def _bare(text: str) -> str:
 
 
 def _named(resource: str) -> str:
-    """One of a resource's records in a sentence."""
+    """A resource's name for one record, in a sentence."""
     return resource.removesuffix("s") if not resource.endswith("ss") else resource

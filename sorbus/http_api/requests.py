@@ -28,7 +28,7 @@ def request(what: Operation | Listing | Search, values: Values) -> Call:
 
 
 def request_with(operation: Operation, values: Values, fields: Record, headers: Mapping[str, str]) -> Call:
-    """A request that carries a record's fields, where and how the operation says."""
+    """A request with a record's fields, placed and encoded as the operation says."""
     call = request(operation, values)
     body = _put(call.json if call.json is not None else {}, operation.fields_at, fields)
     as_form = operation.encoding == "form"
@@ -44,7 +44,7 @@ def request_with(operation: Operation, values: Values, fields: Record, headers: 
 
 
 def placed(resource: ApiResource, fields: Record) -> Record:
-    """The fields where they go in what is sent: those with `sent_as` are moved there."""
+    """The fields at their paths in requests: those with `sent_as` are moved there."""
     moved = {path: field.sent_as for path, field in resource.fields.items() if field.sent_as and "[" not in path}
     out = copy.deepcopy(fields) if moved else fields
     for path, into in moved.items():
@@ -60,7 +60,7 @@ def placed(resource: ApiResource, fields: Record) -> Record:
 
 
 def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
-    """A whole record for an update that takes nothing less: what is there, our fields over it, nothing read-only."""
+    """A whole record for an update that requires one: the current record with our fields, without read-only ones."""
     whole = copy.deepcopy(current)
     for path, field in resource.fields.items():
         if "[]" in path or not (field.read_only or field.once):
@@ -70,9 +70,9 @@ def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
 
 
 def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Record:
-    """Fields as an update sends them: an empty text in place of null, where that is what empties a text.
+    """Fields as an update sends them: an empty text instead of null, if that is what empties a text.
 
-    What is not text is left out then: the application has no way to empty it.
+    Fields of other types are then left out: the application can't empty them.
     """
     if operation.emptied_by == "null":
         return fields
@@ -92,7 +92,7 @@ def _without_null(value: Json) -> Json:
 
 
 def form_fields(body: Json, name: str = "") -> dict[str, str]:
-    """A body as a form: nested names in brackets, `address[city]`, `items[0][price]`; null as an empty text."""
+    """A body as form fields: nested names in brackets, `address[city]`, `items[0][price]`; null as an empty text."""
     if isinstance(body, Mapping):
         inner = {f"{name}[{key}]" if name else str(key): item for key, item in body.items()}
     elif isinstance(body, list):
@@ -103,20 +103,20 @@ def form_fields(body: Json, name: str = "") -> dict[str, str]:
 
 
 def revision_of(resource: ApiResource, current: FoundRecord | None) -> dict[str, str]:
-    """The {revision} of a record as it was read, where the resource has one."""
+    """The {revision} of a record as it was read, if the resource has one."""
     revision = read_path(current.record, resource.revision) if current is not None and resource.revision else None
     return {} if revision is None else {"revision": str(revision)}
 
 
 def as_stored(call: Call) -> Call:
-    """The call for a record's own ETag: what packs answers on the way makes it weak, or another one."""
+    """The call for a record's stored ETag: compression on the way would make it weak, or another one."""
     return replace(call, headers={**call.headers, "Accept-Encoding": "identity"})
 
 
 def if_match(resource: ApiResource, current: FoundRecord | None) -> dict[str, str]:
-    """The header by which only this state of the record is changed (RFC 9110, section 13.1.1)."""
+    """The header that makes an update conditional on this state of the record (RFC 9110, section 13.1.1)."""
     etag = current.etag if resource.etag and current is not None else None
-    # A weak tag never matches here, so that sending it would be refused for ever; without one there is no condition.
+    # A weak tag never matches here, so the update would always be rejected; without one it is unconditional.
     return {"If-Match": etag} if etag and not etag.startswith("W/") else {}
 
 
@@ -129,7 +129,7 @@ def _put(body: Json, path: str, fields: Record) -> Json:
 
 
 def _over(record: Record, fields: Record) -> Record:
-    """Our fields over a record's: objects merged, lists and values replaced."""
+    """Merges our fields over a record's: objects recursively, lists and values replaced."""
     for name, value in fields.items():
         there = record.get(name)
         record[name] = _over(there, value) if isinstance(there, dict) and isinstance(value, dict) else value

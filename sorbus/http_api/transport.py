@@ -1,4 +1,4 @@
-"""The way to one application: credentials, rate limits, circuit breaker, time-outs, and what each answer means."""
+"""HTTP transport to one application: credentials, rate limits, circuit breaker, timeouts and error mapping."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from sorbus.tls import trusted_certificates
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, decompressed."""
 PATIENCE = 10.0
-"""Seconds that `send` waits for the rate limit before it says `Unfinished`."""
+"""Seconds that `send` waits for the rate limit before it raises `Unfinished`."""
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _REDIRECTS = 3
 _LONGEST_FAULT = 300
-_MAY_HAVE_HAPPENED = "it may have been carried out all the same"
+_MAY_HAVE_HAPPENED = "it may have been carried out nevertheless"
 
 
 def open_transport(
     application: Application, state: State, *, flow: str = "", each_waits: bool = False
 ) -> HttpTransport:
-    """The way to an application, for one flow or producer. AuthError where the connection lacks credentials.
+    """The transport to an application, for one flow or producer. AuthError if the connection lacks credentials.
 
-    `each_waits`: the caller backs off from each endpoint by itself, so that one which fails while others answer well
-    says nothing of the system, and must not open the circuit for them.
+    `each_waits`: the caller backs off from each endpoint itself, so that one that fails while others succeed says
+    nothing about the system, and must not open the circuit for them.
     """
     return HttpTransport(application, state, flow=flow, each_waits=each_waits)
 
 
 class HttpTransport:
-    """Meets `Transport` of `interface`. Safe for threads. Besides its errors: Unfinished (the rate limit)."""
+    """Implements `Transport` of `interface`. Thread-safe. Also raises Unfinished (the rate limit)."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class HttpTransport:
             for each in limits
             if each.only
         }
-        """Limits that count only requests whose path begins so."""
+        """Limits that count only requests whose path has one of these prefixes."""
         self._breaker = Breaker(state, application.system)
         self._each_waits, self._well = each_waits, set[str]()
         self._last_fault = ""
@@ -92,11 +92,11 @@ class HttpTransport:
         )
 
     def log_in_by(self, login: Callable[[], Signature]) -> None:
-        """For hooks: sign requests with what `login` gets, and call it again when that is refused."""
+        """For hooks: sign requests with the result of `login`, and call it again when that is rejected."""
         self._credentials = Session(login)
 
     def send(self, call: Call, *, doing: str) -> Answer:
-        """See `Transport`. Tried again by itself only once, after a 401, with fresh credentials."""
+        """See `Transport`. Retries only once, after a 401, with new credentials."""
         signature = self._credentials.signature()
         answer = self._asked(call, signature, doing)
         if answer.status == 401 and self._credentials.refresh_after_401(signature):
@@ -108,7 +108,7 @@ class HttpTransport:
         return self._good(call, self._asked(call, Signature(), doing), doing)
 
     def close(self) -> None:
-        """Ends waiting and connections."""
+        """Ends waits and connections."""
         self._closed.set()
         self._client.close()
 
@@ -120,12 +120,12 @@ class HttpTransport:
         return answer
 
     def _asked(self, call: Call, signature: Signature, doing: str) -> Answer:
-        """One request's answer, whatever its status, when breaker and rate limit let it go."""
+        """One request's answer, whatever its status, once breaker and rate limit allow it."""
         closed_for = self._breaker.allow()
         if closed_for > 0:
-            last = f"; the last time: {self._last_fault}" if self._last_fault else ""
+            last = f"; last error: {self._last_fault}" if self._last_fault else ""
             away = TransientError(
-                f"{doing}: {self.application.system} has failed too often, so it is left alone for now{last}",
+                f"{doing}: {self.application.system} has failed too often, so requests are paused{last}",
                 retry_after=closed_for,
             )
             raise missing("system", away)
@@ -142,7 +142,7 @@ class HttpTransport:
             self._metrics.answered(call.method, None, monotonic() - began)
             self._last_fault = str(error).removeprefix(f"{doing}: ")[:_LONGEST_FAULT]
             if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
-                self._well.clear()  # nothing is there: that is about the system, whoever answered before
+                self._well.clear()  # unreachable: that is about the system, whichever endpoints succeeded before
             self._failed(call)
             raise
         self._metrics.answered(call.method, answer.status, monotonic() - began)
@@ -157,7 +157,7 @@ class HttpTransport:
         return answer
 
     def _failed(self, call: Call) -> None:
-        """Counts for the circuit, unless another endpoint has answered well at its last try."""
+        """Counts for the circuit, unless another endpoint succeeded at its last try."""
         self._well.discard(call.endpoint)
         if not self._well or not self._breaker.is_clean:
             self._breaker.failed()
@@ -171,7 +171,7 @@ class HttpTransport:
                 return
             if wait > left or self._closed.wait(wait):
                 system = self.application.system
-                raise Unfinished(f"{doing}: the rate limit of {system} is used up, so it has to wait", retry_after=wait)
+                raise Unfinished(f"{doing}: the rate limit of {system} is used up; waiting", retry_after=wait)
 
     def _request(self, call: Call, signature: Signature) -> httpx.Request:
         parameters = {**call.parameters, **signature.parameters}
@@ -190,17 +190,17 @@ class HttpTransport:
             return self._client.build_request(call.method, url, headers=headers, content=content)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise PermanentError(
-                f"{call.method} {clean(call.path)[:100]} can't be sent: a value doesn't fit an address or header",
+                f"{call.method} {clean(call.path)[:100]} can't be sent: a value doesn't fit into a URL or header",
                 reason="value",
             ) from error
 
     def _exchange(self, request: httpx.Request, doing: str) -> Answer:
-        """The answer, in the time that one request has with all its redirects."""
+        """The answer, within one request's time limit, including redirects."""
         with bounded.within(self._longest):
             return self._redirected(request, doing)
 
     def _redirected(self, request: httpx.Request, doing: str) -> Answer:
-        """The answer, after redirects within the same origin, unless they would make a read out of a write."""
+        """The answer, after redirects within the same origin, unless they would turn a write into a read."""
         for _ in range(_REDIRECTS):
             answer = self._read(request, doing)
             location = answer.headers.get("location", "")
@@ -218,20 +218,20 @@ class HttpTransport:
             response, content = bounded.read(self._client, request, largest=LARGEST_ANSWER)
         except bounded.TooLarge as error:
             raise PermanentError(
-                f"{doing}: the answer of {system} is larger than {LARGEST_ANSWER // 1024 // 1024} MB; ask for smaller"
+                f"{doing}: the answer of {system} is larger than {LARGEST_ANSWER // 1024 // 1024} MB; request smaller"
                 " pages in the API's description",
                 reason="too large",
             ) from error
         except bounded.UnknownEncoding as error:
             raise PermanentError(
-                f"{doing}: {system} packs its answer as {clean(str(error))!r}, though only gzip was asked for; see"
-                f" what stands between it and Sorbus; {_MAY_HAVE_HAPPENED}",
+                f"{doing}: {system} encodes its answer as {clean(str(error))!r}, though only gzip was requested; check"
+                f" any proxy in between; {_MAY_HAVE_HAPPENED}",
                 reason="too large",
             ) from error
         return Answer(response.status_code, response.headers, self._body(response, content, doing))
 
     def _body(self, response: httpx.Response, content: bytes, doing: str) -> Json:
-        """The JSON, or text where none is needed. TransientError for a web page in place of JSON."""
+        """The JSON, or text if none is needed. TransientError for a web page instead of JSON."""
         if not content.strip():
             return None
         try:
@@ -250,7 +250,7 @@ class HttpTransport:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            # Such as "certificate verify failed"; the address in it is the map's, and its number tells people nothing.
+            # Such as "certificate verify failed"; the address is the map's, an error number means nothing to people.
             words = _NUMBER.sub("", clean(error))
             away = TransientError(f"{doing}: {self.application.system} can't be reached: {words}")
             raise missing("system", away) from error

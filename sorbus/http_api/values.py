@@ -1,4 +1,4 @@
-"""JSON values and moments, as applications write them, to Python's and back; exact, and UTC where no zone is named."""
+"""JSON values and timestamps of applications to Python values and back; exact, and UTC if no zone is named."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 1000
 _LARGEST_EXPONENT = 400
 DEEPEST = 100
-"""Levels of objects and lists in an answer."""
+"""Maximum nesting of objects and lists in an answer."""
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class InvalidValue(str):
-    """A part of an answer that nothing here can hold, as it was written: 1e999999, NaN, a number of 5,000 digits.
+    """A part of an answer that can't be represented, in its original text: 1e999999, NaN, a number of 5,000 digits.
 
-    The rest of the answer is read all the same; only a field that needs this value is refused, with its record.
+    The rest of the answer is still read; only a record with a field that needs this value is rejected.
     """
 
 
 def load_json(data: bytes | str) -> Json:
-    """JSON with numbers kept exact, `InvalidValue` for those that can't be, and for what is nested below `DEEPEST`.
+    """JSON with exact numbers; `InvalidValue` for numbers that can't be exact, and for nesting deeper than `DEEPEST`.
 
-    ValueError for what isn't JSON, or is nested deeper than Python's parser goes.
+    ValueError for malformed JSON, or if it is nested deeper than Python's parser allows.
     """
     try:
         found = json.loads(data, parse_float=_number, parse_int=_whole_number, parse_constant=InvalidValue)
@@ -45,7 +45,7 @@ def load_json(data: bytes | str) -> Json:
 
 
 def dump_json(value: Json) -> str:
-    """JSON text; decimals with all their digits (RFC 8259, section 6), half a surrogate pair as its escape."""
+    """JSON text; decimals with all their digits (RFC 8259, section 6), lone surrogates escaped."""
     if isinstance(value, InvalidValue):
         return json.dumps(str(value))
     if isinstance(value, Mapping):
@@ -61,7 +61,7 @@ def dump_json(value: Json) -> str:
 
 
 def read_moment(value: Json, moment: Moment) -> datetime | None:
-    """A point in time (aware); None for none. ValueError, TypeError or ArithmeticError for what isn't one."""
+    """An aware datetime; None for null or empty. ValueError, TypeError or ArithmeticError for anything else."""
     if value is None or value == "":
         return None
     if moment in ("epoch", "epoch-ms"):
@@ -74,12 +74,12 @@ def read_moment(value: Json, moment: Moment) -> datetime | None:
         raise ValueError(f"{text!r} isn't /Date(milliseconds)/")
     try:
         return _aware(parsedate_to_datetime(text) if moment == "http-date" else datetime.fromisoformat(text))
-    except IndexError as error:  # the standard library's, for some texts that are no date
+    except IndexError as error:  # raised by the standard library for some texts that are not dates
         raise ValueError(f"{text[:80]!r} is not a date") from error
 
 
 def write_moment(value: datetime, moment: Moment) -> str:
-    """The same, cut to what the format can hold: never later than `value`, so that a list since then misses nothing."""
+    """The inverse, truncated to the format's precision: never later than `value`, so a list since then is complete."""
     value = value.astimezone(UTC)
     ticks = (value - EPOCH) // timedelta(microseconds=1)
     whole = value.replace(microsecond=0)
@@ -101,8 +101,8 @@ def write_moment(value: datetime, moment: Moment) -> str:
 
 
 def to_value(value: Json, field: ApiField) -> object:
-    """A field of an answer as Python has it: Decimal, date, aware datetime; None for null and for an empty text, which
-    applications write for nothing, sometimes in a list alone.
+    """A field of an answer as a Python value: Decimal, date, aware datetime; None for null and for an empty text, which
+    applications write for no value, sometimes only in lists.
 
     PermanentError for a value that is not of the described kind.
     """
@@ -113,14 +113,14 @@ def to_value(value: Json, field: ApiField) -> object:
         return _READ[field.kind](value)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise PermanentError(
-            f"{shown(value)} isn't of kind {field.kind}, as the API's description has it; fix the record or the kind",
+            f"{shown(value)} is not of kind {field.kind}, as the API's description says; fix the record or the kind",
             reason="value",
             value=value,
         ) from error
 
 
 def to_json(value: object, field: ApiField) -> Json:
-    """A value as the application wants it written. PermanentError for one it can't take."""
+    """A value in the application's format. PermanentError for one that it can't have."""
     if value is None:
         return None
     try:
@@ -131,7 +131,7 @@ def to_json(value: object, field: ApiField) -> Json:
         ) from error
     if field.largest is not None and isinstance(written, str) and len(written) > field.largest:
         raise PermanentError(
-            f"{shown(value)} has {len(written)} characters and the field takes {field.largest}; shorten it by a rule",
+            f"{shown(value)} has {len(written)} characters, but the field takes {field.largest}; shorten it by a rule",
             reason="value",
             value=value,
         )
@@ -146,14 +146,14 @@ def require_valid(value: Json) -> None:
     """PermanentError for an `InvalidValue`."""
     if isinstance(value, InvalidValue):
         raise PermanentError(
-            f"{shown(str(value))} is not a value that can be held exactly; fix the record in the application",
+            f"{shown(str(value))} can't be represented exactly; fix the record in the application",
             reason="value",
             value=str(value)[:200],
         )
 
 
 def _number(text: str) -> Decimal | InvalidValue:
-    """Exact, or as it was written: an exponent or digits without end cost minutes wherever they are computed with."""
+    """Exact, or the original text: a huge exponent or endless digits would cost minutes in any computation."""
     try:
         number = Decimal(text[: _MOST_DIGITS + 1])
     except InvalidOperation:
@@ -167,7 +167,7 @@ def _whole_number(text: str) -> int | InvalidValue:
 
 
 def _cut_below(value: Json, levels: int) -> None:
-    """Level by level, since what reads the answer afterwards recurses, and Python does so only about so deep."""
+    """Iterative, since code that reads the answer afterwards recurses, and Python limits the depth."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels - 1):
         level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
@@ -188,7 +188,7 @@ def _after_epoch(*, microseconds: int) -> datetime:
 
 
 def _aware(value: datetime) -> datetime:
-    """OverflowError for a moment that is outside the years 1 to 9999 in UTC."""
+    """OverflowError for a time outside the years 1 to 9999 in UTC."""
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
@@ -214,7 +214,7 @@ def _decimal(value: object) -> Decimal:
         raise TypeError("not a number")
     number = Decimal(str(value).strip())
     if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
-        raise ValueError("not a number that can be held exactly")
+        raise ValueError("not a number that can be represented exactly")
     return number
 
 
@@ -266,7 +266,7 @@ def _list(value: object) -> object:
 
 
 def _plain(value: object) -> Json:
-    """What JSON can hold: moments and dates in ISO 8601."""
+    """What JSON can hold: timestamps and dates in ISO 8601."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

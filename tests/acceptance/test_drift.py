@@ -167,12 +167,12 @@ def test_a_table_changes_its_shape_while_it_is_used_and_no_record_is_lost(office
         assert found["points", "retyped"]["severity"] == "info", "what can be converted goes on"
         office.until(lambda: not findings(office)["tier", "new"]["example"], 30)
         said = office.sorbus("drift", "list", "--json")
-        assert "looks renamed: phone is gone, telephone is new" in said
+        assert "seems renamed: phone is missing, telephone is new" in said
         assert "points was integer and is text" in said
         assert "gold" not in said, "nobody has said that a new field isn't personal"
         shown = office.sorbus("drift", "list")
-        assert "holds the same kind of values: holds records back\n      crm: person, public.people, since" in shown
-        assert "telephone (text) is new, and looks like phone, which is gone: nothing held" in shown
+        assert "has the same type: holds records back\n      crm: person, public.people, since" in shown
+        assert "telephone (text) is new, and similar to phone, which is missing: nothing held" in shown
         open_now = metric(office, "produce crm", "sorbus_drift_open")
         assert open_now == {
             'data_type="person",severity="held",system="crm"': 1.0,

@@ -70,7 +70,7 @@ def test_a_file_of_answers_makes_a_map_that_loads(sorbus: Run, answers: Path, tm
         ("customer-to-reporting", "every 15m", None),
         ("customer-to-price_book", "real-time", "nobody needs it there"),
     ]
-    assert "crm can't be looked into now" in result.stderr
+    assert "crm can't be reached now" in result.stderr
     assert result.exit_code in (ExitCode.FINE, ExitCode.FINDINGS)
 
 

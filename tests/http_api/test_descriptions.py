@@ -120,7 +120,7 @@ def test_the_descriptions_in_the_guide_are_sound(write: Write, beginning: str) -
         ('"/orders/{id}"', "/orders/1", 12, "which record"),
         ("      number: {path", "      nummer: {path", 15, "did you mean number?"),
         ("buyer.name", '"buyer[.name"', 18, "is not a valid path"),
-        ("updated: changed\n", "marker: number2\n", 9, "nothing finds them by it"),
+        ("updated: changed\n", "marker: number2\n", 9, "no search finds them by it"),
         (
             "records: orders}\n    changes",
             "records: orders, pagination: {style: cursor}}\n    changes",

@@ -113,4 +113,4 @@ def test_no_answer_breaks_it_and_words_stay_short_and_plain(status: int, header:
 
 def test_a_page_of_html_leaves_its_words() -> None:
     error = meaning(Answer(502, {}, "<html><style>b{}</style><h1>Bad\x00 Gateway</h1></html>"))
-    assert str(error) == "creating contact 7 in crm: crm answers 502: Bad Gateway; the same call may go through later"
+    assert str(error) == "creating contact 7 in crm: crm answers 502: Bad Gateway; the same call may succeed later"

@@ -166,7 +166,7 @@ def test_a_record_is_there_or_not_or_the_shape_has_changed() -> None:
 
 def test_a_creation_without_an_id_in_its_answer_may_have_happened() -> None:
     create = {"create": {"method": "POST", "path": "/c", "record": "c"}}
-    with pytest.raises(TransientError, match="looked for, and not sent again"):
+    with pytest.raises(TransientError, match="searches for it and doesn't send it again"):
         RecordsApi(Told(Answer(201, {}, {"ok": True}), create)).create("contacts", {"name": "x"}, key="")
     located = Answer(201, {"Location": "https://crm.example.test/c/99?x=1"}, None)
     assert RecordsApi(Told(located, create)).create("contacts", {"name": "x"}, key="")["id"] == "99"

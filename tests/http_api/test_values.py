@@ -104,7 +104,7 @@ def test_a_value_that_nothing_can_hold_is_its_own_fields_and_costs_no_time(bad: 
     assert found["good"] == Decimal("1.50")
     json.loads(dump_json(found))
     if not bad.startswith("["):
-        with pytest.raises(PermanentError, match="be held exactly"):
+        with pytest.raises(PermanentError, match="be represented exactly"):
             to_value(found["bad"], ApiField(kind=kind))
     with suppress(PermanentError):
         to_value(found["bad"], ApiField(kind=kind))
@@ -163,7 +163,7 @@ def test_what_python_holds_is_written_as_the_field_wants_it() -> None:
 
 
 def test_too_long_and_unknown_values_are_refused_before_they_are_sent() -> None:
-    with pytest.raises(PermanentError, match="has 6 characters and the field takes 5"):
+    with pytest.raises(PermanentError, match="has 6 characters, but the field takes 5"):
         to_json("sorbus", ApiField(largest=5))
     with pytest.raises(PermanentError, match="isn't one of ACTIVE, ARCHIVED"):
         to_json("GONE", ApiField(values=["ACTIVE", "ARCHIVED"]))

@@ -52,7 +52,7 @@ def test_a_check_says_what_agrees_and_fails_with_what_does_not(tmp_path: Path) -
     own.write_text(text, "utf-8")
     code, said = run("check", str(own))
     assert (code, said.splitlines()[0]) == (0, "Own: 1 resources, no problems found")
-    assert "does it answer 200 to what it refuses" in said
+    assert "does it answer 200 to a rejected request" in said
     code, said = run("check", str(own), "--spec", str(spec))
     assert (code, said.splitlines()[0]) == (0, "Own: 1 requests and 1 fields agree with openapi.json")
     own.write_text(text + "      name: {}\n", "utf-8")

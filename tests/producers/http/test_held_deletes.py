@@ -45,7 +45,7 @@ def test_a_right_that_is_taken_away_deletes_nothing_and_a_persons_word_does(desk
         assert not tape.tombstones, "deleted without a question"
         assert DRIFT_OPEN.labels("shop", "contact", "held")._value.get() == 1
         [found] = findings(desk)
-        assert "12 of 30 records look deleted" in found.words
+        assert "12 of 30 records seem deleted" in found.words
         faulty.change(ids[20], city="Oulu")  # all else goes on
         tape.wait_for(desk.there())
 

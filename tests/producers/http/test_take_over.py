@@ -53,7 +53,7 @@ def test_an_application_begins_above_a_former_owner_and_what_it_lacks_is_a_quest
         assert not tape.tombstones, "deleted without a question"
     with desk.producing():  # also when it was restarted in between
         [found] = findings(desk)
-        assert "90 of 130 records look deleted" in found.words
+        assert "90 of 130 records seem deleted" in found.words
         DriftStore(State.of(desk.prefix)).settle(found.number, "anna", "the former owner's alone")
         tape.wait_for(desk.there(), 60)
     assert len(tape.tombstones) == 90
