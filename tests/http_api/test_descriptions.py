@@ -117,7 +117,7 @@ def test_the_descriptions_in_the_guide_are_sound(write: Write, beginning: str) -
         ("{kind: bearer}", "{kind: oauth2}", 6, "where tokens come from"),
         ("{name}.shop", "{nam}.shop", 3, "did you mean name?"),
         ('since: "{since}"', "since: now", 11, "since when"),
-        ('"/orders/{id}"', "/orders/1", 12, "which record"),
+        ('"/orders/{id}"', "/orders/1", 12, "name the record"),
         ("      number: {path", "      nummer: {path", 15, "did you mean number?"),
         ("buyer.name", '"buyer[.name"', 18, "is not a valid path"),
         ("updated: changed\n", "marker: number2\n", 9, "no search finds them by it"),
