@@ -112,6 +112,11 @@ _BY_REASON: dict[str, _Words] = {
         "Too many records of {target} look like this one, so Sorbus can't tell whether it is there already.",
         "Make the record distinguishable in {source}{ask} (a tax number, an email), or ask the Sorbus administrator.",
     ),
+    "uncertain": _Words(
+        "May have been created",
+        "{target} didn't say whether it has created the record, and Sorbus can't find it there.",
+        "See whether {target} has it, then retry: Sorbus looks for it again before it creates anything.",
+    ),
     "unmatched": _Words("No match", "No record of {target} matches this one.", "Choose the record under Duplicates."),
     "unlinked": _Words(
         "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it under Duplicates."
@@ -139,6 +144,7 @@ _BY_REASON: dict[str, _Words] = {
     "unknown schema": _Words("Unknown format", "The record is in a format that Sorbus doesn't know.", _ADMIN),
     "not canonical": _Words("Not a valid record", "{Field} doesn't fit what a {data_type} must be."),
     "unreadable row": _Words("Can't be read", "A value of the record in {source} can't be read.", "CORRECT"),
+    "no id": _Words("No ID", "{source} lists the record without an ID.", "Give it one in {source}{ask}."),
     "no key": _Words("No key", "The record has no key, so it can't be identified.", "Give it one in {source}{ask}."),
     "key gone": _Words("Key changed", "The record's key was removed in {source}.", "Look for it in {source}{ask}."),
     "drift": _Words(

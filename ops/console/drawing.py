@@ -108,7 +108,8 @@ def _flow(layout: Layout, row: LayoutRow, signs: HealthBadges, states: dict[str,
     else:
         parts = [f"lag {number(state.lag_records)}"]
         parts += [f"{number(state.rate)}/s"] if state.rate and state.rate >= 0.5 else []
-        parts += [f"{number(state.dead_letters)} dead"] if state.dead_letters else []
+        dead = state.dead_letters
+        parts += [f"{number(dead)} dead letter{'s' * (dead != 1)}"] if dead else []
         figures = " · ".join([*parts, arrow.text])
     dashes = DASHES[arrow.way]
     sign = signs.flows[arrow.flow]

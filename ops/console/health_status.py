@@ -15,6 +15,7 @@ from sorbus.ops.monitoring.flow_state import GRACE, FlowState
 from sorbus.ops.monitoring.measure import Measurement
 from sorbus.ops.monitoring.problems import Problem
 
+_START = "no consumer runs: start it with `sorbus up` or `sorbus consume`"
 _ORDER: Mapping[Severity, int] = {"bad": 0, "warn": 1, "ok": 2, "idle": 3}
 
 
@@ -56,12 +57,12 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
     found = [
         _of_problem(state.problem),
         _of_source(state.source_problem),
-        HealthBadge("bad", "no consumer runs") if not state.members and not state.period else None,
-        HealthBadge("bad", "changes waiting, no consumer runs") if _is_missed(state) else None,
+        HealthBadge("bad", "not running", _START) if not state.members and not state.period else None,
+        HealthBadge("bad", "not running, changes wait") if _is_missed(state) else None,
         HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
         *_worst_first(badge for each in measured.decisions for badge in each.flow_badges(flow.id)),
         HealthBadge("warn", "joining") if state.state == "joining" else None,
-        HealthBadge("ok", f"{number(state.lag_records)} in flight") if state.lag_records and state.members else None,
+        HealthBadge("ok", f"{number(state.lag_records)} to deliver") if state.lag_records and state.members else None,
     ]
     quiet = HealthBadge("ok", "up to date") if state.members else HealthBadge("idle", "scheduled")
     return next((sign for sign in found if sign), quiet)

@@ -151,6 +151,7 @@ KEPT = {
     "email": st.from_regex(r"\A[A-Za-z][A-Za-z0-9]{0,8}@[A-Z]?[a-z]{2,8}\.(com|DE|org)\Z"),
     "url": st.from_regex(r"\A(https?://|HTTP://|)[a-z]{2,8}\.(com|DE)(:8080)?(/[a-z]{0,5})?\Z"),
     "tax_number": st.sampled_from(["DE 136 695 976", "gb 980 7806 84", "FR 40 303265045", "ATU13585627"]),
+    "iban": st.sampled_from(["DE89 3704 0044 0532 0130 00", "gb82-west-1234-5698-7654-32", "IBAN: NO9386011117947"]),
 }  # fmt: skip
 
 

@@ -107,6 +107,10 @@ def run(text: str, value: object = None, record: Mapping[str, object] | None = N
         ("value | country", "Venezuela, Bolivarian Republic of", "VE"),
         ("value | currency", "euro", "EUR"),
         ("value | currency", "gbp", "GBP"),
+        ("value | iban", "GB82 WEST 1234 5698 7654 32", "GB82WEST12345698765432"),
+        ("value | iban", "IBAN: de89 3704 0044 0532 0130 00", "DE89370400440532013000"),
+        ("value | iban", "FR14-2004-1010-0505-0001-3M02-606", "FR1420041010050500013M02606"),
+        ("value | iban", "\uff2e\uff2f93 8601 1117 947", "NO9386011117947"),
     ],
 )
 def test_a_filter_gives(rule: str, value: object, result: object) -> None:
@@ -151,6 +155,9 @@ def test_a_filter_gives(rule: str, value: object, result: object) -> None:
         ("value | country", "Atlantis", "no country is called"),
         ("value | country", " ", "is blank"),
         ("value | currency", "dollar", "no currency is called"),
+        ("value | iban", "DE89 3704 0044 0532 0130 01", "is not a valid IBAN"),
+        ("value | iban", "DE89 3704 0044 0532 0130 0", "is not a valid IBAN"),
+        ("value | iban", "532013000", "is not a valid IBAN"),
     ],
 )
 def test_a_filter_refuses_in_plain_words_and_names_itself(rule: str, value: object, words: str) -> None:

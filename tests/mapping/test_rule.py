@@ -225,6 +225,7 @@ ARGUMENTS = {
     "phone": ["", '("GB")'],
     "phone_text": ["", '("national", "US")'],
     "phone_extension": ['("DE")'],
+    "iban": [""],
     "tax_number": ["", '("DE")', '("CH")'],
     "money": ["", '("de_DE")', '("fr_FR")', '("de_CH")'],
     "money_currency": ["", '("USD")'],

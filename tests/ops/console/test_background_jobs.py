@@ -110,7 +110,7 @@ def test_a_changed_source_is_settled_with_a_reason(visitor: Visitor, state: Stat
     assert "No source has changed." in visitor.get("/drift").text
     number = find(state, now=EVIL)
 
-    assert "holds records" in visitor.get("/drift").text
+    assert "records on hold" in visitor.get("/drift").text
     page = visitor.get(f"/drift/{number}").text
     assert "Sales operations &lt;sales@example.com&gt;" in page
     assert EVIL not in page

@@ -27,6 +27,7 @@ from sorbus.ops.waiting.counts import WaitingCounts
 
 MORNING = datetime(2026, 11, 2, 9, tzinfo=UTC)
 FLOW = "order-to-books"
+START = "no consumer runs: start it with `sorbus up` or `sorbus consume`"
 BOLD = 13.5
 """As wide as `text_width` must think a sign's 12 pixels are, which browsers draw bold."""
 COMPANY = Map.model_validate(
@@ -52,16 +53,16 @@ def seen(state: FlowState = STATE, *decisions: OpenDecisions, **other: object) -
     ("measured", "sign"),
     [
         (seen(), HealthBadge("ok", "up to date")),
-        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), HealthBadge("ok", "1,200 in flight")),
-        (seen(replace(STATE, members=0, state="down")), HealthBadge("bad", "no consumer runs")),
+        (seen(replace(STATE, lag_records=1200, lag_seconds=3.0)), HealthBadge("ok", "1,200 to deliver")),
+        (seen(replace(STATE, members=0, state="down")), HealthBadge("bad", "not running", START)),
         (seen(replace(STATE, lag_records=5, lag_seconds=400.0)), HealthBadge("bad", "7 min behind")),
         (seen(replace(STATE, dead_letters=1)), HealthBadge("bad", "1 dead letter")),
         (seen(replace(STATE, dead_letters=4000)), HealthBadge("bad", "4,000 dead letters")),
-        (seen(replace(STATE, members=0, state="down", dead_letters=4000)), HealthBadge("bad", "no consumer runs")),
+        (seen(replace(STATE, members=0, state="down", dead_letters=4000)), HealthBadge("bad", "not running", START)),
         (seen(replace(STATE, members=0, state="waiting", period=900.0)), HealthBadge("idle", "scheduled")),
         (
             seen(replace(STATE, members=0, state="waiting", period=900.0, lag_records=3, lag_seconds=1000.0)),
-            HealthBadge("bad", "changes waiting, no consumer runs"),
+            HealthBadge("bad", "not running, changes wait"),
         ),
         (seen(STATE, DuplicateCounts({FLOW: 2})), HealthBadge("warn", "2 possible duplicates")),
         (

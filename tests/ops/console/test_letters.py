@@ -95,7 +95,7 @@ def test_letters_are_seen_by_cause_and_sent_back_when_that_is_mended(
         assert sent.headers["location"] == form
         assert "2 dead letters will be retried" in visitor.get(form).text
         line.until({"g1": LONG, "g2": LONG})
-    eventually(lambda: 'chip ok">landed' in visitor.get(page_of(letters[0])).text, "the closed letter's page")
+    eventually(lambda: 'chip ok">delivered' in visitor.get(page_of(letters[0])).text, "the closed letter's page")
     (entry,) = AuditTrail(state).page(filter=AuditFilter(action="requeue"))
     assert entry.details["count"] == 2
 
@@ -126,7 +126,7 @@ def test_one_letter_is_looked_at_edited_and_lands(line: Line, visitor: Visitor, 
     assert saved.status_code == 303
     with line.consuming():
         line.until({"g1": "mended"})
-    closed = page_with(visitor, page_of(letter), '<span class="chip ok">landed')
+    closed = page_with(visitor, page_of(letter), '<span class="chip ok">delivered')
     assert "edit: name" in closed
     assert "/letter/edit" not in closed
 
