@@ -25,7 +25,7 @@ class DriftCounts(OpenDecisions):
         return sum(self.fields.values())
 
     def figure(self, flow: str | None = None) -> Figure | None:
-        return None if flow else Figure("Changed fields", self.needs_person(), "warn", "/drift")
+        return None if flow else Figure("Changed sources", self.needs_person(), "warn", "/drift")
 
     def system_badges(self, system: str) -> Iterator[HealthBadge]:
         yield from counted("bad", self.fields.get((system, "held"), 0), "changed field")
@@ -35,7 +35,7 @@ class DriftCounts(OpenDecisions):
         held, info = self.fields.get((system, "held"), 0), self.fields.get((system, "info"), 0)
         if held or info:
             of_them = f", {held} of them hold records back" if held else ""
-            yield Fact("Changed fields", f"{held + info}{of_them}", f"/drift?system={system}")
+            yield Fact("Changed sources", f"{held + info}{of_them}", f"/drift?system={system}")
 
     def complaints(self) -> Iterator[str]:
         for (system, severity), count in sorted(self.fields.items()):
