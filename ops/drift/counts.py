@@ -34,7 +34,7 @@ class DriftCounts(OpenDecisions):
     def system_facts(self, system: str) -> Iterator[Fact]:
         held, info = self.fields.get((system, "held"), 0), self.fields.get((system, "info"), 0)
         if held or info:
-            of_them = f", {held} of them hold records back" if held else ""
+            of_them = f", {held} of them with records on hold" if held else ""
             yield Fact("Changed sources", f"{held + info}{of_them}", f"/drift?system={system}")
 
     def complaints(self) -> Iterator[str]:

@@ -69,7 +69,9 @@ def test_the_watch_exports_it_and_status_tells_it(loaded: LoadedMap, settings: S
     assert [(one.labels["flow"], one.value) for one in samples if one.name == "sorbus_approvals_open"] == [(FLOW, 2)]
     assert as_json(measured)["approvals"] == 2
     assert f"{FLOW}: 2 approvals are missing" in measured.complaints()
-    assert badges_of(loaded.map, measured).flows[FLOW] == HealthBadge("bad", "no consumer runs")
+    assert badges_of(loaded.map, measured).flows[FLOW] == HealthBadge(
+        "bad", "not running", "no consumer runs: start it with `sorbus up` or `sorbus consume`"
+    )
 
 
 def test_the_digest_has_a_section_for_whom_it_concerns(
