@@ -94,3 +94,20 @@ def test_no_arrow_inside_the_core_runs_up() -> None:
         if own.removeprefix("sorbus.") not in OUTER and own != "sorbus":
             packages.setdefault(own, set()).update(".".join(target.split(".")[:2]) for target in targets)
     assert circles({name: targets - {name} for name, targets in packages.items()}) == []
+
+
+def folder(module: str) -> str:
+    return ".".join(module.split(".")[:3])
+
+
+def test_who_asks_the_kinds_of_decisions_imports_none_of_them() -> None:
+    """So that a new kind is a folder and a line in the registry."""
+    kinds = {f"sorbus.ops.{file.parent.name}" for file in (ROOT / "ops").glob("*/kind.py")} - {"sorbus.ops.decisions"}
+    assert len(kinds) >= 6
+    asking = {f"sorbus.ops.{name}" for name in ("console", "decisions", "digest", "monitoring", "trace")}
+    known = {
+        name: found
+        for name, targets in arrows().items()
+        if folder(name) in asking and (found := {target for target in targets if folder(target) in kinds})
+    }
+    assert known.keys() == {"sorbus.ops.decisions.registry"}

@@ -17,7 +17,7 @@ from sorbus.ops.monitoring.measure import Measurement
 class ChecklistKind(DecisionKind):
     """What people do by hand, and verify."""
 
-    name, item, found = "checklists", "checklist", ChecklistStandings
+    name, item, counts = "checklists", "checklist", ChecklistStandings
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], ChecklistStandings]:
         return checklist_standings(company, has_state=has_state).unless_away

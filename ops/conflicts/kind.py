@@ -14,7 +14,6 @@ from sorbus.conflict.store import ALL, Conflict, Conflicts
 from sorbus.identity.crosswalk import place
 from sorbus.mapfile.model import Map
 from sorbus.ops.conflicts.counts import ConflictCounts, conflict_counts
-from sorbus.ops.conflicts.masking import ConflictMask
 from sorbus.ops.decisions.kind import ConsolePages, DecisionKind
 from sorbus.ops.digest.items import DigestItem, DigestRequest
 from sorbus.ops.digest.recipient import Recipient
@@ -29,7 +28,7 @@ _MOST = 1000
 class ConflictKind(DecisionKind):
     """What people decide about conflicts: which value wins."""
 
-    name, item, found = "conflicts", "conflict", ConflictCounts
+    name, item, counts = "conflicts", "conflict", ConflictCounts
     has_own_audit = True
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], ConflictCounts]:
@@ -44,6 +43,8 @@ class ConflictKind(DecisionKind):
         return ConflictDigest(request.measured.of(ConflictCounts))
 
     def trace(self, record: TracedRecord, state: State) -> Iterator[Moment]:
+        from sorbus.ops.conflicts.masking import ConflictMask
+
         mask = ConflictMask(record.loaded)
         for found in Conflicts(state, None, record.data_type).page(ALL, id=record.id, most=_MOST):
             one: Conflict = found if record.show_personal else mask(found)

@@ -28,46 +28,39 @@ from sorbus.ops.console.access.middleware import AccessMiddleware
 from sorbus.ops.console.access.streams import Streams
 from sorbus.ops.console.access.user import Visit
 from sorbus.ops.console.page_context import Console, Section, console_of, render, templates, visit_of
-from sorbus.ops.console.pages import (
-    accounts,
-    audit,
-    home,
-    login,
-    runbooks,
-    trace,
-)
+from sorbus.ops.console.pages import accounts, audit, home, login, runbooks, trace
 from sorbus.ops.decisions.kind import DecisionKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Page:
+class PageGroup:
     """Routes that belong together, and their place in the menu."""
 
     routes: Sequence[BaseRoute]
     section: Section | None
 
 
-def pages_of(kinds: Sequence[DecisionKind]) -> list[Page]:
+def pages_of(kinds: Sequence[DecisionKind]) -> list[PageGroup]:
     """In the menu's order."""
     decisions = [page for kind in kinds if (page := _decision_page(kind))]
     return [_page(home), *decisions, *map(_page, (trace, audit, accounts, login, runbooks))]
 
 
-def _page(module: ModuleType) -> Page:
+def _page(module: ModuleType) -> PageGroup:
     """A module of pages/ has `routes`, and may have a `section`."""
-    return Page(module.routes, getattr(module, "section", None))
+    return PageGroup(module.routes, getattr(module, "section", None))
 
 
-def _decision_page(kind: DecisionKind) -> Page | None:
+def _decision_page(kind: DecisionKind) -> PageGroup | None:
     pages = kind.pages()
     if pages is None:
         return None
 
     def count(console: Console) -> int | None:
         measured = console.live.measured
-        return None if measured is None else measured.of(kind.found).needs_person()
+        return None if measured is None else measured.of(kind.counts).needs_person()
 
-    return Page(pages.routes, Section(pages.label, pages.path, count))
+    return PageGroup(pages.routes, Section(pages.label, pages.path, count))
 
 
 _AWAY = "The console can't reach its database at this moment. Try again in a minute; whoever runs Sorbus can see why."
@@ -82,7 +75,7 @@ _STATUS = (
 )
 
 
-def application(console: Console, door: Authenticator) -> ASGIApp:
+def application(console: Console, authenticator: Authenticator) -> ASGIApp:
     """The whole console; whoever serves it starts and ends its live measurements."""
     pages = pages_of(console.kinds)
     handlers = {HTTPException: _failed, SorbusError: _failed, Exception: _failed}
@@ -94,12 +87,12 @@ def application(console: Console, door: Authenticator) -> ASGIApp:
         ],
         middleware=[
             Middleware(ExceptionMiddleware, handlers=handlers),
-            Middleware(AccessMiddleware, site=console.site, door=door),
+            Middleware(AccessMiddleware, site=console.site, authenticator=authenticator),
         ],
         exception_handlers=handlers,
     )
     app.state.console = console
-    app.state.door, app.state.streams = door, Streams()
+    app.state.authenticator, app.state.streams = authenticator, Streams()
     app.state.sections = tuple(page.section for page in pages if page.section)
     app.state.templates = templates(console.kinds)
     return SecurityHeaders(app, is_https=console.site.is_https)
@@ -119,7 +112,7 @@ async def _events(request: Request) -> Response:
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         async for version in live.changes():
-            if not await to_thread.run_sync(_may_listen, state.door, request, visit):
+            if not await to_thread.run_sync(_may_listen, state.authenticator, request, visit):
                 return
             yield ServerSentEvent(event="changed", data=str(version))
 
@@ -142,10 +135,10 @@ class _EventStream(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-def _may_listen(door: Authenticator, request: Request, visit: Visit) -> bool:
+def _may_listen(authenticator: Authenticator, request: Request, visit: Visit) -> bool:
     """Whether the session that opened a stream lasts still; while that can't be asked, it does."""
     try:
-        return door.visit(request, visit.secret).person is not None
+        return authenticator.visit(request, visit.secret).person is not None
     except TransientError:
         return True
     except SorbusError:

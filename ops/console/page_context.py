@@ -50,7 +50,7 @@ class Console:
     state: State
     live: Live
     site: HostPolicy
-    works: BackgroundJobs
+    jobs: BackgroundJobs
     kinds: Sequence[DecisionKind]
     proxies: Proxies
     """Whose word about where requests come from is believed."""

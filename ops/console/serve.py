@@ -34,14 +34,14 @@ class Parts(NamedTuple):
     settings: Settings
     state: State
     site: HostPolicy
-    door: Authenticator
+    authenticator: Authenticator
     proxies: Proxies
     kinds: Sequence[DecisionKind] = DECISION_KINDS
 
 
 def serve_console(
     loaded: LoadedMap,
-    entrance: AuthConfig,
+    auth_config: AuthConfig,
     host: str,
     port: int,
     *,
@@ -59,10 +59,10 @@ def serve_console(
             files = LoginFiles(loaded)
             with listen(host, port, "serve the console") as listener:
                 state = State.of(loaded.map.topic_prefix)
-                site = entrance.site(host, listener.getsockname()[1])
-                door = entrance.door(host, site, state)
+                site = auth_config.site(host, listener.getsockname()[1])
+                authenticator = auth_config.authenticator(host, site, state)
                 structlog.get_logger(__name__).info("the console is open", at=site.url)
-                parts = Parts(loaded, Settings(), state, site, door, Proxies(entrance.trust_proxies))
+                parts = Parts(loaded, Settings(), state, site, authenticator, Proxies(auth_config.trust_proxies))
                 ready, refused = process.health.ready, files.begin_anew_if_changed
                 run_console(parts, listener, process.stop, ready, interval=interval, refused=refused)
 
@@ -88,7 +88,7 @@ def run_console(
     live.each_round("dead letters", company.catch_up)
     try:
         with live:
-            has_login = isinstance(parts.door, AccountAuth)
+            has_login = isinstance(parts.authenticator, AccountAuth)
             console = Console(
                 company,
                 parts.settings,
@@ -101,7 +101,7 @@ def run_console(
                 has_login,
             )
             serve(
-                application(console, parts.door),
+                application(console, parts.authenticator),
                 listener,
                 stop,
                 lambda: _beat(live, ready, refused),

@@ -50,7 +50,7 @@ def groups(request: Request) -> Response:
         filter=filter,
         states=("unsettled", "open", "requeued", "landed", "superseded", "discarded", "all"),
         flows=[flow.id for flow in service.loaded.map.flows if flow.runs],
-        task=_console(request).works.task,
+        task=_console(request).jobs.task,
     )
 
 
@@ -71,7 +71,7 @@ def listed(request: Request) -> Response:
         filter=filter,
         more=more,
         here_query=request.url.query,
-        task=_console(request).works.task,
+        task=_console(request).jobs.task,
     )
 
 
@@ -122,7 +122,7 @@ def act(request: Request) -> Response:
             return done(request, back, work(lambda _: None))
     except SorbusError as error:
         return refused(request, back, str(error))
-    if not _console(request).works.start(f"{action} {_letters(count)}", who, count, work):
+    if not _console(request).jobs.start(f"{action} {_letters(count)}", who, count, work):
         return refused(request, back, "Another action on dead letters is still running; try again when it is done.")
     return done(request, back, f"{_letters(count)}: this takes a while. This page shows the progress.")
 

@@ -1,6 +1,7 @@
 """The interface of a kind of decision: all that home page, status, watch, digest and trace ask of it.
 
-A kind is a folder of ops/ and a line in registry.py. What its class doesn't override, it doesn't take part in.
+A kind is a folder of ops/ and a line in registry.py. What its class doesn't override, it doesn't take part in. What one
+method needs and is slow to import, such as pages, is imported in it: every `sorbus status` imports all kinds.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class DecisionKind(ABC):
     """The folder's, which also comes before its templates' names."""
     item: ClassVar[str]
     """What one of them is called in traces and in the audit trail."""
-    found: ClassVar[type[OpenDecisions]]
-    """What `measure` finds."""
+    counts: ClassVar[type[OpenDecisions]]
+    """What `measure` returns."""
     has_own_audit: ClassVar[bool] = False
     """Whether `trace` tells who decided what, so that the audit trail doesn't have to."""
     is_about_records: ClassVar[bool] = True

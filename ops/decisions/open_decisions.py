@@ -56,7 +56,7 @@ class Gauge(NamedTuple):
 
 
 class OpenDecisions:
-    """What one measurement found of a kind. A kind overrides what it has something to say about."""
+    """What one measurement found of a kind; made without arguments: nothing. A kind overrides what it has to say."""
 
     def needs_person(self) -> int:
         """How many wait for a person; shown in the console's menu."""

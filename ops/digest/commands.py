@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
     from sorbus.mapfile.model import Map
     from sorbus.ops.digest.collect import Facts
-    from sorbus.ops.digest.delivery import Post
+    from sorbus.ops.digest.delivery import DigestDelivery
     from sorbus.settings import Settings
 
 app = typer.Typer()
@@ -41,7 +41,7 @@ def digest(
     Examples: `sorbus digest`, `sorbus digest --owner Finance`, `sorbus digest --send --to ops@example.com`
     """
     from sorbus.errors import ExitCode
-    from sorbus.ops.digest.delivery import Post
+    from sorbus.ops.digest.delivery import DigestDelivery
     from sorbus.ops.digest.render import as_html, as_text
     from sorbus.settings import Settings
     from sorbus.state import State
@@ -55,16 +55,16 @@ def digest(
         raise typer.BadParameter("--to requires --send")
     company, state = loaded.map, State.of(loaded.map.topic_prefix)
     contact = _contact(company, owner) if owner else None
-    post = Post(company, settings, state, tuple(to or ()))
-    facts = _gather(post, loaded, settings, hours)
+    delivery = DigestDelivery(company, settings, state, tuple(to or ()))
+    facts = _gather(delivery, loaded, settings, hours)
     if send:
-        sent = post.send(facts)
+        sent = delivery.send(facts)
         for one in sent:
             typer.echo(f"{one.address}: {one.why or f'sent, {one.digest.grave} needing action'}")
         if any(one.why and one.digest.sections for one in sent):
             raise typer.Exit(ExitCode.FINDINGS)
         return
-    made = post.of(facts, contact)
+    made = delivery.of(facts, contact)
     if html is not None:
         html.write_text(as_html(made, company.company, settings.console_url), "utf-8")
         typer.echo(f"written: {html}", err=True)
@@ -89,7 +89,7 @@ def _contact(company: Map, owner: str) -> Contact:
     return found
 
 
-def _gather(post: Post, loaded: LoadedMap, settings: Settings, hours: float) -> Facts:
+def _gather(delivery: DigestDelivery, loaded: LoadedMap, settings: Settings, hours: float) -> Facts:
     from datetime import UTC, datetime, timedelta
 
     from sorbus.ops.decisions.registry import DECISION_KINDS
@@ -101,4 +101,4 @@ def _gather(post: Post, loaded: LoadedMap, settings: Settings, hours: float) -> 
     finally:
         watch.close()
     now = datetime.now(UTC)
-    return post.gather(measured, now - timedelta(hours=hours), now)
+    return delivery.gather(measured, now - timedelta(hours=hours), now)

@@ -40,7 +40,7 @@ class Sent(NamedTuple):
     may_go_later: bool = False
 
 
-class Post:
+class DigestDelivery:
     """A map's digests on their way to people."""
 
     def __init__(
@@ -97,14 +97,14 @@ class Post:
         return found
 
 
-class Daily:
+class DailyDelivery:
     """Sends the digests at their time, from a process that measures: to be called after every measurement.
 
     `at` is a time of day as in `08:00` or `08:00 Europe/London`; ValueError says what to write.
     """
 
-    def __init__(self, post: Post, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
-        self._post = post
+    def __init__(self, delivery: DigestDelivery, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
+        self._delivery = delivery
         self._routine = parse_routine(f"daily at {at}")
         self._clock = clock or (lambda: datetime.now(UTC))
         self._done: datetime | None = None
@@ -116,7 +116,7 @@ class Daily:
         if due is None or due == self._done or now - due > LATEST:
             return
         try:
-            sent = self._post.send(self._post.gather(measured, due - DAY, now), due)
+            sent = self._delivery.send(self._delivery.gather(measured, due - DAY, now), due)
         except TransientError as error:
             _log.warning("the digest can't be sent now", reason=str(error), tried_until=(due + LATEST).isoformat())
             return

@@ -22,7 +22,7 @@ from sorbus.state.database import State
 class DriftKind(DecisionKind):
     """What people decide about a source that has changed: fix the map, or settle the finding."""
 
-    name, item, found = "drift", "drift", DriftCounts
+    name, item, counts = "drift", "drift", DriftCounts
     is_about_records = False
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], DriftCounts]:

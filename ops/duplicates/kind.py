@@ -22,7 +22,7 @@ from sorbus.state.database import State
 class DuplicateKind(DecisionKind):
     """What people decide about possible duplicates: link, create or merge."""
 
-    name, item, found = "duplicates", "duplicate", DuplicateCounts
+    name, item, counts = "duplicates", "duplicate", DuplicateCounts
     has_own_audit = True
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], DuplicateCounts]:

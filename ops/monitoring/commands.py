@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sorbus.mapfile.model import Map
-    from sorbus.ops.digest.delivery import Daily
+    from sorbus.ops.digest.delivery import DailyDelivery
     from sorbus.ops.monitoring.measure import Watch
     from sorbus.settings import Settings
 
@@ -132,15 +132,15 @@ def watch_command(
         watcher.close()
 
 
-def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> Daily:
+def _daily(company: Map, settings: Settings, at: str, to: Sequence[str]) -> DailyDelivery:
     from sorbus.drift.watch import has_state
-    from sorbus.ops.digest.delivery import Daily, Post
+    from sorbus.ops.digest.delivery import DailyDelivery, DigestDelivery
     from sorbus.state import State
 
     if not has_state(settings) or not settings.mail_server:
         raise typer.BadParameter("--digest needs SORBUS_DATABASE, SORBUS_MAIL_SERVER and SORBUS_MAIL_FROM")
     try:
-        return Daily(Post(company, settings, State.of(company.topic_prefix), to), at)
+        return DailyDelivery(DigestDelivery(company, settings, State.of(company.topic_prefix), to), at)
     except ValueError as error:
         raise typer.BadParameter(f"--digest: write a time such as 08:00 or 08:00 Europe/London ({error})") from error
 

@@ -22,7 +22,7 @@ from sorbus.waiting.store import Missing, missing, waiting_of
 class WaitingKind(DecisionKind):
     """Records that can't be delivered yet."""
 
-    name, item, found = "waiting", "waiting", WaitingCounts
+    name, item, counts = "waiting", "waiting", WaitingCounts
 
     def measure(self, company: Map, *, has_state: bool) -> Callable[[Measurement], WaitingCounts]:
         return waiting_counts(company, has_state=has_state).unless_away

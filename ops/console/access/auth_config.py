@@ -1,4 +1,4 @@
-"""Which door a console has, by where it listens and what it was told; it doesn't open without one."""
+"""Which authenticator a console has, by where it listens and what it was told; it doesn't open without one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AuthConfig:
             )
         return site
 
-    def door(self, host: str, site: HostPolicy, state: State) -> Authenticator:
+    def authenticator(self, host: str, site: HostPolicy, state: State) -> Authenticator:
         """How people are authenticated. AuthError where they would not be; TransientError when the state can't tell."""
         if self.proxy_roles:
             if not self.trust_proxies:

@@ -1,4 +1,4 @@
-"""Who is at the door: how a request becomes a person."""
+"""Authenticators: who makes a request."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ class _Body:
 class AccessMiddleware:
     """Lets requests through that are in order, with `visit` and `form` in their state."""
 
-    def __init__(self, app: ASGIApp, *, site: HostPolicy, door: Authenticator) -> None:
-        self._app, self._site, self._door = app, site, door
+    def __init__(self, app: ASGIApp, *, site: HostPolicy, authenticator: Authenticator) -> None:
+        self._app, self._site, self._authenticator = app, site, authenticator
         self._limiter: CapacityLimiter | None = None
         self._bodies, self._of_strangers = _Budget(ALL_BODIES), _Budget(ALL_OF_STRANGERS)
 
@@ -98,7 +98,7 @@ class AccessMiddleware:
             # Threads of its own: pages that take long keep nobody out.
             limiter = self._limiter = self._limiter or CapacityLimiter(8)
             cookie = request.cookies.get(self._site.cookie, "")
-            visit = await to_thread.run_sync(self._door.visit, request, cookie, limiter=limiter)
+            visit = await to_thread.run_sync(self._authenticator.visit, request, cookie, limiter=limiter)
         except AuthError as error:
             raise HTTPException(HTTPStatus.FORBIDDEN, str(error)) from error
         scope.setdefault("state", {})

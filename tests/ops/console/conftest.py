@@ -97,18 +97,20 @@ def write_map(folder: Path, prefix: str, dsn: str) -> LoadedMap:
 def serve(
     loaded: LoadedMap, stack: Addresses, state: State, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Serve]:
-    """Opens the console, `serve(door=..., url=...)`; closed after the test."""
+    """Opens the console, `serve(authenticator=..., url=...)`; closed after the test."""
     monkeypatch.setenv("SORBUS_DATABASE", database)
     with ExitStack() as opened:
 
         def start(
-            door: Authenticator | None = None,
+            authenticator: Authenticator | None = None,
             url: str = "",
             proxies: Sequence[str] = (),
             kinds: Sequence[DecisionKind] = DECISION_KINDS,
         ) -> Served:
             settings = Settings(kafka=stack.kafka, registry=stack.registry, database=database)
-            return opened.enter_context(serving(loaded, settings, state, door or NoAuth(), url, proxies, kinds))
+            return opened.enter_context(
+                serving(loaded, settings, state, authenticator or NoAuth(), url, proxies, kinds)
+            )
 
         yield start
 

@@ -422,7 +422,7 @@ ROLES = {"sorbus-ops": Role.operator, "sorbus-admins": Role.admin, "staff": Role
     [("staff", "kim · viewer"), ("staff, sorbus-ops", "kim · operator"), ("sorbus-admins,staff", "kim · admin")],
 )
 def test_a_proxy_that_is_trusted_says_who_it_is(serve: Serve, groups: str, shown: str) -> None:
-    served = serve(door=ProxyAuth(Proxies(["127.0.0.0/8"]), ROLES))
+    served = serve(authenticator=ProxyAuth(Proxies(["127.0.0.0/8"]), ROLES))
     visitor = served.visitor({"X-Forwarded-User": "kim", "X-Forwarded-Groups": groups})
     assert who(visitor) == shown
 
@@ -438,13 +438,13 @@ def test_a_proxy_that_is_trusted_says_who_it_is(serve: Serve, groups: str, shown
     ],
 )
 def test_anybody_else_s_word_is_ignored(serve: Serve, proxies: list[str], headers: dict[str, str]) -> None:
-    answer = serve(door=ProxyAuth(Proxies(proxies), ROLES)).visitor(headers).get("/")
+    answer = serve(authenticator=ProxyAuth(Proxies(proxies), ROLES)).visitor(headers).get("/")
     assert answer.status_code == 403
     assert "Larkspur" not in answer.text
 
 
 def test_who_a_proxy_s_person_is_can_not_be_chosen_by_themselves(serve: Serve) -> None:
-    served = serve(door=ProxyAuth(Proxies(["127.0.0.0/8"]), ROLES))
+    served = serve(authenticator=ProxyAuth(Proxies(["127.0.0.0/8"]), ROLES))
     headers = {"X-Forwarded-User": "u-17", "X-Forwarded-Email": "kim@example.com", "X-Forwarded-Groups": "staff"}
     visitor = served.visitor({**headers, "X-Forwarded-Preferred-Username": "the boss"})
     assert who(visitor) == "kim@example.com (u-17) · viewer"
@@ -457,7 +457,7 @@ def test_an_open_console_refuses_what_a_proxy_passes_on(console: Served) -> None
 
 
 def test_a_trusted_proxy_s_clients_are_counted_apart(serve: Serve, accounts: Accounts, state: State) -> None:
-    served = serve(door=AccountAuth(Sessions(state)), proxies=["127.0.0.1"])
+    served = serve(authenticator=AccountAuth(Sessions(state)), proxies=["127.0.0.1"])
     storm(state, "198.51.100.7")
     stormy = served.visitor({"X-Forwarded-For": "198.51.100.7"})
     assert stormy.post("/login", {"name": "ada", "password": PASSWORD, "next": "/"}).status_code == 429
@@ -468,26 +468,26 @@ def test_a_trusted_proxy_s_clients_are_counted_apart(serve: Serve, accounts: Acc
 
 
 def test_a_console_for_others_does_not_open_without_somebody_to_ask(state: State) -> None:
-    entrance = AuthConfig(url="https://sorbus.example.com")
-    site = entrance.site("0.0.0.0", 9490)
+    auth_config = AuthConfig(url="https://sorbus.example.com")
+    site = auth_config.site("0.0.0.0", 9490)
     for name in ("ada", "mara", "vic"):
         Accounts(state).disable(name, "root")
     with pytest.raises(AuthError, match="account add"):
-        entrance.door("0.0.0.0", site, state)
+        auth_config.authenticator("0.0.0.0", site, state)
     with pytest.raises(AuthError, match="account add"):
-        AuthConfig(login=True).door("127.0.0.1", HostPolicy("http://127.0.0.1:9490"), state)
+        AuthConfig(login=True).authenticator("127.0.0.1", HostPolicy("http://127.0.0.1:9490"), state)
     Accounts(state).disable("ada", "root", undo=True)
-    assert isinstance(entrance.door("0.0.0.0", site, state), AccountAuth)
+    assert isinstance(auth_config.authenticator("0.0.0.0", site, state), AccountAuth)
     with pytest.raises(AuthError, match="TLS"):
         AuthConfig().site("0.0.0.0", 9490)
     with pytest.raises(SorbusError, match="--trust-proxy"):
-        AuthConfig(proxy_roles=ROLES).door("0.0.0.0", site, state)
+        AuthConfig(proxy_roles=ROLES).authenticator("0.0.0.0", site, state)
 
 
 def test_a_console_behind_tls_has_cookies_that_travel_nowhere_else(
     serve: Serve, accounts: Accounts, state: State
 ) -> None:
-    served = serve(door=AccountAuth(Sessions(state)), url="https://sorbus.example.com")
+    served = serve(authenticator=AccountAuth(Sessions(state)), url="https://sorbus.example.com")
     answer = served.visitor({"Host": "sorbus.example.com"}).get("/login")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("__Host-sorbus=")

@@ -107,7 +107,7 @@ def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -
 
 def test_people_log_in_and_out(serve: Serve, state: State, page: Page) -> None:
     Accounts(state).add("mara", Role.operator, PASSWORD, "root")
-    served = serve(door=AccountAuth(Sessions(state)))
+    served = serve(authenticator=AccountAuth(Sessions(state)))
     page.goto(f"{served.url}/flows/customer-to-accounting")
     page.get_by_label("Account").fill("mara")
     page.get_by_label("Password").fill(PASSWORD)

@@ -125,7 +125,7 @@ def test_a_conflict_shows_three_values_and_is_decided(console: Served, state: St
 
 
 def test_viewers_see_and_cant_act(serve: Serve, state: State, number: int, conflict: int) -> None:
-    visitor = serve(door=ViewersDoor()).visitor()
+    visitor = serve(authenticator=ViewersDoor()).visitor()
     for path in (f"/duplicates/{number}", f"/conflicts/{conflict}", "/trace?type=customer&id=7"):
         page = visitor.get(path)
         assert page.status_code == 200, path

@@ -33,8 +33,8 @@ def open_console(line: Line) -> Iterator[Open]:
     """Opens the line's console."""
     with ExitStack() as opened:
 
-        def start(door: Authenticator | None = None) -> Served:
-            return opened.enter_context(serving(line.loaded, line.settings, line.state, door or NoAuth()))
+        def start(authenticator: Authenticator | None = None) -> Served:
+            return opened.enter_context(serving(line.loaded, line.settings, line.state, authenticator or NoAuth()))
 
         yield start
 

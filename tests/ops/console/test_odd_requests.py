@@ -20,7 +20,7 @@ from sorbus.ops.console.access import middleware
 from sorbus.ops.console.access.accounts import Accounts, Sessions
 from sorbus.ops.console.access.authenticators import AccountAuth
 from sorbus.ops.console.access.user import Role
-from sorbus.ops.console.app import Page, pages_of
+from sorbus.ops.console.app import PageGroup, pages_of
 from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.state import State
 from tests.ops.console.conftest import Serve
@@ -29,7 +29,7 @@ from tests.ops.console.visitor import Served, Visitor
 PAGES = pages_of(DECISION_KINDS)
 
 
-def code_of(page: Page) -> str:
+def code_of(page: PageGroup) -> str:
     """The module that has a page's handlers."""
     (*_, route) = page.routes
     assert isinstance(route, Route)
@@ -117,7 +117,7 @@ def asker(console: Served) -> Asker:
     return Asker(console.visitor())
 
 
-def _routes() -> list[tuple[Page, str, Route]]:
+def _routes() -> list[tuple[PageGroup, str, Route]]:
     return [(page, method, route) for page in PAGES for route in page.routes for method in sorted(route.methods or ())]
 
 

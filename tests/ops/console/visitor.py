@@ -72,7 +72,7 @@ def serving(
     loaded: LoadedMap,
     settings: Settings,
     state: State,
-    door: Authenticator,
+    authenticator: Authenticator,
     url: str = "",
     proxies: Sequence[str] = (),
     kinds: Sequence[DecisionKind] = DECISION_KINDS,
@@ -83,7 +83,7 @@ def serving(
     thread = threading.Thread(
         target=run_console,
         args=(
-            Parts(loaded, settings, state, HostPolicy(url or here), door, Proxies(proxies), kinds),
+            Parts(loaded, settings, state, HostPolicy(url or here), authenticator, Proxies(proxies), kinds),
             listener,
             stop,
             lambda _: None,

@@ -61,7 +61,7 @@ class ApprovalDigest:
 
 
 class ApprovalKind(DecisionKind):
-    name, item, found = "approvals", "approval", ApprovalCounts
+    name, item, counts = "approvals", "approval", ApprovalCounts
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

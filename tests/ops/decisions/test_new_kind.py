@@ -12,7 +12,7 @@ from sorbus.ops.console.health_status import badges_of
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.decisions.open_decisions import HealthBadge
 from sorbus.ops.decisions.registry import DECISION_KINDS
-from sorbus.ops.digest.delivery import Post
+from sorbus.ops.digest.delivery import DigestDelivery
 from sorbus.ops.digest.render import as_text
 from sorbus.ops.digest.writer import DigestWriter
 from sorbus.ops.embedded import Addresses
@@ -78,7 +78,7 @@ def test_the_digest_has_a_section_for_whom_it_concerns(
     loaded: LoadedMap, settings: Settings, state: State, kinds: Kinds
 ) -> None:
     now, company = datetime.now(UTC), loaded.map
-    facts = Post(company, settings, state, kinds=kinds).gather(
+    facts = DigestDelivery(company, settings, state, kinds=kinds).gather(
         Measurement(now.timestamp(), (), (), {}, {}), now - timedelta(days=1), now
     )
     writer = DigestWriter(company)

@@ -25,7 +25,7 @@ from sorbus.ops.conflicts.counts import ConflictCounts
 from sorbus.ops.conflicts.kind import ConflictDigest
 from sorbus.ops.dead_letters.digest import LetterCause, LetterDigest
 from sorbus.ops.digest.collect import Facts
-from sorbus.ops.digest.delivery import LATEST, Daily, Post
+from sorbus.ops.digest.delivery import LATEST, DailyDelivery, DigestDelivery
 from sorbus.ops.digest.items import Digest
 from sorbus.ops.digest.mail import outbox
 from sorbus.ops.digest.render import as_html, as_text
@@ -221,7 +221,7 @@ def settings(postbox: Postbox, stack: Addresses) -> Settings:
 
 
 def test_everybody_with_an_address_gets_their_mail(state: State, settings: Settings, postbox: Postbox) -> None:
-    sent = Post(COMPANY, settings, state, ["ops@example.com"]).send(FACTS)
+    sent = DigestDelivery(COMPANY, settings, state, ["ops@example.com"]).send(FACTS)
 
     assert {one.address: one.why for one in sent} == dict.fromkeys(
         ["sales@example.com", "finance@example.com", "ann@example.com", "ops@example.com"], ""
@@ -234,12 +234,14 @@ def test_everybody_with_an_address_gets_their_mail(state: State, settings: Setti
 
 
 def test_who_has_nothing_to_be_told_is_not_written_to(state: State, settings: Settings, postbox: Postbox) -> None:
-    assert {one.why for one in Post(COMPANY, settings, state).send(NOTHING)} == {"nothing to report"}
+    assert {one.why for one in DigestDelivery(COMPANY, settings, state).send(NOTHING)} == {"nothing to report"}
     assert postbox.mail == []
 
 
 def test_many_processes_send_a_days_digest_once(state: State, settings: Settings, postbox: Postbox) -> None:
-    threads = [threading.Thread(target=Post(COMPANY, settings, state).send, args=(FACTS, NOW)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=DigestDelivery(COMPANY, settings, state).send, args=(FACTS, NOW)) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -254,7 +256,7 @@ def test_many_processes_send_a_days_digest_once(state: State, settings: Settings
 def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
     state: State, settings: Settings, postbox: Postbox
 ) -> None:
-    post = Post(COMPANY, settings, state)
+    post = DigestDelivery(COMPANY, settings, state)
     postbox.refuses = True
     refused = post.send(FACTS, NOW)
     postbox.refuses = False
@@ -266,7 +268,7 @@ def test_an_address_that_is_refused_is_said_and_may_be_tried_again(
 
 def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: Settings, postbox: Postbox) -> None:
     now = NOW - timedelta(minutes=1)
-    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now)
+    daily = DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: now)
     behind = replace(FACTS.measured)
 
     daily.after(behind)
@@ -276,7 +278,7 @@ def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: 
     daily.after(behind)
     assert len(postbox.to("finance@example.com")) == 1
     now = NOW + DAY + LATEST - timedelta(minutes=1)
-    Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now).after(behind)
+    DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: now).after(behind)
     assert len(postbox.to("finance@example.com")) == 2, "a watch that was away sends it late"
     now = NOW + 2 * DAY + LATEST + timedelta(minutes=1)
     daily.after(behind)
@@ -286,11 +288,11 @@ def test_the_daily_digest_goes_out_at_its_time_and_once(state: State, settings: 
 def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Settings, postbox: Postbox) -> None:
     away = settings.model_copy(update={"mail_server": "127.0.0.1:1"})
     with pytest.raises(TransientError, match=r"the mail server 127\.0\.0\.1:1: "):
-        Post(COMPANY, away, state).send(FACTS)
+        DigestDelivery(COMPANY, away, state).send(FACTS)
     now = NOW
-    daily = Daily(Post(COMPANY, away, state), "08:00", clock=lambda: now)
+    daily = DailyDelivery(DigestDelivery(COMPANY, away, state), "08:00", clock=lambda: now)
     daily.after(FACTS.measured)
-    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: now)
+    daily = DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: now)
     daily.after(FACTS.measured)
     assert len(postbox.to("finance@example.com")) == 1
 
@@ -299,7 +301,7 @@ def test_a_mail_server_that_is_away_is_tried_again(state: State, settings: Setti
 def test_a_mail_that_the_server_takes_later_goes_later(
     state: State, settings: Settings, postbox: Postbox, answer: str
 ) -> None:
-    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: NOW)
+    daily = DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: NOW)
     postbox.busy["finance@example.com"] = answer
     daily.after(FACTS.measured)
     assert postbox.to("finance@example.com") == []
@@ -316,7 +318,7 @@ def test_a_mail_that_the_server_takes_later_goes_later(
 def test_a_mail_that_the_server_never_takes_is_not_tried_all_morning(
     state: State, settings: Settings, postbox: Postbox
 ) -> None:
-    daily = Daily(Post(COMPANY, settings, state), "08:00", clock=lambda: NOW)
+    daily = DailyDelivery(DigestDelivery(COMPANY, settings, state), "08:00", clock=lambda: NOW)
     postbox.refuses = True
     daily.after(FACTS.measured)
     postbox.refuses = False
