@@ -1,4 +1,4 @@
-"""Links from before they were of a resource: given to the one that the map names, or left to a person."""
+"""Links created before links had a resource: assigned to the resource that the map names, or left to a person."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sorbus.state.database import State
 
 
 class Adopted(NamedTuple):
-    """How many links got their resource, and how many of them are of records that another data type is linked to."""
+    """How many links got their resource, and how many of them are of records also linked under another data type."""
 
     links: int
     shared: int
@@ -22,6 +22,6 @@ def unassigned(state: State, system: str, data_type: str) -> int:
 
 
 def adopt(state: State, system: str, data_type: str, resource: str) -> Adopted:
-    """Gives all of those to `resource`. Done twice it changes nothing. TransientError."""
+    """Assigns all of those to `resource`. Idempotent. TransientError."""
     of = {"system": system, "data_type": data_type, "resource": resource}
     return Adopted(*cast("tuple[int, int]", state.run(statement("adopt"), of)[0]))

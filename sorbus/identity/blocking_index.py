@@ -1,4 +1,4 @@
-"""A target's records by what lets them be compared, for systems that can be listed but not searched."""
+"""A target's records, indexed by their comparable features, for systems that can be listed but not searched."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from sorbus.identity.match import Candidate, Fields, Matcher
 
 COMMON = 100
-"""What more records than this have in common tells nobody apart: a word, a beginning, a place."""
+"""A feature shared by more records than this distinguishes none: a word, a prefix, a place."""
 
 _WEAK = ("word ", "begins ", "place ", "company ")
 
 
 class BlockingIndex:
-    """All records of a target in memory; `near` gives the few that a record has to be judged against."""
+    """All records of a target in memory; `near` returns the few that a record must be compared with."""
 
     def __init__(self, matcher: Matcher, candidates: Iterable[Candidate] = ()) -> None:
         self._matcher = matcher
@@ -27,20 +27,20 @@ class BlockingIndex:
         return len(self._records)
 
     def add(self, candidate: Candidate) -> None:
-        """Takes a record in, in place of its former state."""
+        """Adds a record, replacing its former state."""
         self.discard(candidate.external_id)
         self._records[candidate.external_id] = candidate
         for sign in self._signs(candidate.fields):
             self._by_sign[sign].add(candidate.external_id)
 
     def discard(self, external_id: str) -> None:
-        """Forgets a record, if it was there."""
+        """Removes a record, if present."""
         if former := self._records.pop(external_id, None):
             for sign in self._signs(former.fields):
                 self._by_sign[sign].discard(external_id)
 
     def near(self, record: Fields) -> list[Candidate]:
-        """The records that share a key, or anything else by which `Matcher.judge` compares, in order of their ids."""
+        """The records that share a key or any other feature that `Matcher.judge` compares, ordered by id."""
         found: set[str] = set()
         for sign in self._signs(record):
             there = self._by_sign.get(sign, set[str]())

@@ -1,7 +1,7 @@
-"""Duplicate candidates: records that may be in a system already, until a person has said link or create.
+"""Duplicate candidates: records that may already be in a system, until a person has decided to link or create.
 
-One row per record of a data type and resource of a system. A new verdict on it replaces an open one; a decision stands
-until the crosswalk links the record (or knows that it is gone), and every decision stays in the audit.
+One row per record of a data type and resource of a system. A new verdict replaces an open one; a decision stands until
+the crosswalk links the record (or knows that it is deleted), and every decision stays in the audit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Shown = Mapping[str, str]
 
 
 class Decision(NamedTuple):
-    """What a person said, to be obeyed before anything is matched again; `external_id` for link."""
+    """A person's decision, carried out before anything is matched again; `external_id` for link."""
 
     choice: Choice
     external_id: str | None
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MatchDoubt:
-    """One external record that may be the same: how sure, why, and its fields as people see them."""
+    """One external record that may be the same: score, reasons, and its fields as shown to people."""
 
     external_id: str
     score: int
@@ -47,7 +47,7 @@ class MatchDoubt:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateCandidate:
-    """A record in doubt. `number` is what people call it by."""
+    """A possible duplicate. `number` identifies it for people."""
 
     number: int
     system: str
@@ -67,7 +67,7 @@ class DuplicateCandidate:
 
     @property
     def place(self) -> str:
-        """The system and its resource, as people are told it."""
+        """The system and its resource, as shown to people."""
         return place(self.system, self.resource)
 
 
@@ -92,9 +92,9 @@ class Candidates:
     def put(
         self, id: str, version: int, verdict: Verdict, matcher: Matcher, record: Fields, there: Sequence[Candidate]
     ) -> int:
-        """Notes that a person must decide on `id`, with the fields that tell records apart; its number.
+        """Records that a person must decide on `id`, with the fields that distinguish records; returns its number.
 
-        Of a decision that could not be obeyed the audit keeps what it was; the question is open again.
+        A decision that could not be carried out stays in the audit; the question is open again.
         """
         by_id = {each.external_id: each.fields for each in there}
         doubts = [
@@ -117,7 +117,7 @@ class Candidates:
         return cast("int", rows[0][0])
 
     def decision_for(self, ids: Collection[str]) -> dict[str, Decision]:
-        """The decisions on these ids that have yet to be carried out. One query."""
+        """The decisions on these ids that are not carried out yet. One query."""
         if not ids:
             return {}
         return {
@@ -126,30 +126,30 @@ class Candidates:
         }
 
     def open(self) -> list[DuplicateCandidate]:
-        """Those that wait for a person, the oldest first."""
+        """The open ones, oldest first."""
         return [_read(row) for row in self._run("open")]
 
     def page(self, after: int = 0, most: int = 50) -> list[DuplicateCandidate]:
-        """Those that wait, by number; `after`: behind this one."""
+        """The open ones by number; `after`: only those with higher numbers."""
         return [_read(row) for row in self._run("page", after=after, most=most)]
 
     def of_record(self, id: str) -> list[DuplicateCandidate]:
-        """Those about one record of this data type, in whatever state and system."""
+        """Those about one record of this data type, in any state and system."""
         return [_read(row) for row in self._run("of_record", id=id)]
 
     def get(self, number: int) -> DuplicateCandidate | None:
-        """The candidate of this number, in whatever state."""
+        """The candidate with this number, in any state."""
         rows = self._run("get", number=number)
         return _read(rows[0]) if rows else None
 
     def audit(self, number: int) -> list[Audit]:
-        """Everything decided on it, the oldest first."""
+        """Every decision on it, oldest first."""
         return [
             Audit(*cast("tuple[datetime, str, str, str | None, str]", row)) for row in self._run("audit", number=number)
         ]
 
     def decide(self, number: int, decision: Decision, *, who: str, reason: str) -> DuplicateCandidate:
-        """Writes down what a person decided, and that they did. It may be changed until it has been carried out.
+        """Records a person's decision. It may be changed until it has been carried out.
 
         SorbusError if there is no such candidate, or it is done.
         """
@@ -165,7 +165,7 @@ class Candidates:
     def merge(
         self, number: int, survivor: str, others: Collection[str], way: Way, *, who: str, reason: str
     ) -> DuplicateCandidate:
-        """Writes down that it is `survivor`, and that `others` are the same and go in this way. Errors as `decide`."""
+        """Records that it is `survivor`, and that `others` are duplicates to be removed. Errors as `decide`."""
         with self._state.connection() as connection:
             values = {"number": number, "choice": "link", "external_id": survivor, "who": who}
             said = f"with {', '.join(others)}{f': {reason}' if reason else ''}"
@@ -186,7 +186,7 @@ class Candidates:
         reason: str,
         others: Collection[str],
     ) -> DuplicateCandidate:
-        """Writes the decision into the audit trail, too; the decided candidate."""
+        """Writes the decision into the audit trail too; returns the decided candidate."""
         external_id = decided.decision.external_id if decided.decision else None
         details: dict[str, JsonValue] = {"system": decided.place, "external_id": external_id, "merged": [*others]}
         AuditTrail(self._state).note_in(
@@ -203,7 +203,7 @@ class Candidates:
         return decided
 
     def excluded(self, id: str, external_ids: Collection[str]) -> set[str]:
-        """Those that a person has said are not `id`, or are merged into another: they are no candidates. One query."""
+        """Those that a person has ruled out for `id`, or that are merged into another record. One query."""
         if not external_ids:
             return set()
         return {cast("str", found) for (found,) in self._run("excluded", id=id, ids=list(external_ids))}
@@ -213,8 +213,8 @@ class Candidates:
         if known is None:
             return SorbusError(f"there is no duplicate candidate {number}; see `sorbus duplicates list`")
         return SorbusError(
-            f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.place}, or gone;"
-            f" see `sorbus crosswalk show {known.system} {known.data_type} {known.id}`"
+            f"duplicate candidate {number} is done: {known.data_type} {known.id} is linked in {known.place}, or"
+            f" deleted; see `sorbus crosswalk show {known.system} {known.data_type} {known.id}`"
         )
 
     def counts(self) -> dict[tuple[str, str], int]:

@@ -1,11 +1,10 @@
-"""The crosswalk: which external record of a system is which canonical record, and which are being made just now.
+"""The crosswalk: which external record of a system is which canonical record, and which are being created now.
 
-Links are of one resource of a system: a customer may be a company and a contact there. Every external id of a resource
-belongs to at most one canonical id of a data type, and the other way round; to one record of any data type, unless a
-flow says `shared: true`. Around a
-creation the order is: `claim` the ids, `find` them (what was found before the claim may be stale), `intend`, POST,
-`link`. A row that is still `intended` after a crash says: it may have been made; look for it, or try again with the
-same key.
+Links belong to one resource of a system: a customer may be a company and a contact there. Every external id of a
+resource belongs to at most one canonical id of a data type, and vice versa; to one record of any data type, unless a
+flow says `shared: true`. The order of a creation is: `claim` the ids, `find` them (what was found before the claim may
+be stale), `intend`, POST, `link`. A row still `intended` after a crash means that the record may exist: search for it,
+or retry with the same key.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from sorbus.state.database import State
 
 
 class Link(NamedTuple):
-    """What is known of a canonical id in a system.
+    """What is known about a canonical id in a system.
 
-    `version` is the last one applied and `sent` what was sent for it; of an intended link, those that are under way.
-    `sending`: field -> what updates may have sent since then, of which nothing more was heard.
+    `version` is the last one applied and `sent` what was sent for it; for an intended link, those in progress.
+    `sending`: field -> what updates may have sent since then, without a confirmed result.
     `key` is the idempotency key of the creation, `intended_at` when it was first tried. `accepted_at`: when the
-    application accepted it without saying as which record; `accepted_as`: what it named instead, if anything.
-    `external_id` of a record that is gone: what it was.
+    application accepted it without naming the record; `accepted_as`: what it named instead, if anything.
+    `external_id` of a deleted record: its former one.
     """
 
     external_id: str | None
@@ -46,16 +45,16 @@ class Link(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """The record of ours that an external one is."""
+    """The canonical record that an external one belongs to."""
 
     data_type: str
     id: str
 
 
 class Crosswalk:
-    """The links of a data type with one resource of a system. TransientError while the database is out of reach.
+    """The links of a data type with one resource of a system. TransientError if the database is unreachable.
 
-    `shared`: its external records may be another data type's, too.
+    `shared`: its external records may also belong to another data type.
     """
 
     def __init__(self, state: State, system: str, data_type: str, resource: str, *, shared: bool = False) -> None:
@@ -63,7 +62,7 @@ class Crosswalk:
         self._state = state
 
     def find(self, ids: Collection[str]) -> dict[str, Link]:
-        """What is known of these canonical ids; those never seen are left out. One query."""
+        """What is known about these canonical ids; unknown ones are left out. One query."""
         if not ids:
             return {}
         found = {}
@@ -85,10 +84,10 @@ class Crosswalk:
 
     @contextmanager
     def claim(self, ids: Collection[str], *, any_type: bool = False) -> Iterator[frozenset[str]]:
-        """Takes the ids that no other process delivers at this moment, as long as the `with` lasts or we live.
+        """Locks the ids that no other process is delivering, for the duration of the `with` or of this process.
 
-        `any_type`: nor one that delivers another data type into the resource.
-        Holds one of the state's connections all the while. Claims aren't re-entrant between threads.
+        `any_type`: also against processes that deliver another data type into the resource.
+        Occupies one of the state's connections meanwhile. Claims aren't re-entrant between threads.
         """
         if not ids:
             yield frozenset()
@@ -100,30 +99,30 @@ class Crosswalk:
             yield frozenset(cast("str", id) for id, is_ours in rows if is_ours)
 
     def intend(self, id: str, version: int, sent: Json | None = None) -> str:
-        """Notes, safely on disk, that `id` is about to be made; returns the key to send, the same until it is linked.
+        """Records durably that `id` is about to be created; returns the idempotency key, the same until it is linked.
 
-        `sent` is what is about to be sent: kept from the first try, since a key goes with what it was first sent with.
-        TransientError if somebody has linked it meanwhile: look again.
+        `sent` is what is about to be sent: kept from the first try, since a key belongs to what it was first sent with.
+        TransientError if it was linked meanwhile: look it up again.
         """
         text = None if sent is None else to_text(sent)
         rows = self._run("intend", id=id, version=version, sent=text)
         if not rows:
-            raise TransientError(f"{self._record(id)} has been linked meanwhile; it is looked at again")
+            raise TransientError(f"{self._record(id)} has been linked meanwhile; it will be looked up again")
         return cast("str", rows[0][0])
 
     def withdraw(self, id: str) -> None:
-        """The target has refused to make `id` for certain: nothing is there, and the next try gets a new key."""
+        """The target has definitely rejected creating `id`: nothing exists, and the next try gets a new key."""
         self._run("withdraw", id=id)
 
     def accepted(self, id: str, named: str | None) -> None:
-        """The target has accepted to make `id` and not said as what: it is looked for, and never sent again.
+        """The target has accepted creating `id` without naming the record: search for it, never send it again.
 
         `named`: an id in its answer that may be the record's. A decision on `id` has been carried out.
         """
         self._run("accepted", id=id, named=named)
 
     def link(self, id: str, external_id: str, version: int, sent: Json | None) -> None:
-        """`id` is the record `external_id`; `sent` is what it now holds of ours, None if not known.
+        """Links `id` to `external_id`; `sent` is what it now holds of ours, None if unknown.
 
         Settles a duplicate candidate of `id`. PermanentError "duplicate" if either is linked to another already.
         """
@@ -133,22 +132,22 @@ class Crosswalk:
         if linked:
             return
         raise PermanentError(
-            f"{self._record(id)} is linked to {self.external_of([id]).get(id)} already, so it can't be"
-            f" {external_id} too; see which one is right, then `sorbus crosswalk unlink` or merge them there",
+            f"{self._record(id)} is already linked to {self.external_of([id]).get(id)}, so it can't be"
+            f" {external_id} too; check which one is right, then `sorbus crosswalk unlink` or merge them there",
             reason="duplicate",
             value=external_id,
         )
 
     def sending(self, id: str, fields: Mapping[str, list[Json]]) -> None:
-        """Notes, before an update of a linked record, what it and those before it may bring there; see `Link`."""
+        """Records, before an update of a linked record, what it and earlier ones may leave there; see `Link`."""
         self._run("sending", id=id, sending=to_text(dict(fields)))
 
     def applied(self, id: str, version: int, sent: Json) -> None:
-        """`version` of a linked record has landed; an older version than the one noted changes nothing."""
+        """`version` of a linked record was applied; a version older than the recorded one changes nothing."""
         self._run("applied", id=id, version=version, sent=to_text(sent))
 
     def gone(self, id: str, version: int) -> None:
-        """The record was deleted, or never made and deleted at its owner; an older event can't bring it back.
+        """The record was deleted, or deleted at its owner before it was created; an older event can't bring it back.
 
         Its external id is free for another. Settles a duplicate candidate of `id`.
         """
@@ -165,25 +164,25 @@ class Crosswalk:
             raise PermanentError(f"{self._record(id)} has no link that could be moved", reason="unlinked")
 
     def unlink(self, id: str) -> str | None:
-        """Forgets everything about `id`: its next event is matched anew. The external id it had."""
+        """Forgets everything about `id`, so its next event is matched again; returns its former external id."""
         rows = self._run("unlink", id=id)
         return cast("str | None", rows[0][0]) if rows else None
 
     def external_of(self, ids: Collection[str]) -> dict[str, str]:
-        """Canonical -> external ids, of those linked. One query."""
+        """Canonical -> external ids, of linked records. One query."""
         return {id: link.external_id or "" for id, link in self.find(ids).items() if link.state == "linked"}
 
     def others(self, external_id: str, most: int) -> list[str]:
-        """Some external ids of other records that are linked."""
+        """Some external ids of other linked records."""
         return [cast("str", row[0]) for row in self._run("others", external_id=external_id, most=most)]
 
     def canonical_of(self, external_ids: Collection[str]) -> dict[str, str]:
-        """External -> canonical ids, of this data type's linked. One query."""
+        """External -> canonical ids, of this data type's linked records. One query."""
         owners = self.owners_of(external_ids).items()
         return {external_id: owner.id for external_id, owner in owners if owner.data_type == self.data_type}
 
     def owners_of(self, external_ids: Collection[str]) -> dict[str, Owner]:
-        """External id -> whose it is, of any data type that it isn't shared with. One query."""
+        """External id -> its canonical record, of any data type that it isn't shared with. One query."""
         if not external_ids:
             return {}
         found: dict[str, Owner] = {}
@@ -207,7 +206,7 @@ class Crosswalk:
                     f" only adds fields to what {owner.data_type} owns"
                 )
             raise PermanentError(
-                f"{self._record(id)} can't be {external_id}: that is {other} already; {fix}",
+                f"{self._record(id)} can't be {external_id}: that is already {other}; {fix}",
                 reason="duplicate",
                 value=external_id,
             ) from error
@@ -224,12 +223,12 @@ class Crosswalk:
 
 
 def place(system: str, resource: str) -> str:
-    """A resource as people are told it: `marketing/contacts`."""
+    """A resource as shown to people: `marketing/contacts`."""
     return f"{system}/{resource}" if resource else system
 
 
 class LinkState(NamedTuple):
-    """What is known of a record in one resource of a system, for people."""
+    """What is known about a record in one resource of a system, for people."""
 
     system: str
     resource: str
@@ -242,6 +241,6 @@ class LinkState(NamedTuple):
 
 
 def links_of(state: State, data_type: str, id: str) -> list[LinkState]:
-    """What is known of a record in all systems. TransientError."""
+    """What is known about a record in all systems. TransientError."""
     rows = state.run(statement("of_record"), {"data_type": data_type, "id": id})
     return [LinkState(*row) for row in rows]  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What of a record helps to recognise it: found once per record, by the canonical fields' names and types."""
+"""The features that identify a record: computed once per record, from the canonical fields' names and types."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MAIL_PROVIDERS = """gmail googlemail outlook hotmail live msn yahoo ymail iclou
     yandex qq 163 t-online orange free wanadoo btinternet comcast verizon libero bluewin posteo fastmail zoho"""
 _PROVIDERS = frozenset(_MAIL_PROVIDERS.split())
 _TAIL = 8
-"""Digits at the end of a telephone number that say enough, whatever the country or the leading zero."""
+"""Last digits of a telephone number that suffice, whatever the country code or leading zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Which fields say what."""
+    """Which fields hold which feature."""
 
     forms: Mapping[str, Form]
     name: str
@@ -38,7 +38,7 @@ class Roles:
 
     @classmethod
     def of(cls, fields: Sequence[SchemaField]) -> Roles:
-        """The roles that a schema's fields have, by their names; "" for those there are none of."""
+        """The roles of a schema's fields, by their names; "" for roles without a field."""
         forms = {field.name: form_of(field) for field in fields if field.type.item is None}
 
         def first(*wanted: str, form: Form | None = None) -> str:
@@ -69,35 +69,35 @@ class Roles:
 
 
 class Features:
-    """One record as the matcher sees it; values by canonical field, as the target holds them or would."""
+    """One record as the matcher sees it; values by canonical field, as the target holds or would hold them."""
 
     def __init__(self, roles: Roles, fields: Mapping[str, object]) -> None:
         self._roles, self.fields = roles, fields
 
     def form(self, field: str) -> str | None:
-        """The value of `field` as it compares."""
+        """The normalised value of `field`."""
         form = self._roles.forms.get(field)
         return normalise(form, self.fields.get(field)) if form else None
 
     def text(self, field: str) -> str:
-        """The value of `field` as people see it."""
+        """The value of `field` as shown to people."""
         value = self.fields.get(field) if field else None
         return " ".join(str(value).split()) if value is not None and self.form(field) is not None else ""
 
     @cached_property
     def name(self) -> str:
-        """What the record is called: its name, or given and family name."""
+        """The record's name: its name, or given and family name."""
         return self.text(self._roles.name) or self.person
 
     @cached_property
     def person(self) -> str:
-        """The person in it, where there is one beside the name."""
+        """The person in it, if it has one besides the name."""
         parts = (self.text(self._roles.given), self.text(self._roles.family))
         return self.text(self._roles.contact) or " ".join(part for part in parts if part)
 
     @cached_property
     def is_organisation(self) -> bool | None:
-        """Whether the record is a body or a thing; False for a person, None if nothing tells."""
+        """Whether the record is an organisation or a thing; False for a person, None if unknown."""
         kind = folded(self.text(self._roles.kind))
         if kind in ("person", "individual") or self._roles.of_people:
             return False
@@ -130,7 +130,7 @@ class Features:
 
     @cached_property
     def domains(self) -> frozenset[str]:
-        """Domains that are the record's own: of its addresses, if no provider's, and of its website."""
+        """The record's own domains: of its e-mail addresses, except mail providers', and of its website."""
         found = {email.rpartition("@")[2] for email in self.emails} | {web.split("/")[0] for web in self._all("web")}
         return frozenset(domain for domain in found if not _is_providers(domain))
 
@@ -140,7 +140,7 @@ class Features:
 
     @cached_property
     def blocks(self) -> frozenset[str]:
-        """Records that share none of these aren't compared: same domain, phone, company, or place and first letters."""
+        """Blocking keys; records that share none aren't compared: domain, phone, company, or place and prefix."""
         name = self.core.replace(" ", "")
         found = {f"domain {domain}" for domain in self.domains} | {f"phone {phone}" for phone in self.phones}
         found |= {f"email {email}" for email in self.emails}

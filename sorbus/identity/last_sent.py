@@ -1,4 +1,4 @@
-"""The target's fields as they were last sent, as JSON text that gives back what went in: exact decimals above all."""
+"""The target's fields as last sent, as JSON text that round-trips exactly, decimals included."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _DECIMAL = "$decimal"
 
 
 def to_text(value: Json) -> str:
-    """`value` as JSON; a Decimal as {"$decimal": "1.10"}, a name of its own that begins with $ gets another one."""
+    """`value` as JSON; a Decimal as {"$decimal": "1.10"}; keys that begin with $ are escaped."""
     return json.dumps(_tagged(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def from_text(text: str) -> Json:
-    """What `to_text` was given."""
+    """The inverse of `to_text`."""
     return json.loads(text, object_hook=_untagged)
 
 

@@ -1,7 +1,7 @@
-"""Whether a record is in the target already: linked when one key says so beyond doubt, else a person is asked, or new.
+"""Whether a record is already in the target: linked if a key proves it, otherwise a question to a person, or new.
 
-A key is a field of the data type's `match:`, the strongest first. Where no key finds anything, names are compared among
-records that share a domain, a telephone number, a company, or a place and first letters. Pure: no search, no state.
+A key is a field of the data type's `match:`, the strongest first. If no key matches, names are compared among records
+that share a domain, a telephone number, a company, or a place and prefix. Pure: no search, no state.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sorbus.mapfile.model import DataType
 from sorbus.schema import RecordSchema
 
 ASK_FROM = 78
-"""From this score on a person is asked; what it means for made-up records is measured in tests/identity."""
+"""From this score on a person is asked; tests/identity measures its precision on generated records."""
 
 Fields = Mapping[str, object]
 
 
 class Candidate(NamedTuple):
-    """A record of the target, by canonical field names; the values as the target holds them."""
+    """A record of the target, by canonical field name; values as the target holds them."""
 
     external_id: str
     fields: Fields
 
 
 class Alike(NamedTuple):
-    """A candidate that may be the record: how sure, 0 to 100, and why in plain words."""
+    """A candidate that may be the record: score, 0 to 100, and the reasons in plain words."""
 
     external_id: str
     score: int
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     candidates: tuple[Alike, ...] = ()
 
     def under(self, on_duplicate: Literal["ask", "link", "create"]) -> Verdict:
-        """What the flow's `on_duplicate` makes of a question: `link` takes the likeliest, if there is just one."""
+        """Applies the flow's `on_duplicate` to a question: `link` takes the candidate if there is exactly one."""
         if self.action != "ask" or on_duplicate == "ask":
             return self
         if on_duplicate == "create":
@@ -58,32 +58,32 @@ class Verdict(NamedTuple):
 
 
 class Matcher:
-    """Judges the records of one data type."""
+    """Matches the records of one data type."""
 
     def __init__(self, data_type: DataType, schema: RecordSchema) -> None:
         self._roles = Roles.of(schema.fields)
         self.keys = tuple(key for key in data_type.match if key in self._roles.forms)
 
     def normalise(self, field: str, value: object) -> str | None:
-        """`value` as `field` compares; None if it holds nothing."""
+        """`value` as compared for `field`; None if it is empty."""
         return self.traits({field: value}).form(field)
 
     def traits(self, fields: Fields) -> Features:
-        """A record as it is compared."""
+        """A record's features."""
         return Features(self._roles, fields)
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The fields that a person needs to tell two records apart: the keys, names and places; no others."""
+        """The fields that a person needs to distinguish two records: keys, names and places; no others."""
         roles = self._roles
         also = (roles.name, roles.given, roles.family, roles.contact, roles.company, roles.city, roles.country)
         return tuple(dict.fromkeys(field for field in (*also, *self.keys) if field))
 
     def queries(self, record: Fields) -> list[tuple[str, str]]:
-        """What to search the target for, by (canonical field, value), the surest first.
+        """What to search the target for, as (canonical field, value), the most reliable first.
 
-        Keys as they are written and as they compare, then names, with and without legal form. A target that can't
-        search by a field is listed instead, see `Shortlist`.
+        Keys as written and as normalised, then names, with and without legal form. A target that can't search by a
+        field is listed instead, see `BlockingIndex`.
         """
         traits, found = self.traits(record), dict[tuple[str, str], None]()
         for key in self.keys:
@@ -101,7 +101,7 @@ class Matcher:
         return list(found)
 
     def judge(self, record: Fields, candidates: Iterable[Candidate], taken: Mapping[str, str] | None = None) -> Verdict:
-        """Whether one of `candidates` is `record`; `taken`: external ids that are another canonical record already."""
+        """Whether one of `candidates` is `record`; `taken`: external ids already linked to another canonical record."""
         ours, others = self.traits(record), {each.external_id: self.traits(each.fields) for each in candidates}
         taken = taken or {}
         hits = {
@@ -115,8 +115,8 @@ class Matcher:
         asked = [alike for id, other in free.items() if (alike := self.compare(ours, other, id)).score >= ASK_FROM]
         if not asked:
             same = f"the same {' or '.join(map(_said, self.keys))}, or " if self.keys else ""
-            return Verdict("create", f"no record there has {same}a like name")
-        return Verdict("ask", "no key is the same, but the records are alike", candidates=_likeliest(asked))
+            return Verdict("create", f"no record there has {same}a similar name")
+        return Verdict("ask", "no key matches, but the records are similar", candidates=_likeliest(asked))
 
     def _by_keys(
         self,
@@ -148,13 +148,13 @@ class Matcher:
         return Verdict("link", f"the same {_said(key)}", found[0])
 
     def _stronger(self, key: str) -> Sequence[str]:
-        """Keys that must not speak against `key`: those before it; against a mere name, all others."""
+        """Keys that must not contradict `key`: those before it; for a mere name match, all others."""
         if self._roles.forms[key] == "name":
             return [each for each in self.keys if each != key]
         return self.keys[: self.keys.index(key)]
 
     def compare(self, ours: Features, other: Features, external_id: str) -> Alike:
-        """How alike two records are; 0 where nothing they share lets them be compared."""
+        """How similar two records are; 0 if they share nothing comparable."""
         if not ours.blocks & other.blocks and not any(
             ours.form(k) and ours.form(k) == other.form(k) for k in self.keys
         ):
@@ -180,7 +180,7 @@ class Matcher:
 
 
 def _names(ours: Features, other: Features) -> tuple[float, list[str]]:
-    """Points for the names: 85 when they are the same."""
+    """Points for the names: 85 if they are equal."""
     kinds = (ours.is_organisation, other.is_organisation)
     alike = 0.0 if True in kinds else people(ours.name, other.name)
     if False not in kinds:
@@ -189,7 +189,7 @@ def _names(ours: Features, other: Features) -> tuple[float, list[str]]:
 
 
 def _signs(ours: Features, other: Features) -> Iterable[tuple[float, str]]:
-    """What else speaks for or against, in points."""
+    """Other evidence for or against, in points."""
     same_email = ours.emails & other.emails
     if same_email:
         yield 12, f"same e-mail address: {min(same_email)}"

@@ -1,7 +1,7 @@
-"""Records of a target that are the same as one that survives: remembered, and taken away as a person chose.
+"""Duplicate records of a target: remembered with their survivor, and removed as a person chose.
 
-How each goes: `merge` by the application's own merging, `delete`, or by a `person`'s own hand, which is a task until
-somebody says that it is done. Whatever the way, none is ever a candidate again.
+The ways: `merge` with the application's own merge, `delete`, or `person`, which is a task until a person confirms it.
+In each case the duplicate is never a candidate again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sorbus.state.database import State
 
 Way = Literal["merge", "delete", "person"]
 SORBUS = "sorbus"
-"""Who did what no person did."""
+"""The actor of automatic actions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """One record that goes. `candidate`: the number of the decided question; `problem`: why it is due still."""
+    """One record to be removed. `candidate`: the number of the decided question; `problem`: why it is still due."""
 
     system: str
     data_type: str
@@ -42,7 +42,7 @@ class Merged:
 
     @property
     def task(self) -> str:
-        """What a person is asked to do, in plain words; "" if nothing."""
+        """The task for a person, in plain words; "" if there is none."""
         if self.state == "done":
             return ""
         if self.way == "person":
@@ -53,7 +53,7 @@ class Merged:
 
 
 class Claim(NamedTuple):
-    """A record of a target that is some record of ours, linked or decided so."""
+    """A target record that belongs to a canonical record, by link or by decision."""
 
     external_id: str
     data_type: str
@@ -69,19 +69,19 @@ class MergedRecords:
         self._state, self._of = state, {"system": system, "data_type": data_type, "resource": resource}
 
     def of_candidate(self, number: int) -> list[Merged]:
-        """Those of one decision, what is due first."""
+        """Those of one decision, due ones first."""
         return self._list({**self._of, "all": True, "candidate": number})
 
     def due(self) -> list[Merged]:
-        """Those not taken away yet, the longest due first."""
+        """Those not yet removed, longest due first."""
         return self._list({**self._of, "all": False, "candidate": None})
 
     def all(self) -> list[Merged]:
-        """Every one, what is due first."""
+        """All, due ones first."""
         return self._list({**self._of, "all": True, "candidate": None})
 
     def is_due(self, one: Merged) -> bool:
-        """Whether it is to go still, into the same survivor and the same way: a person may have decided anew."""
+        """Whether it is still due, with the same survivor and way: a person may have changed the decision."""
         return any(
             (each.state, each.external_id, each.survivor, each.way) == ("due", one.external_id, one.survivor, one.way)
             for each in self.of_candidate(one.candidate)
@@ -90,7 +90,7 @@ class MergedRecords:
     def claims(self, system: str, resource: str, external_ids: Collection[str], candidate: int) -> list[Claim]:
         """Which records of a resource are taken by now; `candidate`: the question whose own answer doesn't count.
 
-        Each is linked, or chosen for another record that is yet to be delivered.
+        Each is linked, or chosen for another record that is not delivered yet.
         """
         values = {
             "system": system,
@@ -103,7 +103,7 @@ class MergedRecords:
         ]
 
     def done(self, one: Merged, who: str) -> None:
-        """It is gone there. SorbusError if it wasn't due."""
+        """It was removed there. SorbusError if it wasn't due."""
         with self._state.connection() as connection:
             row = connection.execute(statement("merged_done"), {**_key(one), "who": who}).fetchone()
             if row is None:
@@ -122,11 +122,11 @@ class MergedRecords:
             )
 
     def failed(self, one: Merged, problem: str) -> None:
-        """It could not be taken away now, and stays due."""
+        """It could not be removed now, and stays due."""
         self._state.run(statement("merged_problem"), {**_key(one), "problem": problem.replace("\0", "")})
 
     def moved(self, one: Merged, now: str) -> None:
-        """The application has made a new record of both: the survivor's id is another one from now on."""
+        """The application has merged both into a new record: the survivor's id has changed."""
         values = {"number": one.candidate, "was": one.survivor, "now": now, "who": one.who}
         self._state.run(statement("merged_moved"), values)
 

@@ -1,6 +1,6 @@
-"""How alike two names are, from 0 to 100: of organisations without their legal forms, of people with their initials.
+"""How similar two names are, from 0 to 100: of organisations without legal forms, of people with initials.
 
-Similarities of letters are rapidfuzz's: indel similarity over the longer text's length, and that of sorted words.
+Uses rapidfuzz: indel similarity relative to the longer text, and the same on sorted words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rapidfuzz import fuzz
 from sorbus.identity.normalise import folded, normalise
 
 INITIAL = 91
-"""What "J Smith" is to "John Smith"."""
+"""The score of "J Smith" against "John Smith"."""
 
 _LEGAL_FORMS = """ab ag aps as asa bv co company corp corporation cie doo eg ek ev eirl ges gbr gmbh inc incorporated
     jsc kft kg kgaa kk limited llc llp lp ltd ltda mbh nv ohg oy oyj partg pbc plc pte pty pvt sa sab sapi sarl sas sasu
@@ -28,7 +28,7 @@ _TITLES = frozenset(
 
 @lru_cache(1 << 16)
 def core(name: str) -> str:
-    """An organisation's name without accents, punctuation and legal form: what people call it."""
+    """An organisation's name without accents, punctuation and legal form."""
     words = _words(name)
     while len(words) > 1:
         for count in (4, 3, 2, 1):
@@ -48,7 +48,7 @@ def has_legal_form(name: str) -> bool:
 
 
 def organisations(one: str, other: str) -> float:
-    """How alike two names of organisations or things are; numbers in them have to agree."""
+    """How similar two names of organisations or things are; numbers in them must be equal."""
     a, b = core(one), core(other)
     if not a or not b:
         return 0.0
@@ -59,7 +59,7 @@ def organisations(one: str, other: str) -> float:
 
 
 def people(one: str, other: str) -> float:
-    """How alike two persons' names are: an initial stands for a name, and a family name alone is not enough."""
+    """How similar two persons' names are: an initial matches a name, and a family name alone is not enough."""
     (given_a, family_a), (given_b, family_b) = _person(one), _person(other)
     if (joined := "".join(given_a) + family_a) and joined == "".join(given_b) + family_b:
         return 100.0

@@ -1,7 +1,7 @@
-"""How values of match keys compare: two records have the same e-mail address when the forms made here are equal.
+"""Normal forms of match keys: two records have the same e-mail address if their normal forms are equal.
 
-Nobody is shown these forms. They never guess: no provider's rules for addresses (dots, +tags), no country for a
-national telephone number. What people write where they have nothing to write ("n/a", "-", "000") is no value.
+The forms are never shown, and never guess: no provider-specific rules for addresses (dots, +tags), no default country
+for a national telephone number. Placeholders ("n/a", "-", "000") count as no value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PHONE_END = re.compile(r"[^\W\d_]|[;,/]")
 
 
 def form_of(field: SchemaField) -> Form:
-    """How a canonical field compares: by a tag that names a form, else by its type, else by the words in its name."""
+    """The form of a canonical field: by a tag that names it, else by its type, else by the words in its name."""
     for form in (*_BY_WORD, "number", "text"):
         if form in field.tags:
             return form
@@ -46,9 +46,9 @@ def form_of(field: SchemaField) -> Form:
 
 
 def normalise(form: Form, value: object) -> str | None:
-    """The form of `value` that is equal for equal things; None if it holds nothing that could match.
+    """A form of `value` that is equal for equal things; None if it holds nothing to match.
 
-    Idempotent: what comes out comes out unchanged.
+    Idempotent.
     """
     written = _written(value)
     return None if written is None else _form(form, written)
@@ -64,7 +64,7 @@ def _form(form: Form, written: str) -> str | None:
 
 
 def folded(text: str) -> str:
-    """Unicode's compatibility form without case, unseen characters and more than one space at a time (UAX 15)."""
+    """Unicode's compatibility form, case-folded, without invisible characters and repeated spaces (UAX 15)."""
     return " ".join(normalize("NFKC", _UNSEEN.sub("", text).casefold()).split())
 
 
@@ -76,7 +76,7 @@ def _written(value: object) -> str | None:
     if isinstance(value, datetime) and value.tzinfo is not None:
         try:
             return value.astimezone(UTC).isoformat()
-        except OverflowError:  # off the calendar in UTC: nothing to compare by
+        except OverflowError:  # outside the calendar in UTC: not comparable
             return None
     if value is None or isinstance(value, list | tuple | dict | bytes | bytearray):
         return None

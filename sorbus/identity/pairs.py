@@ -1,4 +1,4 @@
-"""The crosswalk as a whole: every linked pair out of it, and pairs that a person knows into it, all or none."""
+"""Export and import of the crosswalk: every linked pair, and pairs that a person knows, all or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 
 class Pair(NamedTuple):
-    """One record, as its owner and as a resource of a system knows it."""
+    """One record's ids, at its owner and in a resource of a system."""
 
     system: str
     data_type: str
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 def linked_pairs(
     state: State, *, system: str | None = None, data_type: str | None = None, external_id: str | None = None
 ) -> Iterator[Pair]:
-    """Every linked pair, or those of a system, a data type, an external id; in order, without holding all of them."""
+    """Every linked pair, or those of a system, a data type, an external id; ordered and streamed."""
     values = {"system": system, "data_type": data_type, "external_id": external_id}
     with state.connection() as connection, connection.cursor(name="linked_pairs") as cursor:
         cursor.itersize = _AT_ONCE
@@ -39,9 +39,9 @@ def linked_pairs(
 def link_all(state: State, pairs: Sequence[Pair], done: Callable[[int], None] | None = None) -> None:
     """Links all `pairs` in one transaction; each record's next event is then compared there and written in full.
 
-    PermanentError "duplicate" if one of them has been linked otherwise meanwhile: then nothing is linked.
+    PermanentError "duplicate" if one of them was linked differently meanwhile: then nothing is linked.
     """
-    changed = "the crosswalk has changed while it was read: nothing was imported; try again"
+    changed = "the crosswalk has changed during the import: nothing was imported; try again"
     try:
         with state.connection() as connection, connection.cursor() as cursor:
             for start in range(0, len(pairs), _AT_ONCE):

@@ -1,6 +1,6 @@
-"""What a system holds, written down beside the map as catalog/SYSTEM.yaml by `sorbus discover SYSTEM --save`.
+"""A system's resources, stored beside the map as catalog/SYSTEM.yaml by `sorbus discover SYSTEM --save`.
 
-With it `sorbus map check` knows the system's tables, columns and types without reaching the system.
+From it `sorbus map check` knows the system's tables, columns and types without connecting to the system.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class _Catalog(_Written):
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A system's resources by name, and the file they are written in (None: its connector describes them)."""
+    """A system's resources by name, and the file they are stored in (None: its connector describes them)."""
 
     file: Path | None
     resources: Mapping[str, Resource]
 
     def find(self, name: str) -> Resource | None:
-        """The resource called `name`, or by its last parts if that is clear (`customers` for `public.customers`)."""
+        """The resource called `name`, or by its last parts if unambiguous (`customers` for `public.customers`)."""
         if (exact := self.resources.get(name)) is not None:
             return exact
         near = [found for known, found in self.resources.items() if known.endswith(f".{name}")]
@@ -74,12 +74,12 @@ class Catalog:
 
 
 def catalog_file(folder: Path, system: str) -> Path:
-    """Where the catalog of a system of the map in `folder` is kept."""
+    """The catalog file of a system of the map in `folder`."""
     return folder / FOLDER / f"{system}.yaml"
 
 
 def read_catalog(folder: Path, system: str) -> Catalog | None:
-    """A system's catalog; None if there is none. MapError with every fault if it can't be read."""
+    """A system's catalog; None if there is none. MapError with every error if it can't be read."""
     file = catalog_file(folder, system)
     if not file.is_file():
         return None
@@ -100,7 +100,7 @@ def read_catalog(folder: Path, system: str) -> Catalog | None:
 
 
 def write_catalog(folder: Path, system: str, resources: Sequence[Resource]) -> Path:
-    """Writes down what was found in a system, for `read_catalog` and for people; returns the file."""
+    """Writes a system's resources, for `read_catalog` and for people; returns the file."""
     file = catalog_file(folder, system)
     file.parent.mkdir(parents=True, exist_ok=True)
     tree = CommentedMap(system=system, resources=CommentedMap())
@@ -151,7 +151,7 @@ def _facts(field: CatalogField) -> Iterator[tuple[str, object]]:
 
 
 def _name(text: str) -> str:
-    """In quotes unless it is a plain word: YAML has many other ways to read a column's name."""
+    """Quoted unless it is a plain word: YAML has many other ways to read a column's name."""
     return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
 
 

@@ -1,4 +1,4 @@
-"""Whom to ask: `Finance`, `Finance <finance@example.com>` or `finance@example.com`."""
+"""Contacts: `Finance`, `Finance <finance@example.com>` or `finance@example.com`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WITH_ADDRESS = re.compile(r"([^<>]*)<([^<>]*)>")
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A person or team; without an address no mail reaches them, but they are named."""
+    """A person or team; without an address they are named but get no mail."""
 
     name: str
     address: str | None = None
@@ -27,7 +27,7 @@ class Contact:
 
 
 def parse_contact(text: str) -> Contact:
-    """Reads whom to ask as people write it; ValueError when the address can't be one."""
+    """Parses a contact; ValueError if its address is invalid."""
     written = " ".join(text.split())
     if found := _WITH_ADDRESS.fullmatch(written):
         address = _address(found[2].strip())
@@ -40,7 +40,7 @@ def parse_contact(text: str) -> Contact:
 
 
 def contact(text: str) -> Contact:
-    """Whom a map names; without an address where it can't be read, which `map check` tells."""
+    """A contact of the map; without an address if it can't be parsed, which `map check` reports."""
     try:
         return parse_contact(text)
     except ValueError:
@@ -55,11 +55,11 @@ def _address(text: str) -> str:
 
 
 def owner_of(company: Map, system: str) -> Contact | None:
-    """Whom to ask about a system; None where the map names nobody."""
+    """The contact for a system; None if the map names none."""
     owner = company.systems[system].owner if system in company.systems else None
     return contact(owner) if owner else None
 
 
 def called_for(company: Map, flow: Flow) -> Contact | None:
-    """Who is called when a flow can't go on by itself: its `escalate_to`, else its target's owner."""
+    """The contact for a flow that is stuck: its `escalate_to`, else its target's owner."""
     return contact(flow.escalate_to) if flow.escalate_to else owner_of(company, flow.to)

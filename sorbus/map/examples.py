@@ -1,10 +1,10 @@
 """Example records beside the mapping, run as tests: `mappings/examples/FLOW.csv` and `mappings/examples/DATA_TYPE.csv`.
 
-A file of a flow's name holds canonical records and what the target gets; one of a data type's name rows of its owner's
-and the canonical record. Columns `input.FIELD` go in, columns `expect.FIELD` are held against what comes out; a field
-without such a column isn't checked, and any other column is for people. In a cell: nothing is null, `""` empty text,
-`[…]` and `{…}` JSON, and `!words` that the field is refused in these words. Inputs are text, or what the schema (or
-catalog) says they are, or what the column says: `input.weight:decimal`.
+A file named after a flow holds canonical records and the target's fields; one named after a data type, rows of its
+owner and the canonical record. Columns `input.FIELD` are inputs, columns `expect.FIELD` are compared with the result;
+a field without such a column isn't checked, and other columns are for people. In a cell: nothing is null, `""` empty
+text, `[…]` and `{…}` JSON, and `!words` that the field is rejected with this message. Inputs are text, or of the type
+in the schema (or catalog), or of the column's own type: `input.weight:decimal`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BY_RULE: Mapping[str, str] = {
 
 
 class ExampleDifference(NamedTuple):
-    """One field of one example that isn't as expected."""
+    """One field of one example that differs from what is expected."""
 
     file: Path
     line: int
@@ -51,7 +51,7 @@ class ExampleDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Examples:
-    """One file of examples: its columns and rows as they are written, and what runs one."""
+    """One file of examples: its columns and rows as written, and the function that runs one."""
 
     file: Path
     columns: tuple[str, ...]
@@ -59,7 +59,7 @@ class Examples:
     run: Callable[[Mapping[str, str]], tuple[FieldTrace, ...]]
 
     def differences(self) -> Iterator[ExampleDifference]:
-        """What isn't as it is expected. MapError where an input can't be read."""
+        """Every difference. MapError if an input can't be read."""
         for line, row in self.rows:
             yield from self._differing(line, row, self._outcome(line, row))
 
@@ -76,7 +76,7 @@ class Examples:
                 yield ExampleDifference(self.file, line, name, expected, got, trace)
 
     def got(self, outcome: tuple[FieldTrace, ...], name: str) -> str:
-        """What a field has become, as a cell."""
+        """A field's result, as a cell."""
         lists = [found for found in outcome if found.item and found.place.part == name]
         if not lists:
             found = _found(outcome, name)
@@ -88,7 +88,7 @@ class Examples:
         return _cell(items)
 
     def updated(self) -> str:
-        """The file with what comes out in place of what is expected."""
+        """The file with the actual results as the expected ones."""
         out = io.StringIO()
         writer = csv.DictWriter(out, self.columns, lineterminator="\n")
         writer.writeheader()
@@ -108,7 +108,7 @@ class Examples:
 
 
 def read_examples(bound: Bound) -> tuple[list[Examples], list[Finding]]:
-    """Every file of examples beside the map that can be run, and what is wrong with the others."""
+    """Every file of examples beside the map that can be run, and findings about the others."""
     folder = bound.loaded.folder / "mappings" / "examples"
     found: list[Examples] = []
     findings: list[Finding] = []
@@ -120,7 +120,7 @@ def read_examples(bound: Bound) -> tuple[list[Examples], list[Finding]]:
 
 
 def check_examples(bound: Bound) -> list[Finding]:
-    """Findings about files of examples that can't be run, or that name fields which nothing fills."""
+    """Findings about files of examples that can't be run, or that name fields that nothing fills."""
     return read_examples(bound)[1]
 
 
@@ -166,7 +166,7 @@ def _read(bound: Bound, file: Path, findings: list[Finding]) -> Examples | None:
 
 
 Runner = tuple[Callable[[Mapping[str, str]], tuple[FieldTrace, ...]], frozenset[str], frozenset[str]]
-"""What runs a row; the names that may go in (none: any) and that come out."""
+"""Runs a row; the allowed input names (none: any) and the output names."""
 
 
 def _runner(bound: Bound, file: Path, findings: list[Finding]) -> Runner | None:
@@ -200,7 +200,7 @@ def _runner(bound: Bound, file: Path, findings: list[Finding]) -> Runner | None:
             taken = {name.rpartition(".")[2] for each in capture({}) for name, _ in each.sources}
             return capture, frozenset(taken | set(resources) - {""}), frozenset(source.schema.by_name)
     except MapError:
-        return None  # the map's own check says what is wrong with it
+        return None  # reported by the map's own check
     known_names = [*bound.sources, *(each.flow.id for each in bound.flows.values())]
     if not bound.findings:
         message = f"no flow or data type is called {name!r}, so these examples are never run"
@@ -213,7 +213,7 @@ def _outputs(traces: tuple[FieldTrace, ...], resources: Mapping[str, str]) -> fr
 
 
 def _inputs(row: Mapping[str, str], kinds: Mapping[str, FieldType]) -> dict[str, object]:
-    """The input's values; those that aren't named are none."""
+    """The input's values; fields not named are left out."""
     made: dict[str, object] = dict.fromkeys(kinds)
     for column, cell in row.items():
         if column.startswith(INPUT):
@@ -248,7 +248,7 @@ def _cell(value: object) -> str:
 
 
 def _same(expected: str, got: str, value: object = None) -> bool:
-    """Whether a cell says what came out: numbers by their value, refusals by a part of their words."""
+    """Whether a cell matches a result: numbers by value, rejections by part of their message."""
     if expected == got:
         return True
     if expected.startswith("!") and got.startswith("!"):
@@ -264,7 +264,7 @@ def _same(expected: str, got: str, value: object = None) -> bool:
 
 
 def _alike(expected: object, got: object) -> bool:
-    """Whether JSON is what is expected; exact decimals came out as text, nothing may be left out."""
+    """Whether JSON is as expected; exact decimals are text in results, and nothing may be left out."""
     if isinstance(expected, dict) and isinstance(got, dict):
         return all(_alike(expected.get(name), got.get(name)) for name in expected.keys() | got.keys())
     if isinstance(expected, list) and isinstance(got, list):

@@ -1,7 +1,7 @@
-"""Field by field: what a record becomes by its mapping, from which fields, through which rule, step by step.
+"""Traces a record's mapping field by field: from which fields, through which rule, step by step.
 
-Both halves, each by itself: a row of the owner's to the canonical record, and a canonical record to one target. Nothing
-outside the map's folder is reached, so a value is what the rule gives; the target's own types come after it.
+Each half separately: an owner's row to the canonical record, and a canonical record to one target. Uses only the map's
+folder, so a value is the rule's result; the target's own types are applied after it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sorbus.schema import FieldType, RecordSchema
 
 Row = Mapping[str, object]
 One = Callable[[str, int, Assignment, Row], "FieldTrace"]
-"""Explains one assignment: part, item, assignment, the values it takes from."""
+"""Explains one assignment: part, item, assignment, the values it reads."""
 
 
 class FieldTrace(NamedTuple):
-    """How one field came about: `sources` are the fields taken, by name, `steps` what the rule did with them.
+    """How one field was computed: `sources` are the fields read, by name, `steps` the rule's steps.
 
     `item` counts a list's records from 1, 0 outside of lists. `where` is FILE:LINE of the sheet's row.
     """
@@ -53,10 +53,10 @@ class FieldTrace(NamedTuple):
     error: str
     where: str
     personal: frozenset[str]
-    """Which of `sources` and `into` say something of a person."""
+    """Which of `sources` and `into` are personal."""
 
     def masked(self) -> FieldTrace:
-        """The same with personal values masked; a rule's steps too, where it takes any."""
+        """A copy with personal values masked; a rule's steps too, if it reads any."""
         if not self.personal:
             return self
         values = [value for _, value in self.sources] + [step.value for step in self.steps]
@@ -88,7 +88,7 @@ class FieldTrace(NamedTuple):
 
 
 def explain_source(bound: Bound, source: BoundSource, row: Row) -> tuple[FieldTrace, ...]:
-    """How a row of the owner's becomes the canonical record. MapError. Lists are in `row` by their field's name."""
+    """How an owner's row becomes the canonical record. MapError. Lists are in `row` under their field's name."""
     owner = bound.owners[source.name]
     resources = bound.loaded.producer(owner).resources_of(source.options)
     parts = assign_source(source.mapping, owner, source.name, source.schema, resources, source.lookups)
@@ -134,7 +134,7 @@ def explain_target(bound: Bound, flow: BoundFlow, record: Row, id: str) -> tuple
 
 
 def explain_delivery(loaded: LoadedMap, flow: BoundFlow, delivery: Delivery) -> tuple[FieldTrace, ...]:
-    """`explain_target` of an event's record. PermanentError where it can't be decoded."""
+    """`explain_target` for an event's record. PermanentError if it can't be decoded."""
     try:
         record, _ = read_record(delivery.schema, delivery.data, delivery.at)
     except Undecodable as error:
@@ -143,7 +143,7 @@ def explain_delivery(loaded: LoadedMap, flow: BoundFlow, delivery: Delivery) -> 
 
 
 def canonical_of(traces: Sequence[FieldTrace]) -> dict[str, object]:
-    """The canonical record of a source's traces; a field that was refused is none."""
+    """The canonical record of a source's traces; rejected fields are left out."""
     record: dict[str, object] = {}
     for found in traces:
         if not found.item:
@@ -157,7 +157,7 @@ def canonical_of(traces: Sequence[FieldTrace]) -> dict[str, object]:
 
 
 def typed(record: Row, schema: RecordSchema) -> dict[str, object]:
-    """A canonical record out of JSON, in the schema's types; ValueError names the field."""
+    """A canonical record parsed from JSON into the schema's types; ValueError names the field."""
     made = {}
     for name, value in record.items():
         field = schema.by_name.get(name)
@@ -233,7 +233,7 @@ def _trace(
 
 
 def _value(values: Row, name: str) -> object:
-    """A column's value, or what a path into JSON finds."""
+    """A column's value, or the value at a JSON path."""
     if name in values or not set("[.") & set(name):
         return values.get(name)
     return read_path(values, name)

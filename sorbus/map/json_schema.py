@@ -1,4 +1,4 @@
-"""The JSON Schema of map.yaml, so that an editor completes it: name it in the map's first line,
+"""The JSON Schema of map.yaml, for completion in an editor: name it in the map's first line,
 
 # yaml-language-server: $schema=map.schema.json
 """
@@ -60,7 +60,7 @@ def _reference(model: str) -> JsonValue:
 
 
 def _without_titles(value: JsonValue, *, top: bool = False, names: bool = False) -> JsonValue:
-    """Without the titles that repeat each name; `names` where keys are names of the map's own."""
+    """Removes titles that repeat a name; `names` if the keys are names from the map."""
     if isinstance(value, dict):
         return dict(_kept(value, top or names))
     return [_without_titles(item) for item in value] if isinstance(value, list) else value

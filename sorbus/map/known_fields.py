@@ -1,4 +1,4 @@
-"""What is known of a system's fields without reaching it: from its catalog beside the map, or its connector."""
+"""A system's fields as known without connecting: from its catalog beside the map, or from its connector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sorbus.map.loaded import LoadedMap
 
 
 def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
-    """A system's resources; None where nothing is known of them. What is wrong with a catalog is for the check."""
+    """A system's resources; None if unknown. Errors in a catalog are left to the check."""
     try:
         if (found := read_catalog(loaded.folder, system)) is not None:
             return found

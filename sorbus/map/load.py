@@ -1,6 +1,6 @@
-"""From map.yaml and its sheets to what producers and consumers are made of.
+"""Builds what producers and consumers need from map.yaml and its sheets.
 
-`load_map` refuses what can't be read at all, with every finding; whether the map makes sense is a question for
+`load_map` rejects what can't be read at all, with every finding; whether the map makes sense is checked by
 `sorbus.map.checks`.
 """
 
@@ -22,7 +22,7 @@ from sorbus.mapfile.validation_messages import explain
 
 
 def load_map(path: Path) -> LoadedMap:
-    """Reads a map with its sheets; MapError carries everything that prevents reading it, with file and line."""
+    """Reads a map with its sheets; MapError lists everything that prevents reading it, with file and line."""
     document = read_document(path)
     notices = as_called_now(document)
     findings = list(document.findings)

@@ -1,6 +1,6 @@
-"""A map that was read, and what producers and consumers are made of.
+"""A loaded map, and the parts of it that producers and consumers are built from.
 
-Connectors' own settings and secrets are filled in when a system, source or flow is asked for.
+Connectors' settings and secrets are filled in when a system, source or flow is requested.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _GROUPS: Mapping[Role, str] = {"producer": "sorbus.producers", "consumer": "sorb
 
 
 class Route(NamedTuple):
-    """A direct row, the canonical field it goes through ("" for a constant), why that one, and the rows made of it."""
+    """A direct row, its canonical field ("" for a constant), the reason, and the rows derived from it."""
 
     row: FieldMapping
     canonical: str
@@ -58,23 +58,23 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedMap:
-    """A map that could be read, and where it was read from."""
+    """A map that could be read, and its file."""
 
     map: Map
     file: Path
     document: Document = field(repr=False)
     mappings: tuple[FieldMapping, ...] = ()
-    """The sheets' rows as all else needs them: one side is canonical."""
+    """The sheets' rows in canonical form: one side of each is canonical."""
     secrets: Secrets = field(default_factory=lambda: Secrets(Path()), repr=False, compare=False)
     written: tuple[FieldMapping, ...] = ()
-    """The sheets' rows as they stand, some from system to system."""
+    """The sheets' rows as written, some from system to system."""
     routes: tuple[Route, ...] = ()
     unrouted: tuple[Finding, ...] = ()
     notices: tuple[str, ...] = ()
-    """What the map says in words of an earlier release."""
+    """Keys and values of earlier releases in the map."""
 
     def for_check(self) -> LoadedMap:
-        """The same map where secrets need not be set; a MapError without findings then means: can't be told."""
+        """The same map without required secrets; a MapError without findings then means that a value is unknown."""
         return replace(self, secrets=self.secrets.unset())
 
     @property
@@ -82,8 +82,8 @@ class LoadedMap:
         return self.file.parent
 
     def digest(self) -> str:
-        """Tells whether it is still the same map: map.yaml, its mappings/, schemas/ and catalog/, its own .yaml files
-        that connections name (descriptions of applications).
+        """A digest of the map: map.yaml, its mappings/, schemas/ and catalog/, and its own .yaml files that connections
+        name (descriptions of applications).
         """
         found = hashlib.sha256(self.file.read_bytes())
         named = (value for system in self.map.systems.values() for value in system.connection.values())

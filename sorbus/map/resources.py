@@ -1,4 +1,4 @@
-"""Which of a system's resources (tables, lists) hold a data type, as the map says it."""
+"""Which of a system's resources (tables, lists) hold a data type, according to the map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sorbus.mapfile.model import Flow, Map
 
 
 def source_resources(map: Map, data_type: str) -> Mapping[str, str]:
-    """Part -> the owner's resource that holds it; empty where the map doesn't say it well enough."""
+    """Part -> the owner's resource that holds it; empty if the map is incomplete."""
     written = map.data_types[data_type]
     system = map.systems.get(str(written.system_of_record))
     try:
@@ -23,7 +23,7 @@ def source_resources(map: Map, data_type: str) -> Mapping[str, str]:
 
 
 def target_resources(map: Map, flow: Flow) -> Mapping[str, str]:
-    """Part -> the target's resource that gets it; empty where the map doesn't say it well enough."""
+    """Part -> the target's resource that receives it; empty if the map is incomplete."""
     system = map.systems.get(flow.to)
     try:
         connector = consumer_connector(system.kind if system else "")

@@ -1,10 +1,10 @@
 """Direct rows of a mapping sheet, from one system to another, routed through the canonical field between them.
 
-People keep sheets with both systems in one row. Such a row becomes two: into the canonical field and out of it. The
-data type is that of the resource which the source field is in and the flow to the target; the field is chosen by
-`route_field`. The rule goes to the target's side, since the canonical field belongs to all targets; to the source's
-only where the row alone fills the field, and the rule is what makes the source's value fit it, or reads the source's
-other columns. Everything downstream sees canonical rows alone, each with the file and line of its original.
+A row with both systems becomes two: into the canonical field and out of it. The data type is that of the source field's
+resource and of the flow to the target; `route_field` chooses the field. The rule goes to the target's side, since the
+canonical field is shared by all targets; to the source's side only if the row alone fills the field, and the rule
+converts the source's value to it or reads the source's other columns. Later stages see only canonical rows, each with
+the file and line of its original.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sorbus.spelling import closest
 
 
 class _Unclear(Exception):
-    """A row that can't be routed: the words of its finding."""
+    """A row that can't be routed, with its finding's message and fix."""
 
     def __init__(self, message: str, fix: str) -> None:
         self.message, self.fix = message, fix
@@ -35,12 +35,12 @@ class _Unclear(Exception):
 
 
 def with_rows(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> LoadedMap:
-    """The same map as if its sheets had these rows too."""
+    """The same map with these rows added to its sheets."""
     return routed(replace(loaded, written=(*loaded.written, *rows)))
 
 
 def routed(loaded: LoadedMap) -> LoadedMap:
-    """The map with its sheets' rows made canonical; what can't be routed is in `unrouted`, and no row of `mappings`."""
+    """The map with its sheets' rows in canonical form; rows that can't be routed are in `unrouted` only."""
     if not any(is_direct(loaded, row) for row in loaded.written):
         return replace(loaded, mappings=loaded.written, routes=(), unrouted=())
     lookups = loaded.map.lookups
@@ -88,7 +88,7 @@ def _finding(row: FieldMapping, unclear: _Unclear) -> Finding:
 
 
 def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
-    """Which data type a row is about, and which part of its record."""
+    """The data type of a row, and the part of its record."""
     source, target = row.source_system, row.target_system
     if not row.target_field:
         raise _Unclear("it has no Target Field", "write RESOURCE.COLUMN")
@@ -101,7 +101,7 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
     holding = [name for name in owned if not row.source_field or column_refs(row.source_field, sources[name])]
     if not holding:
         known = [resource for name in owned for resource in sources[name].values()]
-        message = f"no data type of {source} is kept where {row.source_field} is"
+        message = f"no data type of {source} is stored where {row.source_field} is"
         raise _Unclear(message, f"{closest(row.source_field.rpartition('.')[0], known)} Or name it in a `source:`")
     flows = [flow for flow in loaded.map.flows if flow.to == target and flow.data_type in holding and flow.runs]
     if not flows:
@@ -120,7 +120,7 @@ def _placed(loaded: LoadedMap, row: FieldMapping) -> Direct:
             try:
                 schema = loaded.schema(flow.data_type)
             except SchemaError:
-                continue  # the check says so
+                continue  # reported by the check
             found[flow.data_type] = Direct(
                 row, flow.data_type, schema, *best, sources[flow.data_type].get(best[0].part, ""),
                 resources[best[1].part],
@@ -148,7 +148,7 @@ def _is_constant(row: FieldMapping, lookups: Lookups) -> bool:
 def _route(
     direct: Direct, chosen: Chosen, at_source: Mapping[str, list[str]], emitted: set[str], lookups: Lookups
 ) -> Route:
-    """A row's two sides. `emitted` remembers which canonical fields the direct rows before it fill."""
+    """A row's two sides. `emitted` holds the canonical fields that earlier direct rows fill."""
     row, canonical = direct.row, chosen.canonical
     if not canonical:
         raise _Unclear(chosen.why, chosen.fix)
@@ -191,9 +191,9 @@ def _target_row(row: FieldMapping, canonical: str, rule: str) -> FieldMapping:
 
 
 def belongs_to_source(text: str, given: Kind | None, to: Kind | None, lookups: Lookups) -> bool:
-    """Whether a rule is what makes a source's value fit the canonical kind `to`, or reads the source's columns.
+    """Whether a rule converts a source's value to the canonical type `to`, or reads the source's columns.
 
-    `given` is the source's kind, None where it isn't known: then the rule must turn text into something else.
+    `given` is the source's type, None if unknown: then the rule must convert text to another type.
     """
     rule = _compiled(text, lookups)
     if rule is None:
@@ -209,7 +209,7 @@ def belongs_to_source(text: str, given: Kind | None, to: Kind | None, lookups: L
 
 
 def _compiled(text: str, lookups: Lookups, value_type: Kind | None = None) -> Rule | None:
-    """The rule; None where there is none, or one that the check will refuse."""
+    """The rule; None if there is none, or the check will reject it."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Which canonical field a direct row goes through: the one in use for its source, its key, or one of a like name."""
+"""Which canonical field a direct row goes through: the one in use for its source, its key, or a similar name."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from sorbus.schema import FieldType, Kind, RecordSchema
 
 LEAST = 0.6
 _ALIKE, _ALIKE_BY_ONE_NAME = 0.15, 0.02
-"""Fields whose scores differ by less can't be told apart: one like the source's name, one like the target's; or both
-like the same name."""
+"""Fields whose scores differ by less are ambiguous: one is similar to the source's name, one to the target's, or both
+to the same name."""
 _TARGETS_WORD = 0.9
-"""Of two sources for one field, the one that is called so itself has it, not the one whose target is."""
+"""Of two sources for one field, the one with the same name takes precedence over the one whose target has it."""
 
 Group = tuple[str, str, str]
 
 
 class Direct(NamedTuple):
-    """A direct row whose data type and part are known, with the fields and the resources of both sides."""
+    """A direct row whose data type and part are known, with the fields and resources of both sides."""
 
     row: FieldMapping
     data_type: str
@@ -49,13 +49,13 @@ class Direct(NamedTuple):
 
     @property
     def group(self) -> Group:
-        """Rows of one group go through the same field: those of one source field, or of one target without it."""
+        """Rows of one group go through the same field: those of one source field, or of one target without a source."""
         name = self.source.name or f"-> {self.row.target_system}.{self.row.target_field}"
         return self.data_type, self.source.part, name
 
 
 class Chosen(NamedTuple):
-    """The field of a group and why it; or "", why none, and the fix. `given` and `to` are the kinds of both."""
+    """A group's field and the reason; or "", the reason, and the fix. `given` and `to` are the types of both sides."""
 
     canonical: str
     why: str
@@ -73,7 +73,7 @@ class _Guess(NamedTuple):
 
 
 def choose(loaded: LoadedMap, rows: Sequence[Direct]) -> dict[Group, Chosen]:
-    """A canonical field for every group, the surest first, none for two."""
+    """A canonical field for every group, best matches first, each field used once."""
     groups: dict[Group, list[Direct]] = {}
     for direct in rows:
         groups.setdefault(direct.group, []).append(direct)
@@ -98,7 +98,7 @@ def choose(loaded: LoadedMap, rows: Sequence[Direct]) -> dict[Group, Chosen]:
 
 
 def _in_use(loaded: LoadedMap, members: Sequence[Direct]) -> Chosen | None:
-    """The field that canonical rows fill from the group's source; of several, the one the targets' names say."""
+    """The field that canonical rows fill from the group's source; of several, the one that the targets' names match."""
     first = members[0]
     if not first.source.name:
         return None
@@ -115,12 +115,12 @@ def _in_use(loaded: LoadedMap, members: Sequence[Direct]) -> Chosen | None:
         named = sorted(((_named(members, canonical_ref(each).name), each) for each in set(used)), reverse=True)
         if named[0][0] - named[1][0] < _ALIKE:
             return Chosen("", f"{first.row.source_field} fills {' and '.join(sorted(used))}", _two_rows(first, used[0]))
-        return Chosen(named[0][1], "another row uses it for this field, and the target's name is like it", filled=True)
+        return Chosen(named[0][1], "another row uses it for this field, and the target's name is similar", filled=True)
     return Chosen(used[0], "another row uses it for this field", filled=True) if used else None
 
 
 def _key(loaded: LoadedMap, catalog: Catalog | None, direct: Direct) -> Chosen | None:
-    """`id`, where the source is the record's key."""
+    """`id`, if the source is the record's key."""
     if direct.source.part != RECORD or not direct.source.name or ID in direct.schema.by_name:
         return None
     written = loaded.map.data_types[direct.data_type].source.get("key")
@@ -132,7 +132,7 @@ def _key(loaded: LoadedMap, catalog: Catalog | None, direct: Direct) -> Chosen |
 
 
 def _guesses(members: Sequence[Direct], column: CatalogField | None) -> Iterator[_Guess]:
-    """Fields whose names are like the source's or the targets'; those that both are like score twice."""
+    """Fields with names similar to the source's or the targets'; similar to both scores twice."""
     first = members[0]
     table = noun(first.source_resource)
     for name, to in _fields(first).items():
@@ -142,7 +142,7 @@ def _guesses(members: Sequence[Direct], column: CatalogField | None) -> Iterator
         other = _named(members, name)
         if max(own, other) < LEAST:
             continue
-        why = "same name" if own >= 0.95 else "similar name" if own else "the target's name is like it"
+        why = "same name" if own >= 0.95 else "similar name" if own else "the target's name is similar"
         yield _Guess(
             own + _TARGETS_WORD * other,
             canonical_reference(FieldRef(first.source.part, name), first.data_type),
@@ -152,7 +152,7 @@ def _guesses(members: Sequence[Direct], column: CatalogField | None) -> Iterator
 
 
 def _named(members: Sequence[Direct], field: str) -> float:
-    """How well any of the targets' names says that it is the canonical `field`."""
+    """How well any of the targets' names matches the canonical `field`."""
     return max(
         means_field(words(each.target.name), each.data_type, field, noun(each.target_resource)) for each in members
     )
@@ -162,10 +162,10 @@ def _best(members: Sequence[Direct], free: Sequence[_Guess], all_: Sequence[_Gue
     first = members[0]
     if not free:
         if all_:
-            message = f"{all_[0].field} is like it, and is filled from another field"
+            message = f"{all_[0].field} is similar, but filled from another field"
             return Chosen("", message, _two_rows(first, f"{first.data_type}.FIELD"))
         part = f"{first.data_type}.{first.source.part}[]" if first.source.part else first.data_type
-        message = f"no field of {part} has a name like {first.source.name or first.target.name}"
+        message = f"no field of {part} has a name similar to {first.source.name or first.target.name}"
         return Chosen("", message, f"{_two_rows(first, f'{part}.FIELD')}; a field that is missing: schemas/")
     alike = _ALIKE_BY_ONE_NAME if len(free) > 1 and free[0].by_source == free[1].by_source else _ALIKE
     if len(free) > 1 and free[0].score - free[1].score < alike:

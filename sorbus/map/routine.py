@@ -1,4 +1,4 @@
-"""When people do what they do by hand: `Monday before 09:00`, `first Monday of the month`, `cron 0 9 * * 1`."""
+"""Schedules of manual work: `Monday before 09:00`, `first Monday of the month`, `cron 0 9 * * 1`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _OF_MONTH = re.compile(
     r"(?:the )?(?:(first|second|third|fourth|last) (.+)|(\d{1,2})(?:st|nd|rd|th)) of (?:the|each|every) month"
 )
 _LONG = timedelta(days=400)
-"""Longer than any pause between two days of a rule, so that looking back this far finds one."""
+"""Longer than any gap between two days of a rule, so looking back this far finds one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Which days, as the words of dateutil's rrule (RFC 5545)."""
+    """Which days, as arguments of dateutil's rrule (RFC 5545)."""
 
     frequency: int
     weekdays: tuple[weekday, ...] | None = None
@@ -71,10 +71,10 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Routine:
-    """A schedule of people's work, read: each of its times is when a round must be done.
+    """A parsed schedule of manual work: each of its times is a deadline.
 
-    A day without a time of day means its end; `weekly`, `monthly` and the like the end of the last working day, or of
-    the last day, of each. With neither `rule` nor `timing` it is done on demand and never due.
+    A day without a time means the end of that day; `weekly`, `monthly` and so on the end of the last working day, or
+    of the last day, of each. With neither `rule` nor `timing` the work is done on demand and never due.
     """
 
     text: str
@@ -88,13 +88,13 @@ class Routine:
         return self.rule is None and self.timing is None
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first time after `moment` (aware) by which a round must be done, in UTC; None on demand."""
+        """The first deadline after `moment` (aware), in UTC; None if on demand."""
         if self.timing is not None:
             return self.timing.next_after(moment)
         return next((due for due in self._dues(moment - timedelta(days=2)) if due > moment), None)
 
     def last_until(self, moment: datetime) -> datetime | None:
-        """The last such time that isn't after `moment`; None on demand."""
+        """The last deadline at or before `moment`; None if on demand."""
         if self.timing is not None:
             return self.timing.last_until(moment)
         return max(takewhile(lambda due: due <= moment, self._dues(moment - _LONG)), default=None)
@@ -111,7 +111,7 @@ class Routine:
 
 
 def parse_routine(text: str) -> Routine:
-    """Reads a schedule as people write it; ValueError says what to write."""
+    """Parses a schedule; ValueError says what to write."""
     written = " ".join(text.split())
     plain = written.lower()
     if plain in _ON_DEMAND:

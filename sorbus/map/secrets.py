@@ -22,7 +22,7 @@ Path_ = tuple[str | int, ...]
 
 
 class UnknownSecret(ValueError):
-    """A `${NAME}` without a value. `path` is where in the filled structure it stands, once known."""
+    """A `${NAME}` without a value. `path` is its place in the structure, once known."""
 
     def __init__(self, message: str, fix: str) -> None:
         self.message = message
@@ -32,8 +32,8 @@ class UnknownSecret(ValueError):
 
 
 class Secrets:
-    """Where `${NAME}` gets its value from, for one map. With `need_not_be_set` an unknown one stays as it is written:
-    a map is checked where its secrets are not.
+    """Where one map's `${NAME}` get their values. With `need_not_be_set` an unknown one is kept unchanged: a map may be
+    checked where its secrets are not available.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Secrets:
         self.need_not_be_set = need_not_be_set
 
     def unset(self) -> Secrets:
-        """The same, but for a check."""
+        """The same, for a check."""
         return Secrets(self._folder, self._environment, need_not_be_set=True)
 
     def value(self, name: str) -> str:

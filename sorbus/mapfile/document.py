@@ -1,7 +1,7 @@
 """A YAML file as plain data, with the line of every part of it.
 
-Built from the node tree, not by a loader: so all duplicate keys are found, not the first; keys stay the text that was
-written (`01` in a lookup table is not a valid number); and nothing that a document holds can make an object.
+Built from the node tree, not by a loader, so that all duplicate keys are found, keys keep their text (`01` in a lookup
+table is not a number), and nothing in a document can construct an object.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def _compose(text: str) -> Node | None:
 
 
 _compose_once = lru_cache(maxsize=32)(_compose)
-"""Descriptions and maps are read again whenever a connector is made; nodes are only looked at."""
+"""Cached: descriptions and maps are read again for every connector, and nodes are never modified."""
 
 
 @dataclass(slots=True)
 class Document:
-    """What a file holds. `data` is None when it can't be read; `findings` say why, or what is double."""
+    """A file's content. `data` is None if it can't be read; `findings` say why, and list duplicate keys."""
 
     file: Path
     data: JsonValue = None
@@ -45,7 +45,7 @@ class Document:
     findings: list[Finding] = field(default_factory=list)
 
     def line(self, *path: str | int) -> int:
-        """The line of a part, such as ("flows", 0, "timing"); of the nearest part around it when it isn't written."""
+        """The line of a part, such as ("flows", 0, "timing"); of the nearest enclosing part if it isn't written."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -55,7 +55,7 @@ class Document:
 
 
 def read_document(file: Path) -> Document:
-    """Reads a YAML file, never raising for what is in it or for its absence: that becomes a finding."""
+    """Reads a YAML file; errors in it, or its absence, become findings, not exceptions."""
     document = Document(file)
     try:
         if file.stat().st_size > LARGEST:

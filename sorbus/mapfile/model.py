@@ -1,6 +1,6 @@
 """The map as data: systems, data types, flows and field mappings, exactly as people write them.
 
-Models say what a well-formed map is; whether a well-formed map makes sense is `sorbus.map.checks.check`'s question.
+Models define a well-formed map; `sorbus.map.checks.check` checks whether it makes sense.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class System(_Written):
         default=None, description="A person or team to ask: Finance, or Finance <finance@example.com>."
     )
     notes: str | None = None
-    shadow: bool = Field(default=False, description="True for a spreadsheet that nobody admits to.")
+    shadow: bool = Field(default=False, description="True for an unofficial system, such as a private spreadsheet.")
     on_lost_slot: Literal["stop", "resnapshot"] = Field(
         default="stop", description="What to do when the source no longer holds the changes after our position."
     )
     accept_source: str | None = Field(
         default=None,
-        description="The database that takes the place of the one read so far, as the stopped producer names it.",
+        description="The database that replaces the one read so far, as the stopped producer names it.",
     )
-    heartbeat: str = Field(default="30s", description="How often an idle source is made to move on; 'off' never.")
+    heartbeat: str = Field(default="30s", description="Heartbeat interval that moves an idle slot on; 'off' for none.")
 
 
 class DataType(_Written):
@@ -48,7 +48,7 @@ class DataType(_Written):
     source: Options = Field(default={}, description="Where the owner keeps it: the connector's own settings.")
     field_owners: dict[str, Name] = Field(default={}, description="Fields that another system owns; not run yet.")
     required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
-    match: list[str] = Field(default=[], description="Fields that tell that two records are the same.")
+    match: list[str] = Field(default=[], description="Fields that identify duplicates.")
     partitions: int = Field(default=4, ge=1, le=1000)
     compatibility: Literal["backward", "forward", "full"] = Field(
         default="full",
@@ -59,15 +59,15 @@ class DataType(_Written):
 
 
 class Manual(_Written):
-    """A flow that people do by hand, and how it is seen to be done."""
+    """A flow that people do by hand, and how it is verified."""
 
     checklist: list[str] = Field(description="The steps, in order.")
     schedule: str = Field(
-        description="When a round must be done: daily, Monday before 09:00, first Monday of the month, monthly,"
-        " cron 0 9 * * 1 Europe/London, or on demand."
+        description="When it is due: daily, Monday before 09:00, first Monday of the month, monthly, cron 0 9 * * 1"
+        " Europe/London, or on demand."
     )
     responsible: str = Field(description="Who does it: Finance, or Finance <finance@example.com>.")
-    verification: str = Field(description="How it is seen to be right.")
+    verification: str = Field(description="How the result is verified.")
 
 
 class Flow(_Written):
@@ -88,8 +88,8 @@ class Flow(_Written):
     )
     on_incomplete: Literal["hold", "default", "pass"] = Field(
         default="pass",
-        description="A record that lacks a required field: hold it back until its owner fills it in, take the written"
-        " default (and hold what has none), or pass it on as it is.",
+        description="A record that lacks a required field: hold it back until its owner fills it in, use the written"
+        " default (and hold records without one), or pass it on unchanged.",
     )
     required: list[str] = Field(
         default=[], description="Canonical fields that the target needs, beyond the data type's and the target's own."
@@ -103,21 +103,21 @@ class Flow(_Written):
     )
     on_duplicate: Literal["ask", "link", "create"] = Field(
         default="ask",
-        description="A record that the target may have already: ask links one sure match and leaves doubt to a person,"
-        " link takes the likeliest where there is just one, create makes a new one without looking.",
+        description="A record that may already be in the target: ask links one certain match, otherwise asks a person;"
+        " link takes the likeliest match if there is exactly one, create always creates a new one.",
     )
     on_conflict: Literal["overwrite", "ask"] = Field(
         default="overwrite",
-        description="A field that somebody changed by hand in the target, although another system owns it: overwrite"
-        " writes the owner's value and notes both, ask leaves the record as it is until a person has decided.",
+        description="A field that was edited in the target, although another system owns it: overwrite writes the"
+        " owner's value and records both, ask leaves the record unchanged until a person has decided.",
     )
     escalate_after: str = Field(
         default="1h",
-        description="How long changes may be tried again, beyond the flow's timing, or a dead letter may be open,"
-        " before a person is called by name; off: never.",
+        description="How long changes may be retried, beyond the flow's timing, or a dead letter may be open, before it"
+        " escalates; off: never.",
     )
     escalate_to: str | None = Field(
-        default=None, description="Who is called then, as a system's owner is written. Default: the target's owner."
+        default=None, description="The escalation contact, written like a system's owner. Default: the target's owner."
     )
     manual: Manual | None = None
     none: str | None = Field(default=None, description="Why this is not integrated.")

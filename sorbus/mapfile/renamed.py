@@ -1,4 +1,4 @@
-"""Keys and values of earlier releases that a map may still have: read as what they are called now, and said.
+"""Keys and values of earlier releases that a map may still have: replaced by their current names, with a notice.
 
 An entry is a path into map.yaml, `*` for any name or place in a list, with the old value and the new one.
 """

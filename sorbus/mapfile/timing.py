@@ -44,17 +44,17 @@ class Timing:
         return None
 
     def still_due(self, due: datetime, now: datetime) -> datetime:
-        """`due`, made before by `next_after`, unless the clock was set back since: then the time that is next by now.
+        """`due` of an earlier `next_after`, unless the clock was set back since: then the next time by the new clock.
 
-        A clock set back by less than the schedule's step changes nothing, so that no run comes twice; one that was
-        years ahead for a moment would otherwise make the schedule wait for years.
+        A clock set back by less than the schedule's step changes nothing, so no run is repeated; one that was years
+        ahead for a moment would otherwise delay the schedule for years.
         """
         first = self.next_after(now)
         second = first and self.next_after(first)
         return first if first is not None and second is not None and due > second else due
 
     def last_until(self, moment: datetime) -> datetime | None:
-        """The last time to run that isn't after `moment` (aware), in UTC; None for real-time."""
+        """The last time to run at or before `moment` (aware), in UTC; None for real-time."""
         if self.every is not None:
             return EPOCH + (moment - EPOCH) // self.every * self.every
         if self.cron is not None:
@@ -66,7 +66,7 @@ class Timing:
 
 
 def parse_timing(text: str) -> Timing:
-    """Reads a timing as people write it; ValueError says what is wrong and what to write."""
+    """Parses a timing; ValueError says what is wrong and what to write."""
     written = " ".join(text.split())
     if written in ("real-time", "realtime"):
         return Timing(text)
@@ -97,7 +97,7 @@ def _parse_cron(text: str, words: list[str]) -> Timing:
     try:
         timing.next_after(EPOCH)
     except CroniterBadDateError as error:
-        raise ValueError(f"{text!r} never comes (there is no such day); {FIX}") from error
+        raise ValueError(f"{text!r} never occurs (there is no such day); {FIX}") from error
     return timing
 
 
@@ -109,7 +109,7 @@ def longest_pause(timing: str, *, now: datetime | None = None) -> float:
         return read.every.total_seconds()
     longest = timedelta()
     before = None
-    # Two months of a daily schedule, and years of a monthly one, hold every irregularity a cron line can have.
+    # Two months of a daily schedule, or years of a monthly one, cover every irregularity of a cron line.
     for _ in range(62):
         after = read.next_after(moment)
         if after is None:

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a map, in plain words: where, what, and what to write instead.
+"""pydantic's errors in a map, in plain words: where, what is wrong, and the fix.
 
 No message shows a value that was written: it may be a password in the wrong place.
 """
@@ -33,7 +33,7 @@ _NAME_FIX = "begin with a small letter; then small letters, digits, - and _ (63 
 
 
 class Explained(NamedTuple):
-    """One mistake: the path of the part it is about, and the words for a finding."""
+    """One error: the path of the part it is about, and the texts of a finding."""
 
     path: Path_
     code: str
@@ -48,9 +48,9 @@ def explain(
     within: Path_ = (),
     whole: str = "the map",
 ) -> Iterator[Explained]:
-    """Every mistake once, its path relative to `data`, which is what was validated as `model`.
+    """Every error once, its path relative to `data`, which was validated as `model`.
 
-    `within` is where it stands in the file, `whole` what people call the file.
+    `within` is its place in the file, `whole` the file's name for people.
     """
     seen: set[Path_] = set()
     for detail in error.errors(include_url=False, include_input=False):
@@ -61,7 +61,7 @@ def explain(
 
 
 def _path(location: tuple[str | int, ...], data: JsonValue) -> Path_:
-    """The location as far as it is in the data: pydantic adds the names of union members and `[key]`."""
+    """The location as far as it exists in the data: pydantic adds the names of union members and `[key]`."""
     path: list[str | int] = []
     for step in location:
         inside = (
@@ -105,7 +105,7 @@ def _name_cure(name: str) -> str:
 
 
 def _model_at(model: type[BaseModel], path: Path_) -> type[BaseModel] | None:
-    """The model of what stands at `path`; None where anything may stand."""
+    """The model of the value at `path`; None if it may be anything."""
     found: object = model
     for step in path:
         if isinstance(found, type) and issubclass(found, BaseModel):

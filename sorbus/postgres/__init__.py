@@ -1,1 +1,1 @@
-"""What producers and consumers both need of PostgreSQL: connecting, its errors in our terms, its catalog."""
+"""PostgreSQL for producers and consumers: connecting, its errors as Sorbus's, its catalog."""

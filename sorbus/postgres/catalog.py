@@ -1,4 +1,4 @@
-"""Tables and columns as PostgreSQL's own catalog has them, in the kinds that canonical fields have too."""
+"""Tables and columns from PostgreSQL's catalog, with the canonical type of each column."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KINDS: Mapping[int, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `key` is its place in the primary key from 1, 0 outside; `base` the type below its domains.
+    """A column. `key` is its position in the primary key from 1, 0 outside; `base` the type below its domains.
 
-    `unbounded` is the type without its length or precision: a cast to varchar(5) would cut silently what doesn't fit.
+    `unbounded` is the type without length or precision: a cast to varchar(5) would silently truncate.
     `plain` is that of `base`. `element` is the type, below domains, of an array's elements (0: no array), and
     `delimiter` what separates them.
     """
@@ -49,7 +49,7 @@ class Column:
 
     @property
     def kind(self) -> Kind:
-        """The canonical kind its values have; text for everything that has no nearer one."""
+        """The canonical type of its values; text if there is no closer one."""
         if self.element:
             return "array"
         return KINDS.get(self.base, "string")
@@ -80,7 +80,7 @@ def qualified(name: str) -> str:
 
 
 def read_table(connection: Connection, name: str) -> Table | None:
-    """The table called SCHEMA.NAME (or NAME in public); None if there is none."""
+    """The table SCHEMA.NAME (or NAME in public); None if it doesn't exist."""
     schema, _, table = qualified(name).partition(".")
     row = connection.execute(
         "select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace"

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL, and what its errors mean to us (SQLSTATE: PostgreSQL documentation, appendix A)."""
+"""Connecting to PostgreSQL, and its errors as Sorbus's (SQLSTATE: PostgreSQL documentation, appendix A)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
 }
-"""Everything that decides how a value is written or read as text, whatever the role's and the database's defaults."""
+"""Everything that determines how a value is written or read as text, whatever the role's and database's defaults."""
 
 
 def full_dsn(connection: PostgresConnection, application: str, **more: str) -> str:
@@ -54,7 +54,7 @@ def full_dsn(connection: PostgresConnection, application: str, **more: str) -> s
 
 
 _REPORTED = {"TimeZone": "UTC", "IntervalStyle": "iso_8601"}
-"""Of our session settings, those that the server reports by itself and that are nobody's default."""
+"""Those of our session settings that the server reports itself and that differ from every default."""
 _POOLER = (
     "a connection pooler (PgBouncer, Odyssey) stands between Sorbus and PostgreSQL and keeps session settings back."
     " Sorbus needs sessions of its own, for settings, temporary tables and replication: write a dsn that reaches the"
@@ -64,7 +64,7 @@ _POOLERS_SAY = ("unsupported startup parameter", "unsupported replication option
 
 
 def connect(connection: PostgresConnection, application: str, *, autocommit: bool = False) -> Connection:
-    """Connects. TransientError when the server is out of reach, AuthError when it refuses us."""
+    """Connects. TransientError if the server is unreachable, AuthError if it rejects us."""
     with postgres_errors(f"connecting for {application}"):
         session = psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
     if lost := {name: wanted for name, wanted in _REPORTED.items() if session.info.parameter_status(name) != wanted}:
@@ -78,22 +78,22 @@ def _said(settings: Mapping[str, str]) -> str:
 
 
 def is_readable(descriptor: int, seconds: float | None) -> bool:
-    """Waits until a socket has something to read, `seconds` at most; None: however long. Safe above descriptor 1023."""
+    """Waits until a socket is readable, at most `seconds`; None: indefinitely. Works above descriptor 1023."""
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(None if seconds is None else max(0.0, seconds * 1000)))
 
 
 _REPEATS_THE_ROW = ("23502", "23514")
-"""Not null, check: what they say in detail is the whole row, and the message names column or constraint."""
+"""Not null, check: their detail is the whole row, and the message names the column or constraint."""
 
 
 def is_of_tables(state: str | None) -> bool:
-    """Whether tables are not as a statement needs them, whatever the record: no column, key, type of that name."""
+    """Whether a table lacks what a statement needs, whatever the record: no column, key or type of that name."""
     return state is not None and state[:2] in ("42", "3F") and state != "42501"
 
 
-# A connection that fails has no SQLSTATE (libpq). PostgreSQL's words, and those of poolers.
+# A failed connection has no SQLSTATE (libpq), so match the messages of PostgreSQL and of poolers.
 _REFUSED_LOGINS = (
     "authentication failed",
     "is not permitted to log in",
@@ -106,17 +106,17 @@ _REFUSED_LOGINS = (
 
 
 def is_login(state: str | None, words: str) -> bool:
-    """Whether a refusal is one of the password, so that trying it again could lock the account."""
+    """Whether a password was rejected, so that a retry could lock the account."""
     return (state or "").startswith("28") or any(sign in words for sign in _REFUSED_LOGINS)
 
 
 def is_away(state: str | None) -> bool:
-    """Whether the server couldn't be reached, or is going down or coming up."""
+    """Whether the server is unreachable, shutting down or starting up."""
     return state is None or state[:2] == "08" or state[:3] == "57P"
 
 
 def as_error(error: psycopg.Error, doing: str) -> SorbusError:
-    """A PostgreSQL error in our terms; a refused value is a PermanentError with the server's own words."""
+    """A PostgreSQL error as one of Sorbus's; a rejected value is a PermanentError with the server's own message."""
     state = error.sqlstate
     words = _words(error)
     what = about(state)
@@ -133,7 +133,7 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
         )
     )
     if what is About.ACCESS or state == "42501" or refused:
-        found = AuthError(f"{doing}: PostgreSQL refuses us: {words}; a person has to fix the role, grant or dsn")
+        found = AuthError(f"{doing}: PostgreSQL denies access: {words}; a person has to fix the role, grant or dsn")
         found.lockout = is_login(state, str(error))
         return found
     passes = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and what is not About.RECORD
@@ -145,10 +145,10 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
 
 
 def refused_error(error: psycopg.Error, doing: str) -> PermanentError:
-    """The error as one record's, with the server's own words."""
+    """The error as a single record's, with the server's own message."""
     words, diag = _words(error), error.diag
     return PermanentError(
-        f"{doing}: PostgreSQL refuses it: {words}",
+        f"{doing}: PostgreSQL rejects it: {words}",
         reason=type(error).__name__,
         field=diag.column_name or diag.constraint_name,
         words=words,
@@ -161,14 +161,14 @@ def _words(error: psycopg.Error) -> str:
 
 
 def _one_line(words: str) -> str:
-    """What libpq says of a connection that fails, a line for each address tried, without its hints (indented)."""
+    """libpq's message for a failed connection, one line per address tried, without its (indented) hints."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not line[0].isspace()]
     return "; ".join(lines).removeprefix("connection failed: ")
 
 
 @contextmanager
 def postgres_errors(doing: str) -> Iterator[None]:
-    """Turns psycopg's errors within into TransientError, AuthError or PermanentError."""
+    """Raises psycopg's errors in its block as TransientError, AuthError or PermanentError."""
     try:
         yield
     except psycopg.Error as error:

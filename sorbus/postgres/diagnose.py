@@ -1,4 +1,4 @@
-"""How a PostgreSQL server is, as far as Sorbus needs it: version, clock, connections, slots and what they hold back."""
+"""Diagnosis of a PostgreSQL server: version, clock, connections, slots and the WAL they retain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALMOST = 0.9
 
 
 def diagnose_server(where: str, connection: PostgresConnection, *, slots: bool = False) -> Iterator[Diagnosis]:
-    """With `slots`, of a source: its replication slots and what can make one more. TransientError, AuthError."""
+    """With `slots`, for a source: its replication slots and the capacity for one more. TransientError, AuthError."""
     with connect(connection, "doctor", autocommit=True) as session, postgres_errors(f"examining {where}"):
         before = time.time()
         row = session.execute(_SERVER).fetchone()
@@ -58,12 +58,12 @@ def _slots(where: str, session: Connection) -> Iterator[Diagnosis]:
         found = f"{'active' if active else 'not read by anything'}, keeps {size(bytes_held)} of the server's log"
         if status == "lost":
             fix = "see docs/runbooks/stopped.md; drop the slot if nothing needs it"
-            yield Diagnosis(where, what, "lost: the server has given up what it kept", "problem", fix)
+            yield Diagnosis(where, what, "lost: the server has removed the log it needs", "problem", fix)
         elif status == "unreserved":
-            fix = f"start what reads it now, or raise max_slot_wal_keep_size (it is {limit})"
+            fix = f"start its reader now, or raise max_slot_wal_keep_size (it is {limit})"
             yield Diagnosis(where, what, f"about to be lost: {found}", "problem", fix)
         elif not active and bytes_held > _HELD:
-            fix = f"start what reads it, or: select pg_drop_replication_slot('{name}')"
+            fix = f"start its reader, or: select pg_drop_replication_slot('{name}')"
             yield Diagnosis(where, what, found, "warning", fix)
         else:
             yield Diagnosis(where, what, found)

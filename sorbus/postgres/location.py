@@ -1,4 +1,4 @@
-"""Which database a connection leads to, so that two systems that are one are seen."""
+"""Which database a connection leads to, so that two systems with the same one are noticed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pg_control_system()
 
 
 def location(connection: PostgresConnection, *, ask: bool) -> str | None:
-    """Host, port and database as they are written; with `ask` the cluster's identifier and the database's oid.
+    """Host, port and database as written; with `ask` the cluster's identifier and the database's oid.
 
-    None where it can't be told. TransientError, AuthError with `ask`.
+    None if unknown. TransientError, AuthError with `ask`.
     """
     if ask:
         with connect(connection, "plan", autocommit=True) as session, postgres_errors("asking which database it is"):

@@ -1,4 +1,4 @@
-"""How many rows of a table lack a value, so that a required field isn't filled from what is often empty. Read only."""
+"""Counts rows of a table without a value, so that a required field isn't filled from a sparse column. Read-only."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST_COLUMNS = 1600
 
 
 def count_nulls(connection: PostgresConnection, columns: dict[str, list[str]]) -> dict[tuple[str, str], NullCount]:
-    """(table, column) -> rows without a value. Of all rows, or of some thousand where all would take longer than 5 s.
+    """(table, column) -> rows without a value. Of all rows, or of a few thousand if all would take longer than 5 s.
 
-    What the role may not read is left out. TransientError, AuthError.
+    Unreadable columns are left out. TransientError, AuthError.
     """
     found: dict[tuple[str, str], NullCount] = {}
     with connect(connection, "discover", autocommit=True) as session, postgres_errors("counting empty values"):

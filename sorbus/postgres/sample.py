@@ -1,4 +1,4 @@
-"""A few rows of a table, for a person to see how its values are written. Read only."""
+"""A few rows of a table, to show how its values are written. Read-only."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def sample_rows(connection: PostgresConnection, table: str, limit: int) -> list[
     """Up to `limit` rows of a table by column, in no order. TransientError, AuthError, PermanentError."""
     with connect(connection, "suggest") as session, postgres_errors(f"reading a few rows of {table}"):
         session.read_only = True
-        session.execute("set row_security = off")  # all rows, or a refusal
+        session.execute("set row_security = off")  # all rows, or an error
         query = sql.SQL("SELECT * FROM {} LIMIT {}").format(sql.Identifier(*table.split(".")), sql.Literal(limit))
         return session.cursor(row_factory=dict_row).execute(query).fetchall()

@@ -1,8 +1,8 @@
-"""What each SQLSTATE of a failed write is about: the record, another record, the load, or the system.
+"""What the SQLSTATE of a failed write is about: the record, another record, the load, or the system.
 
-All of PostgreSQL's codes (documentation, appendix A) are decided here, by class and, where a class is mixed, by code.
-Triggers, rules and policies of the target's owner may raise any of them for one record only: where a code says nothing
-for sure (`EITHER`), whoever writes finds out by writing the records one by one.
+All of PostgreSQL's codes (documentation, appendix A) are classified here, by class and, in mixed classes, by code.
+The target owner's triggers, rules and policies may raise any of them for a single record: if a code is inconclusive
+(`EITHER`), the writer finds out by writing the records one by one.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ class About(Enum):
     """What to do about a failed write."""
 
     RECORD = "record"
-    """This record can't pass as it is: a dead letter."""
+    """The record can't be written: a dead letter."""
     REFERENCE = "reference"
-    """A record that this one refers to isn't there yet, or others still refer to it: it waits."""
+    """A record that this one refers to is missing, or others still refer to it: it is deferred."""
     COLLISION = "collision"
-    """Another record has a value that must be unique: written together, or it waits."""
+    """Another record has a value that must be unique: written together, or deferred."""
     LOAD = "load"
-    """Too much at once, or too slow: less at a time."""
+    """Too much at once, or too slow: reduce the batch."""
     EITHER = "either"
-    """The record's or the system's: if others pass, it is the record's."""
+    """The record or the system: if others succeed, it is the record."""
     SYSTEM = "system"
     """No record can pass now: the flow waits."""
     ACCESS = "access"
-    """The server refuses who we are: a person has to act."""
+    """The server rejects our credentials: a person has to act."""
 
 
 _CLASSES: Mapping[str, About] = {
@@ -68,7 +68,7 @@ _CODES: Mapping[str, About] = {
 
 
 def about(state: str | None) -> About:
-    """What a SQLSTATE is about. None: there was no answer. Codes of nobody's list are raised by the owner's code."""
+    """What a SQLSTATE is about. None: there was no answer. Unclassified codes come from the owner's own code."""
     if state is None:
         return About.SYSTEM
     return _CODES.get(state) or _CLASSES.get(state[:2], About.EITHER)

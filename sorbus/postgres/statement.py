@@ -1,4 +1,4 @@
-"""A statement as a step of `sorbus plan`: shown as it is, run by `sorbus apply`, or handed to the tables' owner."""
+"""A statement as a step of `sorbus plan`: shown verbatim, run by `sorbus apply`, or passed to the tables' owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sorbus.postgres.connection import Connection, PostgresConnection, connect, 
 def statement_step(
     connection: PostgresConnection, where: str, what: str, statement: sql.SQL | sql.Composed, session: Connection
 ) -> Step:
-    """The step that runs `statement`; where our role may not, its AuthError holds the text for somebody who may."""
+    """The step that runs `statement`; if our role may not, its AuthError contains the text for the tables' owner."""
     text = statement.as_string(session)
 
     def run() -> None:

@@ -1,1 +1,1 @@
-"""What is personal in a record, and how it is kept out of what people and logs see (docs/privacy.md)."""
+"""Which values of a record are personal, and how they are kept out of pages and logs (docs/privacy.md)."""

@@ -1,4 +1,4 @@
-"""Errors of records without what is personal in them, before they become log lines, metrics and dead letters."""
+"""Masks personal values in records' errors, before they become log lines, metrics and dead letters."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sorbus.privacy.words import without
 from sorbus.schema import RecordSchema
 
 SchemaOf = Callable[[bytes], RecordSchema]
-"""Which schema wrote a frame, by its head: `SchemaBook.schema`."""
+"""Which schema wrote a frame, by its head: `SchemaResolver.schema`."""
 
 
 class ErrorSide(Protocol):
-    """What is personal on one side of a mapping, and in one record."""
+    """The personal fields and values on one side of a mapping."""
 
     def values(self, content: bytes | None) -> Iterable[object]:
         """The personal values of a record, as far as its bytes can be read."""
 
 
 class Privacy:
-    """Masks what is said of one data type's records, on their way from or to one system."""
+    """Masks messages about one data type's records, from or to one system."""
 
     def __init__(self, names: PersonalNames, side: ErrorSide) -> None:
         self._names, self._side = names, side
@@ -52,15 +52,15 @@ class Privacy:
         return made.with_traceback(error.__traceback__)
 
     def words(self, text: str, field: str, id: bytes, content: bytes | None) -> str:
-        """What was once said of a record, masked (once more)."""
+        """A stored message about a record, masked (again)."""
         return self._masked(text, id, self._side.values(content), field) if self._names.personal else text
 
     def values(self, content: bytes | None) -> Iterable[object]:
-        """The personal values of a frame or raw row, and what the mapping makes of them."""
+        """The personal values of a frame or raw row, and the mapping's results from them."""
         return self._side.values(content)
 
     def fault(self, error: SorbusError, deliveries: Sequence[Delivery]) -> SorbusError:
-        """A fault of the whole batch, whose words may quote any of its records."""
+        """An error of the whole batch, whose message may quote any of its records."""
         if not self._names.personal:
             return error
         values = [value for each in deliveries if not each.deleted for value in self._side.values(each.data)]
@@ -81,10 +81,10 @@ class Privacy:
 
 
 class PersonalNames:
-    """The names that a data type's fields have on one side of the mapping: personal, known to be open, or unknown."""
+    """The names of a data type's fields on one side of the mapping: personal, not personal, or unknown."""
 
     def __init__(self, schema: RecordSchema, personal: Collection[str], columns: Mapping[str, bool]) -> None:
-        """`personal`: of canonical fields; `columns`: the other side's names, and whether each is personal."""
+        """`personal`: canonical fields; `columns`: the other side's names, and whether each is personal."""
         leaf = {path.rpartition(".")[2] for path, _ in schema.leaves()} | {field.name for field in schema.fields}
         self.personal = frozenset(personal)
         self.known = leaf | columns.keys()
@@ -92,12 +92,12 @@ class PersonalNames:
         self._open = (leaf | columns.keys()) - hidden
 
     def is_open(self, field: str | None) -> bool:
-        """Whether a field is known, and not personal; one that nobody names might be any."""
+        """Whether a field is known and not personal; an unnamed one might be any."""
         return field is not None and (field in self._open or field.rpartition(".")[2] in self._open)
 
 
 def flow_privacy(flow: BoundFlow, schema_of: SchemaOf, resources: Mapping[str, str] | None = None) -> Privacy:
-    """For a flow's consumer; with `resources` (part -> name) what the mapping makes of the values is masked too."""
+    """For a flow's consumer; with `resources` (part -> name) the mapping's results are masked too."""
     computed: Sequence[Assignment] = ()
     if resources is not None:
         try:
@@ -113,24 +113,24 @@ def flow_privacy(flow: BoundFlow, schema_of: SchemaOf, resources: Mapping[str, s
 def rows_privacy(
     schema: RecordSchema, rows: Iterable[FieldMapping], schema_of: SchemaOf, computed: Sequence[Assignment] = ()
 ) -> Privacy:
-    """For what a flow's letters say, where only the map is at hand."""
+    """For messages in a flow's dead letters, if only the map is available."""
     names = target_names(schema, rows)
     return Privacy(names, _Frames(schema, schema_of, names.personal, computed))
 
 
 def target_names(schema: RecordSchema, rows: Iterable[FieldMapping]) -> PersonalNames:
-    """What is personal of the fields that a flow's rows fill."""
+    """The personal ones among the fields that a flow's rows fill."""
     personal = personal_names(schema.fields)
     return PersonalNames(schema, personal, _columns(rows, personal, lambda row: (row.source_field, row.target_field)))
 
 
 def source_privacy(source: BoundSource, resources: Mapping[str, str]) -> Privacy:
-    """For a data type's producer, whose letters hold raw rows."""
+    """For a data type's producer, whose dead letters hold raw rows."""
     return raw_privacy(source.schema, source.mapping, resources)
 
 
 def raw_privacy(schema: RecordSchema, rows: Sequence[FieldMapping], resources: Mapping[str, str]) -> Privacy:
-    """`source_privacy` where only the map is at hand."""
+    """`source_privacy` if only the map is available."""
     personal = personal_names(schema.fields)
     columns = _columns(rows, personal, lambda row: (row.target_field, row.source_field))
     return Privacy(PersonalNames(schema, personal, columns), RawRow(schema, rows, resources))
@@ -139,7 +139,7 @@ def raw_privacy(schema: RecordSchema, rows: Sequence[FieldMapping], resources: M
 def _columns(
     rows: Iterable[FieldMapping], personal: Collection[str], sides: Callable[[FieldMapping], tuple[str, str]]
 ) -> dict[str, bool]:
-    """The other side's names (whole, and the last part), each with whether a row says that it is personal."""
+    """The other side's names (whole, and the last part), and whether each is personal according to a row."""
     found: dict[str, bool] = {}
     for row in rows:
         canonical, other = sides(row)
@@ -150,7 +150,7 @@ def _columns(
 
 
 def row_is_personal(canonical: str, rule: str, personal: Collection[str]) -> bool:
-    """Whether a row's canonical field is personal, or its rule names a field that is."""
+    """Whether a row's canonical field is personal, or its rule reads a personal field."""
     place = canonical_ref(canonical)
     if {place.name, place.part} & set(personal):
         return True
@@ -158,7 +158,7 @@ def row_is_personal(canonical: str, rule: str, personal: Collection[str]) -> boo
 
 
 class _Frames:
-    """The personal values in event frames, and what the mapping makes of them."""
+    """The personal values in event frames, and the mapping's results from them."""
 
     def __init__(
         self, schema: RecordSchema, schema_of: SchemaOf, personal: Collection[str], computed: Sequence[Assignment]
@@ -191,11 +191,11 @@ class _Frames:
             try:
                 yield from leaves(one.rule(row.get(one.source or ""), row))
             except (ValueError, TypeError, KeyError, ArithmeticError, PermanentError):
-                continue  # the rule that can't be applied is what the message is about
+                continue  # the error is about this very rule
 
 
 def _quoted_by(error: BaseException) -> Iterator[object]:
-    """The values that an error and what led to it carry: a rule's input is nowhere in the record as such."""
+    """The values that an error and its causes carry: a rule's intermediate values are not in the record."""
     seen: BaseException | None = error
     while seen is not None:
         if type(seen).__module__.startswith("sorbus."):

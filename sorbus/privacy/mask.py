@@ -1,4 +1,4 @@
-"""Masking: a value that people recognise when they know it, and can't read when they don't.
+"""Masking: who knows a value recognises it, and nobody else can read it.
 
 | value | masked |
 | --- | --- |
@@ -6,10 +6,10 @@
 | text up to 3 characters; any text that doesn't begin with a letter or + | `•••` |
 | text | first letter and a length class: `M•••` (to 15 characters), `M••••••` (to 63), `M•••••••••` |
 | number, date, boolean, bytes | `•••` |
-| nothing, empty text | as it is |
+| nothing, empty text | unchanged |
 
-First letters are kept of alphabets with upper and lower case only: one character of Chinese can be a whole name. There
-is no key and no hash, so nothing leads back; what is masked already stays as it is.
+First letters are kept only in alphabets with upper and lower case: one Chinese character can be a whole name. There is
+no key and no hash, so masking can't be reversed; masked text stays unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.(?P<top>[^\s@.]{2,})")
 
 
 def masked(value: object) -> object:
-    """`value` masked; of records and lists every value inside, names of fields stay."""
+    """`value` masked; in records and lists every value inside; field names are kept."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -40,7 +40,7 @@ def masked(value: object) -> object:
 
 
 def masked_text(text: str) -> str:
-    """One text masked, as the table above says."""
+    """A text masked according to the table above."""
     if not text or _MASKED.fullmatch(text):
         return text
     first = text[0] if len(text) >= _SHORT and (text[0] == "+" or text[0].lower() != text[0].upper()) else ""
@@ -52,9 +52,9 @@ def masked_text(text: str) -> str:
 
 
 def masked_record(record: Mapping[str, object], fields: Sequence[SchemaField]) -> dict[str, object]:
-    """A canonical record with its personal fields masked, those of records and lists inside it too.
+    """A canonical record with its personal fields masked, including those in nested records and lists.
 
-    What the schema doesn't know is masked: nobody has said that it isn't personal.
+    Unknown fields are masked: they may be personal.
     """
     known = {field.name: field for field in fields}
     return {name: _field(known.get(name), value) for name, value in record.items()}
@@ -77,7 +77,7 @@ def _typed(type: FieldType, value: object) -> object:
 
 
 def personal_names(fields: Sequence[SchemaField]) -> frozenset[str]:
-    """The names of all personal fields, those of records and lists inside included (`sku` for `lines[].sku`)."""
+    """The names of all personal fields, including those of nested records and lists (`sku` for `lines[].sku`)."""
     found: set[str] = set()
     for field in fields:
         if PERSONAL in field.tags:
@@ -102,7 +102,7 @@ def personal_values(record: Mapping[str, object], fields: Sequence[SchemaField])
 
 
 def leaves(value: object) -> Iterator[object]:
-    """The values inside a value, however it is nested; nothing for none."""
+    """The leaf values of a nested value, without nulls."""
     if isinstance(value, Mapping):
         for inner in value.values():
             yield from leaves(inner)

@@ -1,4 +1,4 @@
-"""Words that applications' messages are made of: as a part of somebody's name or address they give nobody away."""
+"""Common words of error messages, which identify nobody even if they are part of a name or address."""
 
 from __future__ import annotations
 

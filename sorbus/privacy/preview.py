@@ -1,4 +1,4 @@
-"""A preview as people may see it: personal values masked, wherever in the request they are."""
+"""Masks personal values in a preview, wherever they are in the request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _PLAIN = ("method", "table")
 
 
 def masked_preview(shown: Preview, flow: BoundFlow, delivery: Delivery | None) -> Preview:
-    """`shown` with the target's fields masked that hold personal ones, and with the record's personal values masked
-    in all other texts (its path, its reasons). A field of the target that no row is about is masked too, unless it is
-    named as a canonical field that isn't personal.
+    """`shown` with the target's personal fields masked, and with the record's personal values masked in all other texts
+    (its path, its reasons). A target field without a row is masked too, unless it has the name of a canonical field
+    that isn't personal.
     """
     personal = personal_names(flow.schema.fields)
     if not personal:
@@ -37,7 +37,7 @@ def masked_preview(shown: Preview, flow: BoundFlow, delivery: Delivery | None) -
 
 
 def masked_fault(error: SorbusError, flow: BoundFlow, delivery: Delivery) -> SorbusError:
-    """What went wrong with a delivery, its words without the record's personal values."""
+    """A failed delivery's error, its message without the record's personal values."""
     resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
     privacy = flow_privacy(flow, lambda _: delivery.schema, resources)
     if isinstance(error, PermanentError):
@@ -65,7 +65,7 @@ class _Mask:
         self._open = known - hidden - personal
 
     def request(self, request: JsonValue) -> object:
-        """The request: method, path and the table stay; what is inside is masked field by field."""
+        """The request: method, path and the table are kept; its content is masked field by field."""
         if not isinstance(request, Mapping):
             return masked(request)
         return {

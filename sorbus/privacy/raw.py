@@ -1,4 +1,4 @@
-"""Raw rows of a source, by the rows that map them; a column that no row is about counts as personal."""
+"""Raw rows of a source, by the rows that map them; a column without a row counts as personal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INSIDE = re.compile(r"\[[^\]]*\]")
 
 
 class RawRow:
-    """Masks a row of a source, or an application's JSON record, by the rows that make it canonical."""
+    """Masks a row of a source, or an application's JSON record, according to the rows that map it."""
 
     def __init__(self, schema: RecordSchema, rows: Sequence[FieldMapping], resources: Mapping[str, str]) -> None:
         personal = personal_names(schema.fields)
@@ -31,7 +31,7 @@ class RawRow:
             paths = {_path(resources, place.part, place.name) for place in places if place.part in ("", into.part)}
             if {into.name, into.part} & personal:
                 hidden |= paths | set(re.findall(r"\w+", row.rule))
-            elif not row.rule:  # a rule may take a part of a column that holds more
+            elif not row.rule:  # a rule may read only a part of a column
                 known |= paths
         for part, fields in canonical_fields(schema).items():
             if part not in about:
@@ -39,11 +39,11 @@ class RawRow:
         self._open = known - hidden
 
     def masked(self, row: object, id: str = "") -> object:
-        """The row, every value masked but those of columns known not to be personal, and the record's own id."""
+        """The row with every value masked, except columns known not to be personal and the record's own id."""
         return self._masked(row, "", id)
 
     def values(self, content: bytes | None) -> Iterator[object]:
-        """Every value of a raw row in JSON that would be masked."""
+        """Every value of a raw JSON row that would be masked."""
         try:
             row: object = json.loads(content or b"null")
         except ValueError:
@@ -73,6 +73,6 @@ def _join(path: str, name: str) -> str:
 
 
 def _path(resources: Mapping[str, str], part: str, name: str) -> str:
-    """A column's path inside the row: of a list's item behind the list's own."""
+    """A column's path inside the row: a list item's is below the list's own."""
     inside = resources.get(part, "").removeprefix(f"{resources.get('', '')}.") if part else ""
     return _INSIDE.sub("", _join(inside, name))

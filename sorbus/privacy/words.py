@@ -1,4 +1,4 @@
-"""Masking inside texts: messages that quote a record's values, our own and those of other systems."""
+"""Masking inside texts: messages, our own or other systems', that quote a record's values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sorbus.privacy.mask import HIDDEN, masked_text
 from sorbus.privacy.ordinary import ORDINARY
 
 _LONGEST_OF_WORDS = 60
-"""Longer values are free text: their single words are anybody's."""
+"""Longer values are free text, whose single words identify nobody."""
 _HEAD = 20
 _SIGNS = 3
-"""So many characters without a letter or digit tell nothing of anybody."""
+"""This many characters without a letter or digit identify nobody."""
 _ROW = re.compile(r"(?<=Failing row contains )\(.*\)|(?<=\)=)\(.*\)", re.DOTALL)
 _EMAIL = re.compile(r"(?<![\w.!#$%&*+/=?^`{|}~•-])[\w.!#$%&*+/=?^`{|}~•-]+@[\w•-]+(?:\.[\w•-]+)+")
 _QUOTED = re.compile(
@@ -28,11 +28,11 @@ _NAMES = re.compile(
 
 
 def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), quotes: bool = False) -> str:
-    """`text` with the values masked wherever they stand, in whatever case, cut short or as one of their words.
+    """`text` with the values masked wherever they occur, in any case, truncated or as one of their words.
 
-    E-mail addresses and the rows that PostgreSQL quotes are always masked; with `quotes` everything in quotation marks
-    too, but names of columns, `ORDINARY` words and signs, and what is in `keep`. An ordinary word is not a part of a
-    value: it is masked only where it is the whole value, as it is written. Safe to apply twice.
+    E-mail addresses and rows quoted by PostgreSQL are always masked; with `quotes` also everything in quotation marks,
+    except column names, `ORDINARY` words and signs, and what is in `keep`. An ordinary word is masked only if it is
+    the whole value, spelled identically. Idempotent.
     """
     kept = {word.casefold() for word in keep if word}
     spans = [(*found.span(), HIDDEN) for found in _ROW.finditer(text)]
@@ -53,7 +53,7 @@ def without(text: str, values: Iterable[object], *, keep: Collection[str] = (), 
 
 
 def _found(text: str, value: str, kept: Collection[str]) -> Iterable[tuple[int, int]]:
-    """Where a value stands: whole, begun and cut short, and its words (of four letters and more)."""
+    """Where a value occurs: whole, truncated, and its words (of four letters and more)."""
     if len(value) < 2:
         return
     if len(value) < 4 or value.casefold() in ORDINARY:
@@ -74,13 +74,13 @@ def _found(text: str, value: str, kept: Collection[str]) -> Iterable[tuple[int, 
 
 
 def _is_ordinary(quoted: str) -> bool:
-    """Whether it is made of ordinary words alone, or is a sign or two: `"Forbidden"`, `"<"`."""
+    """Whether it consists of ordinary words, or is a sign or two: `"Forbidden"`, `"<"`."""
     words = re.findall(r"\w+", quoted.casefold())
     return all(word in ORDINARY for word in words) if words else len(quoted.strip()) <= _SIGNS
 
 
 def _word_around(text: str, start: int, end: int) -> str:
-    """The word of which a part was found: a short value may be in one by chance ("Main" in "remaining")."""
+    """The word around a match: a short value may occur in one by chance ("Main" in "remaining")."""
     if not text[start:end].isalpha():
         return text[start:end]
     while start and text[start - 1].isalpha():

@@ -1,4 +1,4 @@
-"""Sorbus's own PostgreSQL: what has to be remembered beside the topics."""
+"""Sorbus's own PostgreSQL database: state that is not on the topics."""
 
 from sorbus.state.database import State, migrate, plan_state
 

@@ -1,4 +1,4 @@
-"""Sorbus's own PostgreSQL database: what isn't a topic and has to be shared by all processes.
+"""Sorbus's own PostgreSQL database: state shared by all processes that is not on a topic.
 
 All tables are in one schema per map, `sorbus` and the map's topic prefix, so that maps may share a database. The role
 of SORBUS_DATABASE needs `create` on that database, or an empty schema of that name that it owns; nothing else.
@@ -26,7 +26,7 @@ from sorbus.postgres.connection import Connection, PostgresConnection, connect, 
 from sorbus.settings import Settings
 
 LARGEST = 10
-"""Most connections of one process; they are made when needed and given back when idle for a minute."""
+"""Maximum connections of one process; opened on demand and closed when idle for a minute."""
 
 _LIMITS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
 _DOING = "using Sorbus's own state (SORBUS_DATABASE)"
@@ -42,7 +42,7 @@ _NOT_MADE = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedCo
 
 
 class State:
-    """One process's way to the state, safe for threads. Connects at the first use, and again after `close`."""
+    """One process's connections to the state; thread-safe. Connects on first use, and again after `close`."""
 
     def __init__(self, dsn: str, prefix: str = "") -> None:
         self._connection = PostgresConnection(dsn=SecretStr(dsn))
@@ -52,31 +52,31 @@ class State:
 
     @classmethod
     def of(cls, prefix: str) -> State:
-        """The state that SORBUS_DATABASE names: the same object for all who ask in this process."""
+        """The state of SORBUS_DATABASE: one shared object per process."""
         dsn = Settings().database
         with _shared_lock:
             return _shared.setdefault((dsn, prefix), State(dsn, prefix))
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection whose `with` is a transaction: committed at its end, rolled back by an exception.
+        """A connection in a transaction: committed at the block's end, rolled back by an exception.
 
-        TransientError when the database can't be reached, is too slow, or has not been made yet; AuthError when it
-        refuses us; PermanentError when it refuses a value.
+        TransientError if the database is unreachable, too slow, or not created yet; AuthError if it rejects us;
+        PermanentError if it rejects a value.
         """
         with _of_state(), postgres_errors(_DOING):
             try:
                 with self._opened().connection() as connection:
                     yield connection
             except PoolTimeout as error:
-                with connect(self._connection, "state"):  # says why, if it isn't just that all are busy
+                with connect(self._connection, "state"):  # raises the cause, unless all connections are busy
                     raise TransientError(f"{_DOING}: all {LARGEST} connections are busy; try again") from error
             except _NOT_MADE as error:
                 words = error.diag.message_primary
-                raise TransientError(f"{_DOING}: {words}: run `sorbus apply`, which makes the state") from error
+                raise TransientError(f"{_DOING}: {words}: run `sorbus apply`, which creates the state") from error
 
     def run(self, statement: bytes, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[object, ...]]:
-        """Runs one statement as a transaction of its own, in a single round trip, and returns its rows."""
+        """Runs one statement in its own transaction, in a single round trip, and returns its rows."""
         with self.connection() as connection:
             connection.autocommit = True
             try:
@@ -87,7 +87,7 @@ class State:
                     connection.autocommit = False
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Closes all connections."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -96,7 +96,7 @@ class State:
     def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:
             if self._pool is None:
-                connect(self._connection, "state").close()  # says at once what the pool would only try again
+                connect(self._connection, "state").close()  # raises at once what the pool would only retry
                 dsn = full_dsn(self._connection, "state")
                 options = f"{conninfo_to_dict(dsn)['options']} -c search_path={self.schema} {_LIMITS}"
                 self._pool = ConnectionPool(
@@ -122,7 +122,7 @@ def _of_state() -> Iterator[None]:
 
 
 def _check(connection: Connection) -> None:
-    """Raises if an idle connection has ended: only then it has something to read. Costs no round trip."""
+    """Raises if an idle connection was closed: only then is it readable. Costs no round trip."""
     if is_readable(connection.fileno(), 0):
         ConnectionPool.check_connection(connection)
 
@@ -133,7 +133,7 @@ def schema_of(prefix: str) -> str:
 
 
 def close_states() -> None:
-    """Gives the connections of all that `State.of` has handed out back, and forgets them."""
+    """Closes the connections of all states from `State.of`, and forgets them."""
     with _shared_lock:
         states = list(_shared.values())
         _shared.clear()
@@ -149,14 +149,14 @@ class Migration(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """Of what it says, whatever the line ends."""
+        """Of its content, regardless of line endings."""
         return hashlib.sha256("\n".join(self.script.splitlines()).encode()).hexdigest()
 
 
 def migrate(state: State) -> list[str]:
-    """Brings the state's tables to this version and returns what was applied. Safe to run twice, or at the same time.
+    """Brings the state's tables up to date and returns what was applied. Idempotent, and safe to run concurrently.
 
-    SorbusError when a migration that was applied says something else by now; TransientError, AuthError.
+    SorbusError if an applied migration has changed since; TransientError, AuthError.
     """
     done = []
     for migration in migrations():
@@ -177,7 +177,7 @@ def migrate(state: State) -> list[str]:
 
 
 def plan_state(dsn: str, prefix: str) -> list[Step]:
-    """The step that makes the state or brings it to this version; none when it is there. Errors as in `migrate`."""
+    """The step that creates the state or brings it up to date; none if it is. Errors as in `migrate`."""
     schema = schema_of(prefix)
     with connect(PostgresConnection(dsn=SecretStr(dsn)), "plan") as connection, postgres_errors(_DOING):
         applied = _applied(connection, schema)
@@ -195,7 +195,7 @@ def plan_state(dsn: str, prefix: str) -> list[Step]:
     return [
         Step(
             "state database",
-            f"make schema {schema}" if not applied else f"bring schema {schema} up to date",
+            f"create schema {schema}" if not applied else f"bring schema {schema} up to date",
             "\n".join(missing),
             run,
         )
@@ -204,7 +204,7 @@ def plan_state(dsn: str, prefix: str) -> list[Step]:
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All there are, in order."""
+    """All migrations, in order."""
     folder = files("sorbus.state") / "migrations"
     found = [Migration(file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql")]
     return tuple(sorted(found))
@@ -214,8 +214,8 @@ def _pending(migration: Migration, applied: dict[str, str]) -> bool:
     known = applied.get(migration.name)
     if known is not None and known != migration.hash:
         raise SorbusError(
-            f"Sorbus's own state: {migration.name} was applied when it said something else; put the file back as it was"
-            " (git log) and write what is new into a file with the next number"
+            f"Sorbus's own state: {migration.name} has changed since it was applied; restore the file"
+            " (git log) and put the changes into a file with the next number"
         )
     return known is None
 

@@ -1,8 +1,8 @@
-"""A process's own answer to "are you alive, are you ready?", with its metrics on the same port.
+"""A process's liveness and readiness, with its metrics on the same port.
 
-`/healthz/live` fails when the loop has not beaten for too long: a supervisor should restart the process.
-`/healthz/ready` fails while the process can't do its work yet or just now, and says why: a person or a rollout waits.
-`/healthz` is both in one; `/healthz/status` the same as JSON, with since when; `/metrics` is Prometheus's text format.
+`/healthz/live` fails if the loop has not beaten for too long: a supervisor should restart the process.
+`/healthz/ready` fails while the process can't do its work, and says why: a person or a rollout waits.
+`/healthz` is both in one; `/healthz/status` the same as JSON, with the time; `/metrics` is Prometheus's text format.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sorbus.telemetry.metrics import UP
 
 _LONGEST_LABEL = 300
 REFUSED = "refused"
-"""What a process that waits for a person names as missing, until it is ready."""
+"""The dependency that a process reports while it waits for a person."""
 
 
 class Status(NamedTuple):
     """Whether a process could work now. `since`: when that last changed; `reason` in plain words if it isn't ready.
 
-    `dependency` names what is missing, as TransientError does, or what `block` was given; "" where that isn't known.
+    `dependency` names what is missing, from a TransientError or `block`; "" if unknown.
     """
 
     ready: bool
@@ -42,9 +42,9 @@ class Status(NamedTuple):
 
 
 class Health:
-    """What the loop says about itself; written by one thread, read by the server's.
+    """The loop's own state; written by one thread, read by the server's.
 
-    Ready means that it could work now: nothing that it needs (Kafka, its target or source) is known to be missing.
+    Ready means that it could work now: no dependency (Kafka, its target or source) is known to be missing.
 
     `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck.
     """
@@ -58,13 +58,13 @@ class Health:
         self._since = datetime.now(UTC)
 
     def beat(self) -> None:
-        """The loop has come round once more."""
+        """Records that the loop has completed another round."""
         self._beat = self._clock()
 
     def ready(self, reason: str | None = None, *, dependency: str = "") -> None:
-        """Ready for work, or with a `reason` in plain words: not. What `block` named still counts.
+        """Ready for work, or not, with a `reason` in plain words. Blocks by `block` still count.
 
-        `dependency`: what is missing, as a TransientError says it.
+        `dependency`: what is missing, as in TransientError.
         """
         self._missing = dependency
         if reason:
@@ -75,34 +75,34 @@ class Health:
         self.beat()
 
     def block(self, dependency: str, reason: str) -> None:
-        """Not ready until `unblock`: something that the process needs is missing, by a name such as `kafka`."""
+        """Not ready until `unblock`: a dependency is missing, by a name such as `kafka`."""
         if not self._reasons:
             self._since = datetime.now(UTC)
         self._reasons = {**self._reasons, dependency: reason}
 
     def unblock(self, dependency: str) -> None:
-        """What `block` named is there again."""
+        """Ends a `block`."""
         if dependency in self._reasons:
             self._reasons = {name: reason for name, reason in self._reasons.items() if name != dependency}
             if not self._reasons:
                 self._since = datetime.now(UTC)
 
     def note(self, name: str, words: str | None) -> None:
-        """Something that somebody should look at while the process works well; None: no longer."""
+        """A warning while the process works; None: no longer."""
         if words is None and name not in self._notes:
             return
         notes = {key: said for key, said in self._notes.items() if key != name}
         self._notes = notes if words is None else {**notes, name: words}
 
     def notes(self) -> dict[str, str]:
-        """What `note` was told, by its names."""
+        """The current warnings, by name."""
         return self._notes
 
     def stuck(self) -> str | None:
         """Why the process should be restarted, None if it is alive."""
         silent = self._clock() - self._beat
         if silent > self._stale_after:
-            return f"the loop has not come round for {silent:.0f} s (allowed: {self._stale_after:.0f} s)"
+            return f"the loop has not completed a round for {silent:.0f} s (allowed: {self._stale_after:.0f} s)"
         return None
 
     def waiting(self) -> str | None:
@@ -117,7 +117,7 @@ class Health:
 
 
 class _Readiness(Collector):
-    """A registry's metrics with the process's readiness, read when they are asked for."""
+    """A registry's metrics plus the process's readiness, computed on each scrape."""
 
     def __init__(self, registry: Collector, health: Health, process: str) -> None:
         self._registry, self._health, self._process = registry, health, process
@@ -140,7 +140,7 @@ class _Readiness(Collector):
 
 
 class HealthServer:
-    """Serves /metrics and /healthz from a thread of its own, while its `with` block lasts."""
+    """Serves /metrics and /healthz from its own thread during its `with` block."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class HealthServer:
         host: str = "127.0.0.1",
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
-        """Binds at once; port 0 takes a free one. OSError if the port is taken."""
+        """Binds immediately; port 0 takes a free one. OSError if the port is taken."""
         self._server = _Server((host, port), health, registry, process)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self.port: int = self._server.server_address[1]

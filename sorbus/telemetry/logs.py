@@ -1,4 +1,4 @@
-"""Logs for people at a terminal and for machines elsewhere, with secrets taken out on the way.
+"""Logs for people on a terminal and for machines elsewhere, with secrets redacted.
 
 Every process calls `configure_logs` once; after it `structlog.get_logger()` and the standard library's loggers write
 the same lines to standard error.
@@ -20,7 +20,7 @@ from sorbus.privacy.mask import masked_text
 
 HIDDEN = "***"
 _LONGEST = 50_000
-"""Characters of one text: what a library quotes beyond that helps nobody, and takes time to look through."""
+"""Maximum characters of a text: longer quotes by a library help nobody, and take time to search."""
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|api_?key|credential|authorization|cookie|private_?key", re.IGNORECASE
 )
@@ -30,7 +30,7 @@ _ASSIGNED = re.compile(
     r"(?P<value>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|(?:(?:Bearer|Basic)\s+)?[^\s,;&}]+)",
     re.IGNORECASE,
 )
-# A URL's own @ is the first alternative's: what stands before it is not a valid e-mail address.
+# A URL's own @ is matched by the first alternative: what precedes it is not a mail address.
 _EMAIL = re.compile(
     r"://\S+|(?P<email>(?<![\w.!#$%&*+/=?^`{|}~-])[\w.!#$%&*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,})",
     re.IGNORECASE,
@@ -43,8 +43,8 @@ def configure_logs(
 ) -> None:
     """Sends all logs to `stream` (standard error), each line naming `process`, such as `consume order-to-reporting`.
 
-    Lines are JSON unless the stream is a terminal; `json`, or SORBUS_LOGS=json|console, overrides that. Lines for
-    people don't repeat the process's name. Calling it again replaces what was there.
+    Lines are JSON unless the stream is a terminal; SORBUS_LOGS=json|console, or `json`, overrides that. Lines for
+    people omit the process's name. Calling it again replaces the configuration.
     """
     target = stream if stream is not None else sys.stderr
     if json is None:
@@ -78,7 +78,7 @@ def configure_logs(
     root.setLevel(level)
     for chatty in ("httpx", "httpcore", "httpx2", "httpcore2"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # It repeats every argument of a call that is tried again; who calls says what matters.
+    # It logs every argument of a call that it retries; the caller logs what matters.
     logging.getLogger("stamina").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -98,7 +98,8 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def redact_text(text: str) -> str:
     """`text` without the passwords of URLs and of key=value or key: value pairs, without bearer tokens, and with
-    e-mail addresses masked: the last line for what a library may quote; our own messages are masked where they arise.
+    e-mail addresses masked: the last safeguard for what a library may quote; our own messages are masked at their
+    origin.
     """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"

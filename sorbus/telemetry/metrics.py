@@ -1,8 +1,8 @@
-"""What the loops count, as hooks on named moments; the one place where the names of a process's metrics are written.
+"""The loops' metrics, as hooks on named events; the only place that names a process's metrics.
 
 A loop makes one `ProducerMetrics` or `ConsumerMetrics` and calls it once per batch with counts, never once per event.
-Labelled children are bound at their first use and kept. A label that doesn't apply is empty, which to Prometheus is the
-same as absent.
+Labelled children are bound on first use and kept. A label that doesn't apply is empty, which to Prometheus is the same
+as absent.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ POLL_READ = Counter("sorbus_poll_records", "Records that polls have read.", ["sy
 
 DRIFT_OPEN = Gauge(
     "sorbus_drift_open",
-    "Differences between a source and what it looked like before; held: records wait.",
+    "Differences between a source and its accepted shape; held: records wait.",
     ["system", "data_type", "severity"],
 )
 
 DELIVERED = Counter("sorbus_events_delivered", "Change events the target has, written or already newer.", ["flow"])
-DEAD_LETTERS = Counter("sorbus_dead_letters", "Events put aside as dead letters.", ["flow", "data_type", "reason"])
+DEAD_LETTERS = Counter("sorbus_dead_letters", "Events that became dead letters.", ["flow", "data_type", "reason"])
 STALE = Counter(
     "sorbus_stale_events",
     "Events that changed nothing since the target has a newer version that their topic doesn't hold: no repeats.",
@@ -125,11 +125,11 @@ class ProducerMetrics:
         self._last_publish.set_to_current_time()
 
     def rejected(self, data_type: str, reason: str, count: int = 1) -> None:
-        """Rows that could not be made canonical; `reason` is a PermanentError's short word."""
+        """Rows that could not be made canonical; `reason` is a PermanentError's."""
         REJECTS.labels(self._system, data_type, reason).inc(count)
 
     def copied(self, data_type: str, records: int, expected: int) -> None:
-        """How far the initial snapshot of a data type is."""
+        """Progress of a data type's initial snapshot."""
         COPIED.labels(self._system, data_type).set(records)
         COPY_EXPECTED.labels(self._system, data_type).set(expected)
 
@@ -140,45 +140,45 @@ class ProducerMetrics:
             BUSIEST.labels(self._system, data_type).set(counts.get(data_type, 0) * 60 / seconds)
 
     def source_lag(self, size: int | None) -> None:
-        """What the source holds back for us; None (it can't be told) leaves the metric absent or as it was."""
+        """What the source retains for Sorbus; None (unknown) leaves the metric unchanged."""
         if size is not None:
             self._source_lag.set(size)
 
     def caught_up(self) -> None:
-        """The source had nothing more to give."""
+        """The source had no more changes."""
         self._last_caught_up.set_to_current_time()
         _last_reads[""] = time.time()
 
     def retried(self) -> None:
-        """A transient fault: the loop waits and tries again."""
+        """A transient error: the loop waits and retries."""
         self._retries.inc()
 
 
 class ApiMetrics:
-    """The hooks of a transport, for one system behind HTTP."""
+    """The hooks of a transport, for one HTTP API system."""
 
     def __init__(self, system: str) -> None:
         self._system = system
         self._seconds = API_SECONDS.labels(system)
 
     def answered(self, method: str, status: int | None, seconds: float) -> None:
-        """A request had its answer, or none (None: the connection failed, or it took too long)."""
+        """A request was answered, or not (None: the connection failed, or it took too long)."""
         API_REQUESTS.labels(self._system, method, "none" if status is None else f"{status // 100}xx").inc()
         self._seconds.observe(seconds)
 
 
 class WebhookMetrics:
-    """The hooks of the webhook service, for one system; "" for what names none of ours."""
+    """The hooks of the webhook service, for one system; "" for requests that match none."""
 
     def __init__(self, system: str) -> None:
         self._system = system
         self._seconds = WEBHOOK_SECONDS.labels(system)
-        if system:  # there from the first scrape on, so that a first refusal is a rise
+        if system:  # present from the first scrape on, so that a first rejection is an increase
             WEBHOOKS.labels(system, "unsigned")
             WEBHOOKS.labels(system, "accepted")
 
     def answered(self, outcome: str, seconds: float) -> None:
-        """A delivery was answered; `outcome` is one of a few short words."""
+        """A delivery was answered; `outcome` is one of a few fixed values."""
         WEBHOOKS.labels(self._system, outcome).inc()
         self._seconds.observe(seconds)
 
@@ -192,7 +192,7 @@ _last_reads: dict[str, float] = {}
 
 
 def last_reads() -> dict[str, float]:
-    """Data type -> when this process last read all that was new of it, in seconds since 1970; "" of a stream."""
+    """Data type -> when this process last read all changes of it, in seconds since 1970; "" for a stream."""
     return dict(_last_reads)
 
 
@@ -208,7 +208,7 @@ class PollMetrics:
         POLL_PERIOD.labels(system, data_type).set(period)
 
     def polled(self, read: int, seconds: float) -> None:
-        """The application has been asked for all that is new, or for everything."""
+        """A complete poll, incremental or full."""
         self._read.inc(read)
         self._seconds.set(seconds)
         self._last.set_to_current_time()
@@ -229,7 +229,7 @@ class ConsumerMetrics:
         self._last_delivery = LAST_DELIVERY.labels(flow)
 
     def delivered(self, events: int, *, seconds: float, oldest: int | None = None) -> None:
-        """The target took a batch in `seconds`; `oldest` is its earliest occurred_at (microseconds, UTC)."""
+        """The target applied a batch in `seconds`; `oldest` is its earliest occurred_at (microseconds, UTC)."""
         now = time.time()
         self._delivered.inc(events)
         self._apply.observe(seconds)
@@ -239,17 +239,17 @@ class ConsumerMetrics:
             self._delay.observe(max(0.0, now - oldest / 1e6))
 
     def stale(self, events: int) -> None:
-        """Events that the target refused as older, and that are no repeats."""
+        """Events that the target ignored as older, and that are no repeats."""
         self._stale.inc(events)
 
     def dead_letter(self, reason: str, count: int = 1) -> None:
-        """Events put aside; `reason` is a PermanentError's short word."""
+        """Events that became dead letters; `reason` is a PermanentError's."""
         DEAD_LETTERS.labels(self._flow, self._data_type, reason).inc(count)
 
     def retried(self) -> None:
-        """A transient fault: the loop waits and tries again."""
+        """A transient error: the loop waits and retries."""
         self._retries.inc()
 
     def paused(self, is_paused: bool) -> None:
-        """Whether the flow waits for its target (down, refusing us, over its limit)."""
+        """Whether the flow waits for its target (down, rejecting us, over its limit)."""
         self._paused.set(is_paused)

@@ -1,4 +1,4 @@
-"""What every long-running command does first and last: logs, a gentle stop, /metrics and /healthz.
+"""Setup and teardown of every long-running command: logs, graceful stop, /metrics and /healthz.
 
 with running("consume order-to-reporting", port, host) as process:
     while not process.stop.is_set():
@@ -24,7 +24,7 @@ from sorbus.telemetry.stop import Stop
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """How a loop hears that it should stop, says how it is, and where that is served."""
+    """A loop's stop event, its health, and the server of both."""
 
     stop: Stop
     health: Health
@@ -35,10 +35,10 @@ class Process:
 def running(
     name: str, port: int = 0, host: str = LOOPBACK, *, level: str = "INFO", stale_after: float = 60.0
 ) -> Iterator[Process]:
-    """Logs, signals and health while its block lasts; TransientError if the port is taken.
+    """Logs, signals and health during its block; TransientError if the port is taken.
 
     `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck. The block
-    must bear `kill -9` at any moment: what it waits for when it should stop is broken off (`Stop.breaking_off`).
+    must tolerate `kill -9` at any moment: waits still pending after a stop are interrupted (`Stop.breaking_off`).
     """
     configure_logs(name, level=level)
     log = structlog.get_logger(__name__)
@@ -59,9 +59,9 @@ def running(
 
 
 def collect_seldom() -> None:
-    """Tells Python's garbage collector that a loop makes many objects a second and next to no cycles.
+    """Configures Python's garbage collector for a loop that makes many objects a second and almost no cycles.
 
-    At its defaults it walks the batch in progress again and again, a fifth of the hot path's time.
+    By default it would traverse the batch in progress repeatedly, a fifth of the hot path's time.
     """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

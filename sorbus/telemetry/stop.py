@@ -1,11 +1,11 @@
-"""How a process hears that it should stop: SIGTERM or Ctrl-C, once gently, twice at once.
+"""Stopping a process: SIGTERM or Ctrl-C stops gracefully, a second one at once.
 
-Gently may take long where it waits for somebody else: a lock in a database, a server that has frozen. So what bears
-`kill -9` may have its waiting broken off, and is gone before whoever runs it loses patience (ten seconds is usual).
+A graceful stop may take long if it waits for something external: a lock in a database, a server that hangs. So code
+that tolerates `kill -9` may have its wait interrupted, and ends within the usual ten seconds of a supervisor.
 
-Python runs a signal's handler in the main thread and only between two of its own instructions, so never while that
-thread waits inside a library such as librdkafka. A thread of its own therefore hears the signals too, by a pipe that
-the interpreter's C handler writes to, and ends the process when its time is up.
+Python runs signal handlers in the main thread between two bytecodes, so never while that thread waits inside a library
+such as librdkafka. A separate thread therefore receives the signals too, through a pipe that the interpreter's C
+handler writes to, and ends the process when its time is up.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ import structlog
 _PATIENCE, _LONGEST = 2.5, 8.5
 _ASKING = (signal.SIGTERM, signal.SIGINT)
 _UNHEARD = 1.0
-"""Seconds: a signal that comes just before a poll begins, or to another thread, doesn't end the poll."""
+"""Seconds: a signal that arrives just before a poll begins, or in another thread, doesn't end the poll."""
 
 
 _log = structlog.get_logger(__name__)
 
 
 class BrokenOff(KeyboardInterrupt):
-    """Raised in the main thread, out of whatever it waits for, some seconds after it was asked to stop."""
+    """Raised in the main thread, out of any wait, some seconds after a stop was requested."""
 
 
 class Stop:
     """An event that signals set and loops wait on.
 
-    A pipe, not a `threading.Event`: a signal handler runs in the main thread between two instructions, and setting an
-    event whose lock that same thread just holds would never return. The pipe is never read, so every waiter sees it.
+    A pipe, not a `threading.Event`: a signal handler runs in the main thread between two bytecodes, and setting an
+    event whose lock that thread holds would never return. The pipe is never read, so every waiter sees it.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Stop:
         return stop
 
     def set(self) -> None:
-        """Asks to stop."""
+        """Requests a stop."""
         if not self._is_set:
             self._is_set = True
             os.write(self._write, b".")
@@ -68,7 +68,7 @@ class Stop:
         return self._is_set
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until asked to stop or until `seconds` have passed; says whether it was asked."""
+        """Waits for a stop or `seconds`; returns whether a stop was requested."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         end = math.inf if seconds is None else time.monotonic() + seconds
@@ -79,15 +79,15 @@ class Stop:
         return self._is_set
 
     def fileno(self) -> int:
-        """Readable once asked to stop: to wait for it together with sockets."""
+        """Readable once a stop was requested: to wait for it together with sockets."""
         return self._read
 
     @contextmanager
     def breaking_off(self, patience: float = _PATIENCE, longest: float = _LONGEST) -> Iterator[None]:
-        """Breaks off what its block still waits for `patience` seconds after a signal asked it to stop: it just ends.
+        """Interrupts whatever its block still waits for `patience` seconds after a signal: the block just ends.
 
-        For the main thread, and for blocks that bear `kill -9`. A process that is still there after `longest`, since
-        another thread, a library or its own tidying up is held, ends then, as on a second signal.
+        For the main thread, and for blocks that tolerate `kill -9`. A process that still runs after `longest`, because
+        another thread, a library or its own cleanup hangs, ends then, as on a second signal.
         """
         self._patience, self._longest = patience, longest
         signal.signal(signal.SIGALRM, self._remind)
@@ -101,7 +101,7 @@ class Stop:
             return
         finally:
             self._is_inside = False
-            signal.setitimer(signal.ITIMER_REAL, 0)  # later it would end the interpreter's own tidying up by SIGALRM
+            signal.setitimer(signal.ITIMER_REAL, 0)  # a later SIGALRM would end the interpreter's own cleanup
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._is_heard:
@@ -119,7 +119,7 @@ class Stop:
             raise BrokenOff
 
     def _end_in_time(self) -> None:
-        """Has a thread hear the signals from now on, whatever holds the main thread."""
+        """Starts a thread that receives the signals from now on, whatever blocks the main thread."""
         heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -135,7 +135,7 @@ class Stop:
         while (left := end - time.monotonic()) > 0:
             if poll.poll(1000 * left) and os.read(heard, 1)[0] in _ASKING:
                 os._exit(128 + signal.SIGTERM)
-        # In a thread: what holds the main one may be the very output that this would be written to.
+        # In a thread: the main one may be blocked by the very output that this is written to.
         teller = threading.Thread(target=_tell_what_holds, args=(self._longest,), daemon=True)
         teller.start()
         teller.join(0.5)
@@ -151,6 +151,6 @@ def _tell_what_holds(seconds: float) -> None:
     frames = traceback.extract_stack(frame)[-3:] if frame else []
     where = ", ".join(f"{Path(each.filename).name}:{each.lineno} in {each.name}" for each in reversed(frames))
     _log.error(
-        f"not stopped {seconds} s after it was asked to: it ends as by kill -9; unfinished work will be repeated",
+        f"not stopped {seconds} s after the request: ending as by kill -9; unfinished work will be repeated",
         held_in=where,
     )

@@ -1,1 +1,1 @@
-"""The waiting room: records that can't be delivered yet, and go on by themselves when they can."""
+"""Deferred records: they can't be delivered yet, and are retried automatically."""

@@ -1,4 +1,4 @@
-"""Records that lack what they need: completed by the flow's defaults, or held back, before any connector sees them."""
+"""Incomplete records: completed by the flow's defaults, or deferred, before any connector sees them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sorbus.schema import RecordSchema
 
 
 def consumer_of(connector: ConsumerConnector, flow: BoundFlow) -> Consumer:
-    """The flow's consumer, which gets complete records only, unless the flow says on_incomplete: pass."""
+    """The flow's consumer, which gets only complete records, unless the flow says on_incomplete: pass."""
     consumer = connector(flow)
     return consumer if flow.flow.on_incomplete == "pass" else Completing(consumer, flow)
 
 
 def lacking(flow: BoundFlow, id: str, fields: Sequence[str]) -> MustWait:
-    """What is said of a record without these canonical fields."""
+    """The error of a record without these canonical fields."""
     told = f"{flow.flow.data_type} {id} lacks {' and '.join(fields)}, needed by {flow.system.name}"
     ask = f"; ask {flow.ask}" if flow.ask else ""
     return MustWait(told + ask, why="incomplete", needs=[(field, "") for field in fields], field=fields[0])
 
 
 class Completing:
-    """A flow's consumer that refuses incomplete records with MustWait, and delivers the others."""
+    """A flow's consumer that defers incomplete records with MustWait, and delivers the others."""
 
     def __init__(self, consumer: Consumer, flow: BoundFlow) -> None:
         self._consumer, self._flow = consumer, flow
@@ -63,7 +63,7 @@ class Completing:
     def apply(
         self, deliveries: Sequence[Delivery], *, again: bool = False, alone: bool = False
     ) -> list[RejectedDelivery]:
-        """See `sorbus.connector.Consumer`; those held back are refused with MustWait."""
+        """See `sorbus.connector.Consumer`; incomplete records are rejected with MustWait."""
         refusals: list[RejectedDelivery] = []
         places: list[int] = []
         complete: list[Delivery] = []
@@ -79,7 +79,7 @@ class Completing:
         return refusals
 
     def preview(self, delivery: Delivery) -> Preview:
-        """What would be done with it, completed; "hold" if it is not complete."""
+        """The preview of the completed record; "hold" if it is incomplete."""
         if not isinstance(self._consumer, SupportsPreview):
             kind = self._flow.system.system.kind
             raise SorbusError(f"systems of kind {kind} can't show what they would do")
@@ -89,13 +89,13 @@ class Completing:
             return Preview("hold", str(error))
 
     def completed(self, delivery: Delivery) -> Delivery:
-        """The delivery with the defaults filled in. MustWait when it lacks something that has none."""
+        """The delivery with the defaults filled in. MustWait if it lacks a field without one."""
         if delivery.deleted:
             return delivery
         try:
             found, end = read_record(delivery.schema, delivery.data, delivery.at)
         except Undecodable:
-            return delivery  # the connector says so, as it does of all that can't be read
+            return delivery  # the connector reports it, like everything that can't be decoded
         if end != len(delivery.data):
             return delivery
         record = {**self._unsaid, **found}
@@ -112,7 +112,7 @@ class Completing:
 
 
 def _encoded(schema: RecordSchema, record: Mapping[str, object]) -> bytes:
-    """The record in Avro; a field that it doesn't have gets the schema's default."""
+    """The record in Avro; missing fields get the schema's default."""
     made = []
     for field in schema.fields:
         unsaid = None if field.name in record else encoded_default(field)

@@ -1,4 +1,4 @@
-"""Between Kafka's messages and the waiting room's events."""
+"""Converts between Kafka messages and stored deferred events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sorbus.waiting.store import HeldBack, WaitingEvent
 
 
 def held(message: Message, error: MustWait, privacy: Privacy) -> HeldBack:
-    """A message that could be read, with why it waits; what is said of it holds no personal values in the clear."""
+    """A decoded message and why it is deferred; the reason holds no personal values in the clear."""
     value, key, headers = message.value(), bytes_of(message.key()), headers_of(message)
     frame = None if value is None else bytes_of(value)
     version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
@@ -21,7 +21,7 @@ def held(message: Message, error: MustWait, privacy: Privacy) -> HeldBack:
 
 
 def message_of(event: WaitingEvent) -> Message:
-    """The message as it came."""
+    """The original message."""
     return Message(
         topic=event.topic,
         partition=event.partition,

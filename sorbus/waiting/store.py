@@ -1,8 +1,8 @@
-"""The waiting room's rows: one per flow and record, the newest state that can't be delivered yet.
+"""The deferred records' table: one row per flow and record, with the newest state that can't be delivered yet.
 
-A row is written before the event's offset moves, and taken out after the record has landed, has become a dead letter,
-or is obsolete. A crash in between repeats a step: the same version put twice is one row, and a version that landed
-before is older than or equal to what the target has, so that trying it again changes nothing.
+A row is written before the event's offset is committed, and deleted after the record was delivered, became a dead
+letter, or is obsolete. A crash in between repeats a step: the same version put twice is one row, and a version that was
+delivered before is not newer than the target's, so that retrying it changes nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sorbus.state.database import State
 
 Why = Literal["reference", "incomplete"]
 LEASE = 30.0
-"""Seconds that a taken record is left to whoever took it. Not a lock: trying it twice at once is safe, only useless."""
+"""Seconds for which a taken record belongs to its process. Not a lock: trying it twice is safe, only useless."""
 PAUSE, MOST_PAUSE = 0.5, 30.0
-"""Seconds between two tries of a record whose need can't be seen: half of the time that it has waited, within these."""
+"""Seconds between two tries if the need can't be observed: half of the time waited so far, within these limits."""
 _FOLDER = Path(__file__).parent / "sql"
 
 
@@ -39,7 +39,7 @@ class WaitingEvent(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """An event that is to wait: what for, and in plain words. `needs` as in `sorbus.errors.MustWait`."""
+    """An event to defer: what it needs, and why in plain words. `needs` as in `sorbus.errors.MustWait`."""
 
     event: WaitingEvent
     why: Why
@@ -49,7 +49,7 @@ class HeldBack(NamedTuple):
 
 
 class Due(NamedTuple):
-    """An event to be tried now. `is_over`: its time is up, so that this try is the last."""
+    """An event to be tried now. `is_over`: its time is up, so that this is the last try."""
 
     event: WaitingEvent
     since: datetime
@@ -57,7 +57,7 @@ class Due(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A record that waits, as people are shown it. `until` None: as long as it takes."""
+    """A deferred record, as shown to people. `until` None: without a limit."""
 
     flow: str
     id: str
@@ -72,7 +72,7 @@ class Waiting(NamedTuple):
 
 
 class WaitingCursor(NamedTuple):
-    """Where a record is in the list of those that wait."""
+    """A record's position in the list of deferred ones."""
 
     since: datetime
     flow: str
@@ -80,7 +80,7 @@ class WaitingCursor(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """Records that a flow holds back since a field is empty; `since`: the first of them."""
+    """Records that a flow defers because a field is empty; `since`: the first of them."""
 
     flow: str
     field: str
@@ -89,13 +89,13 @@ class Missing(NamedTuple):
 
 
 class WaitingStore:
-    """One flow's waiting room. TransientError while the state's database is out of reach."""
+    """One flow's deferred records. TransientError if the state's database is unreachable."""
 
     def __init__(self, state: State, flow: str, data_type: str, system: str) -> None:
         self._state, self._of = state, {"flow": flow, "data_type": data_type, "system": system}
 
     def put(self, held: Sequence[HeldBack], *, limit: float) -> None:
-        """Notes them, all or none. Those with why "reference" wait `limit` seconds at most, or less if they say so."""
+        """Stores them, all or none. Those with why "reference" wait at most `limit` seconds, or less if they say so."""
         if not held:
             return
         rows = [self._row(one, limit) for one in held]
@@ -103,18 +103,18 @@ class WaitingStore:
             cursor.executemany(_statement("put"), rows)
 
     def take(self, most: int) -> list[Due]:
-        """Those that may go on now, the longest waiting first; for LEASE seconds nobody else gets them."""
+        """Those that are due, the longest waiting first; reserved for this process for LEASE seconds."""
         rows = self._state.run(_statement("take"), {**self._of, "most": most, "lease": LEASE})
         return sorted((_due(row) for row in rows), key=lambda due: due.since)
 
     def settle(self, done: Sequence[tuple[bytes, int]]) -> None:
-        """These versions, by key, have landed or are dead letters: they need not wait, nor older ones."""
+        """Removes these versions, by key, and older ones: they were delivered or are dead letters."""
         if done:
             keys, versions = [key for key, _ in done], [version for _, version in done]
             self._state.run(_statement("settle"), {**self._of, "keys": keys, "versions": versions})
 
     def wake(self, id: str | None = None) -> int:
-        """Has all be tried at once, whatever they wait for, or just one record; how many there are."""
+        """Makes all records, or one, due at once; returns how many there are."""
         return len(self._state.run(_statement("wake"), {**self._of, "key": None if id is None else id.encode()}))
 
     def is_empty(self) -> bool:
@@ -142,13 +142,13 @@ class WaitingStore:
 
 
 def counts(state: State) -> dict[tuple[str, str], int]:
-    """How many wait, by flow and why. TransientError."""
+    """How many are deferred, by flow and why. TransientError."""
     rows = cast("list[tuple[str, str, int]]", state.run(_statement("counts")))
     return {(flow, why): count for flow, why, count in rows}
 
 
 def missing(state: State) -> list[Missing]:
-    """Which fields are empty in how many records, the most first. TransientError."""
+    """Which fields are empty in how many records, most frequent first. TransientError."""
     return [Missing(*row) for row in state.run(_statement("missing"))]  # type: ignore[arg-type]
 
 
@@ -160,7 +160,7 @@ def waiting(
     after: WaitingCursor | None = None,
     most: int = 1000,
 ) -> list[Waiting]:
-    """Who waits, the longest first; `after`: only those behind this place. TransientError."""
+    """Deferred records, longest waiting first; `after`: only those behind this position. TransientError."""
     since, after_flow, id = after or (None, None, None)
     behind = {"after": since, "after_flow": after_flow, "after_key": id.encode() if id is not None else None}
     rows = state.run(_statement("list"), {"flow": flow, "why": why, "most": most, **behind})
@@ -168,12 +168,12 @@ def waiting(
 
 
 def waiting_of(state: State, data_type: str, id: str) -> list[Waiting]:
-    """Where one record waits, in any flow. TransientError."""
+    """Where one record is deferred, in any flow. TransientError."""
     return [_waiting(row) for row in state.run(_statement("of_record"), {"data_type": data_type, "key": id.encode()})]
 
 
 def retry(state: State, flow: str, data_type: str, system: str, id: str | None, who: str) -> int:
-    """Has a flow's records that wait, or one of them, be tried at once, since a person wants it; how many those are."""
+    """Makes a flow's deferred records, or one of them, due at once, on a person's request; returns how many."""
     count = WaitingStore(state, flow, data_type, system).wake(id)
     about = {"data_type": data_type, "record": id} if id else {}
     AuditTrail(state).note(who, "retry", "flow", flow, details={"count": count}, **about)
@@ -181,7 +181,7 @@ def retry(state: State, flow: str, data_type: str, system: str, id: str | None, 
 
 
 def forget(state: State, data_type: str, id: str) -> list[str]:
-    """Erases a record from the waiting rooms of all flows; the flows that had it. TransientError."""
+    """Erases a record from the deferred records of all flows; returns the flows that had it. TransientError."""
     rows = state.run(_statement("forget"), {"data_type": data_type, "key": id.encode()})
     return sorted(str(flow) for (flow,) in rows)
 

@@ -66,7 +66,7 @@ SMITH: Fields = {"name": "John Smith", "kind": "PERSON", "email": "john.smith@la
         (LARKSPUR, [{"name": "Larkspur Trading BV", "billing_address_country": "NL"}], "create", ""),
         (LARKSPUR, [{"name": "Larkspur Textiles Ltd", "billing_address_city": "Leeds"}], "create", ""),
         (LARKSPUR, [{"name": "Quarry Foods"}], "create", ""),
-        (LARKSPUR, [], "create", "no record there has the same tax number or email, or a like name"),
+        (LARKSPUR, [], "create", "no record there has the same tax number or email, or a similar name"),
         (SMITH, [{"name": "J Smith", "email": "js@larkspur.example"}], "ask", "same e-mail domain: larkspur.example"),
         (SMITH, [{"name": "Smith, J.", "email": "js@larkspur.example"}], "ask", "91% alike: John Smith / Smith, J."),
         (SMITH, [{"name": "Jane Smith", "email": "jane@larkspur.example"}], "create", ""),

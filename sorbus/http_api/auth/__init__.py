@@ -1,4 +1,4 @@
-"""How an application knows us, by its description's `auth:` and the connection's credentials."""
+"""Authentication with an application, from its description's `auth:` and the connection's credentials."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Credentials", "Session", "Signature", "credentials"]
 
 
 def credentials(application: Application, state: State) -> Credentials:
-    """An application's. AuthError where the connection lacks something. A hook brings its own session."""
+    """An application's credentials. AuthError if the connection is incomplete. A hook creates its own session."""
     kind = application.auth.kind
     if kind == "oauth2":
-        from sorbus.http_api.auth.oauth2 import OAuth2  # authlib takes its time to import
+        from sorbus.http_api.auth.oauth2 import OAuth2  # imported late, since authlib is slow to import
 
         return OAuth2(application, state)
     made = {"api-key": api_key, "basic": basic, "bearer": bearer}.get(kind)

@@ -1,4 +1,4 @@
-"""What a request says about who we are: one small class for each kind."""
+"""Credentials of requests: one small class for each kind."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Signature:
 
 
 class Credentials(Protocol):
-    """One system's. Safe for threads."""
+    """One system's credentials. Thread-safe."""
 
     def signature(self) -> Signature:
-        """For the next request. AuthError when a person has to act, TransientError when they can't be had just now."""
+        """For the next request. AuthError if a person has to act, TransientError if they are unavailable for now."""
 
     def refresh_after_401(self, refused: Signature) -> bool:
-        """Whether there is a new one after this one was refused. Errors as in `signature`."""
+        """Whether there is a new signature after this one was rejected. Errors as in `signature`."""
 
 
 class Fixed:
-    """Those that never change: API key, basic, bearer, none."""
+    """Credentials that never change: API key, basic, bearer, none."""
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
@@ -44,7 +44,7 @@ class Fixed:
 
 
 class Session:
-    """A login that lasts for some time; `login` makes a new one and is called by one thread at a time."""
+    """A login with a limited lifetime; `login` creates a new one and is called by one thread at a time."""
 
     def __init__(self, login: Callable[[], Signature]) -> None:
         self._login = login
@@ -74,13 +74,13 @@ def api_key(application: Application) -> Fixed:
 
 
 def basic(application: Application) -> Fixed:
-    """Name and password (RFC 7617)."""
+    """User and password (RFC 7617)."""
     pair = f"{_needed(application, 'username')}:{_needed(application, 'password')}"
     return Fixed(Signature({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}))
 
 
 def bearer(application: Application) -> Fixed:
-    """A token that doesn't end (RFC 6750)."""
+    """A token without expiry (RFC 6750)."""
     return Fixed(Signature({"Authorization": f"Bearer {_needed(application, 'token')}"}))
 
 
@@ -89,5 +89,5 @@ def _needed(application: Application, name: str) -> str:
     if not value:
         raise AuthError(f"{application.system} needs {name}: write it into its connection in the map, as ${{NAME}}")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise AuthError(f"the {name} of {application.system} holds a line's end or control character; take it out")
+        raise AuthError(f"the {name} of {application.system} contains a line break or control character; remove it")
     return value

@@ -1,4 +1,4 @@
-"""A token endpoint: the requests and answers of OAuth2 are authlib's (RFC 6749, 7636), the connection is ours."""
+"""A token endpoint: authlib makes the requests and reads the answers (RFC 6749, 7636); we make the connection."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sorbus.tls import trusted_certificates
 
 _LARGEST = 1024 * 1024
 _LONGEST_LIFE = 100 * 366 * 86_400.0
-"""Seconds: what claims to last longer, or isn't a number (NaN), says nothing of how long it lasts."""
+"""Seconds: a longer lifetime, or one that isn't a number (NaN), is treated as unknown."""
 _WHOLE = 10.0
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
-"""Below the time that others wait for the right to renew (the state's lock_timeout)."""
+"""Shorter than others wait for the right to renew (the state's lock_timeout)."""
 _TRY_AGAIN = frozenset({408, 425, 429})
 _LATER = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 
 
 class TokenEndpoint:
-    """One application's. TransientError when it can't be reached or answer, AuthError where a person must act."""
+    """An application's token endpoint. TransientError if it can't be reached, AuthError if a person must act."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -42,16 +42,16 @@ class TokenEndpoint:
         )
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """New tokens for the last ones; their refresh token is the one given where the answer holds no other."""
+        """New tokens for the last ones; the refresh token is kept if the answer has no other."""
         return self._tokens(self._client().refresh_token(refresh_token=refresh_token))
 
     def exchange(self, code: str, *, verifier: str, redirect_uri: str) -> Tokens:
-        """Tokens for what a login brought back (RFC 6749, section 4.1.3; RFC 7636)."""
+        """Tokens for the code of a login (RFC 6749, section 4.1.3; RFC 7636)."""
         client = self._client(redirect_uri=redirect_uri)
         return self._tokens(client.fetch_token(grant_type="authorization_code", code=code, code_verifier=verifier))
 
     def login_url(self, *, verifier: str, redirect_uri: str) -> tuple[str, str]:
-        """Where a person logs in, and the state that has to come back (RFC 8252)."""
+        """The login page for a person, and the state that must be returned (RFC 8252)."""
         auth = self._application.auth
         client = self._client(" ".join([*auth.scopes, *auth.login_scopes]), redirect_uri=redirect_uri)
         url, state = client.create_authorization_url(
@@ -91,7 +91,7 @@ class TokenEndpoint:
 
 
 class _Answer(NamedTuple):
-    """What authlib reads of a good answer."""
+    """What authlib reads from a success answer."""
 
     status_code: int
     body: dict[str, object]
@@ -129,7 +129,7 @@ class _Session:
 
 
 def _parsed(response: httpx.Response, content: bytes) -> dict[str, Any]:
-    """The answer's object, also of those that send a form (GitHub, Facebook once); empty if it is neither."""
+    """The answer's object, also if it is form-encoded (GitHub, formerly Facebook); empty if it is neither."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -141,7 +141,7 @@ def _parsed(response: httpx.Response, content: bytes) -> dict[str, Any]:
 
 
 def _refusal(application: Application, grant: str, response: httpx.Response, found: Mapping[str, Any]) -> SorbusError:
-    """Tells "refused" from "can't answer" (RFC 6749, section 5.2), and what only a person can change."""
+    """Distinguishes "rejected" from "can't answer" (RFC 6749, section 5.2), and what only a person can change."""
     system, code, status = application.system, str(found.get("error") or ""), response.status_code
     described = found.get("error_description") or found.get("message")
     words = clean(" ".join(str(part) for part in (code, described) if part))
@@ -168,7 +168,7 @@ def _refusal(application: Application, grant: str, response: httpx.Response, fou
 
 
 def _shapeless(application: Application, said: str, found: Mapping[str, Any]) -> SorbusError:
-    """A good answer without a token where one is looked for."""
+    """A success answer without a token where one is expected."""
     system = application.system
     if not found:
         return TransientError(f"{said} without JSON; see that token_url of {system} is the token endpoint")

@@ -1,4 +1,4 @@
-"""OAuth2 tokens that are always good: renewed ahead of their end, by one process at a time, stored before use."""
+"""OAuth2 tokens that are always valid: renewed before they expire, by one process at a time, stored before use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sorbus.state import State
 
 
 class OAuth2:
-    """Meets `Credentials`, with the grant client_credentials or refresh_token."""
+    """Implements `Credentials`, with the grant client_credentials or refresh_token."""
 
     def __init__(self, application: Application, state: State) -> None:
         self._application = application
@@ -22,7 +22,7 @@ class OAuth2:
         self._endpoint = TokenEndpoint(application)
         self._current: Tokens | None = None
         self._unstored: Tokens | None = None
-        """Got from the endpoint when the state then failed: the last refresh token may be used up, so not lost."""
+        """Received when the state was unreachable: the old refresh token may be used up, so keep the new one."""
         self._lock = Lock()
 
     def signature(self) -> Signature:
@@ -38,7 +38,7 @@ class OAuth2:
         return True
 
     def _renewed(self, *, refused: str | None) -> Tokens:
-        """Tokens that are fresh and not the refused ones: another thread's, another process's, or new."""
+        """Tokens that are fresh and not the rejected ones: another thread's, another process's, or new."""
         with self._lock:
             if not _is_good(self._current, refused):
                 known = self._store.read()

@@ -14,12 +14,12 @@ from sorbus.postgres.connection import Connection
 from sorbus.state import State
 
 _AHEAD = 60.0
-"""Seconds before its end that a token is renewed; a tenth of its life if that is less."""
+"""Seconds before expiry at which a token is renewed; a tenth of its lifetime if that is less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a token endpoint gave. `fresh_until` is on our monotonic clock; `lasts` in seconds, if it ends."""
+    """A token endpoint's result. `fresh_until` is on our monotonic clock; `lasts` in seconds, if it expires."""
 
     access: str = field(repr=False)
     refresh: str | None = field(default=None, repr=False)
@@ -28,12 +28,12 @@ class Tokens:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it still has some time to go."""
+        """Whether it is still valid for a while."""
         return monotonic() < self.fresh_until
 
 
 class TokenStore:
-    """The tokens of one system. Those that began with another seed in the map are as good as none."""
+    """The tokens of one system. Tokens derived from another seed in the map are ignored."""
 
     def __init__(self, state: State, application: Application) -> None:
         self._state = state
@@ -46,14 +46,14 @@ class TokenStore:
 
     @contextmanager
     def renewing(self) -> Iterator[Renewal]:
-        """The right to renew, for nobody else until its end; waits for whoever has it. Commits what was kept."""
+        """The exclusive right to renew; waits for the current holder. Commits what was kept."""
         with self._state.connection() as connection:
             connection.execute("set local synchronous_commit = on")
             connection.execute(_sql("token_lock"), self._values)
             yield Renewal(connection, self._values, self._read(connection))
 
     def keep(self, tokens: Tokens) -> None:
-        """Stores what a person got by logging in."""
+        """Stores the result of a person's login."""
         with self.renewing() as renewal:
             renewal.keep(tokens)
 
@@ -71,20 +71,20 @@ class TokenStore:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The sole right to renew a system's tokens. `tokens`: the newest, read under it."""
+    """The exclusive right to renew a system's tokens. `tokens`: the newest, read while holding it."""
 
     _connection: Connection
     _values: dict[str, str]
     tokens: Tokens | None
 
     def keep(self, tokens: Tokens) -> None:
-        """Stores the new ones, which may be used when the renewal has ended without an error."""
+        """Stores new tokens, which may be used once the renewal has ended without an error."""
         values = {**self._values, "access": tokens.access, "refresh": tokens.refresh, "lasts": tokens.lasts}
         self._connection.execute(_sql("token_keep"), values)
 
 
 def _seed(application: Application) -> str:
-    """Hashes of what the map says: another client or another first refresh token begins anew.
+    """Hashes of the map's values: another client or another first refresh token starts over.
 
     Without a refresh token it is the client's alone, with which the stored one begins.
     """

@@ -1,4 +1,4 @@
-"""What keeps us a good guest of a system behind HTTP: its rate limits and a circuit breaker, for all processes."""
+"""Protection of an HTTP API: its rate limits and a circuit breaker, shared by all processes."""
 
 from sorbus.http_api.limits.breaker import Breaker
 from sorbus.http_api.limits.limiter import Limiter

@@ -1,4 +1,4 @@
-"""What is left of the systems' rate limits, and which of them are down: as the state has it."""
+"""What is left of the systems' rate limits, and which systems are down, according to the state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", _DAY: "day"}
 
 
 class Window(NamedTuple):
-    """One limit: `requests` in any stretch of `seconds`, of which `left` are left at this moment."""
+    """One limit: `requests` in any window of `seconds`, of which `left` are currently left."""
 
     seconds: float
     requests: int
@@ -23,23 +23,23 @@ class Window(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As metrics call it: second, minute, hour, day, or the seconds themselves."""
+        """Its name in metrics: second, minute, hour, day, or the seconds themselves."""
         return _NAMES.get(self.seconds, f"{self.seconds:g} s")
 
     @property
     def rate(self) -> str:
-        """As people write it: 60/min."""
+        """Its short form: 60/min."""
         return f"{self.requests:,}/{_UNITS.get(self.seconds, f'{self.seconds:g} s')}"
 
     @property
     def is_nearly_spent(self) -> bool:
-        """Whether somebody should know: under a tenth is left of a day's requests."""
+        """Whether it needs attention: less than a tenth of a day's requests is left."""
         return self.seconds >= _DAY and self.left < self.requests / 10
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One system: its windows, the seconds it told us to wait, and for how many seconds its circuit has been open."""
+    """One system: its windows, the seconds it asked us to wait, and for how many seconds its circuit has been open."""
 
     system: str
     windows: tuple[Window, ...]
@@ -60,7 +60,7 @@ class Budget:
         return f"{self.system}: {'; '.join(words)}"
 
     def complaints(self) -> list[str]:
-        """What somebody should look at, in plain words."""
+        """What needs attention, in plain words."""
         found = []
         if self.down > 60:
             found.append(f"{self.system}: is down, its circuit has been open for {self.down:,.0f} s")
@@ -69,7 +69,7 @@ class Budget:
 
 
 def read_budgets(state: State) -> list[Budget]:
-    """Every system that was ever asked, by name. Errors are those of `State.connection`."""
+    """Every system that was ever called, by name. Errors as in `State.connection`."""
     return [
         Budget(
             system=str(system),

@@ -1,4 +1,4 @@
-"""A system's rate limits, shared by all processes that talk to it: asked before each request, told of each answer."""
+"""A system's rate limits, shared by all processes: consulted before each request, updated from each answer."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sorbus.state import State
 from sorbus.telemetry.metrics import API_WAIT
 
 LONGEST_BLOCK = 86_400.0
-"""Seconds; a longer Retry-After is taken for this one."""
+"""Seconds; a longer Retry-After is reduced to this."""
 
 
 class Limiter:
-    """One flow's share of a system's limits. Safe for threads; errors are those of `State.connection`.
+    """One flow's share of a system's limits. Thread-safe; errors as in `State.connection`.
 
-    In no stretch of a window more than its limit; of flows that all have work each gets the same share, and what one
-    doesn't use the others get.
+    No window ever exceeds its limit; flows that all have work get equal shares, and the others get what one doesn't
+    use.
     """
 
     def __init__(self, state: State, system: str, limits: Sequence[Limit], *, flow: str) -> None:
@@ -30,9 +30,9 @@ class Limiter:
         self._waited = API_WAIT.labels(system, flow)
 
     def take(self, *, patience: float) -> float:
-        """0.0: taken, go. Else the seconds until it is worth asking again, which may be more than `patience`.
+        """0.0: taken, go. Otherwise the seconds until the next try, which may exceed `patience`.
 
-        `patience`: how long the caller would wait here; a caller that would not wait is not waited for by others.
+        `patience`: seconds the caller would wait here; others don't wait for a caller that would not wait.
         """
         values = (self._system, self._flow, self._requests, self._seconds, patience)
         ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s)", values)
@@ -42,11 +42,11 @@ class Limiter:
         return wait
 
     def heard(self, status: int, headers: Mapping[str, str], retry_after: float | None) -> None:
-        """What an answer says of the limits: every process obeys it. `retry_after` in seconds, where it was named."""
+        """Applies an answer's limits for every process. `retry_after` in seconds, if it was given."""
         wait: float | None = None
         if status == 429 and retry_after is None:
             retry_after = until_reset(headers, [limit.reset_header for limit in self._limits if limit.reset_header])
-        if status == 429 and retry_after is not None:  # a 503 is of one address: who asked it waits
+        if status == 429 and retry_after is not None:  # a 503 is about one URL: only its caller waits
             wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
         elif status == 429:
             wait = -min(max(min(self._seconds, default=1.0) / 10, 0.1), 5.0)
@@ -57,7 +57,7 @@ class Limiter:
         self._state.run(b"select rate_heard(%s, %s::float8, %s::float8[], %s::int[])", values)
 
     def _remaining(self, headers: Mapping[str, str]) -> dict[float, int]:
-        """Seconds of a window -> requests left, for what is worth telling: near its end, or once a second."""
+        """Seconds of a window -> requests left, if worth recording: near its end, or once a second."""
         named = [limit for limit in self._limits if limit.remaining_header]
         if not named:
             return {}

@@ -1,4 +1,4 @@
-"""When a rate limit begins anew, by headers other than Retry-After, which each application writes in its own way."""
+"""When a rate limit resets, by headers other than Retry-After, which each application writes in its own way."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _A_DAY = 86_400.0
 def until_reset(
     headers: Mapping[str, str], named: Collection[str] = (), *, now: datetime | None = None
 ) -> float | None:
-    """Seconds until requests are taken again; None if no header says so. `named`: the description's own headers.
+    """Seconds until requests are accepted again; None if no header says so. `named`: the description's own headers.
 
-    Where several say it, the longest: it is the limit that was hit, or costs one pause more.
+    If several headers say it, the longest: it is the limit that was hit, or costs one more pause.
     """
     lower = {name.lower(): value.strip() for name, value in headers.items()}
     at = now or datetime.now(UTC)

@@ -1,8 +1,8 @@
-"""Tryton through its JSON-RPC (docs.tryton.org, "Remote Procedure Calls"): one address, methods of models, sessions.
+"""Tryton through its JSON-RPC (docs.tryton.org, "Remote Procedure Calls"): one URL, methods of models, sessions.
 
-In its description a path is a model's name, and a body a search's domain or values beside the fields. Lists go on
-after the last record's id, or time and id, so that no page shifts. A change made to an address alone, not through its
-party, doesn't show in the party's write_date: the full comparison finds it.
+In its description a path is a model's name, and a body a search's domain or values besides the fields. Lists continue
+after the last record's id, or time and id, so that no page shifts. A change to an address alone, not through its party,
+doesn't update the party's write_date: the full refresh finds it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACTIVE = {"language": "en"}
 
 
 class TrytonApi:
-    """Meets `sorbus.http_api.interface.Api`."""
+    """Implements `sorbus.http_api.interface.Api`."""
 
     def __init__(self, transport: Transport) -> None:
         if not isinstance(transport, HttpTransport):
@@ -106,7 +106,7 @@ class TrytonApi:
         return _call(operation.path, "create", [values], _ACTIVE)
 
     def updating(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Call:  # noqa: ARG002
-        """See `Api`. Reads what is there where lists inside change, since each of their items has an id."""
+        """See `Api`. Reads the current record if lists inside change, since each of their items has an id."""
         about = self._about(resource)
         operation = _operation(about.update, resource)
         there: Record = {}
@@ -119,7 +119,7 @@ class TrytonApi:
         return _call(operation.path, "write", [_number(id)], values, _EVERYTHING)
 
     def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:  # noqa: ARG002
-        """See `Api`. Where the description gives a body, it is what Tryton has instead of a deletion."""
+        """See `Api`. If the description gives a body, it is what Tryton does instead of a deletion."""
         operation = _operation(self._about(resource).delete, resource)
         if operation.body:
             return _call(operation.path, "write", [_number(id)], self._filled(operation), _EVERYTHING)
@@ -189,7 +189,7 @@ class TrytonApi:
         return any(name in CONTACTS or name in _lists(about) for name in fields)
 
     def _values(self, about: ApiResource, fields: Record, there: Record) -> Record:
-        """Flat fields as Tryton's values; `there` is the record as it was read, for the ids of its lists' items."""
+        """Flat fields as Tryton's values; `there` is the current record, for the ids of its lists' items."""
         values = {
             name: encode(value, about.fields.get(name))
             for name, value in fields.items()
@@ -222,7 +222,7 @@ class TrytonApi:
 
 
 def _refuse(error: Json, doing: str) -> NoReturn:
-    """Tryton's exceptions: their name, then what they hold (trytond.exceptions)."""
+    """Tryton's exceptions: their name, then their arguments (trytond.exceptions)."""
     name, held = (str(error[0]), error[1:]) if isinstance(error, list) and error else (str(error), [])
     parts = held[0] if held and isinstance(held[0], list) else []
     if name == "ConcurrencyException":

@@ -1,4 +1,4 @@
-"""Values as Tryton's JSON-RPC writes them (its module trytond.protocols.jsonrpc), and a party's flat fields."""
+"""Values in Tryton's JSON-RPC (its module trytond.protocols.jsonrpc), and a party's flat fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTACTS = ("email", "phone", "mobile", "fax", "website")
 
 
 def decode(value: Json) -> Json:
-    """Tryton's objects with __class__ as plain JSON; moments, which Tryton keeps in UTC, in ISO 8601."""
+    """Tryton's objects with __class__ as plain JSON; timestamps, which Tryton stores in UTC, in ISO 8601."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, Mapping):
@@ -37,7 +37,7 @@ def decode(value: Json) -> Json:
 
 
 def encode(value: Json, field: ApiField | None = None) -> Json:
-    """A field's value as Tryton wants it."""
+    """A field's value in Tryton's format."""
     kind = field.kind if field else "text"
     if isinstance(value, str) and value and kind == "date":
         day = date.fromisoformat(value[:10])
@@ -57,7 +57,7 @@ def moment(value: datetime) -> Json:
 
 
 def flat(raw: Record, fields: Mapping[str, ApiField]) -> Record:
-    """A record as the description has it: relations by their own names, contacts as fields, a time of change always."""
+    """A record as described: relations by their own names, contacts as fields, always with a time of change."""
     record: Record = _plain(decode(raw))
     if mechanisms := record.pop("contact_mechanisms", None):
         for kind in CONTACTS:
@@ -72,7 +72,7 @@ def flat(raw: Record, fields: Mapping[str, ApiField]) -> Record:
 
 
 def _plain(value: Json) -> Json:
-    """Tryton gives what is read through a relation under the relation's name with a dot."""
+    """Replaces a relation's dotted key: Tryton returns what is read through it under its name with a dot."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -81,7 +81,7 @@ def _plain(value: Json) -> Json:
 
 
 def contact_commands(fields: Record, mechanisms: list[Record]) -> list[Json]:
-    """What turns a party's contact mechanisms into the given flat fields; an empty one is deleted."""
+    """The commands that turn a party's contact mechanisms into the given flat fields; an empty one is deleted."""
     commands: list[Json] = []
     for kind in CONTACTS:
         if kind not in fields:
@@ -98,7 +98,7 @@ def contact_commands(fields: Record, mechanisms: list[Record]) -> list[Json]:
 
 
 def item_commands(wanted: list[Record], there: list[Record], names: frozenset[str]) -> list[Json]:
-    """What turns a party's addresses (or another list) into the wanted ones, by place; those beyond stay."""
+    """The commands that turn a party's addresses (or another list) into the given ones, by index; extra ones stay."""
     commands: list[Json] = []
     for place, item in enumerate(wanted):
         values = {name: item[name] for name in names if name in item}
