@@ -68,7 +68,7 @@ def test_settings_fill_the_address(tmp_path: Path) -> None:
         ({"api": "redmine", "api_key": "k"}, "write base_url"),
         ({"api": "redmine", "api_key": "k", "base_url": "projects.ours.test"}, "not a valid web address"),
         ({"api": "redmine", "api_key": "k", "base_url": "http://projects.ours.test"}, "unencrypted"),
-        ({"api": "redmine", "api_key": "k", "base_url": "https://me:pw@ours.test"}, "holds credentials"),
+        ({"api": "redmine", "api_key": "k", "base_url": "https://me:pw@ours.test"}, "contains credentials"),
         ({"api": "redmine", "api_key": "k", "base_url": "https://ours.test/?a=b"}, "more than host and path"),
         ({**XERO, "token_url": "http://elsewhere.test/token"}, "token_url would send"),
     ],

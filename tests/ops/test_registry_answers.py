@@ -52,7 +52,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (200, b'{"id": "7"}', TransientError, "its answer holds no"),
         (301, b"", TransientError, "301"),
         (500, b'{"message": "no leader"}', TransientError, "no leader"),
-        (401, b"", AuthError, "refuses us"),
+        (401, b"", AuthError, "denies access"),
         (403, b'{"message": "not for you"}', AuthError, "not for you"),
         (409, b'{"message": "not compatible"}', SchemaError, "not compatible"),
         (422, b'{"message": "no schema"}', SchemaError, "no schema"),

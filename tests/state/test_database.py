@@ -16,7 +16,7 @@ from sorbus.state import State, database, migrate, plan_state
 
 def test_plan_shows_one_step_that_makes_it_and_then_none(database: str) -> None:
     (step,) = plan_state(database, "north.")
-    assert (step.where, step.what) == ("state database", "make schema sorbus_north_")
+    assert (step.where, step.what) == ("state database", "create schema sorbus_north_")
     assert "0001_limits.sql" in step.detail
     assert step.apply is not None
     step.apply()
@@ -37,7 +37,7 @@ def test_processes_that_migrate_at_once_apply_each_file_once(database: str) -> N
 def test_a_changed_migration_is_refused_in_plain_words(state: State) -> None:
     with state.connection() as connection:
         connection.execute("update migration set hash = 'another' where name = '0001_limits.sql'")
-    with pytest.raises(SorbusError, match=r"0001_limits\.sql was applied when it said something else"):
+    with pytest.raises(SorbusError, match=r"0001_limits\.sql has changed since it was applied"):
         migrate(state)
 
 

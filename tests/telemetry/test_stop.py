@@ -95,8 +95,8 @@ if sys.argv[1] == "thread":
     ("holds", "status", "told"),
     [
         ("nothing", 0, ["out"]),
-        ("thread", 128 + signal.SIGTERM, ["out", "it ends as by kill -9"]),
-        ("library", 128 + signal.SIGTERM, ["it ends as by kill -9", "in_a_library"]),
+        ("thread", 128 + signal.SIGTERM, ["out", "ending as by kill -9"]),
+        ("library", 128 + signal.SIGTERM, ["ending as by kill -9", "in_a_library"]),
     ],
 )
 def test_what_a_block_waits_for_is_broken_off_and_nothing_holds_the_process(
