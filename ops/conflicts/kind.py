@@ -62,15 +62,16 @@ class ConflictDigest:
     """Conflicts by flow and state, for who owns the target."""
 
     counts: ConflictCounts
-    title: str = "Conflicts: fields edited in the wrong system"
+    title: str = "Conflicts"
 
     def items(self, recipient: Recipient) -> Iterator[DigestItem]:
         for (flow, state), count in self.counts.fields.items():
             if count and recipient.owns_target(flow):
                 is_open = state == "open"
-                words = "need a decision" if is_open else "overwritten with the owner's values within a day"
+                words = "need a decision" if is_open else "replaced by the owner's value"
+                fields = "field" if count == 1 else "fields"
                 page = f"/conflicts?{urlencode({'state': state})}"
-                yield DigestItem(f"{flow}: {count:,} {words}", page, grave=is_open)
+                yield DigestItem(f"{flow}: {count:,} {fields} edited in the wrong system, {words}", page, grave=is_open)
 
 
 def _plain(value: object) -> JsonValue:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from sorbus.bus.names import Names
+from sorbus.dlq.explain import title_of
 from sorbus.dlq.index import LetterIndex
 from sorbus.ops.digest.items import DigestItem, DigestRequest
 from sorbus.ops.digest.recipient import Recipient
@@ -46,13 +47,13 @@ class LetterDigest:
                 yield DigestItem(self._words(cause), _page(cause), grave=cause.open > 0)
 
     def _words(self, cause: LetterCause) -> str:
-        where = f"to {cause.flow}" if cause.flow else f"from {cause.system}"
-        field = f" on {cause.field}" if cause.field else ""
-        told = [f"{cause.open:,} open" if cause.open else "none open"]
-        told += [f"{cause.new:,} new"] if cause.new else []
+        where = f"to {cause.system}" if cause.flow else f"from {cause.system}"
+        field = f" ({cause.field})" if cause.field else ""
+        new = f" ({cause.new:,} of them new)" if cause.new and cause.open else ""
+        told = [f"{cause.open:,} open{new}" if cause.open else "none open"]
         told += [f"{cause.closed:,} closed"] if cause.closed else []
         since = f", oldest {ago((self.until - cause.oldest).total_seconds())}" if cause.oldest else ""
-        return f"{cause.data_type} {where}: {cause.reason}{field}: {', '.join(told)}{since}"
+        return f"{cause.data_type} {where}: {title_of(cause.reason).lower()}{field}: {', '.join(told)}{since}"
 
 
 def _page(cause: LetterCause) -> str:

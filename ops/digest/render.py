@@ -56,8 +56,8 @@ def _render(template: str, digest: Digest, company: str, console_url: str) -> st
             console_url=console_url.rstrip("/"),
             subject=subject_of(digest, company),
             headline=f"{whose}, {until:%A %Y-%m-%d}: {subject_of(digest, company).partition(': ')[2]}",
-            about=f"From {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M %Z}. New and closed count in this period."
-            " Recipients come from the map: owner, escalate_to, responsible.",
+            about=f"From {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M %Z}: what is new or closed is of that time."
+            " Lines with a dash need no action. The map says who gets this: owner, escalate_to, responsible.",
         )
     )
 

@@ -10,6 +10,7 @@ from sorbus.mapfile.model import Map
 from sorbus.ops.digest.collect import Facts
 from sorbus.ops.digest.items import Digest, DigestItem, DigestSection
 from sorbus.ops.digest.recipient import Recipient, Recipients
+from sorbus.ops.monitoring.status import ago
 
 
 class DigestWriter:
@@ -41,4 +42,5 @@ def _escalations(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
 def _late(facts: Facts, recipient: Recipient) -> Iterator[DigestItem]:
     for flow in facts.measured.flows:
         if flow.lag_records and flow.complaint and recipient.owns_target(flow.flow):
-            yield DigestItem(f"{flow.flow}: {flow.complaint}; {flow.lag_records:,} changes wait", f"/flows/{flow.flow}")
+            late = f"{ago(flow.lag_seconds).removesuffix(' ago')} late; {flow.lag_records:,} changes wait"
+            yield DigestItem(f"{flow.flow}: {late}", f"/flows/{flow.flow}")

@@ -41,7 +41,7 @@ class DriftCounts(OpenDecisions):
         for (system, severity), count in sorted(self.fields.items()):
             if severity == "held":
                 have = "s have" if count != 1 else " has"
-                yield f"{system}: {count} mapped field{have} changed, and records are held back"
+                yield f"{system}: {count} mapped field{have} changed, and records are on hold"
 
     def lines(self) -> Iterator[str]:
         for system in dict.fromkeys(system for system, _ in self.fields):

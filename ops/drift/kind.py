@@ -54,7 +54,7 @@ class DriftDigest:
     def items(self, recipient: Recipient) -> Iterator[DigestItem]:
         for one in self.findings:
             if recipient.owns(one.system):
-                held = "; records are held back" if one.severity == "held" else ""
+                held = "; records are on hold" if one.severity == "held" else ""
                 words = f"{one.system}, {one.data_type}: {one.words}{held}"
                 page = f"/drift?{urlencode({'system': one.system})}"
                 yield DigestItem(words, page, grave=one.severity == "held")

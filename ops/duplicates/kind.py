@@ -60,4 +60,5 @@ class DuplicateDigest:
     def items(self, recipient: Recipient) -> Iterator[DigestItem]:
         for flow, count in self.counts.records.items():
             if count and recipient.owns_target(flow):
-                yield DigestItem(f"{flow}: {count:,} need a decision", "/duplicates")
+                need = "record may exist already, and needs" if count == 1 else "records may exist already, and need"
+                yield DigestItem(f"{flow}: {count:,} {need} a decision", "/duplicates")

@@ -104,8 +104,8 @@ DRIFT = DriftFinding(
 )
 LETTERS = LetterDigest(
     (
-        LetterCause("order", "order-to-books", "books", "too_long", "name", 12, 4, 7, NOW - 3 * DAY),
-        LetterCause("price", "", "books", "bad_value", "amount", 0, 0, 2, None),
+        LetterCause("order", "order-to-books", "books", "StringDataRightTruncation", "name", 12, 4, 7, NOW - 3 * DAY),
+        LetterCause("price", "", "books", "value", "amount", 0, 0, 2, None),
     ),
     NOW,
 )
@@ -148,15 +148,15 @@ def test_an_owner_is_told_what_is_theirs() -> None:
     found = told(DigestWriter(COMPANY).digest(FACTS, FINANCE))
 
     assert found["Dead letters"] == [
-        "order to order-to-books: too_long on name: 12 open, 4 new, 7 closed, oldest 3 d ago",
-        "price from books: bad_value on amount: none open, 2 closed",
+        "order to books: too long (name): 12 open (4 of them new), 7 closed, oldest 3 d ago",
+        "price from books: not a valid value (amount): none open, 2 closed",
     ]
     assert found["Incomplete records"][0].startswith(
         "5 order records lack vat_number, which books needs; add it in crm."
     )
-    assert found["Possible duplicates"] == ["order-to-books: 3 need a decision"]
-    assert found["Conflicts: fields edited in the wrong system"] == ["order-to-books: 2 need a decision"]
-    assert found["Flows that are behind"] == ["order-to-books: 7300 s behind; 40 changes wait"]
+    assert found["Possible duplicates"] == ["order-to-books: 3 records may exist already, and need a decision"]
+    assert found["Conflicts"] == ["order-to-books: 2 fields edited in the wrong system, need a decision"]
+    assert found["Flows that are behind"] == ["order-to-books: 2 h late; 40 changes wait"]
     assert "Changed sources" not in found
     assert "Manual checklists" not in found
 
@@ -164,9 +164,9 @@ def test_an_owner_is_told_what_is_theirs() -> None:
 def test_who_owns_the_data_is_told_of_it_elsewhere_too() -> None:
     found = told(DigestWriter(COMPANY).digest(FACTS, SALES))
 
-    assert [words.partition(":")[0] for words in found["Dead letters"]] == ["order to order-to-books"]
+    assert [words.partition(":")[0] for words in found["Dead letters"]] == ["order to books"]
     assert list(found) == ["Dead letters", "Incomplete records", "Changed sources", "Manual checklists"]
-    assert found["Changed sources"][0].endswith("; records are held back")
+    assert found["Changed sources"][0].endswith("; records are on hold")
     assert found["Manual checklists"][0].startswith("price-to-price_book: overdue since 2026-03-11")
 
 
@@ -189,8 +189,8 @@ def test_text_and_page_link_to_the_console_and_say_nothing_twice() -> None:
     text, page = (write(digest, "Brightwater", CONSOLE + "/") for write in (as_text, as_html))
 
     assert text.startswith("Finance: books, Wednesday 2026-03-11: 5 items need attention\n")
-    assert f"    {CONSOLE}/letters?flow=order-to-books&reason=too_long\n" in text
-    assert f'<a href="{CONSOLE}/letters?flow=order-to-books&amp;reason=too_long">Open</a>' in page
+    assert f"    {CONSOLE}/letters?flow=order-to-books&reason=StringDataRightTruncation\n" in text
+    assert f'<a href="{CONSOLE}/letters?flow=order-to-books&amp;reason=StringDataRightTruncation">Open</a>' in page
     assert "http" not in as_text(digest, "Brightwater", "")
 
 
@@ -229,7 +229,7 @@ def test_everybody_with_an_address_gets_their_mail(state: State, settings: Setti
     [mail] = postbox.to("finance@example.com")
     assert mail["subject"] == "Sorbus, Brightwater: 5 items need attention"
     assert mail["to"] == "Finance <finance@example.com>"
-    assert "12 open, 4 new, 7 closed" in text_of(mail)
+    assert "12 open (4 of them new), 7 closed" in text_of(mail)
     assert "<h2" in text_of(mail, "html")
 
 
@@ -357,7 +357,7 @@ def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_p
     assert (finance["systems"], sales["systems"]) == (["books"], ["crm"])
     for one in (finance, sales):
         [letters] = [section["items"] for section in one["sections"] if section["title"] == "Dead letters"]
-        assert "1 open, 1 new" in letters[0]["words"]
+        assert "1 open (1 of them new)" in letters[0]["words"]
     assert "Dead letters\n  * gadget to gadget-to-books: " in shown()
     page = tmp_path / "digest.html"
     shown("--html", str(page))
@@ -387,7 +387,7 @@ def test_the_watch_mails_the_digest_at_its_time(line: Line, postbox: Postbox) ->
         try:
             for address in ("finance@example.com", "ops@example.com"):
                 [found] = eventually(lambda who=address: postbox.to(who), f"mail to {address}")
-                assert "gadget to gadget-to-books" in text_of(found)
+                assert "gadget to books" in text_of(found)
                 assert f"{CONSOLE}/letters?flow=gadget-to-books" in text_of(found)
         finally:
             watch.terminate()
