@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sorbus.backoff import Backoff
 from sorbus.errors import ExitCode
 from sorbus.ops.runtime.launch import Launch, Launched, spawn
 
@@ -42,18 +43,18 @@ class ChildProcess:
         launch: Launch = spawn,
         *,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.program = program
         self.state: State = "waiting"
         self.port = 0
         self.restarts = 0
         self.verdict = ""
-        self._launch, self._clock, self._chance = launch, clock, chance
+        self._launch, self._clock = launch, clock
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=jitter)
         self._process: Launched | None = None
         self._due = clock()
         self._began = 0.0
-        self._failures = 0
 
     @property
     def name(self) -> str:
@@ -92,11 +93,9 @@ class ChildProcess:
             self.state, self.verdict = "given up", reason
             return code
         if self.uptime() >= HEALTHY_AFTER:
-            self._failures = 0
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)
-        self._failures += 1
+            self._backoff.reset()
         self.restarts += 1
-        self._due = self._clock() + pause * (0.5 + self._chance() / 2)
+        self._due = self._clock() + self._backoff.next()
         self.state = "waiting"
         return code
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
 
 from pydantic import JsonValue
 
 from sorbus.abilities import PublishedState
+from sorbus.backoff import Backoff
 from sorbus.calendar_limits import EPOCH
 from sorbus.connector import BoundSource
 from sorbus.drift.watch import DriftWatch
@@ -88,9 +88,9 @@ class _Run:
 
 @dataclass(slots=True)
 class _Pace:
-    """Faults in a row, when to try again (seconds, monotonic), and what is wrong."""
+    """When to try again (seconds, monotonic), and what is wrong."""
 
-    faults: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(_SOONEST, _LONGEST, limit=_LONGEST))
     not_before: float = 0.0
     problem: str | None = None
 
@@ -307,7 +307,8 @@ class StreamPoller:
         except Exception as error:  # noqa: BLE001 - one answer must never end the others' polls
             _log.exception("%s: an answer can't be taken", self._what)
             return self._failed(run, self._refused(run, error))
-        pace.faults = run.tries = 0
+        pace.backoff.reset()
+        run.tries = 0
         if run.pace == "look":
             pace.problem, self._gives_up_at_once = None, False
         return found
@@ -323,9 +324,7 @@ class StreamPoller:
     def _failed(self, run: _Run, error: TransientError) -> PageResult | None:
         """Waits by itself; a record that can't be read again and again is given up, for it holds up all others."""
         pace, question = self._paces[run.pace], run.question
-        pace.faults += 1
-        growing = _SOONEST * 2.0 ** min(pace.faults - 1, 7) * (1 + random.random()) / 2  # noqa: S311
-        error.retry_after = min(error.retry_after or growing, _LONGEST)
+        error.retry_after = pace.backoff.next(error.retry_after)
         run.tries += 1
         if isinstance(question, AskRecord) and not run.is_over and (run.tries >= TRIES or self._gives_up(run)):
             _log.warning("%s: %s can't be fetched: %s; the next poll will pick it up", self._what, question.id, error)

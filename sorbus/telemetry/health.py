@@ -87,6 +87,10 @@ class Health:
             if not self._reasons:
                 self._since = datetime.now(UTC)
 
+    def report(self, dependency: str, reason: str | None) -> None:
+        """`block`, or `unblock` where there is no reason."""
+        self.block(dependency, reason) if reason else self.unblock(dependency)
+
     def note(self, name: str, words: str | None) -> None:
         """A warning while the process works; None: no longer."""
         if words is None and name not in self._notes:

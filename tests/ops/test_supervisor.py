@@ -142,7 +142,7 @@ Supervisor([program], output=output, folder=folder, base_port=21950).run(Stop())
 
 def test_pauses_grow_up_to_a_minute_and_a_healthy_minute_forgets_them() -> None:
     now = 1000.0
-    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: now, chance=lambda: 1.0)
+    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: now, jitter=lambda: 1.0)
     pauses = []
     for _ in range(9):
         _end(child)
@@ -156,7 +156,7 @@ def test_pauses_grow_up_to_a_minute_and_a_healthy_minute_forgets_them() -> None:
 
 
 def test_pauses_differ_by_chance_so_that_processes_do_not_come_back_at_once() -> None:
-    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: 0.0, chance=lambda: 0.0)
+    child = ChildProcess(python("one", "raise SystemExit(3)"), clock=lambda: 0.0, jitter=lambda: 0.0)
     _end(child)
     assert child.pause() == 0.5
 

@@ -17,7 +17,7 @@ from sorbus.bus.positions import position_message, read_positions
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.event import event_encoder
 from sorbus.ops.runtime.planning import plan
-from sorbus.producers import loop
+from sorbus.producers import own_topics
 from sorbus.schema import AvroType, FieldType
 from tests.producers.shop import Record, Shop
 
@@ -35,7 +35,7 @@ SHOP_HAS: dict[str, Record | None] = {
 
 @pytest.fixture
 def shop(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(loop, "_COMPARE_EVERY", 0.2)
+    monkeypatch.setattr(own_topics, "_COMPARE_EVERY", 0.2)
     made = make_shop(ITEMS)
     made.describe({"item": (ITEM, {"table": "items"})})
     made.apply()

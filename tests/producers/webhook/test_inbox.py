@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from pydantic import JsonValue
 
 from sorbus.abilities import Notice
-from sorbus.bus.inbox import Inbox, InboxWriter
+from sorbus.bus.inbox import POSITION_KEY, Inbox, InboxWriter
 from sorbus.bus.kafka import admin, idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.errors import TransientError
@@ -131,10 +131,11 @@ def test_notices_that_were_lost_lead_to_a_comparison_of_everything(
     for future in client.delete_records([TopicPartition(topic, 0, 1)]).values():
         future.result(30)
     producer = Listed()
-    ear = InboxReader(producer, settings, names, "crm", position, {})
+    reader = InboxReader(producer, settings, names, "crm")
+    reader.open({POSITION_KEY: position})
     for _ in range(2):
-        ear.listen(0.0)
-    ear.close()
+        reader.poll(0.0)
+    reader.close()
     assert producer.times == times
 
 

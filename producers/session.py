@@ -1,0 +1,174 @@
+"""One session of a producer, from connecting to its first fault: what it reads is published, in transactions.
+
+Any fault ends the session, and the next one resumes at the last committed position. The one exception is a poll: what
+it remembers of its topics is expensive, and it has no stream to lose, so it is asked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from sorbus.abilities import SupportsProgress, SupportsRefetch, SupportsState
+from sorbus.bus.publisher import Publisher
+from sorbus.bus.requests import RereadRequests
+from sorbus.connector import BoundSystem, Producer
+from sorbus.errors import PartialOutage, TransientError, Unfinished
+from sorbus.producers.dead_letters import SourceDeadLetters
+from sorbus.producers.event_writer import EventWriter, Progress
+from sorbus.producers.hot_records import HotRecords
+from sorbus.producers.own_topics import OwnTopics
+from sorbus.producers.retry_pause import LONGEST_PAUSE, RetryPause, retry_backoff
+from sorbus.producers.webhook_inbox import inbox_of
+from sorbus.settings import Settings
+from sorbus.telemetry.health import Health
+from sorbus.telemetry.metrics import ProducerMetrics
+from sorbus.telemetry.stop import Stop
+
+_MEASURE_EVERY = 10.0
+_log = logging.getLogger(__name__)
+
+
+class CaptureSession:
+    """Reads one producer, and publishes what it gives. `close` it, whatever happened."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        publisher: Publisher,
+        system: BoundSystem,
+        topics: OwnTopics,
+        letters: SourceDeadLetters,
+        settings: Settings,
+        *,
+        health: Health,
+        metrics: ProducerMetrics,
+        stop: Stop,
+        hot: HotRecords,
+        progress: Progress | None,
+        published: Callable[[], None],
+    ) -> None:
+        self._producer, self._publisher, self._settings = producer, publisher, settings
+        self._topics, self._letters, self._hot = topics, letters, hot
+        self._health, self._metrics, self._stop = health, metrics, stop
+        self._pause = RetryPause(health, metrics, stop)
+        self._source_backoff = retry_backoff()
+        self._inbox = inbox_of(producer, system, settings, topics.names)
+        self._requests: RereadRequests | None = None
+        self._writer = EventWriter(
+            publisher,
+            producer,
+            topics,
+            letters,
+            self._inbox,
+            settings,
+            health=health,
+            metrics=metrics,
+            progress=progress,
+            published=published,
+        )
+        self._measured_at = 0.0
+
+    def open(self) -> None:
+        """Resumes at the stored position. TransientError, AuthError, LostPosition, SchemaError."""
+        producer, topics, system = self._producer, self._topics, self._topics.system
+        schemas = topics.prepare()
+        if isinstance(producer, SupportsRefetch):
+            self._requests = RereadRequests(self._settings, topics.names, system)
+        self._letters.load()
+        rejected = self._letters.open_ids()
+        if isinstance(producer, SupportsState):
+            topics.remember(producer, schemas, rejected)
+        inherited = topics.inherit()
+        position = self._inbox.open(topics.position)
+        topics.take_over(producer, inherited)
+        producer.open(position)
+        topics.resnapshot(producer, inherited)
+        if isinstance(producer, SupportsRefetch):  # the map or the source may have been fixed
+            for data_type, ids in rejected.items():
+                producer.reread(data_type, ids)
+        self._health.ready()
+        _log.info("capturing %s from %s", ", ".join(topics.encoders), system)
+
+    def run(self) -> None:
+        """Until asked to stop. TransientError, AuthError, LostPosition."""
+        while not self._stop.is_set():
+            self._health.beat()
+            self._publisher.poll()
+            self._read_and_publish()
+            self._reread_requested()
+            self._topics.check()
+            self._measure()
+        self._writer.commit()
+
+    def close(self) -> None:
+        """Gives up what is not committed, and disconnects."""
+        self._publisher.close()
+        self._producer.close()
+        self._inbox.close()
+        if self._requests is not None:
+            self._requests.close()
+
+    def _read_and_publish(self) -> None:
+        wait = self._writer.time_left()
+        try:
+            batch = self._producer.read(self._inbox.read_wait(wait))
+        except (Unfinished, TransientError) as error:
+            self._wait_for(error)
+            return
+        self._report_problem()
+        batch = self._inbox.complete(batch)
+        if batch is not None:
+            if batch.copied is None:
+                self._hot.count(batch.changes)
+            self._writer.add(batch)
+        has_more = batch is not None and not batch.caught_up
+        # A poll's next batch is a request away, so what there is goes out now.
+        self._writer.commit_if_due(at_once=not has_more or isinstance(self._producer, SupportsState))
+        if not has_more:
+            self._metrics.caught_up()
+        self._inbox.poll(wait if batch is None else 0.0)
+
+    def _report_problem(self) -> None:
+        """Whether a part of the source, or its webhooks, can't be read."""
+        problem = self._producer.problem if isinstance(self._producer, SupportsProgress) else None
+        problem = self._inbox.problem if problem is None else problem
+        if self._health.waiting() != problem:
+            self._health.ready(problem)
+        if problem is None:
+            self._source_backoff.reset()
+
+    def _wait_for(self, error: Unfinished | TransientError) -> None:
+        """What has been read is published; then it waits. Faults of a source that isn't a poll end the session.
+
+        A poll that may not ask yet is at work; a stream that hasn't begun isn't ready.
+        """
+        is_poll = isinstance(self._producer, SupportsState)
+        if isinstance(error, TransientError) and not is_poll:
+            raise error
+        self._writer.commit()
+        if isinstance(error, PartialOutage):
+            self._pause.partial(error)
+        elif isinstance(error, TransientError):
+            self._pause.after(error, self._source_backoff)
+        else:
+            if not is_poll and str(error) != self._health.waiting():
+                self._health.ready(str(error))
+                _log.info("%s: %s", self._topics.system, error)
+            self._pause.wait(min(error.retry_after, LONGEST_PAUSE))
+        self._inbox.poll(0.0)
+
+    def _reread_requested(self) -> None:
+        """People requeue letters: the producer reads those records again."""
+        if self._requests is not None and isinstance(self._producer, SupportsRefetch):
+            for data_type, ids in self._requests.read().items():
+                if data_type in self._topics.topics:
+                    self._producer.reread(data_type, ids)
+
+    def _measure(self) -> None:
+        self._hot.look()
+        now = time.monotonic()
+        if now - self._measured_at > _MEASURE_EVERY:
+            self._measured_at = now
+            self._metrics.source_lag(self._producer.lag())
