@@ -7,15 +7,15 @@ from sorbus.mapfile.timing import parse_duration
 
 
 class EscalationTimer:
-    """One flow's limit (`escalate_after`), and whom the map says to call then."""
+    """One flow's limit (`escalate_after`), and the person to call then."""
 
     def __init__(self, flow: BoundFlow) -> None:
         written = flow.flow
         self._limit = float("inf") if written.escalate_after == "off" else parse_duration(written.escalate_after)
         person = written.escalate_to or flow.system.system.owner
         contact = f"call {person}" if person else f"find out who looks after {flow.system.name}"
-        self._words = f"; retrying for longer than {written.escalate_after}: {contact}"
+        self._message = f"; retrying for longer than {written.escalate_after}: {contact}"
 
-    def words(self, seconds: float) -> str:
+    def message(self, seconds: float) -> str:
         """What to add to a fault that has been tried again for so long; nothing while that is within the limit."""
-        return self._words if seconds > self._limit else ""
+        return self._message if seconds > self._limit else ""

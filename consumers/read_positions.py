@@ -1,4 +1,4 @@
-"""Where a flow goes on in each partition, and whether the topic still holds all that comes after it.
+"""Where a flow resumes in each partition, and whether the topic still holds all that comes after it.
 
 Each committed offset carries, as its metadata, the id of the topic it belongs to and when it was committed: a topic
 that was deleted and made again has another id, and Kafka forgets deletes that nobody has read for
@@ -29,17 +29,17 @@ Spot = tuple[str, int]
 
 
 class ReadPositions:
-    """One flow's places. `events` is its data type's topic; what the others lose is still an open dead letter."""
+    """One flow's positions. `events` is its data type's topic; what the others lose is still an open dead letter."""
 
-    def __init__(self, admin: AdminClient, flow: str, events: str, *, goes_on: bool) -> None:
-        """`goes_on`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
-        self._admin, self._flow, self._events, self._goes_on = admin, flow, events, goes_on
+    def __init__(self, admin: AdminClient, flow: str, events: str, *, rereads: bool) -> None:
+        """`rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
+        self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
         self._ids: dict[str, str] = {}
         self._unchecked: dict[Spot, CommittedPosition | None] = {}
         self._compared_at = self._stamped_at = time.monotonic()
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Newly assigned partitions with where to go on: the committed offset, or else the beginning."""
+        """Newly assigned partitions with where to resume: the committed offset, or else the beginning."""
         with kafka_errors(f"reading the offsets of flow {self._flow}"):
             committed = consumer.committed(list(partitions), timeout=_TIMEOUT)
         begun = []
@@ -58,7 +58,7 @@ class ReadPositions:
     def check(self) -> list[Spot]:
         """Compares what is new, and now and then the topics: the partitions to be read from their beginning.
 
-        LostPosition where events are gone and the map doesn't say to go on. TransientError when Kafka can't be asked.
+        LostPosition where events are gone and the map doesn't say to reread. TransientError when Kafka can't be asked.
         """
         if self._unchecked:
             return self._check_new()
@@ -128,7 +128,7 @@ class ReadPositions:
         said = why.format(f"{spot[0]} (partition {spot[1]})")
         if spot[0] != self._events:
             _log.error("flow %s: %s: requeued dead letters are still open; requeue them again", self._flow, said)
-        elif self._goes_on:
+        elif self._rereads:
             _log.error(
                 "flow %s: %s: it reads the topic from its beginning, as on_lost_events says; records that were deleted"
                 " meanwhile may be left in the target",

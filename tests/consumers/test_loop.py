@@ -18,8 +18,8 @@ from psycopg.rows import TupleRow
 
 from sorbus.bus.kafka import admin, base_config, group_consumer
 from sorbus.connector import Delivery, RejectedDelivery
-from sorbus.consumers import loop as loop_module
-from sorbus.consumers.loop import ConsumeLoop
+from sorbus.consumers import batch_size
+from sorbus.consumers.group_member import GroupMember
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import Sender
@@ -29,7 +29,6 @@ from sorbus.ops.embedded.kafka import Kafka
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
-from sorbus.telemetry.metrics import ConsumerMetrics
 from sorbus.telemetry.stop import Stop
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
 from tests.consumers.line import FLOW, RESTRICTED, Line, down, eventually, named
@@ -257,15 +256,12 @@ def test_readiness_follows_kafka(line: Line, tmp_path_factory: pytest.TempPathFa
 def test_partitions_that_come_back_are_read_though_they_were_paused_when_they_were_lost(line: Line) -> None:
     """As of a flow that waited for its target while Kafka was away for longer than a session."""
     line.publish([("g1", 1, named("x"))])
-    loop = ConsumeLoop(
-        lambda: PostgresConsumer(line.flow), line.flow, line.settings,
-        health=Health(), metrics=ConsumerMetrics(FLOW, "gadget", "books"), stop=Stop(),
-    )  # fmt: skip
+    member = GroupMember(line.flow, line.settings, Health(), Stop())
     kafka = group_consumer(line.settings, line.names.group(FLOW))
     parts = [TopicPartition(line.topic, number) for number in range(2)]
     try:
         for _ in range(2):  # what comes back begins again, since nothing was committed
-            loop._assigned(kafka, parts)
+            member.assigned(kafka, parts)
             assert eventually(lambda: _keys(kafka), "events of partitions that came", 5) == [b"g1"]
             kafka.pause(parts)
             kafka.incremental_unassign(parts)
@@ -292,7 +288,7 @@ class Noting(PostgresConsumer):
 def test_batches_grow_with_a_quick_target_and_shrink_with_a_slow_one(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "_SLOW", 0.5)
+    monkeypatch.setattr(batch_size, "_SLOW", 0.5)
     Noting.counts.clear()
     line.publish((f"g{n}", 1, named("x")) for n in range(4000))
     with line.consuming(make=lambda: Noting(line.flow)):

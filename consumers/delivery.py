@@ -1,0 +1,78 @@
+"""Delivering one batch: decoded, applied in the parts that the target bears, and what it refused filed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+from confluent_kafka import Message
+
+from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import BoundFlow
+from sorbus.consumers.paused_retry import PausedRetry
+from sorbus.consumers.rejections import Rejections
+from sorbus.consumers.stale_events import StaleEvents
+from sorbus.consumers.target import TargetWriter
+from sorbus.telemetry.metrics import ConsumerMetrics
+
+Spot = tuple[str, int]
+
+
+class BatchDelivery:
+    """One flow's. `requeue` is the topic of its letters that are sent again."""
+
+    def __init__(
+        self,
+        flow: BoundFlow,
+        requeue: str,
+        schemas: SchemaResolver,
+        target: TargetWriter,
+        rejections: Rejections,
+        retry: PausedRetry,
+        stale: StaleEvents,
+        metrics: ConsumerMetrics,
+    ) -> None:
+        self._keeps_deleted = flow.flow.deletes == "soft"
+        self._requeue, self._schemas, self._target = requeue, schemas, target
+        self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
+
+    def deliver(self, events: Sequence[Message], *, is_shared: bool) -> None:
+        """Retries until all of it is applied or filed. `is_shared`: another member may have some of the records too.
+
+        Stopped; AuthError, MapError; Undecided: call it again with more events.
+        """
+        began = time.monotonic()
+        requeued = [message for message in events if message.topic() == self._requeue]
+        self._rejections.load()
+        decode = partial(decode_batch, events, self._schemas, keeps_deleted=self._keeps_deleted)
+        taken = self._retry.run(decode)
+        refused = [*taken.refused]
+        self._stale.overtaken(taken.overtaken)
+        at, alone = 0, is_shared or bool(requeued)
+        while at < len(taken.deliveries):  # more than once where the target has a time limit
+            left = taken.deliveries[at : taken.ahead] if at < taken.ahead else taken.deliveries[at:]
+            count, rejected = self._retry.run(partial(self._target.apply, left, alone=alone))
+            refused += [(taken.messages[at + one.place], one.error) for one in rejected]
+            self._look_for_stale(taken, at, at + count, {one.place for one in rejected})
+            at += count
+        self._rejections.file(refused, taken, requeued)
+        self._metrics.delivered(
+            len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
+        )
+
+    def drained(self, ends: Mapping[Spot, int]) -> None:
+        """Partitions were read to their end, before these offsets."""
+        self._stale.drained(ends)
+
+    def reassigned(self) -> None:
+        """Partitions came, maybe from another member."""
+        self._rejections.unload()
+
+    def _look_for_stale(self, taken: DecodedBatch, at: int, end: int, refused: Collection[int]) -> None:
+        """Whether the target has newer versions than what came, which a repeat alone explains."""
+        deliveries, messages = taken.deliveries[at:end], taken.messages[at:end]
+        newer = self._target.newer([one for place, one in enumerate(deliveries) if place not in refused])
+        if newer is not None:
+            self._stale.applied(deliveries, messages, newer)

@@ -1,0 +1,210 @@
+"""A flow's member of its Kafka consumer group: what it is assigned, where it reads, what it has committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer as KafkaConsumer
+
+from sorbus.bus.kafka import admin, as_error, group_consumer, kafka_errors, leave, offset_of, spot_of
+from sorbus.bus.names import Names
+from sorbus.bus.reachable import Reachable
+from sorbus.connector import BoundFlow
+from sorbus.consumers.read_positions import ReadPositions
+from sorbus.settings import Settings
+from sorbus.telemetry.health import Health
+from sorbus.telemetry.stop import Stop
+
+# A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
+_PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
+_log = logging.getLogger(__name__)
+Spot = tuple[str, int]
+
+
+class Stopped(Exception):
+    """Asked to stop while a batch could not be delivered; it stays uncommitted and comes again."""
+
+
+class PolledBatch(NamedTuple):
+    """Events, without what Kafka says between them: the offsets after them, and where partitions ended."""
+
+    events: list[Message]
+    offsets: dict[Spot, int]
+    ends: dict[Spot, int]
+
+
+class GroupMember:
+    """Reads one flow's topics: its data type's, and the letters that were requeued. It commits what has landed."""
+
+    def __init__(self, flow: BoundFlow, settings: Settings, health: Health, stop: Stop) -> None:
+        names = Names(flow.system.topic_prefix)
+        self._flow, self._health, self._stop = flow.flow.id, health, stop
+        self.events = names.topic(flow.flow.data_type)
+        self.requeue = names.requeue(self._flow)
+        group = names.group(self._flow)
+        reachable = Reachable(settings.kafka, partial(health.report, "kafka"), group=group)
+        self._kafka = group_consumer(settings, group, reachable)
+        rereads = flow.flow.on_lost_events == "reread"
+        self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
+        self._offsets: dict[Spot, int] = {}
+        self._drained: set[Spot] = set()
+        self._on_assigned: Callable[[], None] = lambda: None
+        health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
+
+    def join(self, on_assigned: Callable[[], None]) -> None:
+        """Asks for partitions; `on_assigned` is called when some come, maybe from another member."""
+        self._on_assigned = on_assigned
+        with kafka_errors(f"subscribing flow {self._flow}"):
+            self._kafka.subscribe(
+                [self.events, self.requeue], on_assign=self.assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+
+    def poll(self, most: int) -> list[Message]:
+        """What has arrived: wakes at the first message, then takes what is there."""
+        with kafka_errors("consuming"):
+            first: list[Message] = self._kafka.consume(1, 0.5)
+            if not first:
+                return []
+            return first + self._kafka.consume(most - 1, 0.004) if most > 1 else first
+
+    def lost_events(self) -> list[Spot]:
+        """The partitions that lost events, to be `restart`ed. LostPosition, TransientError."""
+        return self._positions.check()
+
+    def sort(self, messages: Sequence[Message]) -> PolledBatch:
+        """Tells events from what Kafka says between them. LostPosition, TransientError, AuthError."""
+        last: dict[object, Message] = {}
+        batch = PolledBatch([], {}, {})
+        for message in messages:
+            failure = message.error()
+            if failure is None:
+                batch.events.append(message)
+            elif failure.code() == KafkaError._PARTITION_EOF:
+                self._drained.add(spot_of(message))
+                batch.ends[spot_of(message)] = offset_of(message)
+            elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
+                self.restart([self._positions.fell_behind(spot_of(message))])
+                continue
+            elif not failure.retriable() and failure.code() not in _PASSING:
+                raise as_error(failure, "consuming")
+            else:
+                continue
+            last[message.topic(), message.partition()] = message
+        # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
+        for message in last.values():
+            batch.offsets[spot_of(message)] = offset_of(message) + (message.error() is None)
+        return batch
+
+    def landed(self, offsets: dict[Spot, int]) -> None:
+        """All before these offsets is in the target, or filed: they can be committed."""
+        self._offsets |= offsets
+
+    def commit(self, *, wait: bool) -> None:
+        """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""
+        if not (self._offsets or self._repeat_offsets()):
+            return
+        # A batch that waited long may hold partitions that are another member's by now, further on than we were.
+        assigned = self._assignment()
+        offsets = [self._positions.stamped(spot, offset) for spot, offset in self._offsets.items() if spot in assigned]
+        self._offsets = {}
+        if not offsets:
+            return
+        try:
+            if wait:
+                self._kafka.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._kafka.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            _log.warning("offsets could not be committed: %s", error)
+
+    def hold(self, seconds: float) -> None:
+        """Waits with all partitions paused; polling all the while, or the group would think us dead. Stopped."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._stop.is_set():
+                raise Stopped
+            self._health.beat()
+            with kafka_errors("waiting"):
+                if assigned := self._kafka.assignment():
+                    self._kafka.pause(assigned)
+                strays = self._kafka.consume(100, min(left, 0.2))
+            self._rewind(strays)
+
+    def resume(self) -> None:
+        """Reads on after `hold`."""
+        with kafka_errors("resuming"):
+            self._kafka.resume(self._kafka.assignment())
+
+    def restart(self, spots: Collection[Spot]) -> None:
+        """Events were lost: what the topic holds is read again from its beginning."""
+        for spot in self._assignment().intersection(spots):
+            self._offsets.pop(spot, None)
+            with kafka_errors("beginning again"):
+                self._kafka.incremental_unassign([TopicPartition(*spot)])  # seeking fails before the first fetch
+                self._kafka.incremental_assign([TopicPartition(*spot, OFFSET_BEGINNING)])
+
+    def take_drained(self) -> bool:
+        """Whether all its partitions were read to their end since this was last so."""
+        assigned = self._assignment()
+        if not assigned or not assigned <= self._drained:
+            return False
+        self._drained.clear()
+        return True
+
+    def leave(self) -> None:
+        """Commits, and leaves the group."""
+        leave(self._commit_and_close)
+
+    def assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Partitions that have come: they are read from where the group was."""
+        kafka.incremental_assign(self._positions.begin(kafka, partitions))
+        kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
+        self._health.report("kafka", None)
+        self._on_assigned()
+
+    def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self.commit(wait=True)
+        self._drained -= {(part.topic, part.partition) for part in partitions}
+        self._positions.forget(partitions)
+
+    def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        for part in partitions:
+            self._offsets.pop((part.topic, part.partition), None)
+        self._positions.forget(partitions)
+
+    def _assignment(self) -> set[Spot]:
+        return {(part.topic, part.partition) for part in self._kafka.assignment()}
+
+    def _rewind(self, strays: Sequence[Message]) -> None:
+        """Messages that slipped in before the pause took hold are read again later."""
+        firsts: dict[Spot, int] = {}
+        for message in strays:
+            failure = message.error()
+            if failure is None:
+                firsts.setdefault(spot_of(message), offset_of(message))
+            elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
+                self.restart([self._positions.fell_behind(spot_of(message))])
+        assigned = self._assignment()
+        for spot, offset in firsts.items():
+            if spot not in assigned:
+                continue  # another member's by now
+            with kafka_errors("rewinding"):
+                self._kafka.seek(TopicPartition(*spot, offset))
+
+    def _repeat_offsets(self) -> bool:
+        """An idle flow's offsets are committed now and then, to show that the group is still active."""
+        if not self._positions.is_stamp_due:
+            return False
+        with kafka_errors("reading positions"):
+            at = self._kafka.position(self._kafka.assignment())
+        self._offsets = {(part.topic, part.partition): part.offset for part in at if part.offset >= 0}
+        return bool(self._offsets)
+
+    def _commit_and_close(self) -> None:
+        self.commit(wait=True)
+        self._kafka.close()

@@ -1,0 +1,82 @@
+"""A flow's target as the loop sees it: its connector is opened when needed, closed after a fault, and opened again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from sorbus.abilities import SupportsHealthCheck, SupportsVersions
+from sorbus.connector import Consumer, Delivery, RejectedDelivery
+from sorbus.consumers.batch_size import BatchSize
+from sorbus.errors import AuthError, TransientError
+from sorbus.privacy.errors import Privacy
+
+_log = logging.getLogger(__name__)
+
+
+class TargetWriter:
+    """Applies deliveries by a connector that `make` makes."""
+
+    def __init__(self, make: Callable[[], Consumer], flow: str, privacy: Privacy, size: BatchSize) -> None:
+        self._make, self._flow, self._privacy, self._size = make, flow, privacy, size
+        self._consumer: Consumer | None = None
+
+    def open(self) -> Consumer:
+        """The connector, opened; one whose opening failed is never kept. TransientError, AuthError, MapError."""
+        if self._consumer is None:
+            consumer = self._make()
+            try:
+                consumer.open()
+            except BaseException:
+                consumer.close()
+                raise
+            self._consumer = consumer
+            self._size.bound(getattr(consumer, "batch", self._size.limit))
+        return self._consumer
+
+    def apply(self, deliveries: Sequence[Delivery], *, alone: bool) -> tuple[int, list[RejectedDelivery]]:
+        """Applies the first of them, all unless the target asked for less at a time: how many, and what it refused.
+
+        `alone`: as for `Consumer.apply`. TransientError, AuthError, Unfinished.
+        """
+        consumer = self.open()
+        part = self._size.part(deliveries)
+        began = time.monotonic()
+        try:
+            rejected = consumer.apply(part, alone=alone)
+        except (TransientError, AuthError) as error:
+            if isinstance(error, TransientError) and error.smaller:
+                self._size.too_large(len(part))
+            self.close()
+            raise self._privacy.fault(error, part) from None
+        self._size.applied(len(part), time.monotonic() - began)
+        return len(part), rejected
+
+    def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int] | None:
+        """Of applied deliveries, the ids of which the target has newer versions, with these; None: it can't tell."""
+        consumer: object = self._consumer
+        if not isinstance(consumer, SupportsVersions):
+            return None
+        try:
+            return consumer.newer(deliveries)
+        except TransientError as error:  # what landed has landed
+            _log.debug("flow %s: the target's versions can't be read: %s", self._flow, error)
+            return None
+
+    def check(self) -> None:
+        """Notices a target that goes away while nothing is to be delivered. TransientError, AuthError."""
+        consumer = self.open()
+        if not isinstance(consumer, SupportsHealthCheck):
+            return
+        try:
+            consumer.check()
+        except (TransientError, AuthError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Disconnects, until it is needed again."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
