@@ -8,9 +8,10 @@ from typing import NamedTuple
 from psycopg import sql
 
 from sorbus.abilities import Erased
+from sorbus.consumers.postgres.open_target import OpenTarget
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.catalog import Column, Table
-from sorbus.postgres.connection import Connection
+from sorbus.postgres.connection import Connection, postgres_errors
 from sorbus.privacy.mask import personal_names
 from sorbus.schema import RecordSchema
 
@@ -23,7 +24,17 @@ class Kept(NamedTuple):
     personal: tuple[str, ...]
 
 
-def kept(table: Table, by: str, assignments: Iterable[Assignment], part: str, schema: RecordSchema) -> Kept:
+def erase_record(target: OpenTarget, id: str, *, dry_run: bool) -> Erased:
+    """Blanks what soft or ignored deletes leave of the record's personal columns. TransientError, AuthError."""
+    options, schema = target.options, target.flow.schema
+    tables = [_kept(target.tables[""], options.key, target.parts[""], "", schema)]
+    for name, child in options.children.items():
+        tables.append(_kept(target.tables[name], child.parent, target.parts.get(name, ()), name, schema))
+    with postgres_errors(f"erasing in {target.flow.system.name}"):
+        return _erase_rows(target.session, id, tables, stays=target.flow.flow.deletes != "hard", dry_run=dry_run)
+
+
+def _kept(table: Table, by: str, assignments: Iterable[Assignment], part: str, schema: RecordSchema) -> Kept:
     """The personal columns of a part's table: filled from a personal field, or by a rule that reads one."""
     personal = personal_names(schema.fields)
     columns = []
@@ -34,7 +45,7 @@ def kept(table: Table, by: str, assignments: Iterable[Assignment], part: str, sc
     return Kept(table, by, tuple(dict.fromkeys(columns)))
 
 
-def erase_rows(session: Connection, id: str, tables: Sequence[Kept], *, stays: bool, dry_run: bool) -> Erased:
+def _erase_rows(session: Connection, id: str, tables: Sequence[Kept], *, stays: bool, dry_run: bool) -> Erased:
     """Blanks the personal columns of the record's rows: null, or empty text where null isn't allowed.
 
     `stays`: the flow leaves rows of deleted records; otherwise a row that is there is what is left to do.

@@ -1,0 +1,97 @@
+"""A flow's open target: its session, the tables that it found there, and what packs and writes its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.postgres.check import obstacles
+from sorbus.consumers.postgres.isolate import Isolation
+from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.packing import DeliveryPacker
+from sorbus.consumers.postgres.tables import APPLIED, check_columns, find_applied, target_parts, without_absent_id
+from sorbus.consumers.postgres.writing import Writing, is_added_id
+from sorbus.errors import AuthError, TransientError
+from sorbus.postgres.catalog import Table, qualified, read_table
+from sorbus.postgres.connection import Connection as Session
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+
+
+class OpenTarget:
+    """What delivery and each ability of the connector work on. `tables` and `parts` by list field, "" the record's."""
+
+    def __init__(self, flow: BoundFlow) -> None:
+        """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
+        assert isinstance(flow.options, PostgresTarget)
+        assert isinstance(flow.system.connection, PostgresConnection)
+        self.flow, self.options = flow, flow.options
+        self.parts = target_parts(flow)
+        self.tables: dict[str, Table] = {}
+        self.session: Session = connect(flow.system.connection, flow.flow.id)
+        try:
+            with postgres_errors(f"opening flow {flow.flow.id}"):
+                self.writing = self._prepare()
+        except BaseException:
+            self.session.close()
+            raise
+        self.packer = DeliveryPacker(flow, self.parts, self.writing)
+        self.isolation = Isolation(self.session, self.writing, flow.flow.id, flow.flow.data_type, flow.system.name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is still there."""
+        return not self.session.closed
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the target's version, where that is newer. psycopg.Error."""
+        writes = self.flow.flow.deletes != "ignore"
+        return self.writing.newer([one for one in deliveries if writes or not one.deleted])
+
+    def close(self) -> None:
+        """What is not committed is undone."""
+        self.session.close()
+
+    def _prepare(self) -> Writing:
+        session, flow = self.session, self.flow.flow.id
+        names = {"": self.options.table, **{k: c.table for k, c in self.options.children.items()}}
+        for part, name in names.items():
+            table = read_table(session, name)
+            if table is None:
+                raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")
+            self.tables[part] = table
+        self.parts = {part: without_absent_id(self.tables[part], found) for part, found in self.parts.items()}
+        for part, found in self.parts.items():
+            assignments = [item for item in found if not (part and is_added_id(item))]
+            if missing := check_columns(self.tables[part], assignments):
+                table_name = self.tables[part].name
+                raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
+        # A lock that somebody holds on the target shows as a pause, and doesn't hold up a stop.
+        session.execute("set lock_timeout = '5s'")
+        applied = find_applied(session, self.options.table)
+        if applied is None:
+            raise TransientError(f"there is no table {APPLIED} yet; run `sorbus apply`")
+        writing = Writing(session, self.flow, self.parts, self.tables, applied, self._obstacle)
+        session.commit()
+        in_the_way = obstacles(session, self.flow, self.tables, writing)
+        session.commit()
+        if in_the_way:
+            kind = AuthError if any(one.state == "42501" for one in in_the_way) else TransientError
+            raise kind(f"flow {flow} can't deliver: {'; '.join(map(str, in_the_way))}")
+        return writing
+
+    def _obstacle(self) -> str | None:
+        """What has come to keep every record out since the flow was opened."""
+        if not self.is_open:
+            raise closed(self.flow)
+        with self.session.transaction(force_rollback=True):
+            for table in self.tables.values():
+                now = read_table(self.session, table.name)
+                if now is None or now.oid != table.oid or now.columns != table.columns:
+                    return f"{table.name} has changed since the flow started"
+            found = obstacles(self.session, self.flow, self.tables, self.writing)
+        return "; ".join(map(str, found)) or None
+
+
+def closed(flow: BoundFlow) -> TransientError:
+    """What is raised where there is no open connection (it was lost, or never opened)."""
+    return TransientError(f"the connection of flow {flow.flow.id} is closed")

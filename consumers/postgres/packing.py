@@ -1,0 +1,55 @@
+"""Deliveries made ready for COPY: decoded, mapped to columns, encoded. A record that doesn't fit is refused alone."""
+
+from __future__ import annotations
+
+from sorbus.avro.decode import Undecodable
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.postgres.cells import int_cell, long_cell, row_start, text_cell
+from sorbus.consumers.postgres.packed import Packed, Stage
+from sorbus.consumers.postgres.shape import INCOMPLETE
+from sorbus.consumers.postgres.writing import Writing
+from sorbus.errors import PermanentError
+from sorbus.mapping.assign import Parts
+from sorbus.waiting.complete import lacking
+
+
+class DeliveryPacker:
+    """One flow's, for the stages of one session."""
+
+    def __init__(self, flow: BoundFlow, parts: Parts, writing: Writing) -> None:
+        self._flow, self._parts, self._writing = flow, parts, writing
+
+    def pack(self, place: int, delivery: Delivery) -> Packed:
+        """PermanentError that names field, value and rule; MustWait for an incomplete record."""
+        id, version, is_deleted, schema, data, at = delivery
+        if is_deleted:
+            return Packed(place, delivery, None, b"", {})
+        stage = self._writing.stage(schema)
+        row = stage.shape.packed(id, version, data, at)
+        if row is not None:
+            return Packed(place, delivery, stage, row, {})
+        return self._pack_with_values(place, delivery, stage)
+
+    def _pack_with_values(self, place: int, delivery: Delivery, stage: Stage) -> Packed:
+        id = text_cell(delivery.id)
+        try:
+            cells, items, end = stage.shape.row(delivery.data, delivery.at, delivery.id)
+        except Undecodable as error:
+            raise PermanentError(f"the record can't be decoded: {error}", reason="undecodable") from error
+        except PermanentError as error:
+            if error.reason != INCOMPLETE or self._flow.flow.on_incomplete == "pass":
+                raise
+            item = next(one for one in self._parts[""] if one.into == error.field)
+            uses = sorted(item.rule.uses) if item.rule else []
+            names = [item.source] if item.source else uses or [item.into]
+            raise lacking(self._flow, delivery.id.decode(errors="replace"), names) from error
+        if end != len(delivery.data):
+            raise PermanentError(
+                f"the record ends at byte {end} of {len(delivery.data)}: not what its schema says", reason="undecodable"
+            )
+        row = b"".join((row_start(len(cells) + 2), id, long_cell(delivery.version), *cells))
+        rows = {
+            name: [b"".join((row_start(len(c) + 2), id, int_cell(n), *c)) for n, c in enumerate(found, 1)]
+            for name, found in items.items()
+        }
+        return Packed(place, delivery, stage, row, rows)
