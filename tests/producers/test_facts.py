@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sorbus.producers.postgres import producer as postgres_producer
+from sorbus.producers.postgres import open_source
 from sorbus.schema import AvroType
 from tests.producers.shop import Shop, Tape
 from tests.producers.test_lost_position import until_told
@@ -36,7 +36,7 @@ def is_equal(shop: Shop, tape: Tape) -> Callable[[], bool]:
 def test_a_replica_identity_taken_back_loses_no_delete(
     make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
+    monkeypatch.setattr(open_source, "_LOOK_EVERY", 0.2)
     shop = make_shop(script)
     shop.describe({"item": (NAME, {"table": "items", "key": ["code"]})})
     shop.apply()

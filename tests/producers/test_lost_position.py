@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sorbus.errors import LostPosition
-from sorbus.producers.postgres import producer as postgres_producer
+from sorbus.producers.postgres import open_source, stream_reader
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Running, Shop
 
@@ -137,7 +137,7 @@ def test_what_a_publication_leaves_out_while_the_producer_runs_is_noticed_and_co
 ) -> None:
     if "where" in statement and server_version < 15:
         pytest.skip("PostgreSQL 15 brought row filters")
-    monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
+    monkeypatch.setattr(open_source, "_LOOK_EVERY", 0.2)
     shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
     tape = shop.tape("item")
     with shop.producing() as running:
@@ -188,7 +188,7 @@ def until_told(running: Running, word: str) -> str:
 
 
 def test_an_idle_database_does_not_hold_the_log_back(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_producer, "_IDLE_STORE", 0.5)
+    monkeypatch.setattr(stream_reader, "_IDLE_STORE", 0.5)
     shop = shop_of(make_shop, {"heartbeat": "1s"})
     with shop.producing() as running:
         with psycopg.connect(shop.dsn.rpartition("/")[0] + "/postgres", autocommit=True) as other:

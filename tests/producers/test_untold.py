@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from sorbus.producers.postgres import producer as postgres_producer
+from sorbus.producers.postgres import open_source
 from sorbus.producers.postgres.source_watch import SourceWatch
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Shop, Tape
@@ -184,7 +184,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
         seen.append(None)
 
     monkeypatch.setattr(SourceWatch, "look", counted)
-    monkeypatch.setattr(postgres_producer, "_LOOK_EVERY", 0.2)
+    monkeypatch.setattr(open_source, "_LOOK_EVERY", 0.2)
     return seen
 
 

@@ -1,0 +1,203 @@
+"""An open source: its server and tables as they are now, and whether what was read before still holds there.
+
+A position that the source no longer has is lost; a data type whose rows may not be what the stream has said of them is
+snapshotted again. Neither is ever skipped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from sorbus.connector import BoundSource, BoundSystem, Position
+from sorbus.drift.watch import DriftWatch
+from sorbus.errors import LostPosition, TransientError
+from sorbus.mapfile.timing import parse_duration
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
+from sorbus.producers.postgres.encoding import connect_reading
+from sorbus.producers.postgres.fetch import Fetched, KeyReader
+from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
+from sorbus.producers.postgres.slot import Slot, advice, connect_replication, loss, read_slot
+from sorbus.producers.postgres.source_watch import SourceWatch
+
+_LOOK_EVERY = 10.0
+_log = logging.getLogger(__name__)
+
+
+class OpenSource:
+    """A session that asks one database, beside those that read it. `slot`: the name of its slot and publication."""
+
+    server: Server
+    captures: Sequence[Capture]
+    """These, and what was seen of them, are there after `resume`."""
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource], slot: str) -> None:
+        """Connects. TransientError, AuthError."""
+        assert isinstance(system.connection, PostgresConnection)
+        self._system, self._sources, self._slot = system, sources, slot
+        self._connection = system.connection
+        beat = system.system.heartbeat
+        self._heartbeat = None if beat == "off" else parse_duration(beat)
+        self.session = connect(self._connection, "producer", autocommit=True)
+        self._drift: DriftWatch | None = None
+        self._watch: SourceWatch
+        self._looked_at = self._beaten_at = time.monotonic()
+
+    def resume(
+        self, position: Position | None, floors: Mapping[str, int]
+    ) -> tuple[PostgresPosition | None, Slot | None]:
+        """Where to resume, and the slot to resume from: None where all is snapshotted, with a new slot. LostPosition.
+
+        `floors`: data types that are snapshotted again, above these versions.
+        """
+        with postgres_errors(f"opening {self._system.name}"):
+            self.server = read_server(self.session, f"opening {self._system.name}")
+            state = None if position is None else PostgresPosition.from_position(position).above(floors)
+            other = None if state is None else another_database(state, self.server)
+            if state is not None and other is not None:
+                state = self._accepted(state, other)
+            self._open_captures(state)
+            self._watch = SourceWatch(self.session, self._slot, self.captures)
+            self._looked_at = time.monotonic()
+            slot = read_slot(self.session, self._slot)
+            if state is None:
+                return None, None
+            if other is not None:
+                return state, None
+            if lost := self._history(state) or loss(state, slot, self._slot) or self._changed_publication(state):
+                return self.after_loss(state, lost), None
+            state = self._resnapshotting_lapsed(self._with_new_meaning(state))
+            return replace(state, confirmed=slot.confirmed if slot is not None else 0), slot
+
+    @property
+    def is_look_due(self) -> bool:
+        """Whether it is time to `look_again`."""
+        return time.monotonic() - self._looked_at > _LOOK_EVERY
+
+    def look_again(self, state: PostgresPosition) -> PostgresPosition:
+        """Whether the stream still tells everything; what the server has rewritten in silence is to be snapshotted.
+
+        TransientError where `resume` knows what to do.
+        """
+        with postgres_errors(f"looking at the tables of {self._system.name}"):
+            for capture in self.captures:
+                capture.refresh(self.session)
+                if tuple(capture.key) != capture.key_now:
+                    raise TransientError(f"the primary key of {capture.table.name} has changed")
+            self._watch.look(self.session)
+            if self._watch.set_anew(state):
+                raise TransientError(f"the publication {self._slot} has changed")
+            state = self._resnapshotting_lapsed(state)
+        self._looked_at = time.monotonic()
+        return state
+
+    def check_snapshot(self, capture: Capture, state: PostgresPosition) -> None:
+        """TransientError where a table was rewritten while it was read: to its snapshot it may have looked empty."""
+        with postgres_errors(f"looking at the tables of {capture.name}"):
+            self._watch.look(self.session)
+            if why := self._watch.lapsed(self.session, state).get(capture.name):
+                raise TransientError(f"{capture.name} needs a new snapshot: {why}")
+
+    def after_loss(self, state: PostgresPosition, lost: str) -> PostgresPosition:
+        """The state that snapshots everything again, if the map says so; LostPosition with advice otherwise."""
+        if self._system.system.on_lost_slot == "stop":
+            raise LostPosition(advice(lost, self._system.name))
+        return state.copying_all()
+
+    def remembered(self, state: PostgresPosition) -> PostgresPosition:
+        """The state with what it was read with."""
+        meaning = {capture.name: capture.meaning() for capture in self.captures}
+        named = {capture.name: found for capture in self.captures if (found := capture.named())}
+        state = replace(self._watch.remembered(state), named=named, meaning=meaning)
+        server = self.server
+        return replace(state, server=server.name, timeline=server.timeline, database=server.database)
+
+    def refresh(self, capture: Capture) -> None:
+        """Reads from the catalog what a data type's tables are now."""
+        with postgres_errors(f"looking at the tables of {capture.name}"):
+            capture.refresh(self.session)
+
+    def fetch(
+        self, capture: Capture, keys: Sequence[Key], part: str, after: Collection[int]
+    ) -> Iterator[tuple[Key, Fetched | None]]:
+        """Records by key, once the transactions `after` are visible."""
+        self.refresh(capture)
+        session, encoding = connect_reading(self._connection, "fetch")
+        with session, postgres_errors(f"reading {capture.name} by key"):
+            session.execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
+            session.commit()
+            yield from KeyReader(session, encoding, capture).fetch(keys, part, after)
+
+    def expected(self, capture: Capture) -> int:
+        """About how many records a data type has."""
+        row = self.session.execute(
+            "select greatest(reltuples, 0)::bigint from pg_class where oid = %s", (capture.table.oid,)
+        ).fetchone()
+        return int(str(row[0])) if row else 0
+
+    def beat(self) -> None:
+        """Moves an idle slot, now and then."""
+        now = time.monotonic()
+        if self._heartbeat is not None and now - self._beaten_at > self._heartbeat:
+            self._beaten_at = now
+            with postgres_errors("emitting a heartbeat"):
+                self.session.execute("select pg_logical_emit_message(false, 'sorbus', '')")
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._drift is not None:
+            self._drift.close()
+            self._drift = None
+        self.session.close()
+
+    def _open_captures(self, state: PostgresPosition | None) -> None:
+        """Finds the tables, and compares them with what they were when they were last looked at."""
+        drift = self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
+        try:
+            self.captures = open_captures(self.session, self._sources)
+        except MissingTables as error:
+            for data_type, table in error.missing:
+                drift.gone(data_type, table)
+            raise
+        for capture in self.captures:
+            if state is not None:
+                capture.remember(state.named.get(capture.name, {}))
+            capture.drift = drift
+            capture.look()
+
+    def _history(self, state: PostgresPosition) -> str | None:
+        """Why the server hasn't the history that the position was read from."""
+        if state.timeline in (0, self.server.timeline):
+            return another_history(state, self.server, None)
+        with connect_replication(self._connection, self._slot) as replication:
+            return another_history(state, self.server, replication)
+
+    def _changed_publication(self, state: PostgresPosition) -> str | None:
+        tables = self._watch.set_anew(state)
+        return tables and f"its publication {self._slot} was recreated or changed, or was for a while without {tables}"
+
+    def _resnapshotting_lapsed(self, state: PostgresPosition) -> PostgresPosition:
+        """Data types whose rows may not be what the stream has said of them are snapshotted again, and no other."""
+        lapsed = self._watch.lapsed(self.session, state)
+        for name, why in lapsed.items():
+            _log.warning("%s: snapshotting %s again: %s", self._system.name, name, why)
+        return self.remembered(state.copying_again(lapsed))
+
+    def _accepted(self, state: PostgresPosition, other: str) -> PostgresPosition:
+        """The state that snapshots everything of another database, if the map names it; LostPosition otherwise."""
+        if self._system.system.accept_source != self.server.identity:
+            raise LostPosition(not_accepted(other, self.server, self._system.name))
+        _log.warning("%s: %s; accepted by the map", self._system.name, other)
+        return state.copying_all()
+
+    def _with_new_meaning(self, state: PostgresPosition) -> PostgresPosition:
+        """Every record of a data type of which the map makes something else now is published again."""
+        now = {capture.name: capture.meaning() for capture in self.captures}
+        changed = [name for name, meaning in now.items() if state.meaning.get(name, meaning) != meaning]
+        if changed:
+            _log.info("%s: mapping of %s changed: snapshotting again", self._system.name, ", ".join(changed))
+        return state.copying_again(changed)
