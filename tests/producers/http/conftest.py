@@ -10,7 +10,7 @@ import pytest
 
 from sorbus.drift import watch
 from sorbus.ops.embedded import Addresses
-from sorbus.producers.http.stream_poller import StreamPoller
+from sorbus.producers.http.poll_schedule import PollSchedule
 from sorbus.settings import Settings
 from tests.http_api.faulty import Faulty
 from tests.producers.http.desk import Desk
@@ -22,22 +22,22 @@ _FASTER = 10
 @pytest.fixture(autouse=True)
 def schedules_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schedules of a second or two, and looks at what people decide, come round ten times as often."""
-    polls, compares = StreamPoller._next_poll, StreamPoller._next_compare
+    polls, compares = PollSchedule.next_poll, PollSchedule.next_compare
 
-    def sooner(poller: StreamPoller, due: float, every: timedelta | None) -> float:
-        now = poller._now()
+    def sooner(schedule: PollSchedule, due: float, every: timedelta | None) -> float:
+        now = schedule.now()
         return due if every is None or every > _SHORT else now + (due - now) / _FASTER
 
-    def next_poll(poller: StreamPoller) -> float:
-        return sooner(poller, polls(poller), poller._options.polls.every)
+    def next_poll(schedule: PollSchedule) -> float:
+        return sooner(schedule, polls(schedule), schedule._options.polls.every)
 
-    def next_compare(poller: StreamPoller, compared_at: float) -> float:
-        schedule = poller._options.compares
-        return sooner(poller, compares(poller, compared_at), None if schedule is None else schedule.every)
+    def next_compare(schedule: PollSchedule, compared_at: float) -> float:
+        timing = schedule._options.compares
+        return sooner(schedule, compares(schedule, compared_at), None if timing is None else timing.every)
 
     monkeypatch.setattr(watch, "_WRITE_EVERY", 0.1)
-    monkeypatch.setattr(StreamPoller, "_next_poll", next_poll)
-    monkeypatch.setattr(StreamPoller, "_next_compare", next_compare)
+    monkeypatch.setattr(PollSchedule, "next_poll", next_poll)
+    monkeypatch.setattr(PollSchedule, "next_compare", next_compare)
 
 
 @pytest.fixture

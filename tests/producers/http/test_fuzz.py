@@ -14,8 +14,8 @@ import pytest
 from starlette.responses import Response
 
 from sorbus.bus.names import Names
-from sorbus.producers.http import stream_poller
-from sorbus.producers.http.stream_poller import StreamPoller
+from sorbus.producers.http import poll_run
+from sorbus.producers.http.poll_schedule import PollSchedule
 from sorbus.settings import Settings
 from tests.conftest import Report
 from tests.producers.http.desk import Desk
@@ -31,9 +31,9 @@ _OURS = {"1", "2", "3"}
 
 
 def test_no_answer_ends_or_stops_a_system(desk: Desk, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StreamPoller, "_next_poll", lambda polled: polled._now())  # without a pause between polls
-    monkeypatch.setattr(stream_poller, "_SOONEST", 0.01)
-    monkeypatch.setattr(stream_poller, "_LONGEST", 0.05)
+    monkeypatch.setattr(PollSchedule, "next_poll", lambda schedule: schedule.now())  # without a pause between polls
+    monkeypatch.setattr(poll_run, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(poll_run, "LONGEST_PAUSE", 0.05)
     faulty, odd, given = desk.faulty, Odd(SEED), 0
     faulty.add_many([{"name": f"Name {n}"} for n in range(3)])
     poll_two(desk)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from sorbus.abilities import Notice
 from sorbus.bus.inbox import InboxWriter
-from sorbus.producers.http import stream_poller
+from sorbus.producers.http import poll_run
 from tests.http_api.faulty import DESCRIPTION
 from tests.producers.http.desk import CONTACT, Desk
 
@@ -76,7 +76,7 @@ def poll_each_kind(desk: Desk) -> dict[str, str]:
 
 def test_the_others_come_as_before_and_so_do_webhooks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """All kinds at once: what waits for one of them would wait for nine."""
-    monkeypatch.setattr(stream_poller, "_LONGEST", 4.0)  # as long as all changes of the others
+    monkeypatch.setattr(poll_run, "LONGEST_PAUSE", 4.0)  # as long as all changes of the others
     faulty = desk.faulty
     faulty.add_many([{"name": f"Name {n}"} for n in range(3)])
     named = poll_each_kind(desk)

@@ -1,0 +1,63 @@
+"""A data type's part of the position: what its polls resume from, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, cast
+
+from pydantic import JsonValue
+
+from sorbus.producers.http.poll_state import Copying, PollState, Quiet
+
+
+@dataclass(frozen=True, slots=True)
+class PollPosition:
+    """The state of the polls; the version of the last delete; the version above which all is published (a takeover).
+
+    `shape`: of the mapping when the whole list was read last; `always`: paths that every record of it had.
+    """
+
+    state: PollState
+    deleted_version: int
+    floor: int | None
+    shape: str
+    always: tuple[str, ...]
+
+    def to_json(self) -> JsonValue:
+        state, copying = self.state, self.state.copying
+        return {
+            "cursor": state.cursor,
+            "compared_at": state.compared_at,
+            "newest": state.newest,
+            "copying": None if copying is None else [copying.after, copying.newest, copying.records],
+            "quiet": None if state.quiet is None else list(state.quiet),
+            "timeless": state.timeless,
+            "deleted_version": self.deleted_version,
+            "floor": self.floor,
+            "shape": self.shape,
+            "always": list(self.always),
+        }
+
+    @classmethod
+    def from_json(cls, stored: JsonValue) -> Self:
+        """As `to_json` wrote it, or an earlier release; anything else is the beginning."""
+        found = cast("dict[str, object]", stored) if isinstance(stored, dict) else {}
+        copying = cast("list[object] | None", found.get("copying"))
+        quiet = found.get("quiet")
+        state = PollState(
+            cursor=_whole(found.get("cursor")),
+            compared_at=_whole(found.get("compared_at")),
+            newest=_whole(found.get("newest")),
+            copying=Copying(str(copying[0]), _whole(copying[1]), _whole(copying[2]) or 0) if copying else None,
+            quiet=Quiet(*(_whole(each) or 0 for each in quiet))
+            if isinstance(quiet, list) and len(quiet) == 4
+            else None,
+            timeless=_whole(found.get("timeless")) or 0,
+        )
+        always = tuple(str(path) for path in cast("list[JsonValue]", found.get("always") or []))
+        deleted_version = _whole(found.get("deleted_version")) or 0
+        return cls(state, deleted_version, _whole(found.get("floor")), str(found.get("shape", "")), always)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,65 @@
+"""A way to read that is under way, and how long it waits after faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sorbus.backoff import Backoff
+from sorbus.http_api.interface import Page, Record
+from sorbus.producers.http.poll_state import AskPage, AskRecord, PageResult, Steps
+
+LONGEST_PAUSE = 60.0
+"""Seconds, whatever the application asks for."""
+_FIRST_PAUSE = 0.5
+
+
+@dataclass(slots=True)
+class PollRun:
+    """A way to read, under way: the question that waits for its answer, and what has come of it so far."""
+
+    steps: Steps
+    began: float
+    name: Literal["look", "changes", "everything"]
+    question: AskPage | AskRecord | None = None
+    is_over: bool = False
+    read: int = 0
+    published: int = 0
+    tries: int = 0
+    """Faults of the question that is open."""
+
+    @property
+    def pace(self) -> Literal["look", "poll"]:
+        """Whose faults these are: records may be readable where lists aren't, and the other way round."""
+        return "look" if self.name == "look" else "poll"
+
+    def send(self, answer: Page | Record | None) -> PageResult | None:
+        """Gives the answer; what was found, or None with the next question in place, or when it is over."""
+        self.question = None
+        try:
+            said = self.steps.send(answer)
+        except StopIteration:
+            self.is_over = True
+            return None
+        except Exception:
+            self.is_over = True  # a generator that has raised gives nothing any more
+            raise
+        if isinstance(said, PageResult):
+            self.read += said.read
+            self.published += len(said.changes)
+            return said
+        self.question = said
+        return None
+
+
+@dataclass(slots=True)
+class PollPace:
+    """When to ask again (seconds, monotonic), and what is wrong."""
+
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, LONGEST_PAUSE, limit=LONGEST_PAUSE))
+    not_before: float = 0.0
+    problem: str | None = None
+
+    def postpone(self, now: float, seconds: float) -> None:
+        """It may not ask for so long: no fault, only later."""
+        self.not_before = now + min(seconds, LONGEST_PAUSE)
