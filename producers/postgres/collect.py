@@ -5,18 +5,16 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
-from sorbus.errors import LostPosition, PermanentError
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.encoding import UTF8, Encoding
-from sorbus.producers.postgres.fetch import Fetched
 from sorbus.producers.postgres.key_claims import KeyClaims
-from sorbus.producers.postgres.keys import record_id
-from sorbus.producers.postgres.layout import FAULTS, picker
+from sorbus.producers.postgres.key_reads import Fetch, KeyReads
+from sorbus.producers.postgres.layout import FAULTS
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -34,56 +32,13 @@ from sorbus.producers.postgres.pgoutput import (
     read_row,
 )
 from sorbus.producers.postgres.position import CommitSeen, PostgresPosition
+from sorbus.producers.postgres.repeated_commits import RepeatedCommits
+from sorbus.producers.postgres.table_readers import ItemTable, Readers, TableReaders
 
-Fetch = Callable[[Capture, Sequence[Key], str, Collection[int]], Iterator[tuple[Key, Fetched | None]]]
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
 _LAST_LSN = 2**62
 _change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
 """Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
-
-
-@dataclass(slots=True)
-class _Parent:
-    """A table that holds a list field's items: its rows name the record they belong to."""
-
-    capture: Capture
-    part: str
-    key: Callable[[Sequence[object]], tuple[object, ...]]
-
-
-@dataclass(slots=True)
-class _Readers:
-    """Who reads a table: as the record's own, and as a list field's.
-
-    `blind`: data types of which its old rows don't name the record; `replaced`: those that have another table of its
-    name.
-    """
-
-    name: str
-    blind: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
-    roots: list[RowShape] = field(default_factory=list)
-    parents: list[_Parent] = field(default_factory=list)
-
-
-class _Partial(NamedTuple):
-    """A change whose row the stream didn't carry in full: to be fetched by key into its place."""
-
-    place: int
-    capture: Capture
-    key: Key
-    version: int
-    occurred_at: int
-
-
-class _Dirty(NamedTuple):
-    """Records of a data type to be read by key: part whose columns the keys are from ("": the record's own) -> key.
-
-    The value says that the stream has told of a delete of this key: if nothing has it now, the record is gone.
-    """
-
-    capture: Capture
-    keys: dict[str, dict[Key, bool]]
 
 
 class Taken(NamedTuple):
@@ -110,27 +65,20 @@ class Collector:
         """`look` is called when a data type's tables may have changed: it refreshes the capture. `start`: the LSN from
         which the stream is read, where that is before our position.
         """
-        self._look = look
         self._encoding = encoding
         self.state = state
-        self.owed = state.commit if state.commit is not None and start < state.commit.end else None
-        """The last transaction that was read, until it has been seen in a stream that begins before it."""
+        self._repeats = RepeatedCommits(state.commit, start)
         self.in_transaction = False
-        self._captures = captures
-        self._fetch = fetch
-        self._readers: dict[int, _Readers] = {}
-        self._direct: dict[bytes, RowShape] = {}
-        self._straight = self._direct
+        self._readers = TableReaders(captures, look, may_shorten=encoding.codec is None)
+        self._reads = KeyReads(fetch)
+        self._straight = self._readers.direct
         self._covered: frozenset[str] = frozenset()
         self._changes: list[Change] = []
         self._rejects: list[RejectedRecord] = []
         self._sweeps: list[StaleRecordDeletion] = []
-        self._partial: list[_Partial] = []
         self._resolved: list[tuple[str, bytes]] = []
-        self._dirty: dict[str, _Dirty] = {}
         self._resnapshot: list[str] = []
         self._occupied = KeyClaims()
-        self._xids: set[int] = set()
         self._bytes = 0
         self._version = state.version
         self._final = 0
@@ -142,15 +90,19 @@ class Collector:
     @property
     def has_work(self) -> bool:
         """Whether there is anything to publish."""
-        return bool(self._changes or self._rejects or self._sweeps or self._dirty or self._resnapshot or self._resolved)
+        return bool(
+            self._changes
+            or self._rejects
+            or self._sweeps
+            or self._reads.has_marked
+            or self._resnapshot
+            or self._resolved
+        )
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to publish, even in the middle of a transaction."""
-        return len(self._changes) >= MAX_CHANGES or self._bytes >= MAX_BYTES or self._dirty_keys() >= MAX_CHANGES
-
-    def _dirty_keys(self) -> int:
-        return sum(len(keys) for dirty in self._dirty.values() for keys in dirty.keys.values())
+        return len(self._changes) >= MAX_CHANGES or self._bytes >= MAX_BYTES or self._reads.count() >= MAX_CHANGES
 
     def feed(self, message: bytes) -> bool:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
@@ -185,15 +137,15 @@ class Collector:
             elif type(found) is Commit:
                 self._committed(found)
             elif type(found) is Relation:
-                self._related(found)
+                self._readers.add(found)
             return True
         except IndexError as error:  # fewer values than the table's layout, which the server told, has columns
             raise ProtocolError(f"message {message[:1]!r} of {len(message)} bytes isn't as its table is") from error
 
     def reached(self, lsn: int) -> None:
         """The server has sent everything before `lsn`. LostPosition where what was read before wasn't among it."""
-        if self.owed is not None and lsn >= self.state.lsn:
-            raise LostPosition(_forked(self.owed))
+        if lsn >= self.state.lsn:
+            self._repeats.passed()
 
     def _begin(self, begin: Begin) -> None:
         _check_lsn(begin.final_lsn)
@@ -205,9 +157,9 @@ class Collector:
             self._skip = sys.maxsize
         # What a snapshot has seen already it has seen as it was later: an older state must not come after it.
         self._covered = frozenset(name for name, lsn in self.state.fresh.items() if begin.final_lsn < lsn)
-        self._straight = {} if self._covered else self._direct
-        if self._dirty:  # they are read after all that is in this batch
-            self._xids.add(begin.xid)
+        self._straight = {} if self._covered else self._readers.direct
+        if self._reads.has_marked:  # they are read after all that is in this batch
+            self._reads.after(begin.xid)
         self._occupied.begin(len(self._changes), len(self._rejects), is_repeated=self._skip > 0)
 
     def _committed(self, commit: Commit) -> None:
@@ -215,21 +167,11 @@ class Collector:
         self.in_transaction = False
         seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
         if self._skip == sys.maxsize:
-            self._repeated(seen)
+            self._repeats.repeated(seen, self.state.commit)
         else:
-            if self.owed is not None:
-                raise LostPosition(_forked(self.owed))
+            self._repeats.passed()
             self.state = replace(self.state, lsn=commit.end_lsn, transaction=0, done=0, commit=seen)
         self._skip = 0
-
-    def _repeated(self, seen: CommitSeen) -> None:
-        """A transaction from before our position: the same as then, or the server has another history."""
-        if self.owed is not None and seen.end >= self.owed.end:
-            if seen != self.owed:
-                raise LostPosition(_forked(self.owed))
-            self.owed = None
-        elif self.state.commit is not None and seen.end > self.state.commit.end:
-            raise LostPosition(_forked(seen))
 
     def _state_of(self, shape: RowShape, message: bytes) -> None:
         """A row's new state, of a table that one data type reads as its record's own."""
@@ -259,7 +201,7 @@ class Collector:
         self._version = version
         return version
 
-    def _row_changed(self, readers: _Readers, message: Insert | Update | Delete) -> None:
+    def _row_changed(self, readers: Readers, message: Insert | Update | Delete) -> None:
         old = None if type(message) is Insert else cast("Update | Delete", message).old
         new = None if type(message) is Delete else cast("Insert | Update", message).new
         is_full = type(message) is not Insert and cast("Update | Delete", message).is_full
@@ -273,7 +215,7 @@ class Collector:
                 continue
             if shape.wants_examples and new is not None:
                 shape.show(new)
-                self._shorten(message.oid, readers)
+                self._readers.shorten(message.oid, readers)
             self._root_changed(shape, None if shape.capture.name in readers.blind else old, new, is_full)
         for parent in readers.parents:
             if parent.capture.name in self._covered or parent.capture.name in readers.blind:
@@ -328,7 +270,7 @@ class Collector:
         else:  # its replica identity lacks the key: who it was can't be told
             self._must_copy({capture.name})
 
-    def _item_changed(self, parent: _Parent, row: Row, *, is_key_alone: bool) -> None:
+    def _item_changed(self, parent: ItemTable, row: Row, *, is_key_alone: bool) -> None:
         """A row of a list field's table: the record it belongs to is read again."""
         key = parent.key(row)
         if all(isinstance(part, bytes) for part in key):
@@ -354,8 +296,7 @@ class Collector:
             return
         if type(new) is PartialRow:
             key = cast("Key", shape.key(new))
-            self._xids.add(self._xid)
-            self._partial.append(_Partial(len(self._changes), capture, key, version, self._occurred_at))
+            self._reads.complete_later(len(self._changes), capture, key, self._xid, version, self._occurred_at)
             self._changes.append(Change(capture.name, id, version, self._occurred_at, None))
             return
         made = capture.make(shape.layout, shape.oids, cast("list[bytes | None]", new), id, version, self._occurred_at)
@@ -365,15 +306,10 @@ class Collector:
             self._rejects.append(cast("RejectedRecord", made))
 
     def _mark(self, capture: Capture, part: str, key: Key, *, is_left: bool = False) -> None:
-        dirty = self._dirty.get(capture.name)
-        if dirty is None:
-            dirty = self._dirty[capture.name] = _Dirty(capture, {"": {}})
-        keys = dirty.keys.setdefault(part, {})
-        keys[key] = is_left or keys.get(key, False)
-        self._xids.add(self._xid)
+        self._reads.mark(capture, part, key, self._xid, is_left=is_left)
 
     def _truncated(self, oids: Sequence[int]) -> None:
-        readers = [self._readers[oid] for oid in oids if oid in self._readers]
+        readers = [found for oid in oids if (found := self._readers.get(oid)) is not None]
         swept: set[str] = set(self._covered)
         for reader in readers:
             for capture in (shape.capture for shape in reader.roots if shape.capture.name not in swept):
@@ -385,58 +321,9 @@ class Collector:
             names = {shape.capture.name for shape in reader.roots} | {each.capture.name for each in reader.parents}
             self._must_copy(names - swept)
 
-    def _related(self, relation: Relation) -> None:
-        name = f"{relation.schema}.{relation.name}"
-        names = [column.name for column in relation.columns]
-        oids = {column.name: column.oid for column in relation.columns}
-        carried = {column.name for column in relation.columns if column.is_key}
-        readers = _Readers(name)
-        for capture in self._captures:
-            if self._look is not None and capture.is_about(name, oids):
-                self._look(capture)
-            if relation.oid in capture.members_of(capture.table).oids:
-                readers.roots.append(RowShape(capture, oids))
-                if not carried.issuperset(capture.key):
-                    readers.blind.add(capture.name)
-            elif capture.table.name == name:
-                readers.replaced.add(capture.name)
-            for child in capture.children:
-                if relation.oid not in capture.members_of(child.table).oids:
-                    if child.table.name == name:
-                        readers.replaced.add(capture.name)
-                else:
-                    if not carried.issuperset(child.options.parent):
-                        readers.blind.add(capture.name)
-                    if gone := [column for column in child.options.parent if column not in oids]:
-                        raise PermanentError(
-                            f"{name} has lost its column {', '.join(gone)}; fix `children:` of {capture.name}",
-                            reason="key gone",
-                        )
-                    places = [names.index(column) for column in child.options.parent]
-                    readers.parents.append(_Parent(capture, child.field.name, picker(places)))
-        self._readers[relation.oid] = readers
-        self._direct.pop(relation.oid.to_bytes(4, "big"), None)
-        self._shorten(relation.oid, readers)
-
-    def _shorten(self, oid: int, readers: _Readers) -> None:
-        """Lets a table's rows go straight through where nothing is in the way."""
-        if (
-            len(readers.roots) == 1
-            and not (readers.parents or readers.blind or readers.replaced)
-            and self._encoding.codec is None
-            and not readers.roots[0].capture.is_aggregate
-            and not readers.roots[0].wants_examples
-        ):
-            self._direct[oid.to_bytes(4, "big")] = readers.roots[0]
-
     def take(self) -> Taken:
         """What has been collected, in the stream's order, and `state` moved past it."""
-        changes = self._changes
-        if self._partial:
-            nowhere = self._complete()
-            changes = [change for place, change in enumerate(changes) if place not in nowhere]
-        for dirty in self._dirty.values():
-            self._read_by_key(dirty, changes)
+        changes = self._reads.read(self._changes, self._rejects, self._occurred_at, self._next_version)
         if self.in_transaction:
             self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize
@@ -449,62 +336,15 @@ class Collector:
             done=max(self._row, self._skip) if is_open else 0,
         )
         self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
-        self._partial, self._resnapshot, self._bytes = [], [], 0
-        self._dirty.clear()
-        self._xids.clear()
+        self._resnapshot, self._bytes = [], 0
+        self._reads.clear()
         return taken
-
-    def _complete(self) -> set[int]:
-        """Reads what the stream didn't carry into its place; the places of those that aren't there (any more).
-
-        A row that isn't there is no delete: the stream will say whether it was deleted since, or changed its key.
-        """
-        nowhere = set()
-        for capture in {partial.capture.name: partial.capture for partial in self._partial}.values():
-            partials = [partial for partial in self._partial if partial.capture is capture]
-            fetched = self._fetch(capture, [partial.key for partial in partials], "", self._xids)
-            for partial, (_, found) in zip(partials, fetched, strict=True):
-                made = None if found is None else found.change(partial.version, partial.occurred_at)
-                if isinstance(made, Change):
-                    self._changes[partial.place] = made
-                    continue
-                nowhere.add(partial.place)
-                if made is not None:
-                    self._rejects.append(made)
-        return nowhere
-
-    def _read_by_key(self, dirty: _Dirty, changes: list[Change]) -> None:
-        """Each record that was only named, once, however often and by whatever table."""
-        capture, gone, done = dirty.capture, [], set[bytes]()
-        for part, keys in dirty.keys.items():
-            for key, found in self._fetch(capture, list(keys), part, self._xids):
-                asked = record_id(key)
-                if keys[key] and (found is None or found.id != asked):
-                    gone.append(asked)
-                if found is not None and found.id not in done:
-                    done.add(found.id)
-                    made = found.change(self._next_version(), self._occurred_at)
-                    if isinstance(made, RejectedRecord):
-                        self._rejects.append(made)
-                    else:
-                        changes.append(made)
-        for id in gone:
-            if id not in done:
-                done.add(id)
-                changes.append(Change(capture.name, id, self._next_version(), self._occurred_at, None))
 
 
 def _check_lsn(lsn: int) -> None:
     """ProtocolError for one that no server can have reached: versions are made of it, and must fit into 64 bits."""
     if lsn > _LAST_LSN:
         raise ProtocolError(f"the log position {lsn_text(lsn)} is one that no server can have reached")
-
-
-def _forked(seen: CommitSeen) -> str:
-    return (
-        f"around {lsn_text(seen.end)} the server's log has other transactions than were read before: it was restored to"
-        " an earlier state and has gone another way since"
-    )
 
 
 def _filled(new: PartialRow, old: Row) -> Row:

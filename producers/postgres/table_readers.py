@@ -1,0 +1,99 @@
+"""Which data types read a streamed table: as their record's own, or as a list field's; from the relation messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sorbus.errors import PermanentError
+from sorbus.producers.postgres.capture import Capture, RowShape
+from sorbus.producers.postgres.layout import picker
+from sorbus.producers.postgres.pgoutput import Relation
+
+
+@dataclass(slots=True)
+class ItemTable:
+    """A table that holds a list field's items: its rows name the record they belong to."""
+
+    capture: Capture
+    part: str
+    key: Callable[[Sequence[object]], tuple[object, ...]]
+
+
+@dataclass(slots=True)
+class Readers:
+    """Who reads one table.
+
+    `blind`: data types of which its old rows don't name the record; `replaced`: those that have another table of its
+    name.
+    """
+
+    name: str
+    blind: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    roots: list[RowShape] = field(default_factory=list)
+    parents: list[ItemTable] = field(default_factory=list)
+
+
+class TableReaders:
+    """The tables of one stream so far, by oid."""
+
+    def __init__(
+        self, captures: Sequence[Capture], look: Callable[[Capture], None] | None, *, may_shorten: bool
+    ) -> None:
+        """`look` is called when a data type's tables may have changed: it refreshes the capture. `may_shorten`: values
+        come in UTF-8, as they are kept.
+        """
+        self._captures, self._look, self._may_shorten = captures, look, may_shorten
+        self._readers: dict[int, Readers] = {}
+        self.direct: dict[bytes, RowShape] = {}
+        """The tables (oid in four bytes) of which each row is one record's new state, and nothing else."""
+
+    def get(self, oid: int) -> Readers | None:
+        """Who reads a table; None for nobody."""
+        return self._readers.get(oid)
+
+    def add(self, relation: Relation) -> None:
+        """A table as the rows to come are laid out. PermanentError where it lost what names its records."""
+        name = f"{relation.schema}.{relation.name}"
+        names = [column.name for column in relation.columns]
+        oids = {column.name: column.oid for column in relation.columns}
+        carried = {column.name for column in relation.columns if column.is_key}
+        readers = Readers(name)
+        for capture in self._captures:
+            if self._look is not None and capture.is_about(name, oids):
+                self._look(capture)
+            if relation.oid in capture.members_of(capture.table).oids:
+                readers.roots.append(RowShape(capture, oids))
+                if not carried.issuperset(capture.key):
+                    readers.blind.add(capture.name)
+            elif capture.table.name == name:
+                readers.replaced.add(capture.name)
+            for child in capture.children:
+                if relation.oid not in capture.members_of(child.table).oids:
+                    if child.table.name == name:
+                        readers.replaced.add(capture.name)
+                else:
+                    if not carried.issuperset(child.options.parent):
+                        readers.blind.add(capture.name)
+                    if gone := [column for column in child.options.parent if column not in oids]:
+                        raise PermanentError(
+                            f"{name} has lost its column {', '.join(gone)}; fix `children:` of {capture.name}",
+                            reason="key gone",
+                        )
+                    places = [names.index(column) for column in child.options.parent]
+                    readers.parents.append(ItemTable(capture, child.field.name, picker(places)))
+        self._readers[relation.oid] = readers
+        self.direct.pop(relation.oid.to_bytes(4, "big"), None)
+        self.shorten(relation.oid, readers)
+
+    def shorten(self, oid: int, readers: Readers) -> None:
+        """Lets a table's rows go straight through where nothing is in the way."""
+        if (
+            len(readers.roots) == 1
+            and not (readers.parents or readers.blind or readers.replaced)
+            and self._may_shorten
+            and not readers.roots[0].capture.is_aggregate
+            and not readers.roots[0].wants_examples
+        ):
+            self.direct[oid.to_bytes(4, "big")] = readers.roots[0]
