@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
 
-import structlog
 from anyio import to_thread
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
@@ -67,7 +67,7 @@ _AWAY = "The console can't reach its database at this moment. Try again in a min
 PING = 15
 """Seconds of silence after which a browser that listens is written to, so that one that has gone is noticed."""
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 _STATUS = (
     (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),
     (AuthError, HTTPStatus.BAD_GATEWAY),
@@ -160,8 +160,8 @@ def _failed(request: Request, error: Exception) -> Response:
         # Where our servers are is nobody's business who isn't logged in.
         message = str(error) if is_known or not isinstance(error, TransientError) else _AWAY
         if not is_known:
-            _log.warning("a page failed", path=scope["path"], reason=str(error))
+            _log.warning("a page failed", extra={"path": scope["path"], "reason": str(error)})
     else:
-        _log.error("a page failed", path=scope["path"], exc_info=error)
+        _log.error("a page failed", extra={"path": scope["path"]}, exc_info=error)
         status, message = 500, "The console failed; its log says where. What you did may be done or not: look first."
     return render(request, "error.html", status=status, phrase=HTTPStatus(status).phrase, message=message)

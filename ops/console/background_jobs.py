@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from sorbus.errors import SorbusError
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 Told = Callable[[int], None]
 
 
@@ -55,5 +54,5 @@ def _run(task: BackgroundJob, work: Callable[[Told], str]) -> None:
     except SorbusError as error:
         said = str(error)
     finally:
-        _log.info("done", work=task.name, who=task.who, said=said)
+        _log.info("done", extra={"work": task.name, "who": task.who, "said": said})
         task.said = said

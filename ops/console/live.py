@@ -6,11 +6,10 @@ Pages read `measured`; browsers hear by server-sent events that something has ch
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-
-import structlog
 
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.ops.console.template_filters import Point
@@ -24,7 +23,7 @@ _REFUSED_FOR = 900.0
 REMEMBERED = 200
 """Measurements of each flow, for its page."""
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Live:
@@ -120,13 +119,13 @@ class Live:
             if isinstance(error, AuthError) and error.lockout:
                 self._refused_until[name] = time.monotonic() + _REFUSED_FOR
             if self.troubles.get(name) != str(error):  # once per reason, not once per round
-                _log.warning("the console can't read something", what=name, reason=str(error))
+                _log.warning("the console can't read something", extra={"what": name, "reason": str(error)})
             self.troubles = {**self.troubles, name: str(error)}
         except Exception as error:  # noqa: BLE001  # whatever one round meets, the thread must outlive it
             self._note(name, "")
             said = f"the console failed ({type(error).__name__}); its log says where"
             if self.troubles.get(name) != said:
-                _log.exception("the console failed at reading something", what=name)
+                _log.exception("the console failed at reading something", extra={"what": name})
             self.troubles = {**self.troubles, name: said}
         else:
             self.troubles = {known: why for known, why in self.troubles.items() if known != name}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-import structlog
 
 from sorbus.cli.refusal import LoginFiles, until_accepted
 from sorbus.map.loaded import LoadedMap
@@ -61,7 +60,7 @@ def serve_console(
                 state = State.of(loaded.map.topic_prefix)
                 site = auth_config.site(host, listener.getsockname()[1])
                 authenticator = auth_config.authenticator(host, site, state)
-                structlog.get_logger(__name__).info("the console is open", at=site.url)
+                logging.getLogger(__name__).info("the console is open", extra={"at": site.url})
                 parts = Parts(loaded, Settings(), state, site, authenticator, Proxies(auth_config.trust_proxies))
                 ready, refused = process.health.ready, files.begin_anew_if_changed
                 run_console(parts, listener, process.stop, ready, interval=interval, refused=refused)

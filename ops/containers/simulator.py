@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from threading import Event, Thread
 
 import psycopg
-import structlog
 
 from sorbus.ops.demo.crm_feed import CRM_FEED, next_number
 from sorbus.ops.demo.seed import seed_crm
@@ -21,10 +21,10 @@ def main() -> None:
     """Works until stopped."""
     configure_logs("staff")
     stop, over = Stop.on_signals(), Event()
-    log, dsn = structlog.get_logger(__name__), os.environ["CRM_DSN"]
+    log, dsn = logging.getLogger(__name__), os.environ["CRM_DSN"]
     with psycopg.connect(dsn) as connection:
         if connection.execute("select from customers limit 1").fetchone() is None:
-            log.info("the CRM is filled", **seed_crm(connection))
+            log.info("the CRM is filled", extra=seed_crm(connection))
         start = next_number(connection)
     work = Thread(
         target=CRM_FEED.run,
@@ -34,7 +34,7 @@ def main() -> None:
             "stop": over,
             "start": start,
             "reached": lambda _: None,
-            "said": lambda words: log.info(words),
+            "said": log.info,
         },
         daemon=True,
     )

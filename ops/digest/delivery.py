@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-import structlog
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
@@ -28,7 +27,7 @@ from sorbus.state import State
 DAY = timedelta(days=1)
 LATEST = timedelta(hours=2)
 """How long after its time a daily digest is still sent, by a watch that was away or could not send it."""
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Sent(NamedTuple):
@@ -118,20 +117,24 @@ class DailyDelivery:
         try:
             sent = self._delivery.send(self._delivery.gather(measured, due - DAY, now), due)
         except TransientError as error:
-            _log.warning("the digest can't be sent now", reason=str(error), tried_until=(due + LATEST).isoformat())
+            tried_until = (due + LATEST).isoformat()
+            _log.warning("the digest can't be sent now", extra={"reason": str(error), "tried_until": tried_until})
             return
         except SorbusError as error:
             self._done = due
-            _log.error("the digest can't be sent; next attempt at the next scheduled time", reason=str(error))
+            _log.error(
+                "the digest can't be sent; next attempt at the next scheduled time", extra={"reason": str(error)}
+            )
             return
         for one in sent:
             if one.may_go_later:
                 tried_until = (due + LATEST).isoformat()
-                _log.warning("a digest can't be sent now", to=one.address, reason=one.why, tried_until=tried_until)
+                told = {"to": one.address, "reason": one.why, "tried_until": tried_until}
+                _log.warning("a digest can't be sent now", extra=told)
             elif one.why:
-                _log.info("no digest", to=one.address, reason=one.why)
+                _log.info("no digest", extra={"to": one.address, "reason": one.why})
             else:
-                _log.info("digest sent", to=one.address, to_look_at=one.digest.grave)
+                _log.info("digest sent", extra={"to": one.address, "to_look_at": one.digest.grave})
         if not any(one.may_go_later for one in sent):
             self._done = due
 

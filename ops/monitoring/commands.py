@@ -86,9 +86,9 @@ def watch_command(
 
     Examples: `sorbus watch --metrics-port 9400`, `sorbus watch --digest 08:00 --digest-to ops@example.com`
     """
+    import logging
     import time
 
-    import structlog
     from prometheus_client import REGISTRY
 
     from sorbus.cli.refusal import until_accepted
@@ -122,7 +122,7 @@ def watch_command(
                         dependency = error.dependency or "kafka"
                         collector.fail(Problem("dependency", dependency, "unreachable", time.time(), str(error)))
                         process.health.ready(f"the flows can't be measured: {error}")
-                        structlog.get_logger(__name__).warning("measuring failed", error=error)
+                        logging.getLogger(__name__).warning("measuring failed", extra={"error": error})
                     process.stop.wait(interval)
 
             until_accepted(run, process, loaded)

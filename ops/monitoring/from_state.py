@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
-
-import structlog
 
 from sorbus.errors import SorbusError
 from sorbus.state import State
@@ -13,7 +12,7 @@ from sorbus.state import State
 if TYPE_CHECKING:
     from sorbus.ops.monitoring.measure import Measurement
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -39,7 +38,7 @@ class FromState(Generic[T]):
         except SorbusError as error:
             if str(error) != self._reason:  # once per reason, not once per measurement
                 self._reason = str(error)
-                _log.warning(f"{self._what} unavailable", reason=self._reason)
+                _log.warning("%s unavailable", self._what, extra={"reason": self._reason})
             return self._unknown
         self._reason = ""
         return found

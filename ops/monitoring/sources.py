@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
-
-import structlog
 
 from sorbus.connector import Producer, producer_connector
 from sorbus.errors import AuthError, SorbusError
@@ -13,7 +12,7 @@ from sorbus.errors import AuthError, SorbusError
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class SourceLags:
@@ -62,5 +61,5 @@ class SourceLags:
     def _note(self, system: str, reason: str) -> None:
         since, known = self.away.get(system, (time.time(), ""))
         if known != reason:  # once per reason, not once per measurement
-            _log.warning("replication lag of the source is unavailable", system=system, reason=reason)
+            _log.warning("replication lag of the source is unavailable", extra={"system": system, "reason": reason})
         self.away[system] = since, reason

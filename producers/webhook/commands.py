@@ -31,7 +31,7 @@ def webhooks(
 
     Example: sorbus --map company/map.yaml webhooks --port 9480 --metrics-port 9470
     """
-    import structlog
+    import logging
 
     from sorbus.bus.inbox import InboxWriter
     from sorbus.bus.names import Names
@@ -56,7 +56,9 @@ def webhooks(
                 try:
                     deliveries = WebhookEndpoint(heard, writer)
                     address = f"http://{host}:{listener.getsockname()[1]}/webhooks/"
-                    structlog.get_logger(__name__).info("receiving webhooks", at=address, systems=sorted(heard))
+                    logging.getLogger(__name__).info(
+                        "receiving webhooks", extra={"at": address, "systems": sorted(heard)}
+                    )
 
                     def beat() -> None:
                         if deliveries.refused is not None:

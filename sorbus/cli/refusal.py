@@ -8,13 +8,13 @@ report the problem in health, status and log, and retry once its credentials hav
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import structlog
 from dotenv import dotenv_values
 
 from sorbus.errors import AuthError, LostPosition, SorbusError
@@ -28,7 +28,7 @@ AGAIN = 60.0
 """Seconds until another try where retrying can't lock an account: a permission, a slot, a position."""
 _LOOK, _ASK_TOKENS = 1.0, 10.0
 _MOUNTED = Path("/run/secrets")
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def until_accepted(
@@ -56,7 +56,9 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
     locks = isinstance(error, AuthError) and error.lockout
     how = "not retried automatically, since that could lock the account" if locks else "retried every minute"
     if process.health.status().dependency != REFUSED:
-        _log.error(f"stopped: {error}; {how}; a change of the map, its .env or its secrets' files takes effect at once")
+        _log.error(
+            "stopped: %s; %s; a change of the map, its .env or its secrets' files takes effect at once", error, how
+        )
     process.health.block(REFUSED, str(error))
     due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
     while not process.stop.wait(_LOOK):
@@ -65,7 +67,7 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
         if time.monotonic() >= ask_at:
             ask_at = time.monotonic() + _ASK_TOKENS
             if _tokens(loaded, system) != tokens:
-                _log.info("new tokens are stored: retrying", system=system)
+                _log.info("new tokens are stored: retrying", extra={"system": system})
                 return True
         if not locks and time.monotonic() >= due:
             return True

@@ -18,13 +18,13 @@ ShowPersonal = Annotated[
 
 def note_shown(command: str, **what: str) -> None:
     """Writes the audit line (operating system user, what, when) to the log (standard error)."""
-    import structlog
+    import logging
 
     from sorbus.telemetry.logs import configure_logs
 
     configure_logs(command)
-    structlog.get_logger(__name__).warning(
-        "personal values shown", audit=True, who=login_name(), command=command, **what
+    logging.getLogger(__name__).warning(
+        "personal values shown", extra={"audit": True, "who": login_name(), "command": command, **what}
     )
 
 

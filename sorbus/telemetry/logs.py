@@ -1,7 +1,7 @@
 """Logs for people on a terminal and for machines elsewhere, with secrets redacted.
 
-Every process calls `configure_logs` once; after it `structlog.get_logger()` and the standard library's loggers write
-the same lines to standard error.
+Every process calls `configure_logs` once. Our modules log by the standard library, as libraries do: the sentence with
+its values as the message, what a machine may filter by in `extra`. A structlog logger writes the same lines.
 """
 
 from __future__ import annotations

@@ -9,11 +9,10 @@ with running("consume order-to-reporting", port, host) as process:
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import structlog
 
 from sorbus.errors import TransientError
 from sorbus.telemetry.health import Health, HealthServer
@@ -41,7 +40,7 @@ def running(
     must tolerate `kill -9` at any moment: waits still pending after a stop are interrupted (`Stop.breaking_off`).
     """
     configure_logs(name, level=level)
-    log = structlog.get_logger(__name__)
+    log = logging.getLogger(__name__)
     stop, health = Stop.on_signals(), Health(stale_after=stale_after)
     try:
         server = HealthServer(health, process=name, port=port, host=host)
@@ -50,7 +49,7 @@ def running(
             f"{name}: can't serve /metrics on {host}:{port}: {error.strerror}; choose another --metrics-port, or 0"
         ) from error
     with server:
-        log.info("started", metrics=f"http://{host}:{server.port}/metrics")
+        log.info("started", extra={"metrics": f"http://{host}:{server.port}/metrics"})
         try:
             with stop.breaking_off():
                 yield Process(stop, health, server.port)

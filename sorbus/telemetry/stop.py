@@ -10,6 +10,7 @@ handler writes to, and ends the process when its time is up.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import select
@@ -23,15 +24,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import structlog
-
 _PATIENCE, _LONGEST = 2.5, 8.5
 _ASKING = (signal.SIGTERM, signal.SIGINT)
 _UNHEARD = 1.0
 """Seconds: a signal that arrives just before a poll begins, or in another thread, doesn't end the poll."""
 
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class BrokenOff(KeyboardInterrupt):
@@ -151,6 +150,7 @@ def _tell_what_holds(seconds: float) -> None:
     frames = traceback.extract_stack(frame)[-3:] if frame else []
     where = ", ".join(f"{Path(each.filename).name}:{each.lineno} in {each.name}" for each in reversed(frames))
     _log.error(
-        f"not stopped {seconds} s after the request: ending as by kill -9; unfinished work will be repeated",
-        held_in=where,
+        "not stopped %s s after the request: ending as by kill -9; unfinished work will be repeated; held in %s",
+        seconds,
+        where,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,7 +16,7 @@ from sorbus.ops.console.access.attempts import DEVICE_SECONDS, Attempts
 from sorbus.ops.console.page_context import Console, console_of, form_of, render, visit_of
 from sorbus.ops.console.template_filters import span
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def ask(request: Request) -> Response:
@@ -34,16 +34,16 @@ def enter(request: Request) -> Response:
     way, address = _own_path(str(form.get("next", ""))), console.proxies.client(request)
     attempts, device = Attempts(console.state), request.cookies.get(console.site.device_cookie, "")
     if wait := attempts.admit(name, address, device):
-        _log.warning("too many login attempts", account=name, address=address)
+        _log.warning("too many login attempts", extra={"account": name, "address": address})
         wrong = f"Too many attempts. Wait {span(wait)}, then try again."
         answer = render(request, "login.html", status=429, next=way, name=name, wrong=wrong)
         answer.headers["retry-after"] = str(int(wait) + 1)
         return answer
     if not Accounts(console.state).is_password_of(name, password):
-        _log.warning("a login was refused", account=name, address=address)
+        _log.warning("a login was refused", extra={"account": name, "address": address})
         return render(request, "login.html", status=401, next=way, name=name, wrong="Wrong account or password.")
     attempts.succeeded(name, address, device)
-    _log.info("logged in", account=name, address=address)
+    _log.info("logged in", extra={"account": name, "address": address})
     answer = RedirectResponse(way, HTTPStatus.SEE_OTHER)
     console.site.set_cookie(answer, Sessions(console.state).open(name))
     if not attempts.is_known(name, device):
