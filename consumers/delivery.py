@@ -9,6 +9,7 @@ from functools import partial
 from confluent_kafka import Message
 
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
+from sorbus.bus.kafka import Partition
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow
 from sorbus.consumers.paused_retry import PausedRetry
@@ -16,8 +17,6 @@ from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.telemetry.metrics import ConsumerMetrics
-
-Spot = tuple[str, int]
 
 
 class BatchDelivery:
@@ -62,7 +61,7 @@ class BatchDelivery:
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
 
-    def drained(self, ends: Mapping[Spot, int]) -> None:
+    def drained(self, ends: Mapping[Partition, int]) -> None:
         """Partitions were read to their end, before these offsets."""
         self._stale.drained(ends)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
-from sorbus.bus.kafka import admin, as_error, group_consumer, kafka_errors, leave, offset_of, spot_of
+from sorbus.bus.kafka import Partition, admin, as_error, group_consumer, kafka_errors, leave, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.reachable import Reachable
 from sorbus.connector import BoundFlow
@@ -20,10 +20,9 @@ from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.stop import Stop
 
-# A topic that is still to be made, and a batch so slow that the group went on without us: the next poll joins again.
+# A topic that is still to be made, and a batch so slow that the group expelled us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _log = logging.getLogger(__name__)
-Spot = tuple[str, int]
 
 
 class Stopped(Exception):
@@ -34,8 +33,8 @@ class PolledBatch(NamedTuple):
     """Events, without what Kafka says between them: the offsets after them, and where partitions ended."""
 
     events: list[Message]
-    offsets: dict[Spot, int]
-    ends: dict[Spot, int]
+    offsets: dict[Partition, int]
+    ends: dict[Partition, int]
 
 
 class GroupMember:
@@ -51,8 +50,8 @@ class GroupMember:
         self._kafka = group_consumer(settings, group, reachable)
         rereads = flow.flow.on_lost_events == "reread"
         self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
-        self._offsets: dict[Spot, int] = {}
-        self._drained: set[Spot] = set()
+        self._offsets: dict[Partition, int] = {}
+        self._drained: set[Partition] = set()
         self._on_assigned: Callable[[], None] = lambda: None
         health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
 
@@ -72,7 +71,7 @@ class GroupMember:
                 return []
             return first + self._kafka.consume(most - 1, 0.004) if most > 1 else first
 
-    def lost_events(self) -> list[Spot]:
+    def lost_events(self) -> list[Partition]:
         """The partitions that lost events, to be `restart`ed. LostPosition, TransientError."""
         return self._positions.check()
 
@@ -85,10 +84,10 @@ class GroupMember:
             if failure is None:
                 batch.events.append(message)
             elif failure.code() == KafkaError._PARTITION_EOF:
-                self._drained.add(spot_of(message))
-                batch.ends[spot_of(message)] = offset_of(message)
+                self._drained.add(partition_of(message))
+                batch.ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                self.restart([self._positions.fell_behind(spot_of(message))])
+                self.restart([self._positions.fell_behind(partition_of(message))])
                 continue
             elif not failure.retriable() and failure.code() not in _PASSING:
                 raise as_error(failure, "consuming")
@@ -97,10 +96,10 @@ class GroupMember:
             last[message.topic(), message.partition()] = message
         # The end of a partition lies behind the markers of transactions: committing it leaves no lag.
         for message in last.values():
-            batch.offsets[spot_of(message)] = offset_of(message) + (message.error() is None)
+            batch.offsets[partition_of(message)] = offset_of(message) + (message.error() is None)
         return batch
 
-    def landed(self, offsets: dict[Spot, int]) -> None:
+    def landed(self, offsets: dict[Partition, int]) -> None:
         """All before these offsets is in the target, or filed: they can be committed."""
         self._offsets |= offsets
 
@@ -110,7 +109,7 @@ class GroupMember:
             return
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
-        offsets = [self._positions.stamped(spot, offset) for spot, offset in self._offsets.items() if spot in assigned]
+        offsets = [self._positions.stamped(at, offset) for at, offset in self._offsets.items() if at in assigned]
         self._offsets = {}
         if not offsets:
             return
@@ -140,13 +139,13 @@ class GroupMember:
         with kafka_errors("resuming"):
             self._kafka.resume(self._kafka.assignment())
 
-    def restart(self, spots: Collection[Spot]) -> None:
+    def restart(self, partitions: Collection[Partition]) -> None:
         """Events were lost: what the topic holds is read again from its beginning."""
-        for spot in self._assignment().intersection(spots):
-            self._offsets.pop(spot, None)
+        for partition in self._assignment().intersection(partitions):
+            self._offsets.pop(partition, None)
             with kafka_errors("beginning again"):
-                self._kafka.incremental_unassign([TopicPartition(*spot)])  # seeking fails before the first fetch
-                self._kafka.incremental_assign([TopicPartition(*spot, OFFSET_BEGINNING)])
+                self._kafka.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
+                self._kafka.incremental_assign([TopicPartition(*partition, OFFSET_BEGINNING)])
 
     def take_drained(self) -> bool:
         """Whether all its partitions were read to their end since this was last so."""
@@ -177,24 +176,24 @@ class GroupMember:
             self._offsets.pop((part.topic, part.partition), None)
         self._positions.forget(partitions)
 
-    def _assignment(self) -> set[Spot]:
+    def _assignment(self) -> set[Partition]:
         return {(part.topic, part.partition) for part in self._kafka.assignment()}
 
     def _rewind(self, strays: Sequence[Message]) -> None:
         """Messages that slipped in before the pause took hold are read again later."""
-        firsts: dict[Spot, int] = {}
+        firsts: dict[Partition, int] = {}
         for message in strays:
             failure = message.error()
             if failure is None:
-                firsts.setdefault(spot_of(message), offset_of(message))
+                firsts.setdefault(partition_of(message), offset_of(message))
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                self.restart([self._positions.fell_behind(spot_of(message))])
+                self.restart([self._positions.fell_behind(partition_of(message))])
         assigned = self._assignment()
-        for spot, offset in firsts.items():
-            if spot not in assigned:
+        for partition, offset in firsts.items():
+            if partition not in assigned:
                 continue  # another member's by now
             with kafka_errors("rewinding"):
-                self._kafka.seek(TopicPartition(*spot, offset))
+                self._kafka.seek(TopicPartition(*partition, offset))
 
     def _repeat_offsets(self) -> bool:
         """An idle flow's offsets are committed now and then, to show that the group is still active."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from confluent_kafka import Message
 
-from sorbus.bus.kafka import idempotent_producer, spot_of
+from sorbus.bus.kafka import idempotent_producer, partition_of
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
@@ -112,7 +112,7 @@ class ConsumeLoop:
         messages = [*held, *(self._member.poll(self._size.current) if len(held) < self._size.limit else [])]
         if lost := self._retry.run(self._member.lost_events):
             self._member.restart(lost)
-            messages = [message for message in messages if spot_of(message) not in lost]
+            messages = [message for message in messages if partition_of(message) not in lost]
         return messages
 
     def _due(self) -> list[Message]:

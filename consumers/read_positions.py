@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from sorbus.bus.committed import REMOVED, CommittedPosition, lost_since
-from sorbus.bus.kafka import kafka_errors
+from sorbus.bus.kafka import Partition, kafka_errors
 from sorbus.bus.topic_facts import TopicFacts, topic_facts, topic_ids
 from sorbus.errors import LostPosition
 
@@ -25,7 +25,6 @@ _COMPARE_EVERY = 10.0
 _STAMP_EVERY = 3600.0
 """Seconds after which an idle flow's offsets are committed again, to show that the group is still active."""
 _log = logging.getLogger(__name__)
-Spot = tuple[str, int]
 
 
 class ReadPositions:
@@ -35,7 +34,7 @@ class ReadPositions:
         """`rereads`: read what there is from the beginning (`on_lost_events: reread`) in place of LostPosition."""
         self._admin, self._flow, self._events, self._rereads = admin, flow, events, rereads
         self._ids: dict[str, str] = {}
-        self._unchecked: dict[Spot, CommittedPosition | None] = {}
+        self._unchecked: dict[Partition, CommittedPosition | None] = {}
         self._compared_at = self._stamped_at = time.monotonic()
 
     def begin(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -55,7 +54,7 @@ class ReadPositions:
         for part in partitions:
             self._unchecked.pop((part.topic, part.partition), None)
 
-    def check(self) -> list[Spot]:
+    def check(self) -> list[Partition]:
         """Compares what is new, and now and then the topics: the partitions to be read from their beginning.
 
         LostPosition where events are gone and the map doesn't say to reread. TransientError when Kafka can't be asked.
@@ -73,15 +72,15 @@ class ReadPositions:
             return [(topic, partition) for topic in remade for partition in range(found[topic][1])]
         return []
 
-    def fell_behind(self, spot: Spot) -> Spot:
+    def fell_behind(self, partition: Partition) -> Partition:
         """Kafka no longer has the offset we were to read next. LostPosition, or the partition to begin again."""
-        self._lost(spot, f"messages of {{}} {REMOVED}")
-        return spot
+        self._lost(partition, f"messages of {{}} {REMOVED}")
+        return partition
 
-    def stamped(self, spot: Spot, offset: int) -> TopicPartition:
+    def stamped(self, partition: Partition, offset: int) -> TopicPartition:
         """An offset to be committed, with what `CommittedPosition` reads."""
-        said = {"topic": self._ids.get(spot[0], ""), "at": int(time.time())}
-        return TopicPartition(*spot, offset, json.dumps(said, separators=(",", ":")))
+        said = {"topic": self._ids.get(partition[0], ""), "at": int(time.time())}
+        return TopicPartition(*partition, offset, json.dumps(said, separators=(",", ":")))
 
     @property
     def is_stamp_due(self) -> bool:
@@ -92,24 +91,24 @@ class ReadPositions:
             self._stamped_at = now
         return due
 
-    def _check_new(self) -> list[Spot]:
+    def _check_new(self) -> list[Partition]:
         facts = topic_facts(self._admin, {topic for topic, _ in self._unchecked})
         kept: Mapping[str, float] | None = None
         again = []
-        for spot, place in list(self._unchecked.items()):
-            topic, partition = spot
+        for partition, place in list(self._unchecked.items()):
+            topic, number = partition
             if topic not in facts:
                 continue  # it is still to be made
             self._ids[topic] = facts[topic].id
             if place is not None:
                 kept = self._kept(facts) if kept is None else kept
-                why = lost_since(place, facts[topic], partition, kept.get(topic))
+                why = lost_since(place, facts[topic], number, kept.get(topic))
                 if why:
-                    self._lost(spot, why)
-                    again.append(spot)
-            elif topic == self._events and partition == 0:
+                    self._lost(partition, why)
+                    again.append(partition)
+            elif topic == self._events and number == 0:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
-            del self._unchecked[spot]
+            del self._unchecked[partition]
         return again
 
     def _kept(self, facts: Mapping[str, TopicFacts]) -> dict[str, float]:
@@ -124,9 +123,9 @@ class ReadPositions:
             if "compact" in str(config["cleanup.policy"].value)
         }
 
-    def _lost(self, spot: Spot, why: str) -> None:
-        said = why.format(f"{spot[0]} (partition {spot[1]})")
-        if spot[0] != self._events:
+    def _lost(self, partition: Partition, why: str) -> None:
+        said = why.format(f"{partition[0]} (partition {partition[1]})")
+        if partition[0] != self._events:
             _log.error("flow %s: %s: requeued dead letters are still open; requeue them again", self._flow, said)
         elif self._rereads:
             _log.error(

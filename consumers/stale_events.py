@@ -14,7 +14,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from sorbus.bus.deserialize import Overtaken
-from sorbus.bus.kafka import offset_of, spot_of
+from sorbus.bus.kafka import Partition, offset_of, partition_of
 from sorbus.connector import Delivery
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
@@ -24,7 +24,6 @@ _MOST = 10_000
 _SHOWN = 5
 _NOTE = "stale"
 _log = logging.getLogger(__name__)
-Spot = tuple[str, int]
 
 
 class _Refused(NamedTuple):
@@ -32,7 +31,7 @@ class _Refused(NamedTuple):
 
     version: int
     newer: int
-    spot: Spot
+    partition: Partition
     offset: int
     events: int
 
@@ -69,11 +68,11 @@ class StaleEvents:
             self._keep(self._certain, one.id, one.version, one.newer, one.message)
         self._count([(one.id, self._certain[one.id]) for one in mine[-_SHOWN:]], len(mine))
 
-    def drained(self, ends: Mapping[Spot, int]) -> None:
+    def drained(self, ends: Mapping[Partition, int]) -> None:
         """Partitions that were read to their end, before an offset."""
         if not self._doubtful:
             return
-        sure = {id: one for id, one in self._doubtful.items() if one.offset < ends.get(one.spot, -1)}
+        sure = {id: one for id, one in self._doubtful.items() if one.offset < ends.get(one.partition, -1)}
         for id, one in sure.items():
             del self._doubtful[id]
             self._certain.pop(id, None)
@@ -88,7 +87,7 @@ class StaleEvents:
             del kept[next(iter(kept))]
         events = 1 + (before.events if before else 0)
         kept[id] = _Refused(
-            version, max(newer, before.newer if before else 0), spot_of(message), offset_of(message), events
+            version, max(newer, before.newer if before else 0), partition_of(message), offset_of(message), events
         )
 
     def _count(self, shown: Sequence[tuple[bytes, _Refused]], events: int) -> None:

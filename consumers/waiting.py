@@ -1,4 +1,4 @@
-"""The loop's way to a flow's waiting room: which refused events may wait, which are due, which can be forgotten."""
+"""A flow's waiting records: which refused events may wait, which are due, which can be forgotten."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _log = logging.getLogger(__name__)
 class FlowWaiting:
     """What waits of one flow. Any member of its group may try what is due.
 
-    A map that has no state to keep it in has no room: there, what must wait is a dead letter.
+    Without a state to keep it in, what must wait is a dead letter.
     """
 
     def __init__(self, flow: BoundFlow, privacy: Privacy, state: State | None = None) -> None:
         self._flow, self._privacy = flow, privacy
         self._limit = parse_duration(flow.flow.wait_limit)
-        self._room: WaitingStore | None = WaitingStore(
+        self._store: WaitingStore | None = WaitingStore(
             state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
         )
         kind = flow.system.system.kind
@@ -45,11 +45,11 @@ class FlowWaiting:
 
     def open(self) -> None:
         """Has all that wait be tried: the map may be another one by now. TransientError."""
-        if self._room is None:
+        if self._store is None:
             return
         try:
             is_used = self._is_needed or has_state(Settings())
-            count = self._room.wake() if is_used else 0
+            count = self._store.wake() if is_used else 0
             self._may_hold = self._is_needed or bool(count)
             if count:
                 _log.info("%d records of flow %s wait; they are tried again", count, self._flow.flow.id)
@@ -59,7 +59,7 @@ class FlowWaiting:
             is_used = False
             _log.debug("flow %s can't hold waiting records: %s", self._flow.flow.id, error)
         if not is_used:
-            self._room = None
+            self._store = None
 
     def due(self, most: int) -> list[Message]:
         """Those to be tried now, as if they had just arrived. TransientError.
@@ -67,11 +67,11 @@ class FlowWaiting:
         A flow whose records seldom wait asks only while some do, and goes on while the state can't be reached.
         """
         now = time.monotonic()
-        if self._room is None or not self._may_hold or now < self._look_at:
+        if self._store is None or not self._may_hold or now < self._look_at:
             return []
         try:
-            found = self._room.take(most)
-            self._may_hold = self._is_needed or bool(found) or not self._room.is_empty()
+            found = self._store.take(most)
+            self._may_hold = self._is_needed or bool(found) or not self._store.is_empty()
         except TransientError as error:
             if self._is_needed:
                 raise
@@ -92,21 +92,21 @@ class FlowWaiting:
             due = self._due.get(id(message))
             if not isinstance(error, MustWait):
                 others.append((message, error))
-            elif self._room is None:
+            elif self._store is None:
                 others.append((message, error.refused or error))
             elif due is not None and due.is_over and error.why == "reference":
                 others.append((message, self._given_up(error)))
             else:
                 waits.append(held(message, error, self._privacy))
-        if waits and self._room is not None:
-            self._room.put(waits, limit=self._limit)
+        if waits and self._store is not None:
+            self._store.put(waits, limit=self._limit)
             self._may_hold = True
             _log.info("%d records of flow %s wait: %s", len(waits), self._flow.flow.id, waits[0].message)
         return others
 
     def settle(self, taken: DecodedBatch, waits: Sequence[Message]) -> None:
         """Of what has been taken in, all but `waits` has landed or is a dead letter. TransientError."""
-        if self._room is None or not self._may_hold:
+        if self._store is None or not self._may_hold:
             return
         still = {id(message) for message in waits}
         done = [
@@ -117,7 +117,7 @@ class FlowWaiting:
         tried = [(due.event.key, due.event.version) for key, due in self._due.items() if key not in still]
         self._due = {}
         try:
-            self._room.settle([*done, *tried])
+            self._store.settle([*done, *tried])
         except TransientError:
             if self._is_needed:
                 raise  # else it is tried once more, and changes nothing

@@ -27,8 +27,8 @@ from sorbus.bus.kafka import (
     headers_of,
     kafka_errors,
     offset_of,
+    partition_of,
     read_to_end,
-    spot_of,
     topic_reader,
 )
 from sorbus.bus.letters import version_in
@@ -136,7 +136,7 @@ class LetterIndex:
 
     def _apply(self, messages: Sequence[Message]) -> None:
         """One batch and its position, all or nothing; what somebody else has applied already is left out."""
-        spot = spot_of(messages[0])
+        spot = partition_of(messages[0])
         data_type = self._topics[spot[0]]
         with self._state.connection() as connection:
             at, is_rebuilding = _lock(connection, spot)

@@ -19,8 +19,8 @@ from sorbus.bus.kafka import (
     idempotent_producer,
     kafka_errors,
     offset_of,
+    partition_of,
     read_to_end,
-    spot_of,
     topic_reader,
 )
 from sorbus.bus.letters import open_letters
@@ -60,7 +60,7 @@ class Bus:
                     if _is_of(message, id):
                         is_live = _has_data(message)
                         with_data += is_live
-                        last[spot_of(message)] = offset_of(message)
+                        last[partition_of(message)] = offset_of(message)
         finally:
             reader.close()
         return TopicTrace(is_live, last, with_data)

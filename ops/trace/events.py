@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from sorbus.avro.decode import Undecodable, read_record
-from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.calendar_limits import EPOCH, moment_of
 from sorbus.errors import PermanentError
@@ -63,7 +63,7 @@ class EventReader:
         before: dict[str, object] | None = None
         version: int | None = None
         for message in messages:
-            topic, partition = spot_of(message)
+            topic, partition = partition_of(message)
             where = f"{topic}/{partition} offset {offset_of(message)}"
             at = moment_of(1000 * message.timestamp()[1])
             frame = bytes_of(message.value())

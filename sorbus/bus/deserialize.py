@@ -8,7 +8,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from sorbus.avro.decode import Undecodable
-from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
@@ -96,7 +96,7 @@ def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_del
 
 def _is_behind(message: Message, other: Message) -> bool:
     """On the same partition, at a later offset: not a requeued dead letter, nor a deferred record."""
-    return spot_of(message) == spot_of(other) and offset_of(message) > offset_of(other)
+    return partition_of(message) == partition_of(other) and offset_of(message) > offset_of(other)
 
 
 def _undecodable(error: Undecodable) -> PermanentError:

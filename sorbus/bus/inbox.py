@@ -22,7 +22,7 @@ from sorbus.bus.kafka import (
     base_config,
     kafka_errors,
     offset_of,
-    spot_of,
+    partition_of,
     topic_reader,
 )
 from sorbus.bus.names import Names
@@ -110,7 +110,7 @@ class Inbox:
             if failure.code() != KafkaError._PARTITION_EOF:
                 raise as_error(failure, f"reading {self._topic}")
             return
-        partition = spot_of(message)[1]
+        partition = partition_of(message)[1]
         self._next[partition] = offset_of(message) + 1
         notice = notice_of(message.value())
         if notice is None:

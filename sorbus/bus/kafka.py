@@ -18,6 +18,8 @@ from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, mi
 from sorbus.settings import Settings
 
 Config = dict[str, object]
+Partition = tuple[str, int]
+"""A topic's name, and which partition of it."""
 Client = TypeVar("Client", Producer, Consumer, AdminClient)
 MAX_MESSAGE_BYTES = 8_000_000
 
@@ -226,9 +228,9 @@ def read_to_end(
                 if failure is None:
                     yield message
                 elif failure.code() == KafkaError._PARTITION_EOF:
-                    left.discard(spot_of(message))
+                    left.discard(partition_of(message))
                     if ends is not None:
-                        ends[spot_of(message)] = offset_of(message)
+                        ends[partition_of(message)] = offset_of(message)
                 else:
                     raise as_error(failure, f"reading {message.topic()}")
         consumer.unassign()
@@ -250,7 +252,7 @@ def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
     return cast("list[tuple[str, bytes | None]]", message.headers() or [])
 
 
-def spot_of(message: Message) -> tuple[str, int]:
+def partition_of(message: Message) -> Partition:
     """A consumed message's topic and partition."""
     return cast("str", message.topic()), cast("int", message.partition())
 

@@ -13,8 +13,8 @@ from sorbus.bus.kafka import (
     bytes_of,
     headers_of,
     offset_of,
+    partition_of,
     read_to_end,
-    spot_of,
     topic_reader,
 )
 from sorbus.bus.names import Names
@@ -112,7 +112,7 @@ class Letters:
             data_type=self._flow.flow.data_type,
             system=self._flow.system.name,
             flow=self._flow.flow.id,
-            origin=(*spot_of(message), offset_of(message)),
+            origin=(*partition_of(message), offset_of(message)),
             record_id=bytes_of(message.key()),
             value=message.value(),
             headers=headers,
@@ -183,7 +183,7 @@ class Letters:
 
 
 def _state(message: Message) -> _State:
-    return _State(version_in(message.value(), headers_of(message)), *spot_of(message), offset_of(message))
+    return _State(version_in(message.value(), headers_of(message)), *partition_of(message), offset_of(message))
 
 
 def version_in(frame: str | bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int | None:

@@ -16,7 +16,7 @@ from sorbus.errors import PermanentError, TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
 
-_PATIENCE, _STEP = 60.0, 2.0
+_TIMEOUT, _STEP = 60.0, 2.0
 Outgoing = tuple[str, bytes, bytes | None, Headers]
 """A message on its way: topic, key, value, headers."""
 
@@ -40,7 +40,7 @@ class Publisher:
         self._id = transactional_id
         self._producer = transactional_producer(settings, transactional_id, reachable)
         self._begun_at: float | None = None
-        self._patiently(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
+        self._in_steps(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
 
     @property
     def open_since(self) -> float | None:
@@ -65,9 +65,9 @@ class Publisher:
                 self._producer.produce(topic, value=value, key=key, headers=list(headers))
                 return
             except BufferError as error:
-                deadline = deadline or time.monotonic() + _PATIENCE
+                deadline = deadline or time.monotonic() + _TIMEOUT
                 if time.monotonic() > deadline:
-                    raise TransientError(f"Kafka has accepted nothing for {_PATIENCE:.0f} s") from error
+                    raise TransientError(f"Kafka has accepted nothing for {_TIMEOUT:.0f} s") from error
                 self._producer.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -96,12 +96,12 @@ class Publisher:
         """Makes the transaction's messages visible. TransientError: they aren't, or the outcome is unknown."""
         if self._begun_at is None:
             return
-        self._patiently(self._producer.commit_transaction, "committing a transaction")
+        self._in_steps(self._producer.commit_transaction, "committing a transaction")
         self._begun_at = None
 
-    def _patiently(self, call: Callable[[float], None], doing: str) -> None:
+    def _in_steps(self, call: Callable[[float], None], doing: str) -> None:
         """Runs a transactional call in short steps, so that signals are handled; librdkafka resumes it each time."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while True:
             try:
                 return call(_STEP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import Message
 
-from sorbus.bus.kafka import bytes_of, headers_of, offset_of, spot_of
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.errors import MustWait
 from sorbus.event import EVENT_ID, read_head, version_of
 from sorbus.privacy.errors import Privacy
@@ -16,7 +16,7 @@ def held(message: Message, error: MustWait, privacy: Privacy) -> HeldBack:
     value, key, headers = message.value(), bytes_of(message.key()), headers_of(message)
     frame = None if value is None else bytes_of(value)
     version = version_of(dict(headers).get(EVENT_ID) or b"") if frame is None else read_head(frame)[3]
-    event = WaitingEvent(key, version or 0, frame, headers, *spot_of(message), offset_of(message))
+    event = WaitingEvent(key, version or 0, frame, headers, *partition_of(message), offset_of(message))
     return HeldBack(event, error.why, error.needs, str(privacy.error(error, key, frame)), error.limit)
 
 
