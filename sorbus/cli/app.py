@@ -67,9 +67,7 @@ class _Frame(TyperGroup):
             # On a terminal typer prints the traceback; in a log it belongs in one record.
             if sys.stderr.isatty() or not logging.getLogger().handlers or _is_clicks(error):
                 raise
-            logging.getLogger(__name__).critical(
-                "ended by an unexpected error; please report it", exc_info=error
-            )
+            logging.getLogger(__name__).critical("ended by an unexpected error; please report it", exc_info=error)
             raise typer.Exit(ExitCode.FINDINGS) from error
 
 
