@@ -69,8 +69,10 @@ class State:
                 with self._opened().connection() as connection:
                     yield connection
             except PoolTimeout as error:
-                with connect(self._connection, "state"):  # raises the cause, unless all connections are busy
-                    raise TransientError(f"{_DOING}: all {LARGEST} connections are busy; try again") from error
+                with connect(self._connection, "state"):  # raises the cause, if the database is still away
+                    is_full = self._opened().get_stats().get("pool_size", 0) >= LARGEST
+                    why = f"all {LARGEST} connections are busy" if is_full else "its connections are being opened again"
+                    raise TransientError(f"{_DOING}: {why}; try again") from error
             except _NOT_MADE as error:
                 words = error.diag.message_primary
                 raise TransientError(f"{_DOING}: {words}: run `sorbus apply`, which creates the state") from error

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sorbus.errors import AuthError, SorbusError, TransientError
 from sorbus.ops.embedded import Addresses
@@ -92,6 +93,22 @@ def test_a_connection_that_the_server_ended_is_replaced(state: State, database: 
     with psycopg.connect(database, autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s, 10_000)", (pid,))
     assert state.run(b"select 1") == [(1,)]
+
+
+def test_a_pool_that_is_not_full_is_not_called_busy(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As just after an outage, while the pool pauses between its tries."""
+    state.run(b"select 1")
+
+    def pause(_: object) -> None:
+        raise PoolTimeout("no connection")
+
+    monkeypatch.setattr(ConnectionPool, "connection", pause)
+    with pytest.raises(TransientError, match="being opened again") as raised:
+        state.run(b"select 1")
+    assert "busy" not in str(raised.value)
+    monkeypatch.setattr(ConnectionPool, "get_stats", lambda _: {"pool_size": database.LARGEST})
+    with pytest.raises(TransientError, match="all 10 connections are busy"):
+        state.run(b"select 1")
 
 
 def test_the_role_needs_create_on_its_own_database_and_nothing_else(
