@@ -358,7 +358,7 @@ def test_the_command_shows_what_waits_for_whom(line: Line, sorbus: Sorbus, tmp_p
     for one in (finance, sales):
         [letters] = [section["items"] for section in one["sections"] if section["title"] == "Dead letters"]
         assert "1 open (1 of them new)" in letters[0]["words"]
-    assert "Dead letters\n  * gadget to gadget-to-books: " in shown()
+    assert "Dead letters\n  * gadget to books: " in shown()
     page = tmp_path / "digest.html"
     shown("--html", str(page))
     assert page.read_text().startswith("<!doctype html>")
