@@ -1,4 +1,4 @@
-"""A filter in a rule: its arguments checked against its declaration, its run made as short as it can be."""
+"""Applies a filter in a rule: checks its arguments against its declaration and shortens its run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sorbus.spelling import closest
 
 EXPECTED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 _NOT_GIVEN: Mapping[str, int] = {"nullif": 1, "when": 1}
-"""Filters that give what they are given, but for their first arguments."""
+"""Filters that return their input unchanged, by their leading arguments."""
 _NAMES: Mapping[object, str] = {str: "text in quotes", int: "a whole number", bool: "true or false"}
 
 
@@ -25,7 +25,7 @@ def apply_filter(
     named: Mapping[str, Expression],
     lookups: Mapping[str, Mapping[str, str]],
 ) -> Expression:
-    """`inner | name(args)`; RuleError for an unknown filter, wrong arguments, or a kind that it doesn't take."""
+    """`inner | name(args)`; RuleError for an unknown filter, wrong arguments, or an unsupported type."""
     found = FILTERS.get(name)
     if found is None:
         raise RuleError(f"there is no filter {name!r}", fix=closest(name, FILTERS))
@@ -51,7 +51,7 @@ def _cure(found: Filter) -> str:
 def _bind(
     found: Filter, args: Sequence[Expression], named: Mapping[str, Expression], lookups: Mapping[str, Mapping[str, str]]
 ) -> list[Expression]:
-    """The arguments in the function's order, defaults filled in."""
+    """The arguments in the function's order, with defaults filled in."""
     try:
         bound = found.signature.bind(None, *args, **named)
     except TypeError as error:
@@ -105,7 +105,7 @@ def _run(found: Filter, inner: Run, arguments: Sequence[Expression]) -> Run:
             return None
         if accepts and value.__class__ not in accepts and value is not None and not stands_for(value, accepts):
             raise _refusal(found, f"it takes {in_words(found.takes)}, not {shown(value)}", value)
-        # Arguments are run outside the try, so that a fault in them is not laid at this filter's door.
+        # Arguments run outside the try, so that an error in them is not attributed to this filter.
         rest = [run(source, record) for run in moving] if moving else fixed
         try:
             return function(value, *rest)

@@ -1,8 +1,8 @@
-"""The sheet's rows as one data type's producer, or one flow's consumer, needs them: part by part, field by field.
+"""The sheet's rows as one data type's producer, or one flow's consumer, needs them: by part and field.
 
 A part is "" for the record itself, or a list field's name for its items. One side of a row is `canonical`:
 DATA_TYPE.id, DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD. The other names RESOURCE.COLUMN (`sorbus.mapping.field_refs`).
-A part that no row is about takes same-named fields.
+A part without rows takes same-named fields.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sorbus.spelling import closest
 
 Lookups = Mapping[str, Mapping[str, str]]
 Columns = Mapping[str, Mapping[str, Kind | None]]
-"""Part -> column -> kind, as far as they are known."""
+"""Part -> column -> type, if known."""
 
 
 class Assignment(NamedTuple):
-    """What fills `into`: the field `source` as it is, or what `rule` makes of it; no `row` for same-named fields."""
+    """What fills `into`: the field `source` unchanged, or the result of `rule`; `row` is None for same-named fields."""
 
     into: str
     source: str | None
@@ -47,14 +47,14 @@ Parts = dict[str, tuple[Assignment, ...]]
 
 
 class Reading(NamedTuple):
-    """Rows read for one data type and system: what they assign, which rows were meant, what is wrong with them."""
+    """The rows of one data type and system: their assignments, the rows concerned, and findings."""
 
     parts: Parts
     rows: tuple[FieldMapping, ...]
     findings: tuple[Finding, ...]
 
     def sound(self) -> Parts:
-        """The parts; MapError when anything is wrong."""
+        """The parts; MapError if there are findings."""
         if self.findings:
             raise MapError(self.findings)
         return self.parts
@@ -68,7 +68,7 @@ def assign_source(
     resources: Mapping[str, str],
     lookups: Lookups,
 ) -> Parts:
-    """How the owner's columns become canonical fields; MapError with every fault. `resources` is part -> name."""
+    """How the owner's columns become canonical fields; MapError with every error. `resources` is part -> name."""
     return read_source(rows, system, data_type, schema, resources, lookups).sound()
 
 
@@ -80,9 +80,9 @@ def assign_target(
     resources: Mapping[str, str],
     lookups: Lookups,
 ) -> Parts:
-    """How canonical fields become the target's columns; MapError with every fault.
+    """How canonical fields become the target's columns; MapError with every error.
 
-    `id` as source is the record's id, in the items of a list their parent's.
+    `id` as source is the record's id; in a list's items, their parent's.
     """
     return read_target(rows, system, data_type, schema, resources, lookups).sound()
 
@@ -96,7 +96,7 @@ def read_source(
     lookups: Lookups,
     columns: Columns | None = None,
 ) -> Reading:
-    """`assign_source` with findings in place of an error; with `columns`, names and kinds are checked against them."""
+    """`assign_source` with findings instead of an error; with `columns`, names and types are checked against them."""
     fields = canonical_fields(schema)
     reader = _Reader(data_type, resources, lookups)
     for row in rows:
@@ -129,7 +129,7 @@ def read_target(
     resources: Mapping[str, str],
     lookups: Lookups,
 ) -> Reading:
-    """`assign_target` with findings in place of an error."""
+    """`assign_target` with findings instead of an error."""
     fields = canonical_fields(schema)
     kinds: dict[str, dict[str, Kind | None]] = {
         part: {**{name: type.kind for name, type in inner.items()}, ID: "string"} for part, inner in fields.items()
@@ -172,7 +172,7 @@ class _Reader:
         self.findings.append(Finding(row.file, row.line, message, fix, code))
 
     def column(self, row: FieldMapping, reference: str, part: str) -> FieldRef | None:
-        """What the system's side of a row means, rather in `part`; None if it is about another resource."""
+        """What the system's side of a row refers to, preferably in `part`; None if it is another resource."""
         if not reference:
             self.rows.append(row)
             return FieldRef(part, "")
@@ -212,7 +212,7 @@ class _Reader:
         return False
 
     def assign(self, row: FieldMapping, into: FieldRef, source: str, kinds: Mapping[str, Kind | None] | None) -> None:
-        """Adds a row's assignment, its rule read with the kinds of the fields it may take."""
+        """Adds a row's assignment; its rule is compiled with the types of the fields it may read."""
         if source and kinds is not None and source not in kinds:
             reference = column_reference(FieldRef(into.part, source), self.resources)
             self.find(row, "unknown-column", f"there is no column {reference}", closest(source, kinds))
@@ -240,7 +240,7 @@ class _Reader:
         part[into.name] = Assignment(into.name, source or None, rule, row)
 
     def reading(self, same_named: Mapping[str, list[str]]) -> Reading:
-        """Everything read; the parts that no row is about filled with their same-named fields."""
+        """The result; parts without rows are filled with their same-named fields."""
         parts: Parts = {part: tuple(found.values()) for part, found in self.parts.items()}
         for part, names in same_named.items():
             if part not in self.touched and part not in parts:

@@ -1,4 +1,4 @@
-"""What counts as no value: where a value is required, text that shows nothing is as good as none."""
+"""What counts as no value: if a value is required, blank text counts as missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 
 def is_blank(value: object) -> bool:
-    """Null, text with nothing to be seen in it, or a list of nothing but such values."""
+    """Null, text without a visible character, or a list of only such values."""
     if isinstance(value, str):
         return not value.strip() or all(letter.isspace() or letter in _UNSEEN for letter in value)
     if isinstance(value, list | tuple):

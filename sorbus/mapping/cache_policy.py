@@ -1,4 +1,4 @@
-"""How much of what a rule gives is worth remembering."""
+"""How many of a rule's results are worth caching."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _ORDER: tuple[Weight, ...] = ("light", "middling", "heavy")
 
 
 def weight_of(part: Expression) -> Weight:
-    """The weight of a rule's heaviest step; a rule of many light ones is middling."""
+    """The weight of a rule's heaviest step; many light steps together are middling."""
     weight, steps = _weigh(part)
     return "middling" if weight == "light" and steps > _LIGHT_STEPS else weight
 
 
 def _weigh(part: Expression) -> tuple[Weight, int]:
-    """The heaviest step, and how many there are."""
+    """The heaviest step, and the number of steps."""
     if part.written or part.form in ("value", "field"):
         return "light", 0
     below = [_weigh(each) for each in part.parts]

@@ -1,7 +1,7 @@
-"""Jinja's syntax tree into closures, with the kind of each part worked out on the way.
+"""Compiles Jinja's syntax tree into closures, and infers the type of each part.
 
-A visitor over a list of allowed nodes: each gives an `Expression`: a closure over `(value, record)`, the kind it gives
-if known, and its value if it is written out. Nodes that are not listed are refused with the fix.
+A visitor over a list of allowed nodes: each returns an `Expression`: a closure over `(value, record)`, its result's
+type if known, and its value if it is constant. Other nodes are rejected, with the fix.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIXES: Mapping[type[nodes.Node], str] = {
 
 
 class Scope(NamedTuple):
-    """What a rule may refer to: value tables, and the kinds of the value and of the record's fields where known."""
+    """What a rule may refer to: value tables, and the types, where known, of the value and of the record's fields."""
 
     lookups: Mapping[str, Mapping[str, str]]
     value: Kind | None
@@ -45,7 +45,7 @@ class Scope(NamedTuple):
 
 
 class Compiler:
-    """Compiles one rule; afterwards `uses` and `uses_value` say what it reads, `is_pure` that it reads nothing else."""
+    """Compiles one rule; then `uses` and `uses_value` say what it reads, `is_pure` whether it reads nothing else."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -77,7 +77,7 @@ class Compiler:
         }
 
     def compile(self, node: nodes.Node) -> Expression:
-        """The closure and kind of a node and all below it."""
+        """The closure and type of a node and its children."""
         visit = self._visitors.get(type(node))
         if visit is None:
             name = type(node).__name__.lower()
@@ -116,7 +116,7 @@ class Compiler:
         return self._member(node.node, key)
 
     def _member(self, owner: nodes.Node, key: str | int) -> Expression:
-        """A field of the record, or an entry of a map or list; none where it is missing (see `_filter`) is an error."""
+        """A field of the record, or an entry of a map or list; a missing one is an error (see `_filter`)."""
         if isinstance(owner, nodes.Name) and owner.name == "record":
             if not isinstance(key, str):
                 raise RuleError(f"record[{key}] names no field", fix="write record.NAME")
@@ -255,7 +255,7 @@ def _visitor(
 
 
 class _MissingField(RuleError):
-    """A field or entry that isn't there: an error, unless `default` or `coalesce` stands right behind it."""
+    """A missing field or entry: an error, unless `default` or `coalesce` follows directly."""
 
 
 def _field(name: str) -> Run:

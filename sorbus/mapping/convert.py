@@ -1,8 +1,8 @@
-"""Which kind turns into which without a rule, and how: exactly, or not at all.
+"""Which types convert to which without a rule, and how: exactly, or not at all.
 
 One table for `map check` (`can_convert`) and for values at run time (`convert`). They differ in one point: a text
-column as such does not turn into a number or a date, since nothing says how it is written; but a value that came as
-text because its system has no other way (JSON) does, if it is written in the one plain way: ISO 8601, 1234.50, true.
+column doesn't convert to a number or a date, since its format is unknown; but a value that arrived as text because its
+system has no other way (JSON) does, if it is in the standard format: ISO 8601, 1234.50, true.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ _LIMITS: Mapping[Kind, int] = {"int": 1 << 31, "long": 1 << 63}
 
 
 def can_convert(source: Kind, target: Kind) -> bool:
-    """Whether values of `source` become `target` by themselves; if not, `rule_for` says which rule does it."""
+    """Whether values of `source` convert to `target` without a rule; if not, `rule_for` suggests one."""
     return target in _ALLOWED[source]
 
 
 def rule_for(source: Kind, target: Kind) -> str:
-    """The rule that makes `target` of `source`, as a person would write it; empty if there is none."""
+    """The rule that converts `source` to `target`, as a person would write it; empty if there is none."""
     for group, rules in _RULES:
         if source in group and target in rules:
             return rules[target]
@@ -85,13 +85,13 @@ def rule_for(source: Kind, target: Kind) -> str:
 
 
 def convert(value: object, to: FieldType) -> object:
-    """`value` as a value of `to`, nothing lost; ValueError in plain words otherwise. Nothing stays nothing."""
+    """`value` as a value of `to`, without loss; otherwise ValueError in plain words. Null stays null."""
     return converter(to)(value)
 
 
 @cache
 def converter(to: FieldType) -> Converter:
-    """The function that `convert` would apply for `to`, for use on many values."""
+    """The function that `convert` applies for `to`, for many values."""
     make = _make(to)
 
     def run(value: object) -> object:
@@ -155,7 +155,7 @@ def _enum(symbols: tuple[str, ...]) -> Converter:
     def run(value: object) -> object:
         if isinstance(value, str) and value in known:
             return value
-        raise ValueError(f"{shown(value)} is none of {', '.join(symbols)}; {closest(str(value), symbols)}")
+        raise ValueError(f"{shown(value)} is not one of {', '.join(symbols)}; {closest(str(value), symbols)}")
 
     return run
 

@@ -1,4 +1,4 @@
-"""What a rule says when it can't be read, or can't be applied to a value."""
+"""The error of a rule that can't be compiled, or can't be applied to a value."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ _LONGEST = 80
 
 
 class RuleError(ValueError):
-    """A rule that can't be read, or a value that it can't take. The text says why; `fix` what to write instead.
+    """An invalid rule, or a value that it can't take. The text says why; `fix` is what to write instead.
 
-    `filter` is the filter that refused, `value` what it was given (both None while a rule is being read).
+    `filter` is the filter that rejected `value`; both are None at compile time.
     """
 
     def __init__(self, message: str, *, fix: str = "", filter: str | None = None, value: object = None) -> None:
@@ -20,7 +20,7 @@ class RuleError(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value as people read it in a message: text in quotes, long ones cut, other types named."""
+    """A value as shown in a message: text in quotes, long ones truncated, other types named."""
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -35,5 +35,5 @@ def shown(value: object) -> str:
 
 
 def _sound(text: str) -> str:
-    """Half an emoji as its escape: a message must be one that can be written anywhere."""
+    """Escapes lone surrogates: a message must be encodable anywhere."""
     return text.encode("utf-8", "backslashreplace").decode()

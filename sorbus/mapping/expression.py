@@ -1,4 +1,4 @@
-"""A compiled piece of a rule: how to run it and what is known of it beforehand."""
+"""A compiled part of a rule: how to run it and what is known about it beforehand."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Form = Literal[
     "", "value", "field", "entry", "filter", "if", "and", "or", "not", "none", "compare", "chain", "concat", "list",
     "negative", "arithmetic", "forgiving",
 ]  # fmt: skip
-"""What a part is, where something is done with that: explaining a rule, or making it faster."""
+"""The kind of a part, for explaining or optimising a rule."""
 
 
 class Expression(NamedTuple):
     """`written` means that the value is a constant of the rule.
 
-    `form`, `name` (a field's, a filter's, an operator's) and `parts` say how it was put together.
+    `form`, `name` (a field's, a filter's, an operator's) and `parts` describe its structure.
     """
 
     run: Run
@@ -38,7 +38,7 @@ class Expression(NamedTuple):
 
 
 def constant(value: object) -> Expression:
-    """A value written out in the rule; numbers with a point become exact decimals."""
+    """A constant of the rule; numbers with a decimal point become exact decimals."""
     if isinstance(value, float):
         exact = Decimal(repr(value))
         if not exact.is_finite() or len(exact.as_tuple().digits) > _DIGITS:
@@ -48,11 +48,11 @@ def constant(value: object) -> Expression:
 
 
 def value_itself(value: object, _record: Mapping[str, object]) -> object:
-    """The run of `value`: known by identity, so that filters right behind it can do without a call."""
+    """The run of `value`: compared by identity, so that a filter applied to it directly saves a call."""
     return value
 
 
 def same_kind(parts: Sequence[Expression]) -> Kind | None:
-    """The kind that all parts have, leaving out written nulls; None if they differ or one isn't known."""
+    """The type that all parts have, ignoring constant nulls; None if they differ or one is unknown."""
     kinds = {part.kind for part in parts if not (part.written and part.constant is None)}
     return kinds.pop() if len(kinds) == 1 else None

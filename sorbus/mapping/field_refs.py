@@ -1,4 +1,4 @@
-"""Where a row of the mapping sheet points: which part of a record, which field of it."""
+"""References in a mapping sheet's row: which part of a record, which field of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FieldRef(NamedTuple):
 
 
 def canonical_fields(schema: RecordSchema) -> dict[str, dict[str, FieldType]]:
-    """Part -> field -> type. A list of records is a part of its own, and also a field of the record."""
+    """Part -> field -> type. A list of records is both a part and a field of the record."""
     parts: dict[str, dict[str, FieldType]] = {RECORD: {field.name: field.type for field in schema.fields}}
     for field in schema.fields:
         if field.type.kind == "array" and field.type.item is not None and field.type.item.kind == "record":
@@ -32,7 +32,7 @@ def canonical_fields(schema: RecordSchema) -> dict[str, dict[str, FieldType]]:
 
 
 def canonical_data_type(reference: str) -> str:
-    """The data type that a canonical reference names: `order` of `order.lines[].sku`; empty for an empty one."""
+    """The data type of a canonical reference: `order` for `order.lines[].sku`; empty for an empty one."""
     return reference.partition(".")[0]
 
 
@@ -44,7 +44,7 @@ def canonical_ref(reference: str) -> FieldRef:
 
 
 def column_refs(reference: str, resources: Mapping[str, str]) -> list[FieldRef]:
-    """Every place that RESOURCE.COLUMN can mean among `resources` (part -> name); none: it is of another resource.
+    """Every field that RESOURCE.COLUMN can mean among `resources` (part -> name); none: it is in another resource.
 
     RESOURCE may be shortened to its last parts, and end in `[]`; the longest match counts. COLUMN may be a path into
     JSON (`Phones[PhoneType=MOBILE].PhoneNumber`). A name without a dot is a column of any part.
@@ -66,10 +66,10 @@ def column_refs(reference: str, resources: Mapping[str, str]) -> list[FieldRef]:
 
 
 def column_reference(place: FieldRef, resources: Mapping[str, str]) -> str:
-    """A column as people write it: RESOURCE.COLUMN."""
+    """A column as written in a sheet: RESOURCE.COLUMN."""
     return f"{resources.get(place.part, place.part)}.{place.name}"
 
 
 def canonical_reference(place: FieldRef, data_type: str) -> str:
-    """A canonical field as people write it: DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
+    """A canonical field as written in a sheet: DATA_TYPE.FIELD or DATA_TYPE.LIST[].FIELD."""
     return f"{data_type}.{place.part}[].{place.name}" if place.part else f"{data_type}.{place.name}"

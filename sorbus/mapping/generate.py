@@ -1,7 +1,7 @@
-"""Rules as Python functions of their own: built as a syntax tree out of a checked rule's parts, never out of text.
+"""Compiles rules to Python functions: built as a syntax tree from a checked rule's parts, never from text.
 
-The closures of `sorbus.mapping.compile` say what a rule means, and what is wrong with a value. The function made here
-gives the same value in a third of the time, or raises anything at all; whoever calls it then asks the closures.
+The closures of `sorbus.mapping.compile` define a rule's meaning and its errors. The function made here returns the same
+value in a third of the time, or raises any exception; the caller then runs the closures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, negative
 from sorbus.mapping.types import python_types, stands_for
 
 _NATIVE: Mapping[str, Callable[..., object]] = {"trim": str.strip, "upper": str.upper, "lower": str.lower}
-"""Filters that are one method of str."""
+"""Filters that are a single method of str."""
 
 
 def by_record(part: Expression) -> Callable[[object, Mapping[str, object]], object]:
@@ -28,7 +28,7 @@ def by_record(part: Expression) -> Callable[[object, Mapping[str, object]], obje
 
 
 def by_fields(part: Expression, fields: Sequence[str]) -> Callable[..., object]:
-    """`run(value, *fields)`, one argument for each name of `fields`, for callers that have no record as a dict."""
+    """`run(value, *fields)`, one argument for each name of `fields`, for callers without a dict of the record."""
     names = GeneratedNames()
     arguments = {field: f"field{place}" for place, field in enumerate(fields)}
     rule = _Expression(names, lambda field: load(arguments[field]), has_record=False)
@@ -38,9 +38,9 @@ def by_fields(part: Expression, fields: Sequence[str]) -> Callable[..., object]:
 def within(
     names: GeneratedNames, part: Expression, value: ast.expr, fields: Mapping[str, ast.expr], prefix: str
 ) -> ast.expr:
-    """A rule as an expression inside a larger function: `value` and `fields` give what it reads.
+    """A rule as an expression inside a larger function, reading `value` and `fields`.
 
-    `prefix` keeps its variables apart from those of the function's other rules.
+    `prefix` separates its variables from those of the function's other rules.
     """
     return _Expression(names, lambda field: fields[field], value=value, has_record=False, prefix=prefix).of(part)
 
@@ -48,7 +48,7 @@ def within(
 def text_with_length(
     names: GeneratedNames, made: ast.expr, lengths: Sequence[bytes], otherwise: Callable[[object], bytes], prefix: str
 ) -> ast.expr:
-    """Text in UTF-8 behind its length; whatever `made` gives that isn't text, or is too long, is `otherwise`'s."""
+    """UTF-8 text with its length prefix; other types, and text that is too long, are left to `otherwise`."""
     text, raw, size = (f"{name}{prefix}" for name in ("made", "raw", "size"))
     is_text = ast.Compare(ast.Attribute(_kept(text, made), "__class__", ast.Load()), [ast.Is()], [names.of(str)])
     encoded = call(ast.Attribute(load(text), "encode", ast.Load()))
@@ -64,13 +64,13 @@ def text_with_length(
 
 
 class GeneratedNames:
-    """What a generated function may refer to, each by a name of its own; it has no builtins."""
+    """The objects that a generated function may refer to, each under its own name; it has no builtins."""
 
     def __init__(self) -> None:
         self._known: dict[str, object] = {"__builtins__": {}}
 
     def of(self, thing: object) -> ast.expr:
-        """The expression that gives `thing`."""
+        """The expression for `thing`."""
         if thing is None or isinstance(thing, str | bool):
             return ast.Constant(thing)
         name = f"known{len(self._known)}"
@@ -102,17 +102,17 @@ def call(function: ast.expr, *arguments: ast.expr) -> ast.expr:
 
 
 def assign(name: str, value: ast.expr) -> ast.stmt:
-    """A variable is set."""
+    """An assignment."""
     return ast.Assign([ast.Name(name, ast.Store())], value)
 
 
 def unless_none(value: ast.expr, made: ast.expr) -> ast.expr:
-    """`made`, or None where `value` is."""
+    """`made`, or None if `value` is None."""
     return ast.IfExp(ast.Compare(value, [ast.Is()], [ast.Constant(None)]), ast.Constant(None), made)
 
 
 def _kept(name: str, value: ast.expr) -> ast.expr:
-    """`value`, kept in a variable."""
+    """`value`, assigned to a variable."""
     return ast.NamedExpr(ast.Name(name, ast.Store()), value)
 
 
@@ -133,7 +133,7 @@ class _Expression:
         self._count = 0
 
     def of(self, part: Expression) -> ast.expr:
-        """The expression of a part and all below it."""
+        """The expression of a part and its children."""
         if part.written:
             return self._names.of(part.constant)
         inner = part.parts
@@ -176,14 +176,14 @@ class _Expression:
         return call(ast.Attribute(load("record"), "get", ast.Load()), ast.Constant(field))
 
     def _record(self, part: Expression) -> ast.expr:
-        """The record for a closure; where there is none, a dict of the fields that it reads."""
+        """The record for a closure; without one, a dict of the fields that it reads."""
         if self._has_record:
             return load("record")
         fields = sorted(_fields(part))
         return ast.Dict([ast.Constant(field) for field in fields], [self._field(field) for field in fields])
 
     def _filter(self, found: Filter, inner: Expression, arguments: Sequence[Expression]) -> ast.expr:
-        """The filter's function called straight, behind the same tests for null and for what it takes."""
+        """A direct call of the filter's function, with the same checks for null and type."""
         given = self.of(inner)
         variable = self._variable()
         kept = _kept(variable, given)
@@ -222,7 +222,7 @@ def _is_ours(found: Filter) -> bool:
 
 
 def _gives_it(inner: Expression, found: Filter) -> bool:
-    """Whether `inner` is a filter of ours that can give nothing but what `found` takes."""
+    """Whether `inner` is one of our filters whose results `found` always accepts."""
     if inner.form != "filter":
         return False
     before = FILTERS[inner.name]

@@ -1,7 +1,7 @@
 """What `id_in` finds: the ids that other records have in the target, while one of a consumer's records is mapped.
 
-A rule knows no system. The consumer of a target that has ids of its own says for the length of a `with` how to find
-them; elsewhere (a target that takes our ids as they are, an explained or tested rule) a reference is its own answer.
+A rule knows no system. The consumer of a target with its own ids sets the lookup for the duration of a `with`;
+elsewhere (a target that stores our ids, an explained or tested rule) a reference is returned unchanged.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ def ids_from(lookup: IdLookup) -> Iterator[None]:
 
 
 def id_in_target(data_type: str, id: object, resource: str) -> object:
-    """The id of the record `id` in the target's resource; `id` itself where nobody says otherwise. MustWait."""
+    """The target resource's id of the record `id`; `id` itself without a lookup. MustWait."""
     lookup = _lookup.get()
     return id if lookup is None else lookup(data_type, str(id), resource)

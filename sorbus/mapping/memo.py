@@ -1,4 +1,4 @@
-"""Results that are worked out once: many values come again, and a costly rule takes longer than looking one up."""
+"""Caches results: many values repeat, and a costly rule takes longer than a lookup."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from collections.abc import Callable
 
 Raw = bytes | None
 Key = Raw | tuple[Raw, ...]
-"""A value's bytes as they came, or those of all values that a rule takes."""
+"""A value's encoded bytes, or those of all values that a rule reads."""
 ALWAYS = 4096
-"""Results that any table may hold; more only while there is memory for them."""
+"""Results that any table may hold; more only while there is memory left."""
 SOME, MANY = 16_384, 65_536
-"""Results that a table may hold of a rule that takes a microsecond or two, and of one that takes longer."""
+"""Results that a table may hold for a rule that takes one or two microseconds, and for a slower one."""
 LONGEST = 128
-"""Bytes that are remembered as a key."""
+"""Maximum bytes of a key."""
 MEMORY = 64 * 2**20
-"""Bytes that a process's tables may take together, beyond what they may always hold."""
+"""Bytes that all tables of a process may take together, beyond their guaranteed share."""
 _EACH = 220
-"""What an entry takes beside the bytes of key and result: two objects and a place in the table."""
+"""Overhead of an entry in bytes: two objects and a slot in the table."""
 
 
 class _Memory:
-    """What is left of MEMORY for the tables of this process."""
+    """What is left of MEMORY for this process's tables."""
 
     left = MEMORY
 
 
 class Memo(dict[Key, bytes]):
-    """`known[value]` is `make(value)`, which must depend on nothing else; what it raises isn't remembered.
+    """`known[value]` is `make(value)`, which must depend on nothing else; exceptions aren't cached.
 
-    When a table of MANY has missed sixteen times as many values as it holds, it begins anew: those that come are
-    others by now. A smaller one that is full stays as it is and is just looked into, at a tenth of a microsecond.
+    When a table of MANY has missed sixteen times as many values as it holds, it is cleared: the values have changed.
+    A smaller full table is kept and only looked up, at a tenth of a microsecond.
     """
 
     __slots__ = ("_make", "_missed", "_most", "_taken")
 
     def __init__(self, make: Callable[..., bytes], most: int = MANY) -> None:
-        """`make` takes a key, or where keys are tuples their values one by one."""
+        """`make` takes a key, or the elements of a tuple key as separate arguments."""
         super().__init__()
         self._make, self._most = make, most
         self._missed = self._taken = 0
@@ -65,7 +65,7 @@ class Memo(dict[Key, bytes]):
         return made
 
     def forget(self) -> None:
-        """Begins anew."""
+        """Clears the table."""
         self.clear()
         _Memory.left += self._taken
         self._missed = self._taken = 0
@@ -75,6 +75,6 @@ class Memo(dict[Key, bytes]):
 
 
 def _full(make: Callable[..., bytes], key: Key) -> type[Memo]:
-    """The class of a table that takes no more: what it lacks is made straight away, without a function in between."""
+    """The class of a full table: a missing result is computed directly, without a function in between."""
     missing = (lambda keys: make(*keys)) if key.__class__ is tuple else make
     return type("Full", (Memo,), {"__slots__": (), "__missing__": staticmethod(missing)})

@@ -1,4 +1,4 @@
-"""What operators in rules do: exact arithmetic, text, comparison. Arithmetic with nothing gives nothing, as in SQL."""
+"""Operators in rules: exact arithmetic, text, comparison. Arithmetic with null gives null, as in SQL."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _number(value: object, sign: str) -> Number:
 
 
 def divide(left: object, right: object) -> object:
-    """A quotient to 50 digits: what takes it rounds it (`| round(2)`), or refuses it."""
+    """A quotient to 50 digits: its receiver rounds it (`| round(2)`) or rejects it."""
     if left is None or right is None:
         return None
     a, b = _number(left, "/"), _number(right, "/")
@@ -48,7 +48,7 @@ def divide(left: object, right: object) -> object:
 
 
 def negative(value: object) -> object:
-    """The opposite number."""
+    """The negated number."""
     return None if value is None else ARITHMETIC["sub"](0, value)
 
 

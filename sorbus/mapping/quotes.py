@@ -1,4 +1,4 @@
-"""Quotation marks as word processors and spreadsheets turn them round, made straight where they delimit a text."""
+"""Replaces the typographic quotation marks of word processors with straight ones where they delimit a text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 _TEXT_OR_CURLY = re.compile(
     r"""
-    "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*'            # a text in straight quotes stays as it is
+    "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*'            # a text in straight quotes is kept
     | [“”„‟«] (?P<double>[^“”»]*) [“”»] | [‘’‚‛] (?P<single>[^‘’]*) [‘’]
     | (?P<blank>[\u00a0\u202f])
     """,
@@ -15,7 +15,7 @@ _TEXT_OR_CURLY = re.compile(
 
 
 def straightened(text: str) -> str:
-    """A rule with straight quotes around its texts, and plain blanks between its words; what is inside texts stays."""
+    """A rule with straight quotes around its texts, and plain spaces between its words; texts are unchanged."""
     return text if text.isascii() else _TEXT_OR_CURLY.sub(_straight, text)
 
 

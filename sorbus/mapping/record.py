@@ -1,6 +1,6 @@
-"""A whole record through its mapping, for connectors whose records are plain Python values: no lists of records inside.
+"""Maps a whole record, for connectors whose records are plain Python values without nested lists of records.
 
-What has to be fast, or has lists, takes `sorbus.mapping.assign` and works out more in advance.
+Connectors that must be fast, or have lists, use `sorbus.mapping.assign` and prepare more in advance.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Row = Mapping[str, object]
 
 
 def canonical_maker(source: BoundSource, system: str, resource: str) -> Callable[[Row], bytes]:
-    """`make(row)` gives a source's row as canonical record in Avro. PermanentError names field, value and rule.
+    """`make(row)` returns a source's row as a canonical record in Avro. PermanentError names field, value and rule.
 
-    MapError, with every fault of the mapping, at once. `resource`: what a sheet names before the dot, RESOURCE.COLUMN.
+    MapError at once, with every error of the mapping. `resource`: the name before the dot in sheets, RESOURCE.COLUMN.
     """
     parts = assign_source(source.mapping, system, source.name, source.schema, {"": resource}, source.lookups)
     by_field = {assignment.into: assignment for assignment in parts[""]}
@@ -45,9 +45,9 @@ def canonical_maker(source: BoundSource, system: str, resource: str) -> Callable
 
 
 def target_maker(flow: BoundFlow, resource: str) -> Callable[[Delivery], dict[str, object]]:
-    """`make(delivery)` gives the target's fields as Python values. PermanentError names field, value and rule.
+    """`make(delivery)` returns the target's fields as Python values. PermanentError names field, value and rule.
 
-    MapError, with every fault of the mapping, at once.
+    MapError at once, with every error of the mapping.
     """
     name, mapping = flow.flow.data_type, flow.mapping
     parts = assign_target(mapping, flow.system.name, name, flow.schema, {"": resource}, flow.lookups)

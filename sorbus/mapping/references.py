@@ -7,7 +7,7 @@ from sorbus.mapping.rule import Rule
 
 
 def referred(rule: Rule | None) -> list[tuple[str, str]]:
-    """The data types whose ids a rule asks for, each with the resource that it names, or ""."""
+    """The data types whose ids a rule looks up, each with the resource that it names, or ""."""
     return [] if rule is None else _referred(rule.whole)
 
 

@@ -1,4 +1,4 @@
-"""What a rule gives, made the canonical field's value and its Avro in one go."""
+"""Converts a rule's result to the canonical field's type and encodes it in Avro, in one step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sorbus.schema import FieldType
 
 
 def avro_maker(to: FieldType) -> Callable[[object], bytes]:
-    """A value of any kind to the field's Avro, as `convert` and `encoder` do it; ValueError or TypeError."""
+    """Converts a value of any type to the field's Avro, like `convert` and `encoder`; ValueError or TypeError."""
     canonical, avro = converter(to), encoder(to)
     head = SOME_LENGTHS if to.nullable else LENGTHS
     last = len(head)
@@ -42,7 +42,7 @@ def avro_maker(to: FieldType) -> Callable[[object], bytes]:
 
 
 def avro_expression(names: GeneratedNames, to: FieldType, made: ast.expr, prefix: str) -> ast.expr:
-    """`avro_maker` of `made` as an expression inside a generated function."""
+    """`avro_maker` for `made`, as an expression inside a generated function."""
     if to.kind != "string":
         return call(names.of(avro_maker(to)), made)
     return text_with_length(names, made, SOME_LENGTHS if to.nullable else LENGTHS, avro_maker(to), prefix)

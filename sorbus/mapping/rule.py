@@ -1,8 +1,8 @@
-"""A mapping rule: one Jinja expression, made into Python closures once and called per value.
+"""A mapping rule: one Jinja expression, compiled once into Python closures and called per value.
 
 People know Jinja's expressions from Ansible and dbt, so Sorbus has no language of its own. Only the parser is Jinja's:
-the compiler (`sorbus.mapping.compile`) walks its syntax tree over a list of allowed nodes. What it does not know it
-refuses, so there is no way from a rule to Python, and no template engine in the way of a record.
+the compiler (`sorbus.mapping.compile`) walks its syntax tree over a list of allowed nodes and rejects all others, so a
+rule can't reach Python, and no template engine runs per record.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _JINJA = Environment(autoescape=False)  # noqa: S701 - parses expressions, rende
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule ready to run: `rule(value, record)` gives the new value or raises RuleError, nothing else.
+    """A compiled rule: `rule(value, record)` returns the new value or raises RuleError, nothing else.
 
-    `uses` are the fields it reads through `record.NAME`, `uses_value` whether it reads `value`, `result` the kind it
-    gives where that can be told, and `is_pure` that it gives the same for the same values, whenever it is asked.
-    `whole` is what it was compiled to, `fast` the function generated of that.
+    `uses` are the fields it reads through `record.NAME`, `uses_value` whether it reads `value`, `result` the type of
+    its result if known, and `is_pure` whether the same values always give the same result. `whole` is the compiled
+    expression, `fast` the function generated from it.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Rule:
             return self.exactly(value, record)
 
     def of_fields(self, fields: Sequence[str]) -> Callable[..., object]:
-        """The same rule as `run(value, *fields)`, for fields (all that it uses) that are no dict."""
+        """The same rule as `run(value, *fields)`, for callers whose fields (all that it uses) are not a dict."""
         fast, names = by_fields(self.whole, fields), tuple(fields)
 
         def run(value: object, *given: object) -> object:
@@ -64,7 +64,7 @@ class Rule:
         return run
 
     def exactly(self, value: object, record: Mapping[str, object]) -> object:
-        """The rule step by step: slower, but knows which step failed."""
+        """Runs the rule step by step: slower, but knows which step failed."""
         try:
             return self.whole.run(value, record)
         except RuleError:
@@ -80,9 +80,9 @@ def compile_rule(
     value_type: Kind | None = None,
     fields: Mapping[str, Kind | None] | None = None,
 ) -> Rule:
-    """Reads a rule; RuleError says what is wrong with it and what to write instead.
+    """Compiles a rule; RuleError says what is wrong with it and what to write instead.
 
-    `value_type` and `fields` (the record's fields) are the kinds going in; None where they aren't known.
+    `value_type` and `fields` (the record's fields) are the input types; None if unknown.
     """
     compiler = Compiler(Scope(lookups, value_type, fields))
     made = compiler.compile(_parse(text))

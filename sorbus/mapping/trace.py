@@ -1,4 +1,4 @@
-"""A rule run slowly, to be looked at: every step with the value that it gave."""
+"""Runs a rule slowly, for inspection: every step with its value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "lteq": "<=", "gt": ">", "gteq":
 
 
 class RuleStep(NamedTuple):
-    """One step of a rule: `value`, `record.first`, `truncate(60)`; what it gave, or why it refused.
+    """One step of a rule: `value`, `record.first`, `truncate(60)`; its result, or why it failed.
 
-    `notice` says what was lost on the way, such as "11 characters cut".
+    `notice` reports a loss, such as "11 characters cut".
     """
 
     name: str
@@ -32,18 +32,18 @@ class RuleStep(NamedTuple):
 
 
 class RuleTrace(NamedTuple):
-    """A rule's steps in the order in which they are worked out; the last one's value is the rule's."""
+    """A rule's steps in order of evaluation; the last one's value is the rule's."""
 
     steps: tuple[RuleStep, ...]
 
     @property
     def value(self) -> object:
-        """What the rule gives; None where it refuses."""
+        """The rule's result; None if it failed."""
         return self.steps[-1].value
 
     @property
     def error(self) -> str:
-        """Why the rule refuses; empty where it doesn't."""
+        """Why the rule failed; empty if it didn't."""
         return self.steps[-1].error
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class RuleTrace(NamedTuple):
 
 
 def trace(rule: Rule, value: object, record: Mapping[str, object]) -> RuleTrace:
-    """Runs a rule step by step. It doesn't raise for a value that the rule refuses: the last step says so."""
+    """Runs a rule step by step. It doesn't raise for a rejected value: the last step has the error."""
     steps: list[RuleStep] = []
     try:
         for name, part in _steps(rule.whole, value, record):
@@ -62,7 +62,7 @@ def trace(rule: Rule, value: object, record: Mapping[str, object]) -> RuleTrace:
             except RuleError as error:
                 return RuleTrace((*steps, RuleStep(name, None, str(error))))
             except EXPECTED:
-                break  # the whole rule says it in its own words
+                break  # the whole rule reports it
         result = rule.exactly(value, record)
     except RuleError as error:
         return RuleTrace((*steps, RuleStep(steps[-1].name if steps else "rule", None, str(error))))
@@ -74,7 +74,7 @@ def trace(rule: Rule, value: object, record: Mapping[str, object]) -> RuleTrace:
 
 
 def _notice(part: Expression, made: object, value: object, record: Mapping[str, object]) -> str:
-    """What `truncate` has left out: whoever looks is to see that something is lost."""
+    """What `truncate` has cut, so that the loss is visible."""
     if part.form != "filter" or part.name != "truncate" or not isinstance(made, str):
         return ""
     before, end = part.parts[0].run(value, record), part.parts[2].constant
@@ -85,7 +85,7 @@ def _notice(part: Expression, made: object, value: object, record: Mapping[str, 
 
 
 def _steps(part: Expression, value: object, record: Mapping[str, object]) -> Iterator[tuple[str, Expression]]:
-    """What is worked out, innermost first; of a condition's branches only the one that is taken."""
+    """What is evaluated, innermost first; only the taken branch of a condition."""
     if part.written:
         yield written(part), part
         return
@@ -94,7 +94,7 @@ def _steps(part: Expression, value: object, record: Mapping[str, object]) -> Ite
         yield from _steps(test, value, record)
         yield from _steps(then if test.run(value, record) else other, value, record)
         return
-    # What need not be worked out at all (behind `or`), or may fail (before `default`), is no step of its own.
+    # Parts that may not be evaluated (after `or`), or may fail (before `default`), are not steps.
     for each in () if part.form in ("and", "or", "chain", "forgiving") else part.parts:
         if not each.written:
             yield from _steps(each, value, record)

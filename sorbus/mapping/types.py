@@ -1,4 +1,4 @@
-"""Which Python values stand for which canonical kind."""
+"""The Python types of each canonical type."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _WORDS: Mapping[Kind, str] = {
 
 
 def python_types(kinds: Iterable[Kind]) -> frozenset[type]:
-    """The Python classes whose values stand for any of `kinds`."""
+    """The Python classes of values of `kinds`."""
     return frozenset(found for kind in kinds for found in _PYTHON[kind])
 
 
 def in_words(kinds: Iterable[Kind]) -> str:
-    """`text`, `a date or a point in time`: how people say it."""
+    """`text`, `a date or a point in time`: for messages."""
     wanted = set(kinds)
     if wanted >= SCALAR:
         return "a single value"
@@ -72,5 +72,5 @@ def in_words(kinds: Iterable[Kind]) -> str:
 
 
 def stands_for(value: object, types: frozenset[type]) -> bool:
-    """Whether `value` is one of `types` or of a class made from one, where true and false are no numbers."""
+    """Whether `value` is an instance of one of `types` or a subclass; booleans are not numbers."""
     return any(found in types for found in type(value).__mro__) if type(value) is not bool else bool in types

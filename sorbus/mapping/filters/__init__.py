@@ -1,7 +1,7 @@
 """The filters that rules may use; importing this package declares them all in FILTERS.
 
-Another package adds its own by naming a module under the entry point group `sorbus.filters`, in which functions are
-declared by `rule_filter`, as ours are.
+Another package adds its own by naming a module under the entry point group `sorbus.filters`, which declares functions
+with `rule_filter`, as ours do.
 """
 
 from importlib.metadata import entry_points

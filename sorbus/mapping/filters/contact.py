@@ -1,6 +1,6 @@
-"""Filters over how people are reached, taxed and paid: e-mail, web addresses, tax numbers, bank accounts.
+"""Filters over contact data: e-mail, web addresses, tax numbers, bank accounts.
 
-E-mail by email-validator (RFC 5322, 6531; nothing is asked of the network), tax numbers by python-stdnum (each
+E-mail by email-validator (RFC 5322, 6531; without network access), tax numbers by python-stdnum (each
 country's own check digits), IBANs too (ISO 13616).
 """
 
@@ -19,17 +19,17 @@ from sorbus.mapping.types import TEXT
 
 _IBAN_SAID = re.compile(r"^IBAN\b[\s:.]*")
 _MANY = 1 << 16
-"""Addresses not written plainly that are remembered: email-validator takes 20 us for one."""
+"""Cached addresses that aren't plain: email-validator takes 20 us for one."""
 _PLAIN = re.compile(
     r"[a-zA-Z0-9_+-]+(?:\.[a-zA-Z0-9_+-]+)*@(?:[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*\.)+[a-zA-Z]{2,}"
 ).fullmatch
 _PLAIN_LONGEST = 64
-"""Up to here no length of RFC 1035 or 5321 can be exceeded."""
+"""Up to this length no limit of RFC 1035 or 5321 can be exceeded."""
 
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
 def email(value: str) -> str:
-    """An e-mail address, checked and in one form (the domain in small letters): `value | trim | email`."""
+    """A validated e-mail address in normal form (the domain in lower case): `value | trim | email`."""
     written = value.strip().removeprefix("mailto:")
     return _plain(written) or _checked(written)
 
@@ -43,7 +43,7 @@ def email_domain(value: str) -> str:
 @rule_filter(takes=TEXT, gives="string")
 @lru_cache(maxsize=4096)
 def url(value: str, scheme: str = "https") -> str:
-    """A web address in one form, `scheme` added where none is written: `"Example.com/a" | url` is https://example.com/a."""
+    """A web address in normal form, `scheme` added if missing: `"Example.com/a" | url` is https://example.com/a."""
     written = value.strip()
     try:
         parts = urlsplit(written if "://" in written else f"{scheme}://{written}")
@@ -62,23 +62,21 @@ def url(value: str, scheme: str = "https") -> str:
 @rule_filter(takes=TEXT, gives="string")
 @lru_cache(maxsize=4096)
 def tax_number(value: str, country: str = "") -> str:
-    """A VAT or tax number, check digits checked, with its country in front: `"136 695 976" | tax_number("DE")`.
+    """A VAT or tax number with valid check digits, prefixed by its country: `"136 695 976" | tax_number("DE")`.
 
-    Without `country`, the number's own first two letters say it: `"DE136695976" | tax_number`.
+    Without `country`, it is taken from the number's first two letters: `"DE136695976" | tax_number`.
     """
     from stdnum import get_cc_module
     from stdnum.exceptions import ValidationError
 
     written = "".join(letter for letter in value.upper() if letter.isalnum())
     where = country_code(country) if country else "GR" if written[:2] == "EL" else written[:2]
-    # A Swiss number is the same with and without the word for the tax behind it.
+    # A Swiss number is the same with or without the tax's abbreviation after it.
     kind = "uid" if where == "CH" else "vat"
     written = written.removesuffix("MWST").removesuffix("TVA").removesuffix("IVA") if where == "CH" else written
     module = get_cc_module(where.lower(), kind) if where.isalpha() else None
     if module is None:
-        known = (
-            "its country is not known by its first letters" if not country else f"{where} has none that can be checked"
-        )
+        known = "its first letters name no known country" if not country else f"{where} has none that can be checked"
         raise ValueError(f"{shown(value)} can't be checked as a tax number: {known}")
     prefix = "EL" if where == "GR" else where
     try:
@@ -104,7 +102,7 @@ def iban(value: str) -> str:
 
 
 def _host(name: str) -> str:
-    """A host's name in ASCII, by IDNA 2008 (RFC 5891): straße.de and strasse.de are two domains. ValueError."""
+    """A host's name in ASCII, by IDNA 2008 (RFC 5891): straße.de and strasse.de differ. ValueError."""
     if name.isascii():
         return name
     import idna
@@ -126,7 +124,7 @@ def _checked(written: str) -> str:
 
 
 def _plain(written: str) -> str | None:
-    """A plain ASCII address as email-validator gives it, in a tenth of the time; None for all that needs a look."""
+    """A plain ASCII address in email-validator's form, ten times as fast; None for all other addresses."""
     if len(written) > _PLAIN_LONGEST or not _PLAIN(written):
         return None
     small, reserved = written.lower(), _reserved()
@@ -141,7 +139,7 @@ def _plain(written: str) -> str | None:
 
 
 class _Reserved(NamedTuple):
-    """What email-validator treats in its own way: last labels of special use, mailboxes that have no case."""
+    """email-validator's exceptions: special-use top-level domains, mailboxes without case."""
 
     tops: frozenset[str]
     mailboxes: frozenset[str]

@@ -1,4 +1,4 @@
-"""Digits and marks as keyboards of all scripts write them, made plain: what they mean never changes."""
+"""Normalises digits and marks of all scripts; their meaning never changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS: dict[int, str | None] = {
 
 
 def plain(text: str) -> str:
-    """`text` with ASCII digits, ASCII hyphens and blanks, and full-width forms (U+FF01 to U+FF5E) made narrow."""
+    """`text` with ASCII digits, hyphens and spaces, and full-width forms (U+FF01 to U+FF5E) made narrow."""
     return text if text.isascii() else text.translate(_table())
 
 

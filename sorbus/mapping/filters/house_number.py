@@ -1,7 +1,7 @@
-"""The house's number in a street line. Numbers that belong to the street's own name, a post box or a flat are none.
+"""The house number in a street line. Numbers of the street's own name, a post box or a flat don't count.
 
 Forms after the Universal Postal Union's addressing guides, AFNOR XP Z10-011 (bis, ter), DIN 5008, ÖNORM A 2693 (9/3/12)
-and USPS Publication 28. A line with two numbers that could each be the house's is refused.
+and USPS Publication 28. A line with two numbers that could each be the house's is rejected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS: dict[str, list[str]] = tomllib.loads((files(__package__) / "street_words
 
 
 def _any(kind: str) -> str:
-    """A pattern for any word of a kind."""
+    """A pattern for any word of a category."""
     written = (re.escape(word).replace(r"\.", r"\.? ?").replace(r"\ ", r" ?") for word in _WORDS[kind])
     return f"(?:{'|'.join(sorted(written, key=len, reverse=True))})"
 
@@ -61,7 +61,7 @@ _NAMED_AFTER_DAYS = (
 
 
 class Split(NamedTuple):
-    """A street line taken apart. `number` is empty where the house has none; then `street` is the line as it was."""
+    """A split street line. `number` is empty if there is none; then `street` is the unchanged line."""
 
     number: str
     street: str
@@ -69,26 +69,26 @@ class Split(NamedTuple):
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
 def house_number(value: str) -> str:
-    """The house's number in a street line, before or behind the street, empty if none: `value | house_number`.
+    """The house number in a street line, before or after the street, empty if there is none: `value | house_number`.
 
     5 - 7, 12 bis and 9/3/12 are one number; a post box's, a flat's, or one of the street's own name (rue du 8 Mai 1945,
-    Calle 50) is none. A line with two numbers that could each be it is refused.
+    Calle 50) isn't one. A line with two numbers that could each be the house's is rejected.
     """
     return split_house_number(value).number
 
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
 def street_name(value: str) -> str:
-    """A street line without the number of the house: `"Obere Str. 57" | street_name` is Obere Str.
+    """A street line without the house number: `"Obere Str. 57" | street_name` is Obere Str.
 
-    All else stays, such as floor and door: `"C/ Mayor, 15, 3º B" | street_name` is C/ Mayor, 3º B.
+    Everything else stays, such as floor and door: `"C/ Mayor, 15, 3º B" | street_name` is C/ Mayor, 3º B.
     """
     return split_house_number(value).street
 
 
 @lru_cache(maxsize=4096)
 def split_house_number(value: str) -> Split:
-    """ValueError for a line with two numbers that could be the house's, and for one too long to be an address."""
+    """ValueError for a line with two possible house numbers, and for one too long to be an address."""
     if len(value) > _LONGEST:
         raise ValueError(f"{shown(value)} is too long for a street")
     given = value.strip()
@@ -108,12 +108,12 @@ def split_house_number(value: str) -> Split:
 
 
 def _candidates(part: str, place: int, parts: list[str]) -> list[Split]:
-    """The numbers in a part between commas that could be the house's."""
+    """The possible house numbers in a part between commas."""
     if _UNIT.fullmatch(part) or _BOX.fullmatch(part):
         return []
     street, unit = _without_unit(part)
     if whole := _IS_NUMBER.fullmatch(street):
-        # "Musterstr. 5, 3" has its number already; a number in front of a street, or behind it, is the house's.
+        # "Musterstr. 5, 3" has its number already; a number before a street, or after it, is the house's.
         before = place > 0 and _candidates(parts[place - 1], place - 1, parts[:place])
         return [] if before or len(parts) == 1 else [Split(whole["number"].strip(), unit)]
     found = [split for split in (_first(street), _last(street)) if split is not None]
@@ -123,7 +123,7 @@ def _candidates(part: str, place: int, parts: list[str]) -> list[Split]:
 
 
 def _first(street: str) -> Split | None:
-    """A number in front, unless it is part of the name: 5th Avenue, 25 de Mayo, 3 Maja."""
+    """A number at the start, unless it is part of the name: 5th Avenue, 25 de Mayo, 3 Maja."""
     found = _FIRST.fullmatch(street)
     if found is None or _ORDINAL_FIRST.match(street) or _begins_with_month(found["street"]):
         return None

@@ -1,4 +1,4 @@
-"""Filters over dates and times. An order of day and month is never guessed, a time zone never assumed."""
+"""Filters over dates and times. The order of day and month is never guessed, a time zone never assumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME_ZONE = 'name the time zone it was written in: datetime(tz="Europe/London")
 
 
 def zone(name: str) -> ZoneInfo:
-    """The time zone called `name`; ValueError if there is none."""
+    """The time zone called `name`; ValueError if unknown."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -32,17 +32,17 @@ def _check_format(format: str) -> None:
     try:
         datetime.strptime(EPOCH.strftime(format), format)
     except ValueError as error:
-        raise ValueError(f"{shown(format)} is not a way to write a date ({error})") from error
+        raise ValueError(f"{shown(format)} is not a valid date format ({error})") from error
     if not any(year in format for year in ("%Y", "%y", "%G", "%c", "%x")):
         raise ValueError(f"{shown(format)} has no year (%Y)")
     if "%Z" in format:
-        # strptime reads the name and forgets it: the time would pass for one of another zone.
-        raise ValueError(f"{shown(format)} has a zone's name (%Z), which is not read; write any_datetime instead")
+        # strptime parses the name and ignores it: the time would be read in another zone.
+        raise ValueError(f"{shown(format)} has a zone's name (%Z), which is ignored; write any_datetime instead")
 
 
 @lru_cache(maxsize=4096)
 def _written_as(text: str, format: str) -> datetime:
-    """strptime, once per text: dates repeat, and it takes as long as ten other filters."""
+    """strptime, cached per text: dates repeat, and it takes as long as ten other filters."""
     return datetime.strptime(text, format)
 
 
@@ -52,9 +52,9 @@ ZoneName = Annotated[str, zone]
 
 @rule_filter(takes=TEXT | {"date", "timestamp"}, gives="date", weight="middling")
 def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
-    """A date, from text written by `format` (ISO 8601 without one): `value | date("%d/%m/%Y")`.
+    """A date, from text in `format` (ISO 8601 without one): `value | date("%d/%m/%Y")`.
 
-    The day of a point in time needs a time zone: `value | date(tz="Europe/London")`.
+    The date of a timestamp needs a time zone: `value | date(tz="Europe/London")`.
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -75,9 +75,9 @@ def date_(value: object, format: Format = "", tz: ZoneName = "") -> date:
 
 @rule_filter(takes=TEXT | EXACT | FLOAT | {"date", "timestamp"}, gives="timestamp", weight="middling")
 def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime:
-    """A point in time: `value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")`; ISO 8601 without a format.
+    """A timestamp: `value | datetime("%d/%m/%Y %H:%M", tz="Europe/London")`; ISO 8601 without a format.
 
-    `tz` says where times without an offset were written; of two readings when clocks go back, the earlier. A date
+    `tz` is the zone of times without an offset; of two readings when clocks go back, the earlier. A date
     becomes its midnight there. Numbers count from 1970: `value | datetime("epoch")`, "epoch_ms", "epoch_us".
     """
     if format in _SINCE and isinstance(value, str):
@@ -99,7 +99,7 @@ def datetime_(value: object, format: Format = "", tz: ZoneName = "") -> datetime
 
 
 def placed(moment: datetime, tz: str) -> datetime:
-    """`moment` in UTC, read in `tz` when it has no offset of its own; ValueError for a time that never was."""
+    """`moment` in UTC, read in `tz` if it has no offset; ValueError for a time that doesn't exist."""
     try:
         if moment.tzinfo is not None:
             return moment.astimezone(UTC)
@@ -108,7 +108,7 @@ def placed(moment: datetime, tz: str) -> datetime:
         local = moment.replace(tzinfo=zone(tz))
         there = local.astimezone(UTC)
         if there.astimezone(local.tzinfo).replace(tzinfo=None) != moment.replace(fold=0):
-            raise ValueError(f"{shown(moment)} never was in {tz}: clocks went forward over it")
+            raise ValueError(f"{shown(moment)} doesn't exist in {tz}: clocks went forward over it")
     except OverflowError as error:
         raise ValueError(f"{shown(moment)} is outside the years 1 to 9999 in UTC") from error
     return there

@@ -1,6 +1,6 @@
 """Filters over amounts of money, exact to the last unit. Locales and symbols by Babel (Unicode CLDR).
 
-How many decimals a currency has is ISO 4217's word, not CLDR's, whose figures are for display.
+The number of decimals of a currency is ISO 4217's, not CLDR's, whose figures are for display.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NONE_IN_FRANCS = frozenset({"XAF", "XOF", "XPF"})
 _THREE = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 _FOUR = frozenset({"CLF", "UYW"})
 _MINOR_UNITS = {**dict.fromkeys(_NONE | _NONE_IN_FRANCS, 0), **dict.fromkeys(_THREE, 3), **dict.fromkeys(_FOUR, 4)}
-"""ISO 4217, list one: those that have not two."""
+"""ISO 4217, list one: currencies without exactly two decimals."""
 _EXACT = Context(prec=60, traps=[Inexact])
 _LONGEST = 100
 _CODE = re.compile(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])")
@@ -55,10 +55,10 @@ Code = Annotated[str, _check_currency]
 
 @rule_filter(takes=TEXT | NUMBER, gives="decimal")
 def money(value: object, locale: LocaleName = "en_US") -> Decimal:
-    """An amount as people of a locale write it, exactly, its currency left out: `"1.234,50 €" | money("de_DE")`.
+    """An exact amount in a locale's format, its currency removed: `"1.234,50 €" | money("de_DE")`.
 
-    (1,234.50) and 1,234.50- are negative; 5,- and 500/- have no cents. Marks in wrong places are refused, so that 1.234
-    is never taken for 1,234, and so is anything beside the amount that is not a valid currency.
+    (1,234.50) and 1,234.50- are negative; 5,- and 500/- have no cents. Misplaced marks are rejected, so that 1.234 is
+    never read as 1,234, and so is any text beside the amount that is not a valid currency.
     """
     if not isinstance(value, str):
         return as_decimal(value)
@@ -92,9 +92,9 @@ def money(value: object, locale: LocaleName = "en_US") -> Decimal:
 @rule_filter(takes=TEXT, gives="string")
 @lru_cache(maxsize=4096)
 def money_currency(value: str, default: Code = "") -> str:
-    """The ISO 4217 code of an amount's currency: `"€ 5" | money_currency` is EUR; `default` where none is written.
+    """The ISO 4217 code of an amount's currency: `"€ 5" | money_currency` is EUR; `default` if there is none.
 
-    A symbol that several currencies have ($, ¥, kr) needs `default` to say which one is meant.
+    A symbol of several currencies ($, ¥, kr) needs `default` to say which one it is.
     """
     text = plain(value)
     if code := _CODE.search(text.strip()):
@@ -115,9 +115,9 @@ def money_currency(value: str, default: Code = "") -> str:
 
 @rule_filter(takes=EXACT, gives="long", weight="middling")
 def minor_units(value: object, currency: Code) -> int:
-    """An amount in the currency's smallest units, as payment systems want it: `value | minor_units("EUR")`.
+    """An amount in the currency's smallest units, as payment systems require: `value | minor_units("EUR")`.
 
-    A fraction of the smallest unit is refused: write `| round(2)` first if it may be lost.
+    A fraction of the smallest unit is rejected: write `| round(2)` first if it may be lost.
     """
     number = as_decimal(value)
     units = number.scaleb(places_of(currency), _EXACT)
@@ -137,7 +137,7 @@ def from_minor_units(value: object, currency: Code) -> Decimal:
 
 @rule_filter(takes=EXACT, gives="string")
 def money_text(value: object, locale: LocaleName, currency: Code = "") -> str:
-    """An amount as people of a locale write it, every decimal kept: `value | money_text("de_DE", "EUR")`."""
+    """An amount in a locale's format, with every decimal: `value | money_text("de_DE", "EUR")`."""
     from babel.numbers import format_currency, format_decimal
 
     number, name = as_decimal(value), locale.replace("-", "_")
@@ -151,7 +151,7 @@ def money_text(value: object, locale: LocaleName, currency: Code = "") -> str:
 
 
 def places_of(currency: str) -> int:
-    """How many decimals a currency has (ISO 4217)."""
+    """The number of decimals of a currency (ISO 4217)."""
     return _MINOR_UNITS.get(currency, 2)
 
 
@@ -161,7 +161,7 @@ def _decimals(number: Decimal) -> int:
 
 
 def _check_symbols(written: str, locale: str, value: str) -> None:
-    """What stands beside an amount must be one currency, by code, symbol or name, or by two of them (USD $)."""
+    """Text beside an amount must be one currency, by code, symbol or name, or by two of them (USD $)."""
     words = written.split()
     if written.strip() in _symbols_in(locale) or all(word in _symbols_in(locale) for word in words):
         return
@@ -176,7 +176,7 @@ def _check_symbols(written: str, locale: str, value: str) -> None:
 
 @cache
 def _symbols_in(locale: str) -> tuple[str, ...]:
-    """Every symbol that people of a locale may write, the longest first."""
+    """Every symbol used in a locale, longest first."""
     from babel import Locale
 
     own = Locale.parse(locale.replace("-", "_")).currency_symbols.values()
@@ -192,7 +192,7 @@ def _group(locale: str) -> str:
 
 @cache
 def _currency_pattern(locale: str, places: int) -> str:
-    """The locale's own pattern with so many decimals."""
+    """The locale's own pattern with this many decimals."""
     from babel import Locale
 
     pattern = Locale.parse(locale).currency_formats["standard"].pattern
@@ -201,7 +201,7 @@ def _currency_pattern(locale: str, places: int) -> str:
 
 @cache
 def _symbol() -> re.Pattern[str]:
-    """Any symbol, the longest first; one of letters only where no letter stands beside it."""
+    """Any symbol, longest first; an alphabetic one only without an adjacent letter."""
     written = sorted(_symbols(), key=len, reverse=True)
     return re.compile(
         "|".join(
@@ -215,7 +215,7 @@ def _symbol() -> re.Pattern[str]:
 
 @cache
 def _symbols() -> dict[str, frozenset[str]]:
-    """Symbol -> the codes it may stand for, over the locales of the countries that use the currency."""
+    """Symbol -> possible codes, over the locales of the countries that use the currency."""
     found: dict[str, set[str]] = {}
     for code, symbol in _WRITTEN:
         found.setdefault(symbol, set()).add(code)
@@ -251,4 +251,4 @@ _WRITTEN = [
     *(("RUB", "руб."), ("RUB", "руб"), ("UAH", "грн"), ("UAH", "грн."), ("BGN", "лв."), ("PLN", "zl"), ("CZK", "Kc")),
     *(("AED", "Dhs"), ("AED", "Dh"), ("SAR", "SR"), ("ILS", "NIS"), ("EUR", "Euro"), ("EUR", "euros"), ("GBP", "GB£")),
 ]
-"""CLDR's symbols, narrow ones included, and what people type in their place."""
+"""CLDR's symbols, including narrow ones, and what people type instead."""

@@ -1,4 +1,4 @@
-"""Filters over numbers, exact throughout: a binary fraction becomes the shortest decimal that stands for it."""
+"""Filters over numbers, exact throughout: a binary fraction becomes the shortest decimal with the same value."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Mode = Annotated[str, _check_mode]
 
 @rule_filter(takes=NUMBER | TEXT, gives="decimal", weight="middling")
 def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
-    """A number, exactly: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`.
+    """An exact number: `value | decimal`. For "1.234,50" write `value | decimal(point=",", group=".")`.
 
-    A number that is not grouped as numbers are (12.50 or 0.123 with `group="."`) is refused. A minus behind the number
-    counts, as ledgers print it: 1.234,50-.
+    A wrongly grouped number (12.50 or 0.123 with `group="."`) is rejected. A trailing minus counts, as ledgers print
+    it: 1.234,50-.
     """
     if group == point:
         if point != ".":
@@ -57,9 +57,9 @@ def decimal(value: object, point: str = ".", group: str = "") -> Decimal:
 
 @rule_filter(takes=NUMBER | TEXT, gives="long", weight="middling")
 def integer(value: object, group: str = "") -> int:
-    """A whole number; one with a fraction is refused: `value | integer`, `value | round | integer`.
+    """A whole number; a fraction is rejected: `value | integer`, `value | round | integer`.
 
-    So is 1.23E+11, which is what spreadsheets leave of a long number: the digits that it lost can't be known.
+    So is 1.23E+11, which spreadsheets make of a long number: the lost digits can't be recovered.
     """
     if isinstance(value, str):
         if group:
@@ -78,7 +78,7 @@ def integer(value: object, group: str = "") -> int:
 
 @rule_filter(takes=NUMBER, gives="decimal", weight="middling")
 def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
-    """To so many decimal places, halves away from zero: `value | round(2)`.
+    """Rounds to this many decimal places, halves away from zero: `value | round(2)`.
 
     Other modes: half-even, up, down, ceiling, floor.
     """
@@ -93,12 +93,12 @@ def round_(value: object, places: int = 0, mode: Mode = "half-up") -> Decimal:
 
 @rule_filter(takes=EXACT | FLOAT | TEXT, gives="double", weight="middling")
 def float_(value: object) -> float:
-    """A binary fraction, for targets that have nothing exact (never for money): `value | float`."""
+    """A binary fraction, for targets without an exact type (never for money): `value | float`."""
     return float(as_decimal(value))
 
 
 def as_decimal(value: object) -> Decimal:
-    """A number or its plain writing as Decimal; ValueError for infinities, for true, and for other writings."""
+    """A number or its plain text as Decimal; ValueError for infinities, booleans, and other formats."""
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, bool):
@@ -126,13 +126,13 @@ def as_decimal(value: object) -> Decimal:
 
 @cache
 def _in_thousands(point: str, group: str) -> Callable[[str], object]:
-    """Whether a number is written as most are: digits in groups of three, then the point."""
+    """Whether a number is in the usual format: digits in groups of three, then the point."""
     mark = re.escape(group)
     return re.compile(rf"[+-]?(?:[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|[0-9]+)(?:{re.escape(point)}[0-9]+)?").fullmatch
 
 
 def _plain(value: str, point: str, group: str) -> str:
-    """A punctuated number without its groups, its decimal mark a full stop; ValueError for one punctuated otherwise.
+    """A punctuated number without its groups, with a full stop as decimal mark; ValueError if punctuated otherwise.
 
     Groups have three digits in every convention but the Indian one, whose last has three and whose others have two
     (CLDR), and no grouped number begins with a zero.
@@ -160,6 +160,6 @@ def _is_grouped(first: str, others: list[str], mark: str) -> bool:
 
 
 def _tidy(written: str) -> str:
-    """Plain digits and marks, a minus in front also where it stood behind, as in SAP's lists."""
+    """Plain digits and marks, with a trailing minus moved to the front, as in SAP's lists."""
     written = plain(written)
     return f"-{written[:-1].rstrip()}" if written[-1:] == "-" and written[:1] not in ("+", "-") else written

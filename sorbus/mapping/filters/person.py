@@ -45,9 +45,9 @@ def name_part(value: str, part: PartName, order: Order = "given first", surnames
     """One part of a person's full name, empty if it has none: `"Dr. Sarah Jane Smith" | name_part("middle")` is Jane.
 
     Parts: title, given, middle, family, suffix, nickname. Particles stay with the family name (van der Berg), and
-    "Family, Given" is understood; for names written family first without a comma: `name_part("given", "family first")`.
-    Where people have two family names (Gabriel García Márquez) say `surnames=2`, where they have one `surnames=1`; a
-    name that could be either way is refused if nothing is said.
+    "Family, Given" is recognised; for names written family first without a comma: `name_part("given", "family first")`.
+    For two family names (Gabriel García Márquez) write `surnames=2`, for one `surnames=1`; without it, an ambiguous
+    name is rejected.
     """
     return _parts(value, order, surnames)[part]
 
@@ -95,7 +95,7 @@ def full_name(
 @rule_filter(takes=TEXT, gives="string")
 @lru_cache(maxsize=4096)
 def name_case(value: str) -> str:
-    """A name written in capitals or small letters as names are: `"JAN VAN DER BERG" | name_case`; others stay."""
+    """Capitalises a name written all in upper or lower case: `"JAN VAN DER BERG" | name_case`; others stay."""
     from nameparser import parse
 
     if value not in (value.upper(), value.lower()):
@@ -116,7 +116,7 @@ def _parts(value: str, order: str, surnames: int) -> dict[str, str]:
     name, known = _parsed(value, order), _spanish_names()
     parts = {part: str(getattr(name, part)) for part in _PARTS}
     middle, family = parts["middle"].split(), _whole_names(parts["family"])
-    # "Family, Given" and "family first" say themselves where the family names end.
+    # "Family, Given" and "family first" determine where the family names end.
     if order != "given first" or "," in value or not middle or surnames == 1 or len(family) > 1:
         return parts
     if surnames == 0:
@@ -146,7 +146,7 @@ def _spanish_names() -> dict[str, frozenset[str]]:
 
 
 def _plain(word: str) -> str:
-    """Without case and accents, as exports in ASCII write it."""
+    """Without case and accents, as in ASCII exports."""
     letters = unicodedata.normalize("NFKD", word.casefold())
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sorbus.mapping.filters.numbering import PlainNumber
 
 _MANY = 1 << 16
-"""Numbers not written plainly that are remembered: phonenumbers takes 20 us for one. All together some 10 MB."""
+"""Cached numbers that aren't plain: phonenumbers takes 20 us for one. At most some 10 MB."""
 _LONGEST_EXTENSION = 7
 _EXTENSION = re.compile(
     r"[\s,;(]*(?:\bext(?:n|ension)?|(?<![^\W\d_])x|#|;ext=|\bint|\bpost[eo]|\banexo|\bramal|доб)[.:\s]*\d+\)?\s*$",
@@ -30,7 +30,7 @@ _LETTERS = re.compile(r"\d.*?(?P<letters>[^\W\d_].*)")
 _ON_KEYS = re.compile(r"[A-Za-z]{3,}(?:[\s-]?[A-Za-z]+)*")
 _MISREAD = frozenset("oOiIlL")
 _OLD_MEXICAN = re.compile(r"(?:04[45]|01|1)?(?P<number>[2-9]\d{9})")
-"""How numbers were dialled there until August 2019 (IFT): 044, 045 and 1 for mobiles, 01 for long distance."""
+"""Mexico's dialling prefixes until August 2019 (IFT): 044, 045 and 1 for mobiles, 01 for long distance."""
 _STYLES = ("international", "national", "rfc3966")
 
 
@@ -52,10 +52,10 @@ Style = Annotated[str, _check_style]
 def phone(value: str, region: Region = "", unknown: Unknown = "fail") -> str:
     """A telephone number in E.164: `"020 7946 0018" | phone("GB")` is +442079460018.
 
-    `region` is where numbers without a country code are: a country's code or name, or an expression that gives one:
-    `value | phone(record.country)`. An extension is left out (`phone_extension` gives it). A number that can't be one
-    in its country is refused, as are short numbers (112), numbers without their area code, and two numbers in one
-    text; `unknown="pass"` lets them through as they are.
+    `region` is the region of numbers without a country code: a country's code or name, or an expression that returns
+    one: `value | phone(record.country)`. An extension is removed (`phone_extension` returns it). Invalid numbers, short
+    numbers (112), numbers without their area code, and two numbers in one text are rejected; `unknown="pass"` passes
+    them through unchanged.
     """
     where = _region(region)
     plain: PlainNumber | None = _numbering().plain_number(value, where)
@@ -93,7 +93,7 @@ def phone_extension(value: str, region: Region = "") -> str:
 
 @cache
 def _numbering() -> ModuleType:
-    """Google's metadata, which are only read where a rule is about telephones."""
+    """Google's metadata, loaded only for rules about telephones."""
     from sorbus.mapping.filters import numbering
 
     return numbering
@@ -101,7 +101,7 @@ def _numbering() -> ModuleType:
 
 @lru_cache(maxsize=4096)
 def _region(region: object) -> str:
-    """The region's ISO code; empty for none. ValueError for one that has no telephones."""
+    """The region's ISO code; empty for none. ValueError for a region without telephones."""
     from phonenumbers import SUPPORTED_REGIONS
 
     if region is None or region in SUPPORTED_REGIONS:
@@ -142,7 +142,7 @@ def _number(value: str, region: str) -> PhoneNumber:
         raise ValueError(f'{shown(value)} holds two telephone numbers: split them first, as in split(";")')
     possible = is_possible_number_with_reason(number)
     is_short = len(national) <= 6 and region and "+" not in value and is_valid_short_number_for_region(number, region)
-    # In Argentina 15 stands between the area code and a mobile's number: in front there is none.
+    # In Argentina 15 separates the area code from a mobile's number: a leading 15 means that there is none.
     if possible == ValidationResult.IS_POSSIBLE_LOCAL_ONLY or (
         number.country_code == 54 and re.fullmatch(r"15\d{8}", national)
     ):
@@ -155,7 +155,7 @@ def _number(value: str, region: str) -> PhoneNumber:
 
 
 def _check_marks(value: str) -> None:
-    """ValueError where letters or a slash among the digits may mean something else than phonenumbers takes them for."""
+    """ValueError if letters or a slash among the digits may mean something else than phonenumbers assumes."""
     text = _EXTENSION.sub("", in_ascii(value[:200])).strip()
     if _SECOND_ENDING.search(text):
         raise ValueError(f"{shown(value)} may be two telephone numbers: write each in full, and split them first")

@@ -9,12 +9,12 @@ from sorbus.mapping.types import WHOLE
 
 @rule_filter(takes=WHOLE | {"string", "uuid"}, pure=False)
 def id_in(value: object, data_type: str, resource: str = "") -> object:
-    """The id that the target has for another record, by our id of it and its data type.
+    """The target's id for another record, from our id of it and its data type.
 
-    Where the target keeps our ids, it is our id. Where it has ids of its own and doesn't have that record yet, the
-    event waits for it, while others go on (docs/incomplete.md).
+    If the target stores our ids, it is our id. If it has its own and doesn't have that record yet, the event is
+    deferred while others continue (docs/incomplete.md).
 
-    `resource` says which one, where records of the data type go into several resources of the target, such as
+    `resource` says which one, if records of the data type go into several resources of the target, such as
     `id_in("customer", "companies")`.
 
     `record.customer_id | id_in("customer")`: 4711 becomes 8f3c-22.

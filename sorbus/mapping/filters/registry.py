@@ -1,9 +1,9 @@
-"""How a filter of the rules is declared: what it takes, what it gives, and its docstring as its reference entry.
+"""Declaration of rule filters: argument and result types; the docstring is the reference entry.
 
-A filter is a plain function: the value first, then its arguments. It raises ValueError in plain words when a value
-won't do. Arguments annotated `object` may be any expression; all others must be written out, so that a mistake in
-them is found when the map is read. `Annotated[str, check]` has `check(text)` raise ValueError for a wrong one,
-`Annotated[object, check]` too, where it is written out.
+A filter is a plain function: the value first, then its arguments. It raises ValueError in plain words for an invalid
+value. Arguments annotated `object` may be any expression; all others must be constants, so that errors in them are
+found when the map is read. `Annotated[str, check]` makes `check(text)` validate the constant, `Annotated[object,
+check]` too if it is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Weight = Literal["light", "middling", "heavy"]
 
 
 class FilterTable(NamedTuple):
-    """A value table of the map, as a filter with an argument of this type gets it."""
+    """A value table of the map, as passed to a filter with an argument of this type."""
 
     name: str
     rows: Mapping[str, str]
@@ -30,7 +30,7 @@ class FilterTable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A declared filter. `takes` empty: anything. `gives` "same": the kind it was given, "any": not known."""
+    """A declared filter. `takes` empty: anything. `gives` "same": the input's type, "any": unknown."""
 
     name: str
     run: Callable[..., object]
@@ -60,7 +60,7 @@ FILTERS: dict[str, Filter] = {}
 
 
 def check_unknown(unknown: str) -> None:
-    """What becomes of a value that a filter doesn't know: "fail" or "pass"."""
+    """Validates `unknown`, the handling of an unknown value: "fail" or "pass"."""
     if unknown not in ("fail", "pass"):
         raise ValueError(f'unknown="{unknown}" is neither "fail" nor "pass"')
 
@@ -73,18 +73,18 @@ def rule_filter(
     pure: bool = True,
     weight: Weight = "heavy",
 ) -> Callable[[FilterFunction], FilterFunction]:
-    """Declares a filter under its function's name. Unless it `sees_null`, a null passes through it untouched.
+    """Declares a filter under its function's name. Unless it `sees_null`, null passes through it unchanged.
 
-    `pure`: the same value and arguments always give the same, so that results may be remembered; False for one that
-    looks into a database, at the clock or at the record before. What it gave is remembered, but
-    for a `light` one, which takes no longer than looking that up (some 0.1 us); of a `middling` one (1 or 2 us) only
-    as much as stays near at hand, of a `heavy` one all that there is room for.
+    `pure`: the same value and arguments always give the same result, so that it may be cached; False for a filter that
+    reads a database, the clock or the previous record. Results are cached, except those of a `light` filter, which
+    takes no longer than the lookup (some 0.1 us); of a `middling` one (1 or 2 us) as many as fit into the CPU's cache,
+    of a `heavy` one as many as there is memory for.
     """
 
     def declare(function: FilterFunction) -> FilterFunction:
         name = function.__name__.rstrip("_")
         if name in FILTERS and FILTERS[name].run.__module__ != function.__module__:
-            raise ValueError(f"there is a filter {name} already, of {FILTERS[name].run.__module__}: rename yours")
+            raise ValueError(f"a filter {name} already exists, in {FILTERS[name].run.__module__}: rename yours")
         hints = get_type_hints(function, include_extras=True)
         FILTERS[name] = Filter(
             name,

@@ -18,24 +18,24 @@ _WORD = re.compile(r"[^\s\-]+")
 _SPELLED = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "n"}
 )
-"""Latin letters that Unicode doesn't take apart into a letter and an accent."""
+"""Latin letters that Unicode doesn't decompose into a letter and an accent."""
 
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
 def trim(value: str) -> str:
-    """Takes away white space at both ends: `value | trim`."""
+    """Removes white space at both ends: `value | trim`."""
     return value.strip()
 
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
 def upper(value: str) -> str:
-    """In capitals: `value | upper`."""
+    """Upper case: `value | upper`."""
     return value.upper()
 
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
 def lower(value: str) -> str:
-    """In small letters: `value | lower`."""
+    """Lower case: `value | lower`."""
     return value.lower()
 
 
@@ -49,9 +49,9 @@ def title(value: str) -> str:
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
 def truncate(value: str, length: int, end: str = "") -> str:
-    """At most `length` characters, ending in `end` where cut: `value | truncate(40, "…")`.
+    """At most `length` characters, ending in `end` if truncated: `value | truncate(40, "…")`.
 
-    `sorbus map explain` and `sorbus preview --explain` say how many characters were cut.
+    `sorbus map explain` and `sorbus preview --explain` show how many characters were cut.
     """
     if length < len(end):
         raise ValueError(f"truncate({length}) leaves no room for its end {shown(end)}")
@@ -60,18 +60,18 @@ def truncate(value: str, length: int, end: str = "") -> str:
 
 @rule_filter(takes=TEXT, gives="string", weight="light")
 def replace(value: str, old: str, new: str) -> str:
-    """Every `old` as `new`: `value | replace("-", "")`."""
+    """Replaces every `old` with `new`: `value | replace("-", "")`."""
     if not old:
-        raise ValueError("there is nothing to look for: write the text to replace")
+        raise ValueError("the text to replace is empty: write one")
     made = value.replace(old, new)
     return made if len(made) <= _MOST else bounded(made)
 
 
 @rule_filter(takes=TEXT, gives="string", weight="middling")
 def slug(value: str) -> str:
-    """Small letters, digits and hyphens only, accents dropped: `"Blauer See Delikatessen" | slug`.
+    """Lower-case letters, digits and hyphens only, accents removed: `"Blauer See Delikatessen" | slug`.
 
-    Letters with a usual Latin spelling get it (ß is ss, ø is o); text with letters of another script is refused.
+    Letters with a usual Latin spelling get it (ß is ss, ø is o); letters of another script are rejected.
     """
     plain = unicodedata.normalize("NFKD", value.lower().translate(_SPELLED)).lower()
     if any(letter.isalnum() and not letter.isascii() for letter in plain):
@@ -81,7 +81,7 @@ def slug(value: str) -> str:
 
 @rule_filter(takes=TEXT, gives="array", weight="middling")
 def split(value: str, separator: str) -> list[str]:
-    """A list of the trimmed pieces between separators, empty ones left out: `value | split(";")`."""
+    """A list of the trimmed parts between separators, without empty ones: `value | split(";")`."""
     if not separator:
         raise ValueError("the separator is empty: write one")
     return [piece.strip() for piece in value.split(separator) if piece.strip()]
@@ -89,19 +89,19 @@ def split(value: str, separator: str) -> list[str]:
 
 @rule_filter(takes=LIST, gives="string", weight="middling")
 def join(value: list[object], separator: str = ", ") -> str:
-    """A list as one text, nulls left out: `value | join("; ")`."""
+    """A list as one text, without nulls: `value | join("; ")`."""
     return bounded(separator.join(as_text(item) for item in value if item is not None))
 
 
 @rule_filter(takes=SCALAR, gives="string", sees_null=True, weight="light")
 def concat(value: object, *more: object) -> str:
-    """One text of several values, nulls left out: `record.first_name | concat(" ", record.last_name)`."""
+    """Concatenates several values, without nulls: `record.first_name | concat(" ", record.last_name)`."""
     return bounded("".join([as_text(item) for item in (value, *more)]))
 
 
 @rule_filter(takes=SCALAR, gives="string", weight="middling")
 def text(value: object, format: str = "", tz: ZoneName = "UTC") -> str:
-    """As text; dates and times by `format` if given: `value | text("%d.%m.%Y")`, in the time zone `tz`."""
+    """A value as text; dates and times by `format` if given: `value | text("%d.%m.%Y")`, in the time zone `tz`."""
     if not format:
         return as_text(value)
     if not isinstance(value, date | time):
@@ -112,7 +112,7 @@ def text(value: object, format: str = "", tz: ZoneName = "UTC") -> str:
 
 
 def as_text(value: object) -> str:
-    """A value as text: nothing as empty, decimals without exponent, times in ISO 8601; ValueError for other types."""
+    """A value as text: null as empty, decimals without exponent, times in ISO 8601; ValueError for other types."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -131,7 +131,7 @@ def as_text(value: object) -> str:
 
 
 def bounded(text: str) -> str:
-    """`text` unless a rule has blown it up beyond reason."""
+    """`text`, unless a rule has made it too long."""
     if len(text) > _MOST:
         raise ValueError(f"the result has {len(text)} characters; a rule may make at most {_MOST}")
     return text

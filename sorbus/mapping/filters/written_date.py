@@ -1,7 +1,7 @@
-"""Dates as people write them, in any usual form: an order of day and month, a century, a zone is never guessed.
+"""Dates in any usual format: the order of day and month, the century and the zone are never guessed.
 
-Names of months and days, and the words that stand between, are CLDR's (Babel); what is not understood to the last
-letter is refused. The time of day and its zone: `written_time`.
+Names of months and days, and the words in between, are CLDR's (Babel); text that isn't fully understood is rejected.
+The time of day and its zone: `written_time`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _MARKS = " .,-/'’ºª()،"
 _RUN_TOGETHER = re.compile(r"(?<=\d)(?=[^\W\d_]{3})|(?<=[^\W\d_]{3})(?=\d)")
 """24NOV2026."""
 _CENTURIES = range(1800, 2200)
-"""The years that eight digits in a row are believed to mean."""
+"""The plausible years of eight digits in a row."""
 _BETWEEN = frozenset({"of", "the", "de", "del", "d"})
 
 
 class _Words(NamedTuple):
-    """What the words of a language say in a date."""
+    """The words of a language in dates."""
 
     says: dict[str, tuple[str, int] | None]
-    """Word in small letters -> ("month", 1 to 12), ("weekday", 0 for Monday); None for one that only stands between."""
+    """Lower-case word -> ("month", 1 to 12), ("weekday", 0 for Monday); None for a connecting word."""
     longest_first: re.Pattern[str]
 
 
@@ -62,12 +62,12 @@ Language = Annotated[str, _check_language]
 @rule_filter(takes=TEXT, gives="date")
 @lru_cache(maxsize=4096)
 def any_date(value: str, order: Order = "", language: Language = "en") -> date:
-    """A date in any usual form: `"24 Nov 2026" | any_date`, `"12. März 2026" | any_date(language="de")`.
+    """A date in any usual format: `"24 Nov 2026" | any_date`, `"12. März 2026" | any_date(language="de")`.
 
-    Where day and month could be either (03/04/2026), `order` must say which comes first: "DMY", "MDY" or "YMD". A date
-    that begins with four digits is year, month, day whatever `order` says (ISO 8601). A date without year, month or
-    day is refused, as are a year of two digits, a day of the week that it doesn't fall on, and a date with a time:
-    `any_datetime` is for those.
+    If day and month are ambiguous (03/04/2026), `order` must say which comes first: "DMY", "MDY" or "YMD". A date that
+    begins with four digits is year, month, day whatever `order` says (ISO 8601). A date without year, month or day is
+    rejected, as are a two-digit year, a wrong day of the week, and a date with a time: use `any_datetime` for
+    those.
     """
     day, clock = _parsed(value, order, language)
     if clock and (clock.has_zone or (clock.hour, clock.minute, clock.second, clock.microsecond) != (0, 0, 0, 0)):
@@ -78,11 +78,11 @@ def any_date(value: str, order: Order = "", language: Language = "en") -> date:
 @rule_filter(takes=TEXT, gives="timestamp")
 @lru_cache(maxsize=4096)
 def any_datetime(value: str, order: Order = "", tz: ZoneName = "", language: Language = "en") -> datetime:
-    """A point in time in any usual form: `"Nov 24 2026 3:05 pm" | any_datetime(tz="Europe/London")`.
+    """A timestamp in any usual format: `"Nov 24 2026 3:05 pm" | any_datetime(tz="Europe/London")`.
 
-    `order` as for `any_date`; `tz` is where times without an offset were written. An offset counts as it is written
-    (GMT+2, UTC-05:00, +0200: hours east of Greenwich); of names of zones those of RFC 5322, those of Europe, and those
-    that `tz` itself uses at that time. Another name, and one that isn't in force then, is refused.
+    `order` as for `any_date`; `tz` is the zone of times without an offset. An offset is read literally (GMT+2,
+    UTC-05:00, +0200: hours east of Greenwich); zone names are those of RFC 5322, of Europe, and those that `tz` itself
+    uses at that time. Another name, and one that isn't in force then, is rejected.
     """
     day, clock = _parsed(value, order, language)
     if clock is None:
@@ -114,14 +114,14 @@ def _date(text: str, order: str, words: _Words) -> date:
     elif numeric := _NUMERIC.fullmatch(_without_words(text, words)):
         found_day = _numeric(numeric[1], numeric[3], numeric[4], order)
     else:
-        raise ValueError("its year, month or day is missing, or it is written in a way that isn't known")
+        raise ValueError("its year, month or day is missing, or its format is unknown")
     if weekday is not None and weekday != found_day.weekday():
         raise ValueError(f"{found_day} is a {found_day:%A}, not the day of the week that it names")
     return found_day
 
 
 def _pieces(text: str, words: _Words) -> Iterator[tuple[str, str | int]]:
-    """What the parts of a text say; ValueError for one that says nothing of a date."""
+    """The parts of a text with their meaning; ValueError for one that isn't part of a date."""
     at, text = 0, text.casefold()
     while at < len(text):
         if found := _NUMBER.match(text, at):
@@ -130,12 +130,12 @@ def _pieces(text: str, words: _Words) -> Iterator[tuple[str, str | int]]:
             if (said := words.says[found[0]]) is not None:
                 yield said
         elif text[at] not in _MARKS:
-            raise ValueError(f"{shown(text[at:])} says nothing of a date in that language")
+            raise ValueError(f"{shown(text[at:])} is not part of a date in that language")
         at = found.end() if found else at + 1
 
 
 def _without_words(text: str, words: _Words) -> str:
-    """A date in numbers without its day of the week and the words around it."""
+    """A numeric date without its day of the week and the words around it."""
     return " ".join(words.longest_first.sub(" ", text.casefold()).split()).strip(" ,.()،")
 
 
@@ -176,7 +176,7 @@ def _numeric(first: str, second: str, third: str, order: str) -> date:
 
 
 def _compact(digits: str, order: str) -> date:
-    """Eight digits: ISO 8601's basic format, or the order said. Years of these centuries leave only one reading."""
+    """Eight digits: ISO 8601's basic format, or the given order. Years of these centuries are unambiguous."""
     year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:])
     if year not in _CENTURIES and order in ("DMY", "MDY"):
         year, one, two = int(digits[4:]), int(digits[:2]), int(digits[2:4])
@@ -196,14 +196,14 @@ def _words(language: str) -> _Words:
         pattern = str(locale.date_formats[width].pattern)
         for literal in [*re.findall(r"'([^']+)'", pattern), *re.findall(r"[^\W\d_A-Za-z]+", pattern)]:
             says |= dict.fromkeys(_word(word) for word in literal.split())
-    # Where a word is both it is the month: a date without one is refused, one without a weekday is not.
+    # A word that is both is the month: a date without one is rejected, one without a weekday is not.
     for kind, names in (("weekday", locale.days), ("month", locale.months)):
         for context in ("format", "stand-alone"):
             for width in ("wide", "abbreviated"):
                 says |= {_word(name): (kind, int(number)) for number, name in names[context][width].items()}
     if language == "en":
         says |= {"sept": ("month", 9), "tues": ("weekday", 1), "thur": ("weekday", 3), "thurs": ("weekday", 3)}
-    # Some languages number their months and days in words' place: those are read as numbers.
+    # Some languages number their months and days instead: those are read as numbers.
     said = {word: what for word, what in says.items() if word and not word.isdigit()}
     alternatives = "|".join(re.escape(word) for word in sorted(said, key=len, reverse=True))
     return _Words(said, re.compile(alternatives))

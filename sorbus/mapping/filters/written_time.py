@@ -1,4 +1,4 @@
-"""The time of day in a date as people write it, and its zone: an offset as written, or a name that is known."""
+"""The time of day in a written date, and its zone: a literal offset, or a known name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHERE = {
     **dict.fromkeys(("EET", "EEST"), "Europe/Helsinki"),
     "MSK": "Europe/Moscow",
 }
-"""Where a name with a summer's twin is used: CET in July is one that the writer may not have meant."""
+"""Where a zone name with a summer counterpart is used: CET in July is probably not what was meant."""
 _GREENWICH = frozenset({"Z", "UTC", "GMT", "UT"})
 _CLOCK = re.compile(
     r"(?:^|[\sT,]+(?:(?:at|um|kl\.?|à|às|alle|om|a las)\s+)?)"
@@ -42,7 +42,7 @@ _OFFSET = re.compile(r"(?:GMT|UTC|UT)?\s?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A time of day as it was written. `zone` is an offset or a name, `place` a zone's name in brackets behind it."""
+    """A written time of day. `zone` is an offset or a name, `place` a zone's name in brackets after it."""
 
     hour: int
     minute: int
@@ -53,11 +53,11 @@ class Clock:
 
     @property
     def has_zone(self) -> bool:
-        """Whether it says where it was written."""
+        """Whether it has a zone or offset."""
         return bool(self.zone or self.place)
 
     def on(self, day: date, tz: str, written: str) -> datetime:
-        """The point in time, in UTC; `tz` is where it was written, if it doesn't say so itself. ValueError."""
+        """The timestamp in UTC; `tz` is its zone if it has none. ValueError."""
         local = datetime(day.year, day.month, day.day, self.hour, self.minute, self.second, self.microsecond)
         if not self.has_zone:
             return placed(local, tz)
@@ -70,8 +70,8 @@ class Clock:
 
 
 def clock_at_end(text: str) -> tuple[str, Clock | None]:
-    """A text without its time, and that time, if there is one. ValueError for an hour or minute that isn't."""
-    # JavaScript and the C library write the year behind the zone: "Nov 24 15:05:00 UTC 2026".
+    """A text without its time, and that time, if any. ValueError for an invalid hour or minute."""
+    # JavaScript and the C library write the year after the zone: "Nov 24 15:05:00 UTC 2026".
     if found := re.fullmatch(r"(.* \d{1,2}) (\d{1,2}:\d{2}(?::\d{2})?(?: [A-Z]{1,5})?) (\d{4})", text):
         text = f"{found[1]} {found[3]} {found[2]}"
     at_start = re.fullmatch(
@@ -97,7 +97,7 @@ def clock_at_end(text: str) -> tuple[str, Clock | None]:
 
 
 def _with_marks(text: str) -> re.Match[str] | None:
-    """The first reading in which a time has a mark between its parts, or says which half of the day."""
+    """The first reading in which a time has separators, or AM or PM."""
     for start in re.finditer(r"[\sT,]+(?=(?:[a-zà]+\.?\s+)?\d)", text):
         found = _CLOCK.match(text, start.start())
         if found and (found["minute"] or found["half"] or re.search(r"\d ?(?:Uhr|h|hrs)\b", found[0])):
