@@ -1,7 +1,7 @@
-"""The first thing that the `sorbus` command does: it loads next to nothing before it hears signals.
+"""The first thing that the `sorbus` command does: it loads next to nothing before it handles signals.
 
 A shell's background job ignores SIGINT, and process 1 of a container SIGTERM, so that a stop in a command's first
-seconds would be lost. Until a long-running command hears them by a Stop, they end the process.
+seconds would be lost. Until a long-running command handles them with a Stop, they end the process.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def form_fields(body: Json, name: str = "") -> dict[str, str]:
 
 
 def revision_of(resource: ApiResource, current: FoundRecord | None) -> dict[str, str]:
-    """The {revision} of a record as it was read, if the resource has one."""
+    """The {revision} of a record as read, if the resource has one."""
     revision = read_path(current.record, resource.revision) if current is not None and resource.revision else None
     return {} if revision is None else {"revision": str(revision)}
 

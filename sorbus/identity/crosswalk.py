@@ -122,7 +122,7 @@ class Crosswalk:
         self._run("accepted", id=id, named=named)
 
     def link(self, id: str, external_id: str, version: int, sent: Json | None) -> None:
-        """Links `id` to `external_id`; `sent` is what it now holds of ours, None if unknown.
+        """Links `id` to `external_id`; `sent` is what it now holds of our values, None if unknown.
 
         Settles a duplicate candidate of `id`. PermanentError "duplicate" if either is linked to another already.
         """

@@ -81,7 +81,7 @@ class FieldTrace(NamedTuple):
             way = " -> ".join(map(str, self.steps))
             told = f"{taken}\n    rule {self.rule}\n    {way}"
         else:
-            told = f"{taken}, as it is"
+            told = f"{taken}, unchanged"
         end = f"\n    refused: {self.error}" if self.error and not (self.steps and self.steps[-1].error) else ""
         result = "refused" if self.error else shown(self.value)
         return f"{self.into}{item} = {result}\n    from {told}{end}" + (f"\n    {self.where}" if self.where else "")

@@ -175,7 +175,7 @@ class LoadedMap:
         return {data_type: tuple(names) for data_type, names in found.items()}
 
     def _keeper(self, data_type: str) -> str:
-        """Who looks after a data type's records at their owner; the system's name where nobody is named."""
+        """Who looks after a data type's records at their owner; the system's name if none is named."""
         owner = self.map.data_types[data_type].system_of_record
         system = self.map.systems.get(owner) if isinstance(owner, str) else None
         return (system.owner if system is not None else None) or (owner if isinstance(owner, str) else "") or ""

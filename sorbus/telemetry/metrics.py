@@ -239,7 +239,7 @@ class ConsumerMetrics:
             self._delay.observe(max(0.0, now - oldest / 1e6))
 
     def stale(self, events: int) -> None:
-        """Events that the target ignored as older, and that are no repeats."""
+        """Events that the target ignored as older, and that are not repeats."""
         self._stale.inc(events)
 
     def dead_letter(self, reason: str, count: int = 1) -> None:

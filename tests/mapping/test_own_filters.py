@@ -54,7 +54,7 @@ def test_an_installed_filter_is_in_the_reference_runs_and_is_checked(package: Pa
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
-    [("def plate", "def trim", "there is a filter trim already"), ("from sorbus", "from sorbos", "No module named")],
+    [("def plate", "def trim", "a filter trim already exists"), ("from sorbus", "from sorbos", "No module named")],
 )
 def test_one_that_cannot_be_loaded_is_named_with_its_package(package: Path, old: str, new: str, words: str) -> None:
     module = package / "acme_rules.py"

@@ -1,4 +1,4 @@
-"""Looking into a system of the map: what is there, what it seems to mean, and whom the map says owns that already."""
+"""Discovery of a system of the map: its resources, their likely meaning, and their owners according to the map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sorbus.schema import RecordSchema, read_schema
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A system as it was found. `owners` are the map's own where it names one, else proposed."""
+    """A discovered system. `owners` are the map's own where it names one, else proposed."""
 
     system: str
     resources: Sequence[Resource]
@@ -28,7 +28,7 @@ class Look:
     owners: Mapping[str, ProposedOwner]
     sources: Mapping[str, dict[str, JsonValue]]
     drafts: Sequence[Draft] = ()
-    """Data types of the company's own, for resources that hold none of the canonical ones."""
+    """New data types, for resources that hold none of the canonical ones."""
 
     @property
     def owned_elsewhere(self) -> list[str]:
@@ -37,7 +37,7 @@ class Look:
 
 
 def look_into(loaded: LoadedMap, system: str) -> Look:
-    """Asks a system what it holds; MapError, TransientError, AuthError."""
+    """Lists a system's resources; MapError, TransientError, AuthError."""
     resources = sorted(discover(loaded, system), key=lambda each: each.name)
     schemas = all_schemas(loaded)
     found = {system: with_null_counts(loaded, system, propose(resources, schemas), schemas)}
@@ -53,7 +53,7 @@ def look_into(loaded: LoadedMap, system: str) -> Look:
 def with_null_counts(
     loaded: LoadedMap, system: str, proposals: Sequence[Proposal], schemas: Mapping[str, RecordSchema]
 ) -> list[Proposal]:
-    """The proposals, with a note at each required field whose column has no value in some of its rows."""
+    """The proposals, with a note at each required field whose column is empty in some rows."""
     asked = {each.data_type: _may_lack(each, schemas[each.data_type]) for each in proposals}
     wanted: dict[str, list[str]] = {}
     for resource, column in (pair for pairs in asked.values() for pair in pairs.values()):
@@ -66,7 +66,7 @@ def with_null_counts(
 
 
 def _may_lack(proposal: Proposal, schema: RecordSchema) -> dict[str, tuple[str, str]]:
-    """Canonical path -> (resource, column), for required fields that a column fills which may be empty."""
+    """Canonical path -> (resource, column), for required fields filled from a nullable column."""
     required = {f"{proposal.data_type}.{path}" for path, field in schema.leaves() if field.required}
     tables = {"": proposal.resource.name, **{each.field: each.resource for each in proposal.lists}}
     found = {}
@@ -95,10 +95,10 @@ def _noted(
 
 
 def discover(loaded: LoadedMap, system: str) -> list[Resource]:
-    """The system's resources, through whichever connector its kind has; SorbusError where that can't tell."""
+    """The system's resources, through its kind's connector; SorbusError if that can't list them."""
     bound, connector = loaded.system(system), _connector(loaded, system)
     if not isinstance(connector, SupportsDiscovery):
-        raise SorbusError(f"systems of kind {bound.system.kind} can't be asked what they hold; write the sheet by hand")
+        raise SorbusError(f"systems of kind {bound.system.kind} can't be discovered; write the sheet by hand")
     return connector.discover(bound)
 
 
@@ -119,7 +119,7 @@ def sources(loaded: LoadedMap, system: str, proposals: Sequence[Proposal]) -> di
 
 
 def all_schemas(loaded: LoadedMap) -> dict[str, RecordSchema]:
-    """Every canonical schema there is: Sorbus's own, and those beside the map in their stead."""
+    """Every canonical schema: Sorbus's own, replaced by those beside the map where names are equal."""
     files = {
         file.stem: file for folder in (PACKAGED_SCHEMAS, loaded.folder / "schemas") for file in folder.glob("*.avsc")
     }

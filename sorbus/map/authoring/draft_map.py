@@ -1,4 +1,4 @@
-"""From a guess to what people write: the owner of each data type, its `source:`, and a first mapping sheet."""
+"""Drafts a map from guesses: the owner of each data type, its `source:`, and a first mapping sheet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProposedOwner(NamedTuple):
 
 
 def propose_owners(found: Mapping[str, Sequence[Proposal]]) -> dict[str, ProposedOwner]:
-    """Data type -> owner, by system: the one that knows most about a record, then the one with most records."""
+    """Data type -> owner, by system: the one with most fields, then the one with most records."""
     held: dict[str, dict[str, Proposal]] = {}
     for system, proposals in found.items():
         for proposal in proposals:
@@ -47,7 +47,7 @@ def _weight(proposal: Proposal) -> tuple[int, int]:
 
 
 def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, JsonValue] | None:
-    """The data type's `source:` in the words of a connector's own settings; None when they are of another shape."""
+    """The data type's `source:` as a connector's own settings; None if they have another structure."""
     known = model.model_fields.keys()
     name = next((key for key in _RESOURCE_KEYS if key in known), None)
     if name is None:
@@ -65,13 +65,13 @@ def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, Json
 
 
 def guessed_source(data_type: str, model: type[BaseModel]) -> dict[str, JsonValue]:
-    """A `source:` for a system that could not be looked into: a table named as its data type, to be fixed."""
+    """A `source:` for an unreachable system: a table named after its data type, to be fixed."""
     name = next((key for key in _RESOURCE_KEYS if key in model.model_fields), None)
     return {name: plural(data_type)} if name else {}
 
 
 def target_options(schema: RecordSchema, model: type[BaseModel], held: Proposal | None) -> dict[str, JsonValue]:
-    """A flow's `target:`: the table that the target has for it already, else one that Sorbus is to make."""
+    """A flow's `target:`: the target's existing table for it, else one that Sorbus is to create."""
     known = model.model_fields.keys()
     name = next((key for key in _RESOURCE_KEYS if key in known), None)
     if name is None:
@@ -87,7 +87,7 @@ def target_options(schema: RecordSchema, model: type[BaseModel], held: Proposal 
 
 
 def plural(data_type: str) -> str:
-    """The usual name of a table of it."""
+    """The usual name of its table."""
     if data_type.endswith("y") and data_type[-2:-1] not in "aeiou":
         return f"{data_type[:-1]}ies"
     return f"{data_type}s"
@@ -96,7 +96,7 @@ def plural(data_type: str) -> str:
 def rows(system: str, proposals: Sequence[Proposal], owned_elsewhere: Sequence[str] = ()) -> list[Row]:
     """A first mapping sheet: into the canonical fields, or out of them for data types that another system owns.
 
-    A required field that nothing fills is there with nothing in it, so that `sorbus map check` names its line.
+    A required field without a source gets an empty row, so that `sorbus map check` names its line.
     """
     return [row for each in proposals for row in _rows(system, each, each.data_type in owned_elsewhere)]
 
@@ -109,7 +109,7 @@ def _rows(system: str, proposal: Proposal, is_target: bool) -> Iterator[Row]:
             yield CANONICAL, field.canonical, system, field.source, "", field.notes
     if not is_target:
         for path in proposal.missing:
-            note = "required, and nothing here seems to hold it: name a field, or write a rule"
+            note = "required, but nothing here seems to hold it: name a field, or write a rule"
             yield system, "", CANONICAL, f"{proposal.data_type}.{path}", "", note
 
 

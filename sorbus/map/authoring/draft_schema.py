@@ -1,4 +1,4 @@
-"""Draft data types for tables that hold none of the canonical ones: a schema of their own, and how it is filled."""
+"""Draft data types for tables that hold none of the canonical ones: a schema, and the rows that fill it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOGICAL: Mapping[Kind, AvroType] = {
 _PLACES = re.compile(r"\((\d+)(?:,(\d+))?\)")
 _LONGEST = 60
 _ID = "id"
-"""A record's id is not a field of its schema: a key column of that name is it already."""
+"""A record's id is not a field of its schema, so a key column of that name is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A data type for one table (with those of its lists). `schema` is what schemas/NAME.avsc would hold."""
+    """A data type for one table (and those of its lists). `schema` is the content of schemas/NAME.avsc."""
 
     proposal: Proposal
     schema: dict[str, AvroType]
@@ -39,7 +39,7 @@ class Draft:
 
 
 def draft_types(resources: Sequence[Resource], proposals: Sequence[Proposal], known: Sequence[str]) -> list[Draft]:
-    """A draft for each resource that `proposals` make nothing of; `known` are names that are taken."""
+    """A draft for each resource without a proposal; `known` are names already taken."""
     held = {each.resource.name: each.data_type for each in proposals}
     items = {each.resource for proposal in proposals for each in proposal.lists}
     free = [
@@ -64,12 +64,12 @@ def draft_types(resources: Sequence[Resource], proposals: Sequence[Proposal], kn
 
 
 def _was_drafted(resource: Resource, known: Sequence[str]) -> bool:
-    """Whether there is a schema of a table's name already: without a key the table isn't proposed for it."""
+    """Whether a schema with the table's name exists: without a key the table isn't proposed for it."""
     return not resource.key and _free_name("_".join(noun(resource.name)) or "record", frozenset()) in known
 
 
 def _list_tables(free: Sequence[Resource], resources: Sequence[Resource]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Table -> (the free one whose list it is, its columns that name it): its key begins with its parent's."""
+    """Table -> (the table whose list it is, its columns that refer to it): its key begins with its parent's."""
     keys = {each.name: each.key for each in free}
     referred = {name for each in resources for name, _ in each.parents if name != each.name}
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -127,7 +127,7 @@ def _fields(
     short: Mapping[str, str],
     rows: list[ProposedField],
 ) -> Iterator[AvroType]:
-    """A part's fields; what fills them goes into `rows`."""
+    """A part's fields; the rows that fill them are added to `rows`."""
     refers = {columns[0]: parent for parent, columns in resource.parents if len(columns) == 1}
     for column in resource.fields:
         if column.name in skip:
@@ -145,7 +145,7 @@ def _fields(
 
 
 def _avro(column: CatalogField) -> tuple[AvroType, str]:
-    """The type that holds every value of a column, and what a person should know of it."""
+    """The type that holds every value of a column, and a note for people."""
     if column.kind == "array":
         item = column.item or "string"
         if item in ("map", "record", "array", "decimal", "timestamp"):
@@ -167,7 +167,7 @@ def _avro(column: CatalogField) -> tuple[AvroType, str]:
 
 
 def _decimal(precision: int, scale: int) -> AvroType:
-    return {  # Avro's numbers are none of the types that a schema's text is made of
+    return {  # the type of Avro's JSON has no numbers
         "type": "bytes", "logicalType": "decimal", "precision": max(precision, scale), "scale": scale,  # type: ignore[dict-item]
     }  # fmt: skip
 
@@ -177,7 +177,7 @@ def _ascii(text: str) -> str:
 
 
 def _free_name(wanted: str, taken: set[str] | frozenset[str]) -> str:
-    """A name in small letters, digits and underscores that isn't taken."""
+    """An unused name of lower-case letters, digits and underscores."""
     plain = _ascii(wanted).lower()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST] or "field"
     name = name if name[0].isalpha() else f"n_{name}"
@@ -189,7 +189,7 @@ def _free_name(wanted: str, taken: set[str] | frozenset[str]) -> str:
 
 
 def _short_names(resources: Sequence[Resource]) -> dict[str, str]:
-    """Resource -> its name without its schema, where no other has the same."""
+    """Resource -> its name without its schema, if unique."""
     lasts = [each.name.rpartition(".")[2] for each in resources]
     return {
         each.name: last if lasts.count(last) == 1 else each.name for each, last in zip(resources, lasts, strict=True)

@@ -1,4 +1,4 @@
-"""The words in tables' and columns' names, and which canonical field they could mean."""
+"""Splits names of tables and columns into words, and scores which canonical field they could mean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Words = tuple[str, ...]
 
 
 class Synonyms(NamedTuple):
-    """Other systems' words, from synonyms.toml: name -> what it is called elsewhere."""
+    """Other systems' names, from synonyms.toml: name -> what it is called elsewhere."""
 
     data_types: Mapping[str, frozenset[Words]]
     lists: Mapping[str, frozenset[Words]]
@@ -28,7 +28,7 @@ class Synonyms(NamedTuple):
 
 @cache
 def synonyms() -> Synonyms:
-    """The words that come with Sorbus."""
+    """The synonyms that come with Sorbus."""
     written = tomllib.loads((files("sorbus.map.authoring") / "synonyms.toml").read_text("utf-8"))
 
     def table(section: Mapping[str, list[str]]) -> dict[str, frozenset[Words]]:
@@ -58,7 +58,7 @@ def _vocabulary() -> frozenset[str]:
 
 
 def _segmented(word: str) -> Words:
-    """A word that isn't ours as the fewest of ours that make it up; the word itself when they don't."""
+    """Splits an unknown word into the fewest known words; the word itself if that isn't possible."""
     if word in _vocabulary() or singular(word) in _vocabulary() or len(word) > 60:
         return (word,)
     best: list[Words | None] = [()]
@@ -74,7 +74,7 @@ def _segmented(word: str) -> Words:
 
 
 def noun(name: str) -> Words:
-    """A table's name in the singular, without its schema and without words that say nothing: ("sale", "order")."""
+    """A table's name in the singular, without its schema and without filler words: ("sale", "order")."""
     found = [singular(word) for word in words(name.rpartition(".")[2])]
     return tuple(word for word in found if word not in _NOISE) or tuple(found)
 
@@ -89,7 +89,7 @@ def singular(word: str) -> str:
 
 
 def means_data_type(table: str, data_type: str) -> float:
-    """How well a table's name says that it holds `data_type`, from 0 to 1."""
+    """How well a table's name matches `data_type`, from 0 to 1."""
     name, own = noun(table), words(data_type)
     others = synonyms().data_types.get(data_type, frozenset())
     if name == own:
@@ -102,7 +102,7 @@ def means_data_type(table: str, data_type: str) -> float:
 
 
 def means_field(column: Words, data_type: str, field: str, table: Words) -> float:
-    """How well a column's words say that it is the canonical `field`, from 0 to 1.
+    """How well a column's words match the canonical `field`, from 0 to 1.
 
     `table` are the words of the table's noun, which columns often repeat: `order_date` in `orders`.
     """
@@ -127,13 +127,13 @@ def means_list(child: str, parent: str, field: str) -> bool:
 
 
 def _spellings(column: Words, table: Words) -> frozenset[Words]:
-    """A column's name as it is, without its table's noun, and each in the singular."""
+    """A column's name unchanged, and without its table's noun, each also in the singular."""
     found = {column, _without(column, table)}
     return frozenset(found | {(*each[:-1], singular(each[-1])) for each in found if each})
 
 
 def _without(column: Words, table: Words) -> Words:
-    """The column's words without the table's noun before them, unless nothing would be left."""
+    """The column's words without a leading table noun, unless nothing would be left."""
     for size in range(min(len(table), len(column) - 1), 0, -1):
         if column[:size] in (table[:size], table[-size:]):
             return column[size:]
@@ -153,14 +153,14 @@ def _means_address(column: Words, field: str) -> bool:
 
 
 def _prefixes(kind: str) -> Iterator[Words]:
-    """The words before an address's parts; a plain address is the billing one where there are two."""
+    """Prefixes of address columns; without one it is the billing address if there are two."""
     if kind != "shipping":
         yield ()
     yield from synonyms().address_prefixes.get(kind, frozenset())
 
 
 def _stems(name: Words) -> frozenset[Words]:
-    """A name without what only says its type (`hired_on`, `hire_date`: hire); empty when nothing else is left."""
+    """A name without type suffixes (`hired_on`, `hire_date`: hire); empty if nothing else is left."""
     if len(name) < 2 or name[-1] not in _SUFFIXES:
         return frozenset()
     return frozenset(_forms(name[:-1]))

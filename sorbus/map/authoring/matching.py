@@ -1,7 +1,7 @@
-"""A first guess at what a system's tables hold: data types, the fields of each, and who should own them.
+"""A first guess at what a system's tables hold: data types, the fields of each, and their owners.
 
-Names are compared with the canonical schemas (words, synonyms, foreign keys) and kinds with kinds; nothing is read
-but the catalog. A guess is for a person to fix, so what was not understood is said and not hidden.
+Names are compared with the canonical schemas (words, synonyms, foreign keys) and types with types; only the catalog is
+read. A guess is for a person to fix, so columns that were not understood are listed, not hidden.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIMES: frozenset[Kind] = frozenset({"date", "timestamp"})
 
 
 class ProposedField(NamedTuple):
-    """A column and the canonical field that it seems to fill; `source` "" when a rule alone does."""
+    """A column and the canonical field that it seems to fill; `source` is "" if only a rule does."""
 
     source: str
     canonical: str
@@ -31,14 +31,14 @@ class ProposedField(NamedTuple):
 
 
 class LeftOver(NamedTuple):
-    """A column that isn't mapped, and what could be done with it ("" when nothing comes to mind)."""
+    """An unmapped column, and a hint at its use ("" if there is none)."""
 
     column: str
     hint: str
 
 
 class ProposedList(NamedTuple):
-    """A table whose rows seem to be a list field's items, and its columns that name the parent."""
+    """A table whose rows seem to be a list field's items, and its columns that refer to the parent."""
 
     field: str
     resource: str
@@ -47,7 +47,7 @@ class ProposedList(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A table that seems to hold a data type. `score` from 0 to 1; `missing` are required fields left unfilled."""
+    """A table that seems to hold a data type. `score` from 0 to 1; `missing` are unfilled required fields."""
 
     data_type: str
     resource: Resource
@@ -112,7 +112,7 @@ def _proposal(
 
 
 def _short(resource: Resource, resources: Sequence[Resource]) -> str:
-    """A resource's name without its schema, where no other has the same."""
+    """A resource's name without its schema, if unique."""
     last = resource.name.rpartition(".")[2]
     return last if sum(each.name.rpartition(".")[2] == last for each in resources) == 1 else resource.name
 
@@ -120,7 +120,7 @@ def _short(resource: Resource, resources: Sequence[Resource]) -> str:
 def _child(
     parent: Resource, item: SchemaField, resources: Sequence[Resource], holds: Mapping[str, str]
 ) -> tuple[ProposedList, Resource] | None:
-    """The table of a list field's items: it refers to the parent, fills what items need, and is best named so."""
+    """The table of a list field's items: it refers to the parent, fills the required fields, and has the best name."""
     inner = item.type.item
     assert inner is not None
     required = [each.name for each in inner.fields if each.required]
@@ -158,7 +158,7 @@ class _Guess:
         self.matched = self._match()
 
     def fields(self, resource: str) -> Iterator[ProposedField]:
-        """The rows of a mapping sheet; a full name is put together where only its halves are there."""
+        """The rows of a mapping sheet; a full name is concatenated if only its halves exist."""
         for column, name in self.matched.items():
             rule, notes = self._rule(self.columns[column], self.by_name[name])
             yield ProposedField(f"{resource}.{column}", f"{self.data_type}.{self.prefix}{name}", rule, notes)
@@ -168,7 +168,7 @@ class _Guess:
             yield ProposedField("", f"{self.data_type}.{self.prefix}name", rule)
 
     def left_over(self) -> Iterator[LeftOver]:
-        """Columns that fill nothing; those that name a state or the like get a hint, since they need a lookup table."""
+        """Unmapped columns; those with a partial match get a hint, since they need a rule or lookup table."""
         taken = set(self.matched.values())
         for column in self.columns.values():
             if column.name in self.matched or column.name in self.resource.key:
@@ -182,7 +182,7 @@ class _Guess:
             yield LeftOver(column.name, f"{self.data_type}.{name}, by a rule or lookup table" if score else "")
 
     def _match(self) -> dict[str, str]:
-        """Column -> canonical field, each once, the best pairs first; in the columns' order."""
+        """Column -> canonical field, each once, best pairs first; in the columns' order."""
         pairs = sorted(
             (-score, place, number, column.name, item.name)
             for place, column in enumerate(self.columns.values())
@@ -222,7 +222,7 @@ class _Guess:
 
 
 def _only_references(fields: Sequence[SchemaField]) -> dict[str, str]:
-    """Data type -> the one field whose doc says that it is that data type's id; those with several are left out."""
+    """Data type -> the only field whose doc says that it is that data type's id; ambiguous ones are left out."""
     found: dict[str, list[str]] = {}
     for each in fields:
         if named := _REFERS.search(each.doc):
@@ -231,7 +231,7 @@ def _only_references(fields: Sequence[SchemaField]) -> dict[str, str]:
 
 
 def kinds_fit(column: CatalogField, wanted: FieldType) -> bool:
-    """Whether a column's values can become the canonical kind without inventing anything."""
+    """Whether a column's values can be converted to the canonical type without inventing anything."""
     kind = wanted.kind
     if column.kind == kind or kind == "string":
         return column.kind not in ("bytes", "array", "map", "record") or column.kind == kind

@@ -1,4 +1,4 @@
-"""What a column's values look like: e-mail addresses, telephone numbers, dates written in some way."""
+"""Detects a column's format from its values: e-mail addresses, telephone numbers, dates in some format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%
 
 
 class Looks(NamedTuple):
-    """What values look like, in words; the rules that read them, and what the values leave open, if anything."""
+    """A detected format in words; the rules that read it, and what the values leave open, if anything."""
 
     what: str
     rule: str = ""
@@ -27,7 +27,7 @@ class Looks(NamedTuple):
 
 
 def looks_of(values: Sequence[object]) -> Looks | None:
-    """What nearly all of a column's texts look like; None where there are too few, or they are of no kind we know."""
+    """The format of nearly all of a column's texts; None if there are too few, or the format is unknown."""
     texts = [text for value in values if isinstance(value, str) and (text := value.strip())]
     if len(texts) < _FEWEST:
         return None
@@ -40,7 +40,7 @@ def looks_of(values: Sequence[object]) -> Looks | None:
 
 
 def wanted_look(field: str, kind: str) -> str:
-    """What the values of a canonical field must look like, by its name and kind; "" where that can't be said."""
+    """The expected format of a canonical field, by its name and type; "" if unknown."""
     words = field.split("_")
     if kind in ("date", "timestamp"):
         return "a date"
@@ -53,7 +53,7 @@ def wanted_look(field: str, kind: str) -> str:
 
 
 TELLING = frozenset({"an e-mail address", "a web address", "an IBAN", "a telephone number", "a date"})
-"""Looks that a field without a wish of its own is unlikely to have."""
+"""Formats that a field without an expected format is unlikely to have."""
 _BY_NAME: Mapping[str, str] = {
     "email": "an e-mail address",
     "phone": "a telephone number",

@@ -1,4 +1,4 @@
-"""A company's first map: from what people answer and what was found in their systems to the files of a map."""
+"""A company's first map: the files, from people's answers and the discovery of their systems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sorbus.spelling import closest
 SCHEMA_FILE = "map.schema.json"
 _COMMENTS = {
     "systems": (
-        "The tools that the company runs, and whom to ask about each.",
+        "The tools that the company runs, and the contact for each.",
         "Secrets only as ${NAME}: from the environment, or from .env beside this file.",
     ),
     "data_types": (
@@ -61,7 +61,7 @@ class FlowAnswer(_Written):
 
 
 class Answers(_Written):
-    """What `sorbus init --answers FILE` reads; what is left out is asked, or guessed with --yes."""
+    """The content of `sorbus init --answers FILE`; what is missing is asked, or guessed with --yes."""
 
     company: str | None = None
     systems: dict[Name, SystemAnswer] | None = None
@@ -71,7 +71,7 @@ class Answers(_Written):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Everything that a first map is made of. `found` are guesses by system, for those that could be looked into."""
+    """The input of a first map. `found` are guesses by system, for those that were reachable."""
 
     company: str
     systems: Mapping[str, SystemAnswer]
@@ -81,11 +81,11 @@ class Beginning:
     found: Mapping[str, Sequence[Proposal]] = field(default_factory=dict)
 
     def proposal(self, system: str, data_type: str) -> Proposal | None:
-        """What `system` seems to hold of `data_type`."""
+        """The likely table of `data_type` in `system`."""
         return next((each for each in self.found.get(system, ()) if each.data_type == data_type), None)
 
     def is_target(self, system: str, data_type: str) -> bool:
-        """Whether a flow brings `data_type` to `system` by itself."""
+        """Whether an automatic flow brings `data_type` to `system`."""
         ways = [each for each in self.flows if (each.to, each.data_type) == (system, data_type)]
         return any(each.manual is None and each.none is None for each in ways)
 
@@ -103,14 +103,14 @@ def connection_of(name: str, answer: SystemAnswer) -> Options:
 
 
 def connection_model(kind: str) -> type[BaseModel] | None:
-    """What connects to a kind of system; None for one that Sorbus has no connector for."""
+    """The connection settings of a kind of system; None if Sorbus has no connector for it."""
     if kind in known_kinds("sorbus.producers"):
         return producer_connector(kind).Connection
     return consumer_connector(kind).Connection if kind in known_kinds("sorbus.consumers") else None
 
 
 def contradictions(beginning: Beginning) -> Iterator[str]:
-    """What answers name that isn't there; the rest of what can be wrong with a map is found by `check`."""
+    """Unknown names in the answers; other errors of a map are found by `check`."""
     for name, owner in beginning.data_types.items():
         if owner not in beginning.systems:
             yield f"the owner of {name}: no system is called {owner!r}; {closest(owner, beginning.systems)}"
@@ -217,7 +217,7 @@ def _environment_lines(beginning: Beginning) -> Iterator[str]:
 
 
 def as_map(beginning: Beginning) -> Map:
-    """The systems alone as a map, to look into them before there is a file."""
+    """The systems alone as a map, to discover them before there is a file."""
     systems = {
         name: {"kind": answer.kind, "connection": connection_of(name, answer)}
         for name, answer in beginning.systems.items()

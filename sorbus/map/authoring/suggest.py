@@ -1,7 +1,7 @@
-"""`sorbus map suggest`: rows that would join two systems' fields, each with how sure it is and why, for a person.
+"""`sorbus map suggest`: proposes rows that connect two systems' fields, each with its confidence and reason.
 
-Names are compared with the canonical fields (words, synonyms), kinds with kinds, and values, where they may be read,
-with what such a field holds. A rule is proposed where kinds differ; what values leave open is said, not guessed.
+Names are compared with the canonical fields (words, synonyms), types with types, and values, if they may be read, with
+the field's expected format. A rule is proposed where types differ; what values leave open is reported, not guessed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Values = Callable[[str], Mapping[str, Sequence[object]]]
 
 
 class Suggestion(NamedTuple):
-    """A row for a person to take or leave. `example` is a value of it, "" where none may be shown."""
+    """A row for a person to accept. `example` is one of its values, "" if none may be shown."""
 
     row: FieldMapping
     confidence: float
@@ -79,7 +79,7 @@ def suggest(
 ) -> list[Suggestion]:
     """Rows from `system`'s fields and to `target`'s that the sheets don't have; MapError, TransientError, AuthError.
 
-    `samples` reads up to fifty records of each of the owner's resources; their values are only shown for fields that
+    `samples` reads up to fifty records of each of the owner's resources; values are shown only for fields that
     aren't tagged `personal`, unless `show_personal`.
     """
     flows = [
@@ -104,7 +104,7 @@ def suggest(
 
 
 def marked(loaded: LoadedMap, rows: Sequence[FieldMapping]) -> list[FieldMapping]:
-    """The rows as they may be written: what the check would say of one stands in its notes."""
+    """The rows to write; findings of the check are put into their notes."""
     placed = [row.model_copy(update={"file": Path("suggested"), "line": n}) for n, row in enumerate(rows, 1)]
     found: dict[int, Finding] = {}
     for finding in check(with_rows(loaded, placed)):
@@ -190,7 +190,7 @@ def _source_pair(
         elif looks is not None and looks.rule and _gives(looks, to.kind):
             rule = looks.rule
         elif '"' in rule:
-            doubt = f"the rule {rule} is a guess: nothing says how the values are written"
+            doubt = f"the rule {rule} is a guess: the values' format is unknown"
             rule = ""
         if to.kind == "timestamp" and column.kind in ("string", "date"):
             doubt = "; ".join(filter(None, (doubt, "a point in time needs its time zone: datetime(..., tz=...)")))
@@ -262,7 +262,7 @@ def _target_pair(column: CatalogField, field: str, to: FieldType, data_type: str
 
 
 def _best(pairs: Iterable[_Pair]) -> list[_Pair]:
-    """Each column and each field once, the surest pairs first."""
+    """Each column and each field once, best pairs first."""
     columns, fields = set[str](), set[str]()
     found = []
     for pair in sorted(pairs, key=lambda pair: (-pair.score, len(pair.field), pair.column, pair.field)):
@@ -283,7 +283,7 @@ def _many(what: str) -> str:
 
 
 def _catalog(loaded: LoadedMap, system: str) -> Catalog:
-    """A system's fields as they are written down, else as they are found by looking."""
+    """A system's fields from its catalog or description, else from discovery."""
     if (known := catalog_of(loaded, system)) is not None:
         return known
     return Catalog(None, {resource.name: resource for resource in discover(loaded, system)})
@@ -294,7 +294,7 @@ def _nothing(_: str) -> Mapping[str, Sequence[object]]:
 
 
 def _sampler(loaded: LoadedMap, system: str) -> Values:
-    """Reads a few records; SorbusError where the system's connector can't."""
+    """Reads a few records; SorbusError if the system's connector can't."""
     kind = loaded.map.systems[system].kind
     connector: object = producer_connector(kind)
     if not isinstance(connector, SupportsSampling):

@@ -1,1 +1,1 @@
-"""What `sorbus map check` finds, one module a subject."""
+"""The checks of `sorbus map check`, one module per subject."""

@@ -1,4 +1,4 @@
-"""What of a map can be put together for a check: schemas, sources, flows, catalogs; and what stands in the way."""
+"""The parts of a map that can be built for a check: schemas, sources, flows, catalogs; the rest as findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass
 class Bound:
-    """A map taken apart for its check; what could not be put together is missing here and among the findings."""
+    """A map's parts for its check; parts that could not be built are missing here and among the findings."""
 
     loaded: LoadedMap
     owners: dict[str, str] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Bound:
     schemas: dict[str, RecordSchema] = field(default_factory=dict)
     sources: dict[str, BoundSource] = field(default_factory=dict)
     flows: dict[int, BoundFlow] = field(default_factory=dict)
-    """By place in the map's list; only those that run."""
+    """By index in the map's list; only those that run."""
     catalogs: dict[str, Catalog] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Bound:
         self.findings.append(self.loaded.finding(path, code, message, fix))
 
     def attempt(self, make: Callable[[], T]) -> T | None:
-        """What `make` makes; its findings and None when the map keeps it from it."""
+        """The result of `make`; on a MapError its findings are added, and the result is None."""
         try:
             return make()
         except MapError as error:
@@ -43,7 +43,7 @@ class Bound:
             return None
 
     def describe(self, name: str, role: Role) -> None:
-        """Finds out whether a system's connection is sound, and what its connector says that it holds."""
+        """Validates a system's connection, and asks its connector for a description."""
         loaded = self.loaded
         system = self.attempt(lambda: loaded.system(name, role))
         if system is None or name in self.catalogs:
@@ -56,7 +56,7 @@ class Bound:
 
 
 def bind(loaded: LoadedMap) -> Bound:
-    """Puts together whatever the map lets be put together."""
+    """Builds every part of the map that can be built."""
     bound = Bound(loaded)
     written = loaded.map
     for name in written.systems:
@@ -78,7 +78,7 @@ def bind(loaded: LoadedMap) -> Bound:
     ]
     by_hand = {flow.data_type for flow in written.flows} - {flow.data_type for _, flow in running}
     for name, owner in bound.owners.items():
-        # An owner whose data only people carry needs no connector: the map just says who owns it.
+        # An owner with only manual flows needs no connector: the map just names the owner.
         if name in bound.schemas and name not in by_hand:
             bound.describe(owner, "producer")
             if source := bound.attempt(lambda name=name: loaded.source(name)):  # type: ignore[misc]

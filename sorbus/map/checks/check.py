@@ -1,4 +1,4 @@
-"""Whether a map makes sense: every finding at once, each with its file, line, and what to write instead.
+"""Whether a map makes sense: every finding at once, each with its file, line and fix.
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
@@ -29,12 +29,12 @@ __all__ = ["check", "check_to_run", "json_schema"]
 
 
 def check(loaded: LoadedMap) -> list[Finding]:
-    """Everything to fix in a map, in the order of files and lines; empty when it is sound. No secret need be set."""
+    """Every finding in a map, ordered by file and line; empty if it is valid. Secrets need not be set."""
     return sorted({*check_to_run(loaded), *check_people(loaded), *check_examples(bind(loaded.for_check()))})
 
 
 def check_to_run(loaded: LoadedMap) -> list[Finding]:
-    """What must be fixed before anything runs: all but people and the examples, which are tests."""
+    """The findings that prevent running: all except people's and the examples', which are tests."""
     bound = bind(loaded.for_check())
     findings = [
         *bound.findings,

@@ -1,4 +1,4 @@
-"""Whether each flow goes from the owner to somewhere else, at a time that can be read, and never in a circle."""
+"""Whether each flow goes from the owner to another system, at a valid time, and never in a circle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sorbus.spelling import closest
 
 
 class _Edge(NamedTuple):
-    """A flow's data on its way from one resource to another, as (system, resource)."""
+    """A flow's data from one resource to another, as (system, resource)."""
 
     place: int
     start: tuple[str, str]
@@ -73,7 +73,7 @@ def _conflicts(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     if flow.on_conflict != "ask" or bound_flow is None:
         return
     if not isinstance(bound.loaded.consumer(flow.to), DetectsConflicts):
-        message = f"{flow.id}: {flow.to} is written without a look at what it holds, so that nothing can be asked"
+        message = f"{flow.id}: {flow.to} is written without reading it first, so that nothing can be asked"
         fix = "write on_conflict: overwrite, or leave it out"
         yield bound.loaded.finding(("flows", place, "on_conflict"), "unsupported", message, fix)
 
@@ -102,7 +102,7 @@ def _resources(bound: Bound, place: int) -> dict[str, str]:
 
 
 def _loops(bound: Bound) -> Iterator[Finding]:
-    """Flows of several data types that feed one another: what leaves a resource comes back to it."""
+    """Flows of several data types that feed one another: what leaves a resource returns to it."""
     edges = list(_edges(bound))
     reported: set[frozenset[int]] = set()
     for edge in edges:
@@ -136,12 +136,12 @@ def _edges(bound: Bound) -> Iterator[_Edge]:
 
 
 def _bare(resource: str) -> str:
-    """A resource without its default schema: `customers` and `public.customers` are one."""
+    """A resource without its default schema: `customers` and `public.customers` are the same."""
     return resource.removeprefix("public.")
 
 
 def _way_back(way: list[_Edge], edges: Sequence[_Edge]) -> list[_Edge] | None:
-    """The shortest circle that begins with `way`, no flow taken twice (a two-way flow alone is no loop)."""
+    """The shortest cycle that begins with `way`, using each flow once (a single two-way flow isn't a cycle)."""
     waiting = [way]
     visited = {way[0].end}
     while waiting:

@@ -1,4 +1,4 @@
-"""Whether what flows say of incomplete records and of references can be done."""
+"""Whether flows' settings for incomplete records and references are valid."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _limit(bound: Bound, place: int, flow: BoundFlow) -> Iterator[Finding]:
 
 
 def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
-    """What the flow's rows refer to must come to the same target by another flow (or this one)."""
+    """What the flow's rows refer to must be delivered to the same target by another flow (or this one)."""
     target, written = flow.flow.to, bound.loaded.map
     resources = bound.loaded.consumer(target).resources_of(flow.options)
     reading = read_target(flow.mapping, target, flow.flow.data_type, flow.schema, resources, flow.lookups)
@@ -101,7 +101,7 @@ def _references(bound: Bound, flow: BoundFlow) -> Iterator[Finding]:
 
 
 def _to_canonical(bound: Bound) -> Iterator[Finding]:
-    """Rows from an owner to canonical fields take ids as they are: canonical ids are the owner's."""
+    """Rows from an owner to canonical fields keep ids unchanged: canonical ids are the owner's."""
     for row in bound.loaded.mappings:
         if row.target_system != "canonical" or "id_in" not in row.rule:
             continue

@@ -1,4 +1,4 @@
-"""Whether the sheets' rows mean something, their rules can run, types fit, and everything required is filled."""
+"""Whether the sheets' rows are meaningful, rules compile, types fit, and everything required is filled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_mapping(bound: Bound) -> Iterator[Finding]:
 
 
 def _row(bound: Bound, row: FieldMapping) -> Finding | None:
-    """What is wrong with a row by itself."""
+    """The finding about a row on its own."""
     systems, data_types = bound.loaded.map.systems, bound.loaded.map.data_types
     sides = (row.source_system, row.target_system)
     if sides.count(CANONICAL) == 2:
@@ -110,7 +110,7 @@ def _source(bound: Bound, source: BoundSource, used: set[FieldMapping]) -> Itera
 
 
 def _required(source: BoundSource, part: str, fields: Mapping[str, FieldType]) -> list[str]:
-    """The canonical fields of a part that must be filled."""
+    """The canonical fields of a part that are required."""
     schema_fields = source.schema.fields
     if part:
         inner = source.schema.by_name[part].type.item if part in source.schema.by_name else None
@@ -164,14 +164,14 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
 
 
 def _at(bound: Bound, item: Assignment, path: tuple[str | int, ...]) -> Finding:
-    """Where an assignment is written: its row, or the part of the map that asks for same-named fields."""
+    """The place of an assignment: its row, or the part of the map that asks for same-named fields."""
     if item.row is not None:
         return Finding(item.row.file, item.row.line, "", "")
     return bound.loaded.finding(path, "", "", "")
 
 
 def _columns(bound: Bound, system: str, resources: Mapping[str, str]) -> Iterator[tuple[str, Columns]]:
-    """Part -> column -> what the catalog says of it, for the resources that it knows."""
+    """Part -> column -> its catalog entry, for the resources in the catalog."""
     for part in resources:
         if (found := _resource(bound, system, resources[part])) is not None:
             yield part, {field.name: field for field in found.fields}
@@ -183,7 +183,7 @@ def _resource(bound: Bound, system: str, name: str) -> Resource | None:
 
 
 def _as_saved(bound: Bound, system: str) -> str:
-    """What to do if a system has changed since its catalog was written; empty where its connector describes it."""
+    """What to do if a system has changed since its catalog was written; empty if its connector describes it."""
     catalog = bound.catalogs.get(system)
     return f" If it is there by now: sorbus discover {system} --save" if catalog and catalog.file else ""
 
@@ -191,7 +191,7 @@ def _as_saved(bound: Bound, system: str) -> str:
 def _resources(
     bound: Bound, system: str, resources: Mapping[str, str], path: tuple[str | int, ...]
 ) -> Iterator[Finding]:
-    """Resources that the system's catalog doesn't have."""
+    """Resources that are missing in the system's catalog."""
     catalog = bound.catalogs.get(system)
     for name in resources.values():
         if catalog is not None and catalog.find(name) is None:
@@ -217,7 +217,7 @@ def _unknown_parts(
 
 
 def _described(field: CatalogField | None) -> FieldType | None:
-    """A catalog's field as a type; None where it takes anything, or isn't known."""
+    """A catalog's field as a type; None if it takes anything, or is unknown."""
     if field is None or field.native in ("json", "jsonb"):
         return None
     item = FieldType(field.item) if field.item is not None else None
@@ -230,7 +230,7 @@ def _kind(field: CatalogField) -> Kind | None:
 
 
 def _unused(bound: Bound, row: FieldMapping) -> Finding | None:
-    """Why nothing reads a row, where that can be told."""
+    """Why nothing reads a row, if known."""
     written = bound.loaded.map
     if row.target_system == CANONICAL:
         name = canonical_data_type(row.target_field)

@@ -1,4 +1,4 @@
-"""Whether each kind of data has one owner, and nobody else feeds it."""
+"""Whether each data type has one owner, and no other system feeds it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _named_fields(bound: Bound, name: str, schema: RecordSchema) -> Iterator[Fin
 
 
 def _foreign_rows(bound: Bound) -> Iterator[Finding]:
-    """Rows that make a data type of what a system other than its owner holds."""
+    """Rows that derive a data type from a system other than its owner."""
     for row in bound.loaded.mappings:
         name = canonical_data_type(row.target_field)
         owner = bound.owners.get(name)
@@ -85,7 +85,7 @@ def _foreign_rows(bound: Bound) -> Iterator[Finding]:
 
 
 def _feeding(bound: Bound, name: str) -> list[str]:
-    """The systems that the sheets say `name` comes from."""
+    """The systems that `name` comes from according to the sheets."""
     rows = (row for row in bound.loaded.mappings if row.target_system == CANONICAL)
     found = (row.source_system for row in rows if canonical_data_type(row.target_field) == name)
     return [system for system in dict.fromkeys(found) if system in bound.loaded.map.systems]

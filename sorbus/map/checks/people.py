@@ -1,4 +1,4 @@
-"""Whether the people that a map names can be reached, and the times that concern them can be read."""
+"""Whether the map's contacts are valid, and their schedules can be parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DURATION_FIX = "write 30s, 5m, 2h, 1d or off"
 
 
 def check_people(loaded: LoadedMap) -> Iterator[Finding]:
-    """Findings about owners, those responsible, `escalate_to` and schedules by hand; they keep nothing from running."""
+    """Findings about owners, responsible people, `escalate_to` and manual schedules; they don't prevent running."""
     for name, system in loaded.map.systems.items():
         yield from _contact(loaded, ("systems", name, "owner"), system.owner)
     for place, flow in enumerate(loaded.map.flows):
@@ -36,7 +36,7 @@ def check_people(loaded: LoadedMap) -> Iterator[Finding]:
 
 
 def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
-    """Findings about `escalate_after`, which consumers go by."""
+    """Findings about `escalate_after`, which consumers use."""
     for place, flow in enumerate(loaded.map.flows):
         if flow.escalate_after == "off":
             continue

@@ -1,6 +1,6 @@
-"""Systems of a map that are one and the same place: what a flow writes there, its owner may take for a change.
+"""Systems of a map that are the same place: what a flow writes there, its owner may take for a change.
 
-It may be meant (two schemas of one database), so it is a note and no finding.
+It may be intended (two schemas of one database), so it is a note, not a finding.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def same_places(loaded: LoadedMap) -> list[str]:
-    """By what the map says of their connections, with the secrets that are set; nothing is reached."""
+    """From the map's connections, with the secrets that are set; nothing is contacted."""
     checked = loaded.for_check()
     return list(_notes(checked, lambda name: _written(checked, name)))
 
 
 def same_servers(loaded: LoadedMap) -> list[str]:
-    """By what the systems say of themselves; those that give no answer are left out."""
+    """From what the systems report themselves; unreachable ones are left out."""
     return list(_notes(loaded, lambda name: _asked(loaded, name)))
 
 
@@ -41,7 +41,7 @@ def _notes(loaded: LoadedMap, locate: Callable[[str], str | None]) -> Iterable[s
         yield (
             f"{one} and {other} are one and the same {loaded.map.systems[one].kind} system{between}: what is written"
             " there may come back as a change, again and again, by a trigger or a table that both use."
-            " If that isn't meant, correct a connection"
+            " If that isn't intended, correct a connection"
         )
 
 
@@ -57,7 +57,7 @@ def _written(loaded: LoadedMap, name: str) -> str | None:
         found = _connector(loaded, name)
         place = found.location(system) if isinstance(found, SupportsLocation) else None
     except SorbusError:
-        place = None  # a secret that isn't set, or a connection that the check has a finding about
+        place = None  # a secret that isn't set, or a connection for which the check has a finding
     if place is None:
         written = loaded.map.systems[name].connection
         try:

@@ -1,4 +1,4 @@
-"""Whether a secret stands in the map for everybody to read. No message ever shows one."""
+"""Whether the map contains a secret in the clear. No message ever shows one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_secrets(loaded: LoadedMap) -> Iterator[Finding]:
             yield loaded.finding(path, "clear-secret", message, fix)
     for row in loaded.mappings:
         if any(pattern.search(text) for text in (row.rule, row.notes) for pattern in _SECRET_TEXTS):
-            fix = "take it out; then change the secret"
+            fix = "remove it; then change the secret"
             yield Finding(row.file, row.line, "the row holds a secret in the clear", fix, "clear-secret")
 
 
@@ -69,7 +69,7 @@ def _suspicion(path: Path_, value: str | float) -> str:
 
 
 def _variable(path: Path_) -> str:
-    """A name for it: SYSTEM_KEY, as CRM_PASSWORD."""
+    """A name for the variable: SYSTEM_KEY, such as CRM_PASSWORD."""
     owner = path[1] if len(path) > 1 and isinstance(path[1], str) else "SORBUS"
     last = str(path[-1]) if isinstance(path[-1], str) else "SECRET"
     return re.sub(r"[^A-Z0-9]+", "_", f"{owner}_{last}".upper()).strip("_")

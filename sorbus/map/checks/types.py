@@ -1,4 +1,4 @@
-"""Whether what an assignment gives fits what receives it."""
+"""Whether an assignment's result fits the receiving field."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sorbus.mapping.types import in_words
 from sorbus.schema import FieldType, Kind
 
 _CHAIN = re.compile(r"[\w.]+(\s*\|\s*\w+(\([^()]*\))?)*")
-"""A name with filters behind it, to which another can be added without brackets."""
+"""A name with filters after it, to which another can be added without brackets."""
 
 
 def misfits(
     item: Assignment, given: FieldType | None, to: FieldType | None, where: str, line: Finding
 ) -> Iterator[Finding]:
-    """The finding, if any, that `item` can't become `to`; `given` is its source's type, None where it isn't known.
+    """The finding, if any, that `item` can't be converted to `to`; `given` is its source's type, None if unknown.
 
     `where` names the receiving field, `line` holds the file and line to report.
     """
@@ -37,7 +37,7 @@ def misfits(
 
 
 def _constant(item: Assignment, to: FieldType, where: str, line: Finding) -> Iterator[Finding]:
-    """A value written out in the rule can be tried."""
+    """Tries a rule's constant value."""
     assert item.rule is not None
     try:
         convert(item.rule(None, {}), to)

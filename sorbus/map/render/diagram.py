@@ -1,4 +1,4 @@
-"""The map as a picture's content: which arrows there are and what they say, and the whole of it as Mermaid text."""
+"""The content of the map's drawing: its arrows and their labels, and the whole of it as Mermaid text."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Way(Enum):
 
 
 DASHES = {Way.LIVE: "", Way.MANUAL: "9 6", Way.NONE: "1 6"}
-"""How a line of each is broken, in SVG's words."""
+"""Each line's dash pattern, as in SVG."""
 
 
 class Arrow(NamedTuple):
-    """A flow as it is drawn: from the system that has the data type to the one that gets it."""
+    """A flow as drawn: from the system that has the data type to the one that receives it."""
 
     data_type: str
     source: str
@@ -37,13 +37,13 @@ class Arrow(NamedTuple):
 
 
 def owners(data_type: DataType) -> list[str]:
-    """The systems of record as they are written: one in a sound map, but a flawed map is worth drawing too."""
+    """The systems of record as written: one in a valid map, but an invalid map can be drawn too."""
     written = data_type.system_of_record
     return [written] if isinstance(written, str) else list(written or [])
 
 
 def arrows(company: Map) -> list[Arrow]:
-    """Every flow of the map, in its order; one that names no source and has no owner comes from NOBODY."""
+    """Every flow of the map, in its order; one without a source and owner comes from NOBODY."""
     return [_arrow(company, flow) for flow in company.flows]
 
 
@@ -66,7 +66,7 @@ def owned(company: Map, system: str) -> list[str]:
 
 
 def kind_of(system: System | None) -> str:
-    """What a drawing says about how Sorbus talks to a system."""
+    """A drawing's label for how Sorbus talks to a system."""
     if system is None:
         return "not in the map"
     return f"{system.kind}, shadow" if system.shadow else system.kind
@@ -105,7 +105,7 @@ def _mermaid_lines(company: Map) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
-    """Mermaid reads #NAME; as a character and HTML as HTML; everything that could be either is written as a number."""
+    """Mermaid reads #NAME; as a character and HTML as HTML; characters that could be either are escaped as numbers."""
     return "".join(f"#{ord(sign)};" if sign in '#"<>&`;\\' else sign for sign in _line(text))
 
 

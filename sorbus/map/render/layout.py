@@ -20,7 +20,7 @@ OWNER_WIDTH, TARGET_WIDTH, PILL_GAP, CHANNEL = 256.0, 340.0, 44.0, 300.0
 PILL_HEIGHT, PILL_PITCH, BOX_HEIGHT, BOX_GAP, WIDEST_GAP = 26.0, 36.0, 58.0, 22.0, 90.0
 HEADER, ROW, LINE, PADDING = 54.0, 24.0, 16.0, 10.0
 SWAP_LIMIT = 150
-"""Arrows up to which neighbours are swapped; beyond, the barycentre's order has to do."""
+"""Maximum arrows for swapping neighbours; with more, the barycentre's order is final."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Pill:
     color: int
     width: float
     y: float = 0.0
-    """Its middle."""
+    """Vertical centre."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class LayoutRow:
     beside: bool
     """Whether the one line fits beside the data type's name."""
     y: float = 0.0
-    """The middle of its first line, where the arrow ends."""
+    """Vertical centre of its first line, where the arrow ends."""
 
     @property
     def height(self) -> float:
@@ -88,7 +88,7 @@ class Layout:
         return next(pill for pill in box.pills if pill.data_type == arrow.data_type)
 
     def curve(self, row: LayoutRow) -> str:
-        """The way of a row's arrow from its data type to its target, as an SVG path."""
+        """The path of a row's arrow from its data type to its target, as an SVG path."""
         pill = self.pill_of(row.arrow)
         start, end = self.pill_x + pill.width, self.target_x - 9
         bend = (end - start) / 2
@@ -99,7 +99,7 @@ class Layout:
 
 
 def lay_out(company: Map, lines_of: Callable[[Arrow], list[str]] | None = None) -> Layout:
-    """Measures and places a map's drawing. `lines_of` says other things of an arrow than when and how it goes."""
+    """Measures and places a map's drawing. `lines_of` overrides the labels of an arrow."""
     drawn = arrows(company)
     colors = {name: number for number, name in enumerate(dict.fromkeys([*company.data_types, *(a[0] for a in drawn)]))}
     left, right = _left(company, drawn, colors), _right(company, drawn, colors, lines_of)
@@ -148,12 +148,12 @@ def _right(
 
 def _box(company: Map, name: str) -> Box:
     system = company.systems.get(name)
-    owner = (system.owner or "nobody to ask") if system else ""
+    owner = (system.owner or "no contact") if system else ""
     return Box(name, kind_of(system), owner, bool(system and system.shadow))
 
 
 def _stack(column: Sequence[Box], top: float = 0.0, gap: float = BOX_GAP) -> float:
-    """Places boxes under each other from `top`, with all that is in them; their height together."""
+    """Stacks boxes from `top`, with their content; returns their total height."""
     y = top
     for box in column:
         box.y = y
@@ -189,7 +189,7 @@ def _order(left: list[Box], right: list[Box]) -> None:
 
 
 def _mean(ends: dict[tuple[str, str], list[float]], system: str, pills: Sequence[Pill]) -> float:
-    """Where the arrows of these data types end on average; below everything when there are none."""
+    """The mean position of these data types' arrows; below everything if there are none."""
     found = [y for pill in pills for y in ends.get((system, pill.data_type), [])]
     return fmean(found) if found else float("inf")
 
@@ -215,7 +215,7 @@ def _exchange(column: list[Box] | list[Pill] | list[LayoutRow], place: int) -> N
 
 
 def _crossings(left: Sequence[Box], right: Sequence[Box]) -> int:
-    """How many pairs of arrows cross, counted by place alone."""
+    """Number of crossing pairs of arrows, by position alone."""
     starts: dict[tuple[str, str], int] = {}
     for box in left:
         for pill in box.pills:
@@ -225,7 +225,7 @@ def _crossings(left: Sequence[Box], right: Sequence[Box]) -> int:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide `text` is in a sans-serif face of `size` pixels, rather too wide than too narrow."""
+    """Approximate width of `text` in a sans-serif face of `size` pixels, rather too wide than too narrow."""
     return size * sum(_em(sign) for sign in text)
 
 

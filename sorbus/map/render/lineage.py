@@ -1,4 +1,4 @@
-"""Lineage: every field's way from its source to its target, with what happens to it.
+"""Lineage: every field's path from its source to its target, with its transformations.
 
 Both halves of the mapping (owner -> canonical, canonical -> target) are joined through the canonical field.
 """
@@ -23,7 +23,7 @@ KEY = "(the record's key)"
 
 
 class FieldPath(NamedTuple):
-    """One field's whole way. `steps` are the owner's rule, the canonical field, the target's rule; "" does nothing."""
+    """One field's whole path. `steps` are the owner's rule, the canonical field, the target's rule; "" does nothing."""
 
     source_system: str
     source_field: str
@@ -44,7 +44,7 @@ class FieldPath(NamedTuple):
 
 
 def paths_of(loaded: LoadedMap, flow: Flow, arrow: Arrow) -> tuple[FieldPath, ...]:
-    """The ways of one flow's fields; a field that nothing fills is there too, and its notes say so."""
+    """The paths of one flow's fields; a field that nothing fills is included, with a note."""
     captured = loaded.source_rows(arrow.source, flow.data_type)
     rows = _delivered(loaded.target_rows(flow.to, flow.data_type))
     if not rows and arrow.way is Way.LIVE:
@@ -75,7 +75,7 @@ def _as_it_is(loaded: LoadedMap, flow: Flow, captured: Sequence[FieldMapping]) -
 
 
 def _resources(loaded: LoadedMap, flow: Flow) -> dict[str, str]:
-    """Which of the target's resources get which part of the record; none where its connector can't be asked."""
+    """Which of the target's resources receive which part of the record; empty if its connector is unavailable."""
     system = loaded.map.systems.get(flow.to)
     try:
         connector = consumer_connector(system.kind if system else "")
@@ -85,7 +85,7 @@ def _resources(loaded: LoadedMap, flow: Flow) -> dict[str, str]:
 
 
 def _joined(row: FieldMapping, captured: Sequence[FieldMapping], arrow: Arrow, data_type: str) -> Iterator[FieldPath]:
-    """One row of the target's sheet with the owner's rows before it: one way for each canonical field it names."""
+    """One row of the target's sheet joined with the owner's rows: one path per canonical field it names."""
     names = [row.source_field] if row.source_field else []
     base = _resource(row.source_field) or data_type
     names += [name for used in _uses(row.rule) if (name := f"{base}.{used}") not in names]
@@ -114,7 +114,7 @@ def reads(row: FieldMapping, captured: Sequence[FieldMapping]) -> str:
 
 
 def _uses(rule: str) -> list[str]:
-    """The fields that a rule reads through `record.`; none of a rule that can't be read, which `map check` reports."""
+    """The fields that a rule reads through `record.`; none for an invalid rule, which `map check` reports."""
     if "record" not in rule:
         return []
     from jinja2 import Environment, TemplateSyntaxError, nodes

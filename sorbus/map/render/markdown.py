@@ -57,7 +57,7 @@ def _manual(manual: Manual) -> Iterator[str]:
         yield f"{number}. {_plain(step)}"
     yield ""
     yield f"Done by {_plain(manual.responsible)}, {_plain(manual.schedule)}."
-    yield f"Seen to be done by: {_plain(manual.verification)}"
+    yield f"Verified by: {_plain(manual.verification)}"
 
 
 def _section(title: str) -> Iterator[str]:
@@ -74,7 +74,7 @@ def _rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that is to look as written: what Markdown or HTML would read as a sign is escaped."""
+    """Escapes what Markdown or HTML would interpret."""
     return "".join(f"\\{sign}" if sign in "\\`*[]<|" else sign for sign in " ".join(text.split()))
 
 
@@ -83,6 +83,6 @@ def _cell(text: str) -> str:
 
 
 def _code(rule: str) -> str:
-    """A rule in a code span inside a table, where only the bar has to be escaped (GitHub Flavored Markdown, 4.10)."""
+    """A rule in a code span inside a table, where only the bar must be escaped (GitHub Flavored Markdown, 4.10)."""
     fence = "``" if "`" in rule else "`"
     return f"{fence}{' '.join(rule.split())}{fence}".replace("|", "\\|") if rule else ""

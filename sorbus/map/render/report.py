@@ -1,4 +1,4 @@
-"""The data-flow document: every field from its source to its targets, and what the map says of all else."""
+"""The data-flow document: every field from its source to its targets, and the rest of the map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BY_HAND = "By hand"
 
 @dataclass(frozen=True, slots=True)
 class FlowPaths:
-    """A flow with its fields' ways; manual flows and those not integrated may have none."""
+    """A flow with its fields' paths; manual flows and those not integrated may have none."""
 
     flow: Flow
     arrow: Arrow
@@ -40,7 +40,7 @@ class ReportTable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the document says, in the map's order."""
+    """The document's content, in the map's order."""
 
     company: Map
     file: Path
@@ -49,17 +49,17 @@ class Report:
     """Captured, but delivered by no flow."""
 
     def fields(self) -> ReportTable:
-        """All fields' ways under each other; a flow without fields is one row that says why."""
+        """All fields' paths in one table; a flow without fields is one row that says why."""
         return ReportTable(
             "Fields", COLUMNS, [path.cells for item in self.flows for path in item.paths or [_bare(item)]]
         )
 
     def tables(self) -> list[ReportTable]:
-        """All the rest that the map says."""
+        """The tables of the rest of the map."""
         return [self._systems(), self._data_types(), self._flows(), self._by_hand(), self._idle()]
 
     def _systems(self) -> ReportTable:
-        heads = ("System", "Kind", "Shadow", "Whom To Ask", "Owns", "Notes")
+        heads = ("System", "Kind", "Shadow", "Contact", "Owns", "Notes")
         rows = [
             (
                 name,
@@ -74,7 +74,7 @@ class Report:
         return ReportTable("Systems", heads, rows)
 
     def _data_types(self) -> ReportTable:
-        heads = ("Data Type", "System Of Record", "Required", "Told Apart By", "Notes")
+        heads = ("Data Type", "System Of Record", "Required", "Matched By", "Notes")
         rows = [
             (name, ", ".join(owners(each)), ", ".join(each.required), ", ".join(each.match), each.notes or "")
             for name, each in self.company.data_types.items()
@@ -106,7 +106,7 @@ class Report:
 
 
 def document(loaded: LoadedMap) -> Report:
-    """Joins a map's flows and mapping sheets; a field that nothing fills is shown, and its notes say so."""
+    """Joins a map's flows and mapping sheets; a field that nothing fills is shown with a note."""
     company = loaded.map
     drawn = zip(company.flows, arrows(company), strict=True)
     flows = tuple(FlowPaths(flow, arrow, paths_of(loaded, flow, arrow)) for flow, arrow in drawn)
@@ -118,7 +118,7 @@ def document(loaded: LoadedMap) -> Report:
 
 
 def to_csv(doc: Report) -> str:
-    """All fields' ways as CSV; what a spreadsheet would run as a formula is quoted."""
+    """All fields' paths as CSV; what a spreadsheet would run as a formula is quoted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

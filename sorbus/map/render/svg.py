@@ -1,4 +1,4 @@
-"""A laid-out map as SVG: no script, no network, no fonts of its own; light or dark as the reader's screen is."""
+"""A laid-out map as SVG: no script, network or embedded font; light or dark by the reader's preference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DARK = (
     *("#e6c34d", "#b0a0ff", "#4fd1a9", "#ff8a8a", "#d9a678", "#aab8cc"),
 )
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML document may hold (XML 1.0, 2.2)."""
+"""Characters not allowed in XML (XML 1.0, 2.2)."""
 
 _STYLE = """
 text { font-family: Inter, system-ui, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; font-size: 13px }
@@ -169,7 +169,7 @@ def _legend(root: ET.Element, layout: Layout) -> None:
         _text(root, x + 50, y, way.value, "soft")
         x += 170
     _rect(root, x, y - 14, 40, 20, "box shadow", 5)
-    _text(root, x + 50, y, "shadow: in use, but nobody's tool", "soft")
+    _text(root, x + 50, y, "shadow: an unofficial system", "soft")
 
 
 def _box_class(box: Box) -> str:

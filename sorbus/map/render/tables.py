@@ -1,4 +1,4 @@
-"""The mapping sheets' own rows, written so that they are read again just as they were: in CSV, and tab by tab."""
+"""The mapping sheets' own rows, written so that reading them gives the same rows: in CSV, and tab by tab."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows_table(title: str, rows: Sequence[FieldMapping]) -> ReportTable:
 
 
 def tabs(loaded: LoadedMap) -> list[ReportTable]:
-    """Every row of the sheets in one tab: of what its owner captures (`crm customer`), or of its flow.
+    """Every row of the sheets in exactly one tab: of its owner's data type (`crm customer`), or of its flow.
 
     A row from system to system is in its flow's tab. Within a tab the rows keep the sheets' order.
     """
@@ -68,7 +68,7 @@ def _resource(row: FieldMapping) -> str:
 
 
 def _title(name: str, taken: set[str]) -> str:
-    """A tab's name as spreadsheets allow it: short, and no other's, whatever the case."""
+    """A tab's name within spreadsheets' limits: short, and unique ignoring case."""
     title, count = name[:_LONGEST_TITLE], 1
     while title.lower() in taken:
         count += 1

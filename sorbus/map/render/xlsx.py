@@ -1,4 +1,4 @@
-"""The data-flow document as a workbook: all fields' ways first, then the rest of the map and the sheets' own rows."""
+"""The data-flow document as a workbook: all fields' paths first, then the rest of the map and the sheets' rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEAD = PatternFill("solid", fgColor="1F3A5F")
 
 
 def to_xlsx(doc: Report, sheets: Sequence[ReportTable] = ()) -> bytes:
-    """The workbook's bytes; `sheets` are the mapping's own rows, as tabs that run as they stand."""
+    """The workbook's bytes; `sheets` are the mapping's own rows, as tabs that can be read as sheets."""
     return workbook([doc.fields(), *doc.tables(), *sheets])
 
 

@@ -1,1 +1,1 @@
-"""Mapping sheets: reading them as people keep them, importing others, and changing them in place."""
+"""Mapping sheets: reading, importing, and editing them in place."""

@@ -1,7 +1,7 @@
-"""A documentation spreadsheet as people keep one: which column is what, below which titles, with what left out.
+"""A documentation spreadsheet's structure: its columns, title rows and merged cells.
 
 Headings need not be on the first row, may be in two rows (Source over System, Table, Field), and may name the systems
-themselves (CRM field, Accounting field). A cell that is empty because the one above it counts for many rows is filled.
+themselves (CRM field, Accounting field). A cell that is empty because the one above it spans many rows is filled.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _FILLING = frozenset(["name", "names", "the", "of", "s", "in", "maps", "map", "m
 
 
 class Side(NamedTuple):
-    """What a row says of one side, each "" where it says nothing."""
+    """One side of a row, each field "" if not given."""
 
     system: str
     table: str
@@ -68,7 +68,7 @@ class Side(NamedTuple):
 
 
 class PlainRow(NamedTuple):
-    """A row of a documentation spreadsheet. `others` are the cells of columns that mean nothing to us."""
+    """A row of a documentation spreadsheet. `others` are the cells of unrecognised columns."""
 
     line: int
     section: str
@@ -81,7 +81,7 @@ class PlainRow(NamedTuple):
 
 @dataclass(slots=True)
 class _Head:
-    """Columns by what they hold ("source.field", "rule"), the systems that headings name, and all headings."""
+    """Columns by content ("source.field", "rule"), the systems that headings name, and all headings."""
 
     columns: dict[str, int] = field(default_factory=dict)
     systems: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class _Head:
 
 
 def plain_rows(lines: Sequence[Line], systems: Iterable[str]) -> Iterator[PlainRow]:
-    """The rows of one tab below its headings; none where no headings are found. `systems` are the map's."""
+    """The rows of one tab below its headings; none if there are no headings. `systems` are the map's."""
     names = {" ".join(_words(name)): name for name in systems}
     begin, head = _find_head(lines, names)
     section = ""
@@ -106,7 +106,7 @@ def plain_rows(lines: Sequence[Line], systems: Iterable[str]) -> Iterator[PlainR
         if len(filled) == 1 and (not texts[head.columns["source.field"]] or _names_two(filled[0], names)):
             section, above = filled[0], {}
             continue
-        if len(set(filled)) == 1 and len(filled) > 2:  # a merged title, filled out when it was saved
+        if len(set(filled)) == 1 and len(filled) > 2:  # a merged title, repeated when it was saved
             section, above = filled[0], {}
             continue
         yield _row(number, section, texts, head, above)
@@ -144,7 +144,7 @@ def _longer(headings: Sequence[str], size: int) -> list[str]:
 
 
 def _find_head(lines: Sequence[Line], systems: Mapping[str, str]) -> tuple[int, _Head]:
-    """Where the rows begin, and their headings."""
+    """The first data row, and the headings."""
     for place, (_, cells) in enumerate(lines[:_HIGHEST]):
         if place + 1 < len(lines):
             joined = _two_rows(cells, lines[place + 1][1])
@@ -157,7 +157,7 @@ def _find_head(lines: Sequence[Line], systems: Mapping[str, str]) -> tuple[int, 
 
 
 def _two_rows(upper: Sequence[str], lower: Sequence[str]) -> list[str] | None:
-    """Headings under headings, as one row; None where the lower row is no such."""
+    """Headings in two rows, as one row; None if the lower row isn't headings."""
     known = _KNOWN_WHATS | _RULE | _NOTES | _FILLING
     written = [text for text in lower if text]
     if len(written) < 3 or not all(frozenset(_words(text)) <= known for text in written):
@@ -182,7 +182,7 @@ def _head(cells: Sequence[str], systems: Mapping[str, str]) -> _Head:
 
 
 def _meaning(text: str, systems: Mapping[str, str], head: _Head) -> str:
-    """What a heading says that its column holds: "source.table", "rule", "notes", or "" for nothing of ours."""
+    """The content that a heading announces: "source.table", "rule", "notes", or "" if unrecognised."""
     found = _words(text)
     said = frozenset(found)
     side = next((name for name, words in _SIDES.items() if said & words), "")

@@ -1,4 +1,4 @@
-"""Fields as people write them ("Customer Name", table Customers) as RESOURCE.COLUMN of a system."""
+"""Resolves informal field names ("Customer Name", table Customers) to RESOURCE.COLUMN of a system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLOSE = 0.75
 
 
 class FoundField(NamedTuple):
-    """A field: as a mapping row names it, how sure that is, and what was assumed or is not clear."""
+    """A field: its name in a mapping row, the confidence, and what was assumed or is unclear."""
 
     reference: str
     confidence: float = 1.0
@@ -30,14 +30,14 @@ class FoundField(NamedTuple):
 
 
 class Fields:
-    """The fields of a map's systems, each catalog read once."""
+    """The fields of a map's systems; each catalog is read once."""
 
     def __init__(self, loaded: LoadedMap) -> None:
         self.loaded = loaded
         self._catalogs: dict[str, Catalog | None] = {}
 
     def find(self, system: str, table: str, column: str) -> FoundField:
-        """A column by what people call it; `table` "" where they don't say."""
+        """A column by its informal name; `table` is "" if not given."""
         head, _, last = column.rpartition(".")
         table, column = (head, last) if head else (table, column)
         if system == CANONICAL:
@@ -104,7 +104,7 @@ class Fields:
         }
 
     def _mapped(self, system: str) -> list[str]:
-        """The resources that the map names for a system, in the catalog's short form."""
+        """The system's resources that the map names, in the catalog's short form."""
         map = self.loaded.map
         flows = [flow for flow in map.flows if flow.to == system]
         names = [name for each in map.owned_by(system) for name in source_resources(map, each).values()]
@@ -113,7 +113,7 @@ class Fields:
 
 
 def folded(text: str) -> str:
-    """A name without what people write differently: case, blanks, signs."""
+    """A name without case, blanks and punctuation."""
     return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
@@ -130,7 +130,7 @@ def _in(known: Mapping[str, Sequence[str]], resource: str, column: str) -> Found
 
 
 def _closest(text: str, forms: Sequence[str], known: Sequence[str]) -> tuple[str, float, str]:
-    """The known name that a text means, how sure that is, and what was assumed; `forms` are other spellings."""
+    """The known name that a text means, the confidence, and what was assumed; `forms` are other spellings."""
     wanted = folded(text)
     if text in known:
         return text, 1.0, ""

@@ -1,7 +1,7 @@
 """`sorbus map import`: from a documentation spreadsheet to mapping rows, with what was understood, assumed and not.
 
-Nothing is invented: a note that isn't wholly understood stays a note, and a row that `map check` would refuse carries
-what the check says of it.
+Nothing is invented: a note that isn't fully understood stays a note, and a row that `map check` would reject carries
+the finding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PARTS = re.compile(r"\s*(?:::|->|→|[./\\:>])\s*")
 
 @dataclass(slots=True)
 class Brought:
-    """One row of the spreadsheet and what became of it. No `row`: `unclear` says why it can't be one."""
+    """One row of the spreadsheet and its result. Without `row`, `unclear` says why there is none."""
 
     file: Path
     line: int
@@ -45,14 +45,14 @@ class Brought:
     findings: list[Finding] = field(default_factory=list)
 
     def assume(self, confidence: float, what: str = "") -> None:
-        """Notes what was assumed, and how sure that is."""
+        """Adds an assumption and its confidence."""
         self.confidence = min(self.confidence, confidence)
         if what:
             self.assumed.append(what)
 
     @property
     def marked(self) -> FieldMapping | None:
-        """The row to write: what the check would say of it stands in its notes."""
+        """The row to write; its findings are put into its notes."""
         if self.row is None or not self.findings:
             return self.row
         what = "; ".join(f"{finding.message} ({finding.fix})" for finding in self.findings)
@@ -60,9 +60,9 @@ class Brought:
 
 
 def bring_in(loaded: LoadedMap, file: Path, *, source: str = "", target: str = "", tab: str = "") -> list[Brought]:
-    """Reads a documentation spreadsheet against the map; MapError when it can't be read or has no headings we know.
+    """Reads a documentation spreadsheet against the map; MapError if it can't be read or has no known headings.
 
-    `source` and `target` are the systems where the spreadsheet names none; `tab` is the only tab to read.
+    `source` and `target` are the systems if the spreadsheet names none; `tab` is the only tab to read.
     """
     grids, findings = read_grid(file)
     reader = _Reader(loaded, source, target)
@@ -84,7 +84,7 @@ def bring_in(loaded: LoadedMap, file: Path, *, source: str = "", target: str = "
 
 
 class _Reader:
-    """Makes rows of plain rows, with what the map and the catalogs know."""
+    """Makes rows from plain rows, using the map and the catalogs."""
 
     def __init__(self, loaded: LoadedMap, source: str, target: str) -> None:
         self.loaded = loaded
@@ -143,7 +143,7 @@ class _Reader:
     def _side(
         self, out: Brought, side: Side, section: str, given: str, is_target: bool
     ) -> tuple[str, str, tuple[str, ...]]:
-        """A side's system, table and fields. Several fields are only a source's."""
+        """A side's system, table and fields. Only a source may have several fields."""
         fields = tuple(filter(None, (side.field,) if is_target else _SEVERAL.split(side.field)))
         what = "target" if is_target else "source"
         first = _PARTS.split(fields[0])[0] if fields else ""
@@ -192,7 +192,7 @@ class _Reader:
 
 
 def _check(loaded: LoadedMap, found: Sequence[Brought]) -> None:
-    """What the check says of the new rows, which field each is routed through, and which are there already."""
+    """Adds the check's findings about the new rows, their canonical fields, and which of them exist already."""
     there = {_sides(row): row for row in loaded.written}
     for each in found:
         if each.row is not None and (old := there.get(_sides(each.row))) is not None:
@@ -222,7 +222,7 @@ def _spaced(text: str) -> str:
 
 
 def rows_of(found: Sequence[Brought], *, sound: bool = False) -> Iterator[FieldMapping]:
-    """The rows to write; with `sound` only those that the check has nothing against."""
+    """The rows to write; with `sound` only those without findings."""
     for each in found:
         if (row := each.marked) is not None and not (sound and each.findings):
             yield row

@@ -1,6 +1,6 @@
-"""Transformation notes as people write them ("uppercase, trim", "UK date dd/mm/yyyy") as mapping rules.
+"""Parses transformation notes ("uppercase, trim", "UK date dd/mm/yyyy") into mapping rules.
 
-All of a note is understood, or none: a rule of half a note would be wrong without anybody seeing it.
+A note is understood completely or not at all: a rule for half of a note would be silently wrong.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _steps() -> Sequence[_Step]:
 
 
 def _filled(step: _Step, found: re.Match[str]) -> str:
-    """The step's rule with what the note says."""
+    """The step's rule with the note's values."""
     groups = {name: text for name, text in found.groupdict().items() if text is not None}
     text, other = (next((groups[f"{name}{n}"] for n in range(1, 5) if f"{name}{n}" in groups), "") for name in _TWO)
     date = re.sub("d+|mon|m+|y+", lambda piece: _PIECES[piece[0]], groups.get("date", "").lower())
@@ -106,12 +106,12 @@ def _quoted(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """A value as a rule writes it: numbers bare, all else in quotes."""
+    """A value in a rule's syntax: numbers bare, everything else in quotes."""
     return text if re.fullmatch(r"-?(0|[1-9]\d{0,17})(\.\d{1,9})?", text, re.ASCII) else _quoted(text)
 
 
 def understand(note: str, lookups: Lookups) -> Understood | None:
-    """A note as a rule; None when any part of it isn't understood. `lookups` are the map's tables."""
+    """A note as a rule; None if any part of it isn't understood. `lookups` are the map's tables."""
     text = " ".join(note.split()).strip(" .")
     if not text or _AS_IT_IS.fullmatch(text.lower()):
         return Understood("", 1.0)
@@ -166,7 +166,7 @@ def _concatenated(found: re.Match[str]) -> Understood | None:
 
 
 def concatenation(fields: Sequence[str], why: str) -> str:
-    """The rule that puts columns together; `why` is that of the note they are from."""
+    """The rule that concatenates columns; `why` is the parsed note's."""
     joint = why.removeprefix("joined by ")
     return f" ~ {joint} ~ ".join(f"record.{field}" for field in fields)
 

@@ -1,4 +1,4 @@
-"""Changes to mapping sheets that people keep: only the rows in question, all else as it stands."""
+"""Edits mapping sheets in place: only the rows concerned are changed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def write_routes(routes: Sequence[Route]) -> list[Path]:
-    """Writes direct rows out as the canonical rows that they stand for; returns the changed files.
+    """Replaces direct rows with the canonical rows that they stand for; returns the changed files.
 
-    In a CSV both stand where the row stood. In a workbook the row becomes the one into the target, and the one into the
-    canonical field is added below the last, so that nothing else on the tab moves.
+    In a CSV both replace the row. In a workbook the row becomes the one into the target, and the one into the canonical
+    field is added at the end, so that nothing else on the tab moves.
     """
     files: dict[Path, dict[str, dict[int, Route]]] = {}
     for route in routes:
@@ -38,7 +38,7 @@ def write_routes(routes: Sequence[Route]) -> list[Path]:
 
 
 def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
-    """Adds rows to a CSV sheet under the columns that it has, or begins one. SorbusError if it can't take them."""
+    """Appends rows to a CSV sheet under its columns, or starts one. SorbusError if it can't take them."""
     text = ""
     if file.exists():
         _, findings = read_sheet(file)
@@ -58,7 +58,7 @@ def append_rows(file: Path, rows: Sequence[FieldMapping]) -> None:
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=file.parent, prefix=f".{file.stem}-", suffix=file.suffix, delete=False) as new:
         new.write(content)
@@ -131,7 +131,7 @@ def _made(cells: Sequence[str], header: Mapping[str, int], route: Route) -> list
 
 
 def _cells(cells: Sequence[str], header: Mapping[str, int], row: FieldMapping) -> list[str]:
-    """A row's cells, with what stands in columns that aren't ours."""
+    """A row's cells, keeping those of unknown columns."""
     out = [*cells, *[""] * (max(header.values()) + 1 - len(cells))]
     values = (row.source_system, row.source_field, row.target_system, row.target_field, row.rule, row.notes)
     for name, text in zip(COLUMNS, values, strict=True):
@@ -143,14 +143,14 @@ def _cells(cells: Sequence[str], header: Mapping[str, int], row: FieldMapping) -
 
 
 def csv_line(cells: Sequence[str], delimiter: str = ",", ending: str = "\n") -> str:
-    """A row of a CSV; what a spreadsheet would run as a formula is text there."""
+    """A row of a CSV; what a spreadsheet would run as a formula becomes text."""
     stream = io.StringIO()
     csv.writer(stream, delimiter=delimiter, lineterminator=ending).writerow(as_text(cell) for cell in cells)
     return stream.getvalue()
 
 
 def as_text(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula has a blank put before it, which nobody reads back."""
+    """Puts a blank before a cell that a spreadsheet would run as a formula; readers strip it."""
     return f" {cell}" if cell[:1] in _FORMULA and cell else cell
 
 

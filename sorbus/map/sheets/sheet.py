@@ -1,7 +1,7 @@
-"""The mapping sheets beside the map: mappings/*.csv and *.xlsx, run as people keep them.
+"""The mapping sheets beside the map: mappings/*.csv and *.xlsx.
 
-Columns: Source System, Source Field, Target System, Target Field, Rule, Notes; in any order and case, others left
-alone. CSV with comma, semicolon or tab, in UTF-8; of a workbook every visible tab that has these columns.
+Columns: Source System, Source Field, Target System, Target Field, Rule, Notes; in any order and case, others are
+ignored. CSV with comma, semicolon or tab, in UTF-8; in a workbook every visible tab that has these columns.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _NEEDED = ("sourcesystem", "sourcefield", "targetsystem", "targetfield")
 _LARGEST = 20_000_000
 _LONGEST_CELL = 10_000
 _MOST_TITLES = 20
-"""Rows above the headings: a title, who keeps the sheet, since when."""
+"""Maximum rows above the headings: a title, the sheet's owner, a date."""
 _SEPARATOR = re.compile("\ufeff?[\"']?sep=([,;\t])[\"']?\r?\n", re.IGNORECASE)
-"""What Excel writes as a first line, to tell itself the delimiter."""
+"""Excel's own first line, which names the delimiter."""
 
 _MEANINGLESS = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 DOCUMENT = ("Fields", "Systems", "Data types", "Flows", "By hand", "Captured but not delivered")
@@ -41,7 +41,7 @@ Find = Callable[[int, str, str, str], None]
 
 
 def read_sheets(folder: Path) -> tuple[tuple[FieldMapping, ...], list[Finding]]:
-    """Every row of every sheet in `folder`, in the files' and rows' order, and what is wrong with the sheets."""
+    """Every row of every sheet in `folder`, in the files' and rows' order, and the findings."""
     rows: list[FieldMapping] = []
     findings: list[Finding] = []
     files = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -54,7 +54,7 @@ def read_sheets(folder: Path) -> tuple[tuple[FieldMapping, ...], list[Finding]]:
 
 
 def read_sheet(file: Path) -> tuple[list[FieldMapping], list[Finding]]:
-    """One sheet's rows and what is wrong with it; it never raises for what is in the file."""
+    """One sheet's rows and findings; never raises because of the content."""
     findings: list[Finding] = []
 
     def find(line: int, code: str, message: str, fix: str) -> None:
@@ -90,7 +90,7 @@ def read_grid(file: Path) -> tuple[list[tuple[str, list[Line]]], list[Finding]]:
             data = file.read_bytes()
             try:
                 data.decode("utf-8-sig")
-            except UnicodeDecodeError:  # what spreadsheets of Windows save
+            except UnicodeDecodeError:  # saved by spreadsheets on Windows
                 data = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252", "replace").encode()
             tabs.append(("", _csv_lines(data, find)))
     except OSError as error:
@@ -149,7 +149,7 @@ def _rows(file: Path, lines: Iterable[Line], find: Find) -> Iterator[FieldMappin
 
 
 def header_of(texts: Sequence[str]) -> dict[str, int]:
-    """The places of a mapping sheet's columns in a row of headings; empty when one that is needed isn't there."""
+    """The indexes of a mapping sheet's columns in a row of headings; empty if a required one is missing."""
     folded = [_folded(text) for text in texts]
     header = {name: folded.index(name) for name in COLUMNS if name in folded}
     return header if all(name in header for name in _NEEDED) else {}
@@ -199,9 +199,9 @@ def _csv_lines(data: bytes, find: Find) -> Iterator[Line]:
 
 
 def delimiter_of(text: str) -> str:
-    """What a CSV's cells are parted by: comma, semicolon or tab; Excel's first line `sep=;` says it.
+    """A CSV's delimiter: comma, semicolon or tab; Excel's first line `sep=;` names it.
 
-    Else the headings say it: the first line with most of them, since titles may stand above.
+    Otherwise the one that occurs most in the headings' line, since titles may precede it.
     """
     if said := _SEPARATOR.match(text):
         return said[1]
@@ -215,7 +215,7 @@ def delimiter_of(text: str) -> str:
 def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
     """The visible tabs of a workbook that have a mapping sheet's columns, each under FILE or FILE#TAB.
 
-    The tabs of a data-flow document that are for people are left out.
+    Tabs of a data-flow document that are for people are skipped.
     """
     found = _workbook(file, find)
     if not found:
@@ -234,7 +234,7 @@ def _tabs(file: Path, find: Find) -> Iterator[tuple[Path, list[Line]]]:
 
 
 def _workbook(file: Path, find: Find) -> list[tuple[str, list[Line]]]:
-    """The visible tabs of a workbook; none, and a finding, when it can't be read."""
+    """The visible tabs of a workbook; none, and a finding, if it can't be read."""
     try:
         return read_workbook(file)
     except Unreadable as error:
@@ -243,12 +243,12 @@ def _workbook(file: Path, find: Find) -> list[tuple[str, list[Line]]]:
 
 
 def _cleaned(cell: str) -> str:
-    """A cell without blanks around it and without characters that no sheet can mean (and XLSX can't hold)."""
+    """A cell without surrounding blanks and control characters (which XLSX can't hold)."""
     return _MEANINGLESS.sub("", cell.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
 def looks_like_mapping(cells: Sequence[str]) -> bool:
-    """Whether a row holds a mapping sheet's headings, at least half of those that it needs."""
+    """Whether a row holds a mapping sheet's headings, at least half of the required ones."""
     return sum(_folded(cell) in _NEEDED for cell in cells) >= len(_NEEDED) / 2
 
 

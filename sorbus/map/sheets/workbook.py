@@ -1,4 +1,4 @@
-"""An XLSX workbook as rows of text, within limits: whatever is in the file, the answer is rows or one sentence."""
+"""Reads an XLSX workbook as rows of text, within limits: any file gives rows or a one-sentence error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_BLANK = 1_000
 _MOST_CELLS = 2_000_000
 _LARGEST_UNPACKED = 200_000_000
 _LARGEST_PART = 30_000_000
-"""Bytes of a part that is read as a whole, such as the shared texts; tabs are streamed."""
+"""Maximum bytes of a part that is read whole, such as the shared strings; tabs are streamed."""
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _SAVE_AGAIN = "open it and save it again as .xlsx"
 
@@ -24,7 +24,7 @@ Line = tuple[int, Sequence[str]]
 
 
 class Unreadable(Exception):
-    """A file that is no workbook we can read: what is wrong with it, its `code`, and what to do."""
+    """A file that isn't a readable workbook: the error, its `code`, and the fix."""
 
     def __init__(self, code: str, message: str, fix: str) -> None:
         self.code, self.message, self.fix = code, message, fix
@@ -32,10 +32,10 @@ class Unreadable(Exception):
 
 
 def read_workbook(file: Path) -> list[tuple[str, list[Line]]]:
-    """The visible tabs by title with their numbered rows, one more than MOST_ROWS at most. Unreadable, OSError.
+    """The visible tabs by title with their numbered rows, at most MOST_ROWS + 1. Unreadable, OSError.
 
-    openpyxl streams the rows; calamine is faster but makes room for the whole used range at once, so that one cell in
-    the last corner of a tab (5 kB of file) ends the process.
+    openpyxl streams the rows; calamine is faster but allocates the whole used range at once, so that one cell in the
+    last corner of a tab (a file of 5 kB) ends the process.
     """
     from openpyxl import load_workbook
 
@@ -59,13 +59,13 @@ def read_workbook(file: Path) -> list[tuple[str, list[Line]]]:
             workbook.close()
     except (Unreadable, PermissionError):
         raise
-    # Anything: a damaged archive fails in zlib, zipfile, expat or anywhere in openpyxl, with errors of thirty kinds.
+    # Any exception: a damaged archive fails in zlib, zipfile, expat or openpyxl, with some thirty types of errors.
     except Exception as error:
         raise Unreadable("unreadable", "the workbook is damaged and can't be read", _SAVE_AGAIN) from error
 
 
 def _check(archive: zipfile.ZipFile) -> None:
-    """Refuses what would take too much to read, or is encrypted, before any of it is unpacked."""
+    """Rejects encrypted files, and those too large to read, before anything is decompressed."""
     parts = archive.infolist()
     texts = [part for part in parts if part.filename.endswith((".xml", ".rels"))]
     whole = [part.file_size for part in texts if "/worksheets/" not in part.filename]
