@@ -116,9 +116,9 @@ def away_for_long(line: Line) -> None:
 
 LOSSES = {
     "removed before read": (lose_unread, "were removed before they were read"),
-    "another topic of that name": (another_topic, "deleted and made again"),
+    "another topic of that name": (another_topic, "deleted and recreated"),
     "beyond the end": (beyond_the_end, "ends at offset"),
-    "deletes compacted away": (away_for_long, "some may be gone"),
+    "deletes compacted away": (away_for_long, "some may be lost"),
 }
 
 

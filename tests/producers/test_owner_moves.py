@@ -183,4 +183,4 @@ def test_plan_counts_what_a_move_will_replace_and_remove(shop: Shop) -> None:
     assert not [step for step in plan(shop.loaded(), shop.settings) if step.where == "shop"]
     remake(shop, shop.names.topic("item"))
     [again] = [step for step in plan(shop.loaded(), shop.settings) if step.where == "shop"]
-    assert "deleted and made again" in again.detail
+    assert "deleted and recreated" in again.detail
