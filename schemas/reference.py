@@ -35,7 +35,7 @@ before the packaged one of the same name.
 - **One owner.** Two systems can't own one data type. Where two hold records of the same form (customers of a shop
   and of a wholesale system), each owns a data type of its own with the same schema: `wholesale_customer: {schema:
   customer, system_of_record: ...}`.
-- **Personal** fields hold what may tell who somebody is: they carry the tag `personal` in the schema.
+- **Personal** fields may identify a person: they carry the tag `personal` in the schema.
 """
 _HEAD = ("Field", "Type", "Required", "Personal", "Meaning")
 

@@ -1,6 +1,6 @@
-"""Exponential backoff with jitter, for loops that retry for ever. Code that gives up after some attempts uses stamina.
+"""Exponential backoff with jitter, for loops that retry indefinitely. Code that gives up after some attempts uses stamina.
 
-The jitter takes up to half of a pause away, so that processes that failed together don't retry together ("equal
+The jitter removes up to half of a pause, so that processes that failed together don't retry together ("equal
 jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 """
 
