@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter, for loops that retry indefinitely. Code that gives up after some attempts uses stamina.
+"""Exponential backoff with jitter, for loops that retry indefinitely. Code with limited attempts uses stamina.
 
 The jitter removes up to half of a pause, so that processes that failed together don't retry together ("equal
 jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
