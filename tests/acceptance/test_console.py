@@ -124,7 +124,7 @@ class Walk:
 
     def __init__(self, office: Office, page: Page) -> None:
         self.office, self.page = office, page
-        found = re.search(r'"at": "(\S+)", "event": "the console is open"', office.log.read_text("utf-8"))
+        found = re.search(r'"event": "the console is open".*"at": "([^"]+)"', office.log.read_text("utf-8"))
         assert found, office.last_words()
         self.url = found[1]
 
@@ -189,7 +189,7 @@ def test_two_causes_among_five_thousand_records_are_mended_and_told_of(office: O
         office.until(lambda: "" if in_books(office, MENDED) else "the mended record isn't in the books", seconds=60)
         office.until(lambda: "" if walk.groups() == {unknown: 1} else walk.groups(), seconds=60)
         page.goto(address)
-        expect(page.get_by_role("heading", level=1)).to_contain_text("superseded")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("replaced by a newer version")
 
         stop(consumer)
         write(office, {**LOOKUP, "net 45": "N45"})
