@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sorbus.audit import AuditEntry
 from sorbus.dlq.dry_run import Difference, DryRunResult
-from sorbus.dlq.masking import LetterMask
+from sorbus.dlq.letter_mask import LetterMask
 from sorbus.dlq.store import Group, Letter
 
 

@@ -23,7 +23,7 @@ from sorbus.dlq.dry_run import Difference, DryRunResult, differences, simulate
 from sorbus.dlq.edit import edited_frame, form_of
 from sorbus.dlq.form import FieldError, Form
 from sorbus.dlq.index import LetterIndex
-from sorbus.dlq.masking import LetterMask
+from sorbus.dlq.letter_mask import LetterMask
 from sorbus.dlq.reader import Decoded, decode
 from sorbus.dlq.requeue import Sender, mark, send_marked
 from sorbus.dlq.serialize import masked_letter

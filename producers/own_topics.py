@@ -1,6 +1,6 @@
 """A producer's own topics: what is on them, how its events are written, and whether they are as it left them.
 
-If they aren't, all records are published again, above all versions there (`sorbus.bus.ownership` has the rules).
+If they aren't, all records are published again, above all versions there (`sorbus.bus.topic_ownership` has the rules).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from sorbus.abilities import PublishedState, SupportsState, SupportsTakeover
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
-from sorbus.bus.ownership import Inherited, Ownership
 from sorbus.bus.positions import read_positions
 from sorbus.bus.published import published_records
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_ownership import Inherited, Ownership
 from sorbus.connector import BoundSource, BoundSystem, Position, Producer
 from sorbus.errors import LostPosition, TransientError
 from sorbus.event import EventEncoder, event_encoder

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from sorbus.consumers.http.compare import Fields, differing, same
-from sorbus.consumers.http.listed import Listed
+from sorbus.consumers.http.local_match import Listed
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
+from sorbus.consumers.http.search_folding import Spelling
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.consumers.http.spelling import Spelling
 from sorbus.http_api.interface import Api, CutShort, Record
 from sorbus.http_api.path import read_path
 from sorbus.identity.blocking_index import BlockingIndex

@@ -17,7 +17,7 @@ from sorbus.http_api.path import write_path
 from sorbus.http_api.values import to_json
 from sorbus.mapping.assign import Assignment, assign_target
 from sorbus.mapping.blank import is_blank
-from sorbus.mapping.references import referred
+from sorbus.mapping.record_references import referred
 from sorbus.spelling import closest
 from sorbus.waiting.complete import lacking
 

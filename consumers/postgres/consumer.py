@@ -1,6 +1,6 @@
 """The PostgreSQL consumer: one transaction a batch; a refused record is set aside alone, its neighbours land.
 
-What it offers besides delivery is in modules of its own: `preview.py`, `lookup.py`, `erase.py`, `narrow.py`.
+What it offers besides delivery is in modules of its own: `preview.py`, `lookup.py`, `erase.py`, `column_limits.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pydantic import BaseModel, JsonValue
 from sorbus.abilities import Erased, Preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
+from sorbus.consumers.postgres.column_limits import target_warnings
 from sorbus.consumers.postgres.erase import erase_record
 from sorbus.consumers.postgres.lookup import look_up
-from sorbus.consumers.postgres.narrow import target_warnings
 from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed

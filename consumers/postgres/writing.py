@@ -22,11 +22,11 @@ from sorbus.consumers.postgres.merge import (
     newer,
     upsert,
 )
-from sorbus.consumers.postgres.moving import create_parked, park, read_unique, still_parked
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed, Stage
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
+from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_unique, still_parked
 from sorbus.mapping.assign import Assignment, Parts
 from sorbus.postgres.catalog import Table, qualified
 from sorbus.postgres.connection import Connection, postgres_errors

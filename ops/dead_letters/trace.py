@@ -9,7 +9,7 @@ from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.calendar_limits import moment_of
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.index import LetterIndex
-from sorbus.dlq.masking import LetterMask
+from sorbus.dlq.letter_mask import LetterMask
 from sorbus.dlq.reader import open_letters
 from sorbus.dlq.store import LetterStore
 from sorbus.ops.trace.moment import Moment

@@ -43,9 +43,9 @@ def status(
     from rich.json import JSON
 
     from sorbus.errors import TransientError
-    from sorbus.ops.monitoring.locally import explained
     from sorbus.ops.monitoring.status import as_json as to_json
     from sorbus.ops.monitoring.status import as_table
+    from sorbus.ops.monitoring.supervisor_report import explained
     from sorbus.ops.runtime.commands import RUN_FOLDER
     from sorbus.telemetry.logs import configure_logs
 

@@ -14,10 +14,10 @@ from typing import Protocol, TypeVar
 from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
-from sorbus.bus.ownership import Owned, owned
 from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_ownership import Owned, owned
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.mapfile.model import Flow, Map
 from sorbus.mapfile.timing import longest_pause, parse_timing
@@ -28,7 +28,7 @@ from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
-from sorbus.ops.monitoring.lost import left_words, lost_words
+from sorbus.ops.monitoring.lost_events import left_words, lost_words
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
 from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, problems_of
 from sorbus.settings import Settings

@@ -1,7 +1,7 @@
 """What the producer's role may read: every row and every column that the map needs, or it says what is lacking.
 
 Row security hides rows without a word: a copy would lack them, and a record that can't be seen would pass for deleted.
-Sessions that read rows are refused then (`encoding.py`); this says so before.
+Sessions that read rows are refused then (`client_encoding.py`); this says so before.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from sorbus.producers.postgres.layout import (
     source_parts,
 )
 from sorbus.producers.postgres.options import Child, PostgresSource
-from sorbus.producers.postgres.text import SourceType
 from sorbus.producers.postgres.unique import not_unique
+from sorbus.producers.postgres.value_encoders import SourceType
 from sorbus.schema import SchemaField
 
 Key = tuple[bytes | None, ...]

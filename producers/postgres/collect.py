@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
-from sorbus.producers.postgres.encoding import UTF8, Encoding
+from sorbus.producers.postgres.client_encoding import UTF8, Encoding
 from sorbus.producers.postgres.key_claims import KeyClaims
 from sorbus.producers.postgres.key_reads import Fetch, KeyReads
 from sorbus.producers.postgres.layout import FAULTS

@@ -9,7 +9,7 @@ from psycopg import sql
 from sorbus.connector import BoundSource, BoundSystem
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.producers.postgres.capture import id_picker, open_captures
-from sorbus.producers.postgres.encoding import connect_reading, statement_bytes
+from sorbus.producers.postgres.client_encoding import connect_reading, statement_bytes
 
 
 def record_ids(system: BoundSystem, source: BoundSource) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from sorbus.mapping.result_encoder import avro_expression, avro_maker
 from sorbus.mapping.rule import Rule, RuleError
 from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.text import SourceType, is_plain_text, loader, text_encoder
+from sorbus.producers.postgres.value_encoders import SourceType, is_plain_text, loader, text_encoder
 from sorbus.schema import SchemaField
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.timing import parse_duration
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
-from sorbus.producers.postgres.encoding import connect_reading
+from sorbus.producers.postgres.client_encoding import connect_reading
 from sorbus.producers.postgres.fetch import Fetched, KeyReader
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server

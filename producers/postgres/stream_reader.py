@@ -8,8 +8,8 @@ from dataclasses import replace
 from sorbus.connector import Batch
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import postgres_errors
+from sorbus.producers.postgres.client_encoding import read_natively
 from sorbus.producers.postgres.collect import Collector
-from sorbus.producers.postgres.encoding import read_natively
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame

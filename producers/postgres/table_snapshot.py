@@ -13,7 +13,7 @@ from psycopg import sql
 from sorbus.connector import Change, RejectedRecord
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key, id_picker
-from sorbus.producers.postgres.encoding import connect_reading, statement_bytes
+from sorbus.producers.postgres.client_encoding import connect_reading, statement_bytes
 from sorbus.producers.postgres.fetch import KeyReader, add_item, child_oids, oids_of, parent_join
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.pending_query import PendingQuery

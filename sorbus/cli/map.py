@@ -177,7 +177,7 @@ def rules_command(output: Output = None) -> None:
 
     Example: `sorbus map rules | less`
     """
-    from sorbus.mapping.reference import reference
+    from sorbus.mapping.rules_page import reference
 
     _write(reference(), output)
 

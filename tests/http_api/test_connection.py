@@ -62,7 +62,7 @@ def test_settings_fill_the_address(tmp_path: Path) -> None:
         ({"api": "hubspot"}, "needs token"),
         ({**XERO, "tenant_id": ""}, "tenant_id"),
         ({**XERO, "client_secret": ""}, "needs client_secret"),
-        ({**ZENDESK, "subdomain": "https://ours.zendesk.com"}, "subdomain can't be that"),
+        ({**ZENDESK, "subdomain": "https://ours.zendesk.com"}, "the value of subdomain is invalid"),
         ({**ZENDESK, "subdomian": "ours"}, "did you mean subdomain?"),
         ({**HUBSPOT, "grant": "client_credentials", "token": None, "client_id": "a", "client_secret": "b"}, "no grant"),
         ({"api": "redmine", "api_key": "k"}, "write base_url"),

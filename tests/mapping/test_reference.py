@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sorbus.mapping.filters import FILTERS
-from sorbus.mapping.reference import reference
+from sorbus.mapping.rules_page import reference
 
 FILE = Path(__file__).parents[2] / "docs" / "rules.md"
 

@@ -80,7 +80,7 @@ def test_a_rule_gives(rule: str, value: object, record: Mapping[str, object], re
         ("value | truncate(record.n)", "argument length must be a whole number, written out"),
         ("value | lookup('stauts')", "did you mean status?"),
         ("value | lookup(record.x)", "argument table must be text"),
-        ("value | date('%q')", "is not a way to write a date"),
+        ("value | date('%q')", "is not a valid date format"),
         ("value | date('%d/%m')", "has no year"),
         ("value | datetime(tz='Europe/Lundon')", "no time zone is called"),
         ("value | round(2, 'sideways')", "no mode is called"),

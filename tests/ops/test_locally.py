@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sorbus.errors import TransientError, missing
-from sorbus.ops.monitoring.locally import explained
 from sorbus.ops.monitoring.problems import moment_with_zone
+from sorbus.ops.monitoring.supervisor_report import explained
 from sorbus.telemetry.health import Health, HealthServer
 
 AWAY = missing("kafka", TransientError("listing topics: timed out"))

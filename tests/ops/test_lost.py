@@ -7,11 +7,11 @@ from confluent_kafka import Producer
 
 from sorbus.bus.committed import CommittedPosition
 from sorbus.bus.kafka import admin, base_config
-from sorbus.bus.ownership import TOPICS_KEY, Owned
 from sorbus.bus.positions import position_message
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
+from sorbus.bus.topic_ownership import TOPICS_KEY, Owned
 from sorbus.ops.monitoring.build_monitor import open_watch
-from sorbus.ops.monitoring.lost import lost_words
+from sorbus.ops.monitoring.lost_events import lost_words
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.line import Line, eventually, named
 from tests.consumers.plugin import line, make_line

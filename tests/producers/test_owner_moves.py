@@ -12,9 +12,9 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import admin, base_config
-from sorbus.bus.ownership import TOPICS_KEY, owned
 from sorbus.bus.positions import position_message, read_positions
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.bus.topic_ownership import TOPICS_KEY, owned
 from sorbus.event import event_encoder
 from sorbus.ops.runtime.planning import plan
 from sorbus.producers import own_topics

@@ -11,7 +11,7 @@ from sorbus.map.checks.bound import Bound
 from sorbus.mapfile.timing import parse_duration
 from sorbus.mapping.assign import read_target
 from sorbus.mapping.convert import convert
-from sorbus.mapping.references import referred
+from sorbus.mapping.record_references import referred
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.spelling import closest
 

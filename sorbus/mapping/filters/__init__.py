@@ -13,6 +13,7 @@ from sorbus.mapping.filters import (
     code,
     contact,
     house_number,
+    identifier,
     moment,
     money,
     number,
@@ -32,6 +33,6 @@ for _entry in entry_points(group="sorbus.filters"):
         raise SorbusError(f"the rules' filters of {package} can't be loaded: {error}; fix or uninstall it") from error
 
 __all__ = [
-    "FILTERS", "Filter", "FilterTable", "address", "choice", "code", "contact", "house_number", "moment", "money",
-    "number", "person", "phone", "reference", "rule_filter", "text", "written_date",
+    "FILTERS", "Filter", "FilterTable", "address", "choice", "code", "contact", "house_number", "identifier", "moment",
+    "money", "number", "person", "phone", "reference", "rule_filter", "text", "written_date",
 ]  # fmt: skip

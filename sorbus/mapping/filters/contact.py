@@ -1,7 +1,6 @@
-"""Filters over contact data: e-mail, web addresses, tax numbers, bank accounts.
+"""Filters over how people are reached: e-mail and web addresses.
 
-E-mail by email-validator (RFC 5322, 6531; without network access), tax numbers by python-stdnum (each
-country's own check digits), IBANs too (ISO 13616).
+E-mail by email-validator (RFC 5322, 6531; nothing is asked of the network).
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 from typing import NamedTuple
-from unicodedata import normalize
 from urllib.parse import urlsplit, urlunsplit
 
 from sorbus.mapping.errors import shown
-from sorbus.mapping.filters.code import country as country_code
 from sorbus.mapping.filters.registry import rule_filter
 from sorbus.mapping.types import TEXT
 
-_IBAN_SAID = re.compile(r"^IBAN\b[\s:.]*")
 _MANY = 1 << 16
 """Cached addresses that aren't plain: email-validator takes 20 us for one."""
 _PLAIN = re.compile(
@@ -57,48 +53,6 @@ def url(value: str, scheme: str = "https") -> str:
     known = {"http": 80, "https": 443}[parts.scheme]
     place = host if port in (None, known) else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, "" if parts.path == "/" else parts.path, parts.query, parts.fragment))
-
-
-@rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
-def tax_number(value: str, country: str = "") -> str:
-    """A VAT or tax number with valid check digits, prefixed by its country: `"136 695 976" | tax_number("DE")`.
-
-    Without `country`, it is taken from the number's first two letters: `"DE136695976" | tax_number`.
-    """
-    from stdnum import get_cc_module
-    from stdnum.exceptions import ValidationError
-
-    written = "".join(letter for letter in value.upper() if letter.isalnum())
-    where = country_code(country) if country else "GR" if written[:2] == "EL" else written[:2]
-    # A Swiss number is the same with or without the tax's abbreviation after it.
-    kind = "uid" if where == "CH" else "vat"
-    written = written.removesuffix("MWST").removesuffix("TVA").removesuffix("IVA") if where == "CH" else written
-    module = get_cc_module(where.lower(), kind) if where.isalpha() else None
-    if module is None:
-        known = "its first letters name no known country" if not country else f"{where} has none that can be checked"
-        raise ValueError(f"{shown(value)} can't be checked as a tax number: {known}")
-    prefix = "EL" if where == "GR" else where
-    try:
-        number = str(module.validate(written.removeprefix(prefix) if where != "CH" else written))
-    except ValidationError as error:
-        raise ValueError(f"{shown(value)} is not a valid tax number of {where}: {error}") from None
-    return number if number.startswith(prefix) else prefix + number
-
-
-@rule_filter(takes=TEXT, gives="string")
-@lru_cache(maxsize=4096)
-def iban(value: str) -> str:
-    """A bank account number without spaces, its check digits checked: `"DE89 3704 0044 0532 0130 00" | iban`."""
-    from stdnum import iban as standard
-    from stdnum.exceptions import ValidationError
-
-    written = normalize("NFKC", value).strip().upper()
-    written = _IBAN_SAID.sub("", written)
-    try:
-        return str(standard.validate(written))
-    except ValidationError as error:
-        raise ValueError(f"{shown(value)} is not a valid IBAN: {error}") from None
 
 
 def _host(name: str) -> str:

@@ -37,7 +37,7 @@ def _check_format(format: str) -> None:
         raise ValueError(f"{shown(format)} has no year (%Y)")
     if "%Z" in format:
         # strptime parses the name and ignores it: the time would be read in another zone.
-        raise ValueError(f"{shown(format)} has a zone's name (%Z), which is ignored; write any_datetime instead")
+        raise ValueError(f"{shown(format)} has a zone's name (%Z), which is not read; write any_datetime instead")
 
 
 @lru_cache(maxsize=4096)

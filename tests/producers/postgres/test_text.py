@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sorbus.avro.encode import NULL, SOME, encoder
 from sorbus.mapping.convert import convert
-from sorbus.producers.postgres.text import loader, text_encoder
+from sorbus.producers.postgres.value_encoders import loader, text_encoder
 from sorbus.schema import FieldType
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

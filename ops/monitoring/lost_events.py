@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sorbus.bus.committed import CommittedPosition, lost_since
-from sorbus.bus.ownership import Owned, lost_of
 from sorbus.bus.topic_facts import TopicFacts
+from sorbus.bus.topic_ownership import Owned, lost_of
 from sorbus.ops.monitoring.offsets import Part
 
 
