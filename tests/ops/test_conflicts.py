@@ -58,7 +58,7 @@ def test_a_decision_is_asked_for_and_what_is_over_cant_be_decided(
     Conflicts(state, "books", "gadget", "gadgets").settle("g1")
     assert "is over: there is nothing left to decide" in typed("conflicts", "keep", number, "--yes", status=1)
     assert "there is no conflict 999" in typed("conflicts", "show", "999", status=1)
-    assert "not one of a field" in typed("conflicts", "compare", number, status=1)
+    assert "is not about a field" in typed("conflicts", "compare", number, status=1)
 
 
 def test_pages_go_on_where_the_last_one_ended(numbers: list[int], typed: Typed) -> None:

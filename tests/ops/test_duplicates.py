@@ -169,7 +169,7 @@ def test_the_crosswalk_says_what_it_knows_and_forgets_when_told(state: State, ty
     assert "no record is linked" in typed("crosswalk", "find", "--external", "X1", "--system", "crm", status=1)
     assert "Move it?" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", status=1)
     assert "g1 is X2 in books" in typed("crosswalk", "link", "books", "gadget", "g1", "X2", "--yes")
-    assert "g1 already" in typed("crosswalk", "link", "books", "gadget", "g2", "X2", status=1)
+    assert "already gadget g1" in typed("crosswalk", "link", "books", "gadget", "g2", "X2", status=1)
     assert "g2 is X1 in books" in typed("crosswalk", "link", "books", "gadget", "g2", "X1")
     assert "a duplicate is created" in typed("crosswalk", "unlink", "books", "gadget", "g1", status=1)
     assert crosswalk.external_of(["g1"]) == {"g1": "X2"}

@@ -81,7 +81,7 @@ def test_diff_and_history_say_what_changed_and_who_can_read_it(
     shown = json.loads((done := sorbus("schemas", "diff", "thing", "--json", **env)).stdout)
     assert done.exit_code == 1
     assert [(one["path"], one["backward"], one["forward"]) for one in shown["changes"]] == [("size", False, True)]
-    assert "give it a default" in shown["changes"][0]["why"]
+    assert "add a default" in shown["changes"][0]["why"]
     first = json.loads(sorbus("schemas", "diff", "thing", "--with", "1", "--json", **env).stdout)
     assert [one["path"] for one in first["changes"]] == ["note", "size"]
     assert "NOT compatible with version 2" in sorbus("schemas", "diff", "thing", **env).stdout

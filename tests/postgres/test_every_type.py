@@ -306,7 +306,7 @@ def refusal(flow: str, to: str, column: str, text: str) -> str:
     if name == "numeric" and re.search(r"NaN|Infinity|\d{100}", text):
         return "finite number" if in_list else "decimal"
     if name == "mood" and text.replace("NULL", "").strip("{},") != "sad":
-        return "is none of sad"
+        return "is not one of sad"
     if column == "a_int4" and text.startswith("["):
         return "its elements are numbered"
     return "is not a valid whole number" if column == "a_int4" and text.startswith("{{") else ""
