@@ -231,11 +231,12 @@ def test_what_the_stream_does_not_tell_is_copied_again_alone(
         if when == "running":
             shop.execute(*run(shop, case))
             settle(shop, tape, name, looks)
+            last_of(things)
     if when == "stopped":
         shop.execute(*run(shop, case))
         with shop.producing():
             settle(shop, tape, name, looks)
-    things.read()
+            last_of(things)
     assert len(things.events) == 51, "the other data type is not copied again (one row of it was changed)"
     untouched = [id for id in rows(shop, name) if len(tape.events_of(id)) > 1]
     if not case.is_copied:
@@ -252,6 +253,11 @@ def run(shop: Shop, case: Case) -> list[str]:
         statements.append(inner)
         text = text.lstrip(";")
     return statements + [each for each in text.split(";") if each.strip()]
+
+
+def last_of(things: Tape) -> None:
+    """Until the one change of the other data type has come."""
+    things.wait(lambda: not things.read() and len(things.events) >= 51, "the changed row of the other data type")
 
 
 def settle(shop: Shop, tape: Tape, name: str, looks: list[None]) -> None:
