@@ -65,7 +65,7 @@ def _run(check: Check) -> list[Diagnosis]:
     except SchemaError as error:
         found.append(_problem(check, error, "see `sorbus schemas diff`"))
     except SorbusError as error:
-        found.append(_problem(check, error, ""))
+        found.append(_problem(check, error, "do what it says; `sorbus --verbose plan` shows where it comes from"))
     except Exception as error:  # noqa: BLE001  # one check's fault must not hide what the others found
         found.append(_problem(check, error, "report it: this is a fault in Sorbus or in a connector"))
     return found

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere a fork isn't safe (macOS) or isn't there (Windows)."""
 
+_MOST_FILES = 1 << 20
+"""Closed at most where the system sets no limit to open files."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PRELOADED = (
@@ -70,9 +72,9 @@ def fork(command: Sequence[str], env: Mapping[str, str]) -> Launched:
     return _Forked(command, env)
 
 
-def preload(modules: Collection[str] = ()) -> None:
-    """Loads what forks need, once, and `modules` besides."""
-    for name in (*_PRELOADED, *modules):
+def preload() -> None:
+    """Loads what forks need, once."""
+    for name in _PRELOADED:
         importlib.import_module(name)
 
 
@@ -157,7 +159,10 @@ def _become(command: Sequence[str], env: Mapping[str, str], output: int, die: Ca
         nothing = os.open(os.devnull, os.O_RDONLY)
         for old, new in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(old, new)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # the supervisor's, whose objects live on in frames that never run
+        most = os.sysconf("SC_OPEN_MAX")
+        os.closerange(
+            3, most if most > 0 else _MOST_FILES
+        )  # the supervisor's, whose objects live on in frames that never run
         os.environ.update(env)
         sys.argv = [*command]
         sys.orig_argv = [sys.executable, *command]  # to begin anew as a program (sorbus/cli/refusal.py)
@@ -166,9 +171,11 @@ def _become(command: Sequence[str], env: Mapping[str, str], output: int, die: Ca
     except BaseException:  # noqa: BLE001  # whatever it is, it must not reach the supervisor's own handlers
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # also where the supervisor is gone, and with it who reads the pipe
+            os._exit(code)
 
 
 def _run() -> int:

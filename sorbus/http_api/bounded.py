@@ -43,12 +43,19 @@ def within(seconds: float) -> Iterator[None]:
 
 def read(client: httpx.Client, request: httpx.Request, *, largest: int) -> tuple[httpx.Response, bytes]:
     """The response and its decompressed content. TooLarge, UnknownEncoding; httpx's errors, including `within`'s."""
-    _bind(client)
     if request.headers.get("Accept-Encoding") != "identity":
         request.headers["Accept-Encoding"] = "gzip"
+    with head(client, request) as response:
+        return response, _content(response, largest)
+
+
+@contextmanager
+def head(client: httpx.Client, request: httpx.Request) -> Iterator[httpx.Response]:
+    """The answer before its content, which is left where the block doesn't read it. httpx's errors, as in `read`."""
+    _bind(client)
     response = client.send(request, stream=True)
     try:
-        return response, _content(response, largest)
+        yield response
     finally:
         response.close()
 

@@ -26,7 +26,8 @@ def diagnose_application(system: BoundSystem) -> Iterator[Diagnosis]:
     before = time.time()
     try:
         client = httpx.Client(timeout=_ANSWERS_WITHIN, verify=trusted_certificates(), follow_redirects=False)
-        with client, bounded.within(_ANSWERS_WITHIN), client.stream("GET", url) as answer:
+        asked = client.build_request("GET", url)
+        with client, bounded.within(_ANSWERS_WITHIN), bounded.head(client, asked) as answer:
             headers, certificate = answer.headers, _certificate(answer)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         address = httpx.URL(url).netloc.decode()

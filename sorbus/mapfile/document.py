@@ -31,7 +31,7 @@ def _compose(text: str) -> Node | None:
     return root
 
 
-_compose_once = lru_cache(maxsize=32)(_compose)
+_compose_once = lru_cache(maxsize=8)(_compose)
 """Cached: descriptions and maps are read again for every connector, and nodes are never modified."""
 
 

@@ -47,12 +47,31 @@ while (code := child.poll()) is None and time.monotonic() < end:
 child.send_signal(signal.SIGTERM)  # has ended: nothing happens
 print(code, stop.is_set())
 """
+DEAF = """
+import os, sys, time
+from sorbus.ops.runtime import launch
+launch.preload()
+import sorbus.cli.app
+sorbus.cli.app.main = lambda: [sys.stdin.read(), os.read(waits, 1), print("too late")]
+waits, tells = os.pipe()
+launch.os.closerange = lambda first, last: None
+try:
+    child = launch.fork(["/bin/sorbus", "consume", "one"], {})
+finally:  # what a supervisor does here would be done by its child too
+    with open(sys.argv[1], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+child.close()
+os.write(tells, b".")
+end = time.monotonic() + 20
+while child.poll() is None and time.monotonic() < end:
+    time.sleep(0.01)
+print(child.poll() is not None)
+"""
 
 
 def run(program: str, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60, check=True, input="\n"
-    )
+    command, env = [sys.executable, "-c", program, *words], {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True, input="\n")
     assert not done.stderr
     return done.stdout
 
@@ -92,3 +111,9 @@ def test_a_fork_is_named_has_no_handlers_and_no_files_of_its_parent() -> None:
         parent.stdin.flush()
         assert select.select([parent.stdout], [], [], 20)[0], "the child did not end"
         assert parent.stdout.readline().split() == ["-15", "False"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+def test_a_fork_whose_output_nobody_reads_ends_and_never_runs_on_as_its_parent(tmp_path: Path) -> None:
+    assert run(DEAF, str(tmp_path / "pids")) == "True\n"
+    assert len((tmp_path / "pids").read_text().splitlines()) == 1
