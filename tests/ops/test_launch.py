@@ -48,20 +48,20 @@ child.send_signal(signal.SIGTERM)  # has ended: nothing happens
 print(code, stop.is_set())
 """
 DEAF = """
-import os, sys, time
+import os, signal, sys, time
 from sorbus.ops.runtime import launch
 launch.preload()
 import sorbus.cli.app
-sorbus.cli.app.main = lambda: [sys.stdin.read(), os.read(waits, 1), print("too late")]
-waits, tells = os.pipe()
-launch.os.closerange = lambda first, last: None
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+pids = sys.argv[1]
+sorbus.cli.app.main = lambda: [signal.sigwait([signal.SIGUSR1]), print("too late")]
 try:
     child = launch.fork(["/bin/sorbus", "consume", "one"], {})
 finally:  # what a supervisor does here would be done by its child too
-    with open(sys.argv[1], "a") as file:
+    with open(pids, "a") as file:
         file.write(f"{os.getpid()}\\n")
 child.close()
-os.write(tells, b".")
+child.send_signal(signal.SIGUSR1)
 end = time.monotonic() + 20
 while child.poll() is None and time.monotonic() < end:
     time.sleep(0.01)
