@@ -29,7 +29,7 @@ def doctor(
 ) -> None:
     """Check this machine, the map, Kafka, registry, database and every system, and name the fix of each problem.
 
-    Connects to everything with the map's own logins, reads a record of each data type, and changes nothing. Exit code
+    Connects to everything with the map's own logins, reads a little from each, and changes nothing. Exit code
     1 when there are problems; warnings alone are 0. `sorbus status` says how running flows are.
 
     Examples: `sorbus doctor`, `sorbus doctor --all`, `sorbus doctor --json | jq 'select(.level == "problem")'`

@@ -17,11 +17,17 @@ from sorbus.ops.doctor.steps import of_steps
 from sorbus.waiting.complete import consumer_of
 
 
-def examine_source(loaded: LoadedMap, system: str) -> Iterator[Diagnosis]:
-    """A system of record: its own diagnosis, what `sorbus plan` finds, whether records can be read."""
-    connector, bound, sources = loaded.producer(system), loaded.system(system, "producer"), loaded.sources(system)
+def examine_server(loaded: LoadedMap, system: str) -> Iterator[Diagnosis]:
+    """What the system's connector finds out about its server."""
+    is_source = bool(loaded.map.owned_by(system))
+    connector: object = loaded.producer(system) if is_source else loaded.consumer(system)
     if isinstance(connector, SupportsDiagnosis):
-        yield from connector.diagnose(bound)
+        yield from connector.diagnose(loaded.system(system, "producer" if is_source else "consumer"))
+
+
+def examine_source(loaded: LoadedMap, system: str) -> Iterator[Diagnosis]:
+    """A system of record: what `sorbus plan` finds, whether records can be read."""
+    connector, bound, sources = loaded.producer(system), loaded.system(system, "producer"), loaded.sources(system)
     yield from of_steps(system, "source", connector.plan(bound, sources))
     if isinstance(connector, SupportsSourceWarnings):
         for warning in connector.source_warnings(bound, sources):
@@ -34,11 +40,9 @@ def examine_source(loaded: LoadedMap, system: str) -> Iterator[Diagnosis]:
 
 
 def examine_target(loaded: LoadedMap, flow: str) -> Iterator[Diagnosis]:
-    """A flow's target: its own diagnosis, what `sorbus plan` finds, and whether it opens as for delivery."""
+    """A flow's target: what `sorbus plan` finds, and whether it opens as for delivery."""
     bound = loaded.flow(flow)
     system, connector = bound.system.name, loaded.consumer(bound.system.name)
-    if isinstance(connector, SupportsDiagnosis) and not loaded.map.owned_by(system):
-        yield from connector.diagnose(bound.system)
     steps = list(of_steps(system, flow, connector.plan(bound)))
     yield from steps
     if isinstance(connector, SupportsTargetWarnings):

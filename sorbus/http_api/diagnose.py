@@ -1,4 +1,4 @@
-"""Diagnosis of an HTTP application's server without a login: reachability, clock, certificate expiry."""
+"""Diagnosis of an HTTP application's server reachability, clock, certificate expiry, and whether the login reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sorbus.connector import BoundSystem
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.errors import TransientError, missing
 from sorbus.http_api import bounded
-from sorbus.http_api.connection import application
+from sorbus.http_api.connection import Application, application
+from sorbus.http_api.records import open_api
+from sorbus.http_api.transport import open_transport
+from sorbus.state import State
 from sorbus.tls import trusted_certificates
 
 _ANSWERS_WITHIN = 10.0
@@ -21,8 +24,29 @@ _CERTIFICATE_WARNS = 14 * 86_400.0
 
 
 def diagnose_application(system: BoundSystem) -> Iterator[Diagnosis]:
-    """One request without credentials; its status doesn't matter. MapError, TransientError."""
-    url, where = application(system).base_url, system.name
+    """One request without credentials, whose status doesn't matter, and a page of the first list with them.
+
+    MapError, TransientError, AuthError, PermanentError.
+    """
+    made = application(system)
+    yield from _server(system.name, made.base_url)
+    yield _login(system, made)
+
+
+def _login(system: BoundSystem, made: Application) -> Diagnosis:
+    name = next((name for name, resource in made.description.resources.items() if resource.list), None)
+    if name is None:
+        found = "not tried: the application's description has no list"
+        return Diagnosis(system.name, "login", found, "warning", "try it with `sorbus api try`")
+    transport = open_transport(made, State.of(system.topic_prefix))
+    try:
+        open_api(transport).page(name)
+    finally:
+        transport.close()
+    return Diagnosis(system.name, "login", f"it reads {name}")
+
+
+def _server(where: str, url: str) -> Iterator[Diagnosis]:
     before = time.time()
     try:
         client = httpx.Client(timeout=_ANSWERS_WITHIN, verify=trusted_certificates(), follow_redirects=False)

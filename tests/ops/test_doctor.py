@@ -12,12 +12,18 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from sorbus.connector import BoundSystem
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.errors import AuthError
+from sorbus.http_api.connection import HttpConnection
+from sorbus.http_api.diagnose import diagnose_application
+from sorbus.mapfile.model import System
 from sorbus.ops.doctor.examination import Check, examine
 from sorbus.ops.embedded import Addresses
 from sorbus.postgres.connection import PostgresConnection
 from sorbus.postgres.diagnose import diagnose_server
+from sorbus.state import State
+from sorbus.state.database import close_states
 from tests.http_api.faulty import Faulty
 from tests.ops.conftest import Sorbus
 
@@ -120,18 +126,30 @@ def test_a_slot_that_nothing_reads_is_named_with_what_it_keeps(stack: Addresses,
     assert "of 40 in use" in found["slots"].found
 
 
-def test_an_application_is_asked_without_a_login(faulty: Faulty, tmp_path: Path, unique: str) -> None:
-    from sorbus.connector import BoundSystem
-    from sorbus.http_api.connection import HttpConnection
-    from sorbus.http_api.diagnose import diagnose_application
-    from sorbus.mapfile.model import System
-
-    api = faulty.describe(tmp_path)
-    connection = HttpConnection.model_validate({"api": api, "base_url": faulty.base_url, "api_key": "x"})
-    system = BoundSystem(unique, System(kind="http"), connection, folder=tmp_path)
-    found = {one.what: one for one in diagnose_application(system)}
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_an_application_s_login_is_tried(
+    faulty: Faulty,
+    state: State,
+    database: str,
+    tmp_path: Path,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+    is_revoked: bool,
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", database)
+    faulty.auth, key = "key", "revoked" if is_revoked else faulty.api_key
+    given = {"api": faulty.describe(tmp_path), "base_url": faulty.base_url, "api_key": key}
+    system = BoundSystem(unique, System(kind="http"), HttpConnection.model_validate(given), folder=tmp_path)
+    [batch] = examine([Check(unique, "server", lambda: diagnose_application(system))])
+    close_states()
+    found = {one.what: one for one in batch}
     assert found["connection"].level == "ok"
     assert "certificate" not in found, "it has no TLS"
+    if is_revoked:
+        assert found["server"].level == "problem"
+        assert "login" in found["server"].fix
+    else:
+        assert found["login"].found == "it reads contacts"
 
 
 @pytest.mark.parametrize(
