@@ -1,0 +1,1 @@
+"""Reconciliation: proves that a target agrees with its owner, and says what differs and why."""

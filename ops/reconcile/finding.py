@@ -1,0 +1,76 @@
+"""What a reconciliation found: the records that differ, and what was compared at all. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+DifferenceKind = Literal["missing", "extra", "different", "stale"]
+"""missing: only the owner has it; extra: only the target; different: other values; stale: not delivered yet."""
+Method = Literal["checksums", "list", "sample", "topic", "changed"]
+"""How records were compared: checksums in both databases, a target's list pages, a rolling sample of it, record by
+record from the topic, or only those that changed since the last reconciliation.
+"""
+
+
+class FieldDifference(NamedTuple):
+    """A target's field and its value on each side as text, None where it has none; masked if it is personal."""
+
+    field: str
+    owner: str | None
+    target: str | None
+
+
+class RecordDifference(NamedTuple):
+    """A record on which owner and target disagree. `why` is empty where nothing known explains it."""
+
+    id: str
+    kind: DifferenceKind
+    fields: Sequence[FieldDifference] = ()
+    why: str = ""
+
+
+@dataclass(slots=True)
+class ReconcileReport:
+    """One reconciliation of one flow.
+
+    `owner_records` and `target_records` are counts of the sides (None: not counted), `compared` the records that were
+    compared. `differences` holds details of at most `MOST_SHOWN`; `counts` counts all of them by kind. `undecided` are
+    records that changed faster than they could be compared. `not_compared`: what was left out, a sentence each.
+    """
+
+    flow: str
+    method: Method
+    started_at: datetime
+    finished_at: datetime | None = None
+    owner_records: int | None = None
+    target_records: int | None = None
+    compared: int = 0
+    rows_fetched: int = 0
+    bytes_scanned: int = 0
+    differences: list[RecordDifference] = field(default_factory=list)
+    counts: dict[DifferenceKind, int] = field(default_factory=dict)
+    in_flight: int = 0
+    undecided: int = 0
+    not_compared: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many records differ."""
+        return sum(self.counts.values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record and field was compared and decided."""
+        return not self.not_compared and not self.undecided
+
+    def add(self, difference: RecordDifference) -> None:
+        """Counts a difference, and keeps it while there is room."""
+        self.counts[difference.kind] = self.counts.get(difference.kind, 0) + 1
+        if len(self.differences) < MOST_SHOWN:
+            self.differences.append(difference)
+
+
+MOST_SHOWN = 10_000

@@ -1,0 +1,126 @@
+"""Comparing two systems by checksums that each computes itself: what a connector implements to take part.
+
+Both sides bring a record to the same text: its id and the compared values, each in the form that its field has. They
+sum the texts' hashes per segment of records, so that only segments that differ are read row by row. A segment is a
+part of the ids' hashes, not a range of keys: neither the order of keys nor the largest key of a side matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from sorbus.connector import BoundFlow, BoundSource, BoundSystem
+from sorbus.mapping.assign import Assignment
+from sorbus.schema import FieldType
+
+Form = Literal[
+    "text", "padded", "integer", "number", "double", "boolean", "bytes", "timestamp", "date", "time", "uuid", "json",
+    "texts", "integers", "booleans", "uuids", "dates", "timestamps",
+]  # fmt: skip
+"""How a value is written for comparison; the plural forms are arrays of it.
+
+padded: text without the blanks at its end. number: decimal digits without zeros at the end of the fraction. double:
+the shortest digits that give it again. timestamp: in UTC to the microsecond. bytes: hex. json: as jsonb is written.
+"""
+
+
+class ComparedField(NamedTuple):
+    """A field of the target: `assignment` fills it from the canonical field of type `type` (None: from the id).
+
+    `part` is "" for the record, a list field's name for its items. `form` is None where the target can't compare it.
+    """
+
+    part: str
+    name: str
+    assignment: Assignment
+    type: FieldType | None
+    form: Form | None
+
+
+class ComparedPart(NamedTuple):
+    """What is compared of the record ("") or of a list's items, in this order. `placed`: items count by their place."""
+
+    fields: Sequence[ComparedField]
+    placed: bool = True
+
+
+class SegmentSum(NamedTuple):
+    """Records (or items) of a segment, and the sum of their texts' 64-bit hashes."""
+
+    count: int
+    sum: int
+
+
+class RowDigest(NamedTuple):
+    """A record of a segment, with its text's hash (of a list: how many items, and the sum of their hashes)."""
+
+    segment: int
+    id: str
+    count: int
+    digest: int
+
+
+class RecordTexts(NamedTuple):
+    """A record's compared values as text, by target field, and its items' likewise in their order, by list."""
+
+    values: Mapping[str, str | None]
+    items: Mapping[str, Sequence[Mapping[str, str | None]]]
+
+
+class ChecksumReader(Protocol):
+    """One side of a comparison. All methods raise TransientError and AuthError."""
+
+    rows_fetched: int
+    """Rows that were sent to this process so far."""
+    bytes_scanned: int
+    """Size of the tables that were read whole, once for each time."""
+
+    def snapshot(self) -> None:
+        """Everything read from here on is as of now; call it first."""
+
+    def count(self) -> int:
+        """How many records there are, about."""
+
+    def sums(self, part: str, segments: int) -> dict[int, SegmentSum]:
+        """By segment; `segments` is a power of two."""
+
+    def digests(self, part: str, segments: int, among: Sequence[int]) -> Iterator[RowDigest]:
+        """The records of these segments, those of a segment together, segments ascending."""
+
+    def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
+        """Those of these records that there are."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsTargetChecksums(Protocol):
+    """A consumer connector whose targets can compute checksums."""
+
+    def compared_parts(self, flow: BoundFlow) -> dict[str, ComparedPart]:
+        """What the flow's mapping fills in the target. TransientError, AuthError, MapError."""
+
+    def target_checksums(self, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str) -> ChecksumReader:
+        """A reader of the target. TransientError, AuthError."""
+
+    def hash_algorithms(self, system: BoundSystem) -> Sequence[str]:
+        """What it can hash a text with, the fastest first. TransientError, AuthError."""
+
+
+@runtime_checkable
+class SupportsOwnerChecksums(Protocol):
+    """A producer connector whose systems can compute checksums of what their records are mapped to."""
+
+    def comparable(
+        self, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart]
+    ) -> dict[str, ComparedPart]:
+        """Those parts and fields that it can bring to their form exactly. TransientError, AuthError, MapError."""
+
+    def owner_checksums(
+        self, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], algorithm: str
+    ) -> ChecksumReader:
+        """A reader of the owner. TransientError, AuthError."""
+
+    def hash_algorithms(self, system: BoundSystem) -> Sequence[str]:
+        """What it can hash a text with, the fastest first. TransientError, AuthError."""
