@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from sorbus.connector import BoundFlow, BoundSource, BoundSystem
+from sorbus.connector import BoundFlow, BoundSource, BoundSystem, Position
 from sorbus.mapping.assign import Assignment
 from sorbus.schema import FieldType
 
@@ -48,8 +48,8 @@ class ComparedPart(NamedTuple):
 class SegmentSum(NamedTuple):
     """Records (or items) of a segment, and the sum of their texts' 64-bit hashes."""
 
-    count: int
-    sum: int
+    records: int
+    total: int
 
 
 class RowDigest(NamedTuple):
@@ -57,7 +57,7 @@ class RowDigest(NamedTuple):
 
     segment: int
     id: str
-    count: int
+    rows: int
     digest: int
 
 
@@ -94,6 +94,13 @@ class ChecksumReader(Protocol):
     def close(self) -> None: ...
 
 
+class TargetChecksumReader(ChecksumReader, Protocol):
+    """The target's side."""
+
+    def foreign(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these records that Sorbus never wrote, where the target can tell."""
+
+
 @runtime_checkable
 class SupportsTargetChecksums(Protocol):
     """A consumer connector whose targets can compute checksums."""
@@ -101,7 +108,9 @@ class SupportsTargetChecksums(Protocol):
     def compared_parts(self, flow: BoundFlow) -> dict[str, ComparedPart]:
         """What the flow's mapping fills in the target. TransientError, AuthError, MapError."""
 
-    def target_checksums(self, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str) -> ChecksumReader:
+    def target_checksums(
+        self, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str
+    ) -> TargetChecksumReader:
         """A reader of the target. TransientError, AuthError."""
 
     def hash_algorithms(self, system: BoundSystem) -> Sequence[str]:
@@ -124,3 +133,14 @@ class SupportsOwnerChecksums(Protocol):
 
     def hash_algorithms(self, system: BoundSystem) -> Sequence[str]:
         """What it can hash a text with, the fastest first. TransientError, AuthError."""
+
+
+@runtime_checkable
+class SupportsMarks(Protocol):
+    """A producer connector that can mark a moment in its source, and recognize when it has published all before it."""
+
+    def mark(self, system: BoundSystem) -> int:
+        """A mark of now: what the source showed before is published once it has passed. TransientError, AuthError."""
+
+    def has_passed(self, position: Position, mark: int, data_type: str) -> bool:
+        """Whether a producer with this stored position has published everything of the data type before the mark."""

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview
+from sorbus.checksums import ComparedPart, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
+from sorbus.consumers.postgres.checksums import compared_parts, open_checksums
 from sorbus.consumers.postgres.column_limits import target_warnings
 from sorbus.consumers.postgres.erase import erase_record
 from sorbus.consumers.postgres.lookup import look_up
@@ -22,7 +24,8 @@ from sorbus.consumers.postgres.preview import preview_delivery
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import PermanentError
-from sorbus.postgres.connection import PostgresConnection, postgres_errors
+from sorbus.postgres.checksums import hash_algorithms
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
 
@@ -54,6 +57,25 @@ class PostgresConsumer(PostgresDiscovery):
         """How the server is: see `sorbus/postgres/diagnose.py`."""
         assert isinstance(system.connection, PostgresConnection)
         return diagnose_server(system.name, system.connection)
+
+    @classmethod
+    def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
+        """What the database can hash text with."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
+            return hash_algorithms(session)
+
+    @classmethod
+    def compared_parts(cls, flow: BoundFlow) -> dict[str, ComparedPart]:
+        """What is compared of the target's tables: see `checksums.py`."""
+        return compared_parts(flow)
+
+    @classmethod
+    def target_checksums(
+        cls, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str
+    ) -> TargetChecksumReader:
+        """A reader of the target's tables."""
+        return open_checksums(flow, parts, algorithm)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

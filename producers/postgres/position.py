@@ -99,6 +99,12 @@ class PostgresPosition:
             "confirmed": self.confirmed,
         }
 
+    def has_published(self, data_type: str, lsn: int) -> bool:
+        """Whether all of a data type that was committed before `lsn` is on the bus."""
+        is_copying = self.copying is not None and self.copying.data_type == data_type
+        is_copied = data_type in self.copied and data_type not in self.resnapshot and not is_copying
+        return is_copied and self.lsn >= lsn
+
     def copying_again(self, data_types: Iterable[str]) -> Self:
         """The same, but these data types are copied anew, from their first record on."""
         again, copying = dict.fromkeys(data_types), self.copying

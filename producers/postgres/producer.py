@@ -8,20 +8,24 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
+from sorbus.checksums import ChecksumReader, ComparedPart
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import LostPosition
+from sorbus.postgres.checksums import hash_algorithms
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
 from sorbus.postgres.sample import sample_rows
+from sorbus.producers.postgres.checksums import comparable, open_checksums
 from sorbus.producers.postgres.ids import record_ids
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.plan import plan_source
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.requested_records import RequestedRecords
+from sorbus.producers.postgres.server import mark_log
 from sorbus.producers.postgres.slot import (
     ExportedSnapshot,
     SlotMaking,
@@ -79,6 +83,39 @@ class PostgresProducer(PostgresDiscovery):
     def ids(cls, system: BoundSystem, source: BoundSource) -> Iterator[bytes]:
         """Every record's id, from its key alone."""
         return record_ids(system, source)
+
+    @classmethod
+    def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
+        """What the database can hash text with."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
+            return hash_algorithms(session)
+
+    @classmethod
+    def comparable(
+        cls, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart]
+    ) -> dict[str, ComparedPart]:
+        """What SQL can bring to the target's form: see `checksums.py`."""
+        return comparable(system, source, parts)
+
+    @classmethod
+    def owner_checksums(
+        cls, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], algorithm: str
+    ) -> ChecksumReader:
+        """A reader of the owner's tables."""
+        return open_checksums(system, source, parts, algorithm)
+
+    @classmethod
+    def mark(cls, system: BoundSystem) -> int:
+        """The end of the log now, which the stream will pass even if nothing else is written."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "reconcile", autocommit=True) as session, postgres_errors("marking the log"):
+            return mark_log(session)
+
+    @classmethod
+    def has_passed(cls, position: Position, mark: int, data_type: str) -> bool:
+        """Whether everything that was committed before the mark is published."""
+        return PostgresPosition.from_position(position).has_published(data_type, mark)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

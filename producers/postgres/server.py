@@ -54,6 +54,13 @@ def read_server(connection: Connection, doing: str) -> Server:
     return Server(str(name), int(str(database)), int(str(timeline), 16), parse_lsn(str(end)))
 
 
+def mark_log(session: Connection) -> int:
+    """The end of the log, after a message that makes an idle stream pass it. psycopg.Error."""
+    row = session.execute("select pg_logical_emit_message(false, 'sorbus', 'mark')::text").fetchone()
+    assert row is not None
+    return parse_lsn(str(row[0]))
+
+
 def another_database(state: PostgresPosition, server: Server) -> str | None:
     """Why this isn't the database that the position was read from; None when it is, also under a new name."""
     was, now = (name.partition("/")[0] for name in (state.server, server.name))

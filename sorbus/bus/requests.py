@@ -65,8 +65,13 @@ class RereadRequests:
 
 def reread_request(names: Names, letter: DeadLetter) -> Single:
     """The message that requests a reread of the record of a source's dead letter."""
-    value = json.dumps({"data_type": letter.data_type, "id": letter.record_id.decode("utf-8", "surrogateescape")})
-    return Single(names.requests, letter.system.encode(), value.encode())
+    return reread_message(names, letter.system, letter.data_type, letter.record_id)
+
+
+def reread_message(names: Names, system: str, data_type: str, id: bytes) -> Single:
+    """The message that requests a reread of a record from its owner `system`."""
+    value = json.dumps({"data_type": data_type, "id": id.decode("utf-8", "surrogateescape")})
+    return Single(names.requests, system.encode(), value.encode())
 
 
 def _asked(message: Message) -> tuple[str, bytes]:

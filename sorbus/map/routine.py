@@ -22,7 +22,7 @@ _ON_DEMAND = ("on demand", "when needed")
 _DAYS = {"monday": MO, "tuesday": TU, "wednesday": WE, "thursday": TH, "friday": FR, "saturday": SA, "sunday": SU}
 _WORKING = (MO, TU, WE, TH, FR)
 _PLACES = {"first": 1, "second": 2, "third": 3, "fourth": 4, "last": -1}
-_TIME = re.compile(r"(.+?)(?:\s+(?:before|by|at))\s+(\d{1,2}):(\d{2})(?:\s+([\w+/-]+))?")
+_TIME = re.compile(r"(.+?)(?:\s+(?:before|by|at))?\s+(\d{1,2}):(\d{2})(?:\s+([\w+/-]+))?")
 _OF_MONTH = re.compile(
     r"(?:the )?(?:(first|second|third|fourth|last) (.+)|(\d{1,2})(?:st|nd|rd|th)) of (?:the|each|every) month"
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator
 
 from sorbus.mapfile.timing import Timing, parse_timing
 
@@ -70,6 +70,31 @@ class Manual(_Written):
     verification: str = Field(description="How the result is verified.")
 
 
+class Reconcile(_Written):
+    """How a flow's target is compared with its owner."""
+
+    schedule: str | None = Field(
+        default=None,
+        description="When it is compared: daily 03:00, Monday before 06:00, every 6h, cron 0 3 * * *; without one, when"
+        " `sorbus reconcile` is called.",
+    )
+    on_difference: Literal["report", "heal"] = Field(
+        default="report",
+        description="A record that differs after a scheduled comparison: report it, or send the owner's state again,"
+        " which also reverts changes made in the target.",
+    )
+    heal_limit: str = Field(
+        default="1%",
+        pattern=r"^\d{1,3}(\.\d+)?%$",
+        description="The share of a flow's records that healing may change without asking a person.",
+    )
+
+    @property
+    def heal_share(self) -> float:
+        """`heal_limit` as a fraction."""
+        return float(self.heal_limit.rstrip("%")) / 100
+
+
 class Flow(_Written):
     """One data type on its way to one target system."""
 
@@ -119,9 +144,17 @@ class Flow(_Written):
     escalate_to: str | None = Field(
         default=None, description="The escalation contact, written like a system's owner. Default: the target's owner."
     )
+    reconcile: Reconcile = Field(
+        default=Reconcile(), description="Comparing target and owner; a text is its schedule: daily 03:00."
+    )
     manual: Manual | None = None
     none: str | None = Field(default=None, description="Why this is not integrated.")
     notes: str | None = None
+
+    @field_validator("reconcile", mode="before")
+    @classmethod
+    def _schedule_alone(cls, written: object) -> object:
+        return {"schedule": written} if isinstance(written, str) else written
 
     @property
     def id(self) -> str:

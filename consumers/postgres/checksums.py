@@ -1,0 +1,146 @@
+"""Checksums of a flow's target tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from sorbus.checksums import ComparedField, ComparedPart
+from sorbus.connector import BoundFlow
+from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.tables import find_applied, target_parts, without_absent_id
+from sorbus.consumers.postgres.writing import is_added_id
+from sorbus.errors import TransientError
+from sorbus.mapping.assign import Assignment
+from sorbus.postgres.canonical_text import id_text, target_form, target_text
+from sorbus.postgres.catalog import Column, Table, qualified, read_table
+from sorbus.postgres.checksums import CheckedTable, PostgresChecksums
+from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
+from sorbus.schema import FieldType, SchemaField
+
+
+def compared_parts(flow: BoundFlow) -> dict[str, ComparedPart]:
+    """What the mapping fills in the target's tables, each field with the form in which it can be compared."""
+    options = _options(flow)
+    with _session(flow) as session, postgres_errors(_doing(flow)):
+        tables = _tables(session, options)
+    parts = {}
+    for part, assignments in target_parts(flow).items():
+        table, fields = tables[part], _fields(flow, part)
+        own = options.key if not part else options.children[part].parent
+        position = options.children[part].position if part else None
+        compared = [
+            _compared(part, item, table.columns[item.into], fields)
+            for item in without_absent_id(table, assignments)
+            if item.into not in (own, position) and not (part and is_added_id(item)) and item.into in table.columns
+        ]
+        parts[part] = ComparedPart(compared, placed=position is not None)
+    return parts
+
+
+class TargetChecksums(PostgresChecksums):
+    """A flow's target tables. `applied` is the side table where they are someone else's."""
+
+    def __init__(
+        self,
+        session: Connection,
+        doing: str,
+        parts: Mapping[str, CheckedTable],
+        algorithm: str,
+        applied: sql.Identifier | None,
+        relation: str,
+    ) -> None:
+        super().__init__(session, doing, parts, algorithm)
+        self._applied, self._relation = applied, relation
+
+    def foreign(self, ids: Sequence[str]) -> frozenset[str]:
+        """See `sorbus.checksums.TargetChecksumReader`."""
+        if self._applied is None:
+            return frozenset()
+        query = sql.SQL("select id from {} where relation = {} and id = any({}::text[])").format(
+            self._applied, sql.Literal(self._relation), sql.Literal(list(ids))
+        )
+        with postgres_errors(self._doing):
+            return frozenset(ids) - {str(id) for (id,) in self._session.execute(query).fetchall()}
+
+
+def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str) -> TargetChecksums:
+    """A reader of these parts of the target. TransientError, AuthError."""
+    options, session = _options(flow), _session(flow)
+    try:
+        with postgres_errors(_doing(flow)):
+            tables = _tables(session, options)
+            applied = find_applied(session, options.table) if options.existing else None
+            session.rollback()
+        checked = {part: _checked(flow, options, tables, part, found) for part, found in parts.items()}
+    except BaseException:
+        session.close()
+        raise
+    return TargetChecksums(session, _doing(flow), checked, algorithm, applied, qualified(options.table))
+
+
+def _compared(part: str, item: Assignment, column: Column, fields: Mapping[str, SchemaField]) -> ComparedField:
+    found = fields.get(item.source or "")
+    type = None if found is None else found.type
+    is_known = item.rule is None and (type is not None or item.source == "id")
+    return ComparedField(part, item.into, item, type, target_form(column, type) if is_known else None)
+
+
+def _checked(
+    flow: BoundFlow, options: PostgresTarget, tables: Mapping[str, Table], part: str, compared: ComparedPart
+) -> CheckedTable:
+    table = tables[part]
+    key = table.columns[options.children[part].parent if part else options.key]
+    value = sql.Identifier("t", key.name)
+    live: sql.Composable = sql.SQL("true")
+    rows: sql.Composable = sql.SQL("{} t").format(table.identifier)
+    if flow.flow.deletes == "soft":
+        deleted = sql.Identifier("r", options.deleted_column)
+        live = sql.SQL("{} is null").format(deleted if part else sql.Identifier("t", options.deleted_column))
+        if part:
+            rows = sql.SQL("{} t join {} r on {} = {}").format(
+                table.identifier, tables[""].identifier, sql.Identifier("r", options.key), value
+            )
+    position = options.children[part].position if part else None
+    values = [
+        (field.name, target_text(table.columns[field.name], field.form, sql.Identifier("t", field.name)))
+        for field in compared.fields
+        if field.form is not None
+    ]
+    place = sql.Identifier("t", position) if position and compared.placed else None
+    return CheckedTable(rows, live, id_text(key, value), [(key, value)], values, place, [table.name])
+
+
+def _fields(flow: BoundFlow, part: str) -> Mapping[str, SchemaField]:
+    if not part:
+        return flow.schema.by_name
+    item = flow.schema.by_name[part].type.item
+    assert isinstance(item, FieldType)
+    return {field.name: field for field in item.fields}
+
+
+def _tables(session: Connection, options: PostgresTarget) -> dict[str, Table]:
+    names = {"": options.table, **{part: child.table for part, child in options.children.items()}}
+    found = {}
+    for part, name in names.items():
+        table = read_table(session, name)
+        if table is None:
+            raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")
+        found[part] = table
+    session.rollback()
+    return found
+
+
+def _session(flow: BoundFlow) -> Connection:
+    assert isinstance(flow.system.connection, PostgresConnection)
+    return connect(flow.system.connection, f"reconcile {flow.flow.id}")
+
+
+def _options(flow: BoundFlow) -> PostgresTarget:
+    assert isinstance(flow.options, PostgresTarget)
+    return flow.options
+
+
+def _doing(flow: BoundFlow) -> str:
+    return f"comparing {flow.system.name} for flow {flow.flow.id}"

@@ -1,0 +1,92 @@
+"""Waiting until a flow has applied what its owner held at a moment: before that, a difference is a change in flight."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, Message
+
+from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.names import Names
+from sorbus.checksums import SupportsMarks
+from sorbus.connector import BoundFlow, BoundSystem, Position
+from sorbus.ops.monitoring.committed import Committed
+from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
+from sorbus.ops.monitoring.offsets import Part, ends, partitions_of
+from sorbus.settings import Settings
+
+_ASK_EVERY = 0.1
+
+
+class FlowBarrier:
+    """Waits for one flow: its owner's producer, then its consumer."""
+
+    def __init__(self, flow: BoundFlow, owner: BoundSystem, producer: SupportsMarks, settings: Settings) -> None:
+        """TransientError, AuthError."""
+        self._flow, self._owner, self._producer = flow, owner, producer
+        self._names = Names(flow.system.topic_prefix)
+        self._position: Position | None = None
+        self._admin = admin(settings)
+        self._committed = Committed(settings)
+        self._unread = UnreadReader(settings)
+        self._positions = topic_reader(settings, f"reconcile-{flow.flow.id}")
+        for message in read_to_end(self._positions, all_partitions(self._positions, self._names.positions)):
+            self._take(message)
+
+    def pass_now(self, seconds: float, beat: Callable[[], None] = lambda: None) -> str | None:
+        """Waits until everything that the owner held when this was called is in the target, at most `seconds`.
+
+        None when it is; otherwise who is behind, as a sentence. Calls `beat` while it waits.
+        """
+        deadline = time.monotonic() + seconds
+        mark = self._producer.mark(self._owner)
+        data_type = self._flow.flow.data_type
+        while self._position is None or not self._producer.has_passed(self._position, mark, data_type):
+            if time.monotonic() > deadline:
+                return f"the producer of {self._owner.name} hasn't published it yet"
+            beat()
+            self._follow()
+        group, topic = self._names.group(self._flow.flow.id), self._names.topic(data_type)
+        parts = partitions_of(self._admin, [topic]).get(topic, [])
+        until = ends(self._admin, parts)
+        while behind := self._behind(group, until):
+            if time.monotonic() > deadline:
+                return f"flow {self._flow.flow.id} is {behind:,} messages behind"
+            beat()
+            time.sleep(_ASK_EVERY)
+        return None
+
+    def close(self) -> None:
+        """Disconnects."""
+        with kafka_errors("closing readers"):
+            self._positions.close()
+        self._unread.close()
+        self._committed.close()
+
+    def _behind(self, group: str, until: dict[Part, int]) -> int:
+        """Messages before `until` that the group has yet to deliver."""
+        committed = self._committed.ask({group: list(until)})[group]
+        left = {}
+        for part, end in until.items():
+            place = committed.get(part)
+            if end > (0 if place is None else place.offset):
+                left[part] = Span(0 if place is None else place.offset, end)
+        found = self._unread.look(group, left) if left else {}
+        return sum(unread.records for unread in found.values())
+
+    def _follow(self) -> None:
+        """Takes the positions stored meanwhile."""
+        with kafka_errors(f"reading {self._names.positions}"):
+            messages = self._positions.consume(100, _ASK_EVERY)
+        for message in messages:
+            if (failure := message.error()) is None:
+                self._take(message)
+            elif failure.code() != KafkaError._PARTITION_EOF:
+                raise as_error(failure, f"reading {self._names.positions}")
+
+    def _take(self, message: Message) -> None:
+        if bytes_of(message.key()).decode(errors="replace") == self._owner.name:
+            value = message.value()
+            self._position = None if value is None else json.loads(value)

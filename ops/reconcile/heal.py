@@ -1,0 +1,84 @@
+"""Healing: the owner's state of records that differ is sent through the bus again, never written around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.names import Names
+from sorbus.bus.requests import reread_message
+from sorbus.bus.sending import send
+from sorbus.connector import BoundFlow
+from sorbus.errors import SorbusError
+from sorbus.ops.reconcile.finding import ReconcileReport
+from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+
+class TooManyToHeal(SorbusError):
+    """Healing would change more of a target's records than the flow allows without a person's consent."""
+
+
+class HealPlan(NamedTuple):
+    """What healing a flow would do. `records` are sent again; `left` are not, with a sentence why."""
+
+    flow: str
+    records: list[StoredDifference]
+    left: list[tuple[StoredDifference, str]]
+    share: float
+    limit: float
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether a person has to agree first."""
+        return bool(self.records) and self.share > self.limit
+
+
+_FOREIGN = "Sorbus never wrote it"
+
+
+def plan_heal(flow: BoundFlow, differences: Sequence[StoredDifference], records: int) -> HealPlan:
+    """What healing would send again; `records`: how many the flow has."""
+    chosen: list[StoredDifference] = []
+    left: list[tuple[StoredDifference, str]] = []
+    for one in differences:
+        if one.kind == "extra" and one.why.startswith(_FOREIGN):
+            left.append((one, "the target's own record: delete it there, or add it at the owner"))
+        elif one.kind == "extra" and flow.flow.deletes == "ignore":
+            left.append((one, "the flow ignores deletes"))
+        elif one.why.startswith("flow ") or one.why.startswith("the producer of "):
+            left.append((one, f"{one.why}: it comes by itself"))
+        else:
+            chosen.append(one)
+    share = len(chosen) / max(records, 1)
+    return HealPlan(flow.flow.id, chosen, left, share, flow.flow.reconcile.heal_share)
+
+
+def heal(plan: HealPlan, flow: BoundFlow, owner: str, settings: Settings, state: State, who: str) -> None:
+    """Asks the owner's producer to publish these records again. TransientError."""
+    names = Names(flow.system.topic_prefix)
+    producer = idempotent_producer(settings, f"heal-{flow.flow.id}")
+    messages = [
+        reread_message(names, owner, flow.flow.data_type, one.id.encode("utf-8", "surrogateescape"))
+        for one in plan.records
+    ]
+    send(producer, messages, f"asking {owner} for {len(messages)} records")
+    ReconcileStore(state).healed(flow.flow.id, [one.id for one in plan.records], who)
+
+
+def records_of(report: ReconcileReport) -> int:
+    """How many records a flow has, from what a reconciliation counted."""
+    return max(report.owner_records or 0, report.target_records or 0, report.compared)
+
+
+def in_words(one: StoredDifference, owner: str, target: str) -> str:
+    """What healing would do with a record."""
+    does = {
+        "missing": f"create it in {target} as {owner} has it",
+        "extra": f"delete it in {target}, since {owner} doesn't have it",
+        "different": f"write {', '.join(field.field for field in one.fields) or 'it'} as {owner} has it",
+        "stale": f"deliver it as {owner} has it",
+    }
+    return does[one.kind]

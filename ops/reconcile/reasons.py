@@ -1,0 +1,72 @@
+"""Why records differ, as far as Sorbus knows: an open dead letter, a waiting record, a flow that isn't delivering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sorbus.bus.names import Names
+from sorbus.connector import BoundFlow
+from sorbus.dlq.index import LetterIndex
+from sorbus.dlq.store import LetterFilter, LetterStore
+from sorbus.ops.reconcile.finding import MOST_SHOWN, FieldDifference, RecordDifference
+from sorbus.privacy.errors import target_names
+from sorbus.privacy.mask import masked
+from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.waiting.store import waiting
+
+_UNEXPLAINED: Mapping[str, str] = {
+    "missing": "it was delivered, and is no longer there: deleted in the target, or by a program there",
+    "extra": "its owner doesn't have it: added in the target, or it came back there after it was deleted",
+    "different": "it was delivered otherwise: changed in the target, by a person or a program there",
+}
+
+
+class Reasons:
+    """What is known of a flow's records. Made once for a reconciliation; TransientError, AuthError."""
+
+    def __init__(self, flow: BoundFlow, owner: str, settings: Settings, state: State) -> None:
+        names, data_type = Names(flow.system.topic_prefix), flow.flow.data_type
+        index = LetterIndex(state, settings, names, [data_type])
+        try:
+            index.catch_up()
+        finally:
+            index.close()
+        self._names = target_names(flow.schema, flow.mapping)
+        self._open: dict[str, str] = {}
+        for letter in LetterStore(state).page(LetterFilter(data_type=data_type), most=MOST_SHOWN):
+            if letter.dead.flow in ("", flow.flow.id) or letter.dead.system == owner:
+                self._open[letter.record] = f"dead letter {letter.id}: {letter.dead.message}"
+        for one in waiting(state, flow=flow.flow.id, most=MOST_SHOWN):
+            self._open[one.id] = f"waiting record: {one.message}"
+
+    def explain(self, found: RecordDifference, *, is_foreign: bool = False) -> RecordDifference:
+        """The difference with its reason, personal values masked. `is_foreign`: Sorbus never wrote it."""
+        fields = [self._masked(field) for field in found.fields]
+        if why := self._open.get(found.id):
+            return found._replace(kind="extra" if found.kind == "extra" else "stale", fields=fields, why=why)
+        if is_foreign and found.kind == "extra":
+            return found._replace(fields=fields, why="Sorbus never wrote it: the target's own record")
+        return found._replace(fields=fields, why=found.why or _UNEXPLAINED.get(found.kind, ""))
+
+    def _masked(self, field: FieldDifference) -> FieldDifference:
+        name = field.field.rpartition(".")[2]
+        if name.endswith("[]") or self._names.is_open(name):
+            return field
+        return FieldDifference(field.field, _text(masked(field.owner)), _text(masked(field.target)))
+
+
+def shown(fields: Sequence[FieldDifference], most: int = 3) -> str:
+    """`price: 12.5 at the owner, 12 in the target` for the first few fields."""
+    words = [f"{field.field}: {_quoted(field.owner)} at the owner, {_quoted(field.target)} here" for field in fields]
+    return "; ".join(words[:most]) + (f"; {len(words) - most} more" if len(words) > most else "")
+
+
+def _quoted(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,3 @@
+select distinct on (flow) flow, finished_at, not_compared <> '[]' or undecided > 0
+from reconcile_run
+order by flow, number desc
