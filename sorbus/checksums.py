@@ -62,9 +62,12 @@ class RowDigest(NamedTuple):
 
 
 class RecordTexts(NamedTuple):
-    """A record's compared values as text, by target field, and its items' likewise in their order, by list."""
+    """A record's compared values as text, by target field, and its items' likewise in their order, by list.
 
-    values: Mapping[str, str | None]
+    `values` is None for items without their record.
+    """
+
+    values: Mapping[str, str | None] | None
     items: Mapping[str, Sequence[Mapping[str, str | None]]]
 
 

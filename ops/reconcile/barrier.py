@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.names import Names
@@ -32,8 +32,12 @@ class FlowBarrier:
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings)
         self._positions = topic_reader(settings, f"reconcile-{flow.flow.id}")
-        for message in read_to_end(self._positions, all_partitions(self._positions, self._names.positions)):
+        reached: dict[Part, int] = {}
+        starts = all_partitions(self._positions, self._names.positions)
+        for message in read_to_end(self._positions, starts, ends=reached):
             self._take(message)
+        with kafka_errors(f"reading {self._names.positions}"):
+            self._positions.assign([TopicPartition(*part, offset) for part, offset in reached.items()])
 
     def pass_now(self, seconds: float, beat: Callable[[], None] = lambda: None) -> str | None:
         """Waits until everything that the owner held when this was called is in the target, at most `seconds`.

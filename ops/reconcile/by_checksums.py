@@ -155,16 +155,19 @@ def _decide(sides: Sides, ids: Sequence[str], barrier: Barrier, *, ignores_extra
 
 
 def _difference(id: str, owner: RecordTexts | None, target: RecordTexts | None, behind: str | None) -> RecordDifference:
-    kind: DifferenceKind = "missing" if target is None else "extra" if owner is None else "different"
+    has_owner, has_target = (side is not None and side.values is not None for side in (owner, target))
+    kind: DifferenceKind = "different" if has_owner and has_target else "missing" if has_owner else "extra"
     if behind is not None:
         kind = "stale"
-    return RecordDifference(id, kind, list(_fields(owner, target)) if owner and target else (), behind or "")
+    fields = list(_fields(owner, target)) if owner and target and has_owner and has_target else ()
+    return RecordDifference(id, kind, fields, behind or "")
 
 
 def _fields(owner: RecordTexts, target: RecordTexts) -> Iterator[FieldDifference]:
-    for name, value in owner.values.items():
-        if value != target.values.get(name):
-            yield FieldDifference(name, value, target.values.get(name))
+    theirs_by_name = target.values or {}
+    for name, value in (owner.values or {}).items():
+        if value != theirs_by_name.get(name):
+            yield FieldDifference(name, value, theirs_by_name.get(name))
     for part in sorted(owner.items.keys() | target.items.keys()):
         mine, theirs = owner.items.get(part, ()), target.items.get(part, ())
         if len(mine) != len(theirs):

@@ -29,6 +29,8 @@ class PartialRow(list[Value]):
     """A row with at least one UNCHANGED value: told apart by its type, so that whole rows needn't be searched."""
 
 
+MARK = b"mark"
+"""The content of a mark; its prefix is sorbus."""
 _EPOCH_2000 = 946_684_800_000_000
 _begin = Struct(">QqI").unpack_from
 _commit = Struct(">BQQq").unpack_from
@@ -228,6 +230,12 @@ def decode_frame(data: bytes) -> WalData | Keepalive:
     if data[:1] == b"k" and len(data) == 18:
         return Keepalive(int.from_bytes(data[1:9], "big"), data[17] == 1)
     raise ProtocolError(f"a replication frame of {len(data)} bytes that begins with {data[:1]!r}")
+
+
+def mark_lsn(message: bytes) -> int | None:
+    """Where the log was when a pgoutput message was written by `mark_log`; None for every other message."""
+    is_mark = message[:1] == b"M" and message[10:17] == b"sorbus\0" and message[21:] == MARK
+    return int.from_bytes(message[2:10], "big") if is_mark else None
 
 
 def status_update(flushed: int, now: int) -> bytes:

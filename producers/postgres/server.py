@@ -15,7 +15,7 @@ from psycopg import sql
 
 from sorbus.errors import TransientError
 from sorbus.postgres.connection import Connection, postgres_errors
-from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
+from sorbus.producers.postgres.pgoutput import MARK, lsn_text, parse_lsn
 from sorbus.producers.postgres.position import PostgresPosition
 
 _SERVER = """
@@ -56,7 +56,7 @@ def read_server(connection: Connection, doing: str) -> Server:
 
 def mark_log(session: Connection) -> int:
     """The end of the log, after a message that makes an idle stream pass it. psycopg.Error."""
-    row = session.execute("select pg_logical_emit_message(false, 'sorbus', 'mark')::text").fetchone()
+    row = session.execute("select pg_logical_emit_message(false, 'sorbus', %s)::text", (MARK.decode(),)).fetchone()
     assert row is not None
     return parse_lsn(str(row[0]))
 

@@ -25,8 +25,9 @@ class ReplicationStream:
         self._pg: PGconn = session.pgconn
         self.flushed = 0
         self._told = time.monotonic()
+        marks = ", messages 'true'" if session.info.server_version >= 140_000 else ""
         command = sql.SQL(
-            "START_REPLICATION SLOT {} LOGICAL " + lsn_text(start) + " (proto_version '1', publication_names {})"
+            f"START_REPLICATION SLOT {{}} LOGICAL {lsn_text(start)} (proto_version '1', publication_names {{}}{marks})"
         ).format(sql.Identifier(slot), sql.Literal(sql.Identifier(publication).as_string(session)))
         result = self._pg.exec_(command.as_bytes(session))
         if result.status != ExecStatus.COPY_BOTH:

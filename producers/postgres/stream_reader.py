@@ -12,7 +12,7 @@ from sorbus.producers.postgres.client_encoding import read_natively
 from sorbus.producers.postgres.collect import Collector
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
-from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame
+from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.stream import ReplicationStream
@@ -41,6 +41,7 @@ class StreamReader:
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding)
         self._held: bytes | None = None
         self._wal_end = 0
+        self._is_marked = False
         self._stored_at = time.monotonic()
 
     @property
@@ -80,7 +81,11 @@ class StreamReader:
                 stream.wait(min(max(left, 0.05), 1.0))
                 stream.keep_alive()
             elif frame[0] == 119 and len(frame) > 25:  # w: XLogData
-                if not collector.feed(frame[25:]):
+                if frame[25] == 77 and (mark := mark_lsn(frame[25:])) is not None:  # M
+                    self._wal_end, self._is_marked = max(mark, self._wal_end), True
+                    if not collector.has_work:
+                        return self._idle()
+                elif not collector.feed(frame[25:]):
                     self._held = frame
                     break
             else:
@@ -114,8 +119,8 @@ class StreamReader:
         lsn = max(self._wal_end, self.state.lsn)
         self._collector.reached(self._wal_end)
         now = time.monotonic()
-        if lsn > self._stream.flushed and now - self._stored_at > _IDLE_STORE:
-            self._stored_at = now
+        if lsn > self._stream.flushed and (self._is_marked or now - self._stored_at > _IDLE_STORE):
+            self._stored_at, self._is_marked = now, False
             self.state = replace(self.state, lsn=lsn)
             return Batch((), (), (), self.state.to_position(), True)
         return None

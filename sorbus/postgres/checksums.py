@@ -107,7 +107,7 @@ class PostgresChecksums:
                     items.setdefault(id, {}).setdefault(part, []).append(row)
         found = {id: RecordTexts(row, items.get(id, {})) for id, row in values.items()}
         for id in items.keys() - found.keys():  # items of a record that isn't there
-            found[id] = RecordTexts({}, items[id])
+            found[id] = RecordTexts(None, items[id])
         return found
 
     def close(self) -> None:

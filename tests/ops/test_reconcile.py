@@ -1,0 +1,120 @@
+"""Reconciliation on real servers: what agrees is found equal whatever its type, and each planted difference is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sorbus.ops.embedded import Addresses
+from tests.acceptance.office import Office, execute, rows_of
+from tests.ops import reconcile_company as company
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """The company with its flows delivered, and running."""
+    import uuid
+
+    import psycopg
+    from psycopg import sql
+
+    names = [f"t{uuid.uuid4().hex[:12]}" for _ in range(4)]
+    with psycopg.connect(stack.database, autocommit=True) as connection:
+        for name in names:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    dsns = [stack.database.rpartition("/")[0] + f"/{name}" for name in names]
+    execute(dsns[0], company.OWNER, company.FILL.format(rows=ROWS))
+    execute(dsns[2], company.THEIRS)
+    env = dict(zip(("CRM_DSN", "REPORTING_DSN", "BOOKS_DSN", "SORBUS_DATABASE"), dsns, strict=True))
+    made = Office(Path(tmp_path_factory.mktemp("office")), names[0], {**stack.env(), **env})
+    company.write(made)
+    made.sorbus("apply", "--yes")
+    with made.up():
+        made.until(lambda: _lacks(made), 60, every=0.2)
+        yield made
+
+
+def _lacks(office: Office) -> str:
+    counts = [
+        rows_of(office.env["REPORTING_DSN"], "select count(*) n from things")[0]["n"],
+        rows_of(office.env["BOOKS_DSN"], "select count(*) n from their_things")[0]["n"],
+        rows_of(office.env["REPORTING_DSN"], "select count(*) n from places")[0]["n"],
+    ]
+    return "" if counts == [ROWS, ROWS, 54] else f"rows: {counts}"
+
+
+@pytest.mark.parametrize("flow", ["thing-to-reporting", "thing-to-books", "place-to-reporting"])
+def test_equal_sides_have_equal_checksums(office: Office, flow: str) -> None:
+    report = company.reconcile(office, flow)
+    print(report)
+    assert report["counts"] == {}
+    assert report["in_flight"] == 0
+    assert report["not_compared"] == []
+
+
+PLANTED = {
+    # What was done to the target -> the kind, the record and the fields that are to be found.
+    "update things set name = 'changed' where id = '10'": ("different", "10", ["name"]),
+    "update things set name = null where id = '11'": ("different", "11", ["name"]),
+    "update things set name = '' where id = '2'": ("different", "2", ["name"]),
+    "update things set code = trim(code) where id = '12'": ("different", "12", ["code"]),
+    "update things set amount = amount + 0.0001 where id = '13'": ("different", "13", ["amount"]),
+    "update things set price = price + 0.0001 where id = '14'": ("different", "14", ["price"]),
+    "update things set ratio = ratio + 1e-15 where id = '15'": ("different", "15", ["ratio"]),
+    "update things set ratio = 0 where id = '1'": ("different", "1", ["ratio"]),
+    "update things set at = at + interval '1 microsecond' where id = '16'": ("different", "16", ["at"]),
+    "update things set day = day + 1 where id = '17'": ("different", "17", ["day"]),
+    "update things set noon = noon + interval '1 microsecond' where id = '18'": ("different", "18", ["noon"]),
+    "update things set tag = gen_random_uuid() where id = '19'": ("different", "19", ["tag"]),
+    "update things set raw = raw || '\\x00' where id = '20'": ("different", "20", ["raw"]),
+    "update things set doc = doc || ' ' where id = '21'": ("different", "21", ["doc"]),
+    "update things set words = array['w22', 'null', 'a \"b\" \\ c', ''] where id = '22'": ("different", "22", ["words"]),
+    "update things set nums = array[-23, 23] where id = '23'": ("different", "23", ["nums"]),
+    "update things set active = null where id = '24'": ("different", "24", ["active"]),
+    "update things a set qty = b.qty from things b where (a.id, b.id) in (('25', '26'), ('26', '25'))": (
+        ("different", "25", ["qty"]),
+        ("different", "26", ["qty"]),
+    ),  # their difference cancels in a sum of values
+    "delete from things where id = '30'": ("missing", "30", []),
+    "update things set id = '99999' where id = '31'": (("missing", "31", []), ("extra", "99999", [])),
+    "insert into things (id, sorbus_version) values ('-5', 1), ('x|y', 1)": (("extra", "-5", []), ("extra", "x|y", [])),
+    "update parts set sku = 'other' where parent_id = '41' and position = 1": ("different", "41", ["parts[1].sku"]),
+    "delete from parts where parent_id = '43' and position = 3": ("different", "43", ["parts[]"]),
+    "update parts set position = 3 - position where parent_id = '42'": (
+        ("different", "42", ["parts[1].sku", "parts[1].weight", "parts[2].sku", "parts[2].weight"]),
+    ),
+    "update places set id = 'DE|xx' where id = 'DE|x'": (),
+}
+
+
+def test_each_planted_difference_is_found_and_nothing_else(office: Office) -> None:
+    wanted: dict[str, tuple[str, list[str]]] = {}
+    for found in PLANTED.values():
+        for kind, id, fields in [found] if found and isinstance(found[0], str) else found:
+            wanted[id] = (kind, fields)
+    statements = [each.replace("3 - position", "-position") for each in PLANTED]
+    execute(office.env["REPORTING_DSN"], *statements, "update parts set position = 3 + position where position < 0")
+    report = company.reconcile(office, "thing-to-reporting", "--wait", "20")
+    differences = {one["id"]: (one["kind"], [field["field"] for field in one["fields"]]) for one in report["differences"]}
+    assert differences == wanted
+    places = company.reconcile(office, "place-to-reporting")["differences"]
+    assert {(one["kind"], one["id"]) for one in places} == {("missing", "DE|x"), ("extra", "DE|xx")}
+
+
+def test_healing_goes_through_the_bus_and_asks_first(office: Office) -> None:
+    told = office.sorbus("reconcile", "thing-to-reporting", "--heal", status=1)
+    assert "heal_limit is 1.0%" in told
+    dry = office.sorbus("reconcile", "thing-to-reporting", "--heal", "--dry-run", status=1)
+    assert "10: would write name as crm has it" in dry
+    assert company.reconcile(office, "thing-to-reporting")["counts"] != {}
+    office.sorbus("reconcile", "thing-to-reporting", "--heal", "--yes", status=1)
+    office.until(lambda: company.reconcile(office, "thing-to-reporting", "--changed")["counts"], 60)
+    report = company.reconcile(office, "thing-to-reporting")
+    assert report["counts"] == {}
+    office.sorbus("reconcile", "place-to-reporting", "--heal", "--yes", status=1)
+    office.until(lambda: company.reconcile(office, "place-to-reporting")["counts"], 60)
+    assert "No difference is open" in office.sorbus("reconcile", "thing-to-reporting", "--stored")
