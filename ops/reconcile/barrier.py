@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message
 
-from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
 from sorbus.checksums import SupportsMarks
 from sorbus.connector import BoundFlow, BoundSystem, Position
@@ -32,12 +32,13 @@ class FlowBarrier:
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings)
         self._positions = topic_reader(settings, f"reconcile-{flow.flow.id}")
-        reached: dict[Part, int] = {}
-        starts = all_partitions(self._positions, self._names.positions)
-        for message in read_to_end(self._positions, starts, ends=reached):
-            self._take(message)
-        with kafka_errors(f"reading {self._names.positions}"):
-            self._positions.assign([TopicPartition(*part, offset) for part, offset in reached.items()])
+        topic = self._names.positions
+        with kafka_errors(f"reading {topic}"):
+            # A mark makes the producer store its position, so only what is stored from now on matters.
+            parts = all_partitions(self._positions, topic)
+            for part in parts:
+                part.offset = self._positions.get_watermark_offsets(part, timeout=15.0)[1]
+            self._positions.assign(parts)
 
     def pass_now(self, seconds: float, beat: Callable[[], None] = lambda: None) -> str | None:
         """Waits until everything that the owner held when this was called is in the target, at most `seconds`.

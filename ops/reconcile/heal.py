@@ -12,6 +12,7 @@ from sorbus.bus.sending import send
 from sorbus.connector import BoundFlow
 from sorbus.errors import SorbusError
 from sorbus.ops.reconcile.finding import ReconcileReport
+from sorbus.ops.reconcile.reasons import FOREIGN
 from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
 from sorbus.settings import Settings
 from sorbus.state.database import State
@@ -36,15 +37,12 @@ class HealPlan(NamedTuple):
         return bool(self.records) and self.share > self.limit
 
 
-_FOREIGN = "Sorbus never wrote it"
-
-
 def plan_heal(flow: BoundFlow, differences: Sequence[StoredDifference], records: int) -> HealPlan:
     """What healing would send again; `records`: how many the flow has."""
     chosen: list[StoredDifference] = []
     left: list[tuple[StoredDifference, str]] = []
     for one in differences:
-        if one.kind == "extra" and one.why.startswith(_FOREIGN):
+        if one.kind == "extra" and one.why.startswith(FOREIGN) and flow.flow.reconcile.foreign_records == "keep":
             left.append((one, "the target's own record: delete it there, or add it at the owner"))
         elif one.kind == "extra" and flow.flow.deletes == "ignore":
             left.append((one, "the flow ignores deletes"))

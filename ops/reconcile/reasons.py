@@ -15,6 +15,7 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.store import waiting
 
+FOREIGN = "Sorbus never wrote it"
 _UNEXPLAINED: Mapping[str, str] = {
     "missing": "it was delivered, and is no longer there: deleted in the target, or by a program there",
     "extra": "its owner doesn't have it: added in the target, or it came back there after it was deleted",
@@ -46,7 +47,7 @@ class Reasons:
         if why := self._open.get(found.id):
             return found._replace(kind="extra" if found.kind == "extra" else "stale", fields=fields, why=why)
         if is_foreign and found.kind == "extra":
-            return found._replace(fields=fields, why="Sorbus never wrote it: the target's own record")
+            return found._replace(fields=fields, why=f"{FOREIGN}: the target's own record")
         return found._replace(fields=fields, why=found.why or _UNEXPLAINED.get(found.kind, ""))
 
     def _masked(self, field: FieldDifference) -> FieldDifference:

@@ -108,6 +108,10 @@ class KeyReader:
             words=error.words,
         )
         try:
+            self._in_snapshot(self._cast, [key], part, after)
+        except PermanentError:  # no value of the key's type, so no row has it
+            return None
+        try:
             (own,) = self._in_snapshot(self._resolve, [key], part, after)
         except PermanentError:
             own = None if part else key
@@ -140,6 +144,12 @@ class KeyReader:
         )
         rows = {int(row[0] or b"0"): tuple(row[1:]) for row in self._texts(query, parameters)}
         return [rows.get(place) for place in range(1, len(keys) + 1)]
+
+    def _cast(self, keys: Sequence[Key], part: str) -> list[None]:
+        """Fails for a key that can't be of its column's type."""
+        wanted, parameters = self._wanted(keys, part)
+        names = sql.SQL(", ").join(sql.Identifier("w", f"k{place}") for place in range(len(parameters)))
+        return [None for _ in self._texts(sql.SQL("select {} from {}").format(names, wanted), parameters)]
 
     def _begin(self, after: Collection[int]) -> None:
         if self._snapshot:

@@ -89,6 +89,12 @@ class Reconcile(_Written):
         description="The share of a flow's records that healing may change without asking a person.",
     )
 
+    foreign_records: Literal["keep", "delete"] = Field(
+        default="keep",
+        description="Records of the target that Sorbus never wrote: healing leaves them, or deletes them because the"
+        " target is to hold nothing else.",
+    )
+
     @property
     def heal_share(self) -> float:
         """`heal_limit` as a fraction."""

@@ -60,7 +60,11 @@ SCHEMAS = {
         {"name": "parts", "type": {"type": "array", "items": _ITEM}, "default": []},
         {"name": "unused", "type": ["null", "string"], "default": None},
     ],
-    "place": [{"name": "country", "type": "string"}, {"name": "city", "type": "string"}, {"name": "people", "type": "long"}],
+    "place": [
+        {"name": "country", "type": "string"},
+        {"name": "city", "type": "string"},
+        {"name": "people", "type": "long"},
+    ],
 }
 THEIRS = """
 create table their_things (
@@ -97,7 +101,11 @@ def write(office: Office, **flow: object) -> None:
                     "target": {"table": "things", "children": {"parts": {"table": "parts"}}},
                     **flow,
                 },
-                {"data_type": "thing", "to": "books", "target": {"table": "their_things", "existing": True, "key": "no"}},
+                {
+                    "data_type": "thing",
+                    "to": "books",
+                    "target": {"table": "their_things", "existing": True, "key": "no"},
+                },
                 {"data_type": "place", "to": "reporting", "target": {"table": "places"}},
             ],
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,11 @@ PLANTED = {
     "update things set tag = gen_random_uuid() where id = '19'": ("different", "19", ["tag"]),
     "update things set raw = raw || '\\x00' where id = '20'": ("different", "20", ["raw"]),
     "update things set doc = doc || ' ' where id = '21'": ("different", "21", ["doc"]),
-    "update things set words = array['w22', 'null', 'a \"b\" \\ c', ''] where id = '22'": ("different", "22", ["words"]),
+    "update things set words = array['w22', 'null', 'a \"b\" \\ c', ''] where id = '22'": (
+        "different",
+        "22",
+        ["words"],
+    ),
     "update things set nums = array[-23, 23] where id = '23'": ("different", "23", ["nums"]),
     "update things set active = null where id = '24'": ("different", "24", ["active"]),
     "update things a set qty = b.qty from things b where (a.id, b.id) in (('25', '26'), ('26', '25'))": (
@@ -99,7 +103,9 @@ def test_each_planted_difference_is_found_and_nothing_else(office: Office) -> No
     statements = [each.replace("3 - position", "-position") for each in PLANTED]
     execute(office.env["REPORTING_DSN"], *statements, "update parts set position = 3 + position where position < 0")
     report = company.reconcile(office, "thing-to-reporting", "--wait", "20")
-    differences = {one["id"]: (one["kind"], [field["field"] for field in one["fields"]]) for one in report["differences"]}
+    differences = {
+        one["id"]: (one["kind"], [field["field"] for field in one["fields"]]) for one in report["differences"]
+    }
     assert differences == wanted
     places = company.reconcile(office, "place-to-reporting")["differences"]
     assert {(one["kind"], one["id"]) for one in places} == {("missing", "DE|x"), ("extra", "DE|xx")}
