@@ -22,6 +22,9 @@ from sorbus.state.database import State
 if TYPE_CHECKING:
     from starlette.routing import Route  # only the console needs it
 
+    from sorbus.map.loaded import LoadedMap
+    from sorbus.settings import Settings
+
 
 class ConsolePages(NamedTuple):
     """A kind's pages: their place in the menu, routes, and the folder of templates (`render(request, "<name>/...")`).
@@ -56,6 +59,10 @@ class DecisionKind(ABC):
 
     def pages(self) -> ConsolePages | None:
         """Its part of the console."""
+        return None
+
+    def recurring(self, loaded: LoadedMap, settings: Settings) -> Callable[[], None] | None:
+        """What the watch calls after each measurement; it returns at once, and never raises."""
         return None
 
     def digest(self, request: DigestRequest) -> DigestPart | None:

@@ -8,6 +8,7 @@ from sorbus.ops.dead_letters.kind import LetterKind
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.drift.kind import DriftKind
 from sorbus.ops.duplicates.kind import DuplicateKind
+from sorbus.ops.reconcile.kind import ReconcileKind
 from sorbus.ops.waiting.kind import WaitingKind
 
 DECISION_KINDS: tuple[DecisionKind, ...] = (
@@ -16,5 +17,6 @@ DECISION_KINDS: tuple[DecisionKind, ...] = (
     ConflictKind(),
     WaitingKind(),
     DriftKind(),
+    ReconcileKind(),
     ChecklistKind(),
 )

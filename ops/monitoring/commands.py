@@ -103,6 +103,7 @@ def watch_command(
     loaded, settings = Context.of(ctx).load(), Settings()
     watcher, collector = open_watch(loaded, settings, DECISION_KINDS), WatchCollector()
     people = MapCollector(loaded.map, settings.console_url)
+    recurring = [work for kind in DECISION_KINDS if (work := kind.recurring(loaded, settings)) is not None]
     daily = _daily(loaded.map, settings, digest, digest_to or ()) if digest else None
     REGISTRY.register(collector)
     REGISTRY.register(people)
@@ -117,6 +118,8 @@ def watch_command(
                         process.health.ready()
                         if daily is not None:
                             daily.after(measured)
+                        for work in recurring:
+                            work()
                     except TransientError as error:
                         FAILURES.inc()
                         dependency = error.dependency or "kafka"

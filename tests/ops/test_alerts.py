@@ -27,6 +27,8 @@ from sorbus.ops.monitoring.escalation import Escalation
 from sorbus.ops.monitoring.exporter import FAILURES, MapCollector, WatchCollector
 from sorbus.ops.monitoring.flow_state import GRACE, FlowState
 from sorbus.ops.monitoring.measure import Measurement, TopicState
+from sorbus.ops.reconcile.counts import DifferenceCounts
+from sorbus.ops.reconcile.store import LastRun
 from sorbus.ops.waiting.counts import WaitingCounts
 
 ROOT = Path(sorbus.telemetry.metrics.__file__).parents[2]
@@ -65,6 +67,7 @@ MEASURED = Measurement(
         LetterCounts({("order", "order-to-books"): 2}),
         DuplicateCounts({"order-to-books": 4}),
         ConflictCounts({("order-to-books", "open"): 1}),
+        DifferenceCounts({("order-to-books", "missing"): 1}, {"order-to-books": LastRun(datetime.now(UTC), False)}),
         WaitingCounts(),
         ChecklistStandings((OVERDUE,)),
     ),

@@ -28,16 +28,14 @@ def check_people(loaded: LoadedMap) -> Iterator[Finding]:
             continue
         path = ("flows", place, "manual")
         yield from _contact(loaded, (*path, "responsible"), flow.manual.responsible)
-        try:
-            parse_routine(flow.manual.schedule)
-        except ValueError as error:
-            message = f"{flow.id}: {str(error).removesuffix(SCHEDULE_FIX).rstrip('; ')}"
-            yield loaded.finding((*path, "schedule"), "bad-schedule", message, SCHEDULE_FIX)
+        yield from _schedule(loaded, (*path, "schedule"), flow.id, flow.manual.schedule)
 
 
 def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
-    """Findings about `escalate_after`, which consumers use."""
+    """Findings about `escalate_after`, which consumers use, and when flows are reconciled."""
     for place, flow in enumerate(loaded.map.flows):
+        if flow.reconcile.schedule is not None:
+            yield from _schedule(loaded, ("flows", place, "reconcile"), flow.id, flow.reconcile.schedule)
         if flow.escalate_after == "off":
             continue
         try:
@@ -45,6 +43,14 @@ def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
         except ValueError as error:
             message = f"{flow.id}: escalate_after: {str(error).partition(';')[0]}"
             yield loaded.finding(("flows", place, "escalate_after"), "bad-duration", message, _DURATION_FIX)
+
+
+def _schedule(loaded: LoadedMap, path: tuple[str | int, ...], flow: str, written: str) -> Iterator[Finding]:
+    try:
+        parse_routine(written)
+    except ValueError as error:
+        message = f"{flow}: {str(error).removesuffix(SCHEDULE_FIX).rstrip('; ')}"
+        yield loaded.finding(path, "bad-schedule", message, SCHEDULE_FIX)
 
 
 def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None) -> Iterator[Finding]:
