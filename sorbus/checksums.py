@@ -71,6 +71,13 @@ class RecordTexts(NamedTuple):
     items: Mapping[str, Sequence[Mapping[str, str | None]]]
 
 
+class FieldTotal(NamedTuple):
+    """How many values of a field are numbers, and their exact sum in decimal digits."""
+
+    values: int
+    total: str
+
+
 class ChecksumReader(Protocol):
     """One side of a comparison. All methods raise TransientError and AuthError."""
 
@@ -79,8 +86,14 @@ class ChecksumReader(Protocol):
     bytes_scanned: int
     """Size of the tables that were read whole, once for each time."""
 
-    def snapshot(self) -> None:
-        """Everything read from here on is as of now; call it first."""
+    def snapshot(self, shared: str | None = None) -> None:
+        """Everything read from here on is as of now, or of another reader's `share`; call it first."""
+
+    def share(self) -> str:
+        """A name by which other readers of the same database take this snapshot, while it lasts."""
+
+    def totals(self, part: str, fields: Sequence[str]) -> dict[str, FieldTotal]:
+        """Of these fields, whose form is integer or number."""
 
     def count(self) -> int:
         """How many records there are, about."""

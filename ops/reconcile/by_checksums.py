@@ -40,43 +40,73 @@ class Sides(NamedTuple):
             return asked[0].result(), asked[1].result()
 
 
-class SegmentComparison(NamedTuple):
-    """What comparing the segments showed: the sides' records, and the ids of those that differ, in flight or not."""
+class Suspect(NamedTuple):
+    """A record whose digests differ between the sides: each has the rows (or items) of each row, and its digest."""
 
-    owner_records: int
-    target_records: int
-    suspects: list[str]
+    part: str
+    segment: int
+    id: str
+    owner: list[tuple[int, int]]
+    target: list[tuple[int, int]]
+
+
+class PartSums(NamedTuple):
+    """Both sides' sums of a part, by segment."""
+
+    owner: dict[int, SegmentSum]
+    target: dict[int, SegmentSum]
+
+    @property
+    def differing(self) -> list[int]:
+        """The segments that differ."""
+        found = self.owner.keys() | self.target.keys()
+        return sorted(each for each in found if self.owner.get(each) != self.target.get(each))
+
+
+class SegmentComparison(NamedTuple):
+    """What comparing the segments showed: sums by part, and the records that differ, in flight or not."""
+
+    segments: int
+    parts: dict[str, PartSums]
+    suspects: list[Suspect]
+
+    @property
+    def owner_records(self) -> int:
+        return sum(each.records for each in self.parts[""].owner.values())
+
+    @property
+    def target_records(self) -> int:
+        return sum(each.records for each in self.parts[""].target.values())
+
+    @property
+    def ids(self) -> list[str]:
+        """The suspects' ids, each once."""
+        return list(dict.fromkeys(one.id for one in self.suspects))
 
 
 class Verdicts(NamedTuple):
-    """The differences that were confirmed, how many suspects had only been in flight, and how many keep changing."""
+    """The differences that were confirmed, how many suspects had only been in flight, and which keep changing."""
 
     differences: list[RecordDifference]
     in_flight: int
-    undecided: int
+    undecided: list[str]
 
 
 def compare_segments(sides: Sides, progress: Progress) -> SegmentComparison:
-    """Compares both sides as of now. TransientError, AuthError."""
-    sides.snapshot()
+    """Compares both sides as of their snapshots. TransientError, AuthError."""
     owner, target = sides.both(lambda side: side.count())
     segments = segments_for(max(int(str(owner)), int(str(target))))
-    counts = (0, 0)
-    suspects: dict[str, None] = {}
+    parts: dict[str, PartSums] = {}
+    suspects: list[Suspect] = []
     for number, part in enumerate(sorted(sides.parts)):
         progress(f"checksums of {part or 'records'}", number, len(sides.parts))
-        found = sides.both(lambda side, part=part: side.sums(part, segments))  # type: ignore[misc]
-        mine, theirs = (_sums(each) for each in found)
-        if not part:
-            counts = sum(each.records for each in mine.values()), sum(each.records for each in theirs.values())
-        differing = sorted(each for each in mine.keys() | theirs.keys() if mine.get(each) != theirs.get(each))
-        if differing:
+        mine, theirs = sides.both(lambda side, part=part: side.sums(part, segments))  # type: ignore[misc]
+        sums = parts[part] = PartSums(_sums(mine), _sums(theirs))
+        if differing := sums.differing:
             progress(f"reading {len(differing):,} of {segments:,} segments", number, len(sides.parts))
-            for id in differing_ids(
-                sides.owner.digests(part, segments, differing), sides.target.digests(part, segments, differing)
-            ):
-                suspects[id] = None
-    return SegmentComparison(*counts, list(suspects))
+            left, right = (side.digests(part, segments, differing) for side in (sides.owner, sides.target))
+            suspects += (Suspect(part, *found) for found in differing_rows(left, right))
+    return SegmentComparison(segments, parts, suspects)
 
 
 def differing_records(sides: Sides, ids: Sequence[str], progress: Progress) -> Iterator[str]:
@@ -95,23 +125,24 @@ def segments_for(records: int) -> int:
     return 1 << (wanted - 1).bit_length()
 
 
-def differing_ids(mine: Iterator[RowDigest], theirs: Iterator[RowDigest]) -> Iterator[str]:
-    """The ids that only one side has, or of which the sides' digests differ; both in the order of segments."""
+_Digests = list[tuple[int, int]]
+
+
+def differing_rows(
+    mine: Iterator[RowDigest], theirs: Iterator[RowDigest]
+) -> Iterator[tuple[int, str, _Digests, _Digests]]:
+    """Segment, id and both sides' digests of the records that differ; both sides come in the order of segments."""
     left, right = _by_segment(mine), _by_segment(theirs)
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
-        if other is None or (one is not None and one[0] < other[0]):
-            assert one is not None
-            yield from one[1]
-            one = next(left, None)
-        elif one is None or other[0] < one[0]:
-            yield from other[1]
-            other = next(right, None)
-        else:
-            for id in one[1].keys() | other[1].keys():
-                if one[1].get(id) != other[1].get(id):
-                    yield id
-            one, other = next(left, None), next(right, None)
+        segment = min(each[0] for each in (one, other) if each is not None)
+        owner = one[1] if one is not None and one[0] == segment else {}
+        target = other[1] if other is not None and other[0] == segment else {}
+        for id in owner.keys() | target.keys():
+            if owner.get(id) != target.get(id):
+                yield segment, id, owner.get(id, []), target.get(id, [])
+        one = next(left, None) if owner else one
+        other = next(right, None) if target else other
 
 
 def decide(
@@ -151,7 +182,7 @@ def _decide(sides: Sides, ids: Sequence[str], barrier: Barrier, *, ignores_extra
         left = unsettled
         if not left:
             break
-    return Verdicts(differences, in_flight, len(left))
+    return Verdicts(differences, in_flight, left)
 
 
 def _difference(id: str, owner: RecordTexts | None, target: RecordTexts | None, behind: str | None) -> RecordDifference:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from psycopg import sql
 from psycopg.pq.abc import PGresult
 
-from sorbus.checksums import RecordTexts, RowDigest, SegmentSum
+from sorbus.checksums import FieldTotal, RecordTexts, RowDigest, SegmentSum
 from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
 
@@ -56,12 +56,40 @@ class PostgresChecksums:
         self.rows_fetched = 0
         self.bytes_scanned = 0
 
-    def snapshot(self) -> None:
-        """Begins a read-only transaction whose snapshot is taken now."""
+    def snapshot(self, shared: str | None = None) -> None:
+        """Begins a read-only transaction whose snapshot is taken now, or is the `shared` one."""
         with postgres_errors(self._doing):
             self._session.rollback()
             self._session.execute("set transaction isolation level repeatable read read only")
+            if shared is not None:
+                self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
             self._session.execute("select 1")
+
+    def share(self) -> str:
+        """The exported snapshot's name."""
+        with postgres_errors(self._doing):
+            row = self._session.execute("select pg_export_snapshot()").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def totals(self, part: str, fields: Sequence[str]) -> dict[str, FieldTotal]:
+        """In one scan; a text that is no number counts as none."""
+        table = self._parts[part]
+        values = [value for name, value in table.values if name in fields]
+        if not values:
+            return {}
+        number = "case when ({0})::text ~ '^-?[0-9]+([.][0-9]+)?$' then ({0})::text::numeric end"
+        sums = [
+            sql.SQL("count({0}), coalesce(trim_scale(sum({0})), 0)::text").format(sql.SQL(number).format(value))
+            for value in values
+        ]
+        query = sql.SQL("select {} from {} where {}").format(sql.SQL(", ").join(sums), table.rows, table.condition)
+        with postgres_errors(self._doing):
+            self._measure(part)
+            row = self._session.execute(query).fetchone()
+        assert row is not None
+        names = [name for name, _ in table.values if name in fields]
+        return {name: FieldTotal(int(str(row[2 * at])), str(row[2 * at + 1])) for at, name in enumerate(names)}
 
     def count(self) -> int:
         """From the planner's statistics; exact where there are none."""
