@@ -72,7 +72,7 @@ def reconcile(
         found = store.differences(flow)
         _print_stored(found, as_json=as_json)
         raise typer.Exit(ExitCode.FINDINGS if found else 0)
-    with _progress() as progress:
+    with progress_bar() as progress:
         run = Reconciliation(loaded, ReconcileRequest(flow, only_changed=changed, wait=wait), Settings(), progress)
         report = run.run()
     differences = store.differences(flow, most=1_000_000)
@@ -108,7 +108,8 @@ def _heal(
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
+    """Shows what a comparison is doing, on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

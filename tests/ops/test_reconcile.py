@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute, rows_of
@@ -17,11 +27,6 @@ ROWS = 300
 @pytest.fixture(scope="module")
 def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """The company with its flows delivered, and running."""
-    import uuid
-
-    import psycopg
-    from psycopg import sql
-
     names = [f"t{uuid.uuid4().hex[:12]}" for _ in range(4)]
     with psycopg.connect(stack.database, autocommit=True) as connection:
         for name in names:
@@ -123,3 +128,61 @@ def test_healing_goes_through_the_bus_and_asks_first(office: Office) -> None:
     office.sorbus("reconcile", "place-to-reporting", "--heal", "--yes", status=1)
     office.until(lambda: company.reconcile(office, "place-to-reporting")["counts"], 60)
     assert "No difference is open" in office.sorbus("reconcile", "thing-to-reporting", "--stored")
+
+
+CHECK = Path(__file__).parents[2] / "examples" / "certificate" / "check.py"
+
+
+def _check(file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", str(CHECK), str(file)], capture_output=True, text=True, check=False)
+
+
+def _tampered(file: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The certificate after a change that also wrote its digest anew."""
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    change(content["flows"][0])
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    other = file.with_name("tampered.json")
+    other.write_text(json.dumps({**content, "sha256": digest}))
+    return other
+
+
+def test_a_certificate_taken_while_writers_write_explains_every_difference(office: Office, tmp_path: Path) -> None:
+    file, stop = tmp_path / "thing.json", threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(office.env["CRM_DSN"], autocommit=True) as connection:
+            for number in itertools.count():
+                if stop.wait(0.002):
+                    return
+                connection.execute("update things set qty = qty + 1 where id = %s", (100 + number % 150,))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        planted = ("update things set qty = 777 where id = '50'", "delete from things where id = '51'")
+        execute(office.env["REPORTING_DSN"], *planted)
+        told = office.sorbus("certify", "thing", "--out", str(file), status=1)
+    finally:
+        stop.set()
+        writer.join()
+    assert "agrees but for 2 records" in told
+    done = _check(file)
+    assert done.returncode == 0, done.stdout
+    assert "reporting: 300 records, {'differences': 2, 'undecided': 0," in done.stdout
+    changes: list[Callable[[dict[str, Any]], object]] = [
+        lambda flow: flow["suspects"].pop(),
+        lambda flow: flow["sums"][""]["target"][0].__setitem__(2, 1),
+        lambda flow: flow["totals"]["qty"]["owner"].__setitem__(1, "1"),
+        lambda flow: flow["differences"].clear(),
+    ]
+    for change in changes:
+        assert _check(_tampered(file, change)).returncode == 1
+    file.write_text(file.read_text().replace("reporting", "elsewhere", 1))
+    assert "its SHA-256 is another one" in _check(file).stdout
+    office.sorbus("reconcile", "thing-to-reporting", "--heal", status=1)
+
+
+def test_a_moment_that_has_passed_cannot_be_certified(office: Office) -> None:
+    assert office.sorbus("certify", "thing", "--as-of", "2020-01-01T00:00", status=2) == ""

@@ -1,0 +1,93 @@
+"""Checks a certificate of `sorbus certify` with nothing but Python: python check.py FILE.
+
+It believes nothing that the file concludes. From both sides' sums it takes the digests of every record that the file
+names; what is left must be equal, segment by segment, or a record differs that isn't named. The same for the totals of
+number fields. Exit code 0: nothing is unexplained, 1: something is, 2: not a certificate.
+"""
+
+import hashlib
+import json
+import sys
+from collections import defaultdict
+from decimal import Decimal
+
+
+def unexplained(flow):
+    """What the named records don't explain, a sentence each."""
+    taken = {"owner": defaultdict(lambda: [0, 0]), "target": defaultdict(lambda: [0, 0])}
+    for one in flow["suspects"]:
+        if one["owner"] == one["target"]:
+            yield f"{one['id']} is named, but its digests are equal"
+        if not 0 <= one["segment"] < flow["segments"]:
+            yield f"{one['id']} is in segment {one['segment']}, of {flow['segments']}"
+        for side in ("owner", "target"):
+            for rows, digest in one[side]:
+                place = taken[side][one["part"], one["segment"]]
+                place[0] += rows
+                place[1] += digest
+    for part, sums in flow["sums"].items():
+        left = {}
+        for side in ("owner", "target"):
+            known = {segment: (records, total) for segment, records, total in sums[side]}
+            if len(known) != len(sums[side]):
+                yield f"a segment of {part or 'records'} is there twice"
+            left[side] = {}
+            for segment in known.keys() | {place for of, place in taken[side] if of == part}:
+                records, total = known.get(segment, (0, 0))
+                less_records, less_total = taken[side][part, segment]
+                left[side][segment] = (records - less_records, total - less_total)
+        for segment in left["owner"].keys() | left["target"].keys():
+            mine, theirs = (left[side].get(segment, (0, 0)) for side in ("owner", "target"))
+            if mine != theirs:
+                yield f"segment {segment} of {part or 'records'} differs by records that aren't named"
+    for name, total in flow["totals"].items():
+        left_over = Decimal(total["owner"][1]) - Decimal(total["target"][1])
+        count = total["owner"][0] - total["target"][0]
+        for owner, target in flow["values"].values():
+            mine, theirs = ((side or {}).get(name) for side in (owner, target))
+            left_over -= Decimal(mine or 0) - Decimal(theirs or 0)
+            count -= (mine is not None) - (theirs is not None)
+        if left_over or count:
+            yield f"the total of {name} differs by {left_over} and {count} values that no named record explains"
+    named = {one["id"] for one in flow["suspects"]}
+    concluded = set(flow["moved"]) | {one["id"] for one in flow["differences"]} | set(flow["undecided"])
+    for id in sorted(named ^ concluded):
+        yield f"{id} is named without a conclusion, or the other way round"
+
+
+def check(content):
+    """Prints what the certificate says and what is wrong with it; whether nothing is."""
+    digest = content.pop("sha256", "")
+    if digest != hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest():
+        print("the file was changed after it was made: its SHA-256 is another one")
+        return False
+    print(f"{content['data_type']} of {content['company']}, owner {content['owner']}, as of {content['as_of']}")
+    is_sound = True
+    for flow in content["flows"]:
+        records = sum(records for _, records, _ in flow["sums"][""]["owner"])
+        faults = list(unexplained(flow))
+        is_sound = is_sound and not faults
+        counts = {name: len(flow[name]) for name in ("differences", "undecided", "moved")}
+        print(f"{flow['target']}: {records:,} records, {counts}, {len(faults)} unexplained")
+        for sentence in (*faults, *(f"not compared: {each}" for each in flow["not_compared"])):
+            print(f"  {sentence}")
+    for flow, why in content["not_certified"].items():
+        print(f"{flow}: not certified: {why}")
+    return is_sound
+
+
+def main():
+    """Reads the file."""
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            content = json.load(file)
+        if content["format"] != "sorbus-certificate-1":
+            raise ValueError(content["format"])
+    except (IndexError, OSError, ValueError, KeyError, TypeError) as error:
+        print(f"not a certificate: {error}; python check.py FILE", file=sys.stderr)
+        return 2
+    return 0 if check(content) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
