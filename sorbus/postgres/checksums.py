@@ -73,7 +73,7 @@ class PostgresChecksums:
         return str(row[0])
 
     def totals(self, part: str, fields: Sequence[str]) -> dict[str, FieldTotal]:
-        """In one scan; a text that is no number counts as none."""
+        """In one scan; text that isn't a number doesn't count."""
         table = self._parts[part]
         values = [value for name, value in table.values if name in fields]
         if not values:

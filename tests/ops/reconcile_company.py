@@ -28,6 +28,16 @@ select g, 'Thing ' || g || case when g % 7 = 0 then ' é中😀' else '' end, 'c
 from generate_series(1, {rows}) g;
 update things set ratio = '-0', single = 'NaN', amount = 0.000, words = '{{}}' where id = 1;
 update things set ratio = 1e300, single = 1e-30, amount = 100, name = null where id = 2;
+update things set name = e' \t\n"quo\\ted", (a,b) {{}} ', code = '', short = '', qty = 2147483647, amount = 12345678901234.567891,
+    price = -99999999.9999, ratio = 'NaN', single = 'Infinity', at = '0001-01-01 00:00:00+00', day = '0001-01-01',
+    noon = '23:59:59.999999', raw = '', words = array['{{}}', ',', '"', '\', 'NULL', e'\n'], nums = array[-1, 2147483647],
+    doc = '{{"z": 1e400, "a": {{"é": "\u4e2d", "n": null}}, "l": [1.0, 1.50]}}' where id = 3;
+update things set name = e'e\u0301 \u00e9 \u200b', code = ' a b', qty = -2147483648, amount = -0.000001, price = 0,
+    ratio = '-Infinity', single = '-0', at = '9999-12-31 23:59:59.999999+00', day = '9999-12-31', noon = '00:00',
+    nums = '{{}}', doc = '"text"', rank = -32768, net = '::1/128' where id = 4;
+update things set ratio = 5e-324, single = 1.17549435e-38, amount = 1e13, price = 1, doc = '[]', words = array['']
+    where id = 5;
+update things set ratio = 1.7976931348623157e308, single = 3.4028235e38, doc = '0.10', net = 'fe80::/10' where id = 6;
 insert into parts select g, n, 'sku' || n, n * 1.50 from generate_series(1, {rows}) g, generate_series(1, g % 4) n;
 insert into places select c, t, length(c || t) from unnest(array['de', 'DE', 'fr', 'Ö', 'a|b', 'a%7Cb', '1', '10', '9'])
     c, unnest(array['x', 'X', 'ä', '|', '%', '-1']) t;
