@@ -30,7 +30,8 @@ update things set ratio = '-0', single = 'NaN', amount = 0.000, words = '{{}}' w
 update things set ratio = 1e300, single = 1e-30, amount = 100, name = null where id = 2;
 update things set name = e' \t\n"quo\\ted", (a,b) {{}} ', code = '', short = '', qty = 2147483647, amount = 12345678901234.567891,
     price = -99999999.9999, ratio = 'NaN', single = 'Infinity', at = '0001-01-01 00:00:00+00', day = '0001-01-01',
-    noon = '23:59:59.999999', raw = '', words = array['{{}}', ',', '"', '\', 'NULL', e'\n'], nums = array[-1, 2147483647],
+    noon = '23:59:59.999999', raw = '',
+    words = array['{{}}', ',', '"', '\', 'NULL', e'\n'], nums = array[-1, 2147483647],
     doc = '{{"z": 1e400, "a": {{"é": "\u4e2d", "n": null}}, "l": [1.0, 1.50]}}' where id = 3;
 update things set name = e'e\u0301 \u00e9 \u200b', code = ' a b', qty = -2147483648, amount = -0.000001, price = 0,
     ratio = '-Infinity', single = '-0', at = '9999-12-31 23:59:59.999999+00', day = '9999-12-31', noon = '00:00',

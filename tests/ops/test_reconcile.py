@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
+from sorbus.ops.reconcile.scheduled import ScheduledReconciliations
+from sorbus.ops.reconcile.store import ReconcileStore
+from sorbus.settings import Settings
+from sorbus.state import State
 from tests.acceptance.office import Office, execute, rows_of
 from tests.ops import reconcile_company as company
 
@@ -186,3 +192,24 @@ def test_a_certificate_taken_while_writers_write_explains_every_difference(offic
 
 def test_a_moment_that_has_passed_cannot_be_certified(office: Office) -> None:
     assert office.sorbus("certify", "thing", "--as-of", "2020-01-01T00:00", status=2) == ""
+
+
+def test_a_scheduled_reconciliation_runs_once_and_heals_where_the_map_says_so(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in office.env.items():
+        monkeypatch.setenv(name, value)
+    company.write(office, reconcile={"schedule": "daily 03:00", "on_difference": "heal"})
+    loaded, state = load_map(office.folder / "map.yaml"), State(office.env["SORBUS_DATABASE"], f"{office.prefix}.")
+    moments = [datetime.now(UTC) + timedelta(days=2)]
+    scheduled = ScheduledReconciliations(loaded, Settings(), clock=lambda: moments[-1])
+    execute(office.env["REPORTING_DSN"], "update things set qty = 777 where id = '60'")
+    count = len(ReconcileStore(state).runs("thing-to-reporting"))
+    for _ in range(3):
+        scheduled.look()
+        scheduled.wait(60)
+    assert len(ReconcileStore(state).runs("thing-to-reporting")) == count + 1
+    healed = "select qty::int as qty from things where id = '60'"
+    wanted = rows_of(office.env["CRM_DSN"], "select qty from things where id = 60")
+    office.until(lambda: rows_of(office.env["REPORTING_DSN"], healed) != wanted, 30, every=0.2)
+    state.close()

@@ -16,6 +16,8 @@ PATHS = [
     "/duplicates",
     "/conflicts",
     "/drift",
+    "/differences",
+    "/differences/customer-to-accounting/heal",
     "/checklists",
     "/checklists/customer-to-plan",
     "/trace",
