@@ -28,7 +28,8 @@ select g, 'Thing ' || g || case when g % 7 = 0 then ' é中😀' else '' end, 'c
 from generate_series(1, {rows}) g;
 update things set ratio = '-0', single = 'NaN', amount = 0.000, words = '{{}}' where id = 1;
 update things set ratio = 1e300, single = 1e-30, amount = 100, name = null where id = 2;
-update things set name = e' \t\n"quo\\ted", (a,b) {{}} ', code = '', short = '', qty = 2147483647, amount = 12345678901234.567891,
+update things set name = e' \t\n"quo\\ted", (a,b) {{}} ', code = '', short = '', qty = 2147483647,
+    amount = 12345678901234.567891,
     price = -99999999.9999, ratio = 'NaN', single = 'Infinity', at = '0001-01-01 00:00:00+00', day = '0001-01-01',
     noon = '23:59:59.999999', raw = '',
     words = array['{{}}', ',', '"', '\', 'NULL', e'\n'], nums = array[-1, 2147483647],
