@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from sorbus.connector import BoundFlow, BoundSource, BoundSystem, Position
+from sorbus.connector import BoundFlow, BoundSource, BoundSystem, Delivery, Position
 from sorbus.mapping.assign import Assignment
 from sorbus.schema import FieldType
 
 Form = Literal[
     "text", "padded", "integer", "number", "double", "boolean", "bytes", "timestamp", "date", "time", "uuid", "json",
-    "texts", "integers", "booleans", "uuids", "dates", "timestamps",
+    "texts", "integers", "booleans", "uuids", "dates", "timestamps", "native",
 ]  # fmt: skip
 """How a value is written for comparison; the plural forms are arrays of it.
 
 padded: text without the blanks at its end. number: decimal digits without zeros at the end of the fraction. double:
 the shortest digits that give it again. timestamp: in UTC to the microsecond. bytes: hex. json: as jsonb is written.
+native: as the target writes the column's own type, for values that the target itself made of a delivery.
 """
 
 
@@ -131,6 +132,23 @@ class SupportsTargetChecksums(Protocol):
 
     def hash_algorithms(self, system: BoundSystem) -> Sequence[str]:
         """What it can hash a text with, the fastest first. TransientError, AuthError."""
+
+
+class ExpectedRecords(Protocol):
+    """What a target's records are to be, as delivering events would write them."""
+
+    def records(self, deliveries: Sequence[Delivery]) -> dict[str, RecordTexts]:
+        """By id; without deleted records, and without those that the target would reject. TransientError, AuthError."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsExpectedRecords(Protocol):
+    """A consumer connector that can tell what a delivery would write, for fields that SQL can't compare."""
+
+    def expected_records(self, flow: BoundFlow, parts: Mapping[str, ComparedPart]) -> ExpectedRecords:
+        """For these fields, all in the form native. TransientError, AuthError."""
 
 
 @runtime_checkable

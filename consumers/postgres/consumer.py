@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview
-from sorbus.checksums import ComparedPart, TargetChecksumReader
+from sorbus.checksums import ComparedPart, ExpectedRecords, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
 from sorbus.consumers.postgres.checksums import compared_parts, open_checksums
 from sorbus.consumers.postgres.column_limits import target_warnings
 from sorbus.consumers.postgres.erase import erase_record
+from sorbus.consumers.postgres.expected import StagedRecords
 from sorbus.consumers.postgres.lookup import look_up
 from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
@@ -76,6 +77,11 @@ class PostgresConsumer(PostgresDiscovery):
     ) -> TargetChecksumReader:
         """A reader of the target's tables."""
         return open_checksums(flow, parts, algorithm)
+
+    @classmethod
+    def expected_records(cls, flow: BoundFlow, parts: Mapping[str, ComparedPart]) -> ExpectedRecords:
+        """What deliveries would write: see `expected.py`."""
+        return StagedRecords(flow, parts)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

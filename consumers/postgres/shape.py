@@ -105,6 +105,7 @@ class TableShape:
         self.stage += [_computed_stage(columns[item.into]) for item in self._computed]
         self._must_show = [place for place, column in enumerate(self.stage) if column.name in must_show]
         self._start = row_start(len(self.stage) + 2)
+        self.children = children
         self._has_items = bool(children)
         self._read = reading(self._reads, self._computed, self._makers, defaults)
 

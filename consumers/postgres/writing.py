@@ -150,6 +150,12 @@ class Writing:
             found = self._session.execute(statement, given).fetchall()
         return {str(id).encode(): cast("int", version) for id, version in found}
 
+    def fill(self, items: Sequence[Packed]) -> None:
+        """Puts packed records into their stages, in the transaction in progress, and writes nothing else."""
+        for stage in self._stages.values():
+            if rows := [item for item in items if item.stage is stage]:
+                self._fill(stage, rows)
+
     def explained(self) -> list[psycopg.Error]:
         """What the server has against the statements that write and delete; nothing is written."""
         stage = self.stage(self._flow.schema)

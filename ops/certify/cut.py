@@ -84,7 +84,8 @@ class Certification:
         return datetime.now(UTC)
 
     def _certify(self, held: _Held) -> FlowCertificate:
-        sides, algorithm, not_compared = held.opened
+        sides, algorithm = held.opened.sides, held.opened.algorithm
+        not_compared = [*held.opened.not_compared, *held.opened.from_topic]
         behind = held.barrier.pass_now(self._wait, lambda: self._progress("waiting for the flow", 0, 1))
         sides.target.snapshot()
         found = compare_segments(sides, self._progress)

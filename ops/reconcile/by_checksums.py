@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sorbus.checksums import ChecksumReader, ComparedPart, RecordTexts, RowDigest, SegmentSum
 from sorbus.ops.reconcile.finding import DifferenceKind, FieldDifference, RecordDifference
@@ -38,6 +38,24 @@ class Sides(NamedTuple):
         with ThreadPoolExecutor(2, thread_name_prefix="reconcile") as pool:
             asked = pool.submit(ask, self.owner), pool.submit(ask, self.target)
             return asked[0].result(), asked[1].result()
+
+
+class RecordReader(Protocol):
+    """What reads single records."""
+
+    def snapshot(self) -> None: ...
+
+    def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]: ...
+
+
+class RecordSides(Protocol):
+    """Two sides whose records can be read one by one."""
+
+    @property
+    def owner(self) -> RecordReader: ...
+
+    @property
+    def target(self) -> RecordReader: ...
 
 
 class Suspect(NamedTuple):
@@ -109,12 +127,13 @@ def compare_segments(sides: Sides, progress: Progress) -> SegmentComparison:
     return SegmentComparison(segments, parts, suspects)
 
 
-def differing_records(sides: Sides, ids: Sequence[str], progress: Progress) -> Iterator[str]:
+def differing_records(sides: RecordSides, ids: Sequence[str], progress: Progress) -> Iterator[str]:
     """Those of these records that differ as of now."""
     for at in range(0, len(ids), _CHUNK):
         progress("reading changed records", at, len(ids))
         chunk = ids[at : at + _CHUNK]
-        sides.snapshot()
+        sides.owner.snapshot()
+        sides.target.snapshot()
         owner, target = sides.owner.records(chunk), sides.target.records(chunk)
         yield from (id for id in chunk if owner.get(id) != target.get(id))
 
@@ -146,7 +165,7 @@ def differing_rows(
 
 
 def decide(
-    sides: Sides, suspects: Sequence[str], barrier: Barrier, progress: Progress, *, ignores_extra: bool
+    sides: RecordSides, suspects: Sequence[str], barrier: Barrier, progress: Progress, *, ignores_extra: bool
 ) -> Iterator[Verdicts]:
     """Reads suspects again, a chunk at a time, until each agrees, or differs although the target had time to get it.
 
@@ -157,7 +176,7 @@ def decide(
         yield _decide(sides, suspects[at : at + _CHUNK], barrier, ignores_extra=ignores_extra)
 
 
-def _decide(sides: Sides, ids: Sequence[str], barrier: Barrier, *, ignores_extra: bool) -> Verdicts:
+def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores_extra: bool) -> Verdicts:
     differences: list[RecordDifference] = []
     in_flight, left = 0, list(ids)
     before: dict[str, tuple[RecordTexts | None, RecordTexts | None]] = {}
@@ -168,10 +187,13 @@ def _decide(sides: Sides, ids: Sequence[str], barrier: Barrier, *, ignores_extra
         behind = barrier()
         sides.target.snapshot()
         target = sides.target.records(left)
+        # A record that changes all the time may have reached the target since: then the owner has the same by now.
+        sides.owner.snapshot()
+        later = sides.owner.records([id for id in left if owner.get(id) != target.get(id)])
         unsettled = []
         for id in left:
             mine, theirs = owner.get(id), target.get(id)
-            if mine == theirs:
+            if theirs in (mine, later.get(id)):
                 in_flight += 1
             elif before.get(id) == (mine, theirs) or behind is not None:
                 if not (ignores_extra and mine is None):

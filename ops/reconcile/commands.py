@@ -131,6 +131,8 @@ def _print(run: Reconciliation, report: ReconcileReport, differences: list[Store
         typer.echo(
             f"{report.undecided:,} records change faster than they can be compared: run it again when it is quieter"
         )
+    for sentence in report.from_topic:
+        typer.echo(f"compared with what the topic holds: {sentence}")
     for sentence in report.not_compared:
         typer.echo(f"not compared: {sentence}")
     for one in differences[:_SHOWN]:
@@ -204,6 +206,7 @@ def _as_json(report: ReconcileReport, differences: list[StoredDifference], plan:
         "in_flight": report.in_flight,
         "undecided": report.undecided,
         "not_compared": report.not_compared,
+        "from_topic": report.from_topic,
         "counts": report.counts,
         "differences": [_one_json(one) for one in differences],
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple, cast
 
 from sorbus.checksums import (
     ComparedPart,
+    SupportsExpectedRecords,
     SupportsMarks,
     SupportsOwnerChecksums,
     SupportsTargetChecksums,
@@ -18,18 +19,25 @@ from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.barrier import FlowBarrier
 from sorbus.ops.reconcile.by_checksums import Progress, Sides, Verdicts, decide
+from sorbus.ops.reconcile.by_topic import TopicRecords, TopicSides
 from sorbus.ops.reconcile.finding import RecordDifference
 from sorbus.ops.reconcile.reasons import Reasons
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.waiting.complete import consumer_of
 
 
 class OpenedFlow(NamedTuple):
-    """Both sides' readers, the hash that they have in common, and what they can't compare, a sentence each."""
+    """Both sides' readers, the hash that they have in common, and what isn't compared at all, a sentence each.
+
+    `from_topic`: the fields that are compared from what the topic holds, with the reason; `topic` compares them.
+    """
 
     sides: Sides
     algorithm: str
     not_compared: list[str]
+    from_topic: list[str]
+    topic: TopicSides | None
 
 
 class ComparableFlow:
@@ -50,12 +58,23 @@ class ComparableFlow:
             kind = self.flow.system.system.kind
             raise UsageError(f"{self.flow.system.name} (kind {kind}) can't be compared by checksums")
         self._producer, self._marks, self._consumer = producer, cast("SupportsMarks", producer), consumer
+        self._connector = loaded.consumer(self.flow.flow.to)
         self._reasons: Reasons | None = None
 
     @property
     def ignores_extra(self) -> bool:
         """Whether the target may keep records that the owner has deleted."""
         return self.flow.flow.deletes == "ignore"
+
+    @property
+    def _defaulted(self) -> Collection[str]:
+        """Canonical fields that the flow fills where the owner has nothing."""
+        return self.flow.flow.defaults if self.flow.flow.on_incomplete == "default" else ()
+
+    def _undefaulted(self, parts: dict[str, ComparedPart]) -> dict[str, ComparedPart]:
+        """Without the fields that are filled on the way."""
+        kept = [one for one in parts[""].fields if one.assignment.source not in self._defaulted]
+        return {**parts, "": parts[""]._replace(fields=kept)}
 
     def open(self, stack: ExitStack) -> OpenedFlow:
         """Connects to both systems. UsageError where they can't be compared; TransientError, AuthError, MapError."""
@@ -67,26 +86,41 @@ class ComparableFlow:
                 " doesn't store text in UTF-8"
             )
         wanted = self._consumer.compared_parts(self.flow)
-        parts = self._producer.comparable(self.owner, self.source, wanted)
-        not_compared = list(left_out(wanted, parts))
+        parts = self._producer.comparable(self.owner, self.source, self._undefaulted(wanted))
+        left = remaining(wanted, parts)
+        sentences = list(left_out(left, self._defaulted))
+        not_compared: list[str] = []
         if self.ignores_extra:
             not_compared.append("records that only the target has: the flow ignores deletes")
         owner = stack.enter_context(closing(self._producer.owner_checksums(self.owner, self.source, parts, algorithm)))
         target = stack.enter_context(closing(self._consumer.target_checksums(self.flow, parts, algorithm)))
-        return OpenedFlow(Sides(owner, target, parts), algorithm, not_compared)
+        topic: TopicSides | None = None
+        if sentences and isinstance(self._consumer, SupportsExpectedRecords):
+            expected = stack.enter_context(closing(self._consumer.expected_records(self.flow, left)))
+            there = stack.enter_context(closing(self._consumer.target_checksums(self.flow, left, algorithm)))
+            records = TopicRecords(self.flow, expected, consumer_of(self._connector, self.flow), self._settings)
+            topic = TopicSides(records, there)
+        else:
+            not_compared += sentences
+        return OpenedFlow(
+            Sides(owner, target, parts), algorithm, not_compared, sentences if topic is not None else [], topic
+        )
 
     def barrier(self, stack: ExitStack) -> FlowBarrier:
         """What waits for the flow. TransientError, AuthError."""
         return stack.enter_context(closing(FlowBarrier(self.flow, self.owner, self._marks, self._settings)))
 
     def settle(
-        self, sides: Sides, ids: Sequence[str], barrier: Callable[[], str | None], progress: Progress
+        self, sides: Sides | TopicSides, ids: Sequence[str], barrier: Callable[[], str | None], progress: Progress
     ) -> Iterator[tuple[Verdicts, list[RecordDifference]]]:
         """Reads these records again until each agrees or surely differs; differences with their reasons."""
-        for verdicts in decide(sides, ids, barrier, progress, ignores_extra=self.ignores_extra):
+        ignores_extra = self.ignores_extra or isinstance(
+            sides, TopicSides
+        )  # one that can't be delivered isn't expected
+        for verdicts in decide(sides, ids, barrier, progress, ignores_extra=ignores_extra):
             yield verdicts, self._explained(sides, verdicts.differences)
 
-    def _explained(self, sides: Sides, found: Sequence[RecordDifference]) -> list[RecordDifference]:
+    def _explained(self, sides: Sides | TopicSides, found: Sequence[RecordDifference]) -> list[RecordDifference]:
         if not found:
             return []
         if self._reasons is None:
@@ -96,16 +130,23 @@ class ComparableFlow:
         return [self._reasons.explain(one, is_foreign=one.id in foreign) for one in found]
 
 
-def left_out(wanted: dict[str, ComparedPart], parts: dict[str, ComparedPart]) -> Iterator[str]:
-    """What can't be compared by checksums, a sentence each."""
+def remaining(wanted: Mapping[str, ComparedPart], parts: Mapping[str, ComparedPart]) -> dict[str, ComparedPart]:
+    """The fields that checksums don't compare, to be compared in the target's own types; the record's part always."""
+    found = {}
     for part, compared in wanted.items():
-        if part not in parts:
-            yield f"list {part}: its owner keeps it in the record itself"
-            continue
-        there = {field.name for field in parts[part].fields}
-        where = f"{part}[]." if part else ""
+        there = {field.name for field in parts[part].fields} if part in parts else set()
+        left = [field._replace(form="native") for field in compared.fields if field.name not in there]
+        if left or not part:
+            found[part] = compared._replace(fields=left)
+    return found
+
+
+def left_out(parts: Mapping[str, ComparedPart], defaulted: Collection[str]) -> Iterator[str]:
+    """Fields that can't be compared by checksums, a sentence each."""
+    for part, compared in parts.items():
         for field in compared.fields:
-            if field.name not in there:
-                rule = field.assignment.rule
-                why = f"rule {rule.text}" if rule is not None else "SQL can't write it as the mapping does"
-                yield f"field {where}{field.name}: {why}"
+            rule = field.assignment.rule
+            why = f"rule {rule.text}" if rule is not None else "SQL can't write it as the mapping does"
+            if field.assignment.source in defaulted and not part:
+                why = "the flow has a default for it"
+            yield f"field {f'{part}[].' if part else ''}{field.name}: {why}"

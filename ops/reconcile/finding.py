@@ -38,7 +38,8 @@ class ReconcileReport:
 
     `owner_records` and `target_records` are counts of the sides (None: not counted), `compared` the records that were
     compared. `differences` holds details of at most `MOST_SHOWN`; `counts` counts all of them by kind. `undecided` are
-    records that changed faster than they could be compared. `not_compared`: what was left out, a sentence each.
+    records that changed faster than they could be compared. `not_compared`: what was left out, a sentence each;
+    `from_topic`: fields that were compared with what the topic holds, not with the owner, and why.
     """
 
     flow: str
@@ -55,6 +56,7 @@ class ReconcileReport:
     in_flight: int = 0
     undecided: int = 0
     not_compared: list[str] = field(default_factory=list)
+    from_topic: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from sorbus.bus.names import Names
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.monitoring.offsets import ends, partitions_of
-from sorbus.ops.reconcile.by_checksums import Progress, compare_segments, differing_records
+from sorbus.ops.reconcile.barrier import FlowBarrier
+from sorbus.ops.reconcile.by_checksums import Progress, Sides, compare_segments, differing_records
+from sorbus.ops.reconcile.by_topic import TopicSides
 from sorbus.ops.reconcile.changed import changed_ids
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow
 from sorbus.ops.reconcile.finding import ReconcileReport
@@ -48,7 +51,8 @@ class Reconciliation:
         offsets = self._topic_ends()
         among: list[str] | None = None
         with ExitStack() as stack:
-            sides, _, report.not_compared = self._compared.open(stack)
+            opened = self._compared.open(stack)
+            sides, report.not_compared, report.from_topic = opened.sides, opened.not_compared, opened.from_topic
             barrier = self._compared.barrier(stack)
             if self._request.only_changed:
                 among = self._changed(report)
@@ -59,18 +63,34 @@ class Reconciliation:
                 report.owner_records, report.target_records = found.owner_records, found.target_records
                 report.compared = max(found.owner_records, found.target_records)
                 suspects = found.ids
-            for verdicts, differences in self._compared.settle(
-                sides, suspects, lambda: barrier.pass_now(self._request.wait), self._progress
-            ):
-                report.in_flight += verdicts.in_flight
-                report.undecided += len(verdicts.undecided)
-                for difference in differences:
-                    report.add(difference)
-            report.rows_fetched = sides.owner.rows_fetched + sides.target.rows_fetched
+            self._settle(sides, suspects, barrier, report)
+            if opened.topic is not None:
+                known = {one.id for one in report.differences}
+                suspects = self._topic_suspects(opened.topic, among)
+                self._settle(opened.topic, [id for id in suspects if id not in known], barrier, report)
+                report.rows_fetched += opened.topic.target.rows_fetched
+            report.rows_fetched += sides.owner.rows_fetched + sides.target.rows_fetched
             report.bytes_scanned = sides.owner.bytes_scanned + sides.target.bytes_scanned
         report.finished_at = datetime.now(UTC)
         self._store.put(report, offsets, among=among)
         return report
+
+    def _settle(
+        self, sides: Sides | TopicSides, suspects: Sequence[str], barrier: FlowBarrier, report: ReconcileReport
+    ) -> None:
+        """Reads the suspects again, and adds what is confirmed to the report."""
+        for verdicts, differences in self._compared.settle(
+            sides, suspects, lambda: barrier.pass_now(self._request.wait), self._progress
+        ):
+            report.in_flight += verdicts.in_flight
+            report.undecided += len(verdicts.undecided)
+            for difference in differences:
+                report.add(difference)
+
+    def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None) -> list[str]:
+        if among is not None:
+            return sides.owner.differing(sides.target, among)
+        return sides.owner.suspects(sides.target, self._progress)
 
     def _changed(self, report: ReconcileReport) -> list[str]:
         """The records that have changed since the last whole reconciliation, and those that differed."""

@@ -48,6 +48,7 @@ class StoredRun(NamedTuple):
     in_flight: int
     undecided: int
     not_compared: Sequence[str]
+    from_topic: Sequence[str]
     offsets: Mapping[str, int]
 
 
@@ -88,6 +89,7 @@ class ReconcileStore:
                     "in_flight": report.in_flight,
                     "undecided": report.undecided,
                     "not_compared": Jsonb(report.not_compared),
+                    "from_topic": Jsonb(report.from_topic),
                     "offsets": Jsonb({str(part): end for part, end in offsets.items()}),
                 },
             ).fetchone()

@@ -75,6 +75,8 @@ def target_form(column: Column, type: FieldType | None) -> Form | None:
 
 def target_text(column: Column, form: Form, value: sql.Composable) -> sql.Composable:
     """The expression of a target's column in its `target_form`."""
+    if form == "native":
+        return value
     if form == "padded":
         return _unpadded(value)
     if form == "timestamp" and column.base == _TIMESTAMP:

@@ -176,8 +176,8 @@ class PostgresChecksums:
         assert result is not None
         self.rows_fetched += result.ntuples
         for row in range(result.ntuples):
-            values = {name: _value(result, row, at + 2) for at, (name, _) in enumerate(table.values)}
-            yield _value(result, row, 0) or "", values, int(_value(result, row, 1) or 0)
+            values = {name: text_of(result, row, at + 2) for at, (name, _) in enumerate(table.values)}
+            yield text_of(result, row, 0) or "", values, int(text_of(result, row, 1) or 0)
 
     def _measure(self, part: str) -> None:
         for table in self._parts[part].tables:
@@ -185,7 +185,8 @@ class PostgresChecksums:
             self.bytes_scanned += int(str(row[0])) if row else 0
 
 
-def _value(result: PGresult, row: int, column: int) -> str | None:
+def text_of(result: PGresult, row: int, column: int) -> str | None:
+    """A value of a result as the server wrote it."""
     value = result.get_value(row, column)
     return None if value is None else value.decode(errors="replace")
 

@@ -81,12 +81,15 @@ SCHEMAS = {
 THEIRS = """
 create table their_things (
     no integer primary key, name varchar(100), code char(10), amount numeric(24,6), price numeric(14,6), qty bigint,
-    at timestamp, tag text, rank text, doc jsonb
+    at timestamp, tag text, rank text, doc jsonb, label varchar(20), kept numeric(14,2)
 );
 """
 ROWS = [
     ("canonical", f"thing.{name}", "books", f"their_things.{name}", "")
     for name in ("name", "code", "amount", "price", "qty", "at", "tag", "rank", "doc")
+] + [
+    ("canonical", "thing.short", "books", "their_things.label", 'value | upper | default("NONE")'),
+    ("canonical", "thing.qty", "books", "their_things.kept", "value / 4"),
 ]
 
 
@@ -129,4 +132,6 @@ def write(office: Office, **flow: object) -> None:
 def reconcile(office: Office, flow: str, *options: str) -> dict[str, object]:
     """The report of `sorbus reconcile FLOW --json`."""
     told = office.sorbus("reconcile", flow, "--json", *options, status=None)
+    if not told:
+        office.sorbus("reconcile", flow, "--json", *options)  # which fails with what was said
     return dict(json.loads(told))

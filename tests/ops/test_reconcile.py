@@ -64,6 +64,8 @@ def test_equal_sides_have_equal_checksums(office: Office, flow: str) -> None:
     assert report["counts"] == {}
     assert report["in_flight"] == 0
     assert report["not_compared"] == []
+    rules = ['label: rule value | upper | default("NONE")', "kept: rule value / 4"]
+    assert report["from_topic"] == ([f"field {rule}" for rule in rules] if flow == "thing-to-books" else [])
 
 
 PLANTED = {
@@ -119,6 +121,28 @@ def test_each_planted_difference_is_found_and_nothing_else(office: Office) -> No
     assert differences == wanted
     places = company.reconcile(office, "place-to-reporting")["differences"]
     assert {(one["kind"], one["id"]) for one in places} == {("missing", "DE|x"), ("extra", "DE|xx")}
+
+
+def test_fields_with_rules_are_compared_with_what_the_topic_holds(office: Office) -> None:
+    execute(
+        office.env["BOOKS_DSN"],
+        "update their_things set label = lower(label) where no in (70, 71)",
+        "update their_things set kept = kept + 0.01, tag = 'x' where no = 72",
+        "delete from their_things where no = 73",
+    )
+    report = company.reconcile(office, "thing-to-books")
+    found = {
+        one["id"]: (one["kind"], sorted(field["field"] for field in one["fields"])) for one in report["differences"]
+    }
+    assert found == {
+        "70": ("different", ["label"]),
+        "71": ("different", ["label"]),
+        "72": ("different", ["tag"]),
+        "73": ("missing", []),
+    }
+    assert company.reconcile(office, "thing-to-books", "--changed")["counts"] == {"different": 3, "missing": 1}
+    office.sorbus("reconcile", "thing-to-books", "--heal", "--yes", status=1)
+    office.until(lambda: company.reconcile(office, "thing-to-books")["counts"], 60)
 
 
 def test_healing_goes_through_the_bus_and_asks_first(office: Office) -> None:

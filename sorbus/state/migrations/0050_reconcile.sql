@@ -18,6 +18,8 @@ create table reconcile_run (
     undecided bigint not null,
     -- what was left out, a sentence each
     not_compared jsonb not null,
+    -- fields that were compared with what the topic holds, a sentence each
+    from_topic jsonb not null,
     -- where the topic's partitions ended when it began: {"0": 17}
     offsets jsonb not null
 );
