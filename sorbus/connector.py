@@ -154,7 +154,8 @@ class Producer(Protocol):
 class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 
-    `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says.
+    `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says. `historical`: it
+    repeats a known state (initial snapshot, resnapshot, replay) and reports no change.
     """
 
     id: bytes
@@ -163,6 +164,7 @@ class Delivery(NamedTuple):
     schema: RecordSchema
     data: bytes
     at: int
+    historical: bool = False
 
 
 class RejectedDelivery(NamedTuple):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview
 from sorbus.checksums import ComparedPart, ExpectedRecords, TargetChecksumReader
-from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
+from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
 from sorbus.consumers.postgres.checksums import compared_parts, open_checksums
 from sorbus.consumers.postgres.column_limits import target_warnings
@@ -22,6 +22,7 @@ from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.preview import preview_delivery
+from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import PermanentError
@@ -29,6 +30,7 @@ from sorbus.postgres.checksums import hash_algorithms
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
+from sorbus.shadow import Shadow
 
 
 class PostgresConsumer(PostgresDiscovery):
@@ -36,8 +38,9 @@ class PostgresConsumer(PostgresDiscovery):
 
     Target: type[BaseModel] = PostgresTarget
 
-    def __init__(self, flow: BoundFlow) -> None:
-        self._flow = flow
+    def __init__(self, flow: BoundFlow, tables: Mapping[str, str] | None = None) -> None:
+        """`tables`: see `OpenTarget`."""
+        self._flow, self._tables = flow, tables
         self._target: OpenTarget | None = None
 
     @classmethod
@@ -84,6 +87,17 @@ class PostgresConsumer(PostgresDiscovery):
         return StagedRecords(flow, parts)
 
     @classmethod
+    def shadow(cls, flow: BoundFlow) -> Shadow:
+        """The flow's shadow tables: see `shadow.py`."""
+        return PostgresShadow(flow)
+
+    @classmethod
+    def shadow_consumer(cls, flow: BoundFlow) -> Consumer:
+        """A consumer that writes the shadow tables in place of the live ones."""
+        assert isinstance(flow.options, PostgresTarget)
+        return cls(flow, shadow_names(flow.options))
+
+    @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
         """The record's table and its list fields' tables."""
         assert isinstance(options, PostgresTarget)
@@ -107,7 +121,7 @@ class PostgresConsumer(PostgresDiscovery):
     def open(self) -> None:
         """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
         self.close()
-        self._target = OpenTarget(self._flow)
+        self._target = OpenTarget(self._flow, self._tables)
 
     def check(self) -> None:
         """Whether the server answers."""

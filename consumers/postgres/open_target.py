@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.postgres.check import obstacles
 from sorbus.consumers.postgres.isolate import Isolation
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packing import DeliveryPacker
-from sorbus.consumers.postgres.tables import APPLIED, check_columns, find_applied, target_parts, without_absent_id
+from sorbus.consumers.postgres.tables import (
+    APPLIED,
+    check_columns,
+    find_applied,
+    table_names,
+    target_parts,
+    without_absent_id,
+)
 from sorbus.consumers.postgres.writing import Writing, is_added_id
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
@@ -20,12 +27,16 @@ from sorbus.postgres.connection import PostgresConnection, connect, postgres_err
 class OpenTarget:
     """What delivery and each ability of the connector work on. `tables` and `parts` by list field, "" the record's."""
 
-    def __init__(self, flow: BoundFlow) -> None:
-        """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
+    def __init__(self, flow: BoundFlow, tables: Mapping[str, str] | None = None) -> None:
+        """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them.
+
+        `tables`: other tables in place of the map's, by list field.
+        """
         assert isinstance(flow.options, PostgresTarget)
         assert isinstance(flow.system.connection, PostgresConnection)
         self.flow, self.options = flow, flow.options
         self.parts = target_parts(flow)
+        self.names = tables or table_names(flow.options)
         self.tables: dict[str, Table] = {}
         self.session: Session = connect(flow.system.connection, flow.flow.id)
         try:
@@ -53,8 +64,7 @@ class OpenTarget:
 
     def _prepare(self) -> Writing:
         session, flow = self.session, self.flow.flow.id
-        names = {"": self.options.table, **{k: c.table for k, c in self.options.children.items()}}
-        for part, name in names.items():
+        for part, name in self.names.items():
             table = read_table(session, name)
             if table is None:
                 raise TransientError(f"there is no table {qualified(name)} yet; run `sorbus apply`")

@@ -36,6 +36,11 @@ def target_parts(flow: BoundFlow) -> Parts:
     return assign_target(flow.mapping, flow.system.name, flow.flow.data_type, flow.schema, resources, flow.lookups)
 
 
+def table_names(options: PostgresTarget) -> dict[str, str]:
+    """The record's table ("") and each list field's, as the map names them."""
+    return {"": options.table, **{name: child.table for name, child in options.children.items()}}
+
+
 def column_native(kind: FieldType) -> str:
     """The column type that holds a canonical type exactly."""
     if kind.kind == "decimal":

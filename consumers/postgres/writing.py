@@ -55,7 +55,7 @@ class Writing:
         self._again = self._alone = False
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
-        self._relation = qualified(self._options.table)
+        self._relation = qualified(tables[""].name)
         self._defaults = {
             field.name: field.default
             for field in flow.schema.fields
@@ -74,7 +74,7 @@ class Writing:
         """Writes them in the transaction in progress; whether that changed anything in the target."""
         gone = [item for item in items if item.stage is None]
         # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
-        self._lock(alone=self._alone or bool(gone and VERSION_COLUMN in self._tables[""].columns))
+        self.lock(alone=self._alone or bool(gone and VERSION_COLUMN in self._tables[""].columns))
         return self._write(items, self._again if again is None else again)
 
     def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
@@ -171,7 +171,8 @@ class Writing:
                 errors.append(error)
         return errors
 
-    def _lock(self, *, alone: bool) -> None:
+    def lock(self, *, alone: bool) -> None:
+        """Holds off other writers of the table until the transaction ends: all of them, or those `alone`."""
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
         # Deferrable constraints look at what a transaction leaves, not at each step.
@@ -201,7 +202,7 @@ class Writing:
 
     def _move_once(self, items: Sequence[Packed], spared: set[bytes]) -> list[tuple[Packed, psycopg.Error]]:
         """Parks what moves and writes the items within the transaction in progress; those that fail."""
-        self._lock(alone=True)  # a parked row must not be seen or overtaken by another writer
+        self.lock(alone=True)  # a parked row must not be seen or overtaken by another writer
         gone = [item for item in items if item.stage is None]
         failed = self._each(gone)
         for stage in self._stages.values():
@@ -307,11 +308,12 @@ class Writing:
             for statement in statements:
                 session.execute(statement)
             session.commit()
-        merge = self._merge(name, shape.stage, merges)
+        merge = self.merge(name, shape.stage, merges)
         parks = park(merge, self._tables[""], self._unique, False), park(merge, self._tables[""], self._unique, True)
         return Stage(shape, name, names, (upsert(merge, False), upsert(merge, True)), parks)
 
-    def _merge(self, stage: str, columns: Sequence[StageColumn], children: Sequence[ChildMerge]) -> Merge:
+    def merge(self, stage: str, columns: Sequence[StageColumn], children: Sequence[ChildMerge]) -> Merge:
+        """What the statements that merge a stage into the target are made of."""
         options = self._options
         table = self._tables[""]
         return Merge(
@@ -333,7 +335,7 @@ class Writing:
             for name, child in self._options.children.items()
             for table in [self._tables[name]]
         ]
-        return self._merge("", (), children)
+        return self.merge("", (), children)
 
 
 _NOT_A_RECORDS = frozenset({About.SYSTEM, About.LOAD})

@@ -1,4 +1,4 @@
-"""Replay: one flow's target is brought up to date from the topic, from the beginning or a point in time.
+"""Replay: one flow's target is brought up to date from the topic: all of it, from a place on, or some records.
 
 It reads beside the flow's consumer, not in its place: no offsets are touched, and the version guard makes it safe while
 the consumer runs. An event of the version that the target says it has is written once more (that rebuilds an emptied
@@ -9,146 +9,146 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import NamedTuple
 
 from confluent_kafka import OFFSET_END, Message, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
 
-from sorbus.bus.deserialize import DecodedBatch, decode_batch
-from sorbus.bus.kafka import all_partitions, idempotent_producer, kafka_errors, read_to_end, topic_reader
-from sorbus.bus.letters import Letters
+from sorbus.bus.kafka import bytes_of, kafka_errors, offset_of, partition_of, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
-from sorbus.errors import AuthError, MustWait, TransientError, Unfinished
-from sorbus.mapfile.timing import parse_duration
-from sorbus.privacy.errors import Privacy, flow_privacy
+from sorbus.connector import BoundFlow, Consumer, Delivery
+from sorbus.ops.replay.job import ReplayCounts, ReplayJob
+from sorbus.ops.replay.selection import Chosen, Selection, choose, start_of
+from sorbus.ops.replay.topic_delivery import BATCH, Progress, Rejects, TopicDelivery
 from sorbus.settings import Settings
-from sorbus.state.database import State
-from sorbus.waiting.events import held
-from sorbus.waiting.store import WaitingStore
 
-_BATCH = 5000
+_SAVE_EVERY = 1.0
 
 
-class Replayed(NamedTuple):
-    """What a replay did: events read, of them newest states applied, dead letters written."""
+class Replay:
+    """One replay of one flow, in place. `close` it."""
 
-    events: int
-    applied: int
-    refused: int
-    waiting: int = 0
-    """Records that lack something, or refer to one that isn't in the target: they are kept as waiting records."""
+    def __init__(
+        self,
+        flow: BoundFlow,
+        make: Callable[[], Consumer],
+        settings: Settings,
+        selection: Selection,
+        progress: Progress = lambda _doing, _done, _total: None,
+        rejects: Rejects | None = None,
+    ) -> None:
+        self._flow, self._make, self._settings = flow, make, settings
+        self._selection, self._progress, self._rejects = selection, progress, rejects
+        names = Names(flow.system.topic_prefix)
+        self._topic = names.topic(flow.flow.data_type)
+        self.book = SchemaResolver(settings, names, [flow.schema])
+        self.reader: KafkaConsumer = topic_reader(settings, f"replay-{flow.flow.id}")
+        self.chosen: Chosen | None = None
+        self.counts = ReplayCounts()
+        self.offsets: dict[int, int] = {}
+        self._job: ReplayJob | None = None
+        self._delivery: TopicDelivery | None = None
+        self._saved_at = 0.0
 
+    def choose(self) -> Chosen:
+        """Looks for the records that are meant, each with its last event. TransientError, UsageError."""
+        begin = self.begin()
+        total = expected(self.reader, begin)
+        doing = "looking for records"
+        self.chosen = choose(
+            self.reader, begin, self._flow, self.book, self._selection, lambda n: self._progress(doing, n, total)
+        )
+        return self.chosen
 
-def replay(
-    flow: BoundFlow,
-    make: Callable[[], Consumer],
-    settings: Settings,
-    *,
-    since: datetime | None,
-    first: Sequence[Delivery] = (),
-    progress: Callable[[int, int], None] | None = None,
-) -> Replayed:
-    """Applies everything on the topic from `since` (None: its beginning) up to now, after what is to come `first`.
+    def begin(self) -> list[TopicPartition]:
+        """Where it begins, by partition."""
+        return start_of(self.reader, self._topic, self._selection)
 
-    TransientError, AuthError; PermanentError where the target refuses one of the first.
-    """
-    names = Names(flow.system.topic_prefix)
-    reader = topic_reader(settings, f"replay-{flow.flow.id}")
-    target = make()
-    book = SchemaResolver(settings, names, [flow.schema])
-    resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
-    privacy = flow_privacy(flow, book.schema, resources)
-    letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
-    room = WaitingStore(State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name)
-    limit = parse_duration(flow.flow.wait_limit)
+    def run(self, job: ReplayJob | None = None, first: Sequence[Delivery] = ()) -> ReplayCounts:
+        """Applies what is meant, after what is to come `first`; resumes where the job stopped.
 
-    def hold(waits: Sequence[tuple[Message, MustWait]]) -> None:
-        room.put([held(message, error, privacy) for message, error in waits], limit=limit)
-
-    events = applied = refused = waiting = 0
-    try:
-        partitions = _start(reader, names.topic(flow.flow.data_type), since)
-        total = _expected(reader, partitions)
+        TransientError, AuthError, ReplayCancelled; PermanentError where the target refuses one of the first.
+        """
+        self._job = job
+        target = self._make()
+        delivery = self._delivery = TopicDelivery(self._flow, target, self._settings, self.book, self._rejects)
+        begin = self.begin()
         target.open()
-        letters.recall(settings)
-        _bring_back(target, first)
-        most = min(_BATCH, getattr(target, "batch", _BATCH))
+        if self._selection.where or getattr(target, "compares", False):
+            self.choose()
+        if job is not None and job.stored.offsets:
+            self._resume(begin, job)
+        self.counts = self.counts._replace(total=self.counts.events + expected(self.reader, begin))
+        delivery.bring_back(first)
+        self._read(begin, delivery)
+        self._save()
+        return self.counts
+
+    def catch_up(self) -> int:
+        """After `run`: applies what has come since; how many events that were. TransientError, ReplayCancelled."""
+        assert self._delivery is not None
+        before = self.counts.events
+        begin = [TopicPartition(self._topic, number, offset) for number, offset in sorted(self.offsets.items())]
+        self._read(begin, self._delivery)
+        self._save()
+        return self.counts.events - before
+
+    def close(self) -> None:
+        """Disconnects."""
+        self.reader.close()
+        if self._delivery is not None:
+            self._delivery.target.close()
+
+    def _resume(self, begin: list[TopicPartition], job: ReplayJob) -> None:
+        self.counts = job.stored.counts
+        for part in begin:
+            part.offset = job.stored.offsets.get(str(part.partition), part.offset)
+            if part.offset >= 0:
+                self.offsets[part.partition] = part.offset
+
+    def _read(self, begin: list[TopicPartition], delivery: TopicDelivery) -> None:
         batch: list[Message] = []
-        for message in read_to_end(reader, partitions):
+        wanted: list[Message] = []
+        ends: dict[tuple[str, int], int] = {}
+        for message in read_to_end(self.reader, begin, ends=ends):
             batch.append(message)
-            events += 1
-            if len(batch) >= most:
-                done, bad, late = _apply(batch, book, target, letters, privacy, hold)
-                applied, refused, waiting, batch = applied + done, refused + bad, waiting + late, []
-                if progress:
-                    progress(events, total)
-        if batch:
-            done, bad, late = _apply(batch, book, target, letters, privacy, hold)
-            applied, refused, waiting = applied + done, refused + bad, waiting + late
-        if progress:
-            progress(events, events)
-    finally:
-        reader.close()
-        target.close()
-    return Replayed(events, applied, refused, waiting)
+            if self._is_wanted(message):
+                wanted.append(message)
+            if len(wanted) >= delivery.most or len(batch) >= BATCH:
+                self._deliver(batch, wanted, delivery)
+                batch, wanted = [], []
+        self._deliver(batch, wanted, delivery)
+        self.offsets |= {number: end for (_, number), end in ends.items()}
+
+    def _deliver(self, batch: Sequence[Message], wanted: Sequence[Message], delivery: TopicDelivery) -> None:
+        if wanted:
+            done = delivery.deliver(wanted)
+            self.counts = self.counts._replace(
+                applied=self.counts.applied + done.applied,
+                refused=self.counts.refused + done.refused,
+                waiting=self.counts.waiting + done.waiting,
+            )
+        events = self.counts.events + len(batch)
+        self.counts = self.counts._replace(events=events, total=max(events, self.counts.total))
+        self.offsets |= {partition_of(message)[1]: offset_of(message) + 1 for message in batch}
+        self._progress(f"replaying {self._flow.flow.id}", events, self.counts.total)
+        if time.monotonic() - self._saved_at >= _SAVE_EVERY:
+            self._save()
+
+    def _is_wanted(self, message: Message) -> bool:
+        if self.chosen is not None:
+            return self.chosen.takes(message)
+        ids = self._selection.ids
+        return ids is None or bytes_of(message.key()) in ids
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self._job is not None:
+            self._job.save(self.offsets, self.counts)
 
 
-def _bring_back(target: Consumer, first: Sequence[Delivery]) -> None:
-    """States before deletes: a batch holds one event of a record."""
-    for part in ([one for one in first if not one.deleted], [one for one in first if one.deleted]):
-        for at in range(0, len(part), _BATCH):
-            for refusal in target.apply(part[at : at + _BATCH], again=True, alone=True):
-                raise refusal.error
-
-
-def _apply(
-    batch: list[Message],
-    book: SchemaResolver,
-    target: Consumer,
-    letters: Letters,
-    privacy: Privacy,
-    hold: Callable[[Sequence[tuple[Message, MustWait]]], None],
-) -> tuple[int, int, int]:
-    taken = decode_batch(batch, book)
-    refusals = _finish(target, taken, privacy) if taken.deliveries else []
-    refused = [*taken.refused, *((taken.messages[refusal.place], refusal.error) for refusal in refusals)]
-    waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
-    hold(waits)
-    dead = [(message, error) for message, error in refused if not isinstance(error, MustWait)]
-    bad = {id(message) for message, _ in dead}
-    for message, error in dead:
-        letters.write(message, error)
-    letters.supersede(message for message in taken.messages if id(message) not in bad)
-    letters.flush()
-    return len(taken.deliveries) - len(refusals), len(dead), len(waits)
-
-
-def _finish(target: Consumer, taken: DecodedBatch, privacy: Privacy) -> list[RejectedDelivery]:
-    while True:
-        try:
-            return target.apply(taken.deliveries, again=True, alone=True)
-        except Unfinished as error:
-            time.sleep(error.retry_after)
-        except (TransientError, AuthError) as error:
-            raise privacy.fault(error, taken.deliveries) from None
-
-
-def _start(reader: KafkaConsumer, topic: str, since: datetime | None) -> list[TopicPartition]:
-    partitions = all_partitions(reader, topic)
-    if not partitions:
-        raise TransientError(f"there is no topic {topic} yet; run `sorbus apply`")
-    if since is None:
-        return partitions
-    at = int(since.timestamp() * 1000)
-    with kafka_errors(f"looking for {since.isoformat()} in {topic}"):
-        wanted = [TopicPartition(part.topic, part.partition, at) for part in partitions]
-        return list(reader.offsets_for_times(wanted, timeout=15.0))
-
-
-def _expected(reader: KafkaConsumer, partitions: list[TopicPartition]) -> int:
+def expected(reader: KafkaConsumer, partitions: list[TopicPartition]) -> int:
+    """How many messages there are from these offsets on, at most."""
     total = 0
     with kafka_errors("measuring the topic"):
         for part in partitions:

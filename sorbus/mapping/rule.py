@@ -84,8 +84,20 @@ def compile_rule(
 
     `value_type` and `fields` (the record's fields) are the input types; None if unknown.
     """
+    return compile_parsed(text, parse_rule(text), lookups=lookups, value_type=value_type, fields=fields)
+
+
+def compile_parsed(
+    text: str,
+    parsed: Expr,
+    *,
+    lookups: Mapping[str, Mapping[str, str]],
+    value_type: Kind | None = None,
+    fields: Mapping[str, Kind | None] | None = None,
+) -> Rule:
+    """`compile_rule` for what `parse_rule` has read."""
     compiler = Compiler(Scope(lookups, value_type, fields))
-    made = compiler.compile(_parse(text))
+    made = compiler.compile(parsed)
     return Rule(
         text,
         frozenset(compiler.uses),
@@ -97,7 +109,8 @@ def compile_rule(
     )
 
 
-def _parse(text: str) -> Expr:
+def parse_rule(text: str) -> Expr:
+    """The rule's syntax tree; RuleError."""
     if len(text) > LONGEST:
         raise RuleError(f"the rule is {len(text)} characters long", fix=f"keep it under {LONGEST}; use a lookup table")
     text = straightened(text)

@@ -88,6 +88,20 @@ class State:
                 if not connection.broken:
                     connection.autocommit = False
 
+    @contextmanager
+    def lock(self, name: str) -> Iterator[bool]:
+        """A lock that one process at a time has, for the block; False if another has it. It ends with the process."""
+        key = f"{self.schema} {name}"
+        with self.connection() as connection:
+            connection.autocommit = True
+            try:
+                row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone()
+                yield row == (True,)
+            finally:
+                if not connection.closed:
+                    connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
+                    connection.autocommit = False
+
     def close(self) -> None:
         """Closes all connections."""
         with self._lock:

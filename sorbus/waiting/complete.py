@@ -18,7 +18,11 @@ from sorbus.schema import RecordSchema
 
 def consumer_of(connector: ConsumerConnector, flow: BoundFlow) -> Consumer:
     """The flow's consumer, which gets only complete records, unless the flow says on_incomplete: pass."""
-    consumer = connector(flow)
+    return completing(connector(flow), flow)
+
+
+def completing(consumer: Consumer, flow: BoundFlow) -> Consumer:
+    """The same for a consumer that is made already."""
     return consumer if flow.flow.on_incomplete == "pass" else Completing(consumer, flow)
 
 

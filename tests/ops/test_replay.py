@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import psycopg
 import pytest
 
-from tests.consumers.gadgets import make_tables
-from tests.consumers.line import FLOW, RESTRICTED, Line, eventually, named
-from tests.consumers.plugin import MakeLine, line, make_line
+from sorbus.ops.replay.job import ReplayCancelled, ReplayCounts, ReplayJobs
+from sorbus.state.database import migrate
+from tests.consumers.gadgets import gadget, make_tables
+from tests.consumers.line import FLOW, RESTRICTED, SORBUS, Line, eventually, named
+from tests.consumers.plugin import MakeLine, make_line
 
-__all__ = ["line", "make_line"]
+__all__ = ["make_line"]
 LINES = "select parent_id, sku from gadget_lines order by 1, position"
 LONG = "a name that is too long for it"
+
+
+@pytest.fixture
+def line(make_line: MakeLine) -> Line:
+    """A flow with Sorbus's own database, so that its replays can be resumed."""
+    made = make_line()
+    migrate(made.state)
+    return made
 
 
 def test_an_emptied_target_is_rebuilt_while_its_consumer_runs(line: Line) -> None:
@@ -73,6 +86,7 @@ def test_an_unknown_flow_and_an_unreadable_time_are_errors(line: Line) -> None:
 def soft(make_line: MakeLine) -> Line:
     """A flow whose target keeps deleted records."""
     line = make_line()
+    migrate(line.state)
     map_file = line.folder / "map.yaml"
     map_file.write_text(map_file.read_text() + "    deletes: soft\n")
     line.flow = replace(line.flow, flow=line.flow.flow.model_copy(update={"deletes": "soft"}))
@@ -107,3 +121,108 @@ def test_deleted_records_whose_state_is_gone_from_the_topic_are_named_before_any
     assert soft.rows() == {}
     soft.sorbus("replay", FLOW, "--without-deleted")
     assert soft.rows() == {"g1": "here"}
+
+
+def test_only_the_records_that_are_named_are_replayed(line: Line) -> None:
+    line.publish((f"g{n}", 1, named(f"n{n}")) for n in range(6))
+    line.sorbus("replay", FLOW, "--id", "g1", "--id", "g2")
+    assert line.rows() == {"g1": "n1", "g2": "n2"}
+    ids = line.folder / "ids.txt"
+    ids.write_text("g3\n\ng4\n")
+    line.sorbus("replay", FLOW, "--ids", str(ids))
+    assert line.rows() == {f"g{n}": f"n{n}" for n in range(1, 5)}
+
+
+def test_a_condition_is_checked_first_and_looks_at_each_records_last_state(line: Line) -> None:
+    line.publish([("was", 1, named("DE")), ("is", 1, named("FR")), ("gone", 1, named("DE"))])
+    line.publish([("was", 2, named("FR")), ("is", 2, named("DE")), ("gone", 2, None)])
+    for wrong, told in (
+        ("nam == 'DE'", "name"),
+        ("name", "isn't true or false"),
+        ("name == 3", "never equal"),
+        ("name ==", "can't be read"),
+        ("1 == 1", "reads no field"),
+    ):
+        assert told in line.sorbus("replay", FLOW, "--where", wrong, status=2)
+    told = json.loads(line.sorbus("replay", FLOW, "--where", 'name == "DE"', "--dry-run", "--json"))
+    assert (told["records"], told["actions"], line.rows()) == (1, {"create": 1}, {})
+    line.sorbus("replay", FLOW, "--where", 'name == "DE"')
+    assert line.rows() == {"is": "DE"}
+
+
+def test_records_for_which_a_condition_cannot_be_decided_are_counted_and_left_out(line: Line) -> None:
+    line.publish([("g1", 1, gadget("a", price=Decimal("2.00"), lines=[])), ("g2", 1, named("b"))])
+    told = line.sorbus("replay", FLOW, "--where", "price > 1", status=1)
+    assert "1 records are left out" in told
+    assert "g2" in told
+    assert line.rows() == {"g1": "a"}
+    assert line.sorbus("replay", FLOW, "--where", "price is not none and price > 1")
+
+
+def test_a_replay_begins_at_an_offset_of_a_partition(line: Line) -> None:
+    line.write("g1", *line.writer.event("g1", 1, named("one")), partition=0)
+    line.write("g2", *line.writer.event("g2", 1, named("two")), partition=0)
+    line.write("g3", *line.writer.event("g3", 1, named("three")), partition=1)
+    line.flush()
+    line.sorbus("replay", FLOW, "--from", "0:1")
+    assert line.rows() == {"g2": "two"}
+    assert "no partition 9" in line.sorbus("replay", FLOW, "--from", "9:1", status=2)
+
+
+def test_the_records_of_a_cause_are_replayed_once_it_is_fixed(line: Line) -> None:
+    line.execute(RESTRICTED)
+    line.publish([("g1", 1, named(LONG)), ("g2", 1, named("fine"))])
+    with line.consuming():
+        line.until_letters(1)
+    (group,) = line.listed("dlq", "groups", "--json")
+    line.execute("alter table gadgets drop constraint short_name; truncate gadgets, gadget_lines")
+    line.sorbus("replay", FLOW, "--cause", str(group["cause"]))
+    assert line.rows() == {"g1": LONG}
+    assert line.letters() == []
+    assert "no open dead letter" in line.sorbus("replay", FLOW, "--cause", "nonsense", status=2)
+
+
+def test_a_killed_replay_resumes_where_it_was_and_another_request_is_refused(line: Line) -> None:
+    line.publish((f"g{n}", 1, named(f"n{n}")) for n in range(12_000))
+    line.execute(
+        "create function slow() returns trigger language plpgsql as $$ begin"
+        " if new.id = 'g11999' then perform pg_advisory_xact_lock(1717); end if; return new; end $$;"
+        "create trigger slow before insert on gadgets for each row execute function slow()"
+    )
+    with psycopg.connect(line.dsn, autocommit=True) as gate:
+        gate.execute("select pg_advisory_lock(1717)")
+        command = subprocess.Popen([SORBUS, "replay", FLOW], env=line.env, cwd=line.folder)
+        try:
+            eventually(lambda: _saved(line) > 0, "a saved position")
+            busy = line.sorbus("replay", FLOW, status=4)
+            assert "is being replayed" in busy
+            assert f"process {command.pid}" in busy
+        finally:
+            command.kill()
+            command.wait(10)
+    assert "asks for something else" in line.sorbus("replay", FLOW, "--id", "g1", status=4)
+    done = json.loads(line.sorbus("replay", FLOW, "--resume", "--json"))
+    assert done["resumed"]
+    assert done["events"] == done["total"] == 12_000
+    assert len(line.rows()) == 12_000
+    assert "no replay is unfinished" in line.sorbus("replay", FLOW, "--cancel")
+
+
+def test_a_cancelled_replay_ends_and_another_can_begin(line: Line) -> None:
+    line.publish([("g1", 1, named("one"))])
+    with pytest.raises(ReplayCancelled):
+        _cancel_while_running(line)
+    line.sorbus("replay", FLOW)
+    assert line.rows() == {"g1": "one"}
+
+
+def _saved(line: Line) -> int:
+    found = ReplayJobs(line.state).unfinished(FLOW)
+    return 0 if found is None else found.counts.events
+
+
+def _cancel_while_running(line: Line) -> None:
+    with ReplayJobs(line.state).running(FLOW, {"shadow": False}, "ada") as job:
+        job.save({0: 1}, ReplayCounts(1, 2))
+        assert "cancelled after 1 of 2 events" in line.sorbus("replay", FLOW, "--cancel")
+        job.save({0: 2}, ReplayCounts(2, 2))

@@ -1,0 +1,124 @@
+"""Delivering messages of a topic to one flow's target beside its consumer, and filing what the target refuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from confluent_kafka import Message
+
+from sorbus.bus.deserialize import DecodedBatch, decode_batch
+from sorbus.bus.kafka import bytes_of, idempotent_producer
+from sorbus.bus.letters import Letters
+from sorbus.bus.names import Names
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
+from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Unfinished
+from sorbus.mapfile.timing import parse_duration
+from sorbus.privacy.errors import Privacy, flow_privacy
+from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.waiting.events import held
+from sorbus.waiting.store import WaitingStore
+
+Refused = list[tuple[Message, PermanentError]]
+BATCH = 5000
+
+
+class Delivered(NamedTuple):
+    """What a batch did: newest states applied, dead letters written, records that wait."""
+
+    applied: int
+    refused: int
+    waiting: int
+
+
+class Rejects(Protocol):
+    """Where records go that the target refuses."""
+
+    def file(self, taken: DecodedBatch, refused: Refused) -> tuple[int, int]:
+        """Files them durably; how many are dead letters and how many wait. TransientError."""
+
+
+class FlowRejects:
+    """As the flow's consumer does it: dead letters on the topic, waiting records in Sorbus's database."""
+
+    def __init__(self, flow: BoundFlow, privacy: Privacy, settings: Settings) -> None:
+        names = Names(flow.system.topic_prefix)
+        self._privacy = privacy
+        self._letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
+        self._letters.recall(settings)
+        self._room = WaitingStore(
+            State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
+        )
+        self._limit = parse_duration(flow.flow.wait_limit)
+
+    def file(self, taken: DecodedBatch, refused: Refused) -> tuple[int, int]:
+        """See `Rejects`; what landed closes the dead letters that it makes obsolete."""
+        waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
+        self._room.put([held(message, error, self._privacy) for message, error in waits], limit=self._limit)
+        dead = [(message, error) for message, error in refused if not isinstance(error, MustWait)]
+        for message, error in dead:
+            self._letters.write(message, error)
+        bad = {id(message) for message, _ in dead}
+        self._letters.supersede(message for message in taken.messages if id(message) not in bad)
+        self._letters.flush()
+        return len(dead), len(waits)
+
+
+class TopicDelivery:
+    """Delivers batches to an open target. What it delivers is historical."""
+
+    def __init__(
+        self,
+        flow: BoundFlow,
+        target: Consumer,
+        settings: Settings,
+        book: SchemaResolver,
+        rejects: Rejects | None = None,
+    ) -> None:
+        """`rejects` None: the flow's own. TransientError, AuthError."""
+        self.target, self.book = target, book
+        resources = consumer_connector(flow.system.system.kind).resources_of(flow.options)
+        self._privacy = flow_privacy(flow, self.book.schema, resources)
+        self._rejects = rejects or FlowRejects(flow, self._privacy, settings)
+        self._keeps_deleted = flow.flow.deletes == "soft"
+        self.most = min(BATCH, getattr(target, "batch", BATCH))
+
+    def deliver(self, batch: Sequence[Message]) -> Delivered:
+        """Applies the newest state of each record. TransientError, AuthError."""
+        taken = decode_batch(batch, self.book, keeps_deleted=self._keeps_deleted)
+        ahead = taken.ahead
+        refusals = self._apply(taken.deliveries[:ahead])
+        refusals += [one._replace(place=one.place + ahead) for one in self._apply(taken.deliveries[ahead:])]
+        refused = [*taken.refused, *((taken.messages[one.place], one.error) for one in refusals)]
+        dead, waiting = self._rejects.file(taken, refused)
+        return Delivered(len(taken.deliveries) - len(refusals), dead, waiting)
+
+    def bring_back(self, first: Sequence[Delivery]) -> None:
+        """Deleted records that the target keeps: states before deletes, since a batch holds one event of a record."""
+        for part in ([one for one in first if not one.deleted], [one for one in first if one.deleted]):
+            for at in range(0, len(part), BATCH):
+                for refusal in self.target.apply(part[at : at + BATCH], again=True, alone=True):
+                    raise refusal.error
+
+    def _apply(self, found: Sequence[Delivery]) -> list[RejectedDelivery]:
+        deliveries = [one._replace(historical=True) for one in found]
+        while deliveries:
+            try:
+                return self.target.apply(deliveries, again=True, alone=True)
+            except Unfinished as error:
+                time.sleep(error.retry_after)
+            except (TransientError, AuthError) as error:
+                raise self._privacy.fault(error, deliveries) from None
+        return []
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how far it is, and how far it goes."""
+
+
+def key_of(message: Message) -> bytes:
+    """The record's id."""
+    return bytes_of(message.key())
