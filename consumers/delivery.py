@@ -8,10 +8,11 @@ from functools import partial
 
 from confluent_kafka import Message
 
+from sorbus.abilities import SupportsSilence
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
 from sorbus.bus.kafka import Partition
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.connector import BoundFlow
+from sorbus.connector import BoundFlow, consumer_connector
 from sorbus.consumers.paused_retry import PausedRetry
 from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
@@ -33,6 +34,8 @@ class BatchDelivery:
         stale: StaleEvents,
         metrics: ConsumerMetrics,
     ) -> None:
+        connector = consumer_connector(flow.system.system.kind)
+        self._marks = isinstance(connector, SupportsSilence) and connector.can_be_silent(flow)
         self._keeps_deleted = flow.flow.deletes == "soft"
         self._requeue, self._schemas, self._target = requeue, schemas, target
         self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
@@ -45,7 +48,7 @@ class BatchDelivery:
         began = time.monotonic()
         requeued = [message for message in events if message.topic() == self._requeue]
         self._rejections.load()
-        decode = partial(decode_batch, events, self._schemas, keeps_deleted=self._keeps_deleted)
+        decode = partial(decode_batch, events, self._schemas, keeps_deleted=self._keeps_deleted, marks=self._marks)
         taken = self._retry.run(decode)
         refused = [*taken.refused]
         self._stale.overtaken(taken.overtaken)

@@ -11,7 +11,7 @@ from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import PermanentError
-from sorbus.event import ON_TOMBSTONES
+from sorbus.event import HISTORICAL, ON_TOMBSTONES
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
 from sorbus.producers.own_topics import OwnTopics
 from sorbus.producers.stale_records import stale_deletes
@@ -59,7 +59,7 @@ class EventWriter:
             self.commit()  # the stale records are read from the topic: what came before must be on it
             self._delete_stale(deletion)
         self._position = batch.position
-        self._add_changes(batch.changes)
+        self._add_changes(batch.changes, is_historical=batch.copied is not None)
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
             self._letters.write(reject, self._publisher)
@@ -94,7 +94,7 @@ class EventWriter:
         stored = self._topics.stored(self._inbox.stored(position))
         return position_message(self._topics.names, self._topics.system, stored)
 
-    def _add_changes(self, changes: Sequence[Change]) -> None:
+    def _add_changes(self, changes: Sequence[Change], *, is_historical: bool = False) -> None:
         if not changes:
             return
         encoders, topics = self._topics.encoders, self._topics.topics
@@ -109,6 +109,8 @@ class EventWriter:
             except (ValueError, OverflowError) as unfit:
                 self._reject(change, _out_of_range(change, unfit))
                 continue
+            if is_historical:
+                headers.append((HISTORICAL, b"1"))
             messages.append((topics[data_type], id, value, headers))
             sources.append(change)
             if data is None:

@@ -172,6 +172,14 @@ class SupportsErasure(Protocol):
 
 
 @runtime_checkable
+class SupportsSilence(Protocol):
+    """A consumer connector whose targets can be written without setting off their notifications."""
+
+    def can_be_silent(self, flow: BoundFlow) -> bool:
+        """Whether it writes the flow's historical deliveries silently. MapError."""
+
+
+@runtime_checkable
 class SupportsRequiredFields(Protocol):
     """A consumer that knows which of its target's fields are required."""
 

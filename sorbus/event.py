@@ -20,6 +20,8 @@ from sorbus.schema import AvroType, RecordSchema, parse_schema
 ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "event_id", "data")
 Headers = list[tuple[str, str | bytes | None]]
 EVENT_ID = "ce_id"
+HISTORICAL = "sorbus_historical"
+"""The header of events that repeat a known state (initial snapshot, resnapshot); its value is 1."""
 ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time"}
 """Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")

@@ -32,6 +32,7 @@ from sorbus.errors import Contended, PermanentError, SorbusError, TransientError
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.records import open_api
+from sorbus.http_api.silence import can_be_silent
 from sorbus.http_api.transport import HttpTransport
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
@@ -83,6 +84,14 @@ class HttpConsumer:
     def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
         """How the application's server is, before any login."""
         return diagnose_application(system)
+
+    @classmethod
+    def can_be_silent(cls, flow: BoundFlow) -> bool:
+        """Whether the flow wants it, and the application's description says how."""
+        assert isinstance(flow.options, HttpTarget)
+        if flow.flow.notify == "always":
+            return False
+        return can_be_silent(application(flow.system).description, flow.options.resource)
 
     @classmethod
     def describe(cls, system: BoundSystem) -> list[Resource]:

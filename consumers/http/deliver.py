@@ -30,6 +30,7 @@ from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.interface import Accepted, Api, Json, Record
 from sorbus.http_api.path import read_path
+from sorbus.http_api.silence import silently
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher, Verdict
@@ -74,6 +75,10 @@ class Deliverer:
 
     def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
         """Brings the record up to date there. All errors of the interface; what was done so far is noted."""
+        with silently(delivery.historical and self._flow.flow.notify == "changes"):
+            self._deliver(delivery, again=again)
+
+    def _deliver(self, delivery: Delivery, *, again: bool) -> None:
         wanted = None if delivery.deleted else self._make(delivery)
         id = delivery.id.decode(errors="replace")
         link = self._crosswalk.find([id]).get(id)

@@ -12,7 +12,7 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
-from sorbus.event import EVENT_ID, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.event import EVENT_ID, HISTORICAL, data_at, occurred_at, open_frame, read_head, version_of
 from sorbus.schema import RecordSchema
 
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
@@ -44,10 +44,13 @@ _Read = tuple[Message, bytes | None, bytes, int, int]
 """A message, its frame (None: deleted), the frame's prefix, the version, and where `source` begins."""
 
 
-def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_deleted: bool = False) -> DecodedBatch:
+def decode_batch(
+    messages: Sequence[Message], book: SchemaResolver, *, keeps_deleted: bool = False, marks: bool = False
+) -> DecodedBatch:
     """Decodes `messages` (none of them errors). TransientError if the registry can't be reached.
 
-    `keeps_deleted`: deleted records stay in the target with their last values.
+    `keeps_deleted`: deleted records stay in the target with their last values. `marks`: deliveries say whether they are
+    historical, which takes a look at each one's headers.
     """
     newest: dict[bytes, _Read] = {}
     last: dict[bytes, _Read] = {}
@@ -88,6 +91,8 @@ def decode_batch(messages: Sequence[Message], book: SchemaResolver, *, keeps_del
         except PermanentError as error:
             refused.append((message, error))
         else:
+            if marks and any(name == HISTORICAL for name, _ in headers_of(message)):
+                delivery = delivery._replace(historical=True)
             deliveries.append(delivery)
             sources.append(message)
     first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])

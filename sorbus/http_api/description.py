@@ -86,6 +86,14 @@ class Pagination(_Written):
     in_body: bool = Field(default=False, description="The parameters are sent in the JSON body.")
 
 
+class Silence(_Written):
+    """What a write adds so that the application sets off no notifications: e-mail, webhooks, workflows."""
+
+    parameters: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    fields: dict[JsonPath, JsonValue] = Field(default={}, description="Fields beside the record's own.")
+
+
 class Operation(_Written):
     """One request. `fields_at`: where in the body the record's fields go; "" for the body itself."""
 
@@ -103,6 +111,10 @@ class Operation(_Written):
     returned_id: JsonPath = Field(default="", description="Path of the new id in the answer, if not in the record.")
     partial: bool = Field(default=False, description="An update leaves omitted fields unchanged.")
     emptied_by: Literal["null", "text"] = Field(default="null", description="What empties a text: null, or empty text.")
+    silent: Silence | None = Field(
+        default=None,
+        description="create, update, delete: what it adds for records that report no change (snapshot, replay).",
+    )
 
 
 class Listing(_Written):

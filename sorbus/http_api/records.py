@@ -41,6 +41,7 @@ from sorbus.http_api.pagination import (
 from sorbus.http_api.path import parse_path, read_path, write_path
 from sorbus.http_api.placeholders import quoted
 from sorbus.http_api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
+from sorbus.http_api.silence import silenced, silent_fields
 from sorbus.http_api.values import write_moment
 
 
@@ -233,7 +234,8 @@ class RecordsApi:
         description = self._description
         operation = self._operation(resource, self._resource(resource).create, "create")
         named = {description.idempotency_header: key} if description.idempotency_header and key else {}
-        call = request_with(operation, self._values(), placed(self._resource(resource), fields), named)
+        sent = silent_fields(operation, placed(self._resource(resource), fields))
+        call = silenced(operation, request_with(operation, self._values(), sent, named), self._values())
         if description.idempotency_parameter and key:
             call = replace(call, parameters={**call.parameters, description.idempotency_parameter: key})
         return call
@@ -247,8 +249,8 @@ class RecordsApi:
         if current is not None and not operation.partial:
             fields = merged(about, current.record, fields)
         values = self._values(id=id, **revision_of(about, current))
-        sent = placed(about, emptied(about, operation, fields))
-        return request_with(operation, values, sent, if_match(about, current))
+        sent = silent_fields(operation, placed(about, emptied(about, operation, fields)))
+        return silenced(operation, request_with(operation, values, sent, if_match(about, current)), values)
 
     def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:
         """See `Api`. Reads the record if that is needed and `current` is None."""
@@ -258,7 +260,7 @@ class RecordsApi:
             current = self._current(resource, id)
         values = self._values(id=id, **revision_of(about, current))
         call = request(operation, values)
-        call = replace(call, headers={**call.headers, **if_match(about, current)})
+        call = silenced(operation, replace(call, headers={**call.headers, **if_match(about, current)}), values)
         if operation.encoding == "form" and call.json is not None:
             return request_with(operation, values, {}, call.headers)
         return call

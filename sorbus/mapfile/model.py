@@ -142,6 +142,11 @@ class Flow(_Written):
         description="A field that was edited in the target, although another system owns it: overwrite writes the"
         " owner's value and records both, ask leaves the record unchanged until a person has decided.",
     )
+    notify: Literal["changes", "always"] = Field(
+        default="changes",
+        description="What may set off the target's own notifications (e-mail, webhooks), where its description says how"
+        " to be silent: changes alone, or initial snapshots, resnapshots and replays too.",
+    )
     escalate_after: str = Field(
         default="1h",
         description="How long changes may be retried, beyond the flow's timing, or a dead letter may be open, before it"

@@ -74,7 +74,7 @@ from tests.http_api.faulty_http import Behaviour, Connection, FaultyApp
 from tests.http_api.faulty_records import Record, Write
 
 DESCRIPTION = Path(__file__).with_name("faulty.yaml")
-_DESCRIBED: Record = YAML(typ="safe").load(DESCRIPTION)
+DESCRIBED: Record = YAML(typ="safe").load(DESCRIPTION)
 
 
 class Faulty(Behaviour):
@@ -152,7 +152,7 @@ class Faulty(Behaviour):
 
         Such as auth={"kind": "oauth2", ...}, limits=[{"requests": 50, "per": 1}], timeout=0.5.
         """
-        written = {key: part for key, part in _DESCRIBED.items() if key != "x-contact"}
+        written = {key: part for key, part in DESCRIBED.items() if key != "x-contact"}
         # JSON is YAML too.
         (folder / "faulty.yaml").write_text(json.dumps({**written, **changes}, indent=1), "utf-8")
         return "faulty.yaml"

@@ -50,7 +50,8 @@ _PAGE = "<!DOCTYPE html><html><body><h1>We'll be right back</h1></body></html>"
 
 
 class Asked(NamedTuple):
-    """A request and what became of it. `status` 0: no answer was given; `key`: the idempotency key."""
+    """A request and what became of it. `status` 0: no answer was given; `key`: the idempotency key, `notify`: the
+    header X-Notify."""
 
     at: float
     method: str
@@ -60,6 +61,7 @@ class Asked(NamedTuple):
     status: int
     fault: Fault | None
     key: str
+    notify: str = ""
 
 
 class Behaviour:
@@ -432,7 +434,8 @@ def _asked(request: Request, body: bytes, status: int, fault: Fault | None) -> A
             sent = json.loads(body)
     key = request.headers.get("idempotency-key", "")
     parameters = dict(request.query_params)
-    return Asked(time.monotonic(), request.method, request.url.path, parameters, sent, status, fault, key)
+    notify = request.headers.get("x-notify", "")
+    return Asked(time.monotonic(), request.method, request.url.path, parameters, sent, status, fault, key, notify)
 
 
 def _abort(scope: Scope, *, close: bool = False) -> None:

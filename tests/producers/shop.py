@@ -24,7 +24,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Position
 from sorbus.deadletter import DeadLetter
-from sorbus.event import data_at, open_frame
+from sorbus.event import HISTORICAL, data_at, open_frame
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.runtime.planning import plan
@@ -46,6 +46,7 @@ class Event(NamedTuple):
     version: int
     record: Record | None
     event_id: str
+    is_historical: bool = False
 
 
 class Tape:
@@ -116,7 +117,7 @@ class Tape:
                 assert key in self._gone, f"a tombstone of {key} without its delete"
                 self.tombstones.append(key)
             else:
-                self._take(key, bytes_of(value))
+                self._take(key, bytes_of(value), is_historical=dict(headers_of(message)).get(HISTORICAL) == b"1")
         return len(messages)
 
     def events_of(self, id: str) -> list[Event]:
@@ -126,7 +127,7 @@ class Tape:
     def close(self) -> None:
         self._consumer.close()
 
-    def _take(self, key: str, frame: bytes) -> None:
+    def _take(self, key: str, frame: bytes, *, is_historical: bool) -> None:
         head = open_frame(frame)
         id = head.id.decode()
         assert id == key
@@ -144,7 +145,7 @@ class Tape:
         assert self._versions.get(id, -1) < head.version, f"{id} went back to version {head.version}"
         self._versions[id] = head.version
         (self._gone.add if head.deleted else self._gone.discard)(id)
-        self.events.append(Event(id, head.version, record, event_id))
+        self.events.append(Event(id, head.version, record, event_id, is_historical))
 
 
 class Counted(Health):

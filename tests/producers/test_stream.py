@@ -70,6 +70,8 @@ def test_inserts_updates_key_changes_and_deletes_follow_with_the_registrys_schem
         tape.wait_for({"1": item(1, "uno"), "20": item(20, "two")})
         tape.wait(lambda: sorted(tape.tombstones) == ["2", "3"], lambda: f"tombstones of 2 and 3: {tape.tombstones}")
     assert [event.record for event in tape.events_of("2")] == [item(2, "two"), None]
+    assert [event.is_historical for event in tape.events_of("1")] == [True, False]
+    assert not any(event.is_historical for event in tape.events_of("2"))
 
 
 def test_a_restart_goes_on_where_it_was(make_shop: MakeShop) -> None:
