@@ -83,9 +83,11 @@ class ReplayJob:
     def end(self, state: str) -> None:
         """Notes how it ended: finished, stopped (it can be resumed), or failed."""
         self._state.run(
-            b"update replay set state = %s, seen_at = now(), finished_at = case when %s then now() end"
+            b"update replay set state = %s, seen_at = now(), finished_at = case when %s then now() end,"
+            # What names records is needed for resuming alone.
+            b" request = case when %s then request - 'ids' - 'where' else request end"
             b" where number = %s and holder = %s and state = 'running'",
-            (state, state == "finished", self.stored.number, self._holder),
+            (state, state == "finished", state == "finished", self.stored.number, self._holder),
         )
 
 
@@ -126,6 +128,12 @@ class ReplayJobs:
                 raise
             job.end("finished")
 
+    @contextmanager
+    def nobody_runs(self, flow: str) -> Iterator[bool]:
+        """Whether no process replays the flow, nor begins to while the block lasts."""
+        with self._state.lock(f"replay {flow}") as is_ours:
+            yield is_ours
+
     def cancel(self, flow: str, who: str) -> StoredReplay | None:
         """Gives the unfinished replay up; a process that runs it ends at its next step. What it was, if any."""
         found = self.unfinished(flow)
@@ -133,7 +141,8 @@ class ReplayJobs:
             return None
         with self._state.connection() as connection:
             connection.execute(
-                "update replay set state = 'cancelled', cancelled_by = %s, finished_at = now() where number = %s"
+                "update replay set state = 'cancelled', cancelled_by = %s, finished_at = now(),"
+                " request = request - 'ids' - 'where' where number = %s"
                 " and state in ('running', 'stopped', 'failed')",
                 (who, found.number),
             )

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from sorbus.abilities import SupportsPreview
+from sorbus.abilities import SupportsPreview, SupportsSilence
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.kafka import read_to_end
 from sorbus.connector import BoundFlow, Consumer
@@ -68,7 +68,9 @@ class ReplayRun:
         if found is None:
             return f"{flow}: no replay is unfinished"
         if found.request.get("shadow"):
-            drop_shadow(self.connector, self.flow)
+            with self._jobs().nobody_runs(flow) as is_free:
+                if is_free:  # else the process that runs it does that
+                    drop_shadow(self.connector, self.flow)
         told = f"{flow}: the replay is cancelled after {found.counts.events:,} of {found.counts.total:,} events"
         return f"{told}; what it delivered stays" if not found.request.get("shadow") else f"{told}; nothing was changed"
 
@@ -113,6 +115,9 @@ class ReplayRun:
             first = f"the first {asked:,}" if asked < len(chosen.newest) else "them"
             told += f"; of {first}: " + ", ".join(f"{count:,} {action}" for action, count in actions.most_common())
         told += f"\n{chosen.words}" if chosen.undecided else ""
+        is_loud = isinstance(self.connector, SupportsSilence) and not self.connector.can_be_silent(self.flow)
+        if is_loud and self.flow.flow.notify == "changes":
+            told += f"\n{self.flow.system.name} can't be told to set off no notifications for what is written"
         more = {"records": len(chosen.newest), "deleted": chosen.deleted, "previewed": asked, "actions": dict(actions)}
         counts = ReplayCounts()
         return ReplayOutcome(self.flow.flow.id, counts, told, bool(chosen.undecided), more)

@@ -7,13 +7,13 @@ from contextlib import closing
 from sorbus.bus.deserialize import DecodedBatch
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector
 from sorbus.errors import UsageError
-from sorbus.ops.replay.job import ReplayCounts, ReplayJob
+from sorbus.ops.replay.job import ReplayCancelled, ReplayCounts, ReplayJob
 from sorbus.ops.replay.outcome import ReplayOutcome
 from sorbus.ops.replay.replay import Replay
 from sorbus.ops.replay.selection import Selection
 from sorbus.ops.replay.topic_delivery import Progress, Refused, key_of
 from sorbus.settings import Settings
-from sorbus.shadow import ShadowApplied, ShadowComparison, ShadowProof, SupportsShadow
+from sorbus.shadow import Shadow, ShadowApplied, ShadowComparison, ShadowProof, SupportsShadow
 from sorbus.waiting.complete import completing, consumer_of
 
 _NEARLY = 1000
@@ -72,23 +72,30 @@ class ShadowReplay:
         with closing(self._shadows.shadow(self._flow)) as shadow:
             if not shadow.prepare(keep=resumes) and job is not None:
                 job.restart()
-            with closing(self._filling(rejects)) as filling:
-                filling.run(job)
-                for _ in range(_ROUNDS):
-                    if filling.catch_up() < _NEARLY:
-                        break
-                self._progress("comparing", 0, 0)
-                shadow.compare()
-                filling.catch_up()  # what the live table had just now was on the topic before
-                found = shadow.compare()
-                self._progress("applying the differences", 0, found.to_apply)
-                refused = sorted(id.decode("utf-8", "replace") for id in rejects.ids)
-                done = shadow.apply(without=refused, remove_extra=self._removes_extra)
-                counts = self._refuse({*rejects.ids, *(id.encode() for id in done.refused)}, filling.counts)
-                self._progress("comparing again", 0, 0)
-                filling.catch_up()
-                proof = shadow.prove()
-            shadow.drop()
+            try:
+                return self._rebuild(job, shadow, rejects)
+            except ReplayCancelled:
+                shadow.drop()
+                raise
+
+    def _rebuild(self, job: ReplayJob | None, shadow: Shadow, rejects: ShadowRejects) -> ReplayOutcome:
+        with closing(self._filling(rejects)) as filling:
+            filling.run(job)
+            for _ in range(_ROUNDS):
+                if filling.catch_up() < _NEARLY:
+                    break
+            self._progress("comparing", 0, 0)
+            shadow.compare()
+            filling.catch_up()  # what the live table had just now was on the topic before
+            found = shadow.compare()
+            self._progress("applying the differences", 0, found.to_apply)
+            refused = sorted(id.decode("utf-8", "replace") for id in rejects.ids)
+            done = shadow.apply(without=refused, remove_extra=self._removes_extra)
+            counts = self._refuse({*rejects.ids, *(id.encode() for id in done.refused)}, filling.counts)
+            self._progress("comparing again", 0, 0)
+            filling.catch_up()
+            proof = shadow.prove()
+        shadow.drop()
         return self._outcome(found, done, proof, counts)
 
     def _refuse(self, ids: set[bytes], counts: ReplayCounts) -> ReplayCounts:
