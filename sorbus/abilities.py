@@ -12,7 +12,9 @@ from sorbus.connector import (
     BoundFlow,
     BoundSource,
     BoundSystem,
+    Change,
     Delivery,
+    RejectedRecord,
 )
 from sorbus.diagnosis import Diagnosis
 from sorbus.schema import Kind
@@ -143,6 +145,31 @@ class SupportsPreview(Protocol):
 
     def preview(self, delivery: Delivery) -> Preview:
         """What `apply` would do with it now; changes nothing."""
+
+
+@runtime_checkable
+class SupportsDryRun(Protocol):
+    """A consumer that can run its own delivery without effect, for many records that depend on each other."""
+
+    def begin_dry_run(self) -> None:
+        """In place of `open`: until `close` nothing is kept of what `preview_all` does. The same errors."""
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """What `apply(..., again=True)` would do with each, after everything previewed before; one event per record.
+
+        `request["changes"]` maps each field that would change to its old and new value. TransientError, AuthError.
+        """
+
+
+@runtime_checkable
+class SupportsScan(Protocol):
+    """A producer connector that can read all records of a data type without publishing them."""
+
+    def scan(self, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
+        """Every record as it would be published (versions are 0), in batches. Changes nothing at the source.
+
+        TransientError, AuthError, MapError.
+        """
 
 
 @runtime_checkable

@@ -19,6 +19,8 @@ from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
+from sorbus.consumers.http.dry_run import DryRun, RecordingDecider
+from sorbus.consumers.http.dry_run_api import DryRunApi
 from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.plan import discover_resources, plan_flow
@@ -38,6 +40,7 @@ from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher
 from sorbus.state.database import State
+from sorbus.state.scratch import ScratchState
 
 _BEGIN = 5.0
 _RETURN = 18.0
@@ -72,6 +75,8 @@ class HttpConsumer:
         self._crosswalk = Crosswalk(self._state, *names, shared=flow.options.shared)
         self._transport: HttpTransport | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._scratch: ScratchState | None = None
+        self._dry_run: DryRun | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
         self._newer: dict[bytes, int] = {}
 
@@ -122,31 +127,46 @@ class HttpConsumer:
 
     def open(self) -> None:
         """Gets ready; asks nothing yet. TransientError without the state's tables, MapError."""
+        self._assemble()
+        self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {self._flow.flow.id}")
+
+    def begin_dry_run(self) -> None:
+        """Likewise, with a state and an application that keep what they are told to themselves; see `dry_run.py`."""
+        self._scratch = ScratchState(self._state, self._flow.system.name)
+        self._assemble(self._scratch)
+
+    def _assemble(self, scratch: ScratchState | None = None) -> None:
         flow = self._flow
         made = application(flow.system)
         shape = Shape(flow, made)
-        self._crosswalk.find(["-"])
-        settle_links(self._state, flow)
         names = flow.system.name, flow.flow.data_type, self._options.resource
+        state = scratch or self._state
+        self._crosswalk = Crosswalk(state, *names, shared=self._options.shared)
+        self._crosswalk.find(["-"])
+        settle_links(state, flow)
         transport = self._transport = HttpTransport(made, self._state, flow=flow.flow.id, patience=_PATIENCE)
         api = open_api(transport)
-        candidates = Candidates(self._state, *names)
+        if scratch is not None:
+            api = dry = DryRunApi(api, made.description)
+        candidates = Candidates(state, *names)
         matcher = Matcher(flow.data_type, flow.schema)
         reads = bool(shape.resource.get or made.description.hook)
         presence = Presence(
             api, self._options.resource, shape.resource, self._crosswalk, reads=reads, most=self._options.indexed
         )
         finder = Finder(api, presence, self._options, shape, matcher, self._crosswalk)
-        conflicts = Conflicts(self._state, *names)
+        conflicts = Conflicts(state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
-        decider = Decider(flow, made.description, presence, shape, finder, *known)
+        kind = Decider if scratch is None else RecordingDecider
+        decider = kind(flow, made.description, presence, shape, finder, *known)
         self._needs = shape.needs
-        self._make = References(self._state, flow, shape)
+        self._make = References(state, flow, shape)
         self._deliverer = Deliverer(flow, api, presence, shape, self._make, finder, decider, *known)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._retirer = Retirer(self._options.resource, api, shape, has_hook=bool(made.description.hook))
         self._side_by_side = made.description.concurrency
-        self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {flow.flow.id}")
+        if scratch is not None and isinstance(decider, RecordingDecider):
+            self._dry_run = DryRun(self._deliverer, decider, dry, self._make, self._crosswalk)
 
     def close(self) -> None:
         """Leaves. Requests under way end by themselves; what they did is looked up when their records come again."""
@@ -154,7 +174,9 @@ class HttpConsumer:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if self._transport is not None:
             self._transport.close()
-        self._pool = self._transport = None
+        if self._scratch is not None:
+            self._scratch.close()
+        self._pool = self._transport = self._scratch = None
 
     def needs(self) -> dict[str, str]:
         """The canonical fields without which the application takes no record."""
@@ -172,6 +194,11 @@ class HttpConsumer:
         """What `apply` would do with it now. TransientError, AuthError."""
         self._make.prepare([delivery])
         return self._previewer.preview(delivery)
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """See `sorbus.abilities.SupportsDryRun`."""
+        assert self._dry_run is not None
+        return self._dry_run.preview_all(deliveries)
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:
         """See `SupportsLookup`. TransientError, AuthError; PermanentError if it can't be asked for records."""

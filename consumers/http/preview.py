@@ -88,26 +88,26 @@ class Previewer:
                 return Preview("nothing", action.why)
             case Create(fields=fields):
                 return Preview(
-                    "create", action.why, _request(api.creating(resource, creation(self._shape, id, fields), key=_KEY))
+                    "create", action.why, request_json(api.creating(resource, creation(self._shape, id, fields), key=_KEY))
                 )
             case Again(fields=fields, key=key):
                 return Preview(
-                    "create", action.why, _request(api.creating(resource, creation(self._shape, id, fields), key=key))
+                    "create", action.why, request_json(api.creating(resource, creation(self._shape, id, fields), key=key))
                 )
             case UpdateRecord(external_id=external_id, changes=changes, current=current):
                 sent = body(changes, current.record if current else None)
                 call = api.updating(resource, external_id, sent, current=current)
-                return Preview("update", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
+                return Preview("update", f"{resource} {external_id}: {action.why}", request_json(call, changes, current))
             case Hold(external_id=external_id, contests=contests):
                 asked = _plain({"changes": {one.field: [one.theirs, one.ours] for one in contests}})
                 return Preview("ask", f"{resource} {external_id}: {action.why}", asked)
             case Remove(external_id=external_id, changes=None, current=current):
                 call = api.deleting(resource, external_id, current=current)
-                return Preview("delete", f"{resource} {external_id}: {action.why}", _request(call))
+                return Preview("delete", f"{resource} {external_id}: {action.why}", request_json(call))
             case Remove(external_id=external_id, changes=changes, current=current):
                 assert changes is not None
                 call = api.updating(resource, external_id, body(changes), current=current)
-                return Preview("delete", f"{resource} {external_id}: {action.why}", _request(call, changes, current))
+                return Preview("delete", f"{resource} {external_id}: {action.why}", request_json(call, changes, current))
             case LinkTo(external_id=external_id):
                 assert wanted is not None
                 then = self._shown(id, wanted, self._decider.linked_to(id, wanted, external_id))
@@ -130,7 +130,7 @@ def _meant(value: Json, field: ApiField) -> JsonValue:
     return cast("JsonValue", str(meant) if isinstance(meant, Decimal) else meant)
 
 
-def _request(call: Call, changes: Fields | None = None, current: FoundRecord | None = None) -> JsonValue:
+def request_json(call: Call, changes: Fields | None = None, current: FoundRecord | None = None) -> JsonValue:
     """The call as JSON, decimals as they are written; with each changed field's old and new value."""
     shown: Json = {"method": call.method, "path": call.path}
     if call.parameters:

@@ -15,6 +15,7 @@ from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, Rejecte
 from sorbus.consumers.postgres.check import plan_obstacles
 from sorbus.consumers.postgres.checksums import compared_parts, open_checksums
 from sorbus.consumers.postgres.column_limits import target_warnings
+from sorbus.consumers.postgres.dry_run import DryRun
 from sorbus.consumers.postgres.erase import erase_record
 from sorbus.consumers.postgres.expected import StagedRecords
 from sorbus.consumers.postgres.lookup import look_up
@@ -42,6 +43,7 @@ class PostgresConsumer(PostgresDiscovery):
         """`tables`: see `OpenTarget`."""
         self._flow, self._tables = flow, tables
         self._target: OpenTarget | None = None
+        self._dry_run: DryRun | None = None
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -123,6 +125,16 @@ class PostgresConsumer(PostgresDiscovery):
         self.close()
         self._target = OpenTarget(self._flow, self._tables)
 
+    def begin_dry_run(self) -> None:
+        """Likewise, in a transaction that `close` rolls back; see `dry_run.py`."""
+        self.open()
+        self._dry_run = DryRun(self._opened())
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """See `sorbus.abilities.SupportsDryRun`."""
+        assert self._dry_run is not None
+        return self._dry_run.preview_all(deliveries)
+
     def check(self) -> None:
         """Whether the server answers."""
         assert self._target is not None
@@ -132,7 +144,9 @@ class PostgresConsumer(PostgresDiscovery):
 
     def close(self) -> None:
         """Leaves the target; what is not committed is undone."""
-        target, self._target = self._target, None
+        if self._dry_run is not None:
+            self._dry_run.close()
+        target, self._target, self._dry_run = self._target, None, None
         if target is not None:
             target.close()
 

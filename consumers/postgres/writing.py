@@ -53,6 +53,8 @@ class Writing:
         self.obstacle = obstacle
         self._stages: dict[str, Stage] = {}
         self._again = self._alone = False
+        self.is_dry_run = False
+        """Whether an outer transaction undoes everything in the end: what a commit would do is then done at once."""
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
         self._relation = qualified(tables[""].name)
@@ -73,9 +75,14 @@ class Writing:
     def write(self, items: Sequence[Packed], *, again: bool | None = None) -> bool:
         """Writes them in the transaction in progress; whether that changed anything in the target."""
         gone = [item for item in items if item.stage is None]
+        if self.is_dry_run:
+            self._clear()
         # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
         self.lock(alone=self._alone or bool(gone and VERSION_COLUMN in self._tables[""].columns))
-        return self._write(items, self._again if again is None else again)
+        has_changed = self._write(items, self._again if again is None else again)
+        if self.is_dry_run:
+            self._session.execute("set constraints all immediate")
+        return has_changed
 
     def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
         """Writes them in a transaction in which unique values can move; those that could not be part of it."""
@@ -128,7 +135,7 @@ class Writing:
             return None
         for column in stage.shape.stage:
             try:
-                with self._session.transaction():
+                with self._session.transaction(force_rollback=True):
                     self._copy(stage.name, [item.row])
                     for statement in try_value(stage.name, column, self._tables[""].columns[column.name].native):
                         self._session.execute(statement)
@@ -173,8 +180,9 @@ class Writing:
 
     def lock(self, *, alone: bool) -> None:
         """Holds off other writers of the table until the transaction ends: all of them, or those `alone`."""
-        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
+        if not self.is_dry_run:  # which no other writer sees, and which must not hold them up until its end
+            lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+            self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
         # Deferrable constraints look at what a transaction leaves, not at each step.
         self._session.execute("set constraints all deferred")
 
@@ -202,6 +210,8 @@ class Writing:
 
     def _move_once(self, items: Sequence[Packed], spared: set[bytes]) -> list[tuple[Packed, psycopg.Error]]:
         """Parks what moves and writes the items within the transaction in progress; those that fail."""
+        if self.is_dry_run:
+            self._clear()
         self.lock(alone=True)  # a parked row must not be seen or overtaken by another writer
         gone = [item for item in items if item.stage is None]
         failed = self._each(gone)
@@ -253,6 +263,13 @@ class Writing:
         self._copy(stage.name, [item.row for item in items])
         for name, table in stage.children.items():
             self._copy(table, [row for item in items for row in item.items.get(name, ())])
+
+    def _clear(self) -> None:
+        """Empties the session's tables, as a commit does."""
+        for table in (GONE, "sorbus_won", "sorbus_parked", "sorbus_spared"):
+            self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
+        for stage in self._stages.values():
+            self._empty(stage)
 
     def _empty(self, stage: Stage) -> None:
         for table in (stage.name, *stage.children.values()):
@@ -307,7 +324,8 @@ class Writing:
         with postgres_errors(f"preparing flow {self._flow.flow.id}"):
             for statement in statements:
                 session.execute(statement)
-            session.commit()
+            if not self.is_dry_run:
+                session.commit()
         merge = self.merge(name, shape.stage, merges)
         parks = park(merge, self._tables[""], self._unique, False), park(merge, self._tables[""], self._unique, True)
         return Stage(shape, name, names, (upsert(merge, False), upsert(merge, True)), parks)

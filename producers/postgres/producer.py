@@ -9,7 +9,7 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from sorbus.checksums import ChecksumReader, ComparedPart
-from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import LostPosition
 from sorbus.postgres.checksums import hash_algorithms
@@ -25,6 +25,7 @@ from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.plan import plan_source
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.requested_records import RequestedRecords
+from sorbus.producers.postgres.scan import scan_records
 from sorbus.producers.postgres.server import mark_log
 from sorbus.producers.postgres.slot import (
     ExportedSnapshot,
@@ -83,6 +84,11 @@ class PostgresProducer(PostgresDiscovery):
     def ids(cls, system: BoundSystem, source: BoundSource) -> Iterator[bytes]:
         """Every record's id, from its key alone."""
         return record_ids(system, source)
+
+    @classmethod
+    def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
+        """Every record, read in one snapshot."""
+        return scan_records(system, source)
 
     @classmethod
     def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:

@@ -44,6 +44,8 @@ _NOT_MADE = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedCo
 class State:
     """One process's connections to the state; thread-safe. Connects on first use, and again after `close`."""
 
+    _least, _most = 0, LARGEST
+
     def __init__(self, dsn: str, prefix: str = "") -> None:
         self._connection = PostgresConnection(dsn=SecretStr(dsn))
         self.schema = schema_of(prefix)
@@ -109,6 +111,13 @@ class State:
         if pool is not None:
             pool.close()
 
+    def _share(self, other: State) -> None:
+        """Begins as another connection to the same state."""
+        self._connection, self.schema, self._pool, self._lock = other._connection, other.schema, None, Lock()
+
+    def _prepare(self, connection: Connection) -> None:
+        """Called with each new connection; leaves no transaction open."""
+
     def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:
             if self._pool is None:
@@ -117,8 +126,9 @@ class State:
                 options = f"{conninfo_to_dict(dsn)['options']} -c search_path={self.schema} {_LIMITS}"
                 self._pool = ConnectionPool(
                     make_conninfo(dsn, options=options),
-                    min_size=0,
-                    max_size=LARGEST,
+                    min_size=self._least,
+                    max_size=self._most,
+                    configure=self._prepare,
                     max_idle=10,
                     timeout=5,
                     reconnect_timeout=5,

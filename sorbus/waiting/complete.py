@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from sorbus.abilities import Preview, SupportsHealthCheck, SupportsPreview, SupportsRequiredFields
+from sorbus.abilities import Preview, SupportsDryRun, SupportsHealthCheck, SupportsPreview, SupportsRequiredFields
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
@@ -52,6 +52,14 @@ class Completing:
     def open(self) -> None:
         """Opens the consumer; its target's own required fields count too."""
         self._consumer.open()
+        self._count_needs()
+
+    def begin_dry_run(self) -> None:
+        """Likewise, for a dry run."""
+        self._dry().begin_dry_run()
+        self._count_needs()
+
+    def _count_needs(self) -> None:
         if isinstance(self._consumer, SupportsRequiredFields):
             self._needs |= self._consumer.needs().keys()
         self._needs.discard("id")
@@ -85,12 +93,31 @@ class Completing:
     def preview(self, delivery: Delivery) -> Preview:
         """The preview of the completed record; "hold" if it is incomplete."""
         if not isinstance(self._consumer, SupportsPreview):
-            kind = self._flow.system.system.kind
-            raise SorbusError(f"systems of kind {kind} can't show what they would do")
+            raise self._unable()
         try:
             return self._consumer.preview(self.completed(delivery))
         except MustWait as error:
             return Preview("hold", str(error))
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """See `SupportsDryRun`; "hold" for those that are incomplete."""
+        found: list[Preview | None] = [None] * len(deliveries)
+        complete: list[Delivery] = []
+        for place, delivery in enumerate(deliveries):
+            try:
+                complete.append(self.completed(delivery))
+            except MustWait as error:
+                found[place] = Preview("hold", str(error))
+        shown = iter(self._dry().preview_all(complete))
+        return [next(shown) if one is None else one for one in found]
+
+    def _dry(self) -> SupportsDryRun:
+        if not isinstance(self._consumer, SupportsDryRun):
+            raise self._unable()
+        return self._consumer
+
+    def _unable(self) -> SorbusError:
+        return SorbusError(f"systems of kind {self._flow.system.system.kind} can't show what they would do")
 
     def completed(self, delivery: Delivery) -> Delivery:
         """The delivery with the defaults filled in. MustWait if it lacks a field without one."""
