@@ -7,6 +7,7 @@ from copy import deepcopy
 from datetime import datetime
 from typing import NamedTuple
 
+from sorbus.errors import PermanentError
 from sorbus.http_api.description import Description
 from sorbus.http_api.interface import Api, Call, CutShort, FoundRecord, Json, Page, Record
 from sorbus.http_api.path import read_path, write_path
@@ -25,7 +26,7 @@ class DryRunApi:
     """See `sorbus.http_api.interface.Api`. No writing request is ever sent. Not for threads."""
 
     def __init__(self, api: Api, description: Description) -> None:
-        self._api, self._resources = api, description.resources
+        self._api, self._resources, self._has_hook = api, description.resources, bool(description.hook)
         self._over: dict[str, dict[str, FoundRecord | None]] = {}
         """By resource, by id: a record as it would be, None for one that would be gone."""
         self._made = 0
@@ -71,6 +72,8 @@ class DryRunApi:
         self._put(resource, id, None if is_gone else FoundRecord(record, before.etag))
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
+        if (self._resources[resource].get or self._has_hook) and self.get(resource, id) is None:
+            raise PermanentError(f"{resource} {id} is gone", reason="gone", value=id)
         self.writes.append(Write(self._api.deleting(resource, id, current=current), current))
         self._put(resource, id, None)
 

@@ -88,16 +88,22 @@ class Previewer:
                 return Preview("nothing", action.why)
             case Create(fields=fields):
                 return Preview(
-                    "create", action.why, request_json(api.creating(resource, creation(self._shape, id, fields), key=_KEY))
+                    "create",
+                    action.why,
+                    request_json(api.creating(resource, creation(self._shape, id, fields), key=_KEY)),
                 )
             case Again(fields=fields, key=key):
                 return Preview(
-                    "create", action.why, request_json(api.creating(resource, creation(self._shape, id, fields), key=key))
+                    "create",
+                    action.why,
+                    request_json(api.creating(resource, creation(self._shape, id, fields), key=key)),
                 )
             case UpdateRecord(external_id=external_id, changes=changes, current=current):
                 sent = body(changes, current.record if current else None)
                 call = api.updating(resource, external_id, sent, current=current)
-                return Preview("update", f"{resource} {external_id}: {action.why}", request_json(call, changes, current))
+                return Preview(
+                    "update", f"{resource} {external_id}: {action.why}", request_json(call, changes, current)
+                )
             case Hold(external_id=external_id, contests=contests):
                 asked = _plain({"changes": {one.field: [one.theirs, one.ours] for one in contests}})
                 return Preview("ask", f"{resource} {external_id}: {action.why}", asked)
@@ -107,7 +113,9 @@ class Previewer:
             case Remove(external_id=external_id, changes=changes, current=current):
                 assert changes is not None
                 call = api.updating(resource, external_id, body(changes), current=current)
-                return Preview("delete", f"{resource} {external_id}: {action.why}", request_json(call, changes, current))
+                return Preview(
+                    "delete", f"{resource} {external_id}: {action.why}", request_json(call, changes, current)
+                )
             case LinkTo(external_id=external_id):
                 assert wanted is not None
                 then = self._shown(id, wanted, self._decider.linked_to(id, wanted, external_id))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from sorbus.cli.context import CHECKED, Context
+from sorbus.cli.show_personal import ShowPersonal
 from sorbus.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,17 +24,41 @@ RUN_FOLDER = Path(".sorbus/run")
 @app.command()
 def plan(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="The steps as JSON.")] = False,
-    check: Annotated[bool, typer.Option(help="Exit with 1 if anything differs.")] = False,
+    flow: Annotated[
+        str | None, typer.Argument(help="A flow, such as customer-to-accounting: a dry run of all its records.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The steps, or the counts and samples, as JSON.")] = False,
+    check: Annotated[bool, typer.Option(help="Without FLOW: exit with 1 if anything differs.")] = False,
+    from_owner: Annotated[
+        bool, typer.Option("--from-owner", help="Read the records from their owner, even if the topic has them.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many records.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="So many samples of each outcome.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with all records: CSV (.csv), else JSON lines.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare what an earlier plan (--out) said with what is there.")
+    ] = None,
+    show_personal: ShowPersonal = False,
 ) -> None:
     """Show what differs between the map and what is there: topics, schemas, tables, publications. Changes nothing.
 
-    Examples: `sorbus plan`, `sorbus plan --json`, `sorbus plan --check` in a pipeline
+    With FLOW: what delivering every record would do in the target: created, linked, updated (which fields), deleted,
+    refused, held, asked, waiting, unchanged. It is the delivery itself, undone: nothing is sent or kept. The records
+    come from the topic, or from their owner if it has none yet. Exit code 1 if some records need a person.
+
+    Examples: `sorbus plan`, `sorbus plan --check` in a pipeline, `sorbus plan customer-to-accounting --out plan.csv`,
+    `sorbus --map new.yaml plan customer-to-accounting`, `sorbus plan customer-to-accounting --compare plan.csv`
     """
     import json
 
     from sorbus.map.checks.same_system import same_servers
 
+    if flow is not None:
+        _plan_flow(ctx, flow, from_owner, limit, samples, out, compare, as_json, show_personal)
+    if from_owner or limit or out or compare or show_personal:
+        raise typer.BadParameter("these options need a FLOW", ctx=ctx)
     steps = _plan(ctx)
     notes = same_servers(Context.of(ctx).load_sound())
     for note in notes:
@@ -129,6 +154,19 @@ def up(
     preload()
     supervisor = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env, launch=fork)
     raise typer.Exit(supervisor.run(stop))
+
+
+def _plan_flow(ctx: typer.Context, *options: Any) -> NoReturn:
+    """`options`: those of `FlowPlanRequest`, in its order."""
+    from sorbus.cli.show_personal import note_shown
+    from sorbus.ops.flow_plan.command import FlowPlanRequest, plan_flow
+    from sorbus.telemetry.logs import configure_logs
+
+    configure_logs("plan", level="WARNING")
+    request = FlowPlanRequest(*options)
+    if request.show_personal:
+        note_shown("plan", flow=request.flow)
+    raise typer.Exit(plan_flow(Context.of(ctx).load_sound(), request))
 
 
 def _plan(ctx: typer.Context, wait: float = 0) -> list[Step]:

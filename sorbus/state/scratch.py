@@ -8,7 +8,9 @@ from sorbus.errors import TransientError
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
 
-_TABLES = ("crosswalk", "duplicate_candidates", "duplicate_decisions", "duplicate_apart", "duplicate_merged", "conflict")
+_COPIED = ("crosswalk", "duplicate_candidates", "duplicate_apart", "duplicate_merged", "conflict")
+_EMPTY = ("duplicate_decisions",)
+_NUMBERED = ("duplicate_candidates", "conflict")
 
 
 class ScratchState(State):
@@ -29,19 +31,15 @@ class ScratchState(State):
             raise TransientError("the dry run's connection to Sorbus's database was lost; start it again")
         connection.execute("set statement_timeout = 0")
         schema = sql.Identifier(self.schema)
-        for table in map(sql.Identifier, _TABLES):
-            connection.execute(
-                sql.SQL("create temporary table {1} (like {0}.{1} including all)").format(schema, table)
-            )
-            if table != sql.Identifier("duplicate_decisions"):
-                copy = sql.SQL("insert into pg_temp.{1} overriding system value select * from {0}.{1} where system = %s")
-                connection.execute(copy.format(schema, table), (self._system,))
-        for table in map(sql.Identifier, ("duplicate_candidates", "conflict")):
-            connection.execute(
-                sql.SQL(
-                    "select setval(pg_get_serial_sequence({}, 'number'), coalesce(max(number), 0) + 1) from {}"
-                ).format(sql.Literal("pg_temp." + table.as_string(connection)), table)
-            )
+        for table in (*_COPIED, *_EMPTY):
+            make = sql.SQL("create temporary table {1} (like {0}.{1} including all)")
+            connection.execute(make.format(schema, sql.Identifier(table)))
+        for table in _COPIED:
+            copy = sql.SQL("insert into {1} overriding system value select * from {0}.{1} where system = %s")
+            connection.execute(copy.format(schema, sql.Identifier(table)), (self._system,))
+        for table in _NUMBERED:
+            count = "select setval(pg_get_serial_sequence({}, 'number'), coalesce(max(number), 0) + 1) from {}"
+            connection.execute(sql.SQL(count).format(sql.Literal(f"pg_temp.{table}"), sql.Identifier(table)))
         connection.execute("set statement_timeout = '30s'")
         connection.commit()
         self._is_made = True

@@ -67,7 +67,13 @@ def test_a_dry_run_says_what_delivery_then_does(database: str, examples: int) ->
 
 
 def _compare(
-    dsn: str, rounds: list[dict[str, Record | None]], deletes: str, rules: tuple[str, str], size: int, *, deferrable: bool
+    dsn: str,
+    rounds: list[dict[str, Record | None]],
+    deletes: str,
+    rules: tuple[str, str],
+    size: int,
+    *,
+    deferrable: bool,
 ) -> None:
     own = " deferrable initially deferred" if deferrable else ""
     script = _TABLES.format(deferrable=own, deferred=own)

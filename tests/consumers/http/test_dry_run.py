@@ -1,4 +1,4 @@
-"""A dry run into an application says, record by record, what the delivery after it does, and sends no writing request."""
+"""A dry run into an application says of each record what its delivery then does, and sends no writing request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from sorbus.connector import Delivery
 from sorbus.errors import MustWait
+from sorbus.identity.candidates import Candidates
 from tests.consumers.http.house import ROWS, House, contact, event
 
 _NAMES = ["Ada", "Bo", "Cy", "Di"]
@@ -34,7 +35,8 @@ def _was(house: House, deliveries: list[Delivery], **flow: object) -> dict[str, 
         did = [write.did for write in house.faulty.writes[begin:]]
         if 0 in done.refused:
             error = done.refused[0]
-            asked = error.reason in ("duplicate", "uncertain", "conflict")
+            questions = Candidates(house.state, house.system, "contact", house.resource).open()
+            asked = error.reason == "conflict" or id in {question.id for question in questions}
             was[id] = "wait" if isinstance(error, MustWait) else "ask" if asked else "refuse"
         elif "create" in did:
             was[id] = "create"
