@@ -36,7 +36,7 @@ def _was(house: House, deliveries: list[Delivery], **flow: object) -> dict[str, 
         if 0 in done.refused:
             error = done.refused[0]
             questions = Candidates(house.state, house.system, "contact", house.resource).open()
-            asked = error.reason == "conflict" or id in {question.id for question in questions}
+            asked = error.reason == "conflict" or (id, one.version) in {(each.id, each.version) for each in questions}
             was[id] = "wait" if isinstance(error, MustWait) else "ask" if asked else "refuse"
         elif "create" in did:
             was[id] = "create"
