@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -12,9 +13,10 @@ from typing import NamedTuple, cast
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.client_encoding import UTF8, Encoding
+from sorbus.producers.postgres.fetch import oids_of
 from sorbus.producers.postgres.key_claims import KeyClaims
 from sorbus.producers.postgres.key_reads import Fetch, KeyReads
-from sorbus.producers.postgres.layout import FAULTS
+from sorbus.producers.postgres.layout import FAULTS, TextRow
 from sorbus.producers.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -36,6 +38,8 @@ from sorbus.producers.postgres.repeated_commits import RepeatedCommits
 from sorbus.producers.postgres.table_readers import ItemTable, Readers, TableReaders
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
+_REMEMBERED = 10_000
+"""Transactions that are remembered, to wait until they are visible: commits become so in another order."""
 _LAST_LSN = 2**62
 _change = cast("Callable[[tuple[str, bytes, int, int, bytes]], Change]", functools.partial(tuple.__new__, Change))
 """Makes a Change without the cost of its keyword-taking constructor: there is one a row."""
@@ -83,6 +87,7 @@ class Collector:
         self._version = state.version
         self._final = 0
         self._xid = 0
+        self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._occurred_at = 0
         self._row = 0
         self._skip = 0
@@ -159,12 +164,13 @@ class Collector:
         self._covered = frozenset(name for name, lsn in self.state.fresh.items() if begin.final_lsn < lsn)
         self._straight = {} if self._covered else self._readers.direct
         if self._reads.has_marked:  # they are read after all that is in this batch
-            self._reads.after(begin.xid)
+            self._reads.after((begin.xid,))
         self._occupied.begin(len(self._changes), len(self._rejects), is_repeated=self._skip > 0)
 
     def _committed(self, commit: Commit) -> None:
         _check_lsn(commit.end_lsn)
         self.in_transaction = False
+        self._recent.append(self._xid)
         seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
         if self._skip == sys.maxsize:
             self._repeats.repeated(seen, self.state.commit)
@@ -278,11 +284,25 @@ class Collector:
         elif is_key_alone or UNCHANGED in key:  # whose item it was can't be told
             self._must_copy({parent.capture.name})
 
-    def again(self, capture: Capture, keys: Iterable[Key]) -> None:
-        """The records with these keys are read again: `take` has their states."""
+    def again(self, capture: Capture, keys: Iterable[Key], *, may_be_gone: bool = True) -> None:
+        """The records with these keys are read again: `take` has their states, and deletes where they `may_be_gone`.
+
+        All that the stream has told of must be visible then, or a record that it said was deleted would be back.
+        """
+        self._reads.after(self._recent)
         for key in keys:
-            self._mark(capture, "", key, is_left=True)
+            self._mark(capture, "", key, is_left=may_be_gone)
         self._occurred_at = max(self._occurred_at, time.time_ns() // 1000)
+
+    def unkeyed(self, capture: Capture, rows: Iterable[TextRow]) -> None:
+        """Rows of a record's table (its `columns`) whose key names no record."""
+        oids = oids_of(capture, capture.columns())
+        now = time.time_ns() // 1000
+        self._rejects += [capture.no_key(oids, row, self._next_version(), now) for row in rows]
+
+    def new_version(self) -> int:
+        """A version above all that were given."""
+        return self._next_version()
 
     def _new_state(self, shape: RowShape, new: Row, id: bytes | None, version: int) -> None:
         capture = shape.capture

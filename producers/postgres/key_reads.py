@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sorbus.connector import Change, RejectedRecord
@@ -51,9 +51,9 @@ class KeyReads:
         """How many keys are marked."""
         return sum(len(keys) for marked in self._marked.values() for keys in marked.keys.values())
 
-    def after(self, xid: int) -> None:
-        """What is read must show this transaction."""
-        self._xids.add(xid)
+    def after(self, xids: Iterable[int]) -> None:
+        """What is read must show these transactions."""
+        self._xids.update(xids)
 
     def mark(self, capture: Capture, part: str, key: Key, xid: int, *, is_left: bool) -> None:
         """This key is to be read; `is_left`: the stream says that its record has left it."""

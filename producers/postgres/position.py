@@ -14,7 +14,8 @@ from sorbus.producers.postgres.tables import TableMemory
 class SnapshotProgress:
     """An initial snapshot under way: the last key that is on the bus, records so far, and the version they all get.
 
-    `snapshot`: its (first) snapshot holds every transaction that committed before this LSN.
+    `snapshot`: its (first) snapshot holds every transaction that committed before this LSN. `beside`: it is read in
+    chunks beside the stream, each in a snapshot of its own.
     """
 
     data_type: str
@@ -23,6 +24,7 @@ class SnapshotProgress:
     records: int = 0
     sweep: bool = False
     snapshot: int = 0
+    beside: bool = False
 
 
 class CommitSeen(NamedTuple):
@@ -84,6 +86,7 @@ class PostgresPosition:
                 "records": copying.records,
                 "sweep": copying.sweep,
                 "snapshot": copying.snapshot,
+                "beside": copying.beside,
             },
             "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
             "published": dict(self.published),
@@ -165,5 +168,6 @@ class PostgresPosition:
                 int(str(copying["records"])),
                 bool(copying["sweep"]),
                 int(str(copying.get("snapshot", 0))),
+                bool(copying.get("beside", False)),
             ),
         )

@@ -20,6 +20,7 @@ from sorbus.postgres.discovery import PostgresDiscovery
 from sorbus.postgres.sample import sample_rows
 from sorbus.producers.postgres.checksums import comparable, open_checksums
 from sorbus.producers.postgres.ids import record_ids
+from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.plan import plan_source
@@ -164,10 +165,7 @@ class PostgresProducer(PostgresDiscovery):
         reader = self._reader
         assert reader is not None
         try:
-            if not reader.state.resnapshot:
-                return reader.read(wait)
-            self._resume(source, source.look_again(reader.state))
-            return self.read(wait)
+            return reader.read(wait)
         except LostPosition as error:
             self._start_over(source, source.after_loss(reader.state, str(error)))
         return self.read(wait)
@@ -234,11 +232,10 @@ class PostgresProducer(PostgresDiscovery):
 
     def _resume(self, source: OpenSource, state: PostgresPosition, start: int = sys.maxsize) -> None:
         """`start`: where the slot is, if that may be before our position."""
-        names = {capture.name for capture in source.captures}
         if self._replication is not None:
             self._replication.close()
             self._replication = self._reader = None
-        if state.copying or state.resnapshot or names - set(state.copied):
+        if not state.copied or (state.copying is not None and not state.copying.beside):
             making = SlotMaking(self._connection, f"{self._name[:55]}_copy", temporary=True)
             self._start_snapshot(source, making, lambda _: state)
         else:
@@ -256,4 +253,5 @@ class PostgresProducer(PostgresDiscovery):
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
-        self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested)
+        snapshot = IncrementalSnapshot(self._connection, source.captures, source.expected)
+        self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested, snapshot)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from sorbus.connector import Batch
+from sorbus.connector import Batch, StaleRecordDeletion
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.client_encoding import read_natively
 from sorbus.producers.postgres.collect import Collector
+from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
-from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.stream import ReplicationStream
 
@@ -31,9 +32,10 @@ class StreamReader:
         state: PostgresPosition,
         start: int,
         requested: RequestedRecords,
+        snapshot: IncrementalSnapshot,
     ) -> None:
         """`start`: where the slot is, if that may be before the position. TransientError, LostPosition."""
-        self._source, self._requested = source, requested
+        self._source, self._requested, self._snapshot = source, requested, snapshot
         with postgres_errors("connecting for replication"):
             encoding = read_natively(replication)
         start = min(start, state.lsn)
@@ -65,8 +67,8 @@ class StreamReader:
             self._read_requested()
         if self._source.is_look_due:
             self.state = self._source.look_again(self.state)
-            if self.state.resnapshot:
-                return Batch((), (), (), self.state.to_position(), False)
+        if self._may_read_chunk(is_idle=False):
+            return self._read_chunk()
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -76,6 +78,8 @@ class StreamReader:
                 if collector.has_work and not collector.in_transaction:
                     caught_up = True
                     break
+                if self._may_read_chunk(is_idle=True):
+                    return self._read_chunk()
                 if (left := deadline - time.monotonic()) <= 0 and not collector.in_transaction:
                     return self._idle()
                 stream.wait(min(max(left, 0.05), 1.0))
@@ -100,6 +104,39 @@ class StreamReader:
         if (capture := by_name.get(data_type)) is not None:
             found = (record_key(id, len(capture.key)) for id in ids)
             self._collector.again(capture, [key for key in found if key is not None])
+
+    def _may_read_chunk(self, *, is_idle: bool) -> bool:
+        is_between = not self._collector.in_transaction and not self._collector.has_work
+        return is_between and self._snapshot.is_time(self.state, is_idle=is_idle)
+
+    def _read_chunk(self) -> Batch:
+        """The next chunk of the incremental snapshot that is due. TransientError, AuthError."""
+        began, collector = time.monotonic(), self._collector
+        progress = self.state.copying
+        if progress is None:
+            self.state = self._source.look_again(self.state)
+            name = self._snapshot.due(self.state)
+            assert name is not None
+            is_again = name in self.state.resnapshot
+            progress = SnapshotProgress(name, collector.new_version(), sweep=is_again, beside=True)
+        chunk = self._snapshot.next(progress)
+        collector.unkeyed(chunk.capture, chunk.unkeyed)
+        collector.again(chunk.capture, chunk.keys, may_be_gone=False)
+        changes, rejects, sweeps, resolved = collector.take()
+        state, name = replace(self.state, copying=chunk.progress), progress.data_type
+        if chunk.is_last and not (progress.sweep and chunk.keys):  # stale records go after the last that was read
+            self._source.check_snapshot(chunk.capture, state)
+            if progress.sweep:
+                now = time.time_ns() // 1000
+                sweeps = [*sweeps, StaleRecordDeletion(name, progress.version, now, spares_rejected=True)]
+            copied = tuple(dict.fromkeys((*state.copied, name)))
+            resnapshot = tuple(each for each in state.resnapshot if each != name)
+            state = replace(state, copying=None, copied=copied, resnapshot=resnapshot)
+        self.state = state
+        self._stored_at = time.monotonic()
+        self._snapshot.took(self._stored_at - began)
+        told = self._snapshot.told(chunk)
+        return Batch(changes, rejects, sweeps, state.to_position(), False, told, resolved)
 
     def _answer(self, frame: object) -> None:
         if isinstance(frame, Keepalive):
