@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from sorbus.abilities import SupportsProgress, SupportsRefetch, SupportsState
+from sorbus.abilities import SupportsBackfill, SupportsProgress, SupportsRefetch, SupportsState
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.requests import RereadRequests
 from sorbus.connector import BoundSystem, Producer
@@ -165,6 +165,10 @@ class CaptureSession:
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics.topics:
                     self._producer.reread(data_type, ids)
+            for data_type, action in self._requests.backfills():
+                if isinstance(self._producer, SupportsBackfill):
+                    _log.info("%s: snapshot of %s: %s", self._topics.system, data_type, action)
+                    self._producer.backfill(data_type, action)
 
     def _measure(self) -> None:
         self._hot.look()

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NamedTuple
 
 from psycopg import sql
 
-from sorbus.postgres.connection import PostgresConnection, postgres_errors
+from sorbus.postgres.connection import Connection as Session
+from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key
-from sorbus.producers.postgres.client_encoding import Encoding, connect_reading, statement_bytes
+from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 
-_FIRST, _FEWEST, _MOST = 500, 50, 10_000
+_FIRST, _FEWEST, _MOST = 500, 200, 10_000
 _AIM = 0.04
 """Seconds that a chunk is to take."""
 _STARVED = 1.0
@@ -44,9 +46,13 @@ class IncrementalSnapshot:
     """What is due of one source, a data type after the other."""
 
     def __init__(
-        self, connection: PostgresConnection, captures: Sequence[Capture], expected: Callable[[Capture], int]
+        self,
+        reading: Callable[[], AbstractContextManager[tuple[Session, Encoding]]],
+        captures: Sequence[Capture],
+        expected: Callable[[Capture], int],
     ) -> None:
-        self._connection, self._captures, self._expected = connection, captures, expected
+        """`reading` gives a session that reads rows, and `expected` about how many records a data type has."""
+        self._reading, self._captures, self._expected = reading, captures, expected
         self._size = _FIRST
         self._read_at = time.monotonic()
 
@@ -59,15 +65,16 @@ class IncrementalSnapshot:
 
     def is_time(self, state: PostgresPosition, *, is_idle: bool) -> bool:
         """Whether to read a chunk now. `is_idle`: the stream has nothing."""
-        return self.due(state) is not None and (is_idle or time.monotonic() - self._read_at > _STARVED)
+        is_paused = state.copying is not None and state.copying.is_paused
+        return (
+            not is_paused and self.due(state) is not None and (is_idle or time.monotonic() - self._read_at > _STARVED)
+        )
 
     def next(self, progress: SnapshotProgress) -> Chunk:
         """The next chunk. TransientError, AuthError."""
         capture = next(each for each in self._captures if each.name == progress.data_type)
-        session, encoding = connect_reading(self._connection, f"snapshot {capture.name}")
-        with session, postgres_errors(f"reading the keys of {capture.name}"):
+        with self._reading() as (session, encoding), postgres_errors(f"reading {capture.name}'s keys"):
             session.execute("set transaction read only")
-            session.execute("set lock_timeout = '5s'")
 
             def ask(query: sql.Composed) -> list[TextRow]:
                 found = session.execute(statement_bytes(query, encoding)).pgresult

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sorbus.connector import BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.timing import parse_duration
+from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
-from sorbus.producers.postgres.client_encoding import connect_reading
+from sorbus.producers.postgres.client_encoding import Encoding, connect_reading
 from sorbus.producers.postgres.fetch import Fetched, KeyReader
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
@@ -43,6 +45,7 @@ class OpenSource:
         beat = system.system.heartbeat
         self._heartbeat = None if beat == "off" else parse_duration(beat)
         self.session = connect(self._connection, "producer", autocommit=True)
+        self._reading: tuple[Session, Encoding] | None = None
         self._drift: DriftWatch | None = None
         self._watch: SourceWatch
         self._looked_at = self._beaten_at = time.monotonic()
@@ -126,11 +129,29 @@ class OpenSource:
     ) -> Iterator[tuple[Key, Fetched | None]]:
         """Records by key, once the transactions `after` are visible."""
         self.refresh(capture)
-        session, encoding = connect_reading(self._connection, "fetch")
-        with session, postgres_errors(f"reading {capture.name} by key"):
-            session.execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
-            session.commit()
+        with self.reading() as (session, encoding), postgres_errors(f"reading {capture.name} by key"):
             yield from KeyReader(session, encoding, capture).fetch(keys, part, after)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Session, Encoding]]:
+        """The session that reads rows by key: kept for the next time, unless something fails. TransientError."""
+        opened, self._reading = self._reading, None
+        if opened is None:
+            opened = connect_reading(self._connection, "fetch")
+            opened[0].execute("set lock_timeout = '20s'")  # a lock that somebody holds shows as what it is
+            opened[0].commit()
+        try:
+            yield opened
+            opened[0].rollback()
+        except BaseException:
+            opened[0].close()
+            raise
+        self._keep(opened)
+
+    def _keep(self, opened: tuple[Session, Encoding]) -> None:
+        if self._reading is not None:
+            self._reading[0].close()
+        self._reading = opened
 
     def expected(self, capture: Capture) -> int:
         """About how many records a data type has."""
@@ -152,6 +173,9 @@ class OpenSource:
         if self._drift is not None:
             self._drift.close()
             self._drift = None
+        if self._reading is not None:
+            self._reading[0].close()
+            self._reading = None
         self.session.close()
 
     def _open_captures(self, state: PostgresPosition | None) -> None:

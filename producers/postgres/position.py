@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self, cast
 
+from sorbus.abilities import SnapshotAction
 from sorbus.connector import Position
 from sorbus.producers.postgres.tables import TableMemory
 
@@ -15,7 +16,7 @@ class SnapshotProgress:
     """An initial snapshot under way: the last key that is on the bus, records so far, and the version they all get.
 
     `snapshot`: its (first) snapshot holds every transaction that committed before this LSN. `beside`: it is read in
-    chunks beside the stream, each in a snapshot of its own.
+    chunks beside the stream, each in a snapshot of its own, unless a person has paused it (`is_paused`).
     """
 
     data_type: str
@@ -25,6 +26,7 @@ class SnapshotProgress:
     sweep: bool = False
     snapshot: int = 0
     beside: bool = False
+    is_paused: bool = False
 
 
 class CommitSeen(NamedTuple):
@@ -87,6 +89,7 @@ class PostgresPosition:
                 "sweep": copying.sweep,
                 "snapshot": copying.snapshot,
                 "beside": copying.beside,
+                "is_paused": copying.is_paused,
             },
             "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
             "published": dict(self.published),
@@ -116,6 +119,18 @@ class PostgresPosition:
             copying = None
         due = (name for name in again if name in begun)
         return replace(self, resnapshot=tuple(dict.fromkeys((*self.resnapshot, *due))), copying=copying)
+
+    def controlled(self, data_type: str, action: SnapshotAction) -> Self:
+        """The same after a person's request about a data type's snapshot beside the stream."""
+        copying = self.copying if self.copying is not None and self.copying.data_type == data_type else None
+        if action == "start":
+            return self.copying_again([data_type])
+        if action == "cancel" and data_type in self.copied:
+            left = tuple(name for name in self.resnapshot if name != data_type)
+            return replace(self, resnapshot=left, copying=None if copying is not None else self.copying)
+        if copying is not None and copying.beside and action in ("pause", "resume"):
+            return replace(self, copying=replace(copying, is_paused=action == "pause"))
+        return self
 
     def copying_all(self) -> Self:
         """The same, but all data types are copied anew."""
@@ -169,5 +184,6 @@ class PostgresPosition:
                 bool(copying["sweep"]),
                 int(str(copying.get("snapshot", 0))),
                 bool(copying.get("beside", False)),
+                bool(copying.get("is_paused", False)),
             ),
         )

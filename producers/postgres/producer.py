@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
+from sorbus.abilities import SnapshotAction, SnapshotStatus
 from sorbus.checksums import ChecksumReader, ComparedPart
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
@@ -180,6 +181,19 @@ class PostgresProducer(PostgresDiscovery):
         assert self._reader is not None
         self._reader.state = self._reader.state.copying_again(data_types)
 
+    def backfill(self, data_type: str, action: SnapshotAction) -> None:
+        """Starts, pauses, resumes or cancels reading a data type beside the stream."""
+        if self._reader is not None and any(source.name == data_type for source in self._sources):
+            self._reader.state = self._reader.state.controlled(data_type, action)
+
+    @classmethod
+    def snapshot_status(cls, position: Position) -> SnapshotStatus | None:
+        """The snapshot under way, of either kind."""
+        state = PostgresPosition.from_position(position)
+        if state.copying is None:
+            return SnapshotStatus(state.resnapshot[0], 0, is_paused=False) if state.resnapshot else None
+        return SnapshotStatus(state.copying.data_type, state.copying.records, state.copying.is_paused)
+
     def lag(self) -> int | None:
         """Bytes of write-ahead log that the slot holds back; may be asked without `open`, by whoever watches."""
         session = self._lag_session if self._source is None else self._source.session
@@ -253,5 +267,5 @@ class PostgresProducer(PostgresDiscovery):
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
-        snapshot = IncrementalSnapshot(self._connection, source.captures, source.expected)
+        snapshot = IncrementalSnapshot(source.reading, source.captures, source.expected)
         self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested, snapshot)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import time
+from typing import get_args
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
 
+from sorbus.abilities import SnapshotAction
 from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single
@@ -27,6 +29,7 @@ class RereadRequests:
         self._system, self._topic = system, names.requests
         self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}", wait_ms=5000)
         self._looked_at = time.monotonic()
+        self._backfills: list[tuple[str, SnapshotAction]] = []
         try:
             partitions = all_partitions(self._consumer, self._topic, OFFSET_END)
             with kafka_errors(f"reading {self._topic}"):
@@ -51,9 +54,17 @@ class RereadRequests:
                 if failure.code() != KafkaError._PARTITION_EOF:
                     raise as_error(failure, f"reading {self._topic}")
             elif bytes_of(message.key()).decode(errors="replace") == self._system:
+                if (asked := _backfill(message)) is not None:
+                    self._backfills.append(asked)
+                    continue
                 data_type, id = _asked(message)
                 found.setdefault(data_type, {})[id] = None
         return {data_type: list(ids) for data_type, ids in found.items()}
+
+    def backfills(self) -> list[tuple[str, SnapshotAction]]:
+        """The requests about snapshots that `read` has come across since the last call."""
+        found, self._backfills = self._backfills, []
+        return found
 
     def close(self) -> None:
         """Stops reading."""
@@ -61,6 +72,20 @@ class RereadRequests:
         if consumer is not None:
             with kafka_errors("closing a reader"):
                 consumer.close()
+
+
+def backfill_message(names: Names, system: str, data_type: str, action: SnapshotAction) -> Single:
+    """The message that requests reading a data type again beside the stream of its owner `system`."""
+    return Single(names.requests, system.encode(), json.dumps({"data_type": data_type, "snapshot": action}).encode())
+
+
+def _backfill(message: Message) -> tuple[str, SnapshotAction] | None:
+    try:
+        found = json.loads(message.value() or b"{}")
+        action = found["snapshot"]
+        return (str(found["data_type"]), action) if action in get_args(SnapshotAction) else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def reread_request(names: Names, letter: DeadLetter) -> Single:

@@ -1,0 +1,208 @@
+"""A data type that joins a running source is read beside the stream, whatever writers do and whenever it is killed."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from sorbus.abilities import SnapshotAction, SnapshotStatus, SupportsBackfill
+from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.names import Names
+from sorbus.bus.positions import read_positions
+from sorbus.bus.requests import backfill_message
+from sorbus.bus.sending import send
+from sorbus.schema import AvroType
+from tests.producers.shop import Record, Shop
+
+MakeShop = Callable[..., Shop]
+FIELDS: list[AvroType] = [{"name": "name", "type": "string"}, {"name": "size", "type": "int"}]
+TABLES = """
+create table things (id int primary key, name text not null, size int not null);
+create table items (id int primary key, name text not null, size int not null);
+insert into things values (1, 'thing', 0);
+insert into items select n, 'item ' || n, 0 from generate_series(1, {rows}) n;
+"""
+
+
+def _alone(shop: Shop) -> None:
+    shop.describe({"thing": (FIELDS, {"table": "things"})})
+
+
+def _both(shop: Shop) -> None:
+    shop.describe({"thing": (FIELDS, {"table": "things"}), "item": (FIELDS, {"table": "items"})})
+
+
+def _expected(shop: Shop, table: str) -> dict[str, Record]:
+    rows = shop.rows(f"select id, name, size from {table}")
+    return {str(id): {"name": name, "size": size} for id, name, size in rows}
+
+
+class Writers:
+    """Threads that change both tables at random, some transactions kept open for a while."""
+
+    def __init__(self, shop: Shop, rows: int, seed: int) -> None:
+        self._shop, self._rows = shop, rows
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(random.Random(seed * 10 + n),)) for n in range(3)]
+        self.faults: list[Exception] = []
+        self.written = 0
+
+    def __enter__(self) -> Writers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        assert self.faults == []
+
+    def _run(self, chance: random.Random) -> None:
+        try:
+            with psycopg.connect(self._shop.dsn) as connection:
+                while not self._stop.is_set():
+                    try:
+                        for _ in range(chance.choice((1, 1, 1, 5, 50))):
+                            self._write(connection, chance)
+                        if chance.random() < 0.1:
+                            self._stop.wait(chance.random() * 0.2)
+                        connection.rollback() if chance.random() < 0.05 else connection.commit()
+                    except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
+                        connection.rollback()
+        except (psycopg.Error, AssertionError) as error:
+            self.faults.append(error)
+
+    def _write(self, connection: psycopg.Connection, chance: random.Random) -> None:
+        id, other = chance.randrange(1, self._rows * 2), chance.randrange(1, self._rows * 2)
+        what = chance.random()
+        if what < 0.4:
+            connection.execute("update items set size = size + 1 where id = %s", (id,))
+        elif what < 0.6:
+            connection.execute("delete from items where id = %s", (id,))
+        elif what < 0.75:
+            connection.execute("insert into items values (%s, 'new', 0) on conflict do nothing", (id,))
+        elif what < 0.9:
+            connection.execute("update items set id = %s where id = %s", (other, id))
+        else:
+            connection.execute("update things set size = size + 1")
+        self.written += 1
+
+
+@contextmanager
+def _joined(make_shop: MakeShop, rows: int) -> Iterator[Shop]:
+    """A shop whose producer has published the things, and now is to publish the items too."""
+    shop = make_shop(TABLES.format(rows=rows))
+    _alone(shop)
+    shop.apply()
+    things = shop.tape("thing")
+    with shop.producing():
+        things.wait_for({"1": {"name": "thing", "size": 0}})
+    _both(shop)
+    shop.apply()
+    yield shop
+
+
+def test_the_stream_goes_on_while_a_new_data_type_is_read(make_shop: MakeShop) -> None:
+    with _joined(make_shop, 8000) as shop:
+        things, items = shop.tape("thing"), shop.tape("item")
+        stop = threading.Event()
+
+        def write() -> None:
+            with psycopg.connect(shop.dsn, autocommit=True) as connection:
+                while not stop.wait(0.02):
+                    connection.execute("update things set size = size + 1")
+
+        writer = threading.Thread(target=write)
+        with shop.producing():
+            items.wait(lambda: bool(items.events), "the first item")
+            writer.start()
+            try:
+                items.wait(lambda: len(items.live()) == 8000, lambda: len(items.live()), 60)
+                things.read()
+                published = len(things.events)
+            finally:
+                stop.set()
+                writer.join()
+            things.wait_for(_expected(shop, "things"))
+        assert published >= 3, "things were changed while items were read, and waited for their end"
+        assert items.live() == _expected(shop, "items")
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_whatever_writers_do_meanwhile_the_topic_ends_as_the_table(make_shop: MakeShop, seed: int) -> None:
+    with _joined(make_shop, 3000) as shop:
+        items = shop.tape("item")
+        with Writers(shop, 3000, seed) as writers:
+            for stop in range(4):
+                with shop.process() as process:
+                    before = len(items.events)
+                    items.wait(
+                        lambda before=before, most=300 * (stop + 1): len(items.events) >= before + most,  # type: ignore[misc]
+                        lambda: f"{len(items.events)} events\n{shop.log.read_text()[-2000:]}",
+                        60,
+                    )
+                    process.kill()
+        assert writers.written > 0
+        with shop.producing():
+            items.wait_for(_expected(shop, "items"), 60)
+            shop.tape("thing").wait_for(_expected(shop, "things"))
+
+
+def test_a_changed_mapping_is_published_beside_the_stream_and_what_is_gone_is_deleted(make_shop: MakeShop) -> None:
+    with _joined(make_shop, 2000) as shop:
+        items = shop.tape("item")
+        with shop.producing():
+            items.wait(lambda: len(items.live()) == 2000, lambda: len(items.live()))
+        shop.execute("delete from items where id > 1900")
+        rows = [("items.name", "item.name", "value | upper"), ("items.size", "item.size", "")]
+        shop.describe({"thing": (FIELDS, {"table": "things"}), "item": (FIELDS, {"table": "items"})}, sheet=rows)
+        expected = {id: {**row, "name": str(row["name"]).upper()} for id, row in _expected(shop, "items").items()}
+        with Writers(shop, 10, 1), shop.producing():
+            items.wait(lambda: sum(str(row["name"]).isupper() for row in items.live().values()) > 1500, "upper case")
+        with shop.producing():
+            wanted = {id: {**row, "name": str(row["name"]).upper()} for id, row in _expected(shop, "items").items()}
+            items.wait_for(wanted)
+        assert len(expected) == 1900
+
+
+@pytest.mark.slow
+def test_a_person_starts_pauses_resumes_and_cancels_a_snapshot(make_shop: MakeShop) -> None:
+    with _joined(make_shop, 20_000) as shop:
+        items, things = shop.tape("item"), shop.tape("thing")
+        names, connector = Names(shop.prefix), shop.loaded().producer("shop")
+        assert isinstance(connector, SupportsBackfill)
+
+        def ask(action: SnapshotAction) -> None:
+            message = backfill_message(names, "shop", "item", action)
+            send(idempotent_producer(shop.settings, "test"), [message], "asking")
+
+        def status() -> SnapshotStatus | None:
+            return connector.snapshot_status(read_positions(shop.settings, names)["shop"])
+
+        with shop.producing():
+            items.wait(lambda: len(items.live()) == 20_000, lambda: len(items.live()), 60)
+            items.wait(lambda: status() is None, "the end of the first snapshot")
+            ask("start")
+            items.wait(lambda: len(items.events) > 20_000, "the second snapshot")
+            ask("pause")
+            things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause")
+            shop.execute("update things set size = 7")
+            things.wait_for({"1": {"name": "thing", "size": 7}})
+            items.read()
+            assert len(items.events) < 40_000
+        with shop.producing():  # a restart changes nothing
+            things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause after a restart")
+            ask("resume")
+            items.wait(lambda: status() is None, "the second snapshot's end", 60)
+            items.wait(lambda: len(items.events) == 40_000, lambda: len(items.events))
+            ask("start")
+            items.wait(lambda: len(items.events) > 40_000, "the third snapshot")
+            ask("cancel")
+            items.wait(lambda: status() is None, "the end of the third")
+        assert len(items.live()) == 20_000
