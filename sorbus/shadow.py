@@ -61,8 +61,11 @@ class Shadow(Protocol):
     def size(self) -> int:
         """Bytes of the live tables with their indexes: what the shadow needs in addition, about."""
 
-    def compare(self) -> ShadowComparison:
-        """Compares both as of now, and remembers what differs for `apply`."""
+    def compare(self, *, again: bool = False) -> ShadowComparison:
+        """Compares both as of now, and remembers what differs for `apply`.
+
+        `again`: the shadow has caught up since the comparison before; only what was extra then, and is still, is extra.
+        """
 
     def apply(self, *, without: Sequence[str], remove_extra: bool) -> ShadowApplied:
         """Applies what `compare` found in one transaction, under the version guard, except records `without`.

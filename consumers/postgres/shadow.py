@@ -86,10 +86,10 @@ class PostgresShadow:
             ).fetchone()
         return int(str(row[0])) if row else 0
 
-    def compare(self) -> ShadowComparison:
+    def compare(self, *, again: bool = False) -> ShadowComparison:
         """See `sorbus.shadow.Shadow`."""
         with postgres_errors(self._doing), self._session.transaction():
-            return compare_sides(self._session, *self._sides(), is_ours=self._is_ours)
+            return compare_sides(self._session, *self._sides(), is_ours=self._is_ours, again=again)
 
     def prove(self) -> ShadowProof:
         """See `sorbus.shadow.Shadow`."""

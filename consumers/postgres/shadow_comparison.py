@@ -18,6 +18,8 @@ from sorbus.shadow import ShadowComparison, ShadowProof
 DIFFERENCE = "sorbus_shadow_difference"
 """A temporary table: records that differ, their kind, the version to be applied, whether they are deleted there."""
 
+_MEMORY = "set local work_mem = '64MB'"  # both tables are hashed or sorted whole
+
 
 class Side(NamedTuple):
     """One side's tables. `columns`: those that Sorbus fills, by list field. `deleted`: the column of soft deletes."""
@@ -80,9 +82,23 @@ def _text(alias: str, columns: Sequence[str]) -> sql.Composed:
     return sql.SQL("row({})::text").format(sql.SQL(", ").join(sql.Identifier(alias, name) for name in columns))
 
 
-def compare_sides(session: Connection, live: Side, shadow: Side, *, is_ours: bool) -> ShadowComparison:
-    """Fills the table of differences, and counts them by kind. psycopg.Error."""
+def _extra_before(session: Connection) -> tuple[list[str], list[int]]:
+    """Ids and versions of the extra records of the comparison before."""
+    query = sql.SQL("select id, version from {} where kind = 'extra'").format(sql.Identifier(DIFFERENCE))
+    rows = session.execute(query).fetchall()
+    return [str(id) for id, _ in rows], [int(str(version)) for _, version in rows]
+
+
+def compare_sides(
+    session: Connection, live: Side, shadow: Side, *, is_ours: bool, again: bool = False
+) -> ShadowComparison:
+    """Fills the table of differences, and counts them by kind. psycopg.Error.
+
+    `again`: extra records are those alone that were extra, in the same version, when it was last filled.
+    """
     table = sql.Identifier(DIFFERENCE)
+    session.execute(_MEMORY)
+    earlier = _extra_before(session) if again else None
     session.execute(sql.SQL("drop table if exists {}").format(table))
     # What the side table says of the shadow's deleted records, and whether Sorbus wrote a live one.
     session.execute(
@@ -114,6 +130,15 @@ def compare_sides(session: Connection, live: Side, shadow: Side, *, is_ours: boo
         )
     )
     session.execute(sql.SQL("create index on {} (id)").format(table))
+    if earlier is not None:  # what the live table got since then may be on its way to the shadow
+        session.execute(
+            sql.SQL(
+                "update {} d set kind = 'newer' where kind = 'extra' and not exists"
+                " (select from unnest(%s::text[], %s::bigint[]) e (id, version) where e.id = d.id"
+                " and e.version = d.version)"
+            ).format(table),
+            earlier,
+        )
     rows = session.execute(sql.SQL("select kind, count(*) from {} group by 1").format(table)).fetchall()
     found = {str(kind): int(str(count)) for kind, count in rows}
     counts = [_count(session, side) for side in (live, shadow)]
@@ -123,6 +148,7 @@ def compare_sides(session: Connection, live: Side, shadow: Side, *, is_ours: boo
 
 def prove_sides(session: Connection, live: Side, shadow: Side) -> ShadowProof:
     """Sums the hashes of what both have in the same version. psycopg.Error."""
+    session.execute(_MEMORY)
     row = session.execute(
         sql.SQL(
             "with live as ({}), shadow as ({})"

@@ -87,7 +87,7 @@ class ShadowReplay:
             self._progress("comparing", 0, 0)
             shadow.compare()
             filling.catch_up()  # what the live table had just now was on the topic before
-            found = shadow.compare()
+            found = shadow.compare(again=True)
             self._progress("applying the differences", 0, found.to_apply)
             refused = sorted(id.decode("utf-8", "replace") for id in rejects.ids)
             done = shadow.apply(without=refused, remove_extra=self._removes_extra)

@@ -152,7 +152,17 @@ def test_what_the_live_table_has_newer_or_alone_is_kept(new_database: Callable[[
         found = shadow.compare()
         assert (found.newer, found.extra, found.foreign, found.to_apply) == (1, 2, 1, 0)
         live.apply([table.writer.delivery("g3", 10, gadget("newer", lines=[]))])
+        live.apply([table.writer.delivery("g5", 1, gadget("came", lines=[]))])
+        found = shadow.compare(again=True)
+        assert (found.newer, found.extra, found.foreign, found.to_apply) == (3, 1, 1, 0)
+        live.apply([table.writer.delivery("g2", 11, gadget("late", lines=[]))])
         shadow.apply(without=[], remove_extra=True)
-        assert {id: row[0] for id, row in table.rows().items()} == {"g1": "new", "g3": "newer", "own": "own"}
-        assert table.connection.execute("select last_value from gadgets_made_seq").fetchone() == (6,)  # live inserts
+        assert {id: row[0] for id, row in table.rows().items()} == {
+            "g1": "new",
+            "g2": "late",
+            "g3": "newer",
+            "g5": "came",
+            "own": "own",
+        }
+        assert table.connection.execute("select last_value from gadgets_made_seq").fetchone() == (8,)  # live inserts
         shadow.drop()
