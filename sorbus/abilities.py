@@ -174,8 +174,11 @@ class SupportsPreview(Protocol):
 class SupportsDryRun(Protocol):
     """A consumer that can run its own delivery without effect, for many records that depend on each other."""
 
-    def begin_dry_run(self) -> None:
-        """In place of `open`: until `close` nothing is kept of what `preview_all` does. The same errors."""
+    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
+        """In place of `open`: until `close` nothing is kept of what `preview_all` does. The same errors.
+
+        `reads_list`: the target's list is read at once, in place of each record alone; whether it could be.
+        """
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """What `apply(..., again=True)` would do with each, after everything previewed before; one event per record.

@@ -130,10 +130,12 @@ class HttpConsumer:
         self._assemble()
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {self._flow.flow.id}")
 
-    def begin_dry_run(self) -> None:
+    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
         """Likewise, with a state and an application that keep what they are told to themselves; see `dry_run.py`."""
         self._scratch = ScratchState(self._state, self._flow.system.name)
         self._assemble(self._scratch)
+        assert self._dry_run is not None
+        return reads_list and self._dry_run.read_list(self._options.resource)
 
     def _assemble(self, scratch: ScratchState | None = None) -> None:
         flow = self._flow

@@ -49,6 +49,13 @@ class DryRun:
         self._deliverer, self._decider, self._api = deliverer, decider, api
         self._make, self._crosswalk = make, crosswalk
 
+    def read_list(self, resource: str) -> bool:
+        """Reads it once in place of each record alone; False where there is no list."""
+        for attempt in stamina.retry_context(on=_is_passing, attempts=_TRIES, wait_initial=0.2, wait_max=5.0):
+            with attempt:
+                return self._api.read_list(resource)
+        raise AssertionError("stamina ends with a return or the last error")
+
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """See `sorbus.abilities.SupportsDryRun`."""
         self._make.prepare(deliveries)

@@ -29,9 +29,29 @@ class DryRunApi:
         self._api, self._resources, self._has_hook = api, description.resources, bool(description.hook)
         self._over: dict[str, dict[str, FoundRecord | None]] = {}
         """By resource, by id: a record as it would be, None for one that would be gone."""
+        self._listed: dict[str, dict[str, FoundRecord]] = {}
         self._made = 0
         self.writes: list[Write] = []
         """What has been written since it was last emptied."""
+
+    def read_list(self, resource: str) -> bool:
+        """Keeps a resource's records as its list shows them, for `get`; False where there is no list.
+
+        What the list doesn't show proves nothing: it is asked for alone.
+        """
+        described = self._resources[resource]
+        if described.list is None:
+            return False
+        after: str | None = None
+        found: dict[str, FoundRecord] = {}
+        while True:
+            page = self._api.page(resource, after=after)
+            for record in page.records:
+                if not any(read_path(record, path) == value for path, value in described.deleted.items()):
+                    found[self._id(resource, record)] = FoundRecord(record)
+            if (after := page.after) is None:
+                self._listed[resource] = found
+                return True
 
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
         page, over = self._api.page(resource, since=since, after=after), self._over.get(resource, {})
@@ -42,7 +62,9 @@ class DryRunApi:
 
     def get(self, resource: str, id: str) -> FoundRecord | None:
         over = self._over.get(resource, {})
-        return over[id] if id in over else self._api.get(resource, id)
+        if id in over:
+            return over[id]
+        return self._listed.get(resource, {}).get(id) or self._api.get(resource, id)
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
         found = self._api.search(resource, field, value)

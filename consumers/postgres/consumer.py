@@ -125,10 +125,11 @@ class PostgresConsumer(PostgresDiscovery):
         self.close()
         self._target = OpenTarget(self._flow, self._tables)
 
-    def begin_dry_run(self) -> None:
+    def begin_dry_run(self, *, reads_list: bool = False) -> bool:  # noqa: ARG002 - rows are read a batch at a time
         """Likewise, in a transaction that `close` rolls back; see `dry_run.py`."""
         self.open()
         self._dry_run = DryRun(self._opened())
+        return False
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """See `sorbus.abilities.SupportsDryRun`."""

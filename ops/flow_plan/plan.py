@@ -61,17 +61,20 @@ class Planner:
     """Runs one flow's delivery without effect. `hide`: personal values are masked."""
 
     def __init__(self, flow: BoundFlow, target: Consumer, *, hide: bool) -> None:
-        self._flow, self._hide = flow, hide
+        self._flow, self._hide, self.has_list = flow, hide, False
         # What completes records is left out only where the flow says on_incomplete: pass.
         self._target = target if isinstance(target, Completing) else Completing(target, flow)
         self._size = min(1000, getattr(target, "batch", 1000))
 
-    def run(self, batches: Iterable[RecordBatch], *, limit: int | None = None) -> Iterator[PlannedRecord]:
+    def run(
+        self, batches: Iterable[RecordBatch], *, limit: int | None = None, reads_list: bool = False
+    ) -> Iterator[PlannedRecord]:
         """Every record once; those that wait for others are tried again when all have had their turn.
 
+        `reads_list`: the target's list is read once, where it has one (`has_list`), in place of each record alone.
         TransientError, AuthError; SorbusError where the target's kind can't show what it would do.
         """
-        self._target.begin_dry_run()
+        self.has_list = self._target.begin_dry_run(reads_list=reads_list)
         try:
             yield from self._run(batches, limit)
         finally:

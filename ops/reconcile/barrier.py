@@ -23,8 +23,8 @@ _ASK_EVERY = 0.1
 class FlowBarrier:
     """Waits for one flow: its owner's producer, then its consumer."""
 
-    def __init__(self, flow: BoundFlow, owner: BoundSystem, producer: SupportsMarks, settings: Settings) -> None:
-        """TransientError, AuthError."""
+    def __init__(self, flow: BoundFlow, owner: BoundSystem, producer: SupportsMarks | None, settings: Settings) -> None:
+        """`producer` None: only what is published counts. TransientError, AuthError."""
         self._flow, self._owner, self._producer = flow, owner, producer
         self._names = Names(flow.system.topic_prefix)
         self._position: Position | None = None
@@ -46,13 +46,14 @@ class FlowBarrier:
         None when it is; otherwise who is behind, as a sentence. Calls `beat` while it waits.
         """
         deadline = time.monotonic() + seconds
-        mark = self._producer.mark(self._owner)
         data_type = self._flow.flow.data_type
-        while self._position is None or not self._producer.has_passed(self._position, mark, data_type):
-            if time.monotonic() > deadline:
-                return f"the producer of {self._owner.name} hasn't published it yet"
-            beat()
-            self._follow()
+        if self._producer is not None:
+            mark = self._producer.mark(self._owner)
+            while self._position is None or not self._producer.has_passed(self._position, mark, data_type):
+                if time.monotonic() > deadline:
+                    return f"the producer of {self._owner.name} hasn't published it yet"
+                beat()
+                self._follow()
         group, topic = self._names.group(self._flow.flow.id), self._names.topic(data_type)
         parts = partitions_of(self._admin, [topic]).get(topic, [])
         until = ends(self._admin, parts)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from confluent_kafka import TopicPartition
 
-from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.kafka import admin, all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
 from sorbus.errors import UsageError
+from sorbus.ops.monitoring.offsets import ends, partitions_of
 from sorbus.settings import Settings
 
 
@@ -33,3 +34,10 @@ def changed_ids(settings: Settings, topic: str, since: Mapping[str, int]) -> dic
     finally:
         with kafka_errors("closing a reader"):
             reader.close()
+
+
+def topic_ends(settings: Settings, topic: str) -> dict[int, int]:
+    """Where each partition ends now. TransientError, AuthError."""
+    client = admin(settings)
+    parts = partitions_of(client, [topic]).get(topic, [])
+    return {number: end for (_, number), end in ends(client, parts).items()}

@@ -17,9 +17,9 @@ from sorbus.cli.login import login_name
 
 if TYPE_CHECKING:
     from sorbus.ops.reconcile.by_checksums import Progress
+    from sorbus.ops.reconcile.by_delivery import Comparison
     from sorbus.ops.reconcile.finding import ReconcileReport
     from sorbus.ops.reconcile.heal import HealPlan
-    from sorbus.ops.reconcile.run import Reconciliation
     from sorbus.ops.reconcile.store import StoredDifference
 
 app = typer.Typer()
@@ -56,7 +56,8 @@ def reconcile(
     Examples: sorbus reconcile customer-to-reporting; sorbus reconcile order-to-reporting --heal --dry-run
     """
     from sorbus.errors import ExitCode, UsageError
-    from sorbus.ops.reconcile.run import ReconcileRequest, Reconciliation
+    from sorbus.ops.reconcile.by_delivery import reconciliation
+    from sorbus.ops.reconcile.run import ReconcileRequest
     from sorbus.ops.reconcile.store import ReconcileStore
     from sorbus.settings import Settings
     from sorbus.state.database import State
@@ -73,7 +74,7 @@ def reconcile(
         _print_stored(found, as_json=as_json)
         raise typer.Exit(ExitCode.FINDINGS if found else 0)
     with progress_bar() as progress:
-        run = Reconciliation(loaded, ReconcileRequest(flow, only_changed=changed, wait=wait), Settings(), progress)
+        run = reconciliation(loaded, ReconcileRequest(flow, only_changed=changed, wait=wait), Settings(), progress)
         report = run.run()
     differences = store.differences(flow, most=1_000_000)
     if csv_file is not None:
@@ -89,7 +90,7 @@ def reconcile(
 
 
 def _heal(
-    run: Reconciliation,
+    run: Comparison,
     report: ReconcileReport,
     differences: list[StoredDifference],
     *,
@@ -119,7 +120,7 @@ def progress_bar() -> Iterator[Progress]:
         yield lambda doing, done, total: bars.update(bar, description=doing, completed=done, total=total)
 
 
-def _print(run: Reconciliation, report: ReconcileReport, differences: list[StoredDifference]) -> None:
+def _print(run: Comparison, report: ReconcileReport, differences: list[StoredDifference]) -> None:
     owner, target = run.owner.name, run.flow.system.name
     sides = ""
     if report.owner_records is not None and report.target_records is not None:
@@ -155,7 +156,7 @@ def _in_words(one: StoredDifference) -> str:
     return f"  {one.kind:<9} {one.id}{fields}{why}"
 
 
-def _print_heal(run: Reconciliation, plan: HealPlan, *, dry_run: bool, yes: bool) -> None:
+def _print_heal(run: Comparison, plan: HealPlan, *, dry_run: bool, yes: bool) -> None:
     from sorbus.ops.reconcile.heal import in_words
 
     owner, target = run.owner.name, run.flow.system.name

@@ -7,15 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.monitoring.offsets import ends, partitions_of
 from sorbus.ops.reconcile.barrier import FlowBarrier
 from sorbus.ops.reconcile.by_checksums import Progress, Sides, compare_segments, differing_records
 from sorbus.ops.reconcile.by_topic import TopicSides
-from sorbus.ops.reconcile.changed import changed_ids
+from sorbus.ops.reconcile.changed import changed_ids, topic_ends
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow
 from sorbus.ops.reconcile.finding import ReconcileReport
 from sorbus.ops.reconcile.store import ReconcileStore
@@ -48,7 +46,7 @@ class Reconciliation:
     def run(self) -> ReconcileReport:
         """Compares, and keeps the result. TransientError, AuthError, MapError, UsageError."""
         report = ReconcileReport(self.flow.flow.id, "checksums", datetime.now(UTC))
-        offsets = self._topic_ends()
+        offsets = topic_ends(self._settings, self._topic)
         among: list[str] | None = None
         with ExitStack() as stack:
             opened = self._compared.open(stack)
@@ -110,8 +108,3 @@ class Reconciliation:
                 " don't show"
             )
         return list(ids)
-
-    def _topic_ends(self) -> dict[int, int]:
-        client = admin(self._settings)
-        parts = partitions_of(client, [self._topic]).get(self._topic, [])
-        return {number: end for (_, number), end in ends(client, parts).items()}

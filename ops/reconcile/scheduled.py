@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.routine import Routine, parse_routine
+from sorbus.ops.reconcile.by_delivery import reconciliation
 from sorbus.ops.reconcile.heal import heal, plan_heal, records_of
-from sorbus.ops.reconcile.run import ReconcileRequest, Reconciliation
+from sorbus.ops.reconcile.run import ReconcileRequest
 from sorbus.ops.reconcile.store import ReconcileStore
 from sorbus.settings import Settings
 from sorbus.state.database import State
@@ -72,7 +73,7 @@ class ScheduledReconciliations:
             last = next(iter(store.runs(name, whole=True, most=1)), None)
             if last is not None and last.started_at >= due:
                 return True
-        run = Reconciliation(self._loaded, ReconcileRequest(name), self._settings, lambda *_: None)
+        run = reconciliation(self._loaded, ReconcileRequest(name), self._settings, lambda *_: None)
         report = run.run()
         told = {"flow": name, "compared": report.compared, "differ": report.total}
         _log.info("reconciled", extra=told)

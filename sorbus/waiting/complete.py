@@ -54,10 +54,11 @@ class Completing:
         self._consumer.open()
         self._count_needs()
 
-    def begin_dry_run(self) -> None:
+    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
         """Likewise, for a dry run."""
-        self._dry().begin_dry_run()
+        has_list = self._dry().begin_dry_run(reads_list=reads_list)
         self._count_needs()
+        return has_list
 
     def _count_needs(self) -> None:
         if isinstance(self._consumer, SupportsRequiredFields):
