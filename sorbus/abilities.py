@@ -312,6 +312,18 @@ class SupportsIdListing(Protocol):
 
 
 @runtime_checkable
+class SupportsOwnerLookup(Protocol):
+    """A producer connector that can read one record of its source now, apart from what its producer publishes."""
+
+    def read_record(self, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
+        """The record as canonical Avro in the schema of `source`; None if the source has no such record.
+
+        Changes nothing and publishes nothing. PermanentError: the record exists and can't be made canonical, or its
+        kind can't be read alone. TransientError, AuthError, MapError.
+        """
+
+
+@runtime_checkable
 class SupportsLocation(Protocol):
     """A connector that can tell whether two systems of the map are the same one."""
 

@@ -19,6 +19,7 @@ from sorbus.ops.console.live import Live
 from sorbus.ops.console.page_context import Console
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.decisions.registry import DECISION_KINDS
+from sorbus.ops.trace.keep_index import IndexKeeper
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -86,7 +87,7 @@ def run_console(
     live.each_round("the map", company.refresh)
     live.each_round("dead letters", company.catch_up)
     try:
-        with live:
+        with live, IndexKeeper(lambda: company.loaded, parts.settings, parts.state):
             has_login = isinstance(parts.authenticator, AccountAuth)
             console = Console(
                 company,

@@ -22,19 +22,23 @@ def trace(
     ctx: typer.Context,
     data_type: Annotated[str, typer.Argument(metavar="TYPE", help="The data type, such as customer.")],
     id: Annotated[str, typer.Argument(help="The record's id at its owner: the event's key.")],
-    targets: Annotated[bool, typer.Option("--targets/--no-targets", help="Ask each target what it has now.")] = True,
+    targets: Annotated[
+        bool, typer.Option("--targets/--no-targets", help="Ask the owner and each target what it has now.")
+    ] = True,
     show_personal: ShowPersonal = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Show what happened to a record: events, links, waits, dead letters, doubts, decisions, and each target's state.
+    """Show what happened to a record; at the end, what each system shows, since when, why it differs, who can fix it.
 
-    Its topic may have forgotten older events (compaction), and targets are asked without writing anything. Personal
-    values are masked. Exit code 1 when nothing is known of it, or something of it needs a person.
+    The owner and the targets are asked without writing anything; the topic may have forgotten older events
+    (compaction). Large topics are indexed as they are searched, in Sorbus's database: the first search may take a
+    while. Personal values are masked. Exit code 1 when nothing is known of it, or something of it needs a person.
 
     Examples: sorbus trace customer 4711; sorbus trace customer 4711 --no-targets --json | jq '.moments[].what'
     """
     from sorbus.cli.show_personal import note_in_trail, note_shown
     from sorbus.drift.watch import has_state
+    from sorbus.ops.trace.progress import searching
     from sorbus.ops.trace.trace import trace_record
     from sorbus.settings import Settings
     from sorbus.state.database import State
@@ -46,7 +50,17 @@ def trace(
         note_shown("trace", record=f"{data_type} {id}")
         if state is not None:
             note_in_trail(state, "record", f"{data_type} {id}", data_type, id)
-    found = trace_record(loaded, settings, state, data_type, id, asks_targets=targets, show_personal=show_personal)
+    with searching(f"Searching the topic of {data_type}") as progress:
+        found = trace_record(
+            loaded,
+            settings,
+            state,
+            data_type,
+            id,
+            asks_targets=targets,
+            show_personal=show_personal,
+            progress=progress,
+        )
     if as_json:
         typer.echo(json.dumps(as_object(found), ensure_ascii=False))
     else:
@@ -77,6 +91,8 @@ def _print(found: Trace) -> None:
         console.print(f"now, {escape(each.system)} ({escape(each.flow)}): [bold]{each.said}[/]: {escape(why)}")
     for problem in found.problems:
         console.print(f"[yellow]not asked[/]: {escape(problem)}")
+    for sentence in found.summary:
+        console.print(f"[bold]{escape(sentence)}[/]")
 
 
 def as_object(found: Trace) -> dict[str, object]:
@@ -92,6 +108,8 @@ def as_object(found: Trace) -> dict[str, object]:
             {**one._asdict(), "preview": one.preview._asdict() if one.preview else None} for one in found.targets
         ],
         "problems": list(found.problems),
+        "owner_now": found.owner_now._asdict() if found.owner_now else None,
+        "summary": list(found.summary),
     }
 
 

@@ -25,11 +25,16 @@ _MINUTE, _MANY = timedelta(minutes=1), 60
 
 
 class EventHistory(NamedTuple):
-    """A record's events, oldest first, and the newest state that can be read; None: it was deleted, or never was."""
+    """A record's events, oldest first, and the newest state that can be read; None: it was deleted, or never was.
+
+    `values`: the same with personal values, never to be shown. `since`: when that state came to be in its source.
+    """
 
     moments: list[Moment]
     record: Fields | None
     version: int | None
+    values: dict[str, object] | None = None
+    since: datetime | None = None
 
 
 def busy(moments: Sequence[Moment]) -> list[Moment]:
@@ -62,6 +67,7 @@ class EventReader:
         moments: list[Moment] = []
         before: dict[str, object] | None = None
         version: int | None = None
+        since: datetime | None = None
         for message in messages:
             topic, partition = partition_of(message)
             where = f"{topic}/{partition} offset {offset_of(message)}"
@@ -71,6 +77,7 @@ class EventReader:
                 said = version_of(dict(headers_of(message)).get(EVENT_ID) or b"")
                 moments.append(Moment(at, "event", where, f"a tombstone of version {said}: compaction ends it here"))
                 before, version = None, said if said is not None else version
+                since = since or at
                 continue
             try:
                 head = open_frame(frame)
@@ -80,8 +87,10 @@ class EventReader:
                 moments.append(Moment(at, "event", where, f"an event that can't be read: {error}"))
                 continue
             version = head.version
+            since = None
             now = None if head.deleted else read_record(schema, frame, data_at(frame, head.at))[0]
             happened = cast("datetime", envelope["occurred_at"])
+            since = happened if happened > EPOCH else at
             source, captured = envelope["source"], cast("datetime", envelope["captured_at"])
             what = (
                 f"{'deleted' if now is None else 'changed' if before else 'published'} in {source}, version {version}"
@@ -91,7 +100,7 @@ class EventReader:
             moments.append(Moment(happened, "event", where, what, dict(self._changes(before, now))))
             before = now
         moments += busy(moments)
-        return EventHistory(moments, None if before is None else self._shown(before), version)
+        return EventHistory(moments, None if before is None else self._shown(before), version, before, since)
 
     def _changes(
         self, before: dict[str, object] | None, now: dict[str, object] | None

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.names import Names
-from sorbus.bus.record import messages_of
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.bus.status import StatusReader
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.decisions.registry import DECISION_KINDS
+from sorbus.ops.monitoring.problems import Problem, problems_of
 from sorbus.ops.trace.events import EventHistory, EventReader, Fields
 from sorbus.ops.trace.history import read_history
+from sorbus.ops.trace.key_index import KeyIndex, Progress
 from sorbus.ops.trace.moment import Moment
+from sorbus.ops.trace.owner import OwnerState, owner_state
 from sorbus.ops.trace.record import TracedRecord
+from sorbus.ops.trace.summary import TraceFacts, summarise
 from sorbus.ops.trace.targets import TargetState, target_states
 from sorbus.settings import Settings
 from sorbus.spelling import closest
@@ -37,6 +41,10 @@ class Trace:
     problems: Sequence[str]
     is_known: bool
     """Whether anything at all is known of it."""
+    owner_now: OwnerState | None = None
+    """What its owner has now; None where it wasn't asked."""
+    summary: Sequence[str] = ()
+    """What each system shows, since when, why it differs and who can fix it: a sentence or two each."""
 
     @property
     def needs_someone(self) -> bool:
@@ -57,8 +65,13 @@ def trace_record(
     asks_targets: bool = True,
     show_personal: bool = False,
     kinds: Sequence[DecisionKind] = DECISION_KINDS,
+    patience: float | None = None,
+    progress: Progress | None = None,
 ) -> Trace:
-    """Asks everybody; `state` None: there is none. SorbusError only for a data type that the map doesn't have."""
+    """Asks everybody; `state` None: there is none. SorbusError only for a data type that the map doesn't have.
+
+    `asks_targets`: its owner, too. `patience`: seconds for searching its topic; what is left is one of `problems`.
+    """
     if data_type not in loaded.map.data_types:
         raise UsageError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
     names = Names(loaded.map.topic_prefix)
@@ -66,7 +79,10 @@ def trace_record(
     told, delivery, problems = EventHistory([], None, None), None, []
     try:
         book = SchemaResolver(settings, names, [schema])
-        messages = messages_of(settings, names.topic(data_type), id.encode(), "trace")
+        messages, unread = KeyIndex(settings, state, names.topic(data_type)).find(
+            id.encode(errors="replace"), patience=patience, progress=progress
+        )
+        problems += [unread] if unread else []
         told = EventReader(data_type, schema, book, show_personal=show_personal).read(messages)
         taken = decode_batch(messages, book)
         delivery = taken.deliveries[-1] if taken.deliveries else None
@@ -74,14 +90,36 @@ def trace_record(
         problems.append(f"its topic: {error}")
     past = read_history(TracedRecord(loaded, settings, data_type, id, show_personal), state, kinds)
     targets = target_states(loaded, data_type, delivery, show_personal=show_personal) if asks_targets else []
+    moments = sorted([*told.moments, *past.moments], key=lambda one: one.at)
+    owner, summary = None, []
+    if asks_targets:
+        owner = owner_state(loaded, data_type, id, told)
+        running, unheard = _process_problems(loaded, settings)
+        problems += unheard
+        is_deleted = told.version is not None and told.values is None
+        facts = TraceFacts(loaded.map, data_type, owner, targets, moments, told.since, is_deleted, running)
+        summary = summarise(facts)
     return Trace(
         data_type,
         id,
         loaded.map.owner_of(data_type),
         told.version,
         told.record,
-        sorted([*told.moments, *past.moments], key=lambda one: one.at),
+        moments,
         targets,
         [*problems, *past.problems],
         bool(told.moments) or past.is_known,
+        owner,
+        summary,
     )
+
+
+def _process_problems(loaded: LoadedMap, settings: Settings) -> tuple[list[Problem], list[str]]:
+    """What doesn't work, by the processes' own reports, and why these can't be read."""
+    reader = StatusReader(settings, Names(loaded.map.topic_prefix))
+    try:
+        return problems_of(loaded.map, reader.read(), {}), []
+    except SorbusError as error:
+        return [], [f"the processes' status: {error}"]
+    finally:
+        reader.close()

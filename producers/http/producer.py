@@ -12,7 +12,7 @@ from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished
+from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, PermanentError, TransientError, Unfinished
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.description import ApiResource, Description
@@ -85,6 +85,23 @@ class HttpProducer:
         [resource] = _resources(system, [source], application(system).description)
         data = RecordShape(source, system.name, resource).encode(record)
         return read_record(source.schema, data, 0)[0]
+
+    @classmethod
+    def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
+        """One record by its own address: a single request within the rate limit."""
+        [resource] = _resources(system, [source], application(system).description)
+        if resource.get is None:
+            raise PermanentError(
+                f"records of {_resource_name(source)} in {system.name} have no address of their own: describe `get:`"
+                " in the API's description to have them read one at a time",
+                reason="not readable alone",
+            )
+        transport = open_transport(application(system), State.of(system.topic_prefix))
+        try:
+            found = open_api(transport).get(_resource_name(source), id)
+        finally:
+            transport.close()
+        return None if found is None else RecordShape(source, system.name, resource).encode(found.record)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
@@ -238,6 +255,12 @@ class HttpProducer:
             return None
         self._stored = position
         return Batch(changes, rejects, (), position, self._is_idle(), copied)
+
+
+def _resource_name(source: BoundSource) -> str:
+    """The name in the description of the resource that holds a data type."""
+    assert isinstance(source.options, HttpSource)
+    return source.options.resource
 
 
 def _resources(system: BoundSystem, sources: Sequence[BoundSource], description: Description) -> list[ApiResource]:

@@ -24,6 +24,7 @@ from sorbus.producers.postgres.ids import record_ids
 from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.options import PostgresSource
+from sorbus.producers.postgres.owner_lookup import read_record
 from sorbus.producers.postgres.plan import plan_source
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.requested_records import RequestedRecords
@@ -124,6 +125,10 @@ class PostgresProducer(PostgresDiscovery):
     def has_passed(cls, position: Position, mark: int, data_type: str) -> bool:
         """Whether everything that was committed before the mark is published."""
         return PostgresPosition.from_position(position).has_published(data_type, mark)
+
+    def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
+        """One record by its key."""
+        return read_record(system, source, id)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

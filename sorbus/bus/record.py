@@ -22,7 +22,7 @@ def messages_of(settings: Settings, topic: str, key: bytes, role: str) -> list[M
     reader = topic_reader(settings, role)
     try:
         partitions = all_partitions(reader, topic)
-        own = [part for part in partitions if part.partition == _place(settings, key, len(partitions))]
+        own = [part for part in partitions if part.partition == partition_of_key(settings, key, len(partitions))]
         others = [part for part in partitions if part not in own]
         for chosen in (own, others):
             found = _of_key(reader, chosen, key)
@@ -40,7 +40,7 @@ def _of_key(reader: Consumer, partitions: list[TopicPartition], key: bytes) -> l
     return sorted(found, key=lambda message: (message.timestamp()[1], message.offset() or 0))
 
 
-def _place(settings: Settings, key: bytes, count: int) -> int | None:
+def partition_of_key(settings: Settings, key: bytes, count: int) -> int | None:
     """The partition that our producers write the key to; None if one of the operator's settings decides."""
     partitioner = settings.kafka_config.get("partitioner", _BY_CRC[1])
     return zlib.crc32(key) % count if count and partitioner in _BY_CRC else None

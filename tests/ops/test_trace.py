@@ -116,3 +116,41 @@ def test_only_the_records_own_partition_is_read_unless_it_holds_nothing(line: Li
     line.flush()
     (message,) = messages_of(line.settings, line.topic, b"far", "test")
     assert message.partition() == (zlib.crc32(b"far") + 1) % 2, "written when the topic had fewer partitions"
+
+
+def test_the_trace_ends_with_what_each_system_shows_and_who_can_fix_it(line: Line, state: State, typed: Typed) -> None:
+    assert state.schema
+
+    def summary(id: str, status: int = 0) -> list[str]:
+        found: list[str] = json.loads(typed("trace", "gadget", id, "--json", status=status))["summary"]
+        return found
+
+    line.execute("create schema crm; create table crm.gadgets (id text primary key, name text)")
+    line.execute("create table crm.lines (id text, sku text, quantity int, primary key (id, sku))")
+    source = "{table: crm.gadgets, children: {lines: {table: crm.lines, parent: [id]}}}"
+    path = line.folder / "map.yaml"
+    path.write_text(path.read_text().replace("source: {table: gadgets}", f"source: {source}"))
+    line.execute("insert into crm.gadgets values ('g1', 'One'), ('g2', 'Newer'), ('g4', 'Four')")
+    line.publish([("g1", 1, named("One")), ("g2", 1, named("Two")), ("g3", 1, named("Three"))])
+    owner, target = summary("g1")
+    assert owner.startswith("crm (the owner) has it as Sorbus published it, since 20")
+    assert "books does not have it: " in target
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.until({"g1": "One", "g2": "Two", "g3": "Three"})
+        line.publish([("g1", 2, named("Much longer than the target takes"))])
+        line.until_letters(1)
+    owner, target = summary("g1", status=1)
+    assert "crm (the owner) has changed name, and Sorbus has not published that yet: " in owner
+    assert "its producer is not running" in owner or "within moments" in owner
+    assert "books does not show the state of 20" in target
+    assert "became a dead letter" in target
+    assert "Finance can settle it, see `sorbus dlq show " in target
+    owner, target = summary("g2")
+    assert "has changed name" in owner
+    assert "which is no longer the owner's" in target
+    assert "no longer has it, and Sorbus has not published that yet" in summary("g3")[0]
+    assert "crm (the owner) has it, and Sorbus has not published that yet" in summary("g4", status=1)[0]
+    assert "check the ID with Sales" in summary("g9", status=1)[0]
+    line.execute("drop table crm.gadgets")
+    assert "can't be told: " in summary("g1", status=1)[0]

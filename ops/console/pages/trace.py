@@ -18,6 +18,8 @@ from sorbus.ops.trace.trace import trace_record
 LONGEST_ID = 500
 AT_ONCE = 4
 """Traces that are made at once: each may read a whole topic, and all pages share the same threads."""
+PATIENCE = 10.0
+"""Seconds for which a page searches a topic that has no index yet; `sorbus trace` takes the time it needs."""
 _AT_WORK = BoundedSemaphore(AT_ONCE)
 section = Section("Trace", "/trace")
 
@@ -56,6 +58,7 @@ def _page(request: Request, *, asks_targets: bool, is_shown: bool) -> Response:
                 kinds=console.kinds,
                 asks_targets=asks_targets,
                 show_personal=is_shown,
+                patience=PATIENCE,
             )
         finally:
             _AT_WORK.release()
