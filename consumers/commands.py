@@ -27,6 +27,7 @@ def consume(
     from sorbus.bus.status import reporting
     from sorbus.cli.refusal import until_accepted
     from sorbus.consumers.loop import ConsumeLoop
+    from sorbus.history.recorder import HistoryRecorder
     from sorbus.settings import Settings
     from sorbus.telemetry.metrics import ConsumerMetrics
     from sorbus.telemetry.process import collect_seldom, running
@@ -39,6 +40,7 @@ def consume(
     with (
         running(f"consume {flow}", metrics_port, metrics_host, stale_after=120) as process,
         reporting(settings, names, f"consume {flow}", process.health),
+        HistoryRecorder.of("delivery", flow, bound.system.topic_prefix) as history,
     ):
         collect_seldom()
         metrics = ConsumerMetrics(flow, bound.flow.data_type, bound.system.name)
@@ -51,6 +53,7 @@ def consume(
                 health=process.health,
                 metrics=metrics,
                 stop=process.stop,
+                history=history,
             ).run()
 
         until_accepted(run, process, loaded, bound.flow.to)

@@ -17,6 +17,7 @@ from sorbus.consumers.paused_retry import PausedRetry
 from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
+from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.telemetry.metrics import ConsumerMetrics
 
 
@@ -33,9 +34,11 @@ class BatchDelivery:
         retry: PausedRetry,
         stale: StaleEvents,
         metrics: ConsumerMetrics,
+        history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         connector = consumer_connector(flow.system.system.kind)
         self._marks = isinstance(connector, SupportsSilence) and connector.can_be_silent(flow)
+        self._history, self._data_type = history, flow.flow.data_type
         self._keeps_deleted = flow.flow.deletes == "soft"
         self._requeue, self._schemas, self._target = requeue, schemas, target
         self._rejections, self._retry, self._stale, self._metrics = rejections, retry, stale, metrics
@@ -59,10 +62,26 @@ class BatchDelivery:
             refused += [(taken.messages[at + one.place], one.error) for one in rejected]
             self._look_for_stale(taken, at, at + count, {one.place for one in rejected})
             at += count
-        self._rejections.file(refused, taken, requeued)
+        dead = self._rejections.file(refused, taken, requeued)
+        self._count(events, taken, refused=len(refused), dead=dead, seconds=time.monotonic() - began)
         self._metrics.delivered(
             len(events) - len(refused), seconds=time.monotonic() - began, oldest=occurred(events[0])
         )
+
+    def _count(
+        self, events: Sequence[Message], taken: DecodedBatch, *, refused: int, dead: int, seconds: float
+    ) -> None:
+        """For the flow's history: each event of the batch is in one of the counts, but for `linked`."""
+        done = self._target.outcomes()
+        if done is None:
+            landed = len(taken.deliveries) - (refused - len(taken.refused))
+            done = {"written": landed}
+        older = max(
+            0, len(events) - len(taken.deliveries) - len(taken.refused)
+        )  # overtaken within the batch, tombstones
+        counts = {**done, "skipped": done.get("skipped", 0) + older}
+        size = sum(len(value) for event in events if (value := event.value()) is not None)
+        self._history.add(self._data_type, **counts, refused=dead, deferred=refused - dead, bytes=size, seconds=seconds)
 
     def drained(self, ends: Mapping[Partition, int]) -> None:
         """Partitions were read to their end, before these offsets."""

@@ -29,6 +29,7 @@ from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.errors import Undecided
+from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.privacy.errors import flow_privacy
 from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
@@ -53,6 +54,7 @@ class ConsumeLoop:
         metrics: ConsumerMetrics,
         stop: Stop,
         batch: int = BATCH,
+        history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         id, data_type, target = flow.flow.id, flow.flow.data_type, flow.system.name
         names = Names(flow.system.topic_prefix)
@@ -76,6 +78,7 @@ class ConsumeLoop:
             self._retry,
             StaleEvents(id, data_type, target, self._member.events, health, metrics),
             metrics,
+            history,
         )
 
     def run(self) -> None:

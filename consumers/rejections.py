@@ -49,8 +49,8 @@ class Rejections:
 
     def file(
         self, refused: Sequence[tuple[Message, PermanentError]], taken: DecodedBatch, requeued: Sequence[Message]
-    ) -> None:
-        """What must wait is stored, and dead letters are on the bus, when this returns.
+    ) -> int:
+        """How many became dead letters. What must wait is stored, and dead letters are on the bus, when this returns.
 
         Letters and waiting states that have landed or are obsolete are closed. So is the letter of a state that is
         older than one that waits.
@@ -68,3 +68,4 @@ class Rejections:
                 self._letters.close(dict(headers_of(message)).get(LETTER))
         self._retry.run(self._letters.flush)
         self._retry.run(partial(self._waiting.settle, taken, waits))
+        return len(dead)

@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from sorbus.abilities import SupportsHealthCheck, SupportsVersions
+from sorbus.abilities import SupportsHealthCheck, SupportsOutcomes, SupportsVersions
 from sorbus.connector import Consumer, Delivery, RejectedDelivery
 from sorbus.consumers.batch_size import BatchSize
 from sorbus.errors import AuthError, TransientError
 from sorbus.privacy.errors import Privacy
+from sorbus.waiting.complete import Completing
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ class TargetWriter:
         except TransientError as error:  # what landed has landed
             _log.debug("flow %s: the target's versions can't be read: %s", self._flow, error)
             return None
+
+    def outcomes(self) -> Mapping[str, int] | None:
+        """What was done since the last call; None: the target can't tell."""
+        consumer: object = self._consumer
+        return consumer.take_outcomes() if isinstance(consumer, SupportsOutcomes | Completing) else None
 
     def check(self) -> None:
         """Notices a target that goes away while nothing is to be delivered. TransientError, AuthError."""

@@ -27,6 +27,7 @@ def produce(
     from sorbus.bus.status import reporting
     from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
+    from sorbus.history.recorder import HistoryRecorder
     from sorbus.producers.loop import ProduceLoop
     from sorbus.producers.progress import copy_progress
     from sorbus.settings import Settings
@@ -43,6 +44,7 @@ def produce(
         running(f"produce {system}", metrics_port, metrics_host, stale_after=120) as process,
         reporting(settings, Names(bound.topic_prefix), f"produce {system}", process.health),
         copy_progress() as progress,
+        HistoryRecorder.of("capture", system, bound.topic_prefix) as history,
     ):
         collect_seldom()
         metrics = ProducerMetrics(system)
@@ -57,6 +59,7 @@ def produce(
                 metrics=metrics,
                 stop=process.stop,
                 progress=progress,
+                history=history,
             ).run()
 
         until_accepted(run, process, loaded, system)

@@ -12,6 +12,7 @@ from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import PermanentError
 from sorbus.event import HISTORICAL, ON_TOMBSTONES
+from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
 from sorbus.producers.own_topics import OwnTopics
 from sorbus.producers.stale_records import stale_deletes
@@ -41,7 +42,11 @@ class EventWriter:
         metrics: ProducerMetrics,
         progress: Progress | None,
         published: Callable[[], None],
+        history: HistoryRecorder = NO_HISTORY,
     ) -> None:
+        self._history = history
+        self._bytes: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._publisher, self._producer, self._settings = publisher, producer, settings
         self._topics, self._letters, self._inbox = topics, letters, inbox
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
@@ -63,6 +68,7 @@ class EventWriter:
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
             self._letters.write(reject, self._publisher)
+            self._rejected[reject.data_type] += 1
         if self._publisher.open_since is None:  # nothing but a new position
             self._publisher.produce(*self._stored(batch.position))
         if batch.copied:
@@ -79,7 +85,8 @@ class EventWriter:
     def commit(self) -> None:
         """Commits the transaction in progress, if there is one, with the position. TransientError."""
         position = self._position
-        if position is None or self._publisher.open_since is None:
+        since = self._publisher.open_since
+        if position is None or since is None:
             return
         self._publisher.produce(*self._stored(position))
         self._publisher.commit()
@@ -88,7 +95,22 @@ class EventWriter:
             self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
         if self._count:
             self._published()
-        self._count.clear()
+        self._record(time.monotonic() - since)
+
+    def _record(self, seconds: float) -> None:
+        """For the history: what is on the bus now, and how long its transaction was open."""
+        for data_type in {of for of, _ in self._count} | self._rejected.keys():
+            deleted, rejected = self._count[data_type, True], self._rejected[data_type]
+            self._history.add(
+                data_type,
+                captured=self._count[data_type, False] + deleted,
+                deleted=deleted,
+                refused=rejected,
+                bytes=self._bytes[data_type],
+                seconds=seconds,
+            )
+        for counter in (self._count, self._bytes, self._rejected):
+            counter.clear()
 
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
         stored = self._topics.stored(self._inbox.stored(position))
@@ -112,6 +134,7 @@ class EventWriter:
             if is_historical:
                 headers.append((HISTORICAL, b"1"))
             messages.append((topics[data_type], id, value, headers))
+            self._bytes[data_type] += len(value)
             sources.append(change)
             if data is None:
                 tombstone = [item for item in headers if item[0] in ON_TOMBSTONES]

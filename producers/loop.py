@@ -13,6 +13,7 @@ from sorbus.bus.publisher import Publisher
 from sorbus.bus.reachable import Reachable
 from sorbus.connector import BoundSource, BoundSystem, Producer
 from sorbus.errors import TransientError
+from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters
 from sorbus.producers.event_writer import Progress
 from sorbus.producers.hot_records import HotRecords
@@ -39,9 +40,11 @@ class ProduceLoop:
         metrics: ProducerMetrics,
         stop: Stop,
         progress: Progress | None = None,
+        history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         self._make, self._system, self._settings = make, system, settings
         self._health, self._metrics, self._stop, self._progress = health, metrics, stop, progress
+        self._history = history
         self._topics = OwnTopics(settings, system, sources, health)
         self._letters = SourceDeadLetters(settings, system, sources, metrics)
         self._hot = HotRecords(system.name, health, metrics)
@@ -80,6 +83,7 @@ class ProduceLoop:
             hot=self._hot,
             progress=self._progress,
             published=self._backoff.reset,
+            history=self._history,
         )
         try:
             session.open()

@@ -15,6 +15,7 @@ from sorbus.bus.publisher import Publisher
 from sorbus.bus.requests import RereadRequests
 from sorbus.connector import BoundSystem, Producer
 from sorbus.errors import PartialOutage, TransientError, Unfinished
+from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters
 from sorbus.producers.event_writer import EventWriter, Progress
 from sorbus.producers.hot_records import HotRecords
@@ -48,6 +49,7 @@ class CaptureSession:
         hot: HotRecords,
         progress: Progress | None,
         published: Callable[[], None],
+        history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         self._producer, self._publisher, self._settings = producer, publisher, settings
         self._topics, self._letters, self._hot = topics, letters, hot
@@ -67,6 +69,7 @@ class CaptureSession:
             metrics=metrics,
             progress=progress,
             published=published,
+            history=history,
         )
         self._measured_at = 0.0
 

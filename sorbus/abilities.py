@@ -137,6 +137,14 @@ class SupportsVersions(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsOutcomes(Protocol):
+    """A consumer that knows what it did with what it was given."""
+
+    def take_outcomes(self) -> Mapping[str, int]:
+        """Since the last call: records `created`, `updated`, `linked`, `deleted`, or `skipped` (nothing to send)."""
+
+
 class Preview(NamedTuple):
     """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -79,6 +80,7 @@ class HttpConsumer:
         self._dry_run: DryRun | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
         self._newer: dict[bytes, int] = {}
+        self._outcomes: Counter[str] = Counter()
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -233,6 +235,13 @@ class HttpConsumer:
         found, self._newer = {id: version for id, version in self._newer.items() if id in given}, {}
         return found
 
+    def take_outcomes(self) -> dict[str, int]:
+        """See `SupportsOutcomes`."""
+        found, self._outcomes = self._outcomes, Counter()
+        if self._pool is not None:
+            found += self._deliverer.take_outcomes()
+        return dict(found)
+
     def _apply(self, deliveries: Sequence[Delivery], pool: ThreadPoolExecutor, again: bool) -> None:
         ids = {one.id.decode(errors="replace"): one for one in deliveries}
         with ExitStack() as claim:
@@ -248,6 +257,7 @@ class HttpConsumer:
                     continue
                 if is_settled(one, link := links.get(id), again=again):
                     self._done[one.id, one.version] = None
+                    self._outcomes["skipped"] += 1
                     if link is not None and link.version > one.version:
                         self._newer[one.id] = link.version
                 else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, Delivery
@@ -41,6 +43,16 @@ _UNHEARD = 20
 _SHORT = 2.5
 """Seconds that a record waits where it is; more than that the whole batch waits for, with health and group at ease."""
 
+_OUTCOMES = {
+    "Create": "created",
+    "Again": "created",
+    "LinkTo": "linked",
+    "UpdateRecord": "updated",
+    "Remove": "deleted",
+    "Note": "skipped",
+    "Forget": "skipped",
+}
+
 
 class Deliverer:
     """Delivers the records of one flow, one at a time per record; the caller has claimed it."""
@@ -64,6 +76,20 @@ class Deliverer:
         self._api, self._presence, self._shape, self._make = api, presence, shape, make
         self._finder, self._decider = finder, decider
         self._matcher, self._crosswalk, self._candidates, self._conflicts = matcher, crosswalk, candidates, conflicts
+        self._outcomes: Counter[str] = Counter()
+        self._counting = Lock()
+
+    def _took(self, action: Action) -> None:
+        """Notes an action that was carried out."""
+        if (name := _OUTCOMES.get(type(action).__name__)) is not None:
+            with self._counting:
+                self._outcomes[name] += 1
+
+    def take_outcomes(self) -> Counter[str]:
+        """What was carried out since the last call."""
+        with self._counting:
+            found, self._outcomes = self._outcomes, Counter()
+        return found
 
     def keys(self, delivery: Delivery) -> frozenset[str]:
         """What no other process may be looking for while this record is made: its match keys' values."""
@@ -87,7 +113,9 @@ class Deliverer:
         with alone:
             for _ in range(_STEPS):
                 action = self._decider.decide(delivery, wanted, link, again=again)
-                if self._do(action, id, delivery.version, wanted, link):
+                is_done = self._do(action, id, delivery.version, wanted, link)
+                self._took(action)
+                if is_done:
                     return
                 link = self._crosswalk.find([id]).get(id)
         raise TransientError(

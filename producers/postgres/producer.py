@@ -126,6 +126,7 @@ class PostgresProducer(PostgresDiscovery):
         """Whether everything that was committed before the mark is published."""
         return PostgresPosition.from_position(position).has_published(data_type, mark)
 
+    @classmethod
     def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
         """One record by its key."""
         return read_record(system, source, id)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from sorbus.abilities import Preview, SupportsDryRun, SupportsHealthCheck, SupportsPreview, SupportsRequiredFields
+from sorbus.abilities import (
+    Preview,
+    SupportsDryRun,
+    SupportsHealthCheck,
+    SupportsOutcomes,
+    SupportsPreview,
+    SupportsRequiredFields,
+)
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
@@ -90,6 +97,10 @@ class Completing:
             refused = self._consumer.apply(complete, again=again, alone=alone)
             refusals += [RejectedDelivery(places[one.place], one.error) for one in refused]
         return refusals
+
+    def take_outcomes(self) -> Mapping[str, int] | None:
+        """The connector's; None if it can't tell."""
+        return self._consumer.take_outcomes() if isinstance(self._consumer, SupportsOutcomes) else None
 
     def preview(self, delivery: Delivery) -> Preview:
         """The preview of the completed record; "hold" if it is incomplete."""

@@ -1,10 +1,19 @@
 -- What was captured and delivered, in windows of a minute; and which parts of a topic may hold a record's events.
 
-create table flow_window (
+create table history_run (
+    run text primary key,
     activity text not null check (activity in ('capture', 'delivery')),
     subject text not null,              -- a system (capture) or a flow (delivery)
+    instance text not null,
+    began_at timestamptz not null,
+    seen_at timestamptz not null,
+    ended_at timestamptz
+);
+create index history_run_by_subject on history_run (activity, subject, began_at);
+
+create table history_window (
+    run text not null references history_run on delete cascade,
     data_type text not null,
-    run text not null,                  -- one start of one process
     began_at timestamptz not null,
     ended_at timestamptz not null,
     captured bigint not null default 0,
@@ -18,26 +27,21 @@ create table flow_window (
     deferred bigint not null default 0,
     bytes bigint not null default 0,
     seconds double precision not null default 0,
-    lost_before boolean not null default false,
-    is_last boolean not null default false,
-    primary key (activity, subject, data_type, run, began_at)
+    primary key (run, data_type, began_at)
 );
-create index flow_window_by_time on flow_window (began_at);
+create index history_window_by_time on history_window (began_at);
+
+create view flow_run as
+select run, activity, subject, instance, began_at, seen_at, ended_at,
+       case when ended_at is not null then 'ended'
+            when seen_at > now() - interval '5 minutes' then 'running'
+            else 'crashed' end as state
+from history_run;
 
 create view flow_history as
-select activity, subject, data_type, run, began_at, ended_at, captured,
-       created + updated + linked + deleted + written as changed,
-       created, updated, linked, deleted, written, skipped, refused, deferred, bytes, seconds, lost_before, is_last
-from flow_window;
-
-create view flow_history_hourly as
-select activity, subject, data_type, date_trunc('hour', began_at, 'UTC') as hour,
-       sum(captured) as captured, sum(changed) as changed, sum(created) as created, sum(updated) as updated,
-       sum(linked) as linked, sum(deleted) as deleted, sum(written) as written, sum(skipped) as skipped,
-       sum(refused) as refused, sum(deferred) as deferred, sum(bytes) as bytes, sum(seconds) as seconds,
-       bool_or(lost_before) as has_gap
-from flow_history
-group by activity, subject, data_type, date_trunc('hour', began_at, 'UTC');
+select r.activity, r.subject, w.data_type, w.run, w.began_at, w.ended_at, w.captured,
+       w.created, w.updated, w.linked, w.deleted, w.written, w.skipped, w.refused, w.deferred, w.bytes, w.seconds
+from history_window w join history_run r using (run);
 
 create table key_filter (
     topic text not null,
