@@ -11,6 +11,7 @@ from sorbus.ops.monitoring.budgets import budgets
 from sorbus.ops.monitoring.dependencies import Dependencies
 from sorbus.ops.monitoring.measure import Watch
 from sorbus.ops.monitoring.sources import SourceLags
+from sorbus.ops.monitoring.volumes import volumes
 from sorbus.settings import Settings
 
 
@@ -22,6 +23,7 @@ def open_watch(loaded: LoadedMap, settings: Settings, kinds: Sequence[DecisionKi
         settings,
         slots=SourceLags(loaded),
         budgets=budgets(company),
+        volumes=volumes(company, has_state=has_state),
         decisions=[kind.measure(company, has_state=has_state) for kind in kinds],
         dependencies=Dependencies(settings, company.topic_prefix),
     )

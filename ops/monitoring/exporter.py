@@ -144,6 +144,13 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         read.add_metric((data_type,), at)
     yield read
     yield from _system_metrics(last)
+    of = ("activity", "subject", "data_type")
+    events = GaugeMetricFamily("sorbus_volume_unusual_events", "Events of the last whole hour, if unusual.", labels=of)
+    usual = GaugeMetricFamily("sorbus_volume_usual_events", "What is usual at that hour of the week.", labels=of)
+    for one in last.volumes:
+        events.add_metric(one[:3], one.events)
+        usual.add_metric(one[:3], one.usual)
+    yield from (events, usual)
 
 
 def _problem_metrics(problems: Sequence[Problem], now: float) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.bus.topic_facts import topic_facts
 from sorbus.bus.topic_ownership import Owned, owned
+from sorbus.history.volume import UnusualVolume
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.mapfile.model import Flow, Map
 from sorbus.mapfile.timing import longest_pause, parse_timing
@@ -69,6 +70,8 @@ class Measurement:
     dead_letters: Mapping[tuple[str, str], int]
     slots: Mapping[str, int | None]
     budgets: tuple[Budget, ...] = ()
+    volumes: tuple[UnusualVolume, ...] = ()
+    """Flows and systems that handle far more or less than they usually do."""
     escalations: tuple[Escalation, ...] = ()
     problems: tuple[Problem, ...] = ()
     """What doesn't work: systems, producers, consumers, and what Sorbus itself needs."""
@@ -108,6 +111,7 @@ class Measurement:
             if flow.complaint and not (flow.problem and flow.problem.kind == "system")  # said of the system already
         ]
         found += [words for one in self.decisions for words in one.complaints()]
+        found += [f"{one.subject}: {one.words}" for one in self.volumes]
         return found + [words for budget in self.budgets for words in budget.complaints()]
 
 
@@ -121,6 +125,7 @@ class Watch:
         *,
         slots: SlotLags | None = None,
         budgets: Callable[[], tuple[Budget, ...]] = tuple,
+        volumes: Callable[[], tuple[UnusualVolume, ...]] = tuple,
         decisions: Sequence[Callable[[Measurement], OpenDecisions]] = (),
         dependencies: Callable[[], list[Problem]] = list,
         clock: Callable[[], float] = time.time,
@@ -136,7 +141,7 @@ class Watch:
         self._unread = UnreadReader(settings, clock=clock)
         self._letters = OpenLetters(settings)
         self._slots, self._budgets, self._decisions, self._clock = slots, budgets, decisions, clock
-        self._escalations = Escalations(company)
+        self._escalations, self._volumes = Escalations(company), volumes
         self._before: dict[str, tuple[float, int]] = {}
         self._left: dict[str, Owned] | None = None
 
@@ -187,7 +192,7 @@ class Watch:
             lost=tuple(self._lost(committed)),
         )
         if measured.has_state:
-            measured = replace(measured, budgets=self._budgets())
+            measured = replace(measured, budgets=self._budgets(), volumes=self._volumes())
         return replace(measured, decisions=tuple(measure(measured) for measure in self._decisions))
 
     def close(self) -> None:

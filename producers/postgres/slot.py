@@ -19,6 +19,8 @@ from sorbus.producers.postgres.position import PostgresPosition
 
 _SLOT = (files("sorbus.producers.postgres") / "slot.sql").read_text()
 
+_FAILOVER = 170000
+"""The first PostgreSQL version whose slots can be copied to standbys."""
 _LEAVES = 10.0
 """Seconds that a server process may take to leave the slot after its connection was closed."""
 
@@ -68,8 +70,12 @@ class SlotMaking:
     def __init__(self, connection: PostgresConnection, name: str, *, temporary: bool) -> None:
         self._name = name
         self.session = connect_replication(connection, name)
-        kind = "TEMPORARY LOGICAL" if temporary else "LOGICAL"
-        command = sql.SQL("CREATE_REPLICATION_SLOT {} " + kind + " pgoutput EXPORT_SNAPSHOT")
+        if temporary:
+            command = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT")
+        elif self.session.info.server_version >= _FAILOVER:  # standbys then keep a copy, and may become the primary
+            command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER true)")
+        else:
+            command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT")
         with postgres_errors(f"making the replication slot {name}"):
             self._asked = PendingQuery(self.session, command.format(sql.Identifier(name)))
 

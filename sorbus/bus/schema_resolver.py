@@ -19,8 +19,10 @@ class SchemaResolver:
         self._names = names
         self._registry = open_registry(settings)
         self._known: dict[bytes, RecordSchema] = {}
+        self._records: set[str] = set()
         for schema in schemas:
             self._known[single_object_prefix(envelope_schema(schema))] = schema
+            self._records.add(_short(schema))
 
     def prefix(self, data_type: str, schema: RecordSchema) -> bytes:
         """The frame's head for events of `data_type`; registers a new schema. SchemaError, TransientError."""
@@ -48,9 +50,20 @@ class SchemaResolver:
         if text is None:
             raise _unknown(f"the registry has no id {number}")
         try:
-            return record_inside(parse_schema(text, where=f"schema id {number}"))
+            found = record_inside(parse_schema(text, where=f"schema id {number}"))
         except SchemaError as error:
             raise _unknown(str(error)) from error
+        if self._records and _short(found) not in self._records:
+            wanted = " or ".join(sorted(self._records))
+            raise _unknown(  # a registry that was emptied gives its ids out again
+                f"the registry's id {number} is of {found.name}, not of {wanted}: it was emptied, or isn't the one that"
+                " the event was written with; restore it from its backup"
+            )
+        return found
+
+
+def _short(schema: RecordSchema) -> str:
+    return schema.name.rpartition(".")[2]
 
 
 def _unknown(why: str) -> PermanentError:

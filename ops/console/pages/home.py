@@ -16,6 +16,7 @@ from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadges, badges_of
 from sorbus.ops.console.live import FLOWS
 from sorbus.ops.console.page_context import Console, Section, console_of, done, render
+from sorbus.ops.history.timeline import Timeline, read_timeline
 
 section = Section("Live map", "/")
 
@@ -60,6 +61,7 @@ def show_flow(request: Request) -> Response:
         measured=measured,
         figures=[figure for each in measured.decisions if (figure := each.figure(id))] if measured else [],
         history=console.live.history.get(id, ()),
+        timeline=read_timeline(console.state, id) if flow.runs else Timeline(),
         rows=_rows_into(console, flow),
     )
 

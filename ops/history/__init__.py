@@ -1,0 +1,1 @@
+"""The history of producers and consumers for people: `sorbus history`, the timeline of the console."""

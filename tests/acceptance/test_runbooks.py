@@ -1,0 +1,203 @@
+"""The ways back, as their pages tell them: each step is taken from the page and carried out on real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
+from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
+from tests.consumers.line import SORBUS, eventually
+
+PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
+FLOW = "part-to-books"
+MAP = """
+topic_prefix: {prefix}.
+systems:
+  crm: {{kind: postgres, connection: {{dsn: "${{CRM_DSN}}"}}, owner: Sales, on_lost_slot: stop}}
+  books: {{kind: postgres, connection: {{dsn: "${{BOOKS_DSN}}"}}, owner: Finance}}
+data_types:
+  part: {{system_of_record: crm, source: {{table: parts}}, partitions: 2}}
+flows:
+  - {{data_type: part, to: books, on_lost_events: stop, target: {{table: parts_there}}}}
+"""
+SCHEMA = """{"type": "record", "name": "part", "fields": [{"name": "name", "type": "string"}]}"""
+pytestmark = pytest.mark.slow
+
+
+class Company:
+    """An owner and a target in databases of their own, and the processes between them."""
+
+    def __init__(self, folder: Path, env: dict[str, str], prefix: str, crm: str, books: str, state: str) -> None:
+        self.folder, self.prefix, self.books_dsn, self.state_dsn = folder, prefix, books, state
+        (folder / "schemas").mkdir()
+        (folder / "schemas" / "part.avsc").write_text(SCHEMA)
+        self.map = folder / "map.yaml"
+        self.map.write_text(MAP.format(prefix=prefix))
+        own = {"CRM_DSN": crm, "BOOKS_DSN": books, "SORBUS_DATABASE": state, "SORBUS_MAP": str(self.map)}
+        self.env = {**os.environ, **env, **own}
+        self.settings = Settings(kafka=env["SORBUS_KAFKA"], registry=env["SORBUS_REGISTRY"])
+        self.crm = psycopg.connect(crm, autocommit=True)
+        self.crm.execute("create table parts (id int primary key, name text not null)")
+        self.crm.execute("insert into parts select n, 'Part ' || n from generate_series(1, 40) n")
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def sorbus(self, *arguments: str) -> None:
+        done = subprocess.run([SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == 0, f"sorbus {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+
+    def start(self, *arguments: str) -> None:
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            self.running[arguments[0]] = subprocess.Popen(
+                [SORBUS, *arguments], env=self.env, cwd=self.folder, stdout=log, stderr=log
+            )
+
+    def stop(self, *names: str) -> None:
+        for name in names or tuple(self.running):
+            process = self.running.pop(name)
+            process.terminate()
+            process.wait(30)
+
+    def refuses(self, *arguments: str) -> str:
+        """Starts a process that must stop by itself, refused; what it said."""
+        self.start(*arguments)
+        log = self.folder / f"{arguments[0]}.log"
+        eventually(lambda: "on_lost_" in log.read_text("utf-8"), f"that {arguments} says what to do", 60)
+        self.stop(arguments[0])
+        return log.read_text("utf-8")
+
+    def change(self, word: str) -> None:
+        """A row that comes, one that changes, one that goes."""
+        self.crm.execute("update parts set name = %s where id %% 5 = 0", (word,))
+        self.crm.execute("insert into parts select max(id) + 1, %s from parts", (word,))
+        self.crm.execute("delete from parts where id = (select min(id) from parts)")
+
+    def until_equal(self, seconds: float = 60) -> None:
+        def rows(session: psycopg.Connection, table: str) -> list[tuple[object, ...]]:
+            query = sql.SQL("select id::int, name from {} order by 1").format(sql.Identifier(table))
+            return list(session.execute(query).fetchall())
+
+        with psycopg.connect(self.books_dsn, autocommit=True) as books:
+            eventually(
+                lambda: rows(books, "parts_there") == rows(self.crm, "parts"),
+                f"that owner and target are equal; {self.told()}",
+                seconds,
+            )
+
+    def told(self) -> str:
+        return "\n".join(log.read_text("utf-8", errors="replace")[-1500:] for log in self.folder.glob("*.log"))
+
+    def follow(self, page: str) -> None:
+        """Carries the page's steps out; the last, a comparison, once owner and target are equal by SQL."""
+        for step in steps_of(page):
+            words = step.replace("FLOW", FLOW).replace("SYSTEM", "crm").split()
+            if words[0] != "sorbus":
+                key, _, wanted = step.partition(": ")
+                text, count = re.subn(rf"{key}: \w+", f"{key}: {wanted}", self.map.read_text())
+                assert count == 1, f"{page}: {step} is nowhere in the map"
+                self.map.write_text(text)
+            elif words[1] in ("produce", "consume"):
+                if words[1] not in self.running:
+                    self.start(*words[1:])
+            else:
+                if words[1] == "reconcile":
+                    self.until_equal()
+                self.sorbus(*words[1:])
+
+
+def steps_of(page: str) -> list[str]:
+    """The lines of a page that are to be typed or written into the map."""
+    text = (PAGES / f"{page}.md").read_text("utf-8")
+    return [line.strip() for line in text.splitlines() if line.startswith("       ") and line.strip()]
+
+
+@pytest.fixture
+def company(tmp_path: Path, stack: Addresses, make_database: Callable[[], str], unique: str) -> Iterator[Company]:
+    made = Company(tmp_path, stack.env(), unique, make_database(), make_database(), make_database())
+    with ExitStack() as ending:
+        ending.callback(made.stop)
+        ending.callback(made.crm.close)
+        made.sorbus("apply", "--yes")
+        made.start("produce", "crm")
+        made.start("consume", FLOW)
+        made.until_equal()
+        yield made
+
+
+def copied(dsn: str, name: str) -> None:
+    """A copy of a database under another name, as a backup."""
+    server, _, database = dsn.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
+        session.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (database,))
+        make = sql.SQL("create database {} template {}")
+        session.execute(make.format(sql.Identifier(name), sql.Identifier(database)))
+
+
+def put_back(dsn: str, name: str) -> None:
+    """The database as its copy is; the copy is gone."""
+    server, _, database = dsn.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
+        session.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(database)))
+        rename = sql.SQL("alter database {} rename to {}")
+        session.execute(rename.format(sql.Identifier(name), sql.Identifier(database)))
+
+
+def test_a_target_that_was_restored_is_brought_up_to_date(company: Company) -> None:
+    copied(company.books_dsn, f"backup_{company.prefix}")
+    company.change("since the backup")
+    company.until_equal()
+    company.stop("consume")
+    put_back(company.books_dsn, f"backup_{company.prefix}")
+    company.follow("target-restored")
+
+
+def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> None:
+    company.stop("consume")
+    company.change("while its group was gone")
+    group = Names(f"{company.prefix}.").group(FLOW)
+    admin(company.settings).delete_consumer_groups([group])[group].result(30)
+    company.follow("consumer-group-deleted")
+
+
+def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(company: Company) -> None:
+    company.stop("produce")
+    company.change("before the slot was dropped")
+    company.crm.execute(
+        "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
+    )
+    company.change("after the slot was dropped")
+    assert "resnapshot" in company.refuses("produce", "crm")
+    company.follow("slot-dropped")
+
+
+def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
+    company.stop("consume")
+    company.change("never delivered")
+    company.stop("produce")
+    topic, client = Names(f"{company.prefix}.").topic("part"), admin(company.settings)
+    client.delete_topics([topic])[topic].result(30)
+    company.change("while there was no topic")
+    company.follow("topic-lost")
+
+
+def test_flows_survive_the_restore_of_the_state(company: Company) -> None:
+    company.stop()
+    copied(company.state_dsn, f"backup_{company.prefix}")
+    company.start("produce", "crm")
+    company.start("consume", FLOW)
+    company.change("since the backup")
+    company.until_equal()
+    company.stop()
+    put_back(company.state_dsn, f"backup_{company.prefix}")
+    company.change("while nothing ran")
+    company.follow("state-restored")
