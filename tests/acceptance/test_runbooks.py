@@ -13,7 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
 from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
 from tests.consumers.line import SORBUS, eventually
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
@@ -43,6 +46,7 @@ class Company:
         self.map.write_text(MAP.format(prefix=prefix))
         own = {"CRM_DSN": crm, "BOOKS_DSN": books, "SORBUS_DATABASE": state, "SORBUS_MAP": str(self.map)}
         self.env = {**os.environ, **env, **own}
+        self.settings = Settings(kafka=env["SORBUS_KAFKA"], registry=env["SORBUS_REGISTRY"])
         self.crm = psycopg.connect(crm, autocommit=True)
         self.crm.execute("create table parts (id int primary key, name text not null)")
         self.crm.execute("insert into parts select n, 'Part ' || n from generate_series(1, 40) n")
@@ -63,6 +67,14 @@ class Company:
             process = self.running.pop(name)
             process.terminate()
             process.wait(30)
+
+    def refuses(self, *arguments: str) -> str:
+        """Starts a process that must stop by itself, refused; what it said."""
+        self.start(*arguments)
+        log = self.folder / f"{arguments[0]}.log"
+        eventually(lambda: "on_lost_" in log.read_text("utf-8"), f"that {arguments} says what to do", 60)
+        self.stop(arguments[0])
+        return log.read_text("utf-8")
 
     def change(self, word: str) -> None:
         """A row that comes, one that changes, one that goes."""
@@ -147,3 +159,23 @@ def test_a_target_that_was_restored_is_brought_up_to_date(company: Company) -> N
     company.stop("consume")
     put_back(company.books_dsn, f"backup_{company.prefix}")
     company.follow("target-restored")
+
+
+def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> None:
+    company.stop("consume")
+    company.change("while its group was gone")
+    group = Names(f"{company.prefix}.").group(FLOW)
+    client = admin(company.settings)
+    client.delete_consumer_groups([group])[group].result(30)
+    company.follow("consumer-group-deleted")
+
+
+def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(company: Company) -> None:
+    company.stop("produce")
+    company.change("before the slot was dropped")
+    company.crm.execute(
+        "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
+    )
+    company.change("after the slot was dropped")
+    assert "resnapshot" in company.refuses("produce", "crm")
+    company.follow("slot-dropped")
