@@ -50,8 +50,14 @@ class IncrementalSnapshot:
         reading: Callable[[], AbstractContextManager[tuple[Session, Encoding]]],
         captures: Sequence[Capture],
         expected: Callable[[Capture], int],
+        open_xids: Callable[[], tuple[int, int]],
     ) -> None:
-        """`reading` gives a session that reads rows, and `expected` about how many records a data type has."""
+        """`reading` gives a session that reads rows, and `expected` about how many records a data type has.
+
+        `open_xids`: the oldest transaction that is still open, and the next one to begin.
+        """
+        self._open_xids = open_xids
+        self._awaited: dict[str, int] = {}
         self._reading, self._captures, self._expected = reading, captures, expected
         self._size = _FIRST
         self._read_at = time.monotonic()
@@ -66,9 +72,21 @@ class IncrementalSnapshot:
     def is_time(self, state: PostgresPosition, *, is_idle: bool) -> bool:
         """Whether to read a chunk now. `is_idle`: the stream has nothing."""
         is_paused = state.copying is not None and state.copying.is_paused
-        return (
-            not is_paused and self.due(state) is not None and (is_idle or time.monotonic() - self._read_at > _STARVED)
-        )
+        if is_paused or not (is_idle or time.monotonic() - self._read_at > _STARVED):
+            return False
+        due = self.due(state)
+        return due is not None and (state.copying is not None or self._may_begin(due))
+
+    def _may_begin(self, data_type: str) -> bool:
+        """Whether all transactions that were open when this was first asked have ended.
+
+        What one wrote to a table before the publication held it isn't streamed: only a later snapshot shows it.
+        """
+        oldest, following = self._open_xids()
+        if oldest < self._awaited.setdefault(data_type, following):
+            return False
+        del self._awaited[data_type]
+        return True
 
     def next(self, progress: SnapshotProgress) -> Chunk:
         """The next chunk. TransientError, AuthError."""

@@ -160,6 +160,15 @@ class OpenSource:
         ).fetchone()
         return int(str(row[0])) if row else 0
 
+    def open_xids(self) -> tuple[int, int]:
+        """The oldest transaction (64-bit xid) that is still open, and the next one to begin. TransientError."""
+        with postgres_errors(f"looking at the transactions of {self._system.name}"):
+            row = self.session.execute(
+                "select pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text from pg_current_snapshot() s"
+            ).fetchone()
+        assert row is not None
+        return int(str(row[0])), int(str(row[1]))
+
     def beat(self) -> None:
         """Moves an idle slot, now and then."""
         now = time.monotonic()

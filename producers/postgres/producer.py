@@ -273,5 +273,5 @@ class PostgresProducer(PostgresDiscovery):
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
-        snapshot = IncrementalSnapshot(source.reading, source.captures, source.expected)
+        snapshot = IncrementalSnapshot(source.reading, source.captures, source.expected, source.open_xids)
         self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested, snapshot)
