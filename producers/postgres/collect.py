@@ -343,7 +343,10 @@ class Collector:
 
     def take(self) -> Taken:
         """What has been collected, in the stream's order, and `state` moved past it."""
+        has_read = self._reads.has_marked
         changes = self._reads.read(self._changes, self._rejects, self._occurred_at, self._next_version)
+        if has_read and self._reads.awaits(self._recent):
+            self._recent.clear()  # they have been seen, and need not be looked for again
         if self.in_transaction:
             self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize

@@ -30,6 +30,8 @@ _FIRST, _FEWEST, _MOST = 500, 200, 10_000
 _AIM = 0.04
 """Seconds that a chunk is to take."""
 _STARVED = 1.0
+_PATIENCE = 60.0
+"""Seconds after which people are told that open transactions are waited for."""
 
 
 class Chunk(NamedTuple):
@@ -57,7 +59,8 @@ class IncrementalSnapshot:
         `open_xids`: the oldest transaction that is still open, and the next one to begin.
         """
         self._open_xids = open_xids
-        self._awaited: dict[str, int] = {}
+        self._awaited: dict[str, tuple[int, float]] = {}
+        self._ready: set[str] = set()
         self._reading, self._captures, self._expected = reading, captures, expected
         self._size = _FIRST
         self._read_at = time.monotonic()
@@ -75,17 +78,31 @@ class IncrementalSnapshot:
         if is_paused or not (is_idle or time.monotonic() - self._read_at > _STARVED):
             return False
         due = self.due(state)
-        return due is not None and (state.copying is not None or self._may_begin(due))
+        return due is not None and (due in self._ready or self._may_begin(due))
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is read, if that has lasted for a while."""
+        for data_type, (_, since) in self._awaited.items():
+            if time.monotonic() - since > _PATIENCE:
+                return (
+                    f"the snapshot of {data_type} waits for transactions to end that were open when it was to begin"
+                    " (see pg_stat_activity); changes of other data types are published meanwhile"
+                )
+        return None
 
     def _may_begin(self, data_type: str) -> bool:
         """Whether all transactions that were open when this was first asked have ended.
 
-        What one wrote to a table before the publication held it isn't streamed: only a later snapshot shows it.
+        What one wrote to a table before the publication held it isn't streamed: only a later snapshot shows it. And a
+        transaction that was streamed before a restart may not be visible yet.
         """
         oldest, following = self._open_xids()
-        if oldest < self._awaited.setdefault(data_type, following):
+        awaited, _ = self._awaited.setdefault(data_type, (following, time.monotonic()))
+        if oldest < awaited:
             return False
         del self._awaited[data_type]
+        self._ready.add(data_type)
         return True
 
     def next(self, progress: SnapshotProgress) -> Chunk:
@@ -109,9 +126,11 @@ class IncrementalSnapshot:
         moved = replace(progress, after=after, records=progress.records + len(keys) + len(unkeyed))
         return Chunk(capture, keys, unkeyed, moved, is_last)
 
-    def took(self, seconds: float) -> None:
-        """How long the last chunk took: the next one's size follows."""
+    def took(self, chunk: Chunk, seconds: float) -> None:
+        """How long a chunk took: the next one's size follows."""
         self._read_at = time.monotonic()
+        if chunk.is_last:
+            self._ready.discard(chunk.capture.name)
         if seconds > 2 * _AIM:
             self._size = max(_FEWEST, self._size // 2)
         elif seconds < _AIM:

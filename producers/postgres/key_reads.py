@@ -55,6 +55,10 @@ class KeyReads:
         """What is read must show these transactions."""
         self._xids.update(xids)
 
+    def awaits(self, xids: Collection[int]) -> bool:
+        """Whether what is read must show all of these."""
+        return self._xids.issuperset(xids)
+
     def mark(self, capture: Capture, part: str, key: Key, xid: int, *, is_left: bool) -> None:
         """This key is to be read; `is_left`: the stream says that its record has left it."""
         marked = self._marked.get(capture.name)

@@ -187,6 +187,11 @@ class PostgresProducer(PostgresDiscovery):
         assert self._reader is not None
         self._reader.state = self._reader.state.copying_again(data_types)
 
+    @property
+    def problem(self) -> str | None:
+        """Why a snapshot beside the stream doesn't begin; None if nothing is wrong."""
+        return None if self._reader is None else self._reader.problem
+
     def backfill(self, data_type: str, action: SnapshotAction) -> None:
         """Starts, pauses, resumes or cancels reading a data type beside the stream."""
         if self._reader is not None and any(source.name == data_type for source in self._sources):

@@ -55,6 +55,11 @@ class StreamReader:
     def state(self, state: PostgresPosition) -> None:
         self._collector.state = state
 
+    @property
+    def problem(self) -> str | None:
+        """Why a snapshot beside the stream doesn't begin."""
+        return self._snapshot.problem
+
     def confirm(self, lsn: int) -> None:
         """The slot may forget everything before this."""
         self._stream.confirm(lsn)
@@ -134,7 +139,7 @@ class StreamReader:
             state = replace(state, copying=None, copied=copied, resnapshot=resnapshot)
         self.state = state
         self._stored_at = time.monotonic()
-        self._snapshot.took(self._stored_at - began)
+        self._snapshot.took(chunk, self._stored_at - began)
         told = self._snapshot.told(chunk)
         return Batch(changes, rejects, sweeps, state.to_position(), False, told, resolved)
 
