@@ -326,8 +326,8 @@ class SupportsOwnerLookup(Protocol):
     def read_record(self, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
         """The record as canonical Avro in the schema of `source`; None if the source has no such record.
 
-        Changes nothing and publishes nothing. PermanentError: the record exists and can't be made canonical, or its
-        kind can't be read alone. TransientError, AuthError, MapError.
+        Changes nothing and publishes nothing. PermanentError: it can't be made canonical; UsageError: such records
+        can't be read alone. TransientError, AuthError, MapError.
         """
 
 

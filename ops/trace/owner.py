@@ -34,8 +34,6 @@ def owner_state(loaded: LoadedMap, data_type: str, id: str, published: EventHist
         data = connector.read_record(loaded.system(system, "producer"), source, id)
         now = None if data is None else read_record(source.schema, data, 0)[0]
     except PermanentError as error:
-        if error.reason == "not readable alone":
-            return OwnerState(system, "unknown", why=str(error))
         field = f"{error.field}: " if error.field else ""
         return OwnerState(system, "not canonical", why=f"{field}{error.reason}")  # values may be personal
     except SorbusError as error:

@@ -12,7 +12,7 @@ from sorbus.avro.decode import read_record
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, PermanentError, TransientError, Unfinished
+from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished, UsageError
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.description import ApiResource, Description
@@ -91,10 +91,9 @@ class HttpProducer:
         """One record by its own address: a single request within the rate limit."""
         [resource] = _resources(system, [source], application(system).description)
         if resource.get is None:
-            raise PermanentError(
+            raise UsageError(
                 f"records of {_resource_name(source)} in {system.name} have no address of their own: describe `get:`"
-                " in the API's description to have them read one at a time",
-                reason="not readable alone",
+                " in the API's description to have them read one at a time"
             )
         transport = open_transport(application(system), State.of(system.topic_prefix))
         try:

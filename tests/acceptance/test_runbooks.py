@@ -179,3 +179,26 @@ def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(compan
     company.change("after the slot was dropped")
     assert "resnapshot" in company.refuses("produce", "crm")
     company.follow("slot-dropped")
+
+
+def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
+    company.stop("consume")
+    company.change("never delivered")
+    company.stop("produce")
+    topic, client = Names(f"{company.prefix}.").topic("part"), admin(company.settings)
+    client.delete_topics([topic])[topic].result(30)
+    company.change("while there was no topic")
+    company.follow("topic-lost")
+
+
+def test_flows_survive_the_restore_of_the_state(company: Company) -> None:
+    company.stop()
+    copied(company.state_dsn, f"backup_{company.prefix}")
+    company.start("produce", "crm")
+    company.start("consume", FLOW)
+    company.change("since the backup")
+    company.until_equal()
+    company.stop()
+    put_back(company.state_dsn, f"backup_{company.prefix}")
+    company.change("while nothing ran")
+    company.follow("state-restored")
