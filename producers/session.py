@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from sorbus.abilities import SupportsBackfill, SupportsProgress, SupportsRefetch, SupportsState
+from sorbus.abilities import SupportsProgress, SupportsRefetch, SupportsState
 from sorbus.bus.publisher import Publisher
 from sorbus.bus.requests import RereadRequests
 from sorbus.connector import BoundSystem, Producer
@@ -23,6 +23,7 @@ from sorbus.producers.own_topics import OwnTopics
 from sorbus.producers.retry_pause import LONGEST_PAUSE, RetryPause, retry_backoff
 from sorbus.producers.webhook_inbox import inbox_of
 from sorbus.settings import Settings
+from sorbus.snapshot_control import SupportsBackfill
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
 from sorbus.telemetry.stop import Stop

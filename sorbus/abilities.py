@@ -14,7 +14,6 @@ from sorbus.connector import (
     BoundSystem,
     Change,
     Delivery,
-    Position,
     RejectedRecord,
 )
 from sorbus.diagnosis import Diagnosis
@@ -102,28 +101,6 @@ class SupportsRefetch(Protocol):
 
         Called after `open`; ids not yet read when the producer closes are requested again.
         """
-
-
-SnapshotAction = Literal["start", "pause", "resume", "cancel"]
-
-
-class SnapshotStatus(NamedTuple):
-    """A snapshot under way: which data type, how many records so far, and whether a person has paused it."""
-
-    data_type: str
-    records: int
-    is_paused: bool
-
-
-@runtime_checkable
-class SupportsBackfill(Protocol):
-    """A producer that reads a whole data type again beside its stream of changes."""
-
-    def backfill(self, data_type: str, action: SnapshotAction) -> None:
-        """Carries out a person's request. Called after `open`; a data type that was never read can't be cancelled."""
-
-    def snapshot_status(self, position: Position) -> SnapshotStatus | None:
-        """The snapshot under way in a stored position. May be called without `open`."""
 
 
 @runtime_checkable

@@ -33,7 +33,6 @@ def backfill(
 
     Examples: sorbus backfill customer; sorbus backfill customer --id 17 --id 18; sorbus backfill customer --status
     """
-    from sorbus.abilities import SnapshotAction, SupportsBackfill
     from sorbus.audit import AuditTrail
     from sorbus.bus.kafka import idempotent_producer
     from sorbus.bus.names import Names
@@ -43,6 +42,7 @@ def backfill(
     from sorbus.drift.watch import has_state
     from sorbus.errors import UsageError
     from sorbus.settings import Settings
+    from sorbus.snapshot_control import SnapshotAction, SupportsBackfill
     from sorbus.state.database import State
 
     chosen = [name for name, is_chosen in (("pause", pause), ("resume", resume), ("cancel", cancel)) if is_chosen]

@@ -23,10 +23,11 @@ from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
+from sorbus.producers.postgres.collect import MAX_BYTES
 from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 
-_FIRST, _FEWEST, _MOST = 500, 200, 10_000
+_FIRST, _FEWEST, _MOST = 200, 20, 10_000
 _AIM = 0.04
 """Seconds that a chunk is to take."""
 _STARVED = 1.0
@@ -126,12 +127,16 @@ class IncrementalSnapshot:
         moved = replace(progress, after=after, records=progress.records + len(keys) + len(unkeyed))
         return Chunk(capture, keys, unkeyed, moved, is_last)
 
-    def took(self, chunk: Chunk, seconds: float) -> None:
-        """How long a chunk took: the next one's size follows."""
+    def is_ready(self, data_type: str) -> bool:
+        """Whether `is_time` has found that its snapshot may begin."""
+        return data_type in self._ready
+
+    def took(self, chunk: Chunk, seconds: float, size: int) -> None:
+        """How long a chunk took, and its records' bytes: the next one's size follows."""
         self._read_at = time.monotonic()
         if chunk.is_last:
             self._ready.discard(chunk.capture.name)
-        if seconds > 2 * _AIM:
+        if seconds > 2 * _AIM or size > MAX_BYTES:
             self._size = max(_FEWEST, self._size // 2)
         elif seconds < _AIM:
             self._size = min(_MOST, self._size * 5 // 4)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self, cast
 
-from sorbus.abilities import SnapshotAction
 from sorbus.connector import Position
 from sorbus.producers.postgres.tables import TableMemory
+from sorbus.snapshot_control import SnapshotAction
 
 
 @dataclass(frozen=True, slots=True)

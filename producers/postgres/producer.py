@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from sorbus.abilities import SnapshotAction, SnapshotStatus
 from sorbus.checksums import ChecksumReader, ComparedPart
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
@@ -41,6 +40,7 @@ from sorbus.producers.postgres.slot import (
 from sorbus.producers.postgres.snapshot import Snapshotter
 from sorbus.producers.postgres.stream_reader import StreamReader
 from sorbus.producers.postgres.warnings import source_warnings
+from sorbus.snapshot_control import SnapshotAction, SnapshotStatus
 
 
 class PostgresProducer(PostgresDiscovery):

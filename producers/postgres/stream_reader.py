@@ -121,7 +121,8 @@ class StreamReader:
         if progress is None:
             self.state = self._source.look_again(self.state)
             name = self._snapshot.due(self.state)
-            assert name is not None
+            if name is None or not self._snapshot.is_ready(name):  # another one is to be read first by now
+                return Batch((), (), (), self.state.to_position(), False)
             is_again = name in self.state.resnapshot
             progress = SnapshotProgress(name, collector.new_version(), sweep=is_again, beside=True)
         chunk = self._snapshot.next(progress)
@@ -139,7 +140,8 @@ class StreamReader:
             state = replace(state, copying=None, copied=copied, resnapshot=resnapshot)
         self.state = state
         self._stored_at = time.monotonic()
-        self._snapshot.took(chunk, self._stored_at - began)
+        size = sum(len(change.data or b"") for change in changes)
+        self._snapshot.took(chunk, self._stored_at - began, size)
         told = self._snapshot.told(chunk)
         return Batch(changes, rejects, sweeps, state.to_position(), False, told, resolved)
 

@@ -10,13 +10,13 @@ from typing import get_args
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
 
-from sorbus.abilities import SnapshotAction
 from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single
 from sorbus.deadletter import DeadLetter
 from sorbus.errors import SorbusError
 from sorbus.settings import Settings
+from sorbus.snapshot_control import SnapshotAction
 
 _EVERY = 0.5
 

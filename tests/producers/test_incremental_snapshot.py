@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from sorbus.abilities import SnapshotAction, SnapshotStatus, SupportsBackfill
 from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.requests import backfill_message
 from sorbus.bus.sending import send
 from sorbus.schema import AvroType
+from sorbus.snapshot_control import SnapshotAction, SnapshotStatus, SupportsBackfill
 from tests.producers.shop import Record, Shop
 
 MakeShop = Callable[..., Shop]
