@@ -6,7 +6,7 @@ a higher version: no watermarks are needed, since each event holds the record's 
 before its chunk is read isn't published; one whose key moves is published by the stream under its new key.
 
 The stream comes first: a chunk is read when the stream has nothing, at the latest after a second, and its size is such
-that reading it takes about 40 ms. Nothing is held in between: no lock, no snapshot, no transaction.
+that reading it takes about 15 ms. Nothing is held in between: no lock, no snapshot, no transaction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sorbus.producers.postgres.layout import TextRow
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 
 _FIRST, _FEWEST, _MOST = 200, 20, 10_000
-_AIM = 0.04
+_AIM = 0.015
 """Seconds that a chunk is to take."""
 _STARVED = 1.0
 _PATIENCE = 60.0
