@@ -232,7 +232,8 @@ class Collector:
 
     def _must_copy(self, names: Collection[str]) -> None:
         """The stream can't tell what becomes of these data types' records: only a new copy can."""
-        known = {*self._covered, *self._resnapshot, *self.state.resnapshot}
+        copying = None if self.state.copying is None else self.state.copying.data_type
+        known = {*self._covered, *self._resnapshot, *(name for name in self.state.resnapshot if name != copying)}
         self._resnapshot += sorted(name for name in names if name not in known)
 
     def _in_utf8(self, row: Row | None) -> Row | None:
@@ -352,9 +353,8 @@ class Collector:
         is_open = self.in_transaction and self._skip < sys.maxsize
         taken = Taken(changes, self._rejects, self._sweeps, self._resolved)
         self.state = replace(
-            self.state,
+            self.state.untold(self._resnapshot) if self._resnapshot else self.state,
             version=self._version,
-            resnapshot=(*self.state.resnapshot, *self._resnapshot),
             transaction=self._final if is_open else 0,
             done=max(self._row, self._skip) if is_open else 0,
         )

@@ -234,7 +234,7 @@ def decode_frame(data: bytes) -> WalData | Keepalive:
 
 def mark_lsn(message: bytes) -> int | None:
     """Where the log was when a pgoutput message was written by `mark_log`; None for every other message."""
-    is_mark = message[:1] == b"M" and message[10:17] == b"sorbus\0" and message[21:] == MARK
+    is_mark = message[:2] == b"M\0" and message[10:17] == b"sorbus\0" and message[21:] == MARK
     return int.from_bytes(message[2:10], "big") if is_mark else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self, cast
 
@@ -16,7 +16,8 @@ class SnapshotProgress:
     """An initial snapshot under way: the last key that is on the bus, records so far, and the version they all get.
 
     `snapshot`: its (first) snapshot holds every transaction that committed before this LSN. `beside`: it is read in
-    chunks beside the stream, each in a snapshot of its own, unless a person has paused it (`is_paused`).
+    chunks beside the stream, each in a snapshot of its own, unless a person has paused it (`is_paused`). `is_stale`:
+    the stream has named changes since that only another snapshot can show.
     """
 
     data_type: str
@@ -27,6 +28,7 @@ class SnapshotProgress:
     snapshot: int = 0
     beside: bool = False
     is_paused: bool = False
+    is_stale: bool = False
 
 
 class CommitSeen(NamedTuple):
@@ -67,6 +69,8 @@ class PostgresPosition:
     database: int = 0
     commit: CommitSeen | None = None
     confirmed: int = 0
+    asked: tuple[str, ...] = ()
+    """Data types that are snapshotted again for no other reason than that a person has asked for it."""
 
     def to_position(self) -> Position:
         """As plain JSON."""
@@ -90,6 +94,7 @@ class PostgresPosition:
                 "snapshot": copying.snapshot,
                 "beside": copying.beside,
                 "is_paused": copying.is_paused,
+                "is_stale": copying.is_stale,
             },
             "named": {name: {part: list(found) for part, found in parts.items()} for name, parts in self.named.items()},
             "published": dict(self.published),
@@ -103,6 +108,7 @@ class PostgresPosition:
             "database": self.database,
             "commit": None if self.commit is None else list(self.commit),
             "confirmed": self.confirmed,
+            "asked": list(self.asked),
         }
 
     def has_published(self, data_type: str, lsn: int) -> bool:
@@ -118,16 +124,44 @@ class PostgresPosition:
         if copying is not None and copying.data_type in again:
             copying = None
         due = (name for name in again if name in begun)
-        return replace(self, resnapshot=tuple(dict.fromkeys((*self.resnapshot, *due))), copying=copying)
+        resnapshot = tuple(dict.fromkeys((*self.resnapshot, *due)))
+        return replace(self, resnapshot=resnapshot, copying=copying, asked=self._asked_but(again))
+
+    def untold(self, data_types: Collection[str]) -> Self:
+        """The same after the stream has named changes of these that only a snapshot can show.
+
+        One under way is finished first: what it has read already may be what has changed.
+        """
+        copying, resnapshot = self.copying, tuple(dict.fromkeys((*self.resnapshot, *data_types)))
+        if copying is not None and copying.data_type in data_types:
+            copying = replace(copying, is_stale=True)
+        return replace(self, resnapshot=resnapshot, copying=copying, asked=self._asked_but(data_types))
+
+    def finished(self, progress: SnapshotProgress) -> Self:
+        """The same after a snapshot beside the stream; one that is stale is due again."""
+        name = progress.data_type
+        left = tuple(each for each in self.resnapshot if each != name)
+        return replace(
+            self,
+            copying=None,
+            copied=tuple(dict.fromkeys((*self.copied, name))),
+            resnapshot=(*left, name) if progress.is_stale else left,
+            asked=self._asked_but((name,)),
+        )
+
+    def _asked_but(self, data_types: Collection[str]) -> tuple[str, ...]:
+        return tuple(name for name in self.asked if name not in data_types)
 
     def controlled(self, data_type: str, action: SnapshotAction) -> Self:
         """The same after a person's request about a data type's snapshot beside the stream."""
         copying = self.copying if self.copying is not None and self.copying.data_type == data_type else None
-        if action == "start":
-            return self.copying_again([data_type])
-        if action == "cancel" and data_type in self.copied:
+        if action == "start" and data_type not in self.resnapshot:
+            made = self.copying_again([data_type])
+            return replace(made, asked=(*made.asked, data_type)) if data_type in made.resnapshot else made
+        if action == "cancel" and data_type in self.asked:  # every other snapshot is needed for what it will show
             left = tuple(name for name in self.resnapshot if name != data_type)
-            return replace(self, resnapshot=left, copying=None if copying is not None else self.copying)
+            copying = None if copying is not None else self.copying
+            return replace(self, resnapshot=left, copying=copying, asked=self._asked_but((data_type,)))
         if copying is not None and copying.beside and action in ("pause", "resume"):
             return replace(self, copying=replace(copying, is_paused=action == "pause"))
         return self
@@ -135,14 +169,19 @@ class PostgresPosition:
     def copying_all(self) -> Self:
         """The same, but all data types are copied anew."""
         begun = () if self.copying is None else (self.copying.data_type,)
-        return replace(self, resnapshot=tuple(dict.fromkeys((*self.copied, *self.resnapshot, *begun))), copying=None)
+        resnapshot = tuple(dict.fromkeys((*self.copied, *self.resnapshot, *begun)))
+        return replace(self, resnapshot=resnapshot, copying=None, asked=())
 
     def above(self, floors: Mapping[str, int]) -> Self:
         """The same, but these data types are copied and swept, with versions above what their topics have held."""
         copying = None if self.copying is not None and self.copying.data_type in floors else self.copying
         version = max(self.version, *floors.values(), 0)
         return replace(
-            self, version=version, resnapshot=tuple(dict.fromkeys((*self.resnapshot, *floors))), copying=copying
+            self,
+            version=version,
+            resnapshot=tuple(dict.fromkeys((*self.resnapshot, *floors))),
+            copying=copying,
+            asked=self._asked_but(floors),
         )
 
     @classmethod
@@ -170,6 +209,7 @@ class PostgresPosition:
             database=int(str(read.get("database", 0))),
             commit=CommitSeen(*cast("list[int]", read["commit"])) if read.get("commit") else None,
             confirmed=int(str(read.get("confirmed", 0))),
+            asked=tuple(cast("list[str]", read.get("asked", []))),
         )
         if copying is None:
             return made
@@ -185,5 +225,6 @@ class PostgresPosition:
                 int(str(copying.get("snapshot", 0))),
                 bool(copying.get("beside", False)),
                 bool(copying.get("is_paused", False)),
+                bool(copying.get("is_stale", False)),
             ),
         )

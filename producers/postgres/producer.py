@@ -189,7 +189,7 @@ class PostgresProducer(PostgresDiscovery):
 
     @property
     def problem(self) -> str | None:
-        """Why a snapshot beside the stream doesn't begin; None if nothing is wrong."""
+        """Why a snapshot beside the stream doesn't progress; None if nothing is wrong."""
         return None if self._reader is None else self._reader.problem
 
     def backfill(self, data_type: str, action: SnapshotAction) -> None:

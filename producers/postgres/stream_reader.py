@@ -57,7 +57,11 @@ class StreamReader:
 
     @property
     def problem(self) -> str | None:
-        """Why a snapshot beside the stream doesn't begin."""
+        """Why a snapshot beside the stream doesn't progress."""
+        copying = self.state.copying
+        if copying is not None and copying.is_paused:
+            name = copying.data_type
+            return f"the snapshot of {name} is paused; resume it: sorbus backfill {name} --resume"
         return self._snapshot.problem
 
     def confirm(self, lsn: int) -> None:
@@ -132,12 +136,10 @@ class StreamReader:
         state, name = replace(self.state, copying=chunk.progress), progress.data_type
         if chunk.is_last and not (progress.sweep and chunk.keys):  # stale records go after the last that was read
             self._source.check_snapshot(chunk.capture, state)
-            if progress.sweep:
+            if progress.sweep and not progress.is_stale:
                 now = time.time_ns() // 1000
                 sweeps = [*sweeps, StaleRecordDeletion(name, progress.version, now, spares_rejected=True)]
-            copied = tuple(dict.fromkeys((*state.copied, name)))
-            resnapshot = tuple(each for each in state.resnapshot if each != name)
-            state = replace(state, copying=None, copied=copied, resnapshot=resnapshot)
+            state = state.finished(progress)
         self.state = state
         self._stored_at = time.monotonic()
         size = sum(len(change.data or b"") for change in changes)

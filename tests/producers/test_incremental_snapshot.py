@@ -206,3 +206,42 @@ def test_a_person_starts_pauses_resumes_and_cancels_a_snapshot(make_shop: MakeSh
             ask("cancel")
             items.wait(lambda: status() is None, "the end of the third")
         assert len(items.live()) == 20_000
+
+
+WITH_LINES = """
+create table orders (id int primary key, size int not null);
+create table lines (id int primary key, order_id int not null, what text not null);
+insert into orders select n, 0 from generate_series(1, 4000) n;
+insert into lines select n, n, 'line' from generate_series(1, 4000) n;
+create index on lines (order_id);
+"""
+ORDER: list[AvroType] = [
+    {"name": "size", "type": "int"},
+    {
+        "name": "lines",
+        "default": [],
+        "type": {
+            "type": "array",
+            "items": {"type": "record", "name": "line", "fields": [{"name": "what", "type": "string"}]},
+        },
+    },
+]
+
+
+def test_what_only_a_snapshot_can_show_is_not_lost_while_one_is_under_way(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLES.format(rows=1) + WITH_LINES)
+    _alone(shop)
+    shop.apply()
+    things = shop.tape("thing")
+    with shop.producing():
+        things.wait_for({"1": {"name": "thing", "size": 0}})
+    source = {"table": "orders", "children": {"lines": {"table": "lines", "parent": ["order_id"]}}}
+    shop.describe({"thing": (FIELDS, {"table": "things"}), "order": (ORDER, source)})
+    shop.apply()
+    orders = shop.tape("order")
+    with shop.producing():
+        orders.wait(lambda: len(orders.events) > 100, "the first orders")
+        shop.execute("truncate lines")  # the stream says nothing of whose lines these were
+        orders.read()
+        assert len(orders.events) < 4000, "the snapshot was over before its lines were gone"
+        orders.wait_for({str(n): {"size": 0, "lines": []} for n in range(1, 4001)}, 60)
