@@ -24,11 +24,6 @@ def test_a_snapshot_that_is_needed_cannot_be_cancelled(asks_first: bool) -> None
     state = READ.controlled("item", "start") if asks_first else READ
     needed = (state.copying_again(["item"]), state.untold(["item"]), state.copying_all(), state.above({"item": 9}))
     for one in needed:
-        state.copying_again(["item"]),
-        state.untold(["item"]),
-        state.copying_all(),
-        state.above({"item": 9}),
-    ):
         again = one if asks_first else one.controlled("item", "start")
         assert "item" in again.controlled("item", "cancel").resnapshot
 
