@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from psycopg import sql
 
@@ -14,6 +16,8 @@ from sorbus.consumers.postgres.packed import Packed, Stage
 from sorbus.errors import PermanentError
 from sorbus.postgres.checksums import text_of
 from sorbus.postgres.connection import postgres_errors
+
+_log = logging.getLogger(__name__)
 
 
 class StagedRecords:
@@ -27,18 +31,14 @@ class StagedRecords:
     def records(self, deliveries: Sequence[Delivery]) -> dict[str, RecordTexts]:
         """See `sorbus.checksums.ExpectedRecords`."""
         packed = list(self._packed(deliveries))
-        with postgres_errors(self._doing):
-            try:
-                return self._read(packed)
-            except PermanentError:
-                pass
+        try:
+            return self._read(packed)
+        except PermanentError:
+            _log.debug("%s: a record can't be written; each is made ready alone", self._doing)
         found: dict[str, RecordTexts] = {}
         for item in packed:  # one that the target would reject must not keep the others from being compared
-            try:
-                with postgres_errors(self._doing):
-                    found |= self._read([item])
-            except PermanentError:
-                continue
+            with suppress(PermanentError):  # it is a dead letter, or will be
+                found |= self._read([item])
         return found
 
     def close(self) -> None:
@@ -47,12 +47,10 @@ class StagedRecords:
 
     def _packed(self, deliveries: Sequence[Delivery]) -> Iterator[Packed]:
         for place, delivery in enumerate(deliveries):
-            try:
+            with suppress(PermanentError):
                 item = self._target.packer.pack(place, delivery)
-            except PermanentError:
-                continue
-            if item.stage is not None:
-                yield item
+                if item.stage is not None:
+                    yield item
 
     def _read(self, packed: Sequence[Packed]) -> dict[str, RecordTexts]:
         stages = {id(item.stage): item.stage for item in packed if item.stage is not None}

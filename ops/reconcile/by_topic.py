@@ -24,6 +24,8 @@ from sorbus.settings import Settings
 from sorbus.waiting.complete import Completing
 
 _BATCH = 5000
+MOST_COUNTED = 2_000_000
+"""Records up to which it is counted how many the topic holds: each takes about 60 bytes."""
 
 
 class TopicRecords:
@@ -51,12 +53,13 @@ class TopicRecords:
                     kept[key] = message
         return self._expected.records(self._deliveries(list(kept.values())))
 
-    def suspects(self, target: TargetChecksumReader, progress: Progress) -> list[str]:
-        """The records whose last event isn't what the target has.
+    def suspects(self, target: TargetChecksumReader, progress: Progress) -> tuple[list[str], int | None]:
+        """The records whose last event isn't what the target has, and how many were compared (None: not counted).
 
         Records that the target would reject are left out: they are dead letters.
         """
         suspects: dict[str, None] = {}
+        compared: set[int] | None = set()
         events = 0
         for batch in self._batches():
             events += len(batch)
@@ -67,11 +70,14 @@ class TopicRecords:
             ids = [one.id.decode("utf-8", "surrogateescape") for one in deliveries]
             there = target.records(ids)
             for id, delivery in zip(ids, deliveries, strict=True):
+                if compared is not None:
+                    (compared.add if id in expected else compared.discard)(hash(id))
+                    compared = compared if len(compared) <= MOST_COUNTED else None
                 if not delivery.deleted and id in expected and id in there and there[id] != expected[id]:
                     suspects[id] = None
                 else:
                     suspects.pop(id, None)
-        return list(suspects)
+        return list(suspects), None if compared is None else len(compared)
 
     def differing(self, target: TargetChecksumReader, ids: Sequence[str]) -> list[str]:
         """Those of these records that the target has otherwise than their newest event."""

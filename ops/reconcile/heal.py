@@ -10,16 +10,11 @@ from sorbus.bus.names import Names
 from sorbus.bus.requests import reread_message
 from sorbus.bus.sending import send
 from sorbus.connector import BoundFlow
-from sorbus.errors import SorbusError
 from sorbus.ops.reconcile.finding import ReconcileReport
 from sorbus.ops.reconcile.reasons import FOREIGN
 from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
 from sorbus.settings import Settings
 from sorbus.state.database import State
-
-
-class TooManyToHeal(SorbusError):
-    """Healing would change more of a target's records than the flow allows without a person's consent."""
 
 
 class HealPlan(NamedTuple):

@@ -64,7 +64,7 @@ class Reconciliation:
             self._settle(sides, suspects, barrier, report)
             if opened.topic is not None:
                 known = {one.id for one in report.differences}
-                suspects = self._topic_suspects(opened.topic, among)
+                suspects = self._topic_suspects(opened.topic, among, report)
                 self._settle(opened.topic, [id for id in suspects if id not in known], barrier, report)
                 report.rows_fetched += opened.topic.target.rows_fetched
             report.rows_fetched += sides.owner.rows_fetched + sides.target.rows_fetched
@@ -85,10 +85,18 @@ class Reconciliation:
             for difference in differences:
                 report.add(difference)
 
-    def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None) -> list[str]:
+    def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None, report: ReconcileReport) -> list[str]:
+        """The report says how many records the topic could not be asked about."""
         if among is not None:
             return sides.owner.differing(sides.target, among)
-        return sides.owner.suspects(sides.target, self._progress)
+        suspects, compared = sides.owner.suspects(sides.target, self._progress)
+        if compared is None:
+            report.not_compared.append("whether the topic holds every record: there are too many to count")
+        elif (lacking := (report.owner_records or 0) - compared) > 0:
+            report.not_compared.append(
+                f"those fields of about {lacking:,} record{'s' * (lacking != 1)} that the topic doesn't hold"
+            )
+        return suspects
 
     def _changed(self, report: ReconcileReport) -> list[str]:
         """The records that have changed since the last whole reconciliation, and those that differed."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from sorbus.errors import SorbusError
+from sorbus.errors import ExitCode, SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.routine import Routine, parse_routine
 from sorbus.ops.reconcile.by_delivery import reconciliation
@@ -18,7 +18,6 @@ from sorbus.settings import Settings
 from sorbus.state.database import State
 
 _log = logging.getLogger(__name__)
-_LOCK = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 class ScheduledReconciliations:
@@ -59,20 +58,22 @@ class ScheduledReconciliations:
                     self._tried[name] = now
             except SorbusError as error:
                 _log.warning("a scheduled reconciliation failed", extra={"flow": name, "reason": str(error)})
-                if error.exit_code != 3:
+                if error.exit_code != ExitCode.UNREACHABLE:
                     self._tried[name] = now  # the same again would fail again: the next scheduled time tries anew
 
     def _reconcile(self, name: str, due: datetime) -> bool:
         """Compares a flow, and heals it where the map says so; whether it is done, by this process or by another."""
         state = State.of(self._loaded.map.topic_prefix)
-        with state.connection() as connection:
-            row = connection.execute(_LOCK, (f"{state.schema} reconcile {name}",)).fetchone()
-            if row is None or not row[0]:
+        with state.lock(f"reconcile {name}") as is_ours:
+            if not is_ours:
                 return False
             store = ReconcileStore(state)
             last = next(iter(store.runs(name, whole=True, most=1)), None)
-            if last is not None and last.started_at >= due:
-                return True
+            if last is None or last.started_at < due:
+                self._compare(name, state, store)
+        return True
+
+    def _compare(self, name: str, state: State, store: ReconcileStore) -> None:
         run = reconciliation(self._loaded, ReconcileRequest(name), self._settings, lambda *_: None)
         report = run.run()
         told = {"flow": name, "compared": report.compared, "differ": report.total}
@@ -86,7 +87,6 @@ class ScheduledReconciliations:
                 )
             elif plan.records:
                 heal(plan, run.flow, run.owner.name, self._settings, state, "schedule")
-        return True
 
 
 def _routines(loaded: LoadedMap) -> Iterator[tuple[str, Routine]]:

@@ -32,7 +32,7 @@ class StoredDifference(NamedTuple):
 
 
 class StoredRun(NamedTuple):
-    """A reconciliation as it is kept; the fields of `ReconcileReport`. `offsets`: partition -> where it ended then."""
+    """A reconciliation as it is kept; the fields of `ReconcileReport`. `offsets`: see `topic_ends`."""
 
     number: int
     flow: str
@@ -49,7 +49,7 @@ class StoredRun(NamedTuple):
     undecided: int
     not_compared: Sequence[str]
     from_topic: Sequence[str]
-    offsets: Mapping[str, int]
+    offsets: Mapping[str, int | str]
 
 
 class LastRun(NamedTuple):
@@ -65,7 +65,9 @@ class ReconcileStore:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def put(self, report: ReconcileReport, offsets: Mapping[int, int], *, among: Collection[str] | None = None) -> int:
+    def put(
+        self, report: ReconcileReport, offsets: Mapping[str, int | str], *, among: Collection[str] | None = None
+    ) -> int:
         """Keeps a report and its differences, and closes those that it no longer found; returns the run's number.
 
         `among`: the records that it looked at, None for all. With records left undecided nothing is closed that may
@@ -90,7 +92,7 @@ class ReconcileStore:
                     "undecided": report.undecided,
                     "not_compared": Jsonb(report.not_compared),
                     "from_topic": Jsonb(report.from_topic),
-                    "offsets": Jsonb({str(part): end for part, end in offsets.items()}),
+                    "offsets": Jsonb(dict(offsets)),
                 },
             ).fetchone()
             assert row is not None

@@ -237,3 +237,14 @@ def test_a_scheduled_reconciliation_runs_once_and_heals_where_the_map_says_so(
     wanted = rows_of(office.env["CRM_DSN"], "select qty from things where id = 60")
     office.until(lambda: rows_of(office.env["REPORTING_DSN"], healed) != wanted, 30, every=0.2)
     state.close()
+
+
+def test_records_that_the_topic_does_not_hold_are_counted(office: Office) -> None:
+    """A field with a rule can't be compared of a row that never became an event."""
+    execute(office.env["CRM_DSN"], "insert into things (id, name, nums) values (900, 'odd', array[null::int])")
+    office.until(lambda: not office.said("thing 900 of crm is a dead letter"), 30, every=0.2)
+    report = company.reconcile(office, "thing-to-books")
+    ((kind, why),) = {(one["kind"], one["why"].partition(" ")[0]) for one in report["differences"]}
+    assert (kind, why) == ("stale", "dead")
+    (left,) = report["not_compared"]
+    assert "those fields of about 1 record that" in left

@@ -20,7 +20,7 @@ create table reconcile_run (
     not_compared jsonb not null,
     -- fields that were compared with what the topic holds, a sentence each
     from_topic jsonb not null,
-    -- where the topic's partitions ended when it began: {"0": 17}
+    -- the topic's id, and where its partitions ended when it began: {"topic": "...", "0": 17}
     offsets jsonb not null
 );
 

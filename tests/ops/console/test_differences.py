@@ -58,7 +58,7 @@ def requested(stack: Addresses, loaded: LoadedMap) -> set[tuple[str, str]]:
 def test_a_flow_s_differences_are_shown_and_healed(
     console: Served, state: State, stack: Addresses, loaded: LoadedMap, topics: None
 ) -> None:
-    ReconcileStore(state).put(report(("1", "missing"), ("2", "different"), ("3", "extra")), {0: 7})
+    ReconcileStore(state).put(report(("1", "missing"), ("2", "different"), ("3", "extra")), {"0": 7})
     visitor = console.visitor()
     page = visitor.get(f"/differences?flow={FLOW}").text
     assert "rule value * 2" in page
