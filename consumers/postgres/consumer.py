@@ -27,8 +27,7 @@ from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import PermanentError
-from sorbus.postgres.checksums import hash_algorithms
-from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
+from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
 from sorbus.postgres.discovery import PostgresDiscovery
 from sorbus.shadow import Shadow
@@ -63,13 +62,6 @@ class PostgresConsumer(PostgresDiscovery):
         """How the server is: see `sorbus/postgres/diagnose.py`."""
         assert isinstance(system.connection, PostgresConnection)
         return diagnose_server(system.name, system.connection)
-
-    @classmethod
-    def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
-        """What the database can hash text with."""
-        assert isinstance(system.connection, PostgresConnection)
-        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
-            return hash_algorithms(session)
 
     @classmethod
     def compared_parts(cls, flow: BoundFlow) -> dict[str, ComparedPart]:

@@ -12,7 +12,6 @@ from sorbus.checksums import ChecksumReader, ComparedPart
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import LostPosition
-from sorbus.postgres.checksums import hash_algorithms
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
@@ -92,13 +91,6 @@ class PostgresProducer(PostgresDiscovery):
     def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
         """Every record, read in one snapshot."""
         return scan_records(system, source)
-
-    @classmethod
-    def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
-        """What the database can hash text with."""
-        assert isinstance(system.connection, PostgresConnection)
-        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
-            return hash_algorithms(session)
 
     @classmethod
     def comparable(

@@ -1,19 +1,22 @@
-"""What both PostgreSQL connectors offer to discovery: a database's tables, where it is, which columns lack values."""
+"""What both PostgreSQL connectors say of a database: its tables, where it is, which columns lack values, its hashes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from sorbus.abilities import NullCount, Resource
 from sorbus.connector import BoundSystem
 from sorbus.postgres.catalog import discover_tables
-from sorbus.postgres.connection import PostgresConnection
+from sorbus.postgres.checksums import hash_algorithms
+from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.postgres.location import location
 from sorbus.postgres.nulls import count_nulls
 
 
 class PostgresDiscovery:
-    """SupportsDiscovery, SupportsLocation and SupportsNullCounts of a connector."""
+    """SupportsDiscovery, SupportsLocation, SupportsNullCounts, and `hash_algorithms` of sorbus.checksums."""
 
     Connection: type[BaseModel] = PostgresConnection
 
@@ -33,3 +36,10 @@ class PostgresDiscovery:
         """Rows without a value, of tables' columns."""
         assert isinstance(system.connection, PostgresConnection)
         return count_nulls(system.connection, columns)
+
+    @classmethod
+    def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
+        """What the database can hash text with."""
+        assert isinstance(system.connection, PostgresConnection)
+        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
+            return hash_algorithms(session)
