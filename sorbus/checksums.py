@@ -108,6 +108,9 @@ class ChecksumReader(Protocol):
     def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
         """Those of these records that there are."""
 
+    def cancel(self) -> None:
+        """Ends what another thread asks of it, soon; that raises an error there."""
+
     def close(self) -> None: ...
 
 

@@ -15,7 +15,7 @@ from sorbus.errors import TransientError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, target_form, target_text
 from sorbus.postgres.catalog import Column, Table, qualified, read_table
-from sorbus.postgres.checksums import CheckedTable, PostgresChecksums
+from sorbus.postgres.checksums import CheckedTable, PostgresChecksums, prepare
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.schema import FieldType, SchemaField
 
@@ -109,7 +109,7 @@ def _checked(
         if field.form is not None
     ]
     place = sql.Identifier("t", position) if position and compared.placed else None
-    return CheckedTable(rows, live, id_text(key, value), [(key, value)], values, place, [table.name])
+    return CheckedTable(rows, live, id_text(key, value), [(key, value)], values, place, [table.oid])
 
 
 def _fields(flow: BoundFlow, part: str) -> Mapping[str, SchemaField]:
@@ -134,7 +134,10 @@ def _tables(session: Connection, options: PostgresTarget) -> dict[str, Table]:
 
 def _session(flow: BoundFlow) -> Connection:
     assert isinstance(flow.system.connection, PostgresConnection)
-    return connect(flow.system.connection, f"reconcile {flow.flow.id}")
+    session = connect(flow.system.connection, f"reconcile {flow.flow.id}")
+    with postgres_errors(_doing(flow)):
+        prepare(session)
+    return session
 
 
 def _options(flow: BoundFlow) -> PostgresTarget:

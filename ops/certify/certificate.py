@@ -53,6 +53,11 @@ class FlowCertificate:
         others = {one.id for one in self.differences} | set(self.undecided)
         return list(dict.fromkeys(one.id for one in self.suspects if one.id not in others))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every field of every record was compared and decided."""
+        return not self.not_compared and not self.undecided
+
     def to_json(self) -> dict[str, JsonValue]:
         """As it is written."""
         return {
@@ -81,7 +86,13 @@ class FlowCertificate:
             "values": {id: [_plain(owner), _plain(target)] for id, (owner, target) in self.values.items()},
             "moved": list(self.moved),
             "differences": [
-                {"id": one.id, "kind": one.kind, "fields": [list(each) for each in one.fields], "why": one.why}
+                {
+                    "id": one.id,
+                    "kind": one.kind,
+                    "cause": one.cause,
+                    "fields": [list(each) for each in one.fields],
+                    "why": one.why,
+                }
                 for one in self.differences
             ],
             "undecided": list(self.undecided),
@@ -103,9 +114,7 @@ class Certificate:
     @property
     def agrees(self) -> bool:
         """Whether every system agreed on every record and field."""
-        return not self.not_certified and all(
-            not each.differences and not each.undecided and not each.not_compared for each in self.flows
-        )
+        return not self.not_certified and all(not each.differences and each.is_whole for each in self.flows)
 
     def write(self, file: Path) -> str:
         """Writes it, and returns the SHA-256 that it carries: that of the file's JSON without it, keys sorted."""

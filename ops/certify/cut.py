@@ -11,7 +11,7 @@ from sorbus.checksums import ChecksumReader, ComparedPart, FieldTotal, RecordTex
 from sorbus.errors import AuthError, TransientError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.certify.certificate import Certificate, FlowCertificate
-from sorbus.ops.reconcile.barrier import FlowBarrier
+from sorbus.ops.reconcile.barrier import FlowBarrier, Patience
 from sorbus.ops.reconcile.by_checksums import Progress, SegmentComparison, compare_segments
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow, OpenedFlow
 from sorbus.privacy.mask import PERSONAL
@@ -102,15 +102,13 @@ class Certification:
             algorithm.partition(" ")[0],
             found.segments,
             {part: [field.name for field in compared.fields] for part, compared in sides.parts.items()},
-            [*not_compared, *([f"{behind} when the cut was taken"] if behind else [])],
+            [*not_compared, *([f"{behind.sentence} when the cut was taken"] if behind else [])],
             found.parts,
             totals,
             found.suspects,
             self._values(sides.owner, sides.target, found, numbers),
         )
-        for verdicts, differences in held.flow.settle(
-            sides, ids, lambda: held.barrier.pass_now(self._wait), self._progress
-        ):
+        for verdicts, differences in held.flow.settle(sides, ids, Patience(held.barrier, self._wait), self._progress):
             made.differences += differences
             made.undecided += verdicts.undecided
         return made
@@ -158,9 +156,13 @@ def in_words(made: Certificate) -> list[str]:
     lines = [f"{made.data_type} as of {made.as_of.astimezone():%Y-%m-%d %H:%M:%S %Z}, owner {made.owner}"]
     for each in made.flows:
         differ = len(each.differences)
-        outcome = "agrees" if not differ else f"agrees but for {differ:,} record{'s' if differ != 1 else ''}"
+        outcome = "agrees" if each.is_whole else "no difference found"
+        if differ:
+            outcome = (
+                f"{'agrees but for' if each.is_whole else 'differs by'} {differ:,} record{'s' if differ != 1 else ''}"
+            )
         moved = f"; {len(each.moved):,} changed meanwhile and agree" if each.moved else ""
-        lines.append(f"  {each.target}: {each.records:,} records, {outcome}{moved}")
+        lines.append(f"  {each.flow}: {each.records:,} records, {outcome}{moved}")
         for name, (owner, target) in each.totals.items():
             there = "" if owner == target else f" ({target.total} in {each.target} at that moment)"
             lines.append(f"    {name}: total {owner.total}{there}")

@@ -15,9 +15,34 @@ from sorbus.connector import BoundFlow, BoundSystem, Position
 from sorbus.ops.monitoring.committed import Committed
 from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
 from sorbus.ops.monitoring.offsets import Part, ends, partitions_of
+from sorbus.ops.reconcile.finding import Behind
 from sorbus.settings import Settings
 
 _ASK_EVERY = 0.1
+_SHORTEST = 1.0
+_LOOK_AGAIN = 10.0
+"""Seconds: about what a change takes that nothing holds up; how often to look whether the flow has caught up."""
+
+
+class Patience:
+    """Waits for a flow again and again, at most `seconds` for what doesn't come; then it only looks now and then."""
+
+    def __init__(self, barrier: FlowBarrier, seconds: float) -> None:
+        self._barrier, self._left = barrier, seconds
+        self._behind: Behind | None = None
+        self._until = 0.0
+
+    def __call__(self) -> Behind | None:
+        """See `FlowBarrier.pass_now`."""
+        began = time.monotonic()
+        if self._behind is not None and began < self._until:
+            return self._behind
+        self._behind = self._barrier.pass_now(max(self._left, _SHORTEST))
+        if self._behind is not None:
+            ended = time.monotonic()
+            self._left -= ended - began
+            self._until = ended + _LOOK_AGAIN
+        return self._behind
 
 
 class FlowBarrier:
@@ -40,10 +65,10 @@ class FlowBarrier:
                 part.offset = self._positions.get_watermark_offsets(part, timeout=15.0)[1]
             self._positions.assign(parts)
 
-    def pass_now(self, seconds: float, beat: Callable[[], None] = lambda: None) -> str | None:
+    def pass_now(self, seconds: float, beat: Callable[[], None] = lambda: None) -> Behind | None:
         """Waits until everything that the owner held when this was called is in the target, at most `seconds`.
 
-        None when it is; otherwise who is behind, as a sentence. Calls `beat` while it waits.
+        None when it is; otherwise who is behind. Calls `beat` while it waits.
         """
         deadline = time.monotonic() + seconds
         data_type = self._flow.flow.data_type
@@ -51,7 +76,7 @@ class FlowBarrier:
             mark = self._producer.mark(self._owner)
             while self._position is None or not self._producer.has_passed(self._position, mark, data_type):
                 if time.monotonic() > deadline:
-                    return f"the producer of {self._owner.name} hasn't published it yet"
+                    return Behind("producer_behind", f"the producer of {self._owner.name} hasn't published it yet")
                 beat()
                 self._follow()
         group, topic = self._names.group(self._flow.flow.id), self._names.topic(data_type)
@@ -59,7 +84,7 @@ class FlowBarrier:
         until = ends(self._admin, parts)
         while behind := self._behind(group, until):
             if time.monotonic() > deadline:
-                return f"flow {self._flow.flow.id} is {behind:,} messages behind"
+                return Behind("flow_behind", f"flow {self._flow.flow.id} is {behind:,} messages behind")
             beat()
             time.sleep(_ASK_EVERY)
         return None

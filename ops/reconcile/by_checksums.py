@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from sorbus.checksums import ChecksumReader, ComparedPart, RecordTexts, RowDigest, SegmentSum
-from sorbus.ops.reconcile.finding import DifferenceKind, FieldDifference, RecordDifference
+from sorbus.ops.reconcile.finding import Behind, DifferenceKind, FieldDifference, RecordDifference
 
 _RECORDS_PER_SEGMENT = 128
 _MOST_SEGMENTS = 1 << 17
@@ -17,7 +17,7 @@ _ROUNDS = 20
 """Times a record is read again that keeps changing, before it is left undecided."""
 
 Progress = Callable[[str, int, int], None]
-Barrier = Callable[[], str | None]
+Barrier = Callable[[], Behind | None]
 """Waits until the target has what the owner held when it was called; who is behind, if that takes too long."""
 
 
@@ -34,9 +34,16 @@ class Sides(NamedTuple):
         self.target.snapshot()
 
     def both(self, ask: Callable[[ChecksumReader], object]) -> tuple[object, object]:
-        """Asks both at the same time."""
+        """Asks both at the same time; when one fails, or the wait is interrupted, the other's scan ends too."""
         with ThreadPoolExecutor(2, thread_name_prefix="reconcile") as pool:
-            asked = pool.submit(ask, self.owner), pool.submit(ask, self.target)
+            asked = [pool.submit(ask, side) for side in (self.owner, self.target)]
+            try:
+                for one in as_completed(asked):
+                    one.result()
+            except BaseException:
+                self.owner.cancel()
+                self.target.cancel()
+                raise
             return asked[0].result(), asked[1].result()
 
 
@@ -180,7 +187,7 @@ def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores
     differences: list[RecordDifference] = []
     in_flight, left = 0, list(ids)
     before: dict[str, tuple[RecordTexts | None, RecordTexts | None]] = {}
-    behind: str | None = None
+    behind: Behind | None = None
     for _ in range(_ROUNDS):
         sides.owner.snapshot()
         owner = sides.owner.records(left)
@@ -207,13 +214,15 @@ def _decide(sides: RecordSides, ids: Sequence[str], barrier: Barrier, *, ignores
     return Verdicts(differences, in_flight, left)
 
 
-def _difference(id: str, owner: RecordTexts | None, target: RecordTexts | None, behind: str | None) -> RecordDifference:
+def _difference(
+    id: str, owner: RecordTexts | None, target: RecordTexts | None, behind: Behind | None
+) -> RecordDifference:
     has_owner, has_target = (side is not None and side.values is not None for side in (owner, target))
     kind: DifferenceKind = "different" if has_owner and has_target else "missing" if has_owner else "extra"
-    if behind is not None:
-        kind = "stale"
     fields = list(_fields(owner, target)) if owner and target and has_owner and has_target else ()
-    return RecordDifference(id, kind, fields, behind or "")
+    if behind is not None:
+        return RecordDifference(id, "stale", fields, behind.sentence, behind.cause)
+    return RecordDifference(id, kind, fields)
 
 
 def _fields(owner: RecordTexts, target: RecordTexts) -> Iterator[FieldDifference]:

@@ -19,7 +19,7 @@ from sorbus.ops.flow_plan.records import RecordBatch, TopicRecords
 from sorbus.ops.reconcile.barrier import FlowBarrier
 from sorbus.ops.reconcile.by_checksums import Progress
 from sorbus.ops.reconcile.changed import topic_ends
-from sorbus.ops.reconcile.finding import DifferenceKind, FieldDifference, ReconcileReport, RecordDifference
+from sorbus.ops.reconcile.finding import Behind, DifferenceKind, FieldDifference, ReconcileReport, RecordDifference
 from sorbus.ops.reconcile.reasons import Reasons
 from sorbus.ops.reconcile.run import ReconcileRequest, Reconciliation
 from sorbus.ops.reconcile.store import ReconcileStore
@@ -111,14 +111,18 @@ def _among(batches: Iterable[RecordBatch], ids: Collection[str]) -> Iterator[Rec
         )
 
 
-def _difference(record: PlannedRecord, behind: str | None) -> RecordDifference:
+def _difference(record: PlannedRecord, behind: Behind | None) -> RecordDifference:
     """A record that can't be delivered, or isn't yet, is stale."""
     kind = "stale" if behind is not None else _KINDS.get(record.action, "stale")
     fields = []
     for name, value in record.changes.items() if kind == "different" else ():
         theirs, ours = value if isinstance(value, list) and len(value) == 2 else (None, value)
         fields.append(FieldDifference(name, _text(ours), _text(theirs)))
-    return RecordDifference(record.id, kind, fields, behind or (record.why if kind == "stale" else ""))
+    if behind is not None:
+        return RecordDifference(record.id, kind, fields, behind.sentence, behind.cause)
+    if kind == "stale":
+        return RecordDifference(record.id, kind, fields, record.why, "undeliverable")
+    return RecordDifference(record.id, kind, fields)
 
 
 def _text(value: object) -> str | None:

@@ -70,7 +70,7 @@ def reconcile(
     store = ReconcileStore(State.of(loaded.map.topic_prefix))
     if stored:
         loaded.flow(flow)
-        found = store.differences(flow)
+        found = store.differences(flow, most=1_000_000)
         _print_stored(found, as_json=as_json)
         raise typer.Exit(ExitCode.FINDINGS if found else 0)
     with progress_bar() as progress:
@@ -81,7 +81,7 @@ def reconcile(
         _write_csv(csv_file, differences)
     healed = _heal(run, report, differences, dry_run=dry_run, yes=yes, who=who or login_name()) if heal else None
     if as_json:
-        typer.echo(json.dumps(_as_json(report, differences[:1000], healed), ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(report, differences, healed), ensure_ascii=False))
     else:
         _print(run, report, differences)
         if healed is not None:
@@ -102,7 +102,7 @@ def _heal(
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
-    plan = plan_heal(run.flow, differences, records_of(report))
+    plan = plan_heal(run.flow, differences, records_of(report), report.total)
     if plan.records and not dry_run and (yes or not plan.needs_consent):
         heal(plan, run.flow, run.owner.name, Settings(), State.of(run.flow.system.topic_prefix), who)
     return plan
@@ -140,6 +140,8 @@ def _print(run: Comparison, report: ReconcileReport, differences: list[StoredDif
         typer.echo(_in_words(one))
     if len(differences) > _SHOWN:
         typer.echo(f"... and {len(differences) - _SHOWN:,} more: --csv FILE, or --json")
+    if report.total > len(report.differences):
+        typer.echo(f"{report.total - len(report.differences):,} more differ and are only counted")
 
 
 def _outcome(report: ReconcileReport) -> str:
@@ -167,12 +169,17 @@ def _print_heal(run: Comparison, plan: HealPlan, *, dry_run: bool, yes: bool) ->
             typer.echo(f"  {one.id}: would {in_words(one, owner, target)}")
     elif plan.needs_consent and not yes:
         typer.echo(
-            f"Healing would change {len(plan.records):,} records, {plan.share:.1%} of the flow's; its heal_limit is"
-            f" {plan.limit:.1%}. Look at them first (--heal --dry-run); then --heal --yes"
+            f"Healing would change {len(plan.records) + plan.unkept:,} records, {plan.share:.1%} of the flow's; its"
+            f" heal_limit is {plan.limit:.1%}. Look at them first (--heal --dry-run); then --heal --yes"
         )
     elif plan.records:
         typer.echo(
             f"{len(plan.records):,} records are sent through the bus again; sorbus reconcile {plan.flow} proves it"
+        )
+    if plan.unkept:
+        typer.echo(
+            f"{plan.unkept:,} more differ than are kept one by one, and are left: heal these, then heal again; if most"
+            f" of the flow differs, sorbus replay {plan.flow}"
         )
 
 
@@ -186,9 +193,9 @@ def _print_stored(found: list[StoredDifference], *, as_json: bool) -> None:
 def _write_csv(file: Path, differences: Iterable[StoredDifference]) -> None:
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(["flow", "id", "kind", "field", "owner", "target", "why", "first_seen", "last_seen"])
+        writer.writerow(["flow", "id", "kind", "field", "owner", "target", "why", "cause", "first_seen", "last_seen"])
         for one in differences:
-            about = [one.why, one.first_seen.isoformat(), one.last_seen.isoformat()]
+            about = [one.why, one.cause, one.first_seen.isoformat(), one.last_seen.isoformat()]
             for field in one.fields or ((None, None, None),):
                 writer.writerow([one.flow, one.id, one.kind, *field, *about])
 
@@ -216,6 +223,7 @@ def _as_json(report: ReconcileReport, differences: list[StoredDifference], plan:
             "records": [one.id for one in plan.records],
             "left": [{"id": one.id, "why": why} for one, why in plan.left],
             "share": plan.share,
+            "unkept": plan.unkept,
             "needs_consent": plan.needs_consent,
         }
     return found
@@ -227,6 +235,7 @@ def _one_json(one: StoredDifference) -> dict[str, object]:
         "id": one.id,
         "kind": one.kind,
         "fields": [field._asdict() for field in one.fields],
+        "cause": one.cause,
         "why": one.why,
         "first_seen": one.first_seen.isoformat(),
         "last_seen": one.last_seen.isoformat(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple, cast
 
@@ -18,7 +18,7 @@ from sorbus.connector import BoundFlow, BoundSource, BoundSystem
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.barrier import FlowBarrier
-from sorbus.ops.reconcile.by_checksums import Progress, Sides, Verdicts, decide
+from sorbus.ops.reconcile.by_checksums import Barrier, Progress, Sides, Verdicts, decide
 from sorbus.ops.reconcile.by_topic import TopicRecords, TopicSides
 from sorbus.ops.reconcile.finding import RecordDifference
 from sorbus.ops.reconcile.reasons import Reasons
@@ -111,7 +111,7 @@ class ComparableFlow:
         return stack.enter_context(closing(FlowBarrier(self.flow, self.owner, self._marks, self._settings)))
 
     def settle(
-        self, sides: Sides | TopicSides, ids: Sequence[str], barrier: Callable[[], str | None], progress: Progress
+        self, sides: Sides | TopicSides, ids: Sequence[str], barrier: Barrier, progress: Progress
     ) -> Iterator[tuple[Verdicts, list[RecordDifference]]]:
         """Reads these records again until each agrees or surely differs; differences with their reasons."""
         ignores_extra = self.ignores_extra or isinstance(

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 DifferenceKind = Literal["missing", "extra", "different", "stale"]
 """missing: only the owner has it; extra: only the target; different: other values; stale: not delivered yet."""
+Cause = Literal[
+    "dead_letter", "waiting", "producer_behind", "flow_behind", "undeliverable", "foreign", "same_key", "unexplained"
+]
+"""Why a record differs, for programs: what a dead letter or a waiting record says; the owner's producer or the flow
+hasn't passed it yet; a delivery now would be refused; Sorbus never wrote it; the target's key column can't tell it from
+another record; nothing that Sorbus knows explains it.
+"""
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 Method = Literal["checksums", "list", "sample", "topic", "changed"]
 """How records were compared: checksums in both databases, a target's list pages, a rolling sample of it, record by
 record from the topic, or only those that changed since the last reconciliation.
@@ -23,13 +31,21 @@ class FieldDifference(NamedTuple):
     target: str | None
 
 
+class Behind(NamedTuple):
+    """Who has yet to pass what the owner holds, and that as a sentence."""
+
+    cause: Cause
+    sentence: str
+
+
 class RecordDifference(NamedTuple):
-    """A record on which owner and target disagree. `why` is empty where nothing known explains it."""
+    """A record on which owner and target disagree: `cause` for programs, `why` for people."""
 
     id: str
     kind: DifferenceKind
     fields: Sequence[FieldDifference] = ()
     why: str = ""
+    cause: Cause = "unexplained"
 
 
 @dataclass(slots=True)

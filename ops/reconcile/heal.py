@@ -11,18 +11,21 @@ from sorbus.bus.requests import reread_message
 from sorbus.bus.sending import send
 from sorbus.connector import BoundFlow
 from sorbus.ops.reconcile.finding import ReconcileReport
-from sorbus.ops.reconcile.reasons import FOREIGN
 from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
 from sorbus.settings import Settings
 from sorbus.state.database import State
 
 
 class HealPlan(NamedTuple):
-    """What healing a flow would do. `records` are sent again; `left` are not, with a sentence why."""
+    """What healing a flow would do. `records` are sent again; `left` are not, with why; so many are `unkept`.
+
+    `share` is that of all records which differ and may be sent, kept or not.
+    """
 
     flow: str
     records: list[StoredDifference]
     left: list[tuple[StoredDifference, str]]
+    unkept: int
     share: float
     limit: float
 
@@ -32,21 +35,36 @@ class HealPlan(NamedTuple):
         return bool(self.records) and self.share > self.limit
 
 
-def plan_heal(flow: BoundFlow, differences: Sequence[StoredDifference], records: int) -> HealPlan:
-    """What healing would send again; `records`: how many the flow has."""
+def plan_heal(flow: BoundFlow, differences: Sequence[StoredDifference], records: int, found: int) -> HealPlan:
+    """What healing would send again; `records`: how many the flow has; `found`: how many differ, kept or not."""
     chosen: list[StoredDifference] = []
     left: list[tuple[StoredDifference, str]] = []
     for one in differences:
-        if one.kind == "extra" and one.why.startswith(FOREIGN) and flow.flow.reconcile.foreign_records == "keep":
-            left.append((one, "the target's own record: delete it there, or add it at the owner"))
-        elif one.kind == "extra" and flow.flow.deletes == "ignore":
-            left.append((one, "the flow ignores deletes"))
-        elif one.why.startswith("flow ") or one.why.startswith("the producer of "):
-            left.append((one, f"{one.why}: it comes by itself"))
+        if why := _why_left(flow, one):
+            left.append((one, why))
         else:
             chosen.append(one)
-    share = len(chosen) / max(records, 1)
-    return HealPlan(flow.flow.id, chosen, left, share, flow.flow.reconcile.heal_share)
+    unkept = max(0, found - len(differences))
+    share = (len(chosen) + unkept) / max(records, 1)
+    return HealPlan(flow.flow.id, chosen, left, unkept, share, flow.flow.reconcile.heal_share)
+
+
+def _why_left(flow: BoundFlow, one: StoredDifference) -> str:
+    """Why sending a record again would do nothing, or too much; "" where it heals."""
+    if one.kind == "extra" and one.cause == "foreign" and flow.flow.reconcile.foreign_records == "keep":
+        return "the target's own record: delete it there, or add it at the owner"
+    if one.kind == "extra" and flow.flow.deletes == "ignore":
+        return "the flow ignores deletes"
+    match one.cause:
+        case "producer_behind" | "flow_behind":
+            return f"{one.why}: it is delivered when they catch up"
+        case "waiting":
+            return f"{one.why}: it is delivered when what it waits for is there"
+        case "dead_letter":
+            return f"{one.why}: fix that, then `sorbus dlq requeue`"
+        case "same_key":
+            return f"{one.why}: sent again, they would overwrite each other"
+    return ""
 
 
 def heal(plan: HealPlan, flow: BoundFlow, owner: str, settings: Settings, state: State, who: str) -> None:

@@ -90,7 +90,8 @@ def _plan(request: Request) -> HealPlan:
     store = ReconcileStore(console.state)
     last = next(iter(store.runs(name, whole=True, most=1)), None)
     records = max(last.owner_records or 0, last.target_records or 0) if last else 0
-    return plan_heal(console.loaded.flow(flow), store.differences(name, most=1_000_000), records)
+    found = sum(last.counts.values()) if last else 0
+    return plan_heal(console.loaded.flow(flow), store.differences(name, most=1_000_000), records, found)
 
 
 def _flow(loaded: LoadedMap, name: str) -> str:

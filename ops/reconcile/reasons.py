@@ -8,18 +8,17 @@ from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow
 from sorbus.dlq.index import LetterIndex
 from sorbus.dlq.store import LetterFilter, LetterStore
-from sorbus.ops.reconcile.finding import MOST_SHOWN, FieldDifference, RecordDifference
+from sorbus.ops.reconcile.finding import MOST_SHOWN, Cause, DifferenceKind, FieldDifference, RecordDifference
 from sorbus.privacy.errors import target_names
 from sorbus.privacy.mask import masked
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.waiting.store import waiting
 
-FOREIGN = "Sorbus never wrote it"
 _UNEXPLAINED: Mapping[str, str] = {
-    "missing": "it was delivered, and is no longer there: deleted in the target, or by a program there",
-    "extra": "its owner doesn't have it: added in the target, or it came back there after it was deleted",
-    "different": "it was delivered otherwise: changed in the target, by a person or a program there",
+    "missing": "nothing in Sorbus explains it: probably deleted in the target, by a person or a program there",
+    "extra": "nothing in Sorbus explains it: probably added in the target, or restored there after its delete",
+    "different": "nothing in Sorbus explains it: probably changed in the target, by a person or a program there",
 }
 
 
@@ -34,20 +33,22 @@ class Reasons:
         finally:
             index.close()
         self._names = target_names(flow.schema, flow.mapping)
-        self._open: dict[str, str] = {}
+        self._open: dict[str, tuple[str, Cause]] = {}
         for letter in LetterStore(state).page(LetterFilter(data_type=data_type), most=MOST_SHOWN):
             if letter.dead.flow in ("", flow.flow.id) or letter.dead.system == owner:
-                self._open[letter.record] = f"dead letter {letter.id}: {letter.dead.message}"
+                self._open[letter.record] = f"dead letter {letter.id}: {letter.dead.message}", "dead_letter"
         for one in waiting(state, flow=flow.flow.id, most=MOST_SHOWN):
-            self._open[one.id] = f"waiting record: {one.message}"
+            self._open[one.id] = f"waiting record: {one.message}", "waiting"
 
     def explain(self, found: RecordDifference, *, is_foreign: bool = False) -> RecordDifference:
         """The difference with its reason, personal values masked. `is_foreign`: Sorbus never wrote it."""
         fields = [self._masked(field) for field in found.fields]
-        if why := self._open.get(found.id):
-            return found._replace(kind="extra" if found.kind == "extra" else "stale", fields=fields, why=why)
+        if known := self._open.get(found.id):
+            why, cause = known
+            kind: DifferenceKind = "extra" if found.kind == "extra" else "stale"
+            return found._replace(kind=kind, fields=fields, why=why, cause=cause)
         if is_foreign and found.kind == "extra":
-            return found._replace(fields=fields, why=f"{FOREIGN}: the target's own record")
+            return found._replace(fields=fields, why="Sorbus never wrote it: the target's own record", cause="foreign")
         return found._replace(fields=fields, why=found.why or _UNEXPLAINED.get(found.kind, ""))
 
     def _masked(self, field: FieldDifference) -> FieldDifference:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sorbus.bus.names import Names
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
-from sorbus.ops.reconcile.barrier import FlowBarrier
+from sorbus.ops.reconcile.barrier import Patience
 from sorbus.ops.reconcile.by_checksums import Progress, Sides, compare_segments, differing_records
 from sorbus.ops.reconcile.by_topic import TopicSides
 from sorbus.ops.reconcile.changed import changed_ids, topic_ends
@@ -51,7 +51,7 @@ class Reconciliation:
         with ExitStack() as stack:
             opened = self._compared.open(stack)
             sides, report.not_compared, report.from_topic = opened.sides, opened.not_compared, opened.from_topic
-            barrier = self._compared.barrier(stack)
+            barrier = Patience(self._compared.barrier(stack), self._request.wait)
             if self._request.only_changed:
                 among = self._changed(report)
                 suspects = list(differing_records(sides, among, self._progress))
@@ -74,12 +74,10 @@ class Reconciliation:
         return report
 
     def _settle(
-        self, sides: Sides | TopicSides, suspects: Sequence[str], barrier: FlowBarrier, report: ReconcileReport
+        self, sides: Sides | TopicSides, suspects: Sequence[str], barrier: Patience, report: ReconcileReport
     ) -> None:
         """Reads the suspects again, and adds what is confirmed to the report."""
-        for verdicts, differences in self._compared.settle(
-            sides, suspects, lambda: barrier.pass_now(self._request.wait), self._progress
-        ):
+        for verdicts, differences in self._compared.settle(sides, suspects, barrier, self._progress):
             report.in_flight += verdicts.in_flight
             report.undecided += len(verdicts.undecided)
             for difference in differences:

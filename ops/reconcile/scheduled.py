@@ -79,7 +79,7 @@ class ScheduledReconciliations:
         told = {"flow": name, "compared": report.compared, "differ": report.total}
         _log.info("reconciled", extra=told)
         if report.total and self._loaded.map.flow(name).reconcile.on_difference == "heal":
-            plan = plan_heal(run.flow, store.differences(name, most=1_000_000), records_of(report))
+            plan = plan_heal(run.flow, store.differences(name, most=1_000_000), records_of(report), report.total)
             if plan.needs_consent:
                 _log.warning(
                     "healing needs a person: more differs than heal_limit allows",

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 from psycopg.types.json import Jsonb
 
 from sorbus.audit import AuditTrail
-from sorbus.ops.reconcile.finding import DifferenceKind, FieldDifference, Method, ReconcileReport
+from sorbus.ops.reconcile.finding import Cause, DifferenceKind, FieldDifference, Method, ReconcileReport
 from sorbus.state.database import State
 
 
@@ -29,6 +29,7 @@ class StoredDifference(NamedTuple):
     healed_at: datetime | None
     healed_by: str | None
     closed_at: datetime | None
+    cause: Cause
 
 
 class StoredRun(NamedTuple):
@@ -106,6 +107,7 @@ class ReconcileStore:
                 "kinds": [each.kind for each in found],
                 "fields": [json.dumps([list(field) for field in each.fields]) for each in found],
                 "whys": [each.why for each in found],
+                "causes": [each.cause for each in found],
             }
             connection.execute(_statement("put_differences"), values)
             if report.undecided == 0 and report.total == len(found):

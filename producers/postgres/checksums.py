@@ -11,7 +11,7 @@ from sorbus.connector import BoundSource, BoundSystem
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, owner_text
 from sorbus.postgres.catalog import Column, Table
-from sorbus.postgres.checksums import CheckedTable, PostgresChecksums
+from sorbus.postgres.checksums import CheckedTable, PostgresChecksums, prepare
 from sorbus.postgres.connection import Connection, PostgresConnection, postgres_errors
 from sorbus.producers.postgres.capture import Capture, ChildTable, open_captures
 from sorbus.producers.postgres.client_encoding import connect_reading
@@ -61,7 +61,7 @@ def _checked(capture: Capture, part: str, compared: ComparedPart, filled: tuple[
     id, condition = _id(key), _has_id(key)
     if not part:
         rows: sql.Composable = sql.SQL("{} t").format(capture.table.identifier)
-        return CheckedTable(rows, condition, id, key, values, None, [capture.table.name])
+        return CheckedTable(rows, condition, id, key, values, None, [capture.table.oid])
     child = _child(capture, part)
     # A window over all items: a condition on the id may only pick rows once every item has its place.
     place = sql.SQL("row_number() over (partition by {} order by {})").format(
@@ -71,7 +71,7 @@ def _checked(capture: Capture, part: str, compared: ComparedPart, filled: tuple[
     rows = sql.SQL("{} t join {} c on {}").format(
         capture.table.identifier, child.table.identifier, parent_join(capture, child)
     )
-    tables = [child.table.name, capture.table.name]
+    tables = [child.table.oid, capture.table.oid]
     return CheckedTable(rows, condition, id, key, values, place if compared.placed else None, tables)
 
 
@@ -132,8 +132,9 @@ def _child(capture: Capture, part: str) -> ChildTable:
 def _session(system: BoundSystem, source: BoundSource) -> Connection:
     assert isinstance(system.connection, PostgresConnection)
     session, _ = connect_reading(system.connection, f"reconcile {source.name}")
-    session.execute("set client_encoding = 'UTF8'")
-    session.commit()
+    with postgres_errors(_doing(system, source)):
+        session.execute("set client_encoding = 'UTF8'")
+        prepare(session)
     return session
 
 

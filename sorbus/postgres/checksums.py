@@ -24,7 +24,7 @@ class CheckedTable(NamedTuple):
 
     `rows`: what follows `from`, `condition` what follows `where`; `id`: the record's id as text; `key`: the columns and
     their expressions that make the id, to find records by; `place`: an item's place in its list, if it counts.
-    `tables`: which tables are read, for their size.
+    `tables`: the oids of the tables that are read, for their size.
     """
 
     rows: sql.Composable
@@ -33,7 +33,7 @@ class CheckedTable(NamedTuple):
     key: Sequence[tuple[Column, sql.Composable]]
     values: Sequence[tuple[str, sql.Composable]]
     place: sql.Composable | None
-    tables: Sequence[str]
+    tables: Sequence[int]
 
 
 def hash_algorithms(session: Connection) -> list[str]:
@@ -46,6 +46,29 @@ def hash_algorithms(session: Connection) -> list[str]:
     row = session.execute('select hashtextextended(%s::text collate "C", 0)', (_PROBE,)).fetchone()
     assert row is not None
     return [f"hashtextextended {row[0]}", "md5"]
+
+
+_UNHURRIED = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+    "lock_timeout": "60s",
+    "row_security": "off",
+}
+"""A scan takes as long as the table is large, and a snapshot is held while changes arrive, whatever the role's limits;
+a table that stays locked, or of which policies would hide rows, is an error.
+"""
+
+
+def prepare(session: Connection) -> None:
+    """Settings for comparing; those that a server of this version has."""
+    session.execute(
+        "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) s (name, value) join pg_settings"
+        " using (name)",
+        (list(_UNHURRIED), list(_UNHURRIED.values())),
+    )
+    session.commit()
 
 
 class PostgresChecksums:
@@ -95,7 +118,7 @@ class PostgresChecksums:
         """From the planner's statistics; exact where there are none."""
         table = self._parts[""].tables[0]
         with postgres_errors(self._doing):
-            row = self._session.execute("select reltuples::bigint from pg_class where oid = %s::regclass", (table,))
+            row = self._session.execute("select reltuples::bigint from pg_class where oid = %s", (table,))
             found = row.fetchone()
             if found is not None and int(str(found[0])) > 0:
                 return int(str(found[0]))
@@ -137,6 +160,10 @@ class PostgresChecksums:
         for id in items.keys() - found.keys():  # items of a record that isn't there
             found[id] = RecordTexts(None, items[id])
         return found
+
+    def cancel(self) -> None:
+        """See `sorbus.checksums.ChecksumReader`."""
+        self._session.cancel()
 
     def close(self) -> None:
         """Ends the session."""
@@ -181,7 +208,7 @@ class PostgresChecksums:
 
     def _measure(self, part: str) -> None:
         for table in self._parts[part].tables:
-            row = self._session.execute("select pg_table_size(%s::regclass)", (table,)).fetchone()
+            row = self._session.execute("select pg_table_size(%s::oid)", (table,)).fetchone()
             self.bytes_scanned += int(str(row[0])) if row else 0
 
 

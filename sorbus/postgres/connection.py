@@ -133,7 +133,10 @@ def as_error(error: psycopg.Error, doing: str) -> SorbusError:
         )
     )
     if what is About.ACCESS or state == "42501" or refused:
-        found = AuthError(f"{doing}: PostgreSQL denies access: {words}; a person has to fix the role, grant or dsn")
+        fix = "a person has to fix the role, grant or dsn"
+        if "affected by row-level security" in words:
+            fix = "it would hide rows: let an administrator run `alter role ... bypassrls` for this role"
+        found = AuthError(f"{doing}: PostgreSQL denies access: {words}; {fix}")
         found.lockout = is_login(state, str(error))
         return found
     passes = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and what is not About.RECORD

@@ -13,8 +13,17 @@ from sorbus.bus.kafka import admin, all_partitions, read_to_end, topic_reader
 from sorbus.bus.names import Names
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.embedded import Addresses
-from sorbus.ops.reconcile.finding import DifferenceKind, FieldDifference, ReconcileReport, RecordDifference
-from sorbus.ops.reconcile.store import ReconcileStore
+from sorbus.ops.reconcile.finding import (
+    CAUSES,
+    MOST_SHOWN,
+    Cause,
+    DifferenceKind,
+    FieldDifference,
+    ReconcileReport,
+    RecordDifference,
+)
+from sorbus.ops.reconcile.heal import plan_heal
+from sorbus.ops.reconcile.store import ReconcileStore, StoredDifference
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -102,3 +111,26 @@ def test_a_difference_that_a_later_comparison_no_longer_finds_is_closed(state: S
     store.put(report(), {}, among=["1"])
     assert store.differences(FLOW) == []
     assert [one.closed_at is not None for one in store.differences(FLOW, closed=True)] == [True, True]
+
+
+def _stored(number: int, kind: DifferenceKind, cause: Cause) -> StoredDifference:
+    now = datetime.now(UTC)
+    return StoredDifference(
+        FLOW, str(number), kind, (), "flow and dead letter are words", now, now, None, None, None, cause
+    )
+
+
+def test_what_healing_leaves_is_decided_by_the_cause_not_by_its_words(loaded: LoadedMap) -> None:
+    found = [_stored(at, "extra", cause) for at, cause in enumerate(CAUSES)]
+    plan = plan_heal(loaded.flow(FLOW), found, 1000, len(found))
+    assert {one.cause for one in plan.records} == {"unexplained", "undeliverable"}
+    assert len(plan.left) == len(CAUSES) - 2
+
+
+def test_differences_that_were_only_counted_count_for_the_limit(loaded: LoadedMap) -> None:
+    found = [_stored(at, "different", "unexplained") for at in range(MOST_SHOWN)]
+    records = 10_000_000
+    assert not plan_heal(loaded.flow(FLOW), found, records, MOST_SHOWN).needs_consent
+    plan = plan_heal(loaded.flow(FLOW), found, records, 500_000)
+    assert plan.needs_consent
+    assert (plan.unkept, plan.share) == (490_000, 0.05)
