@@ -179,7 +179,7 @@ class SupportsScan(Protocol):
     def scan(self, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
         """Every record as it would be published (versions are 0), in batches. Changes nothing at the source.
 
-        TransientError, AuthError, MapError.
+        TransientError, AuthError, MapError; IncompleteRead, after what it read, where that isn't all there is.
         """
 
 

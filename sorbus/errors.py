@@ -12,6 +12,7 @@
         |   `-- MustWait      not yet: deferred and retried automatically; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
         |-- LostPosition      changes between our position and the source's were lost: resnapshot or stop, never skip
+    |-- IncompleteRead    what was read is right, but there is more: carries how many records were read
     `-- Unfinished        a target took a part, or a source can't begin yet (a limit, a lock): call again with the same
 
 Each message says what happened, to which record, and what to do.
@@ -192,6 +193,14 @@ class LostPosition(SorbusError):
     """The source no longer holds the changes after our position (a dropped slot, another server)."""
 
     exit_code = ExitCode.REFUSED
+
+
+class IncompleteRead(SorbusError):
+    """A system's list ended before all of its records were shown: what was read is right, and nothing else is known."""
+
+    def __init__(self, message: str, read: int) -> None:
+        self.read = read
+        super().__init__(message)
 
 
 class Unfinished(SorbusError):

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sorbus.errors import ExitCode
 from sorbus.ops.flow_plan.plan import NEEDS_PEOPLE, FlowPlan, PlannedRecord, Planner
 from sorbus.ops.flow_plan.plan_file import compare_plan, plan_writer, read_plan
-from sorbus.ops.flow_plan.records import TopicRecords, owner_records
+from sorbus.ops.flow_plan.records import OwnerRecords, TopicRecords
 from sorbus.ops.flow_plan.report import comparison_json, plan_json, show_comparison, show_plan
 from sorbus.settings import Settings
 from sorbus.waiting.complete import consumer_of
@@ -53,11 +53,11 @@ def plan_flow(loaded: LoadedMap, request: FlowPlanRequest) -> ExitCode:
 
         topic = TopicRecords(settings, flow, progress)
         from_owner = request.from_owner or not topic.has_events()
-        batches = owner_records(loaded, flow, progress) if from_owner else iter(topic)
+        owner = OwnerRecords(loaded, flow, progress) if from_owner else None
         target = consumer_of(loaded.consumer(flow.flow.to), flow)
-        records = Planner(flow, target, hide=not request.show_personal).run(batches, limit=request.limit)
+        records = Planner(flow, target, hide=not request.show_personal).run(owner or topic, limit=request.limit)
         if said is not None:
-            found = compare_plan(said, records)
+            found = compare_plan(said, records, lambda: owner.cut_short if owner is not None else "")
         else:
             plan = FlowPlan(request.flow, "owner" if from_owner else "topic")
             with plan_writer(request.out) if request.out else nullcontext(_pass_over) as write:
@@ -65,13 +65,14 @@ def plan_flow(loaded: LoadedMap, request: FlowPlanRequest) -> ExitCode:
                     plan.add(record, request.samples)
                     write(record)
             plan.is_cut = request.limit is not None and plan.counts.total() >= request.limit
+            plan.cut_short = owner.cut_short if owner is not None else ""
     if said is not None:
         _tell(comparison_json(found)) if request.as_json else show_comparison(found)
         return ExitCode.FINDINGS if found.differences else ExitCode.FINE
     _tell(plan_json(plan)) if request.as_json else show_plan(plan)
     if request.out is not None:
         typer.echo(f"all records: {request.out}", err=True)
-    return ExitCode.FINDINGS if plan.counts.keys() & NEEDS_PEOPLE else ExitCode.FINE
+    return ExitCode.FINDINGS if plan.counts.keys() & NEEDS_PEOPLE or plan.cut_short else ExitCode.FINE
 
 
 def _pass_over(record: PlannedRecord) -> None:

@@ -46,6 +46,8 @@ class FlowPlan:
     samples: dict[str, list[PlannedRecord]] = field(default_factory=dict)
     is_cut: bool = False
     """Whether `--limit` left records out."""
+    cut_short: str = ""
+    """Why the owner's list lacks records that are there; "" where nothing shows that it does."""
 
     def add(self, record: PlannedRecord, most: int) -> None:
         """Counts it, and keeps it as a sample while there are fewer than `most`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +71,13 @@ class PlanComparison:
     differences: list[PlanDifference] = field(default_factory=list)
 
 
-def compare_plan(said: dict[str, SaidRecord], now: Iterable[PlannedRecord]) -> PlanComparison:
-    """Compares a plan with one made afterwards: what was carried out needs nothing more."""
+def compare_plan(
+    said: dict[str, SaidRecord], now: Iterable[PlannedRecord], cut_short: Callable[[], str] = str
+) -> PlanComparison:
+    """Compares a plan with one made afterwards: what was carried out needs nothing more.
+
+    `cut_short`, asked after the last record: why `now` lacks records that are there, "" if it doesn't.
+    """
     found, left = PlanComparison(), dict(said)
     for record in now:
         one = left.pop(record.id, None)
@@ -83,10 +88,11 @@ def compare_plan(said: dict[str, SaidRecord], now: Iterable[PlannedRecord]) -> P
             found.differences.append(
                 PlanDifference(record.id, one.action if one else "", record.action, _why(one, record))
             )
-    found.differences += [
-        PlanDifference(id, one.action, "", "it is neither on the topic nor at its owner any more")
-        for id, one in left.items()
-    ]
+    short = cut_short()
+    why = (
+        f"whether it is there isn't known: {short}" if short else "it is neither on the topic nor at its owner any more"
+    )
+    found.differences += [PlanDifference(id, one.action, "", why) for id, one in left.items()]
     return found
 
 

@@ -14,7 +14,7 @@ from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Delivery, RejectedRecord
-from sorbus.errors import PermanentError, UsageError
+from sorbus.errors import IncompleteRead, PermanentError, UsageError
 from sorbus.event import data_at, envelope_schema, event_encoder, open_frame, single_object_prefix
 from sorbus.map.loaded import LoadedMap
 from sorbus.settings import Settings
@@ -87,29 +87,40 @@ class TopicRecords:
             reader.close()
 
 
-def owner_records(
-    loaded: LoadedMap, flow: BoundFlow, progress: Callable[[str, int, int], None]
-) -> Iterator[RecordBatch]:
-    """The records as their owner has them now, through its mapping. UsageError where its kind can't be read so."""
-    data_type = flow.flow.data_type
-    owner = loaded.map.owner_of(data_type)
-    connector, system, source = loaded.producer(owner), loaded.system(owner, "producer"), loaded.source(data_type)
-    if not isinstance(connector, SupportsScan):
-        raise UsageError(f"records can't be read from {owner} (kind {system.system.kind}) before they are published")
-    write = event_encoder(single_object_prefix(envelope_schema(source.schema)), owner, data_type)
-    count = 0
-    for records in connector.scan(system, source):
-        batch = RecordBatch([], [])
-        for one in records:
-            if isinstance(one, RejectedRecord):
-                batch.refused.append((one.id.decode(errors="replace"), one.error))
-                continue
-            frame, _ = write(one.id, _NOW, one.occurred_at, one.occurred_at, one.data)
-            at = data_at(frame, open_frame(frame).at)
-            batch.deliveries.append(Delivery(one.id, _NOW, False, source.schema, frame, at))
-        count += len(records)
-        progress("records", count, 0)
-        yield batch
+class OwnerRecords:
+    """The records as their owner has them now, through its mapping. `cut_short`: why some are lacking, "" for none."""
+
+    def __init__(self, loaded: LoadedMap, flow: BoundFlow, progress: Callable[[str, int, int], None]) -> None:
+        """UsageError where the owner's kind can't be read so."""
+        data_type = flow.flow.data_type
+        self._owner = loaded.map.owner_of(data_type)
+        connector = loaded.producer(self._owner)
+        self._system, self._source = loaded.system(self._owner, "producer"), loaded.source(data_type)
+        if not isinstance(connector, SupportsScan):
+            kind = self._system.system.kind
+            raise UsageError(f"records can't be read from {self._owner} (kind {kind}) before they are published")
+        self._connector, self._progress, self.cut_short = connector, progress, ""
+
+    def __iter__(self) -> Iterator[RecordBatch]:
+        """TransientError, AuthError, MapError."""
+        schema = self._source.schema
+        write = event_encoder(single_object_prefix(envelope_schema(schema)), self._owner, self._source.name)
+        count = 0
+        try:
+            for records in self._connector.scan(self._system, self._source):
+                batch = RecordBatch([], [])
+                for one in records:
+                    if isinstance(one, RejectedRecord):
+                        batch.refused.append((one.id.decode(errors="replace"), one.error))
+                        continue
+                    frame, _ = write(one.id, _NOW, one.occurred_at, one.occurred_at, one.data)
+                    at = data_at(frame, open_frame(frame).at)
+                    batch.deliveries.append(Delivery(one.id, _NOW, False, schema, frame, at))
+                count += len(records)
+                self._progress("records", count, 0)
+                yield batch
+        except IncompleteRead as error:
+            self.cut_short = str(error)
 
 
 def is_of_owner(delivery: Delivery) -> bool:

@@ -25,6 +25,8 @@ def show_plan(plan: FlowPlan) -> None:
         if plan.counts[action]:
             table.add_row(f"  {word}", f"{plan.counts[action]:,}")
     console.print(table)
+    if plan.cut_short:
+        console.print(f"Not all records were read: {escape(plan.cut_short)}")
     if plan.fields:
         console.print("Fields that change: " + escape(", ".join(f"{n} {c:,}" for n, c in plan.fields.most_common())))
     for action in WORDS:
@@ -42,6 +44,7 @@ def plan_json(plan: FlowPlan) -> dict[str, object]:
         "source": plan.source,
         "records": plan.counts.total(),
         "is_cut": plan.is_cut,
+        "cut_short": plan.cut_short,
         "counts": {action: plan.counts[action] for action in WORDS},
         "fields": dict(plan.fields),
         "samples": {action: [one._asdict() for one in found] for action, found in plan.samples.items()},

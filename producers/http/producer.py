@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from sorbus.abilities import Notice, PublishedState, Resource
 from sorbus.avro.decode import read_record
-from sorbus.connector import Batch, BoundSource, BoundSystem, Position, Step
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Finding, LostPosition, MapError, PartialOutage, TransientError, Unfinished, UsageError
@@ -24,6 +24,7 @@ from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll_state import PageResult
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.rules import identity_of
+from sorbus.producers.http.scan import scan_records
 from sorbus.producers.http.shape import RecordShape
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.settings import Settings
@@ -101,6 +102,12 @@ class HttpProducer:
         finally:
             transport.close()
         return None if found is None else RecordShape(source, system.name, resource).encode(found.record)
+
+    @classmethod
+    def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
+        """Every record, by its list."""
+        [resource] = _resources(system, [source], application(system).description)
+        return scan_records(system, source, resource)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 
-from sorbus.http_api.interface import Page, Record
+from sorbus.calendar_limits import EPOCH
+from sorbus.http_api.interface import Api, Page, Record, Shows
+from sorbus.producers.http.poll_state import AskPage, AskRecord
 
 Answer = Page | Record | None
+
+
+def answer_of(api: Api, resource: str, question: AskPage | AskRecord, *, by_changes: bool) -> Answer:
+    """What the application answers. `by_changes`: a list of all is one of the changes since 1970."""
+    if isinstance(question, AskRecord):
+        found = api.look(resource, question.id) if isinstance(api, Shows) else api.get(resource, question.id)
+        return None if found is None else found.record
+    since = question.since if question.since is not None or not by_changes else 0
+    moment = None if since is None else EPOCH + timedelta(microseconds=since)
+    return api.page(resource, since=moment, after=question.after)
 
 
 class RequestPool:

@@ -6,17 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from datetime import timedelta
 
 from pydantic import JsonValue
 
 from sorbus.abilities import PublishedState
-from sorbus.calendar_limits import EPOCH
 from sorbus.connector import BoundSource
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.description import ApiResource
-from sorbus.http_api.interface import Api, Shows
+from sorbus.http_api.interface import Api
 from sorbus.mapfile.timing import longest_pause
 from sorbus.producers.http.change_detector import ChangeDetector
 from sorbus.producers.http.drift import RecordWatch
@@ -25,9 +23,9 @@ from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll_position import PollPosition
 from sorbus.producers.http.poll_run import PollPace, PollRun
 from sorbus.producers.http.poll_schedule import Job, PollSchedule
-from sorbus.producers.http.poll_state import UNREADABLE, AskPage, AskRecord, PageResult, PollState
+from sorbus.producers.http.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.producers.http.reader import ListReader
-from sorbus.producers.http.request_pool import Answer, RequestPool
+from sorbus.producers.http.request_pool import Answer, RequestPool, answer_of
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
 from sorbus.telemetry.metrics import PollMetrics
@@ -179,7 +177,8 @@ class StreamPoller:
             self._ended(run)
         elif run.question is not None and found is None and not self._answer and self._may_ask(run):
             question = run.question
-            self._asking, self._answer = run, asker.ask(lambda: self._ask(api, question))
+            self._asking = run
+            self._answer = asker.ask(lambda: answer_of(api, self.resource, question, by_changes=self._lists_by_changes))
         return found
 
     def _next_run(self) -> PollRun | None:
@@ -303,17 +302,6 @@ class StreamPoller:
         self._metrics.polled(run.read, seconds)
         way = "polled" if job == "changes" else "listed"
         _log.info("%s: %s, %d read, %d published, %.1f s", self._what, way, run.read, run.published, seconds)
-
-    def _ask(self, api: Api, question: AskPage | AskRecord) -> Answer:
-        """Asks, in a thread of its own: nothing of ours is changed here."""
-        if isinstance(question, AskRecord):
-            found = (
-                api.look(self.resource, question.id) if isinstance(api, Shows) else api.get(self.resource, question.id)
-            )
-            return None if found is None else found.record
-        since = question.since if question.since is not None or not self._lists_by_changes else 0
-        moment = None if since is None else EPOCH + timedelta(microseconds=since)
-        return api.page(self.resource, since=moment, after=question.after)
 
     def _refused(self, run: PollRun, error: Exception) -> TransientError:
         """A list that can't go on is begun again: its pages may have been forgotten."""

@@ -1,0 +1,35 @@
+"""Whether a list that was read to its end shows every record: a list that answers 200 may still be cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sorbus.http_api.interface import Page
+
+
+class WholeList:
+    """Counts a list's pages as they are read. `seen` holds the ids of its records, those that count as deleted too."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self._pages = self._records = self._without_id = 0
+        self._total: int | None = None
+
+    def add(self, page: Page, ids: Collection[str]) -> None:
+        """`ids`: those of the page's records that have one."""
+        self.seen.update(ids)
+        self._pages += 1
+        self._records += len(page.records)
+        self._without_id += len(page.records) - len(ids)
+        self._total = self._total if page.total is None else max(page.total, self._total or 0)
+
+    @property
+    def why_short(self) -> str:
+        """What shows that records are lacking; "" where nothing does."""
+        there = len(self.seen) + self._without_id
+        if self._total is not None and there < self._total:
+            return f"it says that it has {self._total:,} records, and shows {there:,}"
+        twice = self._records - there
+        if twice and self._total is None:
+            return f"its pages shifted while they were read: {twice:,} records came twice, so others may be hidden"
+        return ""
