@@ -98,28 +98,37 @@ class Outcome:
 
 
 class Writers:
-    """Five hundred writes a second at the owner: updates, inserts and deletes."""
+    """Five hundred writes a second at the owner: updates, inserts and deletes, by several connections."""
 
-    def __init__(self, servers: Servers, rows: int, rate: int = 500) -> None:
-        self._servers, self._rows, self._rate = servers, rows, rate
+    def __init__(self, servers: Servers, rows: int, rate: int = 500, connections: int = 5) -> None:
+        self._servers, self._rows, self._rate = servers, rows, rate / connections
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.written = 0
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(connections)]
+        self._written = [0] * connections
         self.seconds = 0.0
 
+    @property
+    def written(self) -> int:
+        """Statements of all connections."""
+        return sum(self._written)
+
     def __enter__(self) -> "Writers":
-        self._thread.start()
+        self._began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        self.seconds = time.monotonic() - self._began
 
-    def _run(self) -> None:
-        chance, began = random.Random(1), time.monotonic()
-        next_id = self._rows + 1_000_000
+    def _run(self, number: int) -> None:
+        chance, next_id = random.Random(number), (number + 2) * 1_000_000 + self._rows
+        written = self._written
         with self._servers.connect("src") as connection:
-            while not self._stop.wait(max(0.0, began + self.written / self._rate - time.monotonic())):
+            while not self._stop.wait(max(0.0, self._began + written[number] / self._rate - time.monotonic())):
                 id = chance.randrange(1, self._rows)
                 id += id % 10 == KEPT
                 what = chance.random()
@@ -132,8 +141,7 @@ class Writers:
                     connection.execute("insert into customers (id, name) values (%s, 'new')", (next_id,))
                 else:
                     connection.execute("delete from customers where id = %s", (id,))
-                self.written += 1
-                self.seconds = time.monotonic() - began
+                written[number] += 1
 
 
 class Chain(Sorbus):

@@ -120,11 +120,10 @@ class KeyIndex:
             if (deadline is not None and time.monotonic() > deadline) or len(found) >= MOST:
                 left = f"older events of it may be on {self._topic}: {total - done:,} messages were not searched"
                 break
-            for message in self._read(reader, facts, run):
-                if bytes_of(message.key()) == key:
-                    found.append(message)
-                if progress is not None and offset_of(message) % 4096 == 0:
-                    progress(done + offset_of(message) - run.first, total)
+            for messages in self._read(reader, facts, run):
+                found += [message for message in messages if message.key() == key]
+                if progress is not None:
+                    progress(done + offset_of(messages[-1]) + 1 - run.first, total)
             done += run.stop - run.first
         found.sort(key=lambda one: (one.timestamp()[1], one.partition() or 0, one.offset() or 0))
         return FoundMessages(found[-MOST:], left)
@@ -159,16 +158,16 @@ class KeyIndex:
             return {}
         return {(partition, number): may for partition, number, may in rows}
 
-    def _read(self, reader: Consumer, facts: TopicFacts, run: _Run) -> Iterator[Message]:
-        """A run's messages; the filters of its whole stretches are stored."""
+    def _read(self, reader: Consumer, facts: TopicFacts, run: _Run) -> Iterator[list[Message]]:
+        """A run's messages, as they come; the filters of its whole stretches are stored."""
         keys: dict[int, set[bytes]] = {}
         through, number = run.first, -(-run.first // WINDOW)
         if run.first == facts.begins[run.partition]:
             number = run.first // WINDOW  # what was before its first offset is gone
         with kafka_errors(f"reading {self._topic}"):
             reader.assign([TopicPartition(self._topic, run.partition, run.first)])
-        patience = _PATIENCE
-        while through < run.stop:
+        patience, is_read = _PATIENCE, False
+        while through < run.stop and not is_read:
             with kafka_errors(f"reading {self._topic}"):
                 messages = reader.consume(1, 1.0)
                 messages += reader.consume(4999, 0.01) if messages else []
@@ -176,21 +175,22 @@ class KeyIndex:
                 patience -= 1.0
                 if patience <= 0:
                     raise TransientError(f"reading {self._topic}: Kafka sent nothing for a while")
-            for message in messages:
-                failure = message.error()
-                through = max(through, offset_of(message))
-                if failure is not None:
-                    if failure.code() != KafkaError._PARTITION_EOF:
-                        raise as_error(failure, f"reading {self._topic}")
-                    self._store(facts, run, keys, number, through)
-                    return
-                if through >= run.stop:
-                    break
-                if run.is_new:
-                    keys.setdefault(through // WINDOW, set()).add(bytes_of(message.key()))
-                    if len(keys) > _AT_ONCE:
-                        number = self._store(facts, run, keys, number, through)
-                yield message
+                continue
+            through = max(through, offset_of(messages[-1]))
+            failures = [failure for message in messages if (failure := message.error()) is not None]
+            for failure in failures:
+                if failure.code() != KafkaError._PARTITION_EOF:
+                    raise as_error(failure, f"reading {self._topic}")
+                is_read = True
+            if failures or through >= run.stop:
+                messages = [one for one in messages if one.error() is None and offset_of(one) < run.stop]
+            if run.is_new:
+                for message in messages:
+                    keys.setdefault(offset_of(message) // WINDOW, set()).add(bytes_of(message.key()))
+                if len(keys) > _AT_ONCE:
+                    number = self._store(facts, run, keys, number, through)
+            if messages:
+                yield messages
         self._store(facts, run, keys, number, through)
 
     def _store(self, facts: TopicFacts, run: _Run, keys: dict[int, set[bytes]], number: int, through: int) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sorbus.bus.deserialize import decode_batch
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.bus.status import StatusReader
+from sorbus.connector import Delivery
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.decisions.kind import DecisionKind
@@ -74,27 +76,19 @@ def trace_record(
     """
     if data_type not in loaded.map.data_types:
         raise UsageError(f"the map has no data type {data_type!r}; {closest(data_type, loaded.map.data_types)}")
-    names = Names(loaded.map.topic_prefix)
-    schema = loaded.schema(data_type)
-    told, delivery, problems = EventHistory([], None, None), None, []
-    try:
-        book = SchemaResolver(settings, names, [schema])
-        messages, unread = KeyIndex(settings, state, names.topic(data_type)).find(
-            id.encode(errors="replace"), patience=patience, progress=progress
-        )
-        problems += [unread] if unread else []
-        told = EventReader(data_type, schema, book, show_personal=show_personal).read(messages)
-        taken = decode_batch(messages, book)
-        delivery = taken.deliveries[-1] if taken.deliveries else None
-    except SorbusError as error:
-        problems.append(f"its topic: {error}")
-    past = read_history(TracedRecord(loaded, settings, data_type, id, show_personal), state, kinds)
-    targets = target_states(loaded, data_type, delivery, show_personal=show_personal) if asks_targets else []
+    record = TracedRecord(loaded, settings, data_type, id, show_personal)
+    with ThreadPoolExecutor(2, "trace") as others:  # these wait for answers while the topic is read
+        asked_past = others.submit(read_history, record, state, kinds)
+        asked_processes = others.submit(_process_problems, loaded, settings) if asks_targets else None
+        told, delivery, problems = _events(record, state, patience, progress)
+        targets, owner, summary = [], None, []
+        if asks_targets:
+            targets = target_states(loaded, data_type, delivery, show_personal=show_personal)
+            owner = owner_state(loaded, data_type, id, told)
+        past = asked_past.result()
     moments = sorted([*told.moments, *past.moments], key=lambda one: one.at)
-    owner, summary = None, []
-    if asks_targets:
-        owner = owner_state(loaded, data_type, id, told)
-        running, unheard = _process_problems(loaded, settings)
+    if owner is not None and asked_processes is not None:
+        running, unheard = asked_processes.result()
         problems += unheard
         is_deleted = told.version is not None and told.values is None
         facts = TraceFacts(loaded.map, data_type, owner, targets, moments, told.since, is_deleted, running)
@@ -112,6 +106,27 @@ def trace_record(
         owner,
         summary,
     )
+
+
+def _events(
+    record: TracedRecord, state: State | None, patience: float | None, progress: Progress | None
+) -> tuple[EventHistory, Delivery | None, list[str]]:
+    """What its topic says, its newest event as it would be delivered, and what could not be read."""
+    names = Names(record.loaded.map.topic_prefix)
+    schema = record.loaded.schema(record.data_type)
+    told, delivery, problems = EventHistory([], None, None), None, []
+    try:
+        book = SchemaResolver(record.settings, names, [schema])
+        messages, unread = KeyIndex(record.settings, state, names.topic(record.data_type)).find(
+            record.id.encode(errors="replace"), patience=patience, progress=progress
+        )
+        problems += [unread] if unread else []
+        told = EventReader(record.data_type, schema, book, show_personal=record.show_personal).read(messages)
+        taken = decode_batch(messages, book)
+        delivery = taken.deliveries[-1] if taken.deliveries else None
+    except SorbusError as error:
+        problems.append(f"its topic: {error}")
+    return told, delivery, problems
 
 
 def _process_problems(loaded: LoadedMap, settings: Settings) -> tuple[list[Problem], list[str]]:
