@@ -56,7 +56,7 @@ CATALOG = (
 )
 READ = """
 import sys, time, psycopg
-with psycopg.connect(sys.argv[1], autocommit=True) as reader:
+with psycopg.connect(sys.argv[1], autocommit=True, application_name="bench reader") as reader:
     while True:
         began = time.monotonic()
         reader.execute("select name from sorbus_customers where id = '17'").fetchone()
@@ -64,6 +64,10 @@ with psycopg.connect(sys.argv[1], autocommit=True) as reader:
         print(time.monotonic() - began, flush=True)
         time.sleep(0.002)
 """
+BLOCKED = (
+    "select count(*) filter (where cardinality(pg_blocking_pids(pid)) > 0) from pg_stat_activity"
+    " where application_name = 'bench reader'"
+)
 
 
 @dataclass
@@ -78,7 +82,11 @@ class Run:
 
 @dataclass
 class Outcome:
-    """The whole run. Waits are a reader's longest ones, in milliseconds: without a replay, and with the shadow's."""
+    """The whole run. Waits are a reader's longest ones, in milliseconds: without a replay, and with the shadow's.
+
+    `blocked_ms`: the longest time that another session's lock held the reader up, as the server says it; `wait_ms` is
+    with what the machine's load adds. `looked`: how often the server was asked.
+    """
 
     rows: int
     in_place: Run | None = None
@@ -89,6 +97,8 @@ class Outcome:
     usual_wait_ms: float = 0.0
     wait_ms: float = 0.0
     waits_over_50_ms: int = 0
+    blocked_ms: float = 0.0
+    looked: int = 0
     equal: bool = False
     kept: bool = True
     machine: dict[str, str] = field(default_factory=dict)
@@ -151,6 +161,35 @@ def reading(servers: Servers) -> Iterator[list[float]]:
             thread.join()
 
 
+class LockWatch:
+    """Asks the server all the time whether another session's lock holds the reader up."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers, self._stop = servers, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.longest_ms, self.looked = 0.0, 0
+
+    def __enter__(self) -> "LockWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        free_at = time.monotonic()
+        with self._servers.connect("dst") as session:
+            while not self._stop.wait(0.005):
+                row = session.execute(BLOCKED.encode()).fetchone()
+                self.looked += 1
+                now = time.monotonic()
+                if row and row[0]:
+                    self.longest_ms = max(self.longest_ms, 1000 * (now - free_at))
+                else:
+                    free_at = now
+
+
 def measure(servers: Servers, folder: Path, rows: int, parts: list[str]) -> Outcome:
     """The whole run."""
     outcome = Outcome(rows, machine=machine() | servers.facts())
@@ -205,7 +244,9 @@ def by_shadow(chain: Replays, servers: Servers, outcome: Outcome, look: Callable
             outcome.usual_wait_ms = 1000 * max(waits)
             waits.clear()
             say("replaying by a shadow ...")
-            outcome.shadow = chain.replay("--shadow")
+            with LockWatch(servers) as watch:
+                outcome.shadow = chain.replay("--shadow")
+            outcome.blocked_ms, outcome.looked = watch.longest_ms, watch.looked
             outcome.wait_ms = 1000 * max(waits)
             outcome.waits_over_50_ms = sum(wait > 0.05 for wait in waits)
         outcome.written = writers.written

@@ -76,9 +76,9 @@ def test_events_are_found_by_the_index_wherever_they_are(
 
 def counted(read: object, into: list[int]) -> object:
     def counting(*given: object) -> object:
-        for message in read(*given):  # type: ignore[operator]
-            into.append(1)
-            yield message
+        for messages in read(*given):  # type: ignore[operator]
+            into.extend(one.offset() for one in messages)
+            yield messages
 
     return counting
 
