@@ -119,7 +119,10 @@ class SupportsOutcomes(Protocol):
     """A consumer that knows what it did with what it was given."""
 
     def take_outcomes(self) -> Mapping[str, int]:
-        """Since the last call: records `created`, `updated`, `linked`, `deleted`, or `skipped` (nothing to send)."""
+        """Since the last call: records `created`, `updated`, `linked`, `deleted`, `skipped` (nothing to change).
+
+        `written`: created or updated, where the target doesn't tell which.
+        """
 
 
 class Preview(NamedTuple):

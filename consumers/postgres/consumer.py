@@ -5,6 +5,7 @@ What it offers besides delivery is in modules of its own: `preview.py`, `lookup.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
@@ -43,6 +44,7 @@ class PostgresConsumer(PostgresDiscovery):
         self._flow, self._tables = flow, tables
         self._target: OpenTarget | None = None
         self._dry_run: DryRun | None = None
+        self._outcomes: Counter[str] = Counter()
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -156,7 +158,17 @@ class PostgresConsumer(PostgresDiscovery):
             except PermanentError as error:
                 refusals.append(RejectedDelivery(place, error))
         target.writing.begin(again=again, alone=alone)
-        return refusals + target.isolation.deliver(packed)
+        refusals += target.isolation.deliver(packed)
+        landed = target.isolation.outcomes
+        self._outcomes.update(landed)
+        self._outcomes["skipped"] += max(0, len(deliveries) - len(refusals) - landed.total())
+        landed.clear()
+        return refusals
+
+    def take_outcomes(self) -> dict[str, int]:
+        """See `sorbus.abilities.SupportsOutcomes`."""
+        found, self._outcomes = self._outcomes, Counter()
+        return dict(found)
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsVersions`."""

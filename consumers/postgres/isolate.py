@@ -6,6 +6,7 @@ every record fails with a cause that may be the system's, none becomes a dead le
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ import psycopg
 
 from sorbus.connector import RejectedDelivery
 from sorbus.consumers.postgres.faults import narrowed
-from sorbus.consumers.postgres.packed import Packed
+from sorbus.consumers.postgres.packed import Packed, Written
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
 from sorbus.postgres.connection import Connection, as_error, refused_error
 from sorbus.postgres.sqlstate import About, of_error
@@ -32,8 +33,8 @@ _CALM = 20
 class Writes(Protocol):
     """What isolation needs of a consumer."""
 
-    def write(self, items: Sequence[Packed], *, again: bool = False) -> bool:
-        """Writes them in the transaction in progress; whether that changed anything."""
+    def write(self, items: Sequence[Packed], *, again: bool = False) -> Written:
+        """Writes them in the transaction in progress."""
 
     def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
         """Writes them in a transaction in which unique values can move; those that could not be part of it."""
@@ -64,6 +65,8 @@ class Isolation:
         self._most: int | None = None
         self._calm = 0
         self._landed: Packed | None = None
+        self.outcomes: Counter[str] = Counter()
+        """What was committed, by the names of `sorbus.abilities.SupportsOutcomes`; whoever reads it empties it."""
 
     def deliver(self, items: Sequence[Packed]) -> list[RejectedDelivery]:
         """Those that are refused. TransientError, AuthError: what landed before changes nothing when it comes again."""
@@ -74,7 +77,7 @@ class Isolation:
             part = left.pop()
             try:
                 with self._session.transaction():
-                    has_changed = self._writes.write(part)
+                    written = self._writes.write(part)
             except psycopg.Error as error:
                 found, rest = self._apart(error, part)
                 if not found and not has_proof:
@@ -85,8 +88,8 @@ class Isolation:
                 left += rest
                 has_proof = has_proof or len(part) > len(found) + sum(map(len, rest))
             else:
-                self._note(part, has_changed)
-                has_proof = has_proof or has_changed
+                self._note(part, written)
+                has_proof = has_proof or written.has_changed
         self._grow()
         return [self._refusal(one) for one in failed if self._is_its_own(one, len(items), has_proof=has_proof)]
 
@@ -101,6 +104,7 @@ class Isolation:
         if about is About.COLLISION:
             try:
                 culprits = self._writes.move(part)
+                self.outcomes["written"] += len(part) - len(culprits)
                 return [_Failed(item, why, self._about(why, [item])) for item, why in culprits], []
             except psycopg.Error as deeper:
                 error, about = deeper, self._about(deeper, part)
@@ -135,8 +139,10 @@ class Isolation:
         for item in others[:: max(1, len(others) // _SAMPLES)][:_SAMPLES]:
             try:
                 with self._session.transaction():
-                    if self._writes.write([item]):
-                        return True
+                    written = self._writes.write([item])
+                self._note([item], written)
+                if written.has_changed:
+                    return True
             except psycopg.Error as error:
                 self._about(error, [item])
         return False
@@ -166,7 +172,7 @@ class Isolation:
             return False
         try:
             with self._session.transaction(force_rollback=True):
-                return self._writes.write([self._landed], again=True)
+                return self._writes.write([self._landed], again=True).has_changed
         except psycopg.Error as error:
             self._about(error, [self._landed])
             return False
@@ -199,8 +205,9 @@ class Isolation:
             ),
         )
 
-    def _note(self, part: Sequence[Packed], has_changed: bool) -> None:
-        if has_changed:
+    def _note(self, part: Sequence[Packed], written: Written) -> None:
+        self.outcomes.update(written.counts())
+        if written.has_changed:
             self._landed = next((item for item in reversed(part) if item.stage is not None), self._landed)
 
     def _grow(self) -> None:

@@ -46,6 +46,8 @@ class Merge(NamedTuple):
     deleted: str | None
     applied: sql.Identifier = sql.Identifier(APPLIED)
     """The side table, wherever it is."""
+    counts_created: bool = True
+    """Whether PostgreSQL can tell new rows from changed ones: of plain tables alone."""
 
 
 def create_stage(name: str, columns: Sequence[StageColumn], *, is_child: bool) -> sql.Composed:
@@ -95,7 +97,10 @@ def _newer(again: bool) -> sql.SQL:
 
 
 def upsert(merge: Merge, again: bool) -> list[sql.Composed]:
-    """The statements that bring the staged records into the target."""
+    """The statements that bring the staged records into the target.
+
+    The one that writes the records returns how many it wrote and how many of them are new, where that can be told.
+    """
     return (_upsert_ours(merge, again) if merge.own_version else _upsert_theirs(merge, again)) + _children(merge)
 
 
@@ -125,11 +130,14 @@ def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
         version=sql.Identifier(VERSION_COLUMN),
         newer=_newer(again),
     )
-    if merge.children:
-        statement = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w").format(
-            statement, sql.Identifier("t", merge.key), sql.Identifier(WON)
-        )
-    return [statement]
+    if not merge.children:
+        return [_counted(statement) if merge.counts_created else statement]
+    returned, won = sql.Identifier("t", merge.key), sql.Identifier(WON)
+    if not merge.counts_created:
+        noted = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w")
+        return [noted.format(statement, returned, won)]
+    noted = sql.SQL("with w as ({} returning {}::text as id, {}), n as (insert into {} select id from w) {}")
+    return [noted.format(statement, returned, _IS_NEW, won, _COUNT)]
 
 
 def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
@@ -150,7 +158,15 @@ def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
         sql.Identifier(merge.key),
         sql.SQL(", ").join(sets),
     )
-    return [_win(merge, merge.stage, again), write]
+    return [_win(merge, merge.stage, again), _counted(write) if merge.counts_created else write]
+
+
+_IS_NEW = sql.SQL("t.xmax = 0 as is_new")  # a row that was there carries the lock of its update
+_COUNT = sql.SQL("select count(*), count(*) filter (where is_new) from w")
+
+
+def _counted(write: sql.Composed) -> sql.Composed:
+    return sql.SQL("with w as ({} returning {}) {}").format(write, _IS_NEW, _COUNT)
 
 
 def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:

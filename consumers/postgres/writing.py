@@ -23,7 +23,7 @@ from sorbus.consumers.postgres.merge import (
     upsert,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed, Stage
+from sorbus.consumers.postgres.packed import Packed, Stage, Written
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_unique, still_parked
@@ -72,17 +72,17 @@ class Writing:
         """How the next batch is to be written; see `sorbus.connector.Consumer.apply`."""
         self._again, self._alone, self.changed_nothing = again, alone, False
 
-    def write(self, items: Sequence[Packed], *, again: bool | None = None) -> bool:
-        """Writes them in the transaction in progress; whether that changed anything in the target."""
+    def write(self, items: Sequence[Packed], *, again: bool | None = None) -> Written:
+        """Writes them in the transaction in progress."""
         gone = [item for item in items if item.stage is None]
         if self.is_dry_run:
             self._clear()
         # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
-        self.lock(alone=self._alone or bool(gone and VERSION_COLUMN in self._tables[""].columns))
-        has_changed = self._write(items, self._again if again is None else again)
+        self.lock(alone=self._alone or bool(gone and self._is_ours))
+        written = self._write(items, self._again if again is None else again)
         if self.is_dry_run:
             self._session.execute("set constraints all immediate")
-        return has_changed
+        return written
 
     def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
         """Writes them in a transaction in which unique values can move; those that could not be part of it."""
@@ -186,14 +186,16 @@ class Writing:
         # Deferrable constraints look at what a transaction leaves, not at each step.
         self._session.execute("set constraints all deferred")
 
-    def _write(self, items: Sequence[Packed], again: bool) -> bool:
+    def _write(self, items: Sequence[Packed], again: bool) -> Written:
         gone = [item for item in items if item.stage is None]
-        counts = [0]
+        has_changed, changed, deleted = False, 0, 0
+        created: int | None = 0
         if gone and self._flow.flow.deletes != "ignore":
             self._copy(GONE, [_gone_row(item) for item in gone])
             done = [self._session.execute(statement).rowcount for statement in self._deletes[again]]
             self.changed_nothing = self.changed_nothing or min(done[0], done[-1]) < len(gone)
-            counts += done
+            deleted = done[0 if self._is_ours else -1]
+            has_changed = max(done) > 0
             if len(gone) < len(items):
                 self._session.execute(forget_won())
         for place, stage in enumerate(self._stages.values()):
@@ -203,10 +205,17 @@ class Writing:
             if place:
                 self._session.execute(forget_won())
             self._fill(stage, rows)
-            done = [self._session.execute(statement).rowcount for statement in stage.statements[again]]
-            self.changed_nothing = self.changed_nothing or done[0] < len(rows)
-            counts += done
-        return max(counts) > 0
+            counts = [_count(self._session.execute(statement)) for statement in stage.statements[again]]
+            wrote, fresh = counts[0 if self._is_ours else 1]
+            changed += wrote
+            created = None if fresh is None or created is None else created + fresh
+            self.changed_nothing = self.changed_nothing or counts[0][0] < len(rows)
+            has_changed = has_changed or any(count for count, _ in counts)
+        return Written(changed, created, deleted, has_changed)
+
+    @property
+    def _is_ours(self) -> bool:
+        return VERSION_COLUMN in self._tables[""].columns
 
     def _move_once(self, items: Sequence[Packed], spared: set[bytes]) -> list[tuple[Packed, psycopg.Error]]:
         """Parks what moves and writes the items within the transaction in progress; those that fail."""
@@ -342,9 +351,10 @@ class Writing:
             table.columns[options.key].unbounded,
             columns,
             children,
-            VERSION_COLUMN in table.columns,
+            self._is_ours,
             options.deleted_column if self._flow.flow.deletes == "soft" else None,
             self._applied,
+            table.is_plain,
         )
 
     def _for_deletes(self) -> Merge:
@@ -357,6 +367,15 @@ class Writing:
 
 
 _NOT_A_RECORDS = frozenset({About.SYSTEM, About.LOAD})
+
+
+def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
+    """Rows that a statement wrote, and how many of them are new, where it says so."""
+    if done.description is None:
+        return done.rowcount, None
+    row = done.fetchone()
+    assert row is not None
+    return cast("int", row[0]), cast("int", row[1])
 
 
 def is_added_id(assignment: Assignment) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from psycopg import sql
@@ -57,11 +57,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A relation with its columns by name, in order."""
+    """A relation with its columns by name, in order; `is_plain`: neither partitioned, nor a view, nor foreign."""
 
     oid: int
     name: str
     columns: dict[str, Column]
+    is_plain: bool = True
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -83,11 +84,13 @@ def read_table(connection: Connection, name: str) -> Table | None:
     """The table SCHEMA.NAME (or NAME in public); None if it doesn't exist."""
     schema, _, table = qualified(name).partition(".")
     row = connection.execute(
-        "select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        "select c.oid::bigint, c.relkind = 'r' from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where n.nspname = %s and c.relname = %s",
         (schema, table),
     ).fetchone()
-    return _table(connection, int(str(row[0])), qualified(name)) if row else None
+    if row is None:
+        return None
+    return replace(_table(connection, int(str(row[0])), qualified(name)), is_plain=bool(row[1]))
 
 
 def discover_tables(system: BoundSystem) -> list[Resource]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import date
@@ -49,6 +50,7 @@ class Layout(NamedTuple):
     deletes: str
     lines: bool
     key: str = "text"
+    partitioned: bool = False
 
 
 LAYOUTS = [
@@ -58,7 +60,12 @@ LAYOUTS = [
     Layout("existing", existing=True, deletes="hard", lines=False),
     Layout("existing, integer key, with lines", existing=True, deletes="hard", lines=True, key="integer"),
     Layout("existing, soft deletes", existing=True, deletes="soft", lines=False),
+    Layout("existing, partitioned, with lines", existing=True, deletes="hard", lines=True, partitioned=True),
 ]
+PARTITIONED = (
+    " partition by hash (id); create table half partition of gadgets for values with (modulus 2, remainder 0);"
+)
+PARTITIONED += "create table other partition of gadgets for values with (modulus 2, remainder 1);"
 
 
 class Target:
@@ -73,7 +80,8 @@ class Target:
         self.connection = psycopg.connect(dsn)
         if layout.existing:
             more = ", sorbus_deleted_at timestamptz" if layout.deletes == "soft" else ""
-            existing = EXISTING.replace("id text", f"id {layout.key}") + f"{more});"
+            end = PARTITIONED if layout.partitioned else ";"
+            existing = EXISTING.replace("id text", f"id {layout.key}") + f"{more}){end}"
             lines = EXISTING_LINES.replace("parent_id text", f"parent_id {layout.key}")
             self.connection.execute((existing + (lines if layout.lines else "")).encode())
             self.connection.commit()
@@ -161,12 +169,42 @@ def deliveries(target: Target, story: Told, batch: Sequence[tuple[str, int]]) ->
     return [target.writer.delivery(id, version, story.history[id][version]) for id, version in newest.items()]
 
 
+class Ledger:
+    """What a target does with deliveries, by what was delivered before."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._versions: dict[bytes, int] = {}
+        self._rows: set[bytes] = set()
+
+    def expected(self, given: Sequence[Delivery], *, again: bool) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for one in given:
+            before = self._versions.get(one.id, 0)
+            is_newer = one.version > before or (again and one.version == before)
+            there = one.id in self._rows
+            if not is_newer or (one.deleted and not there):
+                counts["skipped"] += 1
+            elif one.deleted:
+                counts["deleted"] += 1
+                self._rows -= {one.id} if self._layout.deletes == "hard" else set()
+            else:
+                counts["written" if self._layout.partitioned else "updated" if there else "created"] += 1
+                self._rows.add(one.id)
+            self._versions[one.id] = max(before, one.version)
+        return counts
+
+
 @given(story=told())
 @PATIENT
 def test_any_order_of_redeliveries_deletes_and_replays_ends_in_the_newest_state(target: Target, story: Told) -> None:
     target.clear()
+    ledger = Ledger(target.layout)
     for batch, again, alone in story.batches:
-        assert target.consumers[0].apply(deliveries(target, story, batch), again=again, alone=alone) == []
+        given = deliveries(target, story, batch)
+        assert target.consumers[0].apply(given, again=again, alone=alone) == []
+        outcomes = target.consumers[0].take_outcomes()
+        assert {name: count for name, count in outcomes.items() if count} == ledger.expected(given, again=again)
     target.must_hold(story.newest)
 
 
