@@ -7,7 +7,7 @@ is done again more and more seldom; in between polls ask for what is newer than 
 
 from __future__ import annotations
 
-from sorbus.producers.http.poll_state import PollState, Quiet, Rules
+from sorbus.producers.polling.poll_state import PollState, Quiet, Rules
 
 _SECOND = 1_000_000
 _RESOLUTIONS = ((_SECOND, _SECOND), (60 * _SECOND, _SECOND), (3600 * _SECOND, 60 * _SECOND))

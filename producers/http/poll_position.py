@@ -7,7 +7,7 @@ from typing import Self, cast
 
 from pydantic import JsonValue
 
-from sorbus.producers.http.poll_state import Copying, PollState, Quiet
+from sorbus.producers.polling.poll_state import Copying, PollState, Quiet
 
 
 @dataclass(frozen=True, slots=True)

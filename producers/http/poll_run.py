@@ -7,7 +7,7 @@ from typing import Literal
 
 from sorbus.backoff import Backoff
 from sorbus.http_api.interface import Page, Record
-from sorbus.producers.http.poll_state import AskPage, AskRecord, PageResult, Steps
+from sorbus.producers.polling.poll_state import AskPage, AskRecord, PageResult, Steps
 
 LONGEST_PAUSE = 60.0
 """Seconds, whatever the application asks for."""

@@ -21,12 +21,12 @@ from sorbus.http_api.interface import Api, Record, Transport
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll_state import PageResult
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.scan import scan_records
 from sorbus.producers.http.shape import RecordShape
 from sorbus.producers.http.stream_poller import StreamPoller
+from sorbus.producers.polling.poll_state import PageResult
 from sorbus.settings import Settings
 from sorbus.spelling import closest
 from sorbus.state import State, plan_state

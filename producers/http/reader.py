@@ -12,10 +12,10 @@ from hashlib import blake2b
 
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Page, Record
-from sorbus.producers.http.change_detector import ChangeDetector, ChangeVerdict, raw_json
-from sorbus.producers.http.deletes import AbsenceCheck, Deletes
 from sorbus.producers.http.lookback import Lookback
-from sorbus.producers.http.poll_state import (
+from sorbus.producers.polling.change_detector import ChangeDetector, ChangeVerdict, raw_json
+from sorbus.producers.polling.deletes import AbsenceCheck, Deletes
+from sorbus.producers.polling.poll_state import (
     NO_ID,
     UNREADABLE,
     AskPage,

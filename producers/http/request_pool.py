@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sorbus.calendar_limits import EPOCH
 from sorbus.http_api.interface import Api, Page, Record, Shows
-from sorbus.producers.http.poll_state import AskPage, AskRecord
+from sorbus.producers.polling.poll_state import AskPage, AskRecord
 
 Answer = Page | Record | None
 

@@ -19,7 +19,7 @@ from sorbus.http_api.records import is_deleted
 from sorbus.http_api.values import InvalidValue, read_moment
 from sorbus.mapping.errors import shown
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll_state import Rules
+from sorbus.producers.polling.poll_state import Rules
 
 LONGEST_ID = 1000
 """Bytes: an id is a key in Kafka, part of an index in PostgreSQL, and of an address."""

@@ -17,9 +17,9 @@ from sorbus.http_api.interface import Api, Page
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.http_api.whole_list import WholeList
-from sorbus.producers.http.change_detector import ChangeDetector
+from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.http.poll_state import UNREADABLE, AskRecord, PageResult, PollState
+from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, answer_of
 from sorbus.producers.http.rules import rules_of, updated_of

@@ -16,18 +16,18 @@ from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api
 from sorbus.mapfile.timing import longest_pause
-from sorbus.producers.http.change_detector import ChangeDetector
 from sorbus.producers.http.drift import RecordWatch
-from sorbus.producers.http.list_report import ListReport
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll_position import PollPosition
 from sorbus.producers.http.poll_run import PollPace, PollRun
 from sorbus.producers.http.poll_schedule import Job, PollSchedule
-from sorbus.producers.http.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, RequestPool, answer_of
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
+from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.list_report import ListReport
+from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.telemetry.metrics import PollMetrics
 
 TRIES = 3

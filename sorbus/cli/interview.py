@@ -120,7 +120,7 @@ def ask_systems(ask: Questions, answers: Answers) -> dict[str, SystemAnswer]:
 
 
 def _system(ask: Questions, name: str, offered: SystemAnswer) -> SystemAnswer:
-    kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "spreadsheet", "other"})
+    kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "other"})
     kind = ask.one("  What is it?", offered.kind, kinds)
     owner = ask.text(f"  Who knows about {name}? A person or a team") or None
     shadow = kind == "spreadsheet" and ask.yes("  Is it an unofficial one?", False)

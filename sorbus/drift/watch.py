@@ -145,7 +145,7 @@ class DriftWatch:
                 now = time.time()
                 entry = self._open[key] = _Open(drift, "", now, now)
                 _log.warning(
-                    "%s: the list of %s lacks %d of %d records of %s, %s. Nothing is deleted: check the application and"
+                    "%s: the list of %s lacks %d of %d records of %s, %s. Nothing is deleted: check the source and"
                     " the permissions of our credentials; if the records are really deleted, confirm it with"
                     " `sorbus drift settle`",
                     self._system,

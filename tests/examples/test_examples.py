@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 
 import psycopg
 import pytest
 
+from sorbus.avro.decode import read_record
+from sorbus.connector import Change
 from sorbus.http_api.load import shipped
 from sorbus.map.checks.check import check
 from sorbus.map.load import load_map
@@ -16,8 +20,9 @@ from sorbus.ops.demo.crm_feed import CRM_FEED
 from sorbus.ops.demo.feed import Connection
 from sorbus.ops.demo.random_changes import churn
 from sorbus.ops.demo.seeded_random import SeededRandom
+from sorbus.producers.spreadsheet.producer import SpreadsheetProducer
 
-EXAMPLES = {"company": 8, "northwind": 8, "saas": 16}
+EXAMPLES = {"company": 8, "northwind": 8, "saas": 16, "spreadsheets": 2}
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]
 
@@ -34,6 +39,21 @@ def test_an_example_names_every_secret_that_its_map_asks_for(name: str) -> None:
     asked = set(re.findall(r"\$\{(\w+)\}", (examples() / name / "map.yaml").read_text("utf-8")))
     offered = re.findall(r"^(\w+)=", (examples() / name / ".env.example").read_text("utf-8"), re.MULTILINE)
     assert set(offered) == asked
+
+
+def test_the_spreadsheets_are_read_as_their_comments_say() -> None:
+    loaded = load_map(examples() / "spreadsheets" / "map.yaml")
+    found = {}
+    for name in ("employee", "product"):
+        source = loaded.source(name)
+        for batch in SpreadsheetProducer.scan(loaded.system("share"), source):
+            for one in batch:
+                assert isinstance(one, Change), one
+                found[one.id.decode()] = read_record(source.schema, one.data or b"", 0)[0]
+    assert sorted(found) == ["0001", "0002", "0007", "B-001", "B-002", "C-100"]
+    assert found["0007"]["name"] == "Jörg Weiß"
+    assert (found["0007"]["hired_on"], found["0007"]["weekly_hours"]) == (date(2023, 12, 31), Decimal("19.25"))
+    assert (found["B-002"]["unit_price"], found["B-001"]["tax_rate"]) == (Decimal(1024), Decimal("0.2"))
 
 
 def test_the_saas_map_uses_every_description_that_comes_with_sorbus() -> None:

@@ -14,7 +14,7 @@ from sorbus.mapping.field_refs import CANONICAL
 from sorbus.schema import RecordSchema
 
 HEADER = ("Source System", "Source Field", "Target System", "Target Field", "Rule", "Notes")
-_RESOURCE_KEYS = ("table", "resource", "sheet")
+_RESOURCE_KEYS = ("table", "resource", "file")
 
 Row = tuple[str, str, str, str, str, str]
 
@@ -53,6 +53,8 @@ def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, Json
     if name is None:
         return None
     options: dict[str, JsonValue] = {name: proposal.resource.name}
+    if "key" in known and model.model_fields["key"].is_required():
+        options["key"] = list(proposal.resource.key)
     if proposal.lists and "children" in known:
         options["children"] = {
             each.field: {name: each.resource, "parent": list(each.parent)} for each in proposal.lists
@@ -67,7 +69,10 @@ def source_options(proposal: Proposal, model: type[BaseModel]) -> dict[str, Json
 def guessed_source(data_type: str, model: type[BaseModel]) -> dict[str, JsonValue]:
     """A `source:` for an unreachable system: a table named after its data type, to be fixed."""
     name = next((key for key in _RESOURCE_KEYS if key in model.model_fields), None)
-    return {name: plural(data_type)} if name else {}
+    if name is None:
+        return {}
+    has_key = "key" in model.model_fields and model.model_fields["key"].is_required()
+    return {name: plural(data_type), **({"key": ["id"]} if has_key else {})}
 
 
 def target_options(schema: RecordSchema, model: type[BaseModel], held: Proposal | None) -> dict[str, JsonValue]:

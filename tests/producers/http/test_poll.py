@@ -15,9 +15,9 @@ from sorbus.abilities import PublishedState
 from sorbus.connector import Change
 from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Page, Record
-from sorbus.producers.http.change_detector import ChangeDetector
-from sorbus.producers.http.poll_state import AskPage, AskRecord, PageResult, PollState, Rules, Steps
 from sorbus.producers.http.reader import ListReader
+from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.poll_state import AskPage, AskRecord, PageResult, PollState, Rules, Steps
 
 SECOND = 1_000_000
 NOON = 1_800_000_000 * SECOND

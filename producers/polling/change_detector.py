@@ -72,6 +72,10 @@ class ChangeDetector:
         """What a newer state's version has to be above."""
         return self._state(id)[1]
 
+    def is_unsure(self, id: bytes) -> bool:
+        """Whether what is published of it equals nothing: it was refused, or is to be published again."""
+        return self._state(id)[0] == _UNSURE
+
     def remember(self, published: Iterable[PublishedState]) -> None:
         """What the topic holds; a record without data equals nothing."""
         for record in published:

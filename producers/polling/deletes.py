@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sorbus.http_api.interface import Page
-from sorbus.producers.http.change_detector import ChangeDetector
-from sorbus.producers.http.poll_state import (
+from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.poll_state import (
     NO_ID,
     UNREADABLE,
     AskRecord,
@@ -84,7 +84,7 @@ class Deletes:
             return
         unsure = [id for id in lacking if id not in self.confirmed]
         if self._is_too_many(len(unsure), listed.known):
-            self._hold(unsure, listed, "and there is no way to ask for one of them alone")
+            self._hold(unsure, listed, self._rules.weak_proof)
         for id in lacking:
             if id in self.confirmed or (self.held is None and id in before):
                 add(found, self._memory.gone(id, self._now()))

@@ -25,12 +25,16 @@ class AskRecord(NamedTuple):
 
 @dataclass(slots=True)
 class PageResult:
-    """What a page or a look brought, and how many records were read for it. `copied`: the snapshot so far, expected."""
+    """What a page or a look brought, and how many records were read for it. `copied`: the snapshot so far, expected.
+
+    `resolved`: ids whose dead letters have become obsolete, although no record resulted.
+    """
 
     changes: list[Change] = field(default_factory=list)
     rejects: list[RejectedRecord] = field(default_factory=list)
     read: int = 0
     copied: tuple[int, int] | None = None
+    resolved: list[bytes] = field(default_factory=list)
 
 
 UNREADABLE: Record = {"": "the application doesn't let us read this one"}
@@ -111,6 +115,8 @@ class Rules:
     page_size: int = 1
     may_vanish: bool = False
     max_deletes: int | None = None
+    weak_proof: str = "and there is no way to ask for one of them alone"
+    """Why a list that lacks many records isn't believed, where records can't be looked at: ends a sentence."""
 
     def written(self, time: int) -> int:
         """The {since} that brings everything from `time` on, as it will be written."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from sorbus.drift.watch import DriftWatch
-from sorbus.producers.http.deletes import Deletes
+from sorbus.producers.polling.deletes import Deletes
 
 _log = logging.getLogger(__name__)
 

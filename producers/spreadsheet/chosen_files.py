@@ -1,0 +1,75 @@
+"""Which of a data type's files can be read now, and what keeps the others waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sorbus.errors import TransientError
+from sorbus.producers.spreadsheet.options import SpreadsheetSource
+from sorbus.spreadsheet.files import FileStamp, RestWatch, lock_of, matching
+
+
+@dataclass(slots=True)
+class FoundFiles:
+    """`ready`: at rest, with their stamps. `is_complete`: no file has to wait. `problems`: what people should know."""
+
+    ready: dict[Path, FileStamp] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    is_complete: bool = True
+
+
+class ChosenFiles:
+    """One data type's. `soon`: seconds until a file that is being written may be at rest; None: none is."""
+
+    def __init__(self, options: SpreadsheetSource, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._options, self._folder, self._clock = options, folder, clock
+        self._rest = RestWatch(options.settle)
+        self._refused: dict[Path, tuple[FileStamp, str]] = {}
+        self.soon: float | None = None
+
+    def refuse(self, path: Path, stamp: FileStamp, problem: str) -> None:
+        """It can't be read as it is now: not tried again until it changes."""
+        self._refused[path] = stamp, problem
+
+    def look(self, *, again: bool) -> FoundFiles:
+        """The files as they are now; `again`: those that couldn't be read, too."""
+        found, self.soon = FoundFiles(), None
+        if again:
+            self._refused.clear()
+        try:
+            paths = self._chosen(matching(self._folder, self._options.file))
+        except TransientError as error:
+            return FoundFiles(problems=[str(error)], is_complete=False)
+        self._rest.forget(paths)
+        for path in paths:
+            try:
+                self._look_at(path, found)
+            except OSError as error:
+                found.problems.append(f"{path.name} can't be read: {error.strerror or error}")
+        found.is_complete = found.is_complete and not found.problems
+        return found
+
+    def _look_at(self, path: Path, found: FoundFiles) -> None:
+        stamp, wait = self._rest.since(path, self._clock())
+        lock = lock_of(path) if self._options.open_files == "wait" else None
+        if lock is not None:
+            found.problems.append(str(lock.error(path)))
+        elif wait > 0:
+            found.is_complete = False
+            self.soon = wait if self.soon is None else min(wait, self.soon)
+        elif path in self._refused and self._refused[path][0] == stamp:
+            found.problems.append(self._refused[path][1])
+        else:
+            found.ready[path] = stamp
+
+    def _chosen(self, paths: list[Path]) -> list[Path]:
+        match self._options.files:
+            case "last":
+                return paths[-1:]
+            case "newest":
+                return [max(paths, key=lambda path: path.stat().st_mtime_ns)]
+            case _:
+                return paths

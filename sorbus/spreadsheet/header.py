@@ -1,0 +1,117 @@
+"""Where a sheet's header is, and which column each name stands for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sorbus.errors import TransientError
+from sorbus.spelling import closest
+from sorbus.spreadsheet.cells import Cell, is_empty, plain
+from sorbus.spreadsheet.xlsx import Area, Row, column_letter
+
+SEARCHED_ROWS = 50
+"""A header is looked for in so many rows with values."""
+
+
+class Header(NamedTuple):
+    """The header's last row, and its names by column (from 0)."""
+
+    row: int
+    names: Mapping[int, str]
+    columns: Mapping[str, int]
+    """Each wanted name that was found -> its column."""
+
+    def is_repeated(self, cells: Sequence[Cell]) -> bool:
+        """Whether a row repeats the header, as printed pages do."""
+        return all(
+            written_name(cells[column] if column < len(cells) else None) == name for column, name in self.names.items()
+        )
+
+
+def written_name(cell: Cell) -> str:
+    """A header's text: line breaks and double spaces are one space."""
+    text = plain(cell)
+    return unicodedata.normalize("NFC", " ".join(str(text).split())) if text is not None else ""
+
+
+def find_header(
+    where: str,
+    rows: Sequence[Row],
+    required: Iterable[str],
+    optional: Iterable[str] = (),
+    *,
+    row: int | None = None,
+    depth: int = 1,
+    merged: Sequence[Area] = (),
+) -> Header:
+    """The first row that has every required name. `row`: said by the map; `depth`: rows that make up a name.
+
+    TransientError names what is missing from the row that has most.
+    """
+    wanted = list(dict.fromkeys(required))
+    best: tuple[int, Header] | None = None
+    by_number = dict(rows)
+    for number, cells in rows:
+        if row is not None and number != row:
+            continue
+        names = _names(number, by_number, depth, merged)
+        header = Header(number, names, _matched(where, names, wanted, optional))
+        found = sum(name in header.columns for name in wanted)
+        if wanted and found == len(wanted):
+            return header
+        if not wanted and len(names) > 1 and all(isinstance(cell, str) or cell is None for cell in cells):
+            return header
+        if best is None or found > best[0]:
+            best = found, header
+    if best is None:
+        at = f" in row {row}" if row is not None else ""
+        raise TransientError(f"{where} has no header{at}: it is empty, or its names are further down than row 50")
+    missing = [name for name in wanted if name not in best[1].columns]
+    near = closest(missing[0], best[1].names.values()) if missing else "name the key columns"
+    raise TransientError(
+        f"{where} has no column {', '.join(map(repr, missing))} in row {best[1].row}, which looks most like the header:"
+        f" {near}; correct the header, or the mapping sheet"
+    )
+
+
+def _matched(where: str, names: Mapping[int, str], required: Sequence[str], optional: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in [*required, *optional]:
+        clean = written_name(name)
+        places = [column for column, each in names.items() if each == clean]
+        places = places or [column for column, each in names.items() if each.casefold() == clean.casefold()]
+        if len(places) > 1 and name in required and all(other in names.values() for other in required):
+            letters = " and ".join(column_letter(place + 1) for place in places)
+            raise TransientError(f"{where} has two columns called {clean!r} ({letters}): rename one of them")
+        if len(places) == 1:
+            found[name] = places[0]
+    return found
+
+
+def _names(number: int, rows: Mapping[int, Sequence[Cell]], depth: int, merged: Sequence[Area]) -> dict[int, str]:
+    """Column -> name, of the rows above first; a merged cell's text counts in all of its columns."""
+    width = max((len(rows.get(each, ())) for each in range(number - depth + 1, number + 1)), default=0)
+    names = {}
+    for column in range(width):
+        parts: list[str] = []
+        for each in range(number - depth + 1, number + 1):
+            row = rows.get(each, ())
+            cell = row[column] if column < len(row) else None
+            if is_empty(cell):
+                cell = _from_merged(each, column + 1, rows, merged) if depth > 1 else None
+            part = written_name(cell)
+            if part and part not in parts:
+                parts.append(part)
+        if parts:
+            names[column] = " ".join(parts)
+    return names
+
+
+def _from_merged(row: int, column: int, rows: Mapping[int, Sequence[Cell]], merged: Sequence[Area]) -> Cell:
+    for area in merged:
+        if area.first_row <= row <= area.last_row and area.first_column <= column <= area.last_column:
+            cells = rows.get(area.first_row, ())
+            return cells[area.first_column - 1] if area.first_column <= len(cells) else None
+    return None

@@ -1,0 +1,334 @@
+"""Reads an XLSX workbook as a stream of rows, with what a person sees in each cell; bounded in memory and time.
+
+Not openpyxl: it can't tell a formula without a stored result from an empty cell, knows no merged cells while streaming,
+and refuses workbooks with styles that Excel accepts (docs/decisions/0075-spreadsheets-are-read-as-people-see-them.md).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+from xml.etree import ElementTree
+
+from sorbus.errors import TransientError
+from sorbus.spreadsheet.builtin_formats import BUILTIN
+from sorbus.spreadsheet.cells import (
+    GENERAL,
+    NO_RESULT,
+    Cell,
+    NumberFormat,
+    error_cell,
+    iso_cell,
+    number_cell,
+    number_format,
+    unescaped,
+)
+
+LARGEST_FILE = 200_000_000
+_LARGEST_SHEET = 2_000_000_000
+_LARGEST_PART = 200_000_000
+"""Bytes of a part that is kept in memory: the texts, the styles."""
+_MOST_COLUMNS = 16_384
+_LONGEST_TAG = 1_000_000
+"""Bytes without the beginning of a tag: more is no workbook, but an attack on our memory."""
+_MOST_ELEMENTS = 200_000
+"""In one row, or nested in each other: memory again."""
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+_SAVE_AGAIN = "open it in Excel or LibreOffice and save it again as .xlsx"
+Row = tuple[int, list[Cell]]
+"""Its number as the program shows it, and its cells from column A on."""
+
+
+class Tab(NamedTuple):
+    """A sheet of a workbook."""
+
+    name: str
+    is_hidden: bool
+    part: str
+
+
+class Area(NamedTuple):
+    """Merged cells: rows and columns from 1, both ends included."""
+
+    first_row: int
+    first_column: int
+    last_row: int
+    last_column: int
+    name: str
+
+
+class XlsxFile:
+    """An open workbook. Every method raises TransientError, which says what is wrong with the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        try:
+            size = path.stat().st_size
+            if size > LARGEST_FILE:
+                raise self._error(
+                    f"is {size / 1e6:,.0f} MB large, and at most {LARGEST_FILE / 1e6:,.0f} are read", "split it"
+                )
+            with path.open("rb") as opened:
+                head = opened.read(8)
+            if head == _OLE:
+                raise self._error(
+                    "is in the old .xls format, or protected by a password", "save it as .xlsx without a password"
+                )
+            if not head.startswith(b"PK"):
+                raise self._error("isn't an .xlsx workbook, whatever its name says", _SAVE_AGAIN)
+            self._archive = zipfile.ZipFile(path)
+        except OSError as error:
+            raise TransientError(f"{self._name} can't be opened: {error.strerror or error}") from error
+        except zipfile.BadZipFile as error:
+            raise self._error("is cut off or damaged", "wait until it is copied whole, or save it again") from error
+        self.merged: list[Area] = []
+        """Of the sheet that was read to its end."""
+        try:
+            self._check()
+            self._texts: list[str] | None = None
+            self._read_workbook()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._archive.close()
+
+    def rows(self, tab: Tab) -> Iterator[Row]:
+        """Every row that has a cell with a value, in order."""
+        if self._texts is None:
+            self._texts = self._shared_texts()
+        self.merged.clear()
+        with self._damaged(tab.part) as source:
+            number = 0
+            for element in source.elements("row", "mergeCell"):
+                if _local(element) == "mergeCell":
+                    self.merged.append(_area(element.get("ref", "")))
+                    continue
+                number = int(element.get("r") or number + 1)
+                cells = self._cells(element)
+                if cells:
+                    yield number, cells
+
+    def _cells(self, row: ElementTree.Element) -> list[Cell]:
+        cells: list[Cell] = []
+        column = 0
+        for element in row:
+            if _local(element) != "c":
+                continue
+            place = element.get("r")
+            column = _column(place) if place else column + 1
+            value = self._value(element)
+            if value is None:
+                continue
+            if column > _MOST_COLUMNS:
+                raise self._error(f"has a cell in column {column}", _SAVE_AGAIN)
+            cells.extend([None] * (column - 1 - len(cells)))
+            cells.append(value) if column > len(cells) else cells.__setitem__(column - 1, value)
+        return cells
+
+    def _value(self, cell: ElementTree.Element) -> Cell:
+        kind = cell.get("t", "n")
+        text, has_formula = None, False
+        for inside in cell:
+            name = _local(inside)
+            if name == "v":
+                text = inside.text
+            elif name == "f":
+                has_formula = True
+            elif name == "is":
+                return unescaped(_text_of(inside)) or None
+        if text is None or text == "":
+            return NO_RESULT if has_formula and kind != "str" else None
+        match kind:
+            case "s":
+                assert self._texts is not None
+                return self._texts[int(text)] or None
+            case "n":
+                return number_cell(text, self._format(cell.get("s")), is_1904=self._is_1904)
+            case "str":
+                return unescaped(text)
+            case "b":
+                return text.strip() in ("1", "true")
+            case "e":
+                return error_cell(text)
+            case "d":
+                return iso_cell(text)
+            case _:
+                return unescaped(text)
+
+    def _format(self, style: str | None) -> NumberFormat:
+        return GENERAL if style is None else self._formats[int(style)] if int(style) < len(self._formats) else GENERAL
+
+    def _read_workbook(self) -> None:
+        part = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
+        base = posixpath.dirname(part)
+        relations = self._relations(f"{base}/_rels/{posixpath.basename(part)}.rels", base)
+        self._is_1904 = False
+        tabs = []
+        with self._damaged(part) as source:
+            for element in source.elements("workbookPr", "sheet"):
+                if _local(element) == "workbookPr":
+                    self._is_1904 = element.get("date1904") in ("1", "true")
+                    continue
+                id = next((value for name, value in element.attrib.items() if name.endswith("}id")), "")
+                kind, target = relations.get(id, ("", ""))
+                if kind == "worksheet":  # not a sheet of a chart
+                    tabs.append(Tab(element.get("name", ""), element.get("state", "visible") != "visible", target))
+        self.tabs = tuple(tabs)
+        found = dict(relations.values())
+        self._texts_part = found.get("sharedStrings")
+        self._formats = self._number_formats(found["styles"]) if "styles" in found else []
+
+    def _number_formats(self, part: str) -> list[NumberFormat]:
+        codes, formats, is_inside = dict(BUILTIN), list[NumberFormat](), False
+        with self._damaged(part) as source:
+            for element in source.elements("numFmt", "cellXfs"):
+                if _local(element) == "numFmt":
+                    codes[int(element.get("numFmtId", "0"))] = element.get("formatCode", "")
+                elif not is_inside:
+                    is_inside = True
+                    formats = [
+                        number_format(codes.get(int(each.get("numFmtId") or 0), ""))
+                        for each in element
+                        if _local(each) == "xf"
+                    ]
+        return formats
+
+    def _shared_texts(self) -> list[str]:
+        if self._texts_part is None or self._texts_part not in self._archive.namelist():
+            return []
+        with self._damaged(self._texts_part) as source:
+            return [unescaped(_text_of(element)) for element in source.elements("si")]
+
+    def _target(self, part: str, kind: str) -> str | None:
+        return next((target for found, target in self._relations(part, "").values() if found == kind), None)
+
+    def _relations(self, part: str, base: str) -> dict[str, tuple[str, str]]:
+        """Id -> (kind, part)."""
+        if part not in self._archive.namelist():
+            return {}
+        found = {}
+        with self._damaged(part) as source:
+            for element in source.elements("Relationship"):
+                target = element.get("Target", "")
+                target = target[1:] if target.startswith("/") else posixpath.normpath(posixpath.join(base, target))
+                found[element.get("Id", "")] = element.get("Type", "").rpartition("/")[2], target
+        return found
+
+    def _damaged(self, part: str) -> _Part:
+        return _Part(self._archive, part, self._error)
+
+    def _check(self) -> None:
+        for part in self._archive.infolist():
+            limit = _LARGEST_SHEET if "/worksheets/" in part.filename else _LARGEST_PART
+            if part.filename.endswith((".xml", ".rels")) and part.file_size > limit:
+                raise self._error(f"unpacks to {part.file_size / 1e6:,.0f} MB", "split it")
+            if part.flag_bits & 1:
+                raise self._error("is protected by a password", "save it without one")
+
+    def _error(self, what: str, fix: str) -> TransientError:
+        return TransientError(f"{self._name} {what}: {fix}")
+
+
+class _Part:
+    """A part of the archive, as XML. Whatever is wrong with it is a TransientError."""
+
+    def __init__(self, archive: zipfile.ZipFile, part: str, error: Callable[[str, str], TransientError]) -> None:
+        self._archive, self._part, self._error = archive, part, error
+        self._opened: IO[bytes] | None = None
+
+    def __enter__(self) -> _Part:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        faults = (
+            zipfile.BadZipFile, zlib.error, ElementTree.ParseError, EOFError, KeyError, ValueError, IndexError,
+            ArithmeticError, NotImplementedError, OSError, UnicodeError,
+        )  # fmt: skip
+        if isinstance(error, faults):
+            raise self._error(f"is cut off or damaged ({self._part})", _SAVE_AGAIN) from error
+
+    def elements(self, *names: str) -> Iterator[ElementTree.Element]:
+        """Every element of these names when it is complete; what has been taken is forgotten."""
+        self._opened = self._archive.open(self._part)
+        parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
+        stack: list[ElementTree.Element] = []
+        inside = elements = silence = 0
+        end = b""
+        while chunk := self._opened.read(65_536):
+            if b"<!DOCTYPE" in (end + chunk).replace(b"\0", b""):
+                raise ValueError("declared entities")
+            end = chunk[-20:]
+            silence = 0 if b"<" in chunk else silence + len(chunk)
+            if silence > _LONGEST_TAG:
+                raise ValueError("an endless text")
+            parser.feed(chunk)
+            for event, element in cast("Iterable[tuple[str, ElementTree.Element]]", parser.read_events()):
+                is_named = _local(element) in names
+                if event == "start":
+                    stack.append(element)
+                    inside += is_named
+                    elements = elements + 1 if inside else len(stack)
+                    if elements > _MOST_ELEMENTS:
+                        raise ValueError("an endless row")
+                    continue
+                stack.pop()
+                inside -= is_named
+                if inside:
+                    continue
+                elements = 0
+                if is_named:
+                    yield element
+                element.clear()
+                if stack:
+                    stack[-1].clear()
+        parser.close()
+
+
+def _local(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _text_of(element: ElementTree.Element) -> str:
+    """A text, rich or not, without its phonetic reading."""
+    parts = []
+    for child in element:
+        name = _local(child)
+        if name == "t":
+            parts.append(child.text or "")
+        elif name == "r":
+            parts += [inner.text or "" for inner in child if _local(inner) == "t"]
+    return "".join(parts)
+
+
+def _column(place: str) -> int:
+    number = 0
+    for letter in place:
+        if not letter.isalpha():
+            break
+        number = number * 26 + ord(letter.upper()) - 64
+    return number
+
+
+def column_letter(column: int) -> str:
+    """1 is A, 27 is AA."""
+    letters = ""
+    while column:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
+
+
+def _area(name: str) -> Area:
+    first, _, last = name.replace("$", "").partition(":")
+    last = last or first
+    row = [int("".join(filter(str.isdigit, end)) or 0) for end in (first, last)]
+    return Area(row[0], _column(first), row[1], _column(last), name)
