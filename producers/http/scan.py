@@ -17,13 +17,13 @@ from sorbus.http_api.interface import Api, Page
 from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.http_api.whole_list import WholeList
-from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, answer_of
 from sorbus.producers.http.rules import rules_of, updated_of
 from sorbus.producers.http.shape import RecordShape
+from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.state.database import State
 
 _TRIES = 4

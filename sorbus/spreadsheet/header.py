@@ -53,6 +53,7 @@ def find_header(
     wanted = list(dict.fromkeys(required))
     best: tuple[int, Header] | None = None
     by_number = dict(rows)
+    widest = max((sum(not is_empty(cell) for cell in cells) for _, cells in rows), default=0)
     for number, cells in rows:
         if row is not None and number != row:
             continue
@@ -61,7 +62,7 @@ def find_header(
         found = sum(name in header.columns for name in wanted)
         if wanted and found == len(wanted):
             return header
-        if not wanted and len(names) > 1 and all(isinstance(cell, str) or cell is None for cell in cells):
+        if not wanted and names and len(names) >= widest and all(isinstance(cell, str | None) for cell in cells):
             return header
         if best is None or found > best[0]:
             best = found, header
