@@ -71,7 +71,7 @@ class BatchDelivery:
     def _count(
         self, events: Sequence[Message], taken: DecodedBatch, *, refused: int, dead: int, seconds: float
     ) -> None:
-        """For the flow's history: each event of the batch is in one of the counts, but for `linked`."""
+        """For the flow's history: each event of the batch is in one of the counts, but for `linked` and `filtered`."""
         done = self._target.outcomes()
         if done is None:
             landed = len(taken.deliveries) - (refused - len(taken.refused))

@@ -123,6 +123,11 @@ _BY_REASON: dict[str, _Words] = {
     ),
     # on the way
     "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),
+    "undecided filter": _Words(
+        "Condition undecided",
+        "The flow's condition (`where`) can't be decided for this record, because of {field}.",
+        "Correct {field_at_owner} in {source}{ask}, or change the condition in the map; then retry.",
+    ),
     "value": _Words("Not a valid value", "{Field} is not a valid value for {target}."),
     "missing": _Words("Empty", "{Field} is empty, and it is needed.", "Fill in {field_at_owner} in {source}{ask}."),
     "incomplete": _Words(

@@ -128,7 +128,7 @@ class SupportsOutcomes(Protocol):
 class Preview(NamedTuple):
     """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 
-    action: Literal["create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold"]
+    action: Literal["create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold", "filter"]
     why: str
     request: JsonValue = None
 

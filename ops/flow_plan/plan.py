@@ -18,6 +18,7 @@ from sorbus.waiting.complete import Completing
 
 WORDS: Mapping[str, str] = {
     "create": "created", "link": "linked", "update": "updated", "delete": "deleted", "nothing": "unchanged",
+    "filter": "outside of where",
     "older": "newer in the target", "refuse": "refused", "hold": "held (incomplete)", "ask": "asked", "wait": "waiting",
 }  # fmt: skip
 """Each action as it is counted for people, in this order."""

@@ -28,6 +28,7 @@ from sorbus.state.database import State
 from sorbus.waiting.complete import consumer_of
 
 _KINDS: dict[str, DifferenceKind] = {"create": "missing", "link": "missing", "update": "different", "delete": "extra"}
+_AGREE = ("nothing", "filter")
 
 
 class Comparison(Protocol):
@@ -41,9 +42,14 @@ class Comparison(Protocol):
 
 
 def reconciliation(loaded: LoadedMap, request: ReconcileRequest, settings: Settings, progress: Progress) -> Comparison:
-    """By checksums where the target computes them, else by dry runs of the delivery. UsageError if neither can be."""
-    kind = loaded.consumer(loaded.flow(request.flow).flow.to)
-    if not isinstance(kind, SupportsTargetChecksums) and isinstance(kind, SupportsDryRun):
+    """By checksums where the target computes them, else by dry runs of the delivery. UsageError if neither can be.
+
+    A flow with a condition is compared by dry runs: databases can't evaluate it.
+    """
+    flow = loaded.flow(request.flow).flow
+    kind = loaded.consumer(flow.to)
+    has_checksums = isinstance(kind, SupportsTargetChecksums) and flow.where is None
+    if not has_checksums and isinstance(kind, SupportsDryRun):
         return DeliveryReconciliation(loaded, request, settings, progress)
     return Reconciliation(loaded, request, settings, progress)
 
@@ -69,7 +75,7 @@ class DeliveryReconciliation:
         suspects: set[str] = set()
         for record in planner.run(self._records(), reads_list=True):
             report.compared += 1
-            if record.action != "nothing":
+            if record.action not in _AGREE:
                 suspects.add(record.id)
         report.method = "list" if planner.has_list else "topic"
         report.rows_fetched = report.compared
@@ -90,7 +96,7 @@ class DeliveryReconciliation:
             behind = barrier.pass_now(self._request.wait)
         reasons = Reasons(self.flow, self.owner.name, self._settings, self._state)
         for record in self._planner().run(_among(self._records(), suspects)):
-            if record.action == "nothing":
+            if record.action in _AGREE:
                 report.in_flight += 1
             else:
                 report.add(reasons.explain(_difference(record, behind)))

@@ -46,6 +46,8 @@ class ComparableFlow:
     def __init__(self, loaded: LoadedMap, flow: str, settings: Settings) -> None:
         """UsageError where its systems don't compute checksums."""
         self.flow: BoundFlow = loaded.flow(flow)
+        if self.flow.flow.where is not None:
+            raise UsageError(f"{flow} has a condition (`where`), which databases can't evaluate: no checksums")
         data_type = self.flow.flow.data_type
         owner = loaded.map.owner_of(data_type)
         self.source: BoundSource = loaded.source(data_type)

@@ -22,6 +22,7 @@ _SAID = {
     "wait": "waits for another record",
     "hold": "held back",
     "refuse": "refused",
+    "filter": "outside of the flow's `where`",
 }
 
 

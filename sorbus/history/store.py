@@ -45,6 +45,7 @@ COUNTS = (
     "skipped",
     "refused",
     "deferred",
+    "filtered",
     "bytes",
     "seconds",
 )

@@ -112,6 +112,16 @@ class Flow(_Written):
     timing: str = Field(default="real-time", description="real-time, every 15m, or cron 0 2 * * *.")
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
     deletes: Literal["hard", "soft", "ignore"] = "hard"
+    where: str | None = Field(
+        default=None,
+        description='Which records it carries: a condition over canonical fields, such as country == "DE"; others are'
+        " outside.",
+    )
+    on_leave: Literal["delete", "keep"] | None = Field(
+        default=None,
+        description="With where, a record that no longer fits: delete takes it out of the target (see `deletes`);"
+        " keep leaves the target as it is.",
+    )
     on_lost_events: Literal["stop", "reread"] = Field(
         default="stop",
         description="When the topic lost events before this flow read them (retention, deleted records, a topic made"

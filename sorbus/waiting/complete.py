@@ -1,9 +1,9 @@
-"""Incomplete records: completed by the flow's defaults, or deferred, before any connector sees them."""
+"""What happens to records before any connector sees them: filtered by `where`, completed, or deferred."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from sorbus.abilities import (
     Preview,
@@ -12,25 +12,30 @@ from sorbus.abilities import (
     SupportsOutcomes,
     SupportsPreview,
     SupportsRequiredFields,
+    SupportsVersions,
 )
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
-from sorbus.errors import MustWait, SorbusError
+from sorbus.errors import MustWait, PermanentError, SorbusError
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.convert import convert
 from sorbus.mapping.default import encoded_default
+from sorbus.mapping.record_filter import Filtered, RecordFilter
 from sorbus.schema import RecordSchema
 
 
 def consumer_of(connector: ConsumerConnector, flow: BoundFlow) -> Consumer:
-    """The flow's consumer, which gets only complete records, unless the flow says on_incomplete: pass."""
+    """The flow's consumer, which gets only records that fit the flow's `where`, and only complete ones, unless the flow
+    says on_incomplete: pass.
+    """
     return completing(connector(flow), flow)
 
 
 def completing(consumer: Consumer, flow: BoundFlow) -> Consumer:
     """The same for a consumer that is made already."""
-    return consumer if flow.flow.on_incomplete == "pass" else Completing(consumer, flow)
+    is_plain = flow.flow.on_incomplete == "pass" and flow.flow.where is None
+    return consumer if is_plain else Completing(consumer, flow)
 
 
 def lacking(flow: BoundFlow, id: str, fields: Sequence[str]) -> MustWait:
@@ -40,11 +45,23 @@ def lacking(flow: BoundFlow, id: str, fields: Sequence[str]) -> MustWait:
     return MustWait(told + ask, why="incomplete", needs=[(field, "") for field in fields], field=fields[0])
 
 
+class _Ready(NamedTuple):
+    """A delivery for the connector."""
+
+    delivery: Delivery
+    is_outside: bool
+
+
 class Completing:
-    """A flow's consumer that defers incomplete records with MustWait, and delivers the others."""
+    """A flow's consumer that leaves out records outside of `where`, defers incomplete ones with MustWait, and delivers
+    the others.
+    """
 
     def __init__(self, consumer: Consumer, flow: BoundFlow) -> None:
         self._consumer, self._flow = consumer, flow
+        self._filter = RecordFilter(flow) if flow.flow.where is not None else None
+        self._filtered = self._kept = 0
+        self._completes = flow.flow.on_incomplete != "pass"
         self._needs = {*flow.data_type.required, *flow.flow.required}
         fields = flow.schema.by_name
         self._filled: dict[str, object] = {}
@@ -87,41 +104,71 @@ class Completing:
         refusals: list[RejectedDelivery] = []
         places: list[int] = []
         complete: list[Delivery] = []
+        outside = kept = 0
         for place, delivery in enumerate(deliveries):
             try:
-                complete.append(self.completed(delivery))
+                one = self.filtered(delivery)
+                outside += one.is_outside
+                if one.delivery is None:
+                    kept += 1
+                    continue
+                complete.append(self.completed(one.delivery))
                 places.append(place)
-            except MustWait as error:
+            except PermanentError as error:
                 refusals.append(RejectedDelivery(place, error))
         if complete:
             refused = self._consumer.apply(complete, again=again, alone=alone)
             refusals += [RejectedDelivery(places[one.place], one.error) for one in refused]
+        self._filtered += outside
+        self._kept += kept
         return refusals
 
+    def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
+        """See `SupportsVersions`; none where the connector can't tell."""
+        return self._consumer.newer(deliveries) if isinstance(self._consumer, SupportsVersions) else {}
+
     def take_outcomes(self) -> Mapping[str, int] | None:
-        """The connector's; None if it can't tell."""
-        return self._consumer.take_outcomes() if isinstance(self._consumer, SupportsOutcomes) else None
+        """The connector's, and those that are outside of `where`; None if the connector can't tell."""
+        filtered, kept, self._filtered, self._kept = self._filtered, self._kept, 0, 0
+        found = self._consumer.take_outcomes() if isinstance(self._consumer, SupportsOutcomes) else None
+        if found is None:
+            return None
+        return {**found, "skipped": found.get("skipped", 0) + kept, "filtered": filtered}
 
     def preview(self, delivery: Delivery) -> Preview:
-        """The preview of the completed record; "hold" if it is incomplete."""
+        """The preview of the completed record; "hold" if it is incomplete, "filter" if it is outside of `where`."""
         if not isinstance(self._consumer, SupportsPreview):
             raise self._unable()
-        try:
-            return self._consumer.preview(self.completed(delivery))
-        except MustWait as error:
-            return Preview("hold", str(error))
+        one = self._prepared(delivery)
+        if isinstance(one, Preview):
+            return one
+        return self._seen(one, self._consumer.preview(one.delivery))
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `SupportsDryRun`; "hold" for those that are incomplete."""
-        found: list[Preview | None] = [None] * len(deliveries)
-        complete: list[Delivery] = []
-        for place, delivery in enumerate(deliveries):
-            try:
-                complete.append(self.completed(delivery))
-            except MustWait as error:
-                found[place] = Preview("hold", str(error))
-        shown = iter(self._dry().preview_all(complete))
-        return [next(shown) if one is None else one for one in found]
+        """See `SupportsDryRun`; likewise."""
+        prepared = [self._prepared(delivery) for delivery in deliveries]
+        ready = [one for one in prepared if not isinstance(one, Preview)]
+        shown = iter(self._dry().preview_all([one.delivery for one in ready]))
+        return [one if isinstance(one, Preview) else self._seen(one, next(shown)) for one in prepared]
+
+    def _prepared(self, delivery: Delivery) -> _Ready | Preview:
+        try:
+            one = self.filtered(delivery)
+            if one.delivery is None:
+                return self._outside()
+            return _Ready(self.completed(one.delivery), one.is_outside)
+        except MustWait as error:
+            return Preview("hold", str(error))
+        except PermanentError as error:
+            return Preview("refuse", str(error))
+
+    def _seen(self, one: _Ready, shown: Preview) -> Preview:
+        if one.is_outside and shown.action == "nothing":
+            return self._outside()
+        return shown._replace(why=f"it is outside of where {self._flow.flow.where}") if one.is_outside else shown
+
+    def _outside(self) -> Preview:
+        return Preview("filter", f"it is outside of where {self._flow.flow.where}")
 
     def _dry(self) -> SupportsDryRun:
         if not isinstance(self._consumer, SupportsDryRun):
@@ -131,9 +178,13 @@ class Completing:
     def _unable(self) -> SorbusError:
         return SorbusError(f"systems of kind {self._flow.system.system.kind} can't show what they would do")
 
+    def filtered(self, delivery: Delivery) -> Filtered:
+        """What `where` makes of the delivery. PermanentError where it can't be decided."""
+        return Filtered(delivery, is_outside=False) if self._filter is None else self._filter.apply(delivery)
+
     def completed(self, delivery: Delivery) -> Delivery:
         """The delivery with the defaults filled in. MustWait if it lacks a field without one."""
-        if delivery.deleted:
+        if delivery.deleted or not self._completes:
             return delivery
         try:
             found, end = read_record(delivery.schema, delivery.data, delivery.at)

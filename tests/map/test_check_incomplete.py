@@ -1,4 +1,4 @@
-"""What `map check` says of required fields, defaults, time limits and references."""
+"""What `map check` says of required fields, defaults, conditions, time limits and references."""
 
 from __future__ import annotations
 
@@ -50,6 +50,16 @@ def findings(folder: Path, flow: dict[str, object], rule: str = "") -> dict[str,
         ({"defaults": {"number": "1"}}, "", "unused-default", "write on_incomplete: default"),
         ({"on_incomplete": "default", "defaults": {"customer_id": "x"}}, "", "bad-value", "the default of customer_id"),
         ({"wait_limit": "soon"}, "", "bad-duration", "write 30s, 5m, 2h or 1d"),
+        ({"where": "numbr == 1", "on_leave": "keep"}, "", "bad-condition", "did you mean number?"),
+        ({"where": "number", "on_leave": "keep"}, "", "bad-condition", "isn't true or false"),
+        ({"where": 'number == "1"'}, "", "no-on-leave", "add on_leave: delete"),
+        ({"on_leave": "keep"}, "", "unused-on-leave", "add where: CONDITION"),
+        (
+            {"where": 'number == "1"', "on_leave": "delete", "deletes": "ignore"},
+            "",
+            "ignored-on-leave",
+            "on_leave: keep",
+        ),
         ({}, 'value | id_in("custmer")', "unknown-data-type", "did you mean customer?"),
         ({}, 'value | id_in("product")', "no-reference", "no flow brings product to books"),
     ],

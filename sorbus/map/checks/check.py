@@ -2,8 +2,8 @@
 
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
-rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_people` (who is asked and
-called, schedules by hand), `check_secrets`, `examples`.
+rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_filters` (conditions),
+`check_people` (who is asked and called, schedules by hand), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sorbus.map.checks.bound import bind
+from sorbus.map.checks.filters import check_filters
 from sorbus.map.checks.flows import check_flows
 from sorbus.map.checks.incomplete import check_incomplete
 from sorbus.map.checks.mapping import check_mapping
@@ -43,6 +44,7 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *loaded.unrouted,
         *check_mapping(bound),
         *check_incomplete(bound),
+        *check_filters(bound),
         *check_limits(loaded),
         *check_secrets(loaded),
     ]

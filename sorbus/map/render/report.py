@@ -82,9 +82,9 @@ class Report:
         return ReportTable("Data types", heads, rows)
 
     def _flows(self) -> ReportTable:
-        heads = ("Flow", "Data Type", "Source System", "Target System", "When", "Deletes", "Notes")
+        heads = ("Flow", "Data Type", "Source System", "Target System", "When", "Which Records", "Deletes", "Notes")
         rows = [
-            (flow.id, *arrow[:3], arrow.text, flow.deletes if flow.runs else "", flow.notes or "")
+            (flow.id, *arrow[:3], arrow.text, _which(flow), flow.deletes if flow.runs else "", flow.notes or "")
             for flow, arrow in ((item.flow, item.arrow) for item in self.flows)
         ]
         return ReportTable("Flows", heads, rows)
@@ -132,3 +132,8 @@ def _bare(item: FlowPaths) -> FieldPath:
     way = item.arrow
     why = f"{way.data_type}, every field" if way.way is Way.LIVE else f"{way.data_type}, {way.text}"
     return FieldPath(way.source, "", way.target, "", ("", why, ""), item.flow.notes or "")
+
+
+def _which(flow: Flow) -> str:
+    """The records that a flow carries; "" for all."""
+    return f"{flow.where} (others: {flow.on_leave})" if flow.where else ""

@@ -1,0 +1,48 @@
+"""A flow with a `where`, as people see it: counts, trace, plan, and a condition that is changed while it runs."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+
+from sorbus.state.database import State
+from tests.consumers.line import FLOW, MAP, Line, eventually, named
+from tests.consumers.plugin import line, make_line
+from tests.history.test_history import counted
+from tests.ops.test_duplicates import Typed, state, typed
+
+__all__ = ["line", "make_line", "state", "typed"]
+
+FILTERED = MAP.replace("    to: books\n", '    to: books\n    where: name != "Other"\n    on_leave: delete\n')
+
+
+def test_a_running_flow_carries_what_fits_and_says_so(line: Line, state: State, typed: Typed) -> None:
+    assert FILTERED != MAP
+    line.write_map(FILTERED.format(prefix=line.loaded.map.topic_prefix[:-1], timing="real-time"), "")
+    with line.process() as process:
+        line.publish([(f"g{n}", 1, named(f"Gadget {n}")) for n in range(20)])
+        line.publish([(f"o{n}", 1, named("Other")) for n in range(10)])
+        line.publish([("g1", 2, named("Other")), ("g2", 2, named("Other")), ("g2", 3, named("Two"))])
+        line.publish([("last", 1, named("Last"))])
+        line.until({f"g{n}": f"Gadget {n}" if n != 2 else "Two" for n in range(20) if n != 1} | {"last": "Last"})
+        process.end()
+    eventually(lambda: counted(state).get("filtered") in (11, 12), "the events outside of where")
+    told = json.loads(typed("trace", "gadget", "o3", "--json"))
+    assert told["targets"][0]["said"] == "outside of the flow's `where`"
+    plan = json.loads(typed("plan", FLOW, "--json"))
+    assert plan["counts"] == {**dict.fromkeys(plan["counts"], 0), "nothing": 20, "filter": 11}
+    assert "outside of where" in typed("plan", FLOW)
+
+
+def test_a_changed_condition_does_what_its_plan_said(line: Line, state: State, typed: Typed) -> None:
+    line.publish([(f"g{n}", n + 1, named(f"Gadget {n}" if n % 3 else "Other")) for n in range(30)])
+    with line.consuming():
+        line.until({f"g{n}": f"Gadget {n}" if n % 3 else "Other" for n in range(30)})
+    line.write_map(FILTERED.format(prefix=line.loaded.map.topic_prefix[:-1], timing="real-time"), "")
+    plan = json.loads(typed("plan", FLOW, "--json", status=0))
+    assert (plan["counts"]["delete"], plan["counts"]["nothing"]) == (10, 20)
+    typed("replay", FLOW)
+    with psycopg.connect(line.dsn) as target:
+        others = "select count(*), count(*) filter (where name = 'Other') from gadgets"
+        assert target.execute(others).fetchone() == (20, 0)
