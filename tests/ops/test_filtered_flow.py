@@ -46,3 +46,23 @@ def test_a_changed_condition_does_what_its_plan_said(line: Line, state: State, t
     with psycopg.connect(line.dsn) as target:
         others = "select count(*), count(*) filter (where name = 'Other') from gadgets"
         assert target.execute(others).fetchone() == (20, 0)
+
+
+def test_reconciliation_finds_what_is_outside_and_still_there(line: Line, state: State, typed: Typed) -> None:
+    line.write_map(FILTERED.format(prefix=line.loaded.map.topic_prefix[:-1], timing="real-time"), "")
+    with line.process() as process:
+        line.publish([(f"g{n}", n + 1, named(f"Gadget {n}" if n % 3 else "Other")) for n in range(30)])
+        line.until({f"g{n}": f"Gadget {n}" for n in range(30) if n % 3})
+        assert json.loads(typed("reconcile", FLOW, "--json"))["counts"] == {}
+        line.execute("insert into gadgets (id, name, sorbus_version) values ('g3', 'Other', 0)")
+        line.execute("update gadgets set name = 'changed' where id = 'g4'")
+        line.execute("delete from gadgets where id = 'g5'")
+        found = json.loads(typed.json("reconcile", FLOW, status=1))
+        assert {one["id"]: one["kind"] for one in found["differences"]} == {
+            "g3": "extra",
+            "g4": "different",
+            "g5": "missing",
+        }
+        process.end()
+    refused = typed("certify", "gadget", "--out", "paper.json", status=2)
+    assert "condition (`where`)" in " ".join(refused.split())
