@@ -65,11 +65,12 @@ class RowDigest(NamedTuple):
 class RecordTexts(NamedTuple):
     """A record's compared values as text, by target field, and its items' likewise in their order, by list.
 
-    `values` is None for items without their record.
+    `values` is None for items without their record. `rows`: how many have the id; the values are those of one of them.
     """
 
     values: Mapping[str, str | None] | None
     items: Mapping[str, Sequence[Mapping[str, str | None]]]
+    rows: int = 1
 
 
 class FieldTotal(NamedTuple):
@@ -86,6 +87,8 @@ class ChecksumReader(Protocol):
     """Rows that were sent to this process so far."""
     bytes_scanned: int
     """Size of the tables that were read whole, once for each time."""
+    nameless: int
+    """Rows that were left out of `digests` because their id isn't text."""
 
     def snapshot(self, shared: str | None = None) -> None:
         """Everything read from here on is as of now, or of another reader's `share`; call it first."""
@@ -117,8 +120,11 @@ class ChecksumReader(Protocol):
 class TargetChecksumReader(ChecksumReader, Protocol):
     """The target's side."""
 
-    def foreign(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of these records that Sorbus never wrote, where the target can tell."""
+    def spelled(self, ids: Sequence[str]) -> dict[str, str]:
+        """The id of the record that the target takes for each of these, where it spells it in another way."""
+
+    def written(self, ids: Sequence[str]) -> dict[str, bool]:
+        """Whether Sorbus wrote these records, as far as the target can tell; without those of which it can't."""
 
 
 @runtime_checkable

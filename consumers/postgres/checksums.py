@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from psycopg import sql
+from psycopg import DataError, sql
 
 from sorbus.checksums import ComparedField, ComparedPart
 from sorbus.connector import BoundFlow
@@ -15,7 +15,7 @@ from sorbus.errors import TransientError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, target_form, target_text
 from sorbus.postgres.catalog import Column, Table, qualified, read_table
-from sorbus.postgres.checksums import CheckedTable, PostgresChecksums, prepare
+from sorbus.postgres.checksums import CheckedTable, PostgresChecksums, plain_text, prepare
 from sorbus.postgres.connection import Connection, PostgresConnection, connect, postgres_errors
 from sorbus.schema import FieldType, SchemaField
 
@@ -40,7 +40,7 @@ def compared_parts(flow: BoundFlow) -> dict[str, ComparedPart]:
 
 
 class TargetChecksums(PostgresChecksums):
-    """A flow's target tables. `applied` is the side table where they are someone else's."""
+    """A flow's target tables. `applied` is the side table of versions, None without one."""
 
     def __init__(
         self,
@@ -49,20 +49,49 @@ class TargetChecksums(PostgresChecksums):
         parts: Mapping[str, CheckedTable],
         algorithm: str,
         applied: sql.Identifier | None,
-        relation: str,
+        target: PostgresTarget,
     ) -> None:
         super().__init__(session, doing, parts, algorithm)
-        self._applied, self._relation = applied, relation
+        self._applied, self._relation, self._existing = applied, qualified(target.table), target.existing
 
-    def foreign(self, ids: Sequence[str]) -> frozenset[str]:
-        """See `sorbus.checksums.TargetChecksumReader`."""
+    def spelled(self, ids: Sequence[str]) -> dict[str, str]:
+        """See `sorbus.checksums.TargetChecksumReader`; ids that can't be of the key column's type have none."""
+        table = self._parts[""]
+        ((column, value),) = table.key
+        query = sql.SQL(
+            "select w.id, {id} from unnest({ids}::text[]) w (id) join {rows} on {value} = w.id::{type}"
+            " where ({condition}) and {id} <> w.id"
+        ).format(
+            ids=sql.Literal(list(ids)),
+            id=sql.SQL('({} collate "C")').format(table.id),
+            rows=table.rows,
+            value=value,
+            type=sql.SQL(column.plain or column.unbounded),
+            condition=table.condition,
+        )
+        with postgres_errors(self._doing):
+            try:
+                with self._session.transaction():
+                    rows = self._session.execute(query).fetchall()
+            except DataError:
+                middle = len(ids) // 2
+                return {**self.spelled(ids[:middle]), **self.spelled(ids[middle:])} if middle else {}
+        return {plain_text(id): plain_text(other) for id, other in rows}
+
+    def written(self, ids: Sequence[str]) -> dict[str, bool]:
+        """See `sorbus.checksums.TargetChecksumReader`.
+
+        The side table has what Sorbus wrote into a table of someone else's, though another flow may have written it;
+        of a table that Sorbus made it has what was deleted there.
+        """
         if self._applied is None:
-            return frozenset()
+            return {}
         query = sql.SQL("select id from {} where relation = {} and id = any({}::text[])").format(
             self._applied, sql.Literal(self._relation), sql.Literal(list(ids))
         )
         with postgres_errors(self._doing):
-            return frozenset(ids) - {str(id) for (id,) in self._session.execute(query).fetchall()}
+            known = {plain_text(id) for (id,) in self._session.execute(query).fetchall()}
+        return {id: id in known for id in ids if (id in known) is not self._existing}
 
 
 def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str) -> TargetChecksums:
@@ -71,13 +100,13 @@ def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm
     try:
         with postgres_errors(_doing(flow)):
             tables = _tables(session, options)
-            applied = find_applied(session, options.table) if options.existing else None
+            applied = find_applied(session, options.table)
             session.rollback()
         checked = {part: _checked(flow, options, tables, part, found) for part, found in parts.items()}
     except BaseException:
         session.close()
         raise
-    return TargetChecksums(session, _doing(flow), checked, algorithm, applied, qualified(options.table))
+    return TargetChecksums(session, _doing(flow), checked, algorithm, applied, options)
 
 
 def _compared(part: str, item: Assignment, column: Column, fields: Mapping[str, SchemaField]) -> ComparedField:

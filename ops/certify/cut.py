@@ -89,6 +89,7 @@ class Certification:
         behind = held.barrier.pass_now(self._wait, lambda: self._progress("waiting for the flow", 0, 1))
         sides.target.snapshot()
         found = compare_segments(sides, self._progress)
+        not_compared += held.opened.nameless()
         numbers = self._numbers(sides.parts[""])
         totals = _totals(*sides.both(lambda side: side.totals("", numbers)))
         ids = found.ids
@@ -161,7 +162,7 @@ def in_words(made: Certificate) -> list[str]:
             outcome = (
                 f"{'agrees but for' if each.is_whole else 'differs by'} {differ:,} record{'s' if differ != 1 else ''}"
             )
-        moved = f"; {len(each.moved):,} changed meanwhile and agree" if each.moved else ""
+        moved = f"; {len(each.moved):,} were on their way and agree" if each.moved else ""
         lines.append(f"  {each.flow}: {each.records:,} records, {outcome}{moved}")
         for name, (owner, target) in each.totals.items():
             there = "" if owner == target else f" ({target.total} in {each.target} at that moment)"

@@ -21,6 +21,9 @@ Barrier = Callable[[], Behind | None]
 """Waits until the target has what the owner held when it was called; who is behind, if that takes too long."""
 
 
+_NOT_UNIQUE = "the owner has several rows with this key, any of which stands for the record: name a unique `key:`"
+
+
 class Sides(NamedTuple):
     """The readers of both sides, and what they compare."""
 
@@ -222,10 +225,14 @@ def _difference(
     fields = list(_fields(owner, target)) if owner and target and has_owner and has_target else ()
     if behind is not None:
         return RecordDifference(id, "stale", fields, behind.sentence, behind.cause)
+    if owner is not None and owner.rows > 1:
+        return RecordDifference(id, kind, fields, _NOT_UNIQUE, "same_key")
     return RecordDifference(id, kind, fields)
 
 
 def _fields(owner: RecordTexts, target: RecordTexts) -> Iterator[FieldDifference]:
+    if owner.rows != target.rows:
+        yield FieldDifference("[]", f"{owner.rows} rows", f"{target.rows} rows")
     theirs_by_name = target.values or {}
     for name, value in (owner.values or {}).items():
         if value != theirs_by_name.get(name):

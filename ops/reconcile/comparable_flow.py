@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple, cast
 
+from sorbus.bus.names import Names
 from sorbus.checksums import (
     ComparedPart,
     SupportsExpectedRecords,
@@ -18,9 +19,11 @@ from sorbus.connector import BoundFlow, BoundSource, BoundSystem
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.barrier import FlowBarrier
-from sorbus.ops.reconcile.by_checksums import Barrier, Progress, Sides, Verdicts, decide
+from sorbus.ops.reconcile.by_checksums import Barrier, Progress, RecordSides, Sides, Verdicts, decide
 from sorbus.ops.reconcile.by_topic import TopicRecords, TopicSides
 from sorbus.ops.reconcile.finding import RecordDifference
+from sorbus.ops.reconcile.key_spelling import key_spelling, respelled
+from sorbus.ops.reconcile.published import PublishedRecords
 from sorbus.ops.reconcile.reasons import Reasons
 from sorbus.settings import Settings
 from sorbus.state.database import State
@@ -39,6 +42,12 @@ class OpenedFlow(NamedTuple):
     from_topic: list[str]
     topic: TopicSides | None
 
+    def nameless(self) -> Iterator[str]:
+        """Rows met so far that are no records on either side, a sentence each."""
+        for name, side in (("owner", self.sides.owner), ("target", self.sides.target)):
+            if side.nameless:
+                yield f"rows of the {name} whose key is not text in UTF-8, which are no records: {side.nameless:,}"
+
 
 class ComparableFlow:
     """One flow of a map, bound to both connectors."""
@@ -53,6 +62,7 @@ class ComparableFlow:
         self.source: BoundSource = loaded.source(data_type)
         self.owner: BoundSystem = loaded.system(owner)
         self._settings, self._state = settings, State.of(loaded.map.topic_prefix)
+        self._topic = Names(loaded.map.topic_prefix).topic(data_type)
         producer, consumer = loaded.producer(owner), loaded.consumer(self.flow.flow.to)
         if not (isinstance(producer, SupportsOwnerChecksums) and isinstance(producer, SupportsMarks)):
             raise UsageError(f"{owner} (kind {self.owner.system.kind}) can't be compared by checksums")
@@ -85,7 +95,7 @@ class ComparableFlow:
         if algorithm is None:
             raise UsageError(
                 f"{self.owner.name} and {self.flow.system.name} have no hash function in common: one of the databases"
-                " doesn't store text in UTF-8"
+                " stores text neither in UTF-8 nor in LATIN1, 2, 5 or 9"
             )
         wanted = self._consumer.compared_parts(self.flow)
         parts = self._producer.comparable(self.owner, self.source, self._undefaulted(wanted))
@@ -119,17 +129,29 @@ class ComparableFlow:
         ignores_extra = self.ignores_extra or isinstance(
             sides, TopicSides
         )  # one that can't be delivered isn't expected
-        for verdicts in decide(sides, ids, barrier, progress, ignores_extra=ignores_extra):
-            yield verdicts, self._explained(sides, verdicts.differences)
+        target = cast("TargetChecksumReader", sides.target)
+        published = PublishedRecords(self._settings, self._topic, ids)
+        spelling = key_spelling(sides, target, ids)
+        asked: RecordSides = sides
+        if spelling.same:
+            asked, ids = respelled(sides, ids, spelling.same)
+        for verdicts in decide(asked, ids, barrier, progress, ignores_extra=ignores_extra):
+            found = [spelling.explained(one) for one in verdicts.differences]
+            yield verdicts, self._explained(target, found, published)
 
-    def _explained(self, sides: Sides | TopicSides, found: Sequence[RecordDifference]) -> list[RecordDifference]:
+    def _explained(
+        self, target: TargetChecksumReader, found: Sequence[RecordDifference], published: PublishedRecords
+    ) -> list[RecordDifference]:
         if not found:
             return []
         if self._reasons is None:
             self._reasons = Reasons(self.flow, self.owner.name, self._settings, self._state)
         extra = [one.id for one in found if one.kind == "extra"]
-        foreign = cast("TargetChecksumReader", sides.target).foreign(extra) if extra else frozenset()
-        return [self._reasons.explain(one, is_foreign=one.id in foreign) for one in found]
+        written = target.written(extra) if extra else {}
+        if asked := [id for id in extra if id not in written]:
+            known = published.of(asked)
+            written |= {id: id in known for id in asked}
+        return [self._reasons.explain(one, is_foreign=not written.get(one.id, True)) for one in found]
 
 
 def remaining(wanted: Mapping[str, ComparedPart], parts: Mapping[str, ComparedPart]) -> dict[str, ComparedPart]:

@@ -24,7 +24,10 @@ record from the topic, or only those that changed since the last reconciliation.
 
 
 class FieldDifference(NamedTuple):
-    """A target's field and its value on each side as text, None where it has none; masked if it is personal."""
+    """A target's field and its value on each side as text, None where it has none; masked if it is personal.
+
+    `LIST[]` is how many items a list has, `[]` how many rows have the record's id.
+    """
 
     field: str
     owner: str | None

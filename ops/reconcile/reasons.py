@@ -22,6 +22,9 @@ _UNEXPLAINED: Mapping[str, str] = {
 }
 
 
+_FOREIGN = "the target's own record: Sorbus never wrote it, as far as its topic and the target know"
+
+
 class Reasons:
     """What is known of a flow's records. Made once for a reconciliation; TransientError, AuthError."""
 
@@ -48,13 +51,13 @@ class Reasons:
             kind: DifferenceKind = "extra" if found.kind == "extra" else "stale"
             return found._replace(kind=kind, fields=fields, why=why, cause=cause)
         if is_foreign and found.kind == "extra":
-            return found._replace(fields=fields, why="Sorbus never wrote it: the target's own record", cause="foreign")
+            return found._replace(fields=fields, why=_FOREIGN, cause="foreign")
         return found._replace(fields=fields, why=found.why or _UNEXPLAINED.get(found.kind, ""))
 
     def _masked(self, field: FieldDifference) -> FieldDifference:
         name = field.field.rpartition(".")[2]
         if name.endswith("[]") or self._names.is_open(name):
-            return field
+            return FieldDifference(field.field, _printable(field.owner), _printable(field.target))
         return FieldDifference(field.field, _text(masked(field.owner)), _text(masked(field.target)))
 
 
@@ -68,6 +71,13 @@ def _quoted(value: str | None) -> str:
     if value is None:
         return "nothing"
     return repr(value if len(value) <= 60 else f"{value[:57]}...")
+
+
+def _printable(value: str | None) -> str | None:
+    """Bytes that aren't text (surrogates) as \\xe9; what the database and JSON can't hold otherwise."""
+    if value is None:
+        return None
+    return value.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
 
 
 def _text(value: object) -> str | None:

@@ -68,6 +68,7 @@ class Reconciliation:
                 self._settle(opened.topic, [id for id in suspects if id not in known], barrier, report)
                 report.rows_fetched += opened.topic.target.rows_fetched
             report.rows_fetched += sides.owner.rows_fetched + sides.target.rows_fetched
+            report.not_compared += opened.nameless()
             report.bytes_scanned = sides.owner.bytes_scanned + sides.target.bytes_scanned
         report.finished_at = datetime.now(UTC)
         self._store.put(report, offsets, among=among)

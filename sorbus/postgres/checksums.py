@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
 
 _PROBE = "Sorbus: \u00e9\u4e2d\U0001f600"
+_CONVERTED = frozenset({"LATIN1", "LATIN2", "LATIN5", "LATIN9"})
+"""Encodings whose every byte is a letter in UTF-8."""
+_ANY_BYTES = "SQL_ASCII"
+"""Takes whatever programs write: nothing is converted, so that bytes that aren't text stop no comparison."""
 _FETCHED = 10_000
 _INTEGER_LIMITS = {20: 1 << 63, 21: 1 << 15, 23: 1 << 31}
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -39,9 +44,12 @@ class CheckedTable(NamedTuple):
 def hash_algorithms(session: Connection) -> list[str]:
     """The hashes that a database can compute of text in UTF-8, the fastest first; the name holds a probe's result.
 
-    Where text isn't stored in UTF-8 there is none: what can't be converted would fail.
+    None where text is stored in an encoding that has bytes without a letter: converting them would fail.
     """
-    if session.info.parameter_status("server_encoding") not in ("UTF8", "SQL_ASCII"):
+    encoding = session.info.parameter_status("server_encoding")
+    if encoding in _CONVERTED:
+        return ["md5"]
+    if encoding not in ("UTF8", _ANY_BYTES):
         return []
     row = session.execute('select hashtextextended(%s::text collate "C", 0)', (_PROBE,)).fetchone()
     assert row is not None
@@ -78,6 +86,11 @@ class PostgresChecksums:
         self._session, self._doing, self._parts, self._algorithm = session, doing, parts, algorithm
         self.rows_fetched = 0
         self.bytes_scanned = 0
+        self.nameless = 0
+        if session.info.parameter_status("server_encoding") == _ANY_BYTES:
+            with postgres_errors(doing):
+                session.execute(sql.SQL("set client_encoding = {}").format(sql.Literal(_ANY_BYTES)))
+                session.commit()
 
     def snapshot(self, shared: str | None = None) -> None:
         """Begins a read-only transaction whose snapshot is taken now, or is the `shared` one."""
@@ -93,7 +106,7 @@ class PostgresChecksums:
         with postgres_errors(self._doing):
             row = self._session.execute("select pg_export_snapshot()").fetchone()
         assert row is not None
-        return str(row[0])
+        return plain_text(row[0])
 
     def totals(self, part: str, fields: Sequence[str]) -> dict[str, FieldTotal]:
         """In one scan; text that isn't a number doesn't count."""
@@ -112,7 +125,7 @@ class PostgresChecksums:
             row = self._session.execute(query).fetchone()
         assert row is not None
         names = [name for name, _ in table.values if name in fields]
-        return {name: FieldTotal(int(str(row[2 * at])), str(row[2 * at + 1])) for at, name in enumerate(names)}
+        return {name: FieldTotal(_whole(row[2 * at]), plain_text(row[2 * at + 1])) for at, name in enumerate(names)}
 
     def count(self) -> int:
         """From the planner's statistics; exact where there are none."""
@@ -120,11 +133,11 @@ class PostgresChecksums:
         with postgres_errors(self._doing):
             row = self._session.execute("select reltuples::bigint from pg_class where oid = %s", (table,))
             found = row.fetchone()
-            if found is not None and int(str(found[0])) > 0:
-                return int(str(found[0]))
+            if found is not None and _whole(found[0]) > 0:
+                return _whole(found[0])
             query = sql.SQL("select count(*) from {} where {}").format(*self._parts[""][:2])
             counted = self._session.execute(query).fetchone()
-        return int(str(counted[0])) if counted else 0
+        return _whole(counted[0]) if counted else 0
 
     def sums(self, part: str, segments: int) -> dict[int, SegmentSum]:
         query = sql.SQL("select segment, count(*), sum(digest)::text from ({}) x group by 1").format(
@@ -134,7 +147,7 @@ class PostgresChecksums:
             self._measure(part)
             rows = self._session.execute(query).fetchall()
         self.rows_fetched += len(rows)
-        return {int(str(row[0])): SegmentSum(int(str(row[1])), int(str(row[2]))) for row in rows}
+        return {_whole(row[0]): SegmentSum(_whole(row[1]), _whole(row[2])) for row in rows}
 
     def digests(self, part: str, segments: int, among: Sequence[int]) -> Iterator[RowDigest]:
         digested = self._digested(part, segments, among if len(among) < segments else None)
@@ -147,16 +160,25 @@ class PostgresChecksums:
             cursor.execute(query)
             for segment, id, count, digest in cursor:
                 self.rows_fetched += 1
-                yield RowDigest(int(str(segment)), str(id), int(str(count)), int(str(digest)))
+                try:
+                    name = plain_text(id)
+                except UnicodeDecodeError:
+                    self.nameless += 1
+                    continue
+                yield RowDigest(_whole(segment), name, _whole(count), _whole(digest))
 
     def records(self, ids: Sequence[str]) -> dict[str, RecordTexts]:
         with postgres_errors(self._doing):
-            values = {id: row for id, row, _ in self._texts("", ids)}
+            values: dict[str, dict[str, str | None]] = {}
+            rows = Counter[str]()
+            for id, row, _ in self._texts("", ids):
+                values[id] = row
+                rows[id] += 1
             items: dict[str, dict[str, list[Mapping[str, str | None]]]] = {}
             for part in self._parts.keys() - {""}:
                 for id, row, _ in sorted(self._texts(part, ids), key=lambda found: found[2]):
                     items.setdefault(id, {}).setdefault(part, []).append(row)
-        found = {id: RecordTexts(row, items.get(id, {})) for id, row in values.items()}
+        found = {id: RecordTexts(row, items.get(id, {}), rows[id]) for id, row in values.items()}
         for id in items.keys() - found.keys():  # items of a record that isn't there
             found[id] = RecordTexts(None, items[id])
         return found
@@ -185,6 +207,8 @@ class PostgresChecksums:
         )
 
     def _hash(self, text: sql.Composable) -> sql.Composed:
+        if self._session.info.parameter_status("server_encoding") in _CONVERTED:
+            text = sql.SQL("convert_to({}, 'UTF8')").format(text)
         if self._algorithm == "md5":
             return sql.SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(text)
         return sql.SQL('hashtextextended({} collate "C", 0)').format(text)
@@ -209,13 +233,22 @@ class PostgresChecksums:
     def _measure(self, part: str) -> None:
         for table in self._parts[part].tables:
             row = self._session.execute("select pg_table_size(%s::oid)", (table,)).fetchone()
-            self.bytes_scanned += int(str(row[0])) if row else 0
+            self.bytes_scanned += _whole(row[0]) if row else 0
 
 
 def text_of(result: PGresult, row: int, column: int) -> str | None:
-    """A value of a result as the server wrote it."""
+    """A value of a result as the server wrote it; bytes that aren't UTF-8 as surrogates."""
     value = result.get_value(row, column)
-    return None if value is None else value.decode(errors="replace")
+    return None if value is None else value.decode(errors="surrogateescape")
+
+
+def plain_text(value: object) -> str:
+    """A text that psycopg gives as bytes where it isn't told the encoding. UnicodeDecodeError for what isn't UTF-8."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _whole(value: object) -> int:
+    return int(plain_text(value))
 
 
 def _among(table: CheckedTable, ids: Sequence[str]) -> sql.Composable:
