@@ -6,7 +6,7 @@ A schema file holds the record alone; `envelope` wraps it in the change event th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Literal
 
 import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
+from pydantic import JsonValue
 
 from sorbus.errors import SchemaError
 
@@ -93,6 +94,15 @@ class RecordSchema:
         canonical = fastavro.schema.to_parsing_canonical_form(self.json)
         return int(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"), 16).to_bytes(8, "big")
 
+    @cached_property
+    def encoding(self) -> str:
+        """What decides a record's bytes and their meaning: its name, names and types in wire order, a decimal's scale.
+
+        Avro's canonical form lacks logical types: there amounts with two and with four decimal places are the same.
+        Defaults and documentation don't count: only readers use them.
+        """
+        return json.dumps([self.name.rpartition(".")[2], _encoding_of(self.fields)], separators=(",", ":"))
+
     def leaves(self) -> Iterator[tuple[str, SchemaField]]:
         """Every mappable field as (path, field): `name`, and `lines[].sku` for the items of a list of records."""
         for item in self.fields:
@@ -101,6 +111,15 @@ class RecordSchema:
                 yield from ((f"{item.name}[].{child.name}", child) for child in inner.fields)
             else:
                 yield item.name, item
+
+
+def _encoding_of(fields: Iterable[SchemaField]) -> list[JsonValue]:
+    return [[item.name, _type_encoding(item.type)] for item in fields]
+
+
+def _type_encoding(kind: FieldType) -> JsonValue:
+    inner = None if kind.item is None else _type_encoding(kind.item)
+    return [kind.kind, kind.nullable, kind.scale, list(kind.symbols), inner, _encoding_of(kind.fields)]
 
 
 def parse_schema(source: str | dict[str, AvroType], *, where: str = "schema") -> RecordSchema:

@@ -10,9 +10,13 @@ import httpx
 from pydantic import SecretStr
 
 from sorbus.bus.kafka import admin, kafka_errors
+from sorbus.bus.names import Names
+from sorbus.bus.registry import ConfluentRegistry
+from sorbus.bus.schema_history import schema_history
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.drift.watch import has_state
-from sorbus.errors import TransientError
+from sorbus.errors import SchemaError, TransientError
+from sorbus.event import record_inside
 from sorbus.http_api import bounded
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.doctor.steps import of_steps
@@ -20,6 +24,7 @@ from sorbus.ops.runtime.subjects import plan_subjects
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.postgres.connection import PostgresConnection
 from sorbus.postgres.diagnose import diagnose_server
+from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from sorbus.state import plan_state
 from sorbus.tls import trusted_certificates
@@ -69,6 +74,33 @@ def examine_registry(settings: Settings, loaded: LoadedMap | None) -> Iterator[D
         yield clock(REGISTRY, theirs, before - 0.5, time.time() + 0.5)
     if loaded is not None:
         yield from of_steps(REGISTRY, "subjects", plan_subjects(loaded, settings))
+        yield from _lost_schemas(settings, Names(loaded.map.topic_prefix))
+
+
+def _lost_schemas(settings: Settings, names: Names) -> Iterator[Diagnosis]:
+    """Whether the registry still has the schemas of all events, under their ids."""
+    registry = ConfluentRegistry(settings.registry)
+    written = {head: same for head, same in schema_history(settings, names).read().items() if head[0] == 0}
+    lost, reused = 0, 0
+    for head, same in written.items():
+        text = registry.schema(int.from_bytes(head[1:], "big"))
+        lost += text is None
+        reused += text is not None and _encoding(text) not in same
+    if not lost and not reused:
+        if written:
+            yield Diagnosis(REGISTRY, "ids", f"it has all {len(written)} schemas that events were written with")
+        return
+    kept = "Sorbus reads them from its own topic, other readers can't"
+    found = f"it was emptied or restored: of {len(written)} schemas that events were written with, it lacks {lost}"
+    found += f" and gives the ids of {reused} to other schemas" if reused else ""
+    yield Diagnosis(REGISTRY, "ids", f"{found}; {kept}", "warning", "follow docs/runbooks/registry-emptied.md")
+
+
+def _encoding(text: str) -> str:
+    try:
+        return record_inside(parse_schema(text)).encoding
+    except SchemaError:
+        return ""
 
 
 def examine_state(settings: Settings, loaded: LoadedMap | None) -> Iterator[Diagnosis]:

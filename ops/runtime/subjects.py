@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from sorbus.bus.names import Names
 from sorbus.bus.registry import Registry, open_registry
+from sorbus.bus.schema_history import SchemaHistory, schema_history
 from sorbus.connector import Step
 from sorbus.errors import SchemaError
 from sorbus.event import envelope_schema, record_inside
@@ -14,6 +17,7 @@ from sorbus.schema import RecordSchema, parse_schema
 from sorbus.schema_evolution import Compatibility, changes_between
 from sorbus.settings import Settings
 
+_log = logging.getLogger(__name__)
 LEVELS: dict[Compatibility, str] = {
     "backward": "BACKWARD_TRANSITIVE",
     "forward": "FORWARD_TRANSITIVE",
@@ -28,17 +32,22 @@ def plan_subjects(loaded: LoadedMap, settings: Settings) -> list[Step]:
     if registry is None:
         return []
     names = Names(loaded.map.topic_prefix)
+    history = schema_history(settings, names)
     steps = []
     for data_type in loaded.map.data_types:
         rule = loaded.map.data_types[data_type].compatibility
-        steps += _plan_subject(registry, names.subject(data_type), loaded.schema(data_type), rule)
+        steps += _plan_subject(registry, history, names.subject(data_type), loaded.schema(data_type), rule)
     return steps
 
 
-def _plan_subject(registry: Registry, subject: str, schema: RecordSchema, rule: Compatibility) -> list[Step]:
+def _plan_subject(
+    registry: Registry, history: SchemaHistory, subject: str, schema: RecordSchema, rule: Compatibility
+) -> list[Step]:
     wanted, level = envelope_schema(schema).text, LEVELS[rule]
     latest = registry.latest(subject)
     if latest is None:
+        if lost := [each.text for each in history.of_subject(subject)]:
+            return [_restore(registry, subject, lost, wanted), _set_level(registry, subject, level)]
         first = _register(registry, subject, wanted, "register its first schema")
         return [first, _set_level(registry, subject, level)]
     is_set = registry.level(subject) == level
@@ -63,6 +72,22 @@ def _register(registry: Registry, subject: str, schema: str, what: str) -> Step:
         registry.register(subject, schema)
 
     return Step("registry", f"subject {subject}", what, register)
+
+
+def _restore(registry: Registry, subject: str, lost: Sequence[str], wanted: str) -> Step:
+    """The registry was emptied: older versions too, since new ones must be compatible with what is on the topic."""
+
+    def restore() -> None:
+        for text in lost:
+            try:
+                registry.register(subject, text)
+            except SchemaError as error:  # the rule was another one then
+                _log.warning("%s: a version isn't registered again: %s", subject, error)
+        registry.register(subject, wanted)
+
+    many = f"{len(lost)} schema{'s' if len(lost) > 1 else ''}"
+    what = f"register its {many} again, which the registry has lost (docs/runbooks/registry-emptied.md)"
+    return Step("registry", f"subject {subject}", what, restore)
 
 
 def _set_level(registry: Registry, subject: str, level: str) -> Step:

@@ -47,7 +47,8 @@ _Read = tuple[Message, bytes | None, bytes, int, int]
 def decode_batch(
     messages: Sequence[Message], book: SchemaResolver, *, keeps_deleted: bool = False, marks: bool = False
 ) -> DecodedBatch:
-    """Decodes `messages` (none of them errors). TransientError if the registry can't be reached.
+    """Decodes `messages` (none of them errors). TransientError if Kafka or the registry can't be reached; SchemaError
+    if one head stands for different schemas.
 
     `keeps_deleted`: deleted records stay in the target with their last values. `marks`: deliveries say whether they are
     historical, which takes a look at each one's headers.
@@ -77,6 +78,7 @@ def decode_batch(
             overtaken.append(Overtaken(id, version, was[3], message))
     ahead = [(id, read) for id, read in last.items() if newest[id][1] is None]
     schemas: dict[bytes, RecordSchema] = {}
+    unknown: dict[bytes, PermanentError] = {}
     for id, (message, frame, prefix, version, at) in (*ahead, *newest.items()):
         try:
             if frame is None:
@@ -84,7 +86,7 @@ def decode_batch(
             else:
                 schema = schemas.get(prefix)
                 if schema is None:
-                    schema = schemas[prefix] = book.schema(prefix)
+                    schema = schemas[prefix] = _looked_up(book, prefix, unknown)
                 delivery = Delivery(id, version, False, schema, frame, data_at(frame, at))
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
@@ -97,6 +99,17 @@ def decode_batch(
             sources.append(message)
     first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])
     return DecodedBatch(deliveries, sources, refused, overtaken, first)
+
+
+def _looked_up(book: SchemaResolver, prefix: bytes, unknown: dict[bytes, PermanentError]) -> RecordSchema:
+    """The schema of a frame's head; what isn't known is asked for once a batch."""
+    if prefix in unknown:
+        raise unknown[prefix]
+    try:
+        return book.schema(prefix)
+    except PermanentError as error:
+        unknown[prefix] = error
+        raise
 
 
 def _is_behind(message: Message, other: Message) -> bool:

@@ -46,6 +46,11 @@ class Names:
         """People's requests to producers; key = system."""
         return f"{self.prefix}sorbus.requests"
 
+    @property
+    def schemas(self) -> str:
+        """Which schema each schema id stands for; key = id and schema."""
+        return f"{self.prefix}sorbus.schemas"
+
     def group(self, flow: str) -> str:
         """The consumer group of a flow."""
         return f"{self.prefix}sorbus.{flow}"

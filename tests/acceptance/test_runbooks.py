@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,9 +16,15 @@ from psycopg import sql
 
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
-from sorbus.ops.embedded import Addresses
+from sorbus.bus.registry import ConfluentRegistry
+from sorbus.deadletter import DeadLetter
+from sorbus.event import envelope_schema
+from sorbus.ops.embedded import Addresses, Ports
+from sorbus.ops.embedded.packages import fetch
+from sorbus.ops.embedded.registry import RegistryServer
+from sorbus.schema import parse_schema
 from sorbus.settings import Settings
-from tests.consumers.line import SORBUS, eventually
+from tests.consumers.line import SORBUS, eventually, open_letters
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
 FLOW = "part-to-books"
@@ -51,6 +58,11 @@ class Company:
         self.crm.execute("create table parts (id int primary key, name text not null)")
         self.crm.execute("insert into parts select n, 'Part ' || n from generate_series(1, 40) n")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def said(self, *arguments: str) -> str:
+        """What a command prints, whatever its exit code."""
+        done = subprocess.run([SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True)
+        return " ".join((done.stdout + done.stderr).split())
 
     def sorbus(self, *arguments: str) -> None:
         done = subprocess.run([SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True)
@@ -93,6 +105,18 @@ class Company:
                 f"that owner and target are equal; {self.told()}",
                 seconds,
             )
+
+    def until_published(self) -> None:
+        """Until the producer has read all that the owner has committed."""
+        end = self.crm.execute("select pg_current_wal_lsn()").fetchone()
+        query = (
+            "select bool_and(confirmed_flush_lsn >= %s::pg_lsn) from pg_replication_slots"
+            " where database = current_database()"
+        )
+        eventually(lambda: self.crm.execute(query, end).fetchone() == (True,), f"that all is published; {self.told()}")
+
+    def letters(self) -> list[DeadLetter]:
+        return open_letters(self.settings, Names(f"{self.prefix}."), ["part"])
 
     def told(self) -> str:
         return "\n".join(log.read_text("utf-8", errors="replace")[-1500:] for log in self.folder.glob("*.log"))
@@ -202,3 +226,73 @@ def test_flows_survive_the_restore_of_the_state(company: Company) -> None:
     put_back(company.state_dsn, f"backup_{company.prefix}")
     company.change("while nothing ran")
     company.follow("state-restored")
+
+
+class OwnRegistry:
+    """A registry of this test alone, which loses its schemas and gives its ids out again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = RegistryServer(folder, fetch(), port=Ports.free().registry)
+        self.address = self._server.address
+        self.start()
+
+    def start(self) -> None:
+        self._server.start()
+        self._server.wait()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def emptied(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder / "registry")
+        self.start()
+
+
+@pytest.fixture
+def own_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRegistry]:
+    made = OwnRegistry(tmp_path_factory.mktemp("registry"))
+    yield made
+    made.stop()
+
+
+def test_an_emptied_registry_costs_nothing(
+    own_registry: OwnRegistry, tmp_path: Path, stack: Addresses, make_database: Callable[[], str], unique: str
+) -> None:
+    """Events that wait to be read keep their ids' meaning, though the registry gives those ids to other schemas."""
+    env = {**stack.env(), "SORBUS_REGISTRY": own_registry.address}
+    company = Company(tmp_path, env, unique, make_database(), make_database(), make_database())
+    with ExitStack() as ending:
+        ending.callback(company.stop)
+        ending.callback(company.crm.close)
+        company.sorbus("apply", "--yes")
+        company.start("produce", "crm")
+        company.start("consume", FLOW)
+        company.until_equal()
+        company.stop("consume")
+        company.change("waits with the first schema")
+        company.until_published()
+        company.stop("produce")
+        own_registry.emptied()
+        # Its first id, which those events bear, now stands for the same fields in another order.
+        with_note = SCHEMA.replace('"fields": [', '"fields": [{"name": "note", "type": "string", "default": ""}, ')
+        taken = envelope_schema(parse_schema(with_note)).text
+        assert ConfluentRegistry(own_registry.address).register("others-value", taken) == 1
+        assert "of 1 schemas that events were written with" in company.said("doctor")
+        company.start("produce", "crm")
+        company.change("written with the registry emptied")
+        company.start("consume", FLOW)
+        company.until_equal()
+        company.follow("registry-emptied")
+        own_registry.emptied()  # under running processes
+        company.change("while both run")
+        company.until_equal()
+        company.follow("registry-emptied")
+        own_registry.stop()
+        company.stop("consume")
+        company.change("without any registry")
+        company.start("consume", FLOW)
+        company.until_equal()
+        own_registry.start()
+    assert company.letters() == []

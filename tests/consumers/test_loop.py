@@ -17,6 +17,7 @@ from confluent_kafka import Producer, TopicPartition
 from psycopg.rows import TupleRow
 
 from sorbus.bus.kafka import admin, base_config, group_consumer
+from sorbus.bus.registry import ConfluentRegistry
 from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.consumers import batch_size
 from sorbus.consumers.group_member import GroupMember
@@ -24,6 +25,7 @@ from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.deadletter import DeadLetter
 from sorbus.dlq.requeue import Sender
 from sorbus.errors import TransientError, Unfinished
+from sorbus.event import confluent_prefix, envelope_schema
 from sorbus.ops.embedded import Ports, packages
 from sorbus.ops.embedded.kafka import Kafka
 from sorbus.ops.runtime.topics import plan_topics, topics_of
@@ -34,6 +36,7 @@ from tests.consumers.gadgets import GADGET_WITH_LINES, Writer
 from tests.consumers.line import FLOW, RESTRICTED, Line, down, eventually, named
 from tests.consumers.plugin import MakeLine
 
+GADGET_ENVELOPE = json.dumps({**envelope_schema(GADGET_WITH_LINES).json, "doc": "From an earlier release."})
 LONG = "a name that is too long for it"
 
 
@@ -417,14 +420,32 @@ def test_every_two_seconds_is_a_timing_that_holds(make_line: MakeLine) -> None:
             line.until({"g1": f"v{version}"}, seconds=20)
 
 
-def test_an_unreachable_registry_is_waited_for(line: Line) -> None:
+@contextmanager
+def nothing_listens() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    away = Settings(kafka=line.settings.kafka, registry=f"http://127.0.0.1:{port}")
-    line.publish([("g1", 1, named("x"))])
-    with line.consuming(settings=away) as running:
-        why = eventually(running.health.waiting, "the reason in health")
-        eventually(lambda: "registry" in (running.health.waiting() or ""), f"the registry in {why!r}")
+    yield f"http://127.0.0.1:{port}"
+
+
+def test_a_consumer_needs_no_registry_for_schemas_that_sorbus_registered(line: Line) -> None:
+    with nothing_listens() as registry:
+        away = Settings(kafka=line.settings.kafka, registry=registry)
+        line.publish([("g1", 1, named("x"))])
+        with line.consuming(settings=away):
+            line.until({"g1": "x"})
+
+
+def test_an_unreachable_registry_is_waited_for(line: Line) -> None:
+    """It is asked for ids that are not in the schema history: those of events of earlier releases."""
+    older = ConfluentRegistry(line.settings.registry).register(f"{line.topic}-older", GADGET_ENVELOPE)
+    event = Writer(GADGET_WITH_LINES, confluent_prefix(older)).event("g1", 1, named("x"))
+    line.write("g1", *event)
+    line.flush()
+    with nothing_listens() as registry:
+        away = Settings(kafka=line.settings.kafka, registry=registry)
+        with line.consuming(settings=away) as running:
+            why = eventually(running.health.waiting, "the reason in health")
+            eventually(lambda: "registry" in (running.health.waiting() or ""), f"the registry in {why!r}")
     assert line.letters() == []
     assert line.rows() == {}
     with line.consuming():

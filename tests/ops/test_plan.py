@@ -80,6 +80,7 @@ def test_topics_are_made_once_with_their_compaction(write: Write, settings: Sett
         for name in (
             "sorbus.positions",
             "sorbus.requests",
+            "sorbus.schemas",
             "sorbus.status",
             "thing",
             "thing.dlq",
@@ -165,6 +166,7 @@ def test_the_names_of_topics_follow_the_map() -> None:
     assert [(topic.name, topic.partitions) for topic in topics_of(company)] == [
         ("acme.sorbus.positions", 1),
         ("acme.sorbus.requests", 1),
+        ("acme.sorbus.schemas", 1),
         ("acme.sorbus.status", 1),
         ("acme.order", 6),
         ("acme.order.dlq", 1),
