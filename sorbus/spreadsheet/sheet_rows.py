@@ -54,7 +54,10 @@ class SheetRows:
 
     def __init__(self, where: str, said: str) -> None:
         self.where, self.said = where, said
-        self.count = 0
+        self.last = 0
+        """The last row with a value."""
+        self.tab: str | None = None
+        self.text_form: TextForm | None = None
         self.header: Header
         self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="sorbus-")  # noqa: SIM115 - until `close`
         self._tall: list[Area] = []
@@ -103,7 +106,7 @@ class SheetRows:
         chunk: list[SheetRow] = []
         for row in rows:
             chunk.append(row)
-            self.count += 1
+            self.last = row.number
             if len(first) < SEARCHED_ROWS and row.fault is None:
                 first.append((row.number, list(row.cells)))
             if len(chunk) >= _CHUNK:
@@ -143,6 +146,7 @@ def _workbook(path: Path, sheets: Sequence[str], form: SheetForm) -> Iterator[Sh
     try:
         for tab in chosen_tabs(path.name, book.tabs, sheets):
             found = SheetRows(f"{path.name}, sheet {tab.name}", "a workbook")
+            found.tab = tab.name
             try:
                 for _ in found.fill((SheetRow(*row) for row in book.rows(tab)), form, book.merged):
                     yield None
@@ -176,6 +180,7 @@ def _text(path: Path, form: SheetForm) -> Iterator[SheetRows | None]:
     text_form = TextForm(encoding, _delimiter(path, encoding, form))
     said = f"{encoding}, separated by {DELIMITERS.get(text_form.delimiter, repr(text_form.delimiter))}s"
     found = SheetRows(path.name, said)
+    found.text_form = text_form
     try:
         for _ in found.fill((SheetRow(*row) for row in text_rows(path, text_form)), form, ()):
             yield None

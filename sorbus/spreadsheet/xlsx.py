@@ -44,11 +44,12 @@ Row = tuple[int, list[Cell]]
 
 
 class Tab(NamedTuple):
-    """A sheet of a workbook."""
+    """A sheet of a workbook; `place` among all of its sheets, from 0."""
 
     name: str
     is_hidden: bool
     part: str
+    place: int
 
 
 class Area(NamedTuple):
@@ -65,7 +66,7 @@ class XlsxFile:
     """An open workbook. Every method raises TransientError, which says what is wrong with the file."""
 
     def __init__(self, path: Path) -> None:
-        self._name = path.name
+        self.name = path.name
         try:
             size = path.stat().st_size
             if size > LARGEST_FILE:
@@ -82,9 +83,13 @@ class XlsxFile:
                 raise self._error("isn't an .xlsx workbook, whatever its name says", _SAVE_AGAIN)
             self._archive = zipfile.ZipFile(path)
         except OSError as error:
-            raise TransientError(f"{self._name} can't be opened: {error.strerror or error}") from error
+            raise TransientError(f"{self.name} can't be opened: {error.strerror or error}") from error
         except zipfile.BadZipFile as error:
             raise self._error("is cut off or damaged", "wait until it is copied whole, or save it again") from error
+        self.tabs: tuple[Tab, ...] = ()
+        self.workbook_part = ""
+        self.styles_part: str | None = None
+        self.is_1904 = False
         self.merged: list[Area] = []
         """Of the sheet that was read to its end."""
         try:
@@ -98,6 +103,30 @@ class XlsxFile:
     def close(self) -> None:
         """Closes the file."""
         self._archive.close()
+
+    def read(self, part: str) -> bytes:
+        """A part, whole."""
+        if self._archive.getinfo(part).file_size > _LARGEST_PART:
+            raise self._error("is too large to be changed", "split it")
+        with self._damaged(part):
+            return self._archive.read(part)
+        raise AssertionError
+
+    @property
+    def infos(self) -> list[zipfile.ZipInfo]:
+        """Every part, in order."""
+        return self._archive.infolist()
+
+    @property
+    def names(self) -> list[str]:
+        """Every part's name."""
+        return self._archive.namelist()
+
+    def tables_of(self, tab: Tab) -> list[str]:
+        """The parts with the sheet's tables."""
+        folder, _, file = tab.part.rpartition("/")
+        found = self._relations(f"{folder}/_rels/{file}.rels", folder).values()
+        return [target for kind, target in found if kind == "table" and target in self.names]
 
     def rows(self, tab: Tab) -> Iterator[Row]:
         """Every row that has a cell with a value, in order."""
@@ -122,7 +151,7 @@ class XlsxFile:
             if _local(element) != "c":
                 continue
             place = element.get("r")
-            column = _column(place) if place else column + 1
+            column = column_number(place) if place else column + 1
             value = self._value(element)
             if value is None:
                 continue
@@ -150,7 +179,7 @@ class XlsxFile:
                 assert self._texts is not None
                 return self._texts[int(text)] or None
             case "n":
-                return number_cell(text, self._format(cell.get("s")), is_1904=self._is_1904)
+                return number_cell(text, self.format_of(cell.get("s")), is_1904=self.is_1904)
             case "str":
                 return unescaped(text)
             case "b":
@@ -162,30 +191,34 @@ class XlsxFile:
             case _:
                 return unescaped(text)
 
-    def _format(self, style: str | None) -> NumberFormat:
+    def format_of(self, style: str | None) -> NumberFormat:
+        """What a cell's style makes of numbers."""
         return GENERAL if style is None else self._formats[int(style)] if int(style) < len(self._formats) else GENERAL
 
     def _read_workbook(self) -> None:
         part = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
-        base = posixpath.dirname(part)
+        self.workbook_part, base = part, posixpath.dirname(part)
         relations = self._relations(f"{base}/_rels/{posixpath.basename(part)}.rels", base)
-        self._is_1904 = False
         tabs = []
+        place = -1
         with self._damaged(part) as source:
             for element in source.elements("workbookPr", "sheet"):
                 if _local(element) == "workbookPr":
-                    self._is_1904 = element.get("date1904") in ("1", "true")
+                    self.is_1904 = element.get("date1904") in ("1", "true")
                     continue
+                place += 1
                 id = next((value for name, value in element.attrib.items() if name.endswith("}id")), "")
                 kind, target = relations.get(id, ("", ""))
                 if kind == "worksheet":  # not a sheet of a chart
-                    tabs.append(Tab(element.get("name", ""), element.get("state", "visible") != "visible", target))
+                    is_hidden = element.get("state", "visible") != "visible"
+                    tabs.append(Tab(element.get("name", ""), is_hidden, target, place))
         self.tabs = tuple(tabs)
         found = dict(relations.values())
         self._texts_part = found.get("sharedStrings")
-        self._formats = self._number_formats(found["styles"]) if "styles" in found else []
+        self.styles_part = found.get("styles")
+        self._formats = self._read_formats(self.styles_part) if self.styles_part else []
 
-    def _number_formats(self, part: str) -> list[NumberFormat]:
+    def _read_formats(self, part: str) -> list[NumberFormat]:
         codes, formats, is_inside = dict(BUILTIN), list[NumberFormat](), False
         with self._damaged(part) as source:
             for element in source.elements("numFmt", "cellXfs"):
@@ -233,7 +266,7 @@ class XlsxFile:
                 raise self._error("is protected by a password", "save it without one")
 
     def _error(self, what: str, fix: str) -> TransientError:
-        return TransientError(f"{self._name} {what}: {fix}")
+        return TransientError(f"{self.name} {what}: {fix}")
 
 
 class _Part:
@@ -309,7 +342,8 @@ def _text_of(element: ElementTree.Element) -> str:
     return "".join(parts)
 
 
-def _column(place: str) -> int:
+def column_number(place: str) -> int:
+    """A and A7 are 1."""
     number = 0
     for letter in place:
         if not letter.isalpha():
@@ -331,4 +365,4 @@ def _area(name: str) -> Area:
     first, _, last = name.replace("$", "").partition(":")
     last = last or first
     row = [int("".join(filter(str.isdigit, end)) or 0) for end in (first, last)]
-    return Area(row[0], _column(first), row[1], _column(last), name)
+    return Area(row[0], column_number(first), row[1], column_number(last), name)
