@@ -125,6 +125,12 @@ def _metrics(last: Measurement) -> Iterator[Metric]:
         if size is not None:
             slots.add_metric((system,), size)
     yield slots
+    standbys = GaugeMetricFamily(
+        "sorbus_standby_faults", "Why the source's standbys couldn't take over, counted.", labels=("system",)
+    )
+    for system, faults in last.standbys.items():
+        standbys.add_metric((system,), len(faults))
+    yield standbys
     written = GaugeMetricFamily(
         "sorbus_topic_last_event_timestamp_seconds", "When the newest event was written.", labels=("data_type",)
     )

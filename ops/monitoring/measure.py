@@ -47,6 +47,10 @@ class SlotLags(Protocol):
 
     @property
     def away(self) -> Mapping[str, tuple[float, str]]: ...
+    @property
+    def standbys(self) -> Mapping[str, tuple[str, ...]]:
+        """System with known standbys -> why they could not take over."""
+
     def __call__(self) -> Mapping[str, int | None]: ...
     def close(self) -> None: ...
 
@@ -96,6 +100,9 @@ class Measurement:
         """What is wrong with a subject, if anything."""
         return next((one for one in self.problems if one.subject == subject and one.kind in kinds), None)
 
+    standbys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """System with known standbys -> why they could not take over."""
+
     lost: tuple[str, ...] = ()
     """Topics that aren't there, and flows whose unread events are gone, in words."""
 
@@ -103,6 +110,7 @@ class Measurement:
         """Everything somebody should look at."""
         found = [f"{one.name}: {one.words}" for one in self.problems if one.kind != "consumer"]
         found += self.lost
+        found += [f"{name}: {fault}" for name, faults in sorted(self.standbys.items()) for fault in faults]
         found += [f"{name}: {words}" for (name, kind), words in sorted(self.notes.items()) if kind == "stale"]
         found += [f"{one.flow}: {one.words}" for one in self.escalations]
         found += [
@@ -190,6 +198,7 @@ class Watch:
             last_reads=self._last_reads(reports),
             notes=notes_of(reports, now),
             lost=tuple(self._lost(committed)),
+            standbys=dict(self._slots.standbys) if self._slots else {},
         )
         if measured.has_state:
             measured = replace(measured, budgets=self._budgets(), volumes=self._volumes())

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from sorbus.connector import Producer, producer_connector
 from sorbus.errors import AuthError, SorbusError
+from sorbus.failover import SupportsFailover
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
 
+_STANDBYS_EVERY = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -28,9 +30,16 @@ class SourceLags:
         self._refused: set[str] = set()
         self.away: dict[str, tuple[float, str]] = {}
         """System -> since when it can't be asked (seconds since 1970), and why."""
+        self.standbys: dict[str, tuple[str, ...]] = {}
+        """System with known standbys -> why they could not take over; nothing where they could."""
+        self._standbys_at = -_STANDBYS_EVERY
 
     def __call__(self) -> dict[str, int | None]:
         found = {system: self._ask(system) for system in self._systems}
+        if time.monotonic() - self._standbys_at >= _STANDBYS_EVERY:
+            self._standbys_at = time.monotonic()
+            for system in self._systems:
+                self._ask_standbys(system)
         return {system: lag for system, lag in found.items() if lag is not None or system in self.away}
 
     def close(self) -> None:
@@ -57,6 +66,18 @@ class SourceLags:
             return None
         self.away.pop(system, None)
         return lag
+
+    def _ask_standbys(self, system: str) -> None:
+        connector: object = self._loaded.producer(system)
+        if system in self._refused or system in self.away or not isinstance(connector, SupportsFailover):
+            return
+        try:
+            faults = connector.standby_faults(self._loaded.system(system, "producer"))
+        except SorbusError as error:  # the primary, of which `away` says it next time
+            _log.info("the standbys of %s can't be asked for: %s", system, error)
+            return
+        if faults is not None:
+            self.standbys[system] = tuple(faults)
 
     def _note(self, system: str, reason: str) -> None:
         since, known = self.away.get(system, (time.time(), ""))

@@ -37,6 +37,7 @@ def as_json(measurement: Measurement) -> dict[str, JsonValue]:
         "problems": [{**asdict(one), "words": one.words} for one in measurement.problems],
         "systems": [_budget(budget) for budget in measurement.budgets],
         "lost": list(measurement.lost),
+        "standbys": {system: list(faults) for system, faults in measurement.standbys.items()},
         "volumes": [{**one._asdict(), "words": one.words} for one in measurement.volumes],
         "notes": [
             {"of": name, "kind": kind, "words": words} for (name, kind), words in sorted(measurement.notes.items())

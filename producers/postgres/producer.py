@@ -37,6 +37,7 @@ from sorbus.producers.postgres.slot import (
     slot_name,
 )
 from sorbus.producers.postgres.snapshot import Snapshotter
+from sorbus.producers.postgres.standby import diagnose_failover, keep_for_failover, standby_faults
 from sorbus.producers.postgres.stream_reader import StreamReader
 from sorbus.producers.postgres.warnings import source_warnings
 from sorbus.snapshot_control import SnapshotAction, SnapshotStatus
@@ -74,7 +75,13 @@ class PostgresProducer(PostgresDiscovery):
     def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
         """How the server is: see `sorbus/postgres/diagnose.py`."""
         assert isinstance(system.connection, PostgresConnection)
-        return diagnose_server(system.name, system.connection, slots=True)
+        yield from diagnose_server(system.name, system.connection, slots=True)
+        yield from diagnose_failover(system)
+
+    @classmethod
+    def standby_faults(cls, system: BoundSystem) -> list[str] | None:
+        """Whether its standbys could take over: see `standby.py`."""
+        return standby_faults(system)
 
     @classmethod
     def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
@@ -270,5 +277,6 @@ class PostgresProducer(PostgresDiscovery):
         if self._replication is not None:
             self._replication.close()
         self._replication = connect_replication(self._connection, self._name)
+        keep_for_failover(source.session, self._replication, self._name)
         snapshot = IncrementalSnapshot(source.reading, source.captures, source.expected, source.open_xids)
         self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested, snapshot)

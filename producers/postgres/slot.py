@@ -19,7 +19,7 @@ from sorbus.producers.postgres.position import PostgresPosition
 
 _SLOT = (files("sorbus.producers.postgres") / "slot.sql").read_text()
 
-_FAILOVER = 170000
+FAILOVER = 170000
 """The first PostgreSQL version whose slots can be copied to standbys."""
 _LEAVES = 10.0
 """Seconds that a server process may take to leave the slot after its connection was closed."""
@@ -72,7 +72,7 @@ class SlotMaking:
         self.session = connect_replication(connection, name)
         if temporary:
             command = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT")
-        elif self.session.info.server_version >= _FAILOVER:  # standbys then keep a copy, and may become the primary
+        elif self.session.info.server_version >= FAILOVER:  # standbys then keep a copy, and may become the primary
             command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER true)")
         else:
             command = sql.SQL("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT")

@@ -49,8 +49,27 @@ def full_dsn(connection: PostgresConnection, application: str, **more: str) -> s
         raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from error
     options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in _SETTINGS.items())])
     defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+    if "," in str(given.get("host") or given.get("hostaddr") or ""):  # a primary and its standbys
+        defaults["target_session_attrs"] = "read-write"
     merged = {**defaults, **given, "options": options.strip(), "application_name": f"sorbus {application}"[:63], **more}
     return make_conninfo(**{key: value for key, value in merged.items() if value is not None})
+
+
+def hosts_of(connection: PostgresConnection) -> dict[str, PostgresConnection]:
+    """Each server that a dsn names, by HOST:PORT; several are a primary and its standbys. AuthError."""
+    given = conninfo_to_dict(full_dsn(connection, ""))
+    for name in ("options", "application_name", "target_session_attrs"):
+        given.pop(name, None)
+    hosts = {name: str(given.get(name) or "").split(",") for name in ("host", "hostaddr", "port")}
+    count = max(map(len, hosts.values()))
+    found = {}
+    for place in range(count):
+        one = {name: each[place] if len(each) == count else each[0] for name, each in hosts.items()}
+        parts = {name: str(value) for name, value in {**given, **one}.items() if value not in (None, "")}
+        dsn = make_conninfo(**parts)
+        label = f"{one['host'] or one['hostaddr'] or 'localhost'}:{one['port'] or 5432}"
+        found[label] = PostgresConnection(dsn=SecretStr(dsn))
+    return found
 
 
 _REPORTED = {"TimeZone": "UTC", "IntervalStyle": "iso_8601"}

@@ -63,6 +63,7 @@ MEASURED = Measurement(
     {"crm": 4096, "other": None},
     (Budget("accounting", (Window(60.0, 60, 58), Window(86_400.0, 5000, 4812)), 0.0, 90.0, probing=False),),
     escalations=(Escalation("order-to-books", "order", "books", "late", 3, 7200.0, 3600.0, Contact("Finance")),),
+    standbys={"crm": ("a standby lags", "a standby is away"), "books": ()},
     decisions=(
         LetterCounts({("order", "order-to-books"): 2}),
         DuplicateCounts({"order-to-books": 4}),
@@ -190,6 +191,8 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_duplicates_open", *flow] == 4
     assert shown["sorbus_slot_lag_bytes", "crm"] == 4096
     assert ("sorbus_slot_lag_bytes", "other") not in shown
+    assert shown["sorbus_standby_faults", "crm"] == 2
+    assert MEASURED.complaints().count("crm: a standby lags") == 1
     assert shown["sorbus_system_requests_left", "accounting", "day"] == 4812
     assert shown["sorbus_system_requests_allowed", "accounting", "minute"] == 60
     assert shown["sorbus_system_breaker_open", "accounting"] == 1
