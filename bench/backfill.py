@@ -44,6 +44,7 @@ class Joining:
     usual_p99: float
     joining_p50: float
     joining_p99: float
+    joining_max: float
     pulses: int
     peak_mb: float
     machine: dict[str, str]
@@ -150,7 +151,7 @@ def measure(servers: Servers, folder: Path, rows: int) -> Joining:
         chain.stop()
     seconds = until - since + 2
     return Joining(
-        rows, seconds, rows / seconds, at(usual, 50), at(usual, 99), at(joining, 50), at(joining, 99),
+        rows, seconds, rows / seconds, at(usual, 50), at(usual, 99), at(joining, 50), at(joining, 99), joining[-1],
         len(joining), peak, machine() | servers.facts(),
     )  # fmt: skip
 

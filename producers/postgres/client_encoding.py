@@ -73,5 +73,4 @@ def connect_reading(connection: PostgresConnection, application: str) -> tuple[C
 
 def statement_bytes(statement: sql.Composed | sql.SQL, encoding: Encoding) -> bytes:
     """A statement as a session with this encoding sends it."""
-    text = statement.as_bytes(None)
-    return text if encoding.codec is None or text.isascii() else text.decode().encode(encoding.codec)
+    return encoding.outgoing(statement.as_bytes(None))

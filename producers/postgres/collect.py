@@ -295,6 +295,15 @@ class Collector:
             self._mark(capture, "", key, is_left=may_be_gone)
         self._occurred_at = max(self._occurred_at, time.time_ns() // 1000)
 
+    @property
+    def recent(self) -> Collection[int]:
+        """Transactions that the stream has told of lately, and that were not seen to be visible yet."""
+        return self._recent
+
+    def seen(self) -> None:
+        """A snapshot has shown all of `recent`."""
+        self._recent.clear()
+
     def unkeyed(self, capture: Capture, rows: Iterable[TextRow]) -> None:
         """Rows of a record's table (its `columns`) whose key names no record."""
         oids = oids_of(capture, capture.columns())

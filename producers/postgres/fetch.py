@@ -160,7 +160,7 @@ class KeyReader:
         while True:
             self._session.execute("set transaction isolation level repeatable read read only")
             ((snapshot,),) = self._texts(sql.SQL("select pg_current_snapshot()::text"), ())
-            if not after or not _running((snapshot or b"").decode(), after):
+            if not after or not is_running((snapshot or b"").decode(), after):
                 return
             self._session.rollback()
             if time.monotonic() > deadline:
@@ -274,7 +274,7 @@ def child_oids(child: ChildTable, names: Sequence[str]) -> Oids:
     return {name: child.table.columns[name].oid for name in names}
 
 
-def _running(snapshot: str, xids: Collection[int]) -> bool:
+def is_running(snapshot: str, xids: Collection[int]) -> bool:
     """Whether a snapshot (xmin:xmax:xip_list, 64-bit) still counts one of the 32-bit `xids` as running."""
     _, high, active = snapshot.split(":")
     end = int(high) & 0xFFFFFFFF

@@ -1,46 +1,60 @@
-"""Incremental snapshots: a data type's records read by key, a chunk at a time, beside the stream.
+"""Incremental snapshots: a data type's records read by ranges of their key, a chunk at a time, beside the stream.
 
-A chunk is read once every transaction that the stream has told of is visible, and its records get the stream's next
-versions. So a record is never older than what the stream said of it before, and whatever happens to it later comes with
-a higher version: no watermarks are needed, since each event holds the record's full state. A record that is deleted
-before its chunk is read isn't published; one whose key moves is published by the stream under its new key.
+A chunk has a snapshot of its own that shows every transaction the stream has told of until then. What the stream says
+of a record while its chunk is under way is newer: the chunk's state of it is dropped, since it could only go back. All
+else gets the stream's next version when it is published, so whatever happens to it later has a higher one. Each event
+holds a record's full state: nothing else is needed. A record that is deleted before its chunk isn't published; one
+whose key moves is published by the stream under its new key.
 
-The stream comes first: a chunk is read when the stream has nothing, at the latest after a second, and its size is such
-that reading it takes about 15 ms. Nothing is held in between: no lock, no snapshot, no transaction.
+The stream comes first: the server reads a chunk while changes are published, and what has arrived of it is published in
+slices of a few milliseconds. A chunk holds a snapshot and a weak lock for a few seconds, and nothing between chunks.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from psycopg import sql
 
-from sorbus.postgres.connection import Connection as Session
+from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
+from sorbus.errors import PermanentError, TransientError
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key
+from sorbus.producers.postgres.chunk import Chunk, TablesChangedError
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
-from sorbus.producers.postgres.collect import MAX_BYTES
+from sorbus.producers.postgres.collect import MAX_BYTES, Collector
+from sorbus.producers.postgres.key_order import first_rows, unkeyed_rows
 from sorbus.producers.postgres.layout import TextRow
+from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 
-_FIRST, _FEWEST, _MOST = 200, 20, 10_000
-_AIM = 0.015
-"""Seconds that a chunk is to take."""
-_STARVED = 1.0
+_ROWS, _MOST_ROWS, _MOST_AGGREGATES = 5000, 200_000, 2000
+_BY_KEY = 200
+_LONGEST = 30.0
+"""Seconds after which a chunk is cut short: its snapshot holds VACUUM back."""
+_MOST_NEWER = 100_000
+_ASK_EVERY = 0.05
+_UNSEEN = 30.0
+"""Seconds after which a transaction that was streamed should be visible."""
 _PATIENCE = 60.0
-"""Seconds after which people are told that open transactions are waited for."""
+"""Seconds after which people are told what is waited for."""
+_log = logging.getLogger(__name__)
 
 
-class Chunk(NamedTuple):
-    """The next records' keys, and how far the snapshot is after them; `unkeyed`: rows whose key names no record."""
+class Slice(NamedTuple):
+    """The next records, and how far the snapshot is after them.
+
+    `keys`: records that are to be read by key, since the server can't compute or convert some row among them.
+    `is_last`: there are no more.
+    """
 
     capture: Capture
+    made: Sequence[Change | RejectedRecord]
     keys: Sequence[Key]
-    unkeyed: Sequence[TextRow]
     progress: SnapshotProgress
     is_last: bool
 
@@ -48,42 +62,59 @@ class Chunk(NamedTuple):
 class IncrementalSnapshot:
     """What is due of one source, a data type after the other."""
 
-    def __init__(
-        self,
-        reading: Callable[[], AbstractContextManager[tuple[Session, Encoding]]],
-        captures: Sequence[Capture],
-        expected: Callable[[Capture], int],
-        open_xids: Callable[[], tuple[int, int]],
-    ) -> None:
-        """`reading` gives a session that reads rows, and `expected` about how many records a data type has.
-
-        `open_xids`: the oldest transaction that is still open, and the next one to begin.
-        """
-        self._open_xids = open_xids
+    def __init__(self, source: OpenSource) -> None:
+        self._source = source
         self._awaited: dict[str, tuple[int, float]] = {}
-        self._ready: set[str] = set()
-        self._reading, self._captures, self._expected = reading, captures, expected
-        self._size = _FIRST
-        self._read_at = time.monotonic()
+        self._ready: str | None = None
+        self._started = 0
+        self._asked_at = 0.0
+        self._chunk: Chunk | None = None
+        self._newer: set[bytes] = set()
+        self._next = (0, _ROWS)
+        self._by_key = 0
+        self._unseen_since: float | None = None
+        self._ended: tuple[int, Key | None] | None = None
 
     def due(self, state: PostgresPosition) -> str | None:
         """The data type that is being read, or is to be read next."""
         if state.copying is not None:
             return state.copying.data_type
-        names = (each.name for each in self._captures)
+        names = (each.name for each in self._source.captures)
         return next((name for name in names if name not in state.copied or name in state.resnapshot), None)
 
-    def is_time(self, state: PostgresPosition, *, is_idle: bool) -> bool:
-        """Whether to read a chunk now. `is_idle`: the stream has nothing."""
-        is_paused = state.copying is not None and state.copying.is_paused
-        if is_paused or not (is_idle or time.monotonic() - self._read_at > _STARVED):
+    def may_read(self, state: PostgresPosition) -> bool:
+        """Whether there is anything to read now. TransientError."""
+        if state.copying is None and self._started:  # it is over, or was given up
+            self._ready, self._started = None, 0
+            self._drop()
+        if state.copying is not None and state.copying.is_paused:
+            self._drop()
             return False
         due = self.due(state)
-        return due is not None and (due in self._ready or self._may_begin(due))
+        if due is None:
+            self._drop()
+            return False
+        return due == self._ready or self._may_begin(due)
+
+    @property
+    def sockets(self) -> tuple[int, ...]:
+        """Where rows arrive."""
+        return () if self._chunk is None else (self._chunk.socket,)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether to ask the server again soon."""
+        return bool(self._awaited) or self._unseen_since is not None
 
     @property
     def problem(self) -> str | None:
         """Why nothing is read, if that has lasted for a while."""
+        chunk = self._chunk
+        if chunk is not None and chunk.first_after is None and time.monotonic() - chunk.began_at > _PATIENCE:
+            return (
+                f"the snapshot of {chunk.capture.name} waits: another session locks {chunk.capture.table.name}"
+                " (see pg_locks), or the server sorts it; changes are published meanwhile"
+            )
         for data_type, (_, since) in self._awaited.items():
             if time.monotonic() - since > _PATIENCE:
                 return (
@@ -98,80 +129,162 @@ class IncrementalSnapshot:
         What one wrote to a table before the publication held it isn't streamed: only a later snapshot shows it. And a
         transaction that was streamed before a restart may not be visible yet.
         """
-        oldest, following = self._open_xids()
+        if time.monotonic() - self._asked_at < _ASK_EVERY:
+            return False
+        self._asked_at = time.monotonic()
+        oldest, following = self._source.open_xids()
         awaited, _ = self._awaited.setdefault(data_type, (following, time.monotonic()))
         if oldest < awaited:
             return False
         del self._awaited[data_type]
-        self._ready.add(data_type)
+        self._ready = data_type
         return True
 
-    def next(self, progress: SnapshotProgress) -> Chunk:
-        """The next chunk. TransientError, AuthError."""
-        capture = next(each for each in self._captures if each.name == progress.data_type)
-        with self._reading() as (session, encoding), postgres_errors(f"reading {capture.name}'s keys"):
-            session.execute("set transaction read only")
-
-            def ask(query: sql.Composed) -> list[TextRow]:
-                found = session.execute(statement_bytes(query, encoding)).pgresult
-                assert found is not None
-                columns = range(found.nfields)
-                return [[_text(found.get_value(row, at), encoding) for at in columns] for row in range(found.ntuples)]
-
-            keys = [tuple(row) for row in ask(_keys_query(capture, progress.after, self._size))]
-            is_last = len(keys) < self._size
-            nullable = [name for name in capture.key if capture.table.columns[name].nullable]
-            is_end = is_last and not (progress.sweep and keys)
-            unkeyed = ask(_unkeyed_query(capture, nullable)) if is_end and nullable else []
-        after = progress.after if not keys else tuple(None if part is None else part.decode() for part in keys[-1])
-        moved = replace(progress, after=after, records=progress.records + len(keys) + len(unkeyed))
-        return Chunk(capture, keys, unkeyed, moved, is_last)
-
     def is_ready(self, data_type: str) -> bool:
-        """Whether `is_time` has found that its snapshot may begin."""
-        return data_type in self._ready
+        """Whether `may_read` has found that its snapshot may begin."""
+        return data_type == self._ready
 
-    def took(self, chunk: Chunk, seconds: float, size: int) -> None:
-        """How long a chunk took, and its records' bytes: the next one's size follows."""
-        self._read_at = time.monotonic()
-        if chunk.is_last:
-            self._ready.discard(chunk.capture.name)
-        if seconds > 2 * _AIM or size > MAX_BYTES:
-            self._size = max(_FEWEST, self._size // 2)
-        elif seconds < _AIM:
-            self._size = min(_MOST, self._size * 5 // 4)
+    def saw(
+        self,
+        changes: Sequence[Change],
+        rejects: Sequence[RejectedRecord],
+        sweeps: Sequence[StaleRecordDeletion],
+    ) -> None:
+        """What the stream said: of these records, a chunk under way knows nothing newer."""
+        if self._chunk is None:
+            return
+        name = self._chunk.capture.name
+        self._newer.update(change.id for change in changes if change.data_type == name)
+        self._newer.update(reject.id for reject in rejects if reject.data_type == name)
+        if len(self._newer) > _MOST_NEWER or any(sweep.data_type == name for sweep in sweeps):
+            self._drop()
 
-    def told(self, chunk: Chunk) -> tuple[str, int, int]:
-        """Data type, records so far, records expected."""
-        records = chunk.progress.records
-        return chunk.capture.name, records, records if chunk.is_last else max(records, self._expected(chunk.capture))
+    def read(
+        self,
+        progress: SnapshotProgress,
+        stream: Collector,
+        seconds: float,
+    ) -> Slice | None:
+        """What has arrived, for at most so many seconds; None: nothing has.
+
+        `stream` collects what the stream tells, and is between two transactions. TransientError, AuthError.
+        """
+        capture = next(each for each in self._source.captures if each.name == progress.data_type)
+        place, self._started = (progress.version, key_of(progress)), progress.version
+        if self._ended == place:
+            return Slice(capture, (), (), progress, True)
+        if self._chunk is not None and (self._chunk.capture is not capture or self._next[0] != progress.version):
+            self._drop()
+        if self._by_key:
+            return self._keys(capture, progress)
+        if self._chunk is None and not self._begin(capture, progress, stream):
+            return None
+        chunk = self._chunk
+        assert chunk is not None
+        try:
+            made = chunk.take(time.monotonic() + seconds, MAX_BYTES, self._newer, stream.new_version)
+        except TablesChangedError:
+            self._drop()
+            return None
+        except PermanentError as error:
+            _log.warning("%s; reading the next records of %s by key", error, capture.name)
+            self._drop()
+            self._by_key = -(-chunk.limit // _BY_KEY)
+            return self._keys(capture, progress)
+        if made is None:
+            return None
+        whole_keys = capture.shared_key is None or chunk.is_over
+        after = chunk.after if whole_keys else key_of(progress)
+        moved = replace(progress, after=texts_of(after), records=progress.records + len(made))
+        if chunk.is_over:
+            self._over(chunk, moved)
+        elif time.monotonic() - chunk.began_at > _LONGEST and whole_keys:
+            self._drop()
+        return Slice(capture, made, (), moved, False)
+
+    def close(self) -> None:
+        """Gives up what is under way."""
+        self._drop()
+
+    def expected(self, progress: SnapshotProgress, *, is_last: bool) -> int:
+        """About how many records there are."""
+        capture = next(each for each in self._source.captures if each.name == progress.data_type)
+        return progress.records if is_last else max(progress.records, self._source.expected(capture))
+
+    def unkeyed(self, capture: Capture) -> list[TextRow]:
+        """The rows whose key names no record."""
+        query = unkeyed_rows(capture)
+        return [] if query is None else self._ask(capture, query)
+
+    def _begin(self, capture: Capture, progress: SnapshotProgress, stream: Collector) -> bool:
+        now = time.monotonic()
+        with postgres_errors(f"reading {capture.name}"):
+            session, encoding = self._source.chunk_session()
+            try:
+                has_begun = Chunk.begin(session, stream.recent)
+            except BaseException:
+                session.close()
+                raise
+        if not has_begun:
+            self._source.keep_chunk_session((session, encoding))
+            self._unseen_since = self._unseen_since or now
+            if now - self._unseen_since > _UNSEEN:
+                raise TransientError("a transaction was streamed but is still not visible to others")
+            return False
+        self._unseen_since = None
+        stream.seen()
+        rows = self._next[1] if self._next[0] == progress.version else _ROWS
+        rows = min(rows, _MOST_AGGREGATES) if capture.is_aggregate else rows
+        self._next = progress.version, rows
+        self._newer = set()
+        self._chunk = Chunk(session, encoding, capture, key_of(progress), rows, self._source.refresh)
+        return True
+
+    def _over(self, chunk: Chunk, progress: SnapshotProgress) -> None:
+        """The next chunk is larger if the server needed long to find this one's first row."""
+        self._source.keep_chunk_session(chunk.session)
+        self._chunk = None
+        if chunk.count < chunk.limit:
+            self._ended = progress.version, key_of(progress)
+        if (chunk.first_after or 0.0) > (time.monotonic() - chunk.began_at) / 4:
+            self._next = progress.version, min(chunk.limit * 2, _MOST_ROWS)
+
+    def _drop(self) -> None:
+        chunk, self._chunk = self._chunk, None
+        if chunk is not None:
+            chunk.close()
+
+    def _keys(self, capture: Capture, progress: SnapshotProgress) -> Slice:
+        self._by_key -= 1
+        query = first_rows(capture, capture.key, key_of(progress), _BY_KEY)
+        keys = [tuple(row) for row in self._ask(capture, query)]
+        after = keys[-1] if keys else key_of(progress)
+        moved = replace(progress, after=texts_of(after), records=progress.records + len(keys))
+        if len(keys) < _BY_KEY:
+            self._by_key, self._ended = 0, (progress.version, key_of(moved))
+        return Slice(capture, (), keys, moved, False)
+
+    def _ask(self, capture: Capture, query: sql.Composed) -> list[TextRow]:
+        with self._source.reading() as (session, encoding), postgres_errors(f"reading {capture.name}"):
+            session.execute("set transaction read only")
+            found = session.execute(statement_bytes(query, encoding)).pgresult
+            assert found is not None
+            columns = range(found.nfields)
+            return [
+                [_text(found.get_value(row, column), encoding) for column in columns] for row in range(found.ntuples)
+            ]
 
 
 def _text(value: bytes | None, encoding: Encoding) -> bytes | None:
     return None if value is None else encoding.incoming(value)
 
 
-def _keys_query(capture: Capture, after: tuple[str | None, ...] | None, limit: int) -> sql.Composed:
-    """The next keys, in their order; rows with a null in their key are no records."""
-    names = sql.SQL(", ").join(sql.Identifier("t", name) for name in capture.key)
-    conditions: list[sql.Composable] = [
-        sql.SQL("{} is not null").format(sql.Identifier("t", name))
-        for name in capture.key
-        if capture.table.columns[name].nullable
-    ]
-    if after is not None:
-        values = sql.SQL(", ").join(
-            sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(capture.table.columns[name].native))
-            for name, part in zip(capture.key, after, strict=True)
-        )
-        conditions.append(sql.SQL("({}) > ({})").format(names, values))
-    where = sql.SQL(" and ").join(conditions) if conditions else sql.SQL("true")
-    return sql.SQL("select {} from {} t where {} order by {} limit {}").format(
-        names, capture.table.identifier, where, names, sql.Literal(limit)
-    )
+def key_of(progress: SnapshotProgress) -> Key | None:
+    """The last key that was read."""
+    after = progress.after
+    return None if after is None else tuple(t if t is None else t.encode(errors="surrogateescape") for t in after)
 
 
-def _unkeyed_query(capture: Capture, nullable: Sequence[str]) -> sql.Composed:
-    columns = sql.SQL(", ").join(sql.Identifier("t", name) for name in capture.columns())
-    missing = sql.SQL(" or ").join(sql.SQL("{} is null").format(sql.Identifier("t", name)) for name in nullable)
-    return sql.SQL("select {} from {} t where {}").format(columns, capture.table.identifier, missing)
+def texts_of(key: Key | None) -> tuple[str | None, ...] | None:
+    """A key as a position keeps it, whatever bytes it has."""
+    return None if key is None else tuple(t if t is None else t.decode(errors="surrogateescape") for t in key)

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from psycopg.errors import LockNotAvailable
+
 from sorbus.connector import BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
@@ -46,9 +48,11 @@ class OpenSource:
         self._heartbeat = None if beat == "off" else parse_duration(beat)
         self.session = connect(self._connection, "producer", autocommit=True)
         self._reading: tuple[Session, Encoding] | None = None
+        self._chunk_reading: tuple[Session, Encoding] | None = None
         self._drift: DriftWatch | None = None
         self._watch: SourceWatch
         self._looked_at = self._beaten_at = time.monotonic()
+        self.is_look_overdue = False
 
     def resume(
         self, position: Position | None, floors: Mapping[str, int]
@@ -84,19 +88,28 @@ class OpenSource:
     def look_again(self, state: PostgresPosition) -> PostgresPosition:
         """Whether the stream still tells everything; what the server has rewritten in silence is to be snapshotted.
 
-        TransientError where `resume` knows what to do.
+        TransientError where `resume` knows what to do. While another session locks a table for itself alone, that can't
+        be seen: `is_look_overdue` then says so, and the stream doesn't wait for it.
         """
-        with postgres_errors(f"looking at the tables of {self._system.name}"):
-            for capture in self.captures:
-                capture.refresh(self.session)
-                if tuple(capture.key) != capture.key_now:
-                    raise TransientError(f"the primary key of {capture.table.name} has changed")
-            self._watch.look(self.session)
-            if self._watch.set_anew(state):
-                raise TransientError(f"the publication {self._slot} has changed")
-            state = self._resnapshotting_lapsed(state)
         self._looked_at = time.monotonic()
+        with postgres_errors(f"looking at the tables of {self._system.name}"):
+            self.session.execute("set lock_timeout = '200ms'")
+            try:
+                state, self.is_look_overdue = self._look(state), False
+            except LockNotAvailable:
+                self.is_look_overdue = True
+            self.session.execute("set lock_timeout = 0")
         return state
+
+    def _look(self, state: PostgresPosition) -> PostgresPosition:
+        for capture in self.captures:
+            capture.refresh(self.session)
+            if tuple(capture.key) != capture.key_now:
+                raise TransientError(f"the primary key of {capture.table.name} has changed")
+        self._watch.look(self.session)
+        if self._watch.set_anew(state):
+            raise TransientError(f"the publication {self._slot} has changed")
+        return self._resnapshotting_lapsed(state)
 
     def check_snapshot(self, capture: Capture, state: PostgresPosition) -> None:
         """TransientError where a table was rewritten while it was read: to its snapshot it may have looked empty."""
@@ -148,6 +161,23 @@ class OpenSource:
             raise
         self._keep(opened)
 
+    def chunk_session(self) -> tuple[Session, Encoding]:
+        """A session that reads a chunk of a snapshot beside the stream, for as long as it takes. TransientError.
+
+        It waits for locks without an end: nothing else waits for it.
+        """
+        opened, self._chunk_reading = self._chunk_reading, None
+        if opened is None:
+            opened = connect_reading(self._connection, "snapshot")
+            opened[0].execute("set statement_timeout = 0")
+            opened[0].execute("set lock_timeout = 0")
+            opened[0].commit()
+        return opened
+
+    def keep_chunk_session(self, opened: tuple[Session, Encoding]) -> None:
+        """Keeps a session of `chunk_session` for the next time."""
+        self._chunk_reading = opened
+
     def _keep(self, opened: tuple[Session, Encoding]) -> None:
         if self._reading is not None:
             self._reading[0].close()
@@ -182,9 +212,10 @@ class OpenSource:
         if self._drift is not None:
             self._drift.close()
             self._drift = None
-        if self._reading is not None:
-            self._reading[0].close()
-            self._reading = None
+        for opened in (self._reading, self._chunk_reading):
+            if opened is not None:
+                opened[0].close()
+        self._reading = self._chunk_reading = None
         self.session.close()
 
     def _open_captures(self, state: PostgresPosition | None) -> None:

@@ -53,17 +53,23 @@ class PendingQuery:
                 return False
         return True
 
+    def line(self) -> bytes | None:
+        """The next line of a `copy ... to stdout` that has begun; b"" at its end, None while it hasn't arrived."""
+        line, self._line = self._line, None
+        if line is None:
+            line = self._read()
+        if line == b"":
+            self._result()
+            self._finish()
+        return line
+
     def lines(self) -> Iterator[bytes]:
         """The lines of a `copy ... to stdout`, once it has begun: each with its line feed."""
-        line = self._line
-        while line != b"":
+        while (line := self.line()) != b"":
             if line is None:
                 self._arrives(None)
             else:
                 yield line
-            line = self._read()
-        self._result()
-        self._finish()
 
     def cancel(self) -> None:
         """Asks the server to give up: it wouldn't notice by itself that nobody waits any more."""

@@ -173,13 +173,17 @@ class PostgresPosition:
         return replace(self, resnapshot=resnapshot, copying=None, asked=())
 
     def above(self, floors: Mapping[str, int]) -> Self:
-        """The same, but these data types are copied and swept, with versions above what their topics have held."""
+        """The same, but these data types are copied and swept, with versions above what their topics have held.
+
+        One that joins with a topic that never held anything has nothing to sweep: that would be to read it once more.
+        """
         copying = None if self.copying is not None and self.copying.data_type in floors else self.copying
         version = max(self.version, *floors.values(), 0)
+        swept = [name for name, floor in floors.items() if floor or name in self.copied]
         return replace(
             self,
             version=version,
-            resnapshot=tuple(dict.fromkeys((*self.resnapshot, *floors))),
+            resnapshot=tuple(dict.fromkeys((*self.resnapshot, *swept))),
             copying=copying,
             asked=self._asked_but(floors),
         )

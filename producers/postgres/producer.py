@@ -194,7 +194,7 @@ class PostgresProducer(PostgresDiscovery):
     def backfill(self, data_type: str, action: SnapshotAction) -> None:
         """Starts, pauses, resumes or cancels reading a data type beside the stream."""
         if self._reader is not None and any(source.name == data_type for source in self._sources):
-            self._reader.state = self._reader.state.controlled(data_type, action)
+            self._reader.requested(self._reader.state.controlled(data_type, action))
 
     @classmethod
     def snapshot_status(cls, position: Position) -> SnapshotStatus | None:
@@ -217,12 +217,21 @@ class PostgresProducer(PostgresDiscovery):
         """Leaves the slot where it is; nothing is confirmed."""
         if self._copy is not None:
             self._copy.close()
+        if self._reader is not None:
+            self._reader.close()
         self._copy = self._reader = None
         self._requested.clear()
         for opened in (self._replication, self._source, self._lag_session):
             if opened is not None:
                 opened.close()
         self._replication = self._source = self._lag_session = None
+
+    def _end_stream(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        if self._replication is not None:
+            self._replication.close()
+        self._replication = self._reader = None
 
     def _opened(self) -> OpenSource:
         assert self._source is not None
@@ -233,8 +242,7 @@ class PostgresProducer(PostgresDiscovery):
         server, ending = source.server, None
         if self._replication is not None:
             ending = self._replication.info.backend_pid if not self._replication.closed else None
-            self._replication.close()
-            self._replication = self._reader = None
+            self._end_stream()
         drop_slot(source.session, self._name, ending)
 
         def begin(snapshot: ExportedSnapshot) -> PostgresPosition:
@@ -256,9 +264,7 @@ class PostgresProducer(PostgresDiscovery):
 
     def _resume(self, source: OpenSource, state: PostgresPosition, start: int = sys.maxsize) -> None:
         """`start`: where the slot is, if that may be before our position."""
-        if self._replication is not None:
-            self._replication.close()
-            self._replication = self._reader = None
+        self._end_stream()
         if not state.copied or (state.copying is not None and not state.copying.beside):
             making = SlotMaking(self._connection, f"{self._name[:55]}_copy", temporary=True)
             self._start_snapshot(source, making, lambda _: state)
@@ -274,9 +280,8 @@ class PostgresProducer(PostgresDiscovery):
         )
 
     def _start_stream(self, source: OpenSource, state: PostgresPosition, start: int = sys.maxsize) -> None:
-        if self._replication is not None:
-            self._replication.close()
+        self._end_stream()
         self._replication = connect_replication(self._connection, self._name)
         keep_for_failover(source.session, self._replication, self._name)
-        snapshot = IncrementalSnapshot(source.reading, source.captures, source.expected, source.open_xids)
+        snapshot = IncrementalSnapshot(source)
         self._reader = StreamReader(source, self._replication, self._name, state, start, self._requested, snapshot)

@@ -58,9 +58,9 @@ class ReplicationStream:
             raise TransientError(f"{why}; run `sorbus apply` to make it")
         raise TransientError(f"the server ended the replication stream: {why or 'without saying why'}")
 
-    def wait(self, seconds: float) -> bool:
-        """Waits until something arrives, `seconds` at most."""
-        return is_readable(self._pg.socket, seconds)
+    def wait(self, seconds: float, *others: int) -> bool:
+        """Waits until something arrives (or another socket can be read), `seconds` at most."""
+        return is_readable(self._pg.socket, seconds, *others)
 
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is safe: the server may forget it."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from sorbus.connector import Batch, StaleRecordDeletion
+from sorbus.connector import Batch, Change, RejectedRecord, StaleRecordDeletion
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.client_encoding import read_natively
-from sorbus.producers.postgres.collect import Collector
-from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot
+from sorbus.producers.postgres.collect import Collector, Taken
+from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, Slice
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
 from sorbus.producers.postgres.requested_records import RequestedRecords
+from sorbus.producers.postgres.snapshot_pace import SnapshotPace, StreamState
 from sorbus.producers.postgres.stream import ReplicationStream
 
 _IDLE_STORE = 10.0
@@ -41,6 +42,8 @@ class StreamReader:
         start = min(start, state.lsn)
         self._stream = ReplicationStream(replication, slot, slot, start)
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding)
+        self._pace = SnapshotPace()
+        self._is_followed = self._must_store = False
         self._held: bytes | None = None
         self._wal_end = 0
         self._is_marked = False
@@ -54,6 +57,10 @@ class StreamReader:
     @state.setter
     def state(self, state: PostgresPosition) -> None:
         self._collector.state = state
+
+    def requested(self, state: PostgresPosition) -> None:
+        """The same state but for what a person has requested of a snapshot: it is stored soon."""
+        self.state, self._must_store = state, True
 
     @property
     def problem(self) -> str | None:
@@ -76,8 +83,14 @@ class StreamReader:
             self._read_requested()
         if self._source.is_look_due:
             self.state = self._source.look_again(self.state)
-        if self._may_read_chunk(is_idle=False):
-            return self._read_chunk()
+        if self._must_store and not collector.in_transaction and not collector.has_work:
+            self._must_store = False
+            return Batch((), (), (), self.state.to_position(), True)
+        if self._is_followed:
+            self._is_followed = False
+            return self._read_beside(StreamState.CAUGHT_UP, caught_up=True)
+        if (batch := self._read_beside(StreamState.BEHIND)) is not None:
+            return batch
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -87,11 +100,11 @@ class StreamReader:
                 if collector.has_work and not collector.in_transaction:
                     caught_up = True
                     break
-                if self._may_read_chunk(is_idle=True):
-                    return self._read_chunk()
+                if (batch := self._read_beside(StreamState.IDLE)) is not None:
+                    return batch
                 if (left := deadline - time.monotonic()) <= 0 and not collector.in_transaction:
                     return self._idle()
-                stream.wait(min(max(left, 0.05), 1.0))
+                self._wait(max(left, 0.05))
                 stream.keep_alive()
             elif frame[0] == 119 and len(frame) > 25:  # w: XLogData
                 if frame[25] == 77 and (mark := mark_lsn(frame[25:])) is not None:  # M
@@ -104,8 +117,19 @@ class StreamReader:
             else:
                 self._answer(decode_frame(frame))
         changes, rejects, sweeps, resolved = collector.take()
+        self._snapshot.saw(changes, rejects, sweeps)
+        self._pace.streamed()
+        # A slice of the snapshot may share the transaction, which is committed after it.
+        self._is_followed = caught_up and self._pace.slice(StreamState.CAUGHT_UP) is not None and (
+            self._snapshot.may_read(self.state)
+        )  # fmt: skip
         self._stored_at = time.monotonic()
-        return Batch(changes, rejects, sweeps, self.state.to_position(), caught_up, resolved=resolved)
+        is_all = caught_up and not self._is_followed
+        return Batch(changes, rejects, sweeps, self.state.to_position(), is_all, resolved=resolved)
+
+    def close(self) -> None:
+        """Gives up what is read beside the stream."""
+        self._snapshot.close()
 
     def _read_requested(self) -> None:
         by_name = {capture.name: capture for capture in self._source.captures}
@@ -114,38 +138,75 @@ class StreamReader:
             found = (record_key(id, len(capture.key)) for id in ids)
             self._collector.again(capture, [key for key in found if key is not None])
 
-    def _may_read_chunk(self, *, is_idle: bool) -> bool:
-        is_between = not self._collector.in_transaction and not self._collector.has_work
-        return is_between and self._snapshot.is_time(self.state, is_idle=is_idle)
+    def _wait(self, seconds: float) -> None:
+        """Until something arrives: changes, or rows of the snapshot whose turn has come."""
+        snapshot = self._snapshot
+        sockets = snapshot.sockets
+        if sockets and self._pace.slice(StreamState.IDLE) is None:
+            self._stream.wait(0.01)  # its rows are there, but the stream comes first for a while
+        else:
+            self._stream.wait(min(seconds, 0.05 if snapshot.is_waiting else 1.0), *sockets)
 
-    def _read_chunk(self) -> Batch:
-        """The next chunk of the incremental snapshot that is due. TransientError, AuthError."""
-        began, collector = time.monotonic(), self._collector
+    def _read_beside(self, stream: StreamState, *, caught_up: bool = False) -> Batch | None:
+        """The next slice of the snapshot that is due, if its turn has come. TransientError, AuthError."""
+        snapshot, collector, pace = self._snapshot, self._collector, self._pace
+        if collector.in_transaction or collector.has_work or not snapshot.may_read(self.state):
+            return None
+        if (seconds := pace.slice(stream)) is None:
+            return None
+        began = time.monotonic()
+        if self.state.copying is None and not self._begin_snapshot():
+            return None
         progress = self.state.copying
-        if progress is None:
-            self.state = self._source.look_again(self.state)
-            name = self._snapshot.due(self.state)
-            if name is None or not self._snapshot.is_ready(name):  # another one is to be read first by now
-                return Batch((), (), (), self.state.to_position(), False)
-            is_again = name in self.state.resnapshot
-            progress = SnapshotProgress(name, collector.new_version(), sweep=is_again, beside=True)
-        chunk = self._snapshot.next(progress)
-        collector.unkeyed(chunk.capture, chunk.unkeyed)
-        collector.again(chunk.capture, chunk.keys, may_be_gone=False)
-        changes, rejects, sweeps, resolved = collector.take()
-        state, name = replace(self.state, copying=chunk.progress), progress.data_type
-        if chunk.is_last and not (progress.sweep and chunk.keys):  # stale records go after the last that was read
-            self._source.check_snapshot(chunk.capture, state)
-            if progress.sweep and not progress.is_stale:
-                now = time.time_ns() // 1000
-                sweeps = [*sweeps, StaleRecordDeletion(name, progress.version, now, spares_rejected=True)]
-            state = state.finished(progress)
-        self.state = state
+        assert progress is not None
+        part = snapshot.read(progress, collector, seconds)
+        if part is None:
+            return None
+        batch = self._ended_snapshot(part) if part.is_last else self._published(part)
+        pace.took(began)
         self._stored_at = time.monotonic()
-        size = sum(len(change.data or b"") for change in changes)
-        self._snapshot.took(chunk, self._stored_at - began, size)
-        told = self._snapshot.told(chunk)
-        return Batch(changes, rejects, sweeps, state.to_position(), False, told, resolved)
+        return batch._replace(caught_up=caught_up)
+
+    def _begin_snapshot(self) -> bool:
+        if self._source.is_look_overdue and not self._source.is_look_due:
+            return False
+        self.state = self._source.look_again(self.state)
+        name = self._snapshot.due(self.state)
+        if self._source.is_look_overdue or name is None or not self._snapshot.is_ready(name):
+            return False  # a table is locked, or another one is to be read first by now
+        progress = SnapshotProgress(
+            name, self._collector.new_version(), sweep=name in self.state.resnapshot, beside=True
+        )
+        self.requested(replace(self.state, copying=progress))
+        return True
+
+    def _published(self, part: Slice) -> Batch:
+        collector = self._collector
+        if part.keys:
+            collector.again(part.capture, part.keys, may_be_gone=False)
+        changes, rejects, sweeps, resolved = collector.take()
+        changes += [made for made in part.made if type(made) is Change]
+        rejects += [made for made in part.made if type(made) is RejectedRecord]
+        self.state = replace(self.state, copying=part.progress)
+        return self._batch_of(part, Taken(changes, rejects, sweeps, resolved))
+
+    def _ended_snapshot(self, part: Slice) -> Batch:
+        """Rows without a key, and the deletion of stale records, which goes after the last that was read."""
+        collector, progress = self._collector, part.progress
+        collector.unkeyed(part.capture, self._snapshot.unkeyed(part.capture))
+        taken = collector.take()
+        self._source.check_snapshot(part.capture, self.state)
+        if progress.sweep and not progress.is_stale:
+            now = time.time_ns() // 1000
+            taken.sweeps.append(StaleRecordDeletion(progress.data_type, progress.version, now, spares_rejected=True))
+        self.state = self.state.finished(progress)
+        return self._batch_of(part, taken)
+
+    def _batch_of(self, part: Slice, taken: Taken) -> Batch:
+        changes, rejects, sweeps, resolved = taken
+        records = part.progress.records
+        told = part.progress.data_type, records, self._snapshot.expected(part.progress, is_last=part.is_last)
+        return Batch(changes, rejects, sweeps, self.state.to_position(), False, told, resolved)
 
     def _answer(self, frame: object) -> None:
         if isinstance(frame, Keepalive):

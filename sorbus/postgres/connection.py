@@ -96,10 +96,11 @@ def _said(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in settings.items())
 
 
-def is_readable(descriptor: int, seconds: float | None) -> bool:
-    """Waits until a socket is readable, at most `seconds`; None: indefinitely. Works above descriptor 1023."""
+def is_readable(descriptor: int, seconds: float | None, *others: int) -> bool:
+    """Waits until a socket (or another) is readable, at most `seconds`; None: forever. Works above descriptor 1023."""
     waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
+    for each in (descriptor, *others):
+        waiting.register(each, select.POLLIN)
     return bool(waiting.poll(None if seconds is None else max(0.0, seconds * 1000)))
 
 

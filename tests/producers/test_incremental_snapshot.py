@@ -173,7 +173,7 @@ def test_a_changed_mapping_is_published_beside_the_stream_and_what_is_gone_is_de
 
 @pytest.mark.slow
 def test_a_person_starts_pauses_resumes_and_cancels_a_snapshot(make_shop: MakeShop) -> None:
-    with _joined(make_shop, 20_000) as shop:
+    with _joined(make_shop, 200_000) as shop:
         items, things = shop.tape("item"), shop.tape("thing")
         names, connector = Names(shop.prefix), shop.loaded().producer("shop")
         assert isinstance(connector, SupportsBackfill)
@@ -186,26 +186,26 @@ def test_a_person_starts_pauses_resumes_and_cancels_a_snapshot(make_shop: MakeSh
             return connector.snapshot_status(read_positions(shop.settings, names)["shop"])
 
         with shop.producing():
-            items.wait(lambda: len(items.live()) == 20_000, lambda: len(items.live()), 60)
-            items.wait(lambda: status() is None, "the end of the first snapshot")
+            items.wait(lambda: len(items.live()) == 200_000, lambda: len(items.live()), 60)
+            items.wait(lambda: status() is None, "the end of the first snapshot", 60)
             ask("start")
-            items.wait(lambda: len(items.events) > 20_000, "the second snapshot")
+            items.wait(lambda: len(items.events) > 200_000, "the second snapshot")
             ask("pause")
             things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause")
             shop.execute("update things set size = 7")
             things.wait_for({"1": {"name": "thing", "size": 7}})
             items.read()
-            assert len(items.events) < 40_000
+            assert len(items.events) < 400_000
         with shop.producing():  # a restart changes nothing
             things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause after a restart")
             ask("resume")
             items.wait(lambda: status() is None, "the second snapshot's end", 60)
-            items.wait(lambda: len(items.events) == 40_000, lambda: len(items.events))
+            items.wait(lambda: len(items.events) == 400_000, lambda: len(items.events))
             ask("start")
-            items.wait(lambda: len(items.events) > 40_000, "the third snapshot")
+            items.wait(lambda: len(items.events) > 400_000, "the third snapshot")
             ask("cancel")
             items.wait(lambda: status() is None, "the end of the third")
-        assert len(items.live()) == 20_000
+        assert len(items.live()) == 200_000
 
 
 WITH_LINES = """
