@@ -1,4 +1,4 @@
-"""Whatever orders a table's keys, a snapshot beside the stream has each record once, wherever its chunks begin and end."""
+"""Whatever orders its keys, a snapshot beside the stream has each record once, wherever its chunks begin and end."""
 
 from __future__ import annotations
 
