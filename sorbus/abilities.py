@@ -128,7 +128,9 @@ class SupportsOutcomes(Protocol):
 class Preview(NamedTuple):
     """What delivering a record would do: `action` is one word, `why` a sentence, `request` what would be sent."""
 
-    action: Literal["create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold", "filter"]
+    action: Literal[
+        "create", "update", "delete", "link", "ask", "nothing", "older", "refuse", "wait", "hold", "filter", "unread"
+    ]
     why: str
     request: JsonValue = None
 
@@ -156,23 +158,6 @@ class SupportsPreview(Protocol):
 
     def preview(self, delivery: Delivery) -> Preview:
         """What `apply` would do with it now; changes nothing."""
-
-
-@runtime_checkable
-class SupportsDryRun(Protocol):
-    """A consumer that can run its own delivery without effect, for many records that depend on each other."""
-
-    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
-        """In place of `open`: until `close` nothing is kept of what `preview_all` does. The same errors.
-
-        `reads_list`: the target's list is read at once, in place of each record alone; whether it could be.
-        """
-
-    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """What `apply(..., again=True)` would do with each, after everything previewed before; one event per record.
-
-        `request["changes"]` maps each field that would change to its old and new value. TransientError, AuthError.
-        """
 
 
 @runtime_checkable

@@ -13,7 +13,9 @@
     |-- AuthError         stop this flow and alert: retrying makes it worse
         |-- LostPosition      changes between our position and the source's were lost: resnapshot or stop, never skip
     |-- IncompleteRead    what was read is right, but there is more: carries how many records were read
-    `-- Unfinished        a target took a part, or a source can't begin yet (a limit, a lock): call again with the same
+    |-- BudgetSpent       what a person allowed has been used: stop, keep what was done, say so
+    `-- Unfinished        a target took a part, or a source can't begin yet (a lock): call again with the same
+        `-- RateLimited       ... a rate limit is used up, and nothing was sent
 
 Each message says what happened, to which record, and what to do.
 """
@@ -203,6 +205,10 @@ class IncompleteRead(SorbusError):
         super().__init__(message)
 
 
+class BudgetSpent(SorbusError):
+    """No more requests are allowed for now: what was done so far counts, the rest is left for another time."""
+
+
 class Unfinished(SorbusError):
     """A part of a batch is applied, the rest waits `retry_after` seconds; not an error. Retry with the same batch."""
 
@@ -211,3 +217,7 @@ class Unfinished(SorbusError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class RateLimited(Unfinished):
+    """The rate limit is used up for longer than the caller would wait; nothing was sent."""

@@ -31,6 +31,7 @@ from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.diagnosis import Diagnosis
+from sorbus.dry_run import DryRunReads, ListReading
 from sorbus.errors import Contended, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.diagnose import diagnose_application
@@ -48,6 +49,10 @@ _RETURN = 18.0
 """Seconds in which records of a batch are begun, and in which `apply` answers, whatever is still under way."""
 _PATIENCE = 4.0
 """Seconds that a record waits for the rate limit where it is; longer waits are the whole batch's."""
+_BACKGROUND_PATIENCE = 120.0
+"""The same in a dry run, which gives way to deliveries."""
+_LINKS = 1000
+_NO_READS = DryRunReads()
 _TRIES = 3
 _SOON = 2.0
 """A wait that an application asks for and that is no longer than this many seconds is waited for where it is."""
@@ -78,6 +83,8 @@ class HttpConsumer:
         self._pool: ThreadPoolExecutor | None = None
         self._scratch: ScratchState | None = None
         self._dry_run: DryRun | None = None
+        self._dry_api: DryRunApi | None = None
+        self._reading: ListReading | None = None
         self._done: dict[tuple[bytes, int], PermanentError | None] = {}
         self._newer: dict[bytes, int] = {}
         self._outcomes: Counter[str] = Counter()
@@ -132,14 +139,38 @@ class HttpConsumer:
         self._assemble()
         self._pool = ThreadPoolExecutor(self._side_by_side, thread_name_prefix=f"deliver {self._flow.flow.id}")
 
-    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
-        """Likewise, with a state and an application that keep what they are told to themselves; see `dry_run.py`."""
-        self._scratch = ScratchState(self._state, self._flow.system.name)
-        self._assemble(self._scratch)
-        assert self._dry_run is not None
-        return reads_list and self._dry_run.read_list(self._options.resource)
+    def begin_dry_run(self, reads: DryRunReads) -> ListReading | None:
+        """Likewise, with a state and an application that keep what they are told to themselves; see `dry_run.py`.
 
-    def _assemble(self, scratch: ScratchState | None = None) -> None:
+        A resource whose records can't be asked for alone is always read by its list.
+        """
+        self._scratch = ScratchState(self._state, self._flow.system.name)
+        described = application(self._flow.system).description
+        is_alone = bool(described.resources[self._options.resource].get or described.hook)
+        self._assemble(self._scratch, reads, reads_by_list=not is_alone)
+        assert self._dry_api is not None
+        self._reading = None
+        if reads.reads_list or not is_alone:
+            most = reads.most_requests if is_alone else None
+            self._reading = self._dry_api.read_list(self._options.resource, most_requests=most)
+        return self._reading
+
+    def listed_links(self) -> Iterator[str]:
+        """See `sorbus.dry_run.SupportsLinkListing`; also counts what is linked to none."""
+        assert self._dry_api is not None
+        shown = self._dry_api.shown()
+        linked = 0
+        for at in range(0, len(shown), _LINKS):
+            chunk = shown[at : at + _LINKS]
+            known = self._crosswalk.known_of(chunk)
+            linked += len(known.keys() | self._crosswalk.owners_of(chunk).keys())
+            yield from known.values()
+        if self._reading is not None:
+            self._reading.unlinked = len(shown) - linked
+
+    def _assemble(
+        self, scratch: ScratchState | None = None, reads: DryRunReads = _NO_READS, *, reads_by_list: bool = False
+    ) -> None:
         flow = self._flow
         made = application(flow.system)
         shape = Shape(flow, made)
@@ -148,29 +179,37 @@ class HttpConsumer:
         self._crosswalk = Crosswalk(state, *names, shared=self._options.shared)
         self._crosswalk.find(["-"])
         settle_links(state, flow)
-        transport = self._transport = HttpTransport(made, self._state, flow=flow.flow.id, patience=_PATIENCE)
+        is_dry = scratch is not None
+        transport = self._transport = HttpTransport(
+            made,
+            self._state,
+            flow=f"{flow.flow.id} (dry run)" if is_dry else flow.flow.id,
+            patience=_BACKGROUND_PATIENCE if is_dry else _PATIENCE,
+            background=is_dry,
+            before_request=reads.before_request,
+        )
         api = open_api(transport)
-        if scratch is not None:
-            api = dry = DryRunApi(api, made.description)
+        if is_dry:
+            api = self._dry_api = DryRunApi(api, made.description, searches=reads.searches)
         candidates = Candidates(state, *names)
         matcher = Matcher(flow.data_type, flow.schema)
-        reads = bool(shape.resource.get or made.description.hook)
+        can_read = reads_by_list or bool(shape.resource.get or made.description.hook)
         presence = Presence(
-            api, self._options.resource, shape.resource, self._crosswalk, reads=reads, most=self._options.indexed
+            api, self._options.resource, shape.resource, self._crosswalk, reads=can_read, most=self._options.indexed
         )
         finder = Finder(api, presence, self._options, shape, matcher, self._crosswalk)
         conflicts = Conflicts(state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
-        kind = Decider if scratch is None else RecordingDecider
-        decider = kind(flow, made.description, presence, shape, finder, *known)
+        kind = RecordingDecider if is_dry else Decider
+        decider = kind(flow, made.description, presence, shape, finder, *known, reads=can_read)
         self._needs = shape.needs
         self._make = References(state, flow, shape)
         self._deliverer = Deliverer(flow, api, presence, shape, self._make, finder, decider, *known)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._retirer = Retirer(self._options.resource, api, shape, has_hook=bool(made.description.hook))
         self._side_by_side = made.description.concurrency
-        if scratch is not None and isinstance(decider, RecordingDecider):
-            self._dry_run = DryRun(self._deliverer, decider, dry, self._make, self._crosswalk)
+        if isinstance(decider, RecordingDecider) and self._dry_api is not None:
+            self._dry_run = DryRun(self._deliverer, decider, self._dry_api, self._make, self._crosswalk)
 
     def close(self) -> None:
         """Leaves. Requests under way end by themselves; what they did is looked up when their records come again."""
@@ -200,7 +239,7 @@ class HttpConsumer:
         return self._previewer.preview(delivery)
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `sorbus.abilities.SupportsDryRun`."""
+        """See `sorbus.dry_run.SupportsDryRun`."""
         assert self._dry_run is not None
         return self._dry_run.preview_all(deliveries)
 

@@ -59,13 +59,16 @@ class Decider:
         crosswalk: Crosswalk,
         candidates: Candidates,
         conflicts: Conflicts,
+        *,
+        reads: bool,
     ) -> None:
+        """`reads`: whether what the application has of a record can be read."""
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description
         self._presence, self._shape, self._finder, self._matcher = presence, shape, finder, matcher
         self._crosswalk, self._candidates, self._conflicts = crosswalk, candidates, conflicts
         self._asks = flow.flow.on_conflict == "ask"
-        self._reads = bool(shape.resource.get or description.hook)
+        self._reads = reads
 
     def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
         """The next step. `wanted` None: the record was deleted. PermanentError when it can't be made or found."""
@@ -341,6 +344,12 @@ class Decider:
                 return LinkTo("its owner has it again", link.external_id)
         return self._unlinked(id, wanted)
 
+    def is_back(self, id: str, link: Link) -> bool:
+        """Whether a record that was deleted there is there again, and nobody else's."""
+        if link.external_id is None or not self._reads or not self._is_free(id, link.external_id):
+            return False
+        return self._presence.get(link.external_id) is not None
+
     def _is_free(self, id: str, external_id: str) -> bool:
         ours = self._crosswalk.data_type, id
         return self._crosswalk.owners_of([external_id]).get(external_id, ours) == ours
@@ -348,7 +357,7 @@ class Decider:
     def _delete(self, id: str, link: Link | None) -> Action:
         if self._flow.deletes == "ignore":
             return Forget("the flow says deletes: ignore")
-        if link is None or link.state == "gone":
+        if link is None or (link.state == "gone" and not self.is_back(id, link)):
             return Forget("the application has no record of it")
         if link.state == "intended":
             return self._intended(id, None, link)

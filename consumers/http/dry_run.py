@@ -13,26 +13,41 @@ from sorbus.consumers.http.actions import Action, Again, Ask, Create, Hold, Link
 from sorbus.consumers.http.compare import Fields
 from sorbus.consumers.http.decide import Decider
 from sorbus.consumers.http.deliver import Deliverer
-from sorbus.consumers.http.dry_run_api import DryRunApi
+from sorbus.consumers.http.dry_run_api import TRIES, UNREAD, DryRunApi, is_forbidden, is_passing
 from sorbus.consumers.http.preview import request_json
 from sorbus.consumers.http.references import References
 from sorbus.consumers.http.shape import Wanted
-from sorbus.errors import MustWait, PermanentError, TransientError, Unfinished
+from sorbus.errors import AuthError, MustWait, PermanentError, RateLimited, TransientError, Unfinished
 from sorbus.identity.crosswalk import Crosswalk, Link
 
-_TRIES = 5
+_MOST_UNREAD = 5
+"""Records in a row that can't be read, after which it is the application that can't."""
 
 
 class RecordingDecider(Decider):
     """A decider that keeps what it decided; `actions` is emptied before each record."""
 
     actions: list[Action]
+    dry_api: DryRunApi
 
     def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
         """See `Decider.decide`."""
         action = super().decide(delivery, wanted, link, again=again)
         self.actions.append(action)
         return action
+
+    def is_back(self, id: str, link: Link) -> bool:
+        """See `Decider.is_back`. A list that was read spares a request for each deleted record."""
+        is_absent = link.external_id is None or self.dry_api.is_absent(link.external_id)
+        return not is_absent and super().is_back(id, link)
+
+    def _unlinked(self, id: str, wanted: Wanted) -> Action:
+        if self.dry_api.searches:
+            return super()._unlinked(id, wanted)
+        return Create("nothing was searched for", wanted.fields)
+
+    def _made_before(self, id: str, wanted: Wanted | None, sent: Fields, *, is_decided: bool) -> list[str] | Ask | None:
+        return super()._made_before(id, wanted, sent, is_decided=is_decided) if self.dry_api.searches else None
 
 
 class DryRun:
@@ -47,17 +62,12 @@ class DryRun:
         crosswalk: Crosswalk,
     ) -> None:
         self._deliverer, self._decider, self._api = deliverer, decider, api
+        decider.dry_api = api
+        self._unread = 0
         self._make, self._crosswalk = make, crosswalk
 
-    def read_list(self, resource: str) -> bool:
-        """Reads it once in place of each record alone; False where there is no list."""
-        for attempt in stamina.retry_context(on=_is_passing, attempts=_TRIES, wait_initial=0.2, wait_max=5.0):
-            with attempt:
-                return self._api.read_list(resource)
-        raise AssertionError("stamina ends with a return or the last error")
-
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `sorbus.abilities.SupportsDryRun`."""
+        """See `sorbus.dry_run.SupportsDryRun`."""
         self._make.prepare(deliveries)
         return [self._preview(one) for one in deliveries]
 
@@ -69,17 +79,33 @@ class DryRun:
         self._decider.actions = []
         self._api.writes.clear()
         try:
-            for attempt in stamina.retry_context(on=_is_passing, attempts=_TRIES, wait_initial=0.2, wait_max=5.0):
+            for attempt in stamina.retry_context(on=is_passing, attempts=TRIES, wait_initial=0.2, wait_max=5.0):
                 with attempt:
                     self._deliverer.deliver(delivery, again=True)
         except MustWait as error:
             return Preview("wait" if error.why == "reference" else "hold", str(error))
+        except RateLimited:
+            raise
         except Unfinished as error:
             return Preview("wait", str(error))
+        except (TransientError, AuthError) as error:
+            if isinstance(error, AuthError) and not is_forbidden(error):
+                raise
+            return self._not_read(error)
         except PermanentError as error:
+            if error.status is not None or error.reason == UNREAD:  # nothing is sent, so a read was refused
+                return self._not_read(error)
             asked = self._decider.actions and isinstance(self._decider.actions[-1], Ask | Hold)
             return Preview("ask" if asked else "refuse", str(error))
+        self._unread = 0
         return self._shown()
+
+    def _not_read(self, error: TransientError | AuthError | PermanentError) -> Preview:
+        """The error, where no record can be read any more."""
+        self._unread += not isinstance(error, PermanentError)
+        if self._unread >= _MOST_UNREAD:
+            raise error
+        return Preview("unread", str(error))
 
     def _shown(self) -> Preview:
         actions = self._decider.actions
@@ -101,7 +127,3 @@ class DryRun:
         if isinstance(last, UpdateRecord | Remove):
             changes = last.changes
         return request_json(call, changes, current)
-
-
-def _is_passing(error: Exception) -> bool:
-    return isinstance(error, TransientError) and not isinstance(error, Unfinished)

@@ -7,12 +7,22 @@ from copy import deepcopy
 from datetime import datetime
 from typing import NamedTuple
 
-from sorbus.errors import PermanentError
+import stamina
+
+from sorbus.consumers.http.presence import FORBIDDEN
+from sorbus.dry_run import ListReading
+from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.http_api.description import Description
 from sorbus.http_api.interface import Api, Call, CutShort, FoundRecord, Json, Page, Record
 from sorbus.http_api.path import read_path, write_path
+from sorbus.http_api.records import is_deleted
+from sorbus.http_api.whole_list import WholeList
 
 KEY = "(made when it is sent)"
+TRIES = 5
+_LONGEST = 30.0
+UNREAD = "unread"
+"""The reason of what couldn't be read."""
 
 
 class Write(NamedTuple):
@@ -25,35 +35,64 @@ class Write(NamedTuple):
 class DryRunApi:
     """See `sorbus.http_api.interface.Api`. No writing request is ever sent. Not for threads."""
 
-    def __init__(self, api: Api, description: Description) -> None:
+    def __init__(self, api: Api, description: Description, *, searches: bool = True) -> None:
+        """Not `searches`: a search finds nothing, and asks nobody."""
         self._api, self._resources, self._has_hook = api, description.resources, bool(description.hook)
+        self.searches = searches
         self._over: dict[str, dict[str, FoundRecord | None]] = {}
         """By resource, by id: a record as it would be, None for one that would be gone."""
-        self._listed: dict[str, dict[str, FoundRecord]] = {}
-        self._made = 0
+        self._listed: dict[str, FoundRecord | None] = {}
+        self._reading: ListReading | None = None
+        self._hidden = self._made = 0
         self.writes: list[Write] = []
         """What has been written since it was last emptied."""
 
-    def read_list(self, resource: str) -> bool:
-        """Keeps a resource's records as its list shows them, for `get`; False where there is no list.
+    def read_list(self, resource: str, *, most_requests: int | None = None) -> ListReading | None:
+        """Keeps a resource's records as its list shows them, for `get`; None where there is no list.
 
-        What the list doesn't show proves nothing: it is asked for alone.
+        A list that takes more requests is left at once. What it doesn't show proves nothing: it is asked for alone.
+        TransientError where even its first page can't be read.
         """
         described = self._resources[resource]
         if described.list is None:
-            return False
+            return None
         after: str | None = None
-        found: dict[str, FoundRecord] = {}
+        whole, requests = WholeList(), 0
+        reading = self._reading = ListReading(0)
         while True:
-            page = self._api.page(resource, after=after)
-            for record in page.records:
-                if not any(read_path(record, path) == value for path, value in described.deleted.items()):
-                    found[self._id(resource, record)] = FoundRecord(record)
-            if (after := page.after) is None:
-                self._listed[resource] = found
-                return True
+            try:
+                page = self._page(resource, after)
+            except (TransientError, PermanentError, AuthError) as error:
+                if after is None and not is_forbidden(error):
+                    raise
+                reading.why_short = f"it was cut short after {len(whole.seen):,} records: {error}"
+                break
+            requests += 1
+            ids = [(str(id), one) for one in page.records if (id := read_path(one, described.id)) is not None]
+            whole.add(page, [id for id, _ in ids])
+            for id, record in ids:
+                self._listed[id] = None if is_deleted(described, record) else FoundRecord(record)
+            after = page.after
+            if after is None:
+                reading.why_short = whole.why_short
+                break
+            if most_requests is not None and requests + _pages_left(page, len(whole.seen)) > most_requests:
+                self._reading, self._listed = None, {}
+                return None
+        reading.records = sum(one is not None for one in self._listed.values())
+        return reading
+
+    def shown(self) -> list[str]:
+        """The ids of the live records that the list has shown."""
+        return [id for id, one in self._listed.items() if one is not None]
+
+    def is_absent(self, id: str) -> bool:
+        """Whether a list was read, and doesn't show the record."""
+        return self._reading is not None and self._listed.get(id) is None
 
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
+        if not self.searches:
+            return Page((), None)
         page, over = self._api.page(resource, since=since, after=after), self._over.get(resource, {})
         records = [one for one in page.records if self._id(resource, one) not in over]
         if after is None:
@@ -64,10 +103,47 @@ class DryRunApi:
         over = self._over.get(resource, {})
         if id in over:
             return over[id]
-        return self._listed.get(resource, {}).get(id) or self._api.get(resource, id)
+        if self._reading is None:
+            return self._alone(resource, id)
+        if id in self._listed:
+            return self._listed[id]
+        if not (self._resources[resource].get or self._has_hook):
+            self._require_whole(resource, id, self._reading)
+            return None
+        found = self._alone(resource, id)
+        if found is not None:
+            self._hidden += 1
+            self._reading.why_short = (
+                f"it lacks {self._hidden:,} record{'s' * (self._hidden != 1)} that can be read alone, such as {id}"
+            )
+        return found
+
+    def _alone(self, resource: str, id: str) -> FoundRecord | None:
+        try:
+            return self._api.get(resource, id)
+        except (PermanentError, AuthError) as error:
+            if self.searches or not is_forbidden(error):
+                raise
+            # That it was deleted can't be proven without asking for more.
+            raise PermanentError(str(error), reason=UNREAD, value=id) from error
+
+    def _require_whole(self, resource: str, id: str, reading: ListReading) -> None:
+        if reading.why_short:
+            raise PermanentError(
+                f"{resource} {id} can't be read: the list doesn't show it and is not whole ({reading.why_short}), and"
+                " no record can be asked for alone; describe its `get:` in the API's description",
+                reason=UNREAD,
+                value=id,
+            )
+
+    def _page(self, resource: str, after: str | None) -> Page:
+        for attempt in stamina.retry_context(on=is_passing, attempts=TRIES, wait_initial=0.2, wait_max=5.0):
+            with attempt:
+                return self._api.page(resource, after=after)
+        raise AssertionError("stamina ends with a return or the last error")
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
-        found = self._api.search(resource, field, value)
+        found = self._api.search(resource, field, value) if self.searches else []
         if found is None:
             return None
         over = self._over.get(resource, {})
@@ -116,6 +192,25 @@ class DryRunApi:
 
     def _id(self, resource: str, record: Record) -> str:
         return str(read_path(record, self._resources[resource].id))
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether the application refuses just this, whoever asks again."""
+    return isinstance(error, PermanentError | AuthError) and error.status == FORBIDDEN
+
+
+def is_passing(error: Exception) -> bool | float:
+    """Whether it is worth asking once more, and after how many seconds."""
+    if not isinstance(error, TransientError):
+        return False
+    return True if error.retry_after is None else min(error.retry_after, _LONGEST)
+
+
+def _pages_left(page: Page, read: int) -> int:
+    """How many requests the rest of a list takes, as far as its total tells."""
+    if page.total is None or not page.records:
+        return 1
+    return max(1, -(-(page.total - read) // len(page.records)))
 
 
 def _merged(record: Json, fields: Json) -> Json:

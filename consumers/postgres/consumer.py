@@ -27,6 +27,7 @@ from sorbus.consumers.postgres.preview import preview_delivery
 from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
 from sorbus.diagnosis import Diagnosis
+from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.postgres.diagnose import diagnose_server
@@ -119,14 +120,13 @@ class PostgresConsumer(PostgresDiscovery):
         self.close()
         self._target = OpenTarget(self._flow, self._tables)
 
-    def begin_dry_run(self, *, reads_list: bool = False) -> bool:  # noqa: ARG002 - rows are read a batch at a time
+    def begin_dry_run(self, reads: DryRunReads) -> None:  # noqa: ARG002 - rows are read a batch at a time
         """Likewise, in a transaction that `close` rolls back; see `dry_run.py`."""
         self.open()
         self._dry_run = DryRun(self._opened())
-        return False
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `sorbus.abilities.SupportsDryRun`."""
+        """See `sorbus.dry_run.SupportsDryRun`."""
         assert self._dry_run is not None
         return self._dry_run.preview_all(deliveries)
 

@@ -53,7 +53,7 @@ class DryRun:
         target.writing.is_dry_run = True
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `sorbus.abilities.SupportsDryRun`."""
+        """See `sorbus.dry_run.SupportsDryRun`."""
         target = self._target
         ids = [one.id.decode(errors="replace") for one in deliveries]
         refused: dict[int, PermanentError] = {}

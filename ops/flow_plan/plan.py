@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from sorbus.abilities import Preview
 from sorbus.connector import BoundFlow, Consumer, Delivery
+from sorbus.dry_run import DryRunReads, ListReading
 from sorbus.errors import PermanentError
 from sorbus.ops.flow_plan.records import RecordBatch, is_of_owner
 from sorbus.privacy.preview import masked_fault, masked_preview
@@ -20,10 +21,12 @@ WORDS: Mapping[str, str] = {
     "create": "created", "link": "linked", "update": "updated", "delete": "deleted", "nothing": "unchanged",
     "filter": "outside of where",
     "older": "newer in the target", "refuse": "refused", "hold": "held (incomplete)", "ask": "asked", "wait": "waiting",
+    "unread": "unreadable in the target",
 }  # fmt: skip
 """Each action as it is counted for people, in this order."""
-NEEDS_PEOPLE = frozenset({"refuse", "hold", "ask", "wait"})
+NEEDS_PEOPLE = frozenset({"refuse", "hold", "ask", "wait", "unread"})
 _ROUNDS = 20
+_ALONE = DryRunReads()
 
 
 class PlannedRecord(NamedTuple):
@@ -64,24 +67,30 @@ class Planner:
     """Runs one flow's delivery without effect. `hide`: personal values are masked."""
 
     def __init__(self, flow: BoundFlow, target: Consumer, *, hide: bool) -> None:
-        self._flow, self._hide, self.has_list = flow, hide, False
+        self._flow, self._hide = flow, hide
+        self.listed: ListReading | None = None
+        """The target's list, where it was read."""
         # What completes records is left out only where the flow says on_incomplete: pass.
         self._target = target if isinstance(target, Completing) else Completing(target, flow)
         self._size = min(1000, getattr(target, "batch", 1000))
 
     def run(
-        self, batches: Iterable[RecordBatch], *, limit: int | None = None, reads_list: bool = False
+        self, batches: Iterable[RecordBatch], *, limit: int | None = None, reads: DryRunReads = _ALONE
     ) -> Iterator[PlannedRecord]:
         """Every record once; those that wait for others are tried again when all have had their turn.
 
-        `reads_list`: the target's list is read once, where it has one (`has_list`), in place of each record alone.
-        TransientError, AuthError; SorbusError where the target's kind can't show what it would do.
+        `batches` is begun when the target has been opened, and its list read. TransientError, AuthError; SorbusError
+        where the target's kind can't show what it would do.
         """
-        self.has_list = self._target.begin_dry_run(reads_list=reads_list)
+        self.listed = self._target.begin_dry_run(reads)
         try:
             yield from self._run(batches, limit)
         finally:
             self._target.close()
+
+    def listed_links(self) -> Iterator[str]:
+        """The owner's ids of the records that the list shows; meant for `batches`."""
+        return self._target.listed_links()
 
     def _run(self, batches: Iterable[RecordBatch], limit: int | None) -> Iterator[PlannedRecord]:
         waiting: list[tuple[Delivery, Preview]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -31,6 +31,22 @@ class RecordBatch(NamedTuple):
     refused: list[tuple[str, PermanentError]]
 
 
+class NewestEvents(NamedTuple):
+    """A topic's records: each one's newest version, which of them are deleted, and those whose event can't be read."""
+
+    versions: dict[bytes, int]
+    deleted: set[bytes]
+    unread: dict[str, PermanentError]
+
+    def knows(self, id: str) -> bool:
+        """Whether the topic has an event of it."""
+        return id in self.unread or id.encode("utf-8", "replace") in self.versions
+
+    def holds(self, id: str) -> bool:
+        """Whether the record is there, by its newest event."""
+        return self.knows(id) and id.encode("utf-8", "replace") not in self.deleted
+
+
 class TopicRecords:
     """The records of a topic, each with its newest event; about 150 bytes of memory for each."""
 
@@ -54,28 +70,43 @@ class TopicRecords:
 
     def __iter__(self) -> Iterator[RecordBatch]:
         """TransientError, AuthError. What is published meanwhile is left out."""
-        newest: dict[bytes, int] = {}
+        newest = self.newest()
+        yield RecordBatch([], list(newest.unread.items()))
+        yield from self.among(newest, newest.versions)
+
+    def newest(self) -> NewestEvents:
+        """Which event is the newest of each record. TransientError, AuthError."""
+        versions: dict[bytes, int] = {}
+        deleted: set[bytes] = set()
         unread: dict[str, PermanentError] = {}
         for number, messages in enumerate(self._batches()):
             self._progress("finding the newest events", (number + 1) * _BATCH, 0)
             taken = decode_batch(messages, self._book)
             for one in taken.deliveries:
-                if newest.get(one.id, -1) <= one.version:
-                    newest[one.id] = one.version
+                if versions.get(one.id, -1) <= one.version:
+                    versions[one.id] = one.version
+                    (deleted.add if one.deleted else deleted.discard)(one.id)
                     unread.pop(one.id.decode(errors="replace"), None)
             for message, error in taken.refused:
                 unread[bytes_of(message.key()).decode(errors="replace")] = error
         for id in unread:
-            newest.pop(id.encode(), None)
-        yield RecordBatch([], list(unread.items()))
-        total = len(newest)
+            versions.pop(id.encode(), None)
+            deleted.discard(id.encode())
+        return NewestEvents(versions, deleted, unread)
+
+    def among(self, newest: NewestEvents, ids: Collection[bytes]) -> Iterator[RecordBatch]:
+        """The newest events of these records, in the topic's order. TransientError, AuthError."""
+        left = {id: newest.versions[id] for id in ids if id in newest.versions}
+        total = len(left)
         for messages in self._batches():
             # An event and its tombstone have one version: the record counts once.
             taken = decode_batch(messages, self._book)
-            found = [one for one in taken.deliveries if newest.get(one.id) == one.version and newest.pop(one.id)]
+            found = [one for one in taken.deliveries if left.get(one.id) == one.version and left.pop(one.id)]
             if found:
                 yield RecordBatch(found, [])
-            self._progress("records", total - len(newest), total)
+            self._progress("records", total - len(left), total)
+            if not left:
+                return
 
     def _batches(self) -> Iterator[list[Message]]:
         reader = topic_reader(self._settings, f"plan-{self._flow.flow.id}")
@@ -121,6 +152,11 @@ class OwnerRecords:
                 yield batch
         except IncompleteRead as error:
             self.cut_short = str(error)
+
+
+def delete_of(flow: BoundFlow, id: bytes) -> Delivery:
+    """What delivers a delete that is on no topic any more, for a dry run."""
+    return Delivery(id, _NOW, True, flow.schema, b"", 0)
 
 
 def is_of_owner(delivery: Delivery) -> bool:

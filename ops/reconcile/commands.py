@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +42,7 @@ def reconcile(
     yes: Annotated[
         bool, typer.Option("--yes", help="With --heal: also where more differs than the flow's heal_limit.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Look at every record, whatever requests_a_day allows.")] = False,
     stored: Annotated[bool, typer.Option("--stored", help="Show what was found before; compare nothing.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=1, help="Seconds that a change in flight may take.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
@@ -74,7 +75,8 @@ def reconcile(
         _print_stored(found, as_json=as_json)
         raise typer.Exit(ExitCode.FINDINGS if found else 0)
     with progress_bar() as progress:
-        run = reconciliation(loaded, ReconcileRequest(flow, only_changed=changed, wait=wait), Settings(), progress)
+        request = ReconcileRequest(flow, only_changed=changed, ignores_budget=every, wait=wait)
+        run = reconciliation(loaded, request, Settings(), progress)
         report = run.run()
     differences = store.differences(flow, most=1_000_000)
     if csv_file is not None:
@@ -85,8 +87,8 @@ def reconcile(
     else:
         _print(run, report, differences)
         if healed is not None:
-            _print_heal(run, healed, dry_run=dry_run, yes=yes)
-    raise typer.Exit(ExitCode.FINDINGS if report.total or report.undecided else 0)
+            _print_heal(run, healed, report.would, dry_run=dry_run, yes=yes)
+    raise typer.Exit(ExitCode.FINDINGS if report.total or report.undecided or differences else 0)
 
 
 def _heal(
@@ -132,6 +134,8 @@ def _print(run: Comparison, report: ReconcileReport, differences: list[StoredDif
         typer.echo(
             f"{report.undecided:,} records change faster than they can be compared: run it again when it is quieter"
         )
+    if report.coverage is not None:
+        typer.echo(report.coverage.sentence)
     for sentence in report.from_topic:
         typer.echo(f"compared with what the topic holds: {sentence}")
     for sentence in report.not_compared:
@@ -158,7 +162,7 @@ def _in_words(one: StoredDifference) -> str:
     return f"  {one.kind:<9} {one.id}{fields}{why}"
 
 
-def _print_heal(run: Comparison, plan: HealPlan, *, dry_run: bool, yes: bool) -> None:
+def _print_heal(run: Comparison, plan: HealPlan, would: Mapping[str, str], *, dry_run: bool, yes: bool) -> None:
     from sorbus.ops.reconcile.heal import in_words
 
     owner, target = run.owner.name, run.flow.system.name
@@ -166,7 +170,7 @@ def _print_heal(run: Comparison, plan: HealPlan, *, dry_run: bool, yes: bool) ->
         typer.echo(f"  {one.id} stays: {why}")
     if dry_run:
         for one in plan.records:
-            typer.echo(f"  {one.id}: would {in_words(one, owner, target)}")
+            typer.echo(f"  {one.id}: would {in_words(one, owner, target, would.get(one.id, ''))}")
     elif plan.needs_consent and not yes:
         typer.echo(
             f"Healing would change {len(plan.records) + plan.unkept:,} records, {plan.share:.1%} of the flow's; its"
@@ -201,6 +205,8 @@ def _write_csv(file: Path, differences: Iterable[StoredDifference]) -> None:
 
 
 def _as_json(report: ReconcileReport, differences: list[StoredDifference], plan: HealPlan | None) -> dict[str, object]:
+    from sorbus.ops.reconcile.store import coverage_json
+
     found: dict[str, object] = {
         "flow": report.flow,
         "method": report.method,
@@ -215,12 +221,14 @@ def _as_json(report: ReconcileReport, differences: list[StoredDifference], plan:
         "undecided": report.undecided,
         "not_compared": report.not_compared,
         "from_topic": report.from_topic,
+        "coverage": None if report.coverage is None else coverage_json(report.coverage),
         "counts": report.counts,
         "differences": [_one_json(one) for one in differences],
     }
     if plan is not None:
         found["heal"] = {
             "records": [one.id for one in plan.records],
+            "would": {one.id: report.would[one.id] for one in plan.records if one.id in report.would},
             "left": [{"id": one.id, "why": why} for one, why in plan.left],
             "share": plan.share,
             "unkept": plan.unkept,

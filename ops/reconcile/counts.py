@@ -15,7 +15,7 @@ from sorbus.ops.reconcile.finding import DifferenceKind
 from sorbus.ops.reconcile.store import LastRun, ReconcileStore
 from sorbus.state import State
 
-KINDS: tuple[DifferenceKind, ...] = ("missing", "extra", "different", "stale")
+KINDS: tuple[DifferenceKind, ...] = ("missing", "extra", "different", "stale", "unread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,19 @@ class DifferenceCounts(OpenDecisions):
             "When target and owner were last compared.",
             FLOW_LABELS,
             [(flow.labels, self.runs[flow.flow].at.timestamp()) for flow in compared],
+        )
+        covered = [(flow, run) for flow in compared if (run := self.runs[flow.flow].coverage) is not None]
+        yield Gauge(
+            "sorbus_reconcile_coverage_ratio",
+            "Share of a flow's records that comparisons have looked at, now or earlier.",
+            FLOW_LABELS,
+            [(flow.labels, run.looked_at / run.records if run.records else 1.0) for flow, run in covered],
+        )
+        yield Gauge(
+            "sorbus_reconcile_oldest_look_timestamp_seconds",
+            "When the record was compared that was compared the longest ago.",
+            FLOW_LABELS,
+            [(flow.labels, run.oldest.timestamp()) for flow, run in covered if run.oldest is not None],
         )
 
     def _count(self, flow: str | None) -> int:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, get_args
 
-DifferenceKind = Literal["missing", "extra", "different", "stale"]
-"""missing: only the owner has it; extra: only the target; different: other values; stale: not delivered yet."""
+DifferenceKind = Literal["missing", "extra", "different", "stale", "unread"]
+"""missing: only the owner has it; extra: only the target; different: other values; stale: not delivered yet; unread:
+the target doesn't let it be read, so that it agrees with nothing.
+"""
 Cause = Literal[
-    "dead_letter", "waiting", "producer_behind", "flow_behind", "undeliverable", "foreign", "same_key", "unexplained"
+    "dead_letter",
+    "waiting",
+    "producer_behind",
+    "flow_behind",
+    "undeliverable",
+    "foreign",
+    "same_key",
+    "unreadable",
+    "unexplained",
 ]
 """Why a record differs, for programs: what a dead letter or a waiting record says; the owner's producer or the flow
 hasn't passed it yet; a delivery now would be refused; Sorbus never wrote it; the target's key column can't tell it from
-another record; nothing that Sorbus knows explains it.
+another record; the target doesn't let it be read; nothing that Sorbus knows explains it.
 """
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 Method = Literal["checksums", "list", "sample", "topic", "changed"]
@@ -51,6 +61,29 @@ class RecordDifference(NamedTuple):
     cause: Cause = "unexplained"
 
 
+class Coverage(NamedTuple):
+    """How many of a flow's `records` have been looked at, now or earlier, and when the longest ago (`oldest`).
+
+    `a_day`: the requests that a day may take, None for all; `days` that a full round takes with them.
+    """
+
+    records: int
+    looked_at: int
+    oldest: datetime | None
+    a_day: int | None
+    days: int | None
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        said = f"looked at {self.looked_at:,} of {self.records:,} records"
+        if self.oldest is not None:
+            said += f", the longest ago at {self.oldest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if self.a_day is not None:
+            said += f"; with {self.a_day:,} requests a day a full round takes {self.days:,} day{'s' * (self.days != 1)}"
+        return said
+
+
 @dataclass(slots=True)
 class ReconcileReport:
     """One reconciliation of one flow.
@@ -76,6 +109,9 @@ class ReconcileReport:
     undecided: int = 0
     not_compared: list[str] = field(default_factory=list)
     from_topic: list[str] = field(default_factory=list)
+    coverage: Coverage | None = None
+    would: dict[str, str] = field(default_factory=dict)
+    """What delivering a differing record again would do, where a dry run has told."""
 
     @property
     def total(self) -> int:
@@ -85,7 +121,8 @@ class ReconcileReport:
     @property
     def is_whole(self) -> bool:
         """Whether every record and field was compared and decided."""
-        return not self.not_compared and not self.undecided
+        is_part = self.coverage is not None and self.compared < self.coverage.records
+        return not self.not_compared and not self.undecided and not is_part
 
     def add(self, difference: RecordDifference) -> None:
         """Counts a difference, and keeps it while there is room."""

@@ -62,6 +62,8 @@ def _why_left(flow: BoundFlow, one: StoredDifference) -> str:
             return f"{one.why}: it is delivered when what it waits for is there"
         case "dead_letter":
             return f"{one.why}: fix that, then `sorbus dlq requeue`"
+        case "unreadable":
+            return f"it can't be read there, so nothing is known of it: {one.why}"
         case "same_key":
             return f"{one.why}: sent again, they would overwrite each other"
     return ""
@@ -84,12 +86,18 @@ def records_of(report: ReconcileReport) -> int:
     return max(report.owner_records or 0, report.target_records or 0, report.compared)
 
 
-def in_words(one: StoredDifference, owner: str, target: str) -> str:
-    """What healing would do with a record."""
+def in_words(one: StoredDifference, owner: str, target: str, action: str = "") -> str:
+    """What healing would do with a record. `action`: a dry run's word for it, if there was one."""
     does = {
+        "link": f"link it to the record that {target} has, and write it as {owner} has it",
+        "create": f"create it in {target} as {owner} has it",
+        "refuse": f"be refused: {one.why}",
+        "ask": f"ask a person: {one.why}",
+        "wait": f"wait: {one.why}",
+        "hold": f"be held: {one.why}",
         "missing": f"create it in {target} as {owner} has it",
         "extra": f"delete it in {target}, since {owner} doesn't have it",
         "different": f"write {', '.join(field.field for field in one.fields) or 'it'} as {owner} has it",
         "stale": f"deliver it as {owner} has it",
     }
-    return does[one.kind]
+    return does.get(action) or does.get(one.kind, one.why)

@@ -46,6 +46,8 @@ class Reasons:
     def explain(self, found: RecordDifference, *, is_foreign: bool = False) -> RecordDifference:
         """The difference with its reason, personal values masked. `is_foreign`: Sorbus never wrote it."""
         fields = [self._masked(field) for field in found.fields]
+        if found.kind == "unread":
+            return found
         if known := self._open.get(found.id):
             why, cause = known
             kind: DifferenceKind = "extra" if found.kind == "extra" else "stale"

@@ -24,11 +24,13 @@ from sorbus.state.database import State
 @dataclass(frozen=True, slots=True)
 class ReconcileRequest:
     """What to reconcile. `only_changed`: the records with events since the last whole reconciliation, and open
-    differences. `wait`: seconds that a change in flight may take to arrive.
+    differences. `ignores_budget`: requests are counted, not limited. `wait`: seconds that a change in
+    flight may take to arrive.
     """
 
     flow: str
     only_changed: bool = False
+    ignores_budget: bool = False
     wait: float = 30.0
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 from psycopg.types.json import Jsonb
 
 from sorbus.audit import AuditTrail
-from sorbus.ops.reconcile.finding import Cause, DifferenceKind, FieldDifference, Method, ReconcileReport
+from sorbus.ops.reconcile.finding import Cause, Coverage, DifferenceKind, FieldDifference, Method, ReconcileReport
 from sorbus.state.database import State
 
 
@@ -51,13 +51,15 @@ class StoredRun(NamedTuple):
     not_compared: Sequence[str]
     from_topic: Sequence[str]
     offsets: Mapping[str, int | str]
+    coverage: Coverage | None
 
 
 class LastRun(NamedTuple):
-    """When a flow was last reconciled, and whether something was left out."""
+    """When a flow was last reconciled, whether something was left out, and what has been looked at, if that is kept."""
 
     at: datetime
     is_partial: bool
+    coverage: Coverage | None
 
 
 class ReconcileStore:
@@ -94,6 +96,7 @@ class ReconcileStore:
                     "not_compared": Jsonb(report.not_compared),
                     "from_topic": Jsonb(report.from_topic),
                     "offsets": Jsonb(dict(offsets)),
+                    "coverage": None if report.coverage is None else Jsonb(coverage_json(report.coverage)),
                 },
             ).fetchone()
             assert row is not None
@@ -126,7 +129,7 @@ class ReconcileStore:
     def runs(self, flow: str | None = None, *, whole: bool = False, most: int = 100) -> list[StoredRun]:
         """Newest first; `whole`: only those that weren't limited to changed records."""
         rows = self._state.run(_statement("runs"), {"flow": flow, "whole": whole, "most": most})
-        return [StoredRun(*row) for row in rows]  # type: ignore[arg-type]
+        return [StoredRun(*row[:-1], _coverage(row[-1])) for row in rows]  # type: ignore[arg-type, call-arg]
 
     def open_counts(self) -> dict[tuple[str, DifferenceKind], int]:
         """(flow, kind) -> open differences."""
@@ -136,7 +139,10 @@ class ReconcileStore:
     def last_runs(self) -> dict[str, LastRun]:
         """Flow -> its last reconciliation."""
         rows = self._state.run(_statement("last_runs"))
-        return {str(flow): LastRun(cast("datetime", at), bool(partial)) for flow, at, partial in rows}
+        return {
+            str(flow): LastRun(cast("datetime", at), bool(partial), _coverage(coverage))
+            for flow, at, partial, coverage in rows
+        }
 
     def healed(self, flow: str, ids: Sequence[str], who: str) -> None:
         """Notes that the owner's state of these records was sent again, with an entry in the audit trail."""
@@ -145,6 +151,19 @@ class ReconcileStore:
             AuditTrail(self._state).note_in(
                 connection, who, "heal", "flow", flow, details={"records": len(ids), "ids": list(ids[:100])}
             )
+
+
+def coverage_json(coverage: Coverage) -> dict[str, object]:
+    """As JSON."""
+    oldest = coverage.oldest
+    return {**coverage._asdict(), "oldest": None if oldest is None else oldest.isoformat()}
+
+
+def _coverage(stored: object) -> Coverage | None:
+    if not isinstance(stored, dict):
+        return None
+    oldest = stored["oldest"]
+    return Coverage(**{**stored, "oldest": None if oldest is None else datetime.fromisoformat(oldest)})
 
 
 def _difference(row: Sequence[object]) -> StoredDifference:

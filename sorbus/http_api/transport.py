@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sorbus import __version__
-from sorbus.errors import PermanentError, TransientError, Unfinished, missing
+from sorbus.errors import PermanentError, RateLimited, TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.http_api.auth import Credentials, Session, Signature, credentials
 from sorbus.http_api.connection import Application
@@ -29,7 +29,7 @@ from sorbus.tls import trusted_certificates
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes, decompressed."""
 PATIENCE = 10.0
-"""Seconds that `send` waits for the rate limit before it raises `Unfinished`."""
+"""Seconds that `send` waits for the rate limit before it raises `RateLimited`."""
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _REDIRECTS = 3
 _LONGEST_FAULT = 300
@@ -48,7 +48,7 @@ def open_transport(
 
 
 class HttpTransport:
-    """Implements `Transport` of `interface`. Thread-safe. Also raises Unfinished (the rate limit)."""
+    """Implements `Transport` of `interface`. Thread-safe. Also raises RateLimited."""
 
     def __init__(
         self,
@@ -58,16 +58,23 @@ class HttpTransport:
         flow: str = "",
         patience: float = PATIENCE,
         each_waits: bool = False,
+        background: bool = False,
+        before_request: Callable[[], None] = lambda: None,
     ) -> None:
+        """`background`: its requests give way to others'. `before_request` is called before each, and may raise."""
         self.application = application
         self.description = application.description
         self.base_url = application.base_url
         self.settings = application.settings
         self._credentials: Credentials = credentials(application, state)
         limits = application.limits
-        self._limiter = Limiter(state, application.system, [each for each in limits if not each.only], flow=flow)
+        self._before_request = before_request
+        everywhere = [each for each in limits if not each.only]
+        self._limiter = Limiter(state, application.system, everywhere, flow=flow, background=background)
         self._narrow = {
-            tuple(each.only): Limiter(state, f"{application.system} {each.only[0]}", [each], flow=flow)
+            tuple(each.only): Limiter(
+                state, f"{application.system} {each.only[0]}", [each], flow=flow, background=background
+            )
             for each in limits
             if each.only
         }
@@ -134,6 +141,7 @@ class HttpTransport:
                 self._wait_for_limit(limiter, doing)
         self._wait_for_limit(self._limiter, doing)
         request = self._request(call, signature)
+        self._before_request()
         began = monotonic()
         try:
             with self._connection_errors(doing):
@@ -171,7 +179,7 @@ class HttpTransport:
                 return
             if wait > left or self._closed.wait(wait):
                 system = self.application.system
-                raise Unfinished(f"{doing}: the rate limit of {system} is used up; waiting", retry_after=wait)
+                raise RateLimited(f"{doing}: the rate limit of {system} is used up; waiting", retry_after=wait)
 
     def _request(self, call: Call, signature: Signature) -> httpx.Request:
         parameters = {**call.parameters, **signature.parameters}

@@ -190,6 +190,10 @@ class Crosswalk:
             found.setdefault(cast("str", external_id), Owner(cast("str", data_type), cast("str", id)))
         return found
 
+    def known_of(self, external_ids: Collection[str]) -> dict[str, str]:
+        """External -> canonical ids, of this data type's records that are linked, or were until they were deleted."""
+        return dict(cast("list[tuple[str, str]]", self._run("known_external", ids=list(external_ids))))
+
     @contextmanager
     def _unless_taken(self, id: str, external_id: str) -> Iterator[None]:
         try:

@@ -89,6 +89,12 @@ class Reconcile(_Written):
         description="The share of a flow's records that healing may change without asking a person.",
     )
 
+    requests_a_day: int | None = Field(
+        default=None,
+        ge=10,
+        description="HTTP targets: the most requests that comparing may send a day (UTC). Where its list takes more, a"
+        " rolling sample is compared: a part of the records at a time, until all have had their turn.",
+    )
     foreign_records: Literal["keep", "delete"] = Field(
         default="keep",
         description="Records of the target that Sorbus never wrote: healing leaves them, or deletes them because the"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sorbus.abilities import (
     Preview,
-    SupportsDryRun,
     SupportsHealthCheck,
     SupportsOutcomes,
     SupportsPreview,
@@ -17,6 +16,7 @@ from sorbus.abilities import (
 from sorbus.avro.decode import Undecodable, read_record
 from sorbus.avro.encode import encoder
 from sorbus.connector import BoundFlow, Consumer, ConsumerConnector, Delivery, RejectedDelivery
+from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, SupportsLinkListing
 from sorbus.errors import MustWait, PermanentError, SorbusError
 from sorbus.mapping.blank import is_blank
 from sorbus.mapping.convert import convert
@@ -78,11 +78,15 @@ class Completing:
         self._consumer.open()
         self._count_needs()
 
-    def begin_dry_run(self, *, reads_list: bool = False) -> bool:
+    def begin_dry_run(self, reads: DryRunReads) -> ListReading | None:
         """Likewise, for a dry run."""
-        has_list = self._dry().begin_dry_run(reads_list=reads_list)
+        listed = self._dry().begin_dry_run(reads)
         self._count_needs()
-        return has_list
+        return listed
+
+    def listed_links(self) -> Iterator[str]:
+        """See `SupportsLinkListing`; none where the connector can't tell."""
+        return self._consumer.listed_links() if isinstance(self._consumer, SupportsLinkListing) else iter(())
 
     def _count_needs(self) -> None:
         if isinstance(self._consumer, SupportsRequiredFields):

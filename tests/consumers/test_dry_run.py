@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sorbus.abilities import Preview
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
+from sorbus.dry_run import DryRunReads
 from sorbus.errors import MustWait
 from tests.consumers.gadgets import GADGET_WITH_LINES, Writer, flow_into, gadget, make_tables, opened
 
@@ -108,7 +109,7 @@ def _compare(
 
 def _dry_run(flow: BoundFlow, parts: list[list[Delivery]]) -> dict[str, Preview]:
     consumer = PostgresConsumer(flow)
-    consumer.begin_dry_run()
+    consumer.begin_dry_run(DryRunReads())
     try:
         return {
             one.id.decode(): shown

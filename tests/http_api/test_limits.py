@@ -271,3 +271,37 @@ def test_headers_that_are_no_numbers_are_not_listened_to(two: tuple[Limiter, Lim
     one.take(patience=0)
     one.heard(200, {"X-DayLimit-Remaining": "plenty"}, None)
     assert other.take(patience=0) == 0.0
+
+
+def test_what_compares_gives_way_to_what_delivers(limiter: Callable[..., Limiter], state: State, clock: Clock) -> None:
+    live = limiter(limit(20, 1), limit(5000, DAY), system="shared")
+    limits = [limit(20, 1), limit(5000, DAY)]
+    behind = Limiter(state, "shared", limits, flow="contact-to-accounting (dry run)", background=True)
+    alone: Counter[str] = Counter()
+    for _ in range(100):
+        alone["behind"] += behind.take(patience=60) == 0
+        clock.go(0.1)
+    assert alone["behind"] >= 90, "nobody else wants anything"
+    due = {"live": clock.at, "behind": clock.at}
+    taken: Counter[str] = Counter()
+    end = clock.at + 30
+    while (who := min(due, key=lambda each: due[each])) and due[who] < end:
+        clock.set(max(clock.at, due[who]))
+        wait = (live if who == "live" else behind).take(patience=60)
+        taken[who] += wait == 0
+        due[who] = clock.at + (wait or 0.001)
+    assert taken["live"] >= 3.5 * taken["behind"] > 0, taken
+    assert taken.total() >= 0.8 * 20 * 30, taken
+
+
+def test_what_compares_leaves_half_of_a_day_to_what_delivers(
+    limiter: Callable[..., Limiter], state: State, clock: Clock
+) -> None:
+    live, behind = (
+        limiter(limit(100, DAY), system="scarce"),
+        Limiter(state, "scarce", [limit(100, DAY)], flow="dry run", background=True),
+    )
+    assert sum(behind.take(patience=0) == 0 for _ in range(80)) == 50
+    assert sum(live.take(patience=0) == 0 for _ in range(80)) == 50
+    assert behind.take(patience=1e9) > 0
+    assert clock.at

@@ -68,7 +68,9 @@ MEASURED = Measurement(
         LetterCounts({("order", "order-to-books"): 2}),
         DuplicateCounts({"order-to-books": 4}),
         ConflictCounts({("order-to-books", "open"): 1}),
-        DifferenceCounts({("order-to-books", "missing"): 1}, {"order-to-books": LastRun(datetime.now(UTC), False)}),
+        DifferenceCounts(
+            {("order-to-books", "missing"): 1}, {"order-to-books": LastRun(datetime.now(UTC), False, None)}
+        ),
         WaitingCounts(),
         ChecklistStandings((OVERDUE,)),
     ),

@@ -21,8 +21,13 @@ class Limiter:
     use.
     """
 
-    def __init__(self, state: State, system: str, limits: Sequence[Limit], *, flow: str) -> None:
-        self._state, self._system, self._flow = state, system, flow
+    def __init__(
+        self, state: State, system: str, limits: Sequence[Limit], *, flow: str, background: bool = False
+    ) -> None:
+        """`background`: others that wait get five requests for each of its own, and half of each window of an hour or
+        more is theirs alone.
+        """
+        self._state, self._system, self._flow, self._background = state, system, flow, background
         self._limits = tuple(limits)
         self._requests = [limit.requests for limit in limits]
         self._seconds = [limit.per.total_seconds() for limit in limits]
@@ -34,8 +39,8 @@ class Limiter:
 
         `patience`: seconds the caller would wait here; others don't wait for a caller that would not wait.
         """
-        values = (self._system, self._flow, self._requests, self._seconds, patience)
-        ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s)", values)
+        values = (self._system, self._flow, self._requests, self._seconds, patience, self._background)
+        ((wait,),) = self._state.run(b"select rate_take(%s, %s, %s::int[], %s::float8[], %s, %s)", values)
         assert isinstance(wait, float)
         if 0 < wait <= patience:
             self._waited.inc(wait)

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from sorbus.connector import Delivery
+from sorbus.dry_run import DryRunReads
 from sorbus.errors import MustWait
 from sorbus.identity.candidates import Candidates
 from tests.consumers.http.house import ROWS, House, contact, event
@@ -18,7 +19,7 @@ _CITIES = [None, "Oslo", "Rome"]
 def _said(house: House, deliveries: list[Delivery], **flow: object) -> dict[str, str]:
     consumer = house.opened(**flow)
     consumer.close()
-    consumer.begin_dry_run()
+    consumer.begin_dry_run(DryRunReads())
     shown = consumer.preview_all(deliveries)
     consumer.close()
     return {one.id.decode(): each.action for one, each in zip(deliveries, shown, strict=True)}
