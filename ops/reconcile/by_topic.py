@@ -54,9 +54,9 @@ class TopicRecords:
         return self._expected.records(self._deliveries(list(kept.values())))
 
     def suspects(self, target: TargetChecksumReader, progress: Progress) -> tuple[list[str], int | None]:
-        """The records whose last event isn't what the target has, and how many were compared (None: not counted).
+        """The records whose last event isn't what the target has, and how many were compared there.
 
-        Records that the target would reject are left out: they are dead letters.
+        None where there are too many to count. Records that the target would reject are left out: they are dead letters.
         """
         suspects: dict[str, None] = {}
         compared: set[int] | None = set()
@@ -71,7 +71,7 @@ class TopicRecords:
             there = target.records(ids)
             for id, delivery in zip(ids, deliveries, strict=True):
                 if compared is not None:
-                    (compared.add if id in expected else compared.discard)(hash(id))
+                    (compared.add if id in expected and id in there else compared.discard)(hash(id))
                     compared = compared if len(compared) <= MOST_COUNTED else None
                 if not delivery.deleted and id in expected and id in there and there[id] != expected[id]:
                     suspects[id] = None

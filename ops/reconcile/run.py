@@ -63,9 +63,8 @@ class Reconciliation:
                 report.owner_records, report.target_records = found.owner_records, found.target_records
                 report.compared = max(found.owner_records, found.target_records)
                 suspects = found.ids
-            self._settle(sides, suspects, barrier, report)
+            known = self._settle(sides, suspects, barrier, report)
             if opened.topic is not None:
-                known = {one.id for one in report.differences}
                 suspects = self._topic_suspects(opened.topic, among, report)
                 self._settle(opened.topic, [id for id in suspects if id not in known], barrier, report)
                 report.rows_fetched += opened.topic.target.rows_fetched
@@ -78,13 +77,16 @@ class Reconciliation:
 
     def _settle(
         self, sides: Sides | TopicSides, suspects: Sequence[str], barrier: Patience, report: ReconcileReport
-    ) -> None:
-        """Reads the suspects again, and adds what is confirmed to the report."""
+    ) -> set[str]:
+        """Reads the suspects again, and adds what is confirmed to the report; the records that differ."""
+        known: set[str] = set()
         for verdicts, differences in self._compared.settle(sides, suspects, barrier, self._progress):
             report.in_flight += verdicts.in_flight
             report.undecided += len(verdicts.undecided)
             for difference in differences:
                 report.add(difference)
+                known.add(difference.id)
+        return known
 
     def _topic_suspects(self, sides: TopicSides, among: Sequence[str] | None, report: ReconcileReport) -> list[str]:
         """The report says how many records the topic could not be asked about."""
@@ -93,9 +95,10 @@ class Reconciliation:
         suspects, compared = sides.owner.suspects(sides.target, self._progress)
         if compared is None:
             report.not_compared.append("whether the topic holds every record: there are too many to count")
-        elif (lacking := (report.owner_records or 0) - compared) > 0:
+        elif (lacking := (report.target_records or 0) - compared) > 0:
             report.not_compared.append(
-                f"those fields of about {lacking:,} record{'s' * (lacking != 1)} that the topic doesn't hold"
+                f"those fields of about {lacking:,} record{'s' * (lacking != 1)} of the target: no event in the topic"
+                " says what they are to be"
             )
         return suspects
 
@@ -106,7 +109,7 @@ class Reconciliation:
         if last is None:
             raise UsageError(f"{flow} has never been compared as a whole: sorbus reconcile {flow}")
         report.method = "changed"
-        ids = changed_ids(self._settings, self._topic, last.offsets)
+        ids = changed_ids(self._settings, self._topic, last.offsets, last.started_at)
         ids.update(dict.fromkeys(one.id for one in self._store.differences(flow, most=1_000_000)))
         report.compared = len(ids)
         whole = max(last.owner_records or 0, last.target_records or 0)

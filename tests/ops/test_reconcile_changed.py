@@ -1,0 +1,79 @@
+"""Which records have changed since a comparison: told only where the topic holds everything that happened since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sorbus.bus.kafka import admin, idempotent_producer
+from sorbus.errors import UsageError
+from sorbus.ops.embedded import Addresses
+from sorbus.ops.reconcile.changed import changed_ids, topic_ends
+from sorbus.settings import Settings
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def settings(stack: Addresses) -> Settings:
+    return Settings(kafka=stack.kafka)
+
+
+def _make(client: AdminClient, topic: str, **config: str) -> None:
+    made = NewTopic(topic, 2, 1, config={"cleanup.policy": "compact", **config})
+    client.create_topics([made])[topic].result(15)
+
+
+def _write(settings: Settings, topic: str, *ids: str) -> None:
+    producer = idempotent_producer(settings, "test")
+    for id in ids:
+        producer.produce(topic, b"event", id.encode())
+    producer.flush(15)
+
+
+def test_records_with_events_since_are_told(settings: Settings, unique: str) -> None:
+    _make(admin(settings), unique)
+    _write(settings, unique, "a", "b")
+    since = topic_ends(settings, unique)
+    _write(settings, unique, "b", "c", "b")
+    assert set(changed_ids(settings, unique, since, NOW)) == {"b", "c"}
+
+
+def test_a_recreated_topic_is_refused_although_its_offsets_fit(settings: Settings, unique: str) -> None:
+    client = admin(settings)
+    _make(client, unique)
+    _write(settings, unique, "a")
+    since = topic_ends(settings, unique)
+    client.delete_topics([unique])[unique].result(15)
+    with pytest.raises(UsageError, match="no topic"):
+        changed_ids(settings, unique, since, NOW)
+    _make(client, unique)
+    _write(settings, unique, "a", "b", "c")
+    with pytest.raises(UsageError, match="recreated"):
+        changed_ids(settings, unique, since, NOW)
+
+
+def test_a_topic_that_lost_what_happened_since_is_refused(settings: Settings, unique: str) -> None:
+    client = admin(settings)
+    _make(client, unique, **{"cleanup.policy": "compact,delete"})
+    _write(settings, unique, "a")
+    since = topic_ends(settings, unique)
+    _write(settings, unique, *(str(number) for number in range(50)))
+    ends = topic_ends(settings, unique)
+    parts = [TopicPartition(unique, number, int(ends[str(number)])) for number in (0, 1)]
+    for done in client.delete_records(parts).values():
+        done.result(15)
+    with pytest.raises(UsageError, match="no longer holds"):
+        changed_ids(settings, unique, since, NOW)
+
+
+def test_deletes_that_the_topic_may_have_forgotten_are_not_guessed(settings: Settings, unique: str) -> None:
+    _make(admin(settings), unique, **{"delete.retention.ms": str(3_600_000)})
+    _write(settings, unique, "a")
+    since = topic_ends(settings, unique)
+    assert changed_ids(settings, unique, since, NOW - timedelta(minutes=50)) == {}
+    with pytest.raises(UsageError, match="holds deletes for 1:00:00 only"):
+        changed_ids(settings, unique, since, NOW - timedelta(minutes=70))
