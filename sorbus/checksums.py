@@ -73,6 +73,16 @@ class RecordTexts(NamedTuple):
     rows: int = 1
 
 
+class HashFunction(NamedTuple):
+    """How both sides hash a text, with a `seed` that is another one in each run and is not kept.
+
+    Without it, who has a digest could try all birthdays, and two texts with one hash would never be told apart.
+    """
+
+    algorithm: str
+    seed: int
+
+
 class FieldTotal(NamedTuple):
     """How many values of a field are numbers, and their exact sum in decimal digits."""
 
@@ -135,7 +145,7 @@ class SupportsTargetChecksums(Protocol):
         """What the flow's mapping fills in the target. TransientError, AuthError, MapError."""
 
     def target_checksums(
-        self, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str
+        self, flow: BoundFlow, parts: Mapping[str, ComparedPart], hashing: HashFunction
     ) -> TargetChecksumReader:
         """A reader of the target. TransientError, AuthError."""
 
@@ -170,7 +180,7 @@ class SupportsOwnerChecksums(Protocol):
         """Those parts and fields that it can bring to their form exactly. TransientError, AuthError, MapError."""
 
     def owner_checksums(
-        self, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], algorithm: str
+        self, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], hashing: HashFunction
     ) -> ChecksumReader:
         """A reader of the owner. TransientError, AuthError."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import DataError, sql
 
-from sorbus.checksums import ComparedField, ComparedPart
+from sorbus.checksums import ComparedField, ComparedPart, HashFunction
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.tables import find_applied, target_parts, without_absent_id
@@ -47,11 +47,11 @@ class TargetChecksums(PostgresChecksums):
         session: Connection,
         doing: str,
         parts: Mapping[str, CheckedTable],
-        algorithm: str,
+        hashing: HashFunction,
         applied: sql.Identifier | None,
         target: PostgresTarget,
     ) -> None:
-        super().__init__(session, doing, parts, algorithm)
+        super().__init__(session, doing, parts, hashing)
         self._applied, self._relation, self._existing = applied, qualified(target.table), target.existing
 
     def spelled(self, ids: Sequence[str]) -> dict[str, str]:
@@ -94,7 +94,7 @@ class TargetChecksums(PostgresChecksums):
         return {id: id in known for id in ids if (id in known) is not self._existing}
 
 
-def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str) -> TargetChecksums:
+def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], hashing: HashFunction) -> TargetChecksums:
     """A reader of these parts of the target. TransientError, AuthError."""
     options, session = _options(flow), _session(flow)
     try:
@@ -106,7 +106,7 @@ def open_checksums(flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm
     except BaseException:
         session.close()
         raise
-    return TargetChecksums(session, _doing(flow), checked, algorithm, applied, options)
+    return TargetChecksums(session, _doing(flow), checked, hashing, applied, options)
 
 
 def _compared(part: str, item: Assignment, column: Column, fields: Mapping[str, SchemaField]) -> ComparedField:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview
-from sorbus.checksums import ComparedPart, ExpectedRecords, TargetChecksumReader
+from sorbus.checksums import ComparedPart, ExpectedRecords, HashFunction, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
 from sorbus.consumers.postgres.checksums import compared_parts, open_checksums
@@ -73,10 +73,10 @@ class PostgresConsumer(PostgresDiscovery):
 
     @classmethod
     def target_checksums(
-        cls, flow: BoundFlow, parts: Mapping[str, ComparedPart], algorithm: str
+        cls, flow: BoundFlow, parts: Mapping[str, ComparedPart], hashing: HashFunction
     ) -> TargetChecksumReader:
         """A reader of the target's tables."""
-        return open_checksums(flow, parts, algorithm)
+        return open_checksums(flow, parts, hashing)
 
     @classmethod
     def expected_records(cls, flow: BoundFlow, parts: Mapping[str, ComparedPart]) -> ExpectedRecords:

@@ -54,9 +54,9 @@ class TopicRecords:
         return self._expected.records(self._deliveries(list(kept.values())))
 
     def suspects(self, target: TargetChecksumReader, progress: Progress) -> tuple[list[str], int | None]:
-        """The records whose last event isn't what the target has, and how many were compared there.
+        """The records whose last event is not what the target has, and how many of its records were compared.
 
-        None where there are too many to count. Records that the target would reject are left out: they are dead letters.
+        None where there are too many to count. Records that it would reject are left out: dead letters.
         """
         suspects: dict[str, None] = {}
         compared: set[int] | None = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple, cast
@@ -9,6 +10,7 @@ from typing import NamedTuple, cast
 from sorbus.bus.names import Names
 from sorbus.checksums import (
     ComparedPart,
+    HashFunction,
     SupportsExpectedRecords,
     SupportsMarks,
     SupportsOwnerChecksums,
@@ -97,6 +99,7 @@ class ComparableFlow:
                 f"{self.owner.name} and {self.flow.system.name} have no hash function in common: one of the databases"
                 " stores text neither in UTF-8 nor in LATIN1, 2, 5 or 9"
             )
+        hashing = HashFunction(algorithm, secrets.randbits(62))
         wanted = self._consumer.compared_parts(self.flow)
         parts = self._producer.comparable(self.owner, self.source, self._undefaulted(wanted))
         left = remaining(wanted, parts)
@@ -104,12 +107,12 @@ class ComparableFlow:
         not_compared: list[str] = []
         if self.ignores_extra:
             not_compared.append("records that only the target has: the flow ignores deletes")
-        owner = stack.enter_context(closing(self._producer.owner_checksums(self.owner, self.source, parts, algorithm)))
-        target = stack.enter_context(closing(self._consumer.target_checksums(self.flow, parts, algorithm)))
+        owner = stack.enter_context(closing(self._producer.owner_checksums(self.owner, self.source, parts, hashing)))
+        target = stack.enter_context(closing(self._consumer.target_checksums(self.flow, parts, hashing)))
         topic: TopicSides | None = None
         if sentences and isinstance(self._consumer, SupportsExpectedRecords):
             expected = stack.enter_context(closing(self._consumer.expected_records(self.flow, left)))
-            there = stack.enter_context(closing(self._consumer.target_checksums(self.flow, left, algorithm)))
+            there = stack.enter_context(closing(self._consumer.target_checksums(self.flow, left, hashing)))
             records = TopicRecords(self.flow, expected, consumer_of(self._connector, self.flow), self._settings)
             topic = TopicSides(records, there)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from sorbus.checksums import ComparedField, ComparedPart
+from sorbus.checksums import ComparedField, ComparedPart, HashFunction
 from sorbus.connector import BoundSource, BoundSystem
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, owner_text
@@ -36,7 +36,7 @@ def comparable(system: BoundSystem, source: BoundSource, parts: Mapping[str, Com
 
 
 def open_checksums(
-    system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], algorithm: str
+    system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], hashing: HashFunction
 ) -> PostgresChecksums:
     """A reader of these parts of the owner. TransientError, AuthError, MapError."""
     session = _session(system, source)
@@ -49,7 +49,7 @@ def open_checksums(
     except BaseException:
         session.close()
         raise
-    return PostgresChecksums(session, _doing(system, source), checked, algorithm)
+    return PostgresChecksums(session, _doing(system, source), checked, hashing)
 
 
 def _checked(capture: Capture, part: str, compared: ComparedPart, filled: tuple[Assignment, ...]) -> CheckedTable:

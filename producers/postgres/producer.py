@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from sorbus.checksums import ChecksumReader, ComparedPart
+from sorbus.checksums import ChecksumReader, ComparedPart, HashFunction
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
 from sorbus.errors import LostPosition
@@ -108,10 +108,10 @@ class PostgresProducer(PostgresDiscovery):
 
     @classmethod
     def owner_checksums(
-        cls, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], algorithm: str
+        cls, system: BoundSystem, source: BoundSource, parts: Mapping[str, ComparedPart], hashing: HashFunction
     ) -> ChecksumReader:
         """A reader of the owner's tables."""
-        return open_checksums(system, source, parts, algorithm)
+        return open_checksums(system, source, parts, hashing)
 
     @classmethod
     def mark(cls, system: BoundSystem) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from psycopg import sql
 from psycopg.pq.abc import PGresult
 
-from sorbus.checksums import FieldTotal, RecordTexts, RowDigest, SegmentSum
+from sorbus.checksums import FieldTotal, HashFunction, RecordTexts, RowDigest, SegmentSum
 from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
 
@@ -82,8 +82,10 @@ def prepare(session: Connection) -> None:
 class PostgresChecksums:
     """Reads one database's checksums, in one session."""
 
-    def __init__(self, session: Connection, doing: str, parts: Mapping[str, CheckedTable], algorithm: str) -> None:
-        self._session, self._doing, self._parts, self._algorithm = session, doing, parts, algorithm
+    def __init__(
+        self, session: Connection, doing: str, parts: Mapping[str, CheckedTable], hashing: HashFunction
+    ) -> None:
+        self._session, self._doing, self._parts, self._hashing = session, doing, parts, hashing
         self.rows_fetched = 0
         self.bytes_scanned = 0
         self.nameless = 0
@@ -207,11 +209,13 @@ class PostgresChecksums:
         )
 
     def _hash(self, text: sql.Composable) -> sql.Composed:
+        algorithm, seed = self._hashing
+        if algorithm != "md5":
+            return sql.SQL('hashtextextended({} collate "C", {})').format(text, sql.Literal(seed))
+        salted = sql.SQL("{} || {}").format(sql.Literal(f"{seed} "), text)
         if self._session.info.parameter_status("server_encoding") in _CONVERTED:
-            text = sql.SQL("convert_to({}, 'UTF8')").format(text)
-        if self._algorithm == "md5":
-            return sql.SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(text)
-        return sql.SQL('hashtextextended({} collate "C", 0)').format(text)
+            salted = sql.SQL("convert_to({}, 'UTF8')").format(salted)
+        return sql.SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(salted)
 
     def _texts(self, part: str, ids: Sequence[str]) -> Iterator[tuple[str, dict[str, str | None], int]]:
         """The compared values of these records' rows, with each item's place."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -192,6 +194,39 @@ def _tampered(file: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     return other
 
 
+def _assert_every_change_shows(flow: dict[str, Any]) -> None:
+    """Every number and every line of what the checker relies on, changed, dropped or twice."""
+    unexplained = runpy.run_path(str(CHECK))["unexplained"]
+    assert not list(unexplained(flow))
+    relied_on = ("sums", "totals", "suspects", "values", "moved", "differences", "undecided")
+    changed = 0
+    for place, key in [each for name in relied_on for each in _places(flow[name])]:
+        was = place[key]
+        if isinstance(was, int) or (isinstance(was, str) and re.fullmatch(r"-?[0-9.]+", was)):
+            place[key] = was + 1 if isinstance(was, int) else f"{was}1"
+            assert list(unexplained(flow)), f"{was} as {place[key]}"
+            place[key] = was
+            changed += 1
+    for name in ("suspects", "moved", "differences"):
+        for at in range(len(flow[name])):
+            line = flow[name].pop(at)
+            assert list(unexplained(flow)), f"{name} without {line}"
+            flow[name][at:at] = [line, line]
+            assert list(unexplained(flow)), f"{name} with {line} twice"
+            del flow[name][at]
+    assert changed > 20
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Where each leaf is: what holds it, and under which key; field values aside, which are for people."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        if isinstance(value[key], dict | list):
+            if key != "fields":
+                yield from _places(value[key])
+        else:
+            yield value, key
+
+
 def test_a_certificate_taken_while_writers_write_explains_every_difference(office: Office, tmp_path: Path) -> None:
     file, stop = tmp_path / "thing.json", threading.Event()
 
@@ -214,7 +249,7 @@ def test_a_certificate_taken_while_writers_write_explains_every_difference(offic
     assert "agrees but for 2 records" in told
     done = _check(file)
     assert done.returncode == 0, done.stdout
-    assert "reporting: 300 records, {'differences': 2, 'undecided': 0," in done.stdout
+    assert "thing-to-reporting into reporting: 300 records, {'differences': 2, 'undecided': 0," in done.stdout
     changes: list[Callable[[dict[str, Any]], object]] = [
         lambda flow: flow["suspects"].pop(),
         lambda flow: flow["sums"][""]["target"][0].__setitem__(2, 1),
@@ -223,6 +258,11 @@ def test_a_certificate_taken_while_writers_write_explains_every_difference(offic
     ]
     for change in changes:
         assert _check(_tampered(file, change)).returncode == 1
+    _assert_every_change_shows(json.loads(file.read_text())["flows"][0])
+    broken = file.with_name("broken.json")
+    broken.write_text('{"format": "sorbus-certificate-1", "flows": 3}')
+    assert _check(broken).returncode in (1, 2)
+    assert "Traceback" not in _check(broken).stderr
     file.write_text(file.read_text().replace("reporting", "elsewhere", 1))
     assert "its SHA-256 is another one" in _check(file).stdout
     office.sorbus("reconcile", "thing-to-reporting", "--heal", status=1)
