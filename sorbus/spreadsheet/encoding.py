@@ -15,14 +15,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN = "cp1252"
-"""Taken without a question where every letter is the same in the other encodings of Windows that fit."""
-_WINDOWS = (_WESTERN, "cp1250", "cp1251", "cp1253", "cp1254")
-_OLD = ("mac_roman", "cp850", "cp852", "cp437")
-"""Proposed where it isn't cp1252; there they would fit too often by accident."""
+_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "cp850", "cp852")
+"""Those that office programs have written. The first is taken where every letter is the same in all others that fit."""
 _NAMES = {
     "cp1252": "Western European", "cp1250": "Central European", "cp1251": "Cyrillic", "cp1253": "Greek",
-    "cp1254": "Turkish", "mac_roman": "Macintosh", "cp850": "DOS", "cp852": "DOS", "cp437": "DOS",
+    "cp1254": "Turkish", "mac_roman": "Macintosh", "cp850": "DOS", "cp852": "DOS",
 }  # fmt: skip
 _SIGNS = frozenset("€£¥¢§°²³µ·«»–—‘’“”„‚…•©®™´¡¿ªº¼½¾×±¶†‡‰‹›¹\xa0\xad")
 _IN_WORDS = frozenset("’‘´·\xad")
@@ -41,17 +38,15 @@ def find_encoding(path: Path) -> str:
     words = _Words()
     for word in _odd_words(path):
         words.add(word)
-    readings = words.readings(_WINDOWS)
-    is_western = readings[:1] == [_WESTERN]
-    readings += [] if is_western else words.readings(_OLD)
+    readings = words.readings(_ENCODINGS)
     if not readings:
         raise TransientError(
             f"{path.name} is in no encoding that Sorbus recognises: save it as CSV UTF-8, or say which one it is with"
             " `encoding:` under the data type's `source:`"
         )
     example = words.difference(readings)
-    if example is None and is_western:
-        return _WESTERN
+    if example is None and readings[0] == _ENCODINGS[0]:
+        return readings[0]
     example = example or {readings[0]: words.letter(readings[0])}
     said = ", ".join(f"“{letter}” ({name}, {_NAMES[name]})" for name, letter in example.items())
     raise TransientError(

@@ -11,8 +11,8 @@ from sorbus.errors import TransientError
 from sorbus.spreadsheet.xlsx import Tab, XlsxFile, column_letter, column_number
 
 _AREA = re.compile(r"(\$?[A-Z]+\$?)(\d+)(?::(\$?[A-Z]+\$?)(\d+))?")
-_DATE, _MOMENT = "14", "22"
-"""Built-in formats: a date, and a date with a time, both as the reader's own country writes them."""
+_GENERAL, _DATE, _MOMENT = "0", "14", "22"
+"""Built-in formats: as it is, a date, and a date with a time, both as the reader's own country writes them."""
 
 
 def extended(area: str, last: int, width: int = 0, *, only_from: int | None = None) -> str:
@@ -63,9 +63,18 @@ class WorkbookParts:
         """The style, if it shows dates; otherwise the same with a date's format."""
         if style is not None and self._book.format_of(style).kind in ("date", "moment"):
             return style
-        key = f"{style}{has_time}"
+        return self._styled(style, _MOMENT if has_time else _DATE)
+
+    def number_style(self, style: str | None) -> str | None:
+        """The style, unless it shows numbers as dates or times; then the same with the general format."""
+        if style is None or self._book.format_of(style).kind == "number":
+            return style
+        return self._styled(style, _GENERAL)
+
+    def _styled(self, style: str | None, format: str) -> str:
+        key = f"{style} {format}"
         if key not in self._styles:
-            self._styles[key] = self._with_format(style, _MOMENT if has_time else _DATE)
+            self._styles[key] = self._with_format(style, format)
         return self._styles[key]
 
     def _with_format(self, style: str | None, format: str) -> str:

@@ -171,6 +171,8 @@ class _Editor:
         p = self._prefix
         if isinstance(value, date):
             style = self._parts.date_style(style, has_time=isinstance(value, datetime))
+        elif isinstance(value, int | Decimal) and not isinstance(value, bool):
+            style = self._parts.number_style(style)
         head = f'<{p}c r="{place}"' + (f' s="{style}"' if style else "")
         match value:
             case None:
