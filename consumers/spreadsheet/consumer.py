@@ -6,21 +6,23 @@ In that order: a crash in between repeats a batch on a file that has it already,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Preview, Resource, older_preview
+from sorbus.abilities import Erased, Preview, Resource, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.spreadsheet.new_file import plan_file
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
 from sorbus.consumers.spreadsheet.versions import SheetSession, SheetVersions, WrittenRecord
+from sorbus.diagnosis import Diagnosis
 from sorbus.errors import PermanentError, TransientError
 from sorbus.settings import Settings
+from sorbus.spreadsheet.diagnose import diagnose_folder
 from sorbus.spreadsheet.discovery import discover_sheets
 from sorbus.spreadsheet.files import SpreadsheetConnection, folder_of
 from sorbus.spreadsheet.replace_file import require_closed
@@ -74,6 +76,11 @@ class SpreadsheetConsumer:
     def discover(cls, system: BoundSystem) -> list[Resource]:
         """Every visible sheet of every file."""
         return discover_sheets(folder_of(system))
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the folder is."""
+        return diagnose_folder(system)
 
     @classmethod
     def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:  # noqa: ARG003 - a path needs no question
@@ -276,6 +283,24 @@ class SpreadsheetConsumer:
         if number is None:
             return None
         return {name: _json(value) for name, value in sheet.values(number).items()}
+
+    def erase(self, id: str, *, dry_run: bool = False) -> Erased:
+        """See `sorbus.abilities.SupportsErasure`: empties personal cells of a row that a delete left."""
+        known = self._versions.find([id]).get(id)
+        key = known.key if known is not None and known.key else id
+        sheet = self._read({key})
+        number = sheet.row_of(key)
+        if number is None:
+            return Erased(0)
+        if self._flow.flow.deletes == "hard":
+            left = f"{self._path.name} still has its row {number}: see who writes there, and delete it"
+            return Erased(0, left)
+        changes = sheet.differs(number, dict.fromkeys(self._records.personal))
+        if changes and not dry_run:
+            edit = sheet.begin()
+            edit.changed[number] = sheet.cells(dict.fromkeys(changes))
+            sheet.write(edit)
+        return Erased(1 if changes else 0)
 
     def _previewed(self, deliveries: Sequence[Delivery], *, again: bool) -> list[Preview]:
         rows: dict[int, Row | PermanentError] = {}

@@ -15,6 +15,7 @@ from sorbus.mapping.assign import assign_target
 from sorbus.mapping.errors import shown
 from sorbus.mapping.filters.text import as_text
 from sorbus.mapping.record import target_maker
+from sorbus.privacy.mask import personal_names
 from sorbus.schema import FieldType
 from sorbus.spreadsheet.sheet_edit import Value
 from sorbus.spreadsheet.text_edit import TextStyle, require_encodable, written
@@ -45,6 +46,15 @@ class RecordCells:
         own = [one.into for one in parts[""] if one.into not in self.left_out]
         self._has_id = any(one.row is None and one.into == "id" for one in parts[""]) and options.key != "id"
         own = [name for name in own if not (self._has_id and name == "id")]
+        personal = personal_names(flow.schema.fields)
+        self.personal = [
+            one.into
+            for one in parts[""]
+            if one.into in own
+            and one.into != options.key
+            and {one.source, *(one.rule.uses if one.rule else ())} & personal
+        ]
+        """Columns that hold personal values."""
         self.fills_key = options.key not in own
         marks = [options.deleted_column] if flow.flow.deletes == "soft" else []
         self.columns = list(dict.fromkeys([options.key, *own, *marks]))

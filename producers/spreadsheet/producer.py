@@ -9,12 +9,14 @@ from pydantic import BaseModel
 
 from sorbus.abilities import PublishedState, Resource
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
+from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Unfinished
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
 from sorbus.producers.spreadsheet.scan import read_one, scan_sheets
 from sorbus.producers.spreadsheet.sheet_poller import SheetPoller
+from sorbus.spreadsheet.diagnose import diagnose_folder
 from sorbus.spreadsheet.discovery import discover_sheets, sample_rows
 from sorbus.spreadsheet.files import SpreadsheetConnection, folder_of
 
@@ -57,6 +59,11 @@ class SpreadsheetProducer:
     def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:
         """A few rows of a sheet, as they are shown."""
         return sample_rows(folder_of(system), resource, limit)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """How the folder is."""
+        return diagnose_folder(system)
 
     @classmethod
     def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:  # noqa: ARG003 - a path needs no question

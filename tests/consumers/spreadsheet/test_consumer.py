@@ -216,3 +216,25 @@ def test_columns_that_the_mapping_gained_are_added_by_apply(tmp_path: Path) -> N
     assert wider.prepare() == ["columns Price, Since of prices"]
     wider.deliver({"1": {"name": "a", "amount": D(1)}})
     assert wider.cells() == [["No", "Name", "Price", "Since"], ["1", "a", 1, None]]
+
+
+def test_what_a_soft_delete_leaves_is_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sorbus.consumers.spreadsheet.record_cells.personal_names", lambda _: frozenset({"name"}))
+    office = Office(tmp_path, "people.xlsx", [("name", "Name", ""), ("amount", "Price", "")], deletes="soft")
+    office.prepare()
+    office.deliver({"1": {"name": "Anna", "amount": D(3)}, "2": {"name": "Ben"}})
+    office.deliver({"1": None})
+    consumer = SpreadsheetConsumer(office.flow)
+    assert consumer.erase("1", dry_run=True).rows == 1
+    assert consumer.erase("1").rows == 1
+    assert consumer.erase("1").rows == 0
+    assert office.cells()[1:] == [["1", None, 3, True], ["2", "Ben", None, None]]
+
+
+def test_doctor_says_who_has_a_file_open(tmp_path: Path) -> None:
+    office = Office(tmp_path, "prices.xlsx", [("name", "Name", "")])
+    office.prepare()
+    office.path.with_name(".~lock.prices.xlsx#").write_text("Anna Keller,anna,desk,29.11.2026 09:12,file:///x;")
+    found = list(SpreadsheetConsumer.diagnose(office.flow.system))
+    assert [(each.what, each.level) for each in found] == [("folder", "ok"), ("prices.xlsx", "warning")]
+    assert "Anna Keller" in found[1].found
