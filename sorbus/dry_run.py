@@ -26,7 +26,7 @@ class DryRunReads(NamedTuple):
 
 @dataclass(slots=True)
 class ListReading:
-    """A target's list that was read: its records; `unlinked`: those that Sorbus neither made nor linked, None uncounted.
+    """A target's list as read: its records; `unlinked`: those that Sorbus neither made nor linked, None uncounted.
 
     `why_short`: what shows that it lacks records that are there, "" where nothing does; final once the dry run ends.
     """
