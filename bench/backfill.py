@@ -149,11 +149,32 @@ def measure(servers: Servers, folder: Path, rows: int) -> Joining:
             joining = pulse.latencies(since, until)
     finally:
         chain.stop()
+    say("comparing the topic with the table ...")
+    compare(servers, rows)
     seconds = until - since + 2
     return Joining(
         rows, seconds, rows / seconds, at(usual, 50), at(usual, 99), at(joining, 50), at(joining, 99), joining[-1],
         len(joining), peak, machine() | servers.facts(),
     )  # fmt: skip
+
+
+def compare(servers: Servers, rows: int) -> None:
+    """Each of the table's keys is on the topic, once, and no other."""
+    times = bytearray(rows + 1)
+    consumer = Consumer(
+        {"bootstrap.servers": servers.kafka, "group.id": "bench-compare", "isolation.level": "read_committed"}
+    )
+    consumer.assign([TopicPartition("bench_customer", number, 0) for number in range(4)])
+    end = time.monotonic() + 300
+    while sum(times) < rows and time.monotonic() < end:
+        for message in consumer.consume(10_000, 1.0):
+            if message.error() is None:
+                times[int(message.key() or b"0")] += 1
+    consumer.close()
+    with servers.connect("src") as source:
+        row = source.execute("select count(*), min(id), max(id) from customers").fetchone()
+    if row != (rows, 1, rows) or times.count(1) != rows:
+        raise AssertionError(f"the table has (count, min, max) {row}; on the topic once: {times.count(1):,} of them")
 
 
 def at(latencies: list[float], percent: int) -> float:

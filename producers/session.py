@@ -169,10 +169,10 @@ class CaptureSession:
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics.topics:
                     self._producer.reread(data_type, ids)
-            for data_type, action in self._requests.backfills():
+            for asked in self._requests.backfills():
                 if isinstance(self._producer, SupportsBackfill):
-                    _log.info("%s: snapshot of %s: %s", self._topics.system, data_type, action)
-                    self._producer.backfill(data_type, action)
+                    _log.info("%s: snapshot of %s: %s", self._topics.system, asked.data_type, asked.action)
+                    self._producer.backfill(*asked)
 
     def _measure(self) -> None:
         self._hot.look()

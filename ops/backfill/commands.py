@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.ops.backfill.status import show_status
 
 app = typer.Typer()
 
@@ -18,36 +18,44 @@ def backfill(
     ctx: typer.Context,
     data_type: Annotated[str, typer.Argument(metavar="TYPE", help="The data type.")],
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this record; may be repeated.")] = None,
-    pause: Annotated[bool, typer.Option("--pause", help="Pause the snapshot under way.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume it where it was.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Give it up; what was published stays.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Say how far it is, and change nothing.")] = False,
+    where: Annotated[str, typer.Option("--where", help="Only records that fit, e.g. 'country == \"DE\"'.")] = "",
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Pause its snapshots; those of others are read meanwhile.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume them where they were.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Give them up; what was published stays.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Say what is read, waits and has ended; change nothing.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be published.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
     who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who asks; else who is logged in.")] = "",
 ) -> None:
     """Publish every record of a data type again, or some, beside the stream; the producer must be running.
 
-    Records are read in small chunks when the stream has nothing; other data types' changes don't wait. A restart
-    resumes where it stopped. At its end, records that the source no longer has are deleted.
+    Records are read while other changes are published; those hardly wait. A restart resumes where it stopped. At the
+    end of a whole snapshot, records that the source no longer has are deleted. Records for which a condition gives an
+    error are left out: the status counts them and shows the first, the producer's log has more.
 
-    Examples: sorbus backfill customer; sorbus backfill customer --id 17 --id 18; sorbus backfill customer --status
+    Examples: sorbus backfill customer; sorbus backfill customer --id 17 --id 18; sorbus backfill customer --where
+    'country == "DE"'; sorbus backfill customer --status
     """
     from sorbus.audit import AuditTrail
     from sorbus.bus.kafka import idempotent_producer
     from sorbus.bus.names import Names
-    from sorbus.bus.positions import read_positions
     from sorbus.bus.requests import backfill_message, reread_message
     from sorbus.bus.sending import send
     from sorbus.drift.watch import has_state
     from sorbus.errors import UsageError
+    from sorbus.mapping.errors import RuleError
+    from sorbus.mapping.record_condition import RecordCondition
     from sorbus.settings import Settings
     from sorbus.snapshot_control import SnapshotAction, SupportsBackfill
     from sorbus.state.database import State
 
     chosen = [name for name, is_chosen in (("pause", pause), ("resume", resume), ("cancel", cancel)) if is_chosen]
-    if len(chosen) + bool(ids) + status > 1:
-        raise UsageError("choose one of --id, --pause, --resume, --cancel and --status")
+    if len(chosen) + bool(ids) + bool(where) + status > 1:
+        raise UsageError("choose one of --id, --where, --pause, --resume, --cancel and --status")
     loaded, settings = Context.of(ctx).load_sound(), Settings()
     if data_type not in loaded.map.data_types:
         raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
@@ -55,28 +63,26 @@ def backfill(
     connector = loaded.producer(owner)
     if not isinstance(connector, SupportsBackfill):
         raise UsageError(f"{owner} (kind {loaded.map.systems[owner].kind}) reads all its records by its own schedule")
+    if where:
+        source = next(each for each in loaded.sources(owner) if each.name == data_type)
+        try:
+            RecordCondition(where, source.schema, source.lookups)
+        except RuleError as error:
+            raise UsageError(f"--where {where!r}: {error}") from None
     if status:
-        position = read_positions(settings, names).get(owner)
-        found = None if position is None else connector.snapshot_status(position)
-        is_its = found is not None and found.data_type == data_type
-        if as_json:
-            typer.echo(json.dumps(found._asdict() if found is not None and is_its else None))
-        elif found is not None and is_its:
-            typer.echo(f"{data_type}: {found.records:,} records published{', paused' if found.is_paused else ''}")
-        else:
-            typer.echo(f"{data_type}: no snapshot under way" + (f"; {found.data_type} is being read" if found else ""))
+        show_status(connector, settings, names, owner, [each.name for each in loaded.sources(owner)], as_json=as_json)
         return
     if dry_run:
-        what = f"{len(ids):,} records" if ids else "every record"
+        what = f"{len(ids):,} records" if ids else f"every record with {where}" if where else "every record"
         typer.echo(f"{what} of {data_type} in {owner} would be published again, to every flow of the data type")
         return
     action: SnapshotAction = "pause" if pause else "resume" if resume else "cancel" if cancel else "start"
     encoded = [id.encode("utf-8", "surrogateescape") for id in ids or ()]
     messages = [reread_message(names, owner, data_type, id) for id in encoded]
-    messages = messages or [backfill_message(names, owner, data_type, action)]
+    messages = messages or [backfill_message(names, owner, data_type, action, where)]
     send(idempotent_producer(settings, f"backfill-{data_type}"), messages, f"asking the producer of {owner}")
     if has_state(settings):
-        details = {"records": len(encoded)} if encoded else {"action": action}
+        details = {"records": len(encoded)} if encoded else {"action": action, **({"where": where} if where else {})}
         AuditTrail(State.of(loaded.map.topic_prefix)).note(
             who or login_name(), "backfill", "data type", data_type, data_type=data_type, details=details
         )

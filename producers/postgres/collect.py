@@ -232,8 +232,8 @@ class Collector:
 
     def _must_copy(self, names: Collection[str]) -> None:
         """The stream can't tell what becomes of these data types' records: only a new copy can."""
-        copying = None if self.state.copying is None else self.state.copying.data_type
-        known = {*self._covered, *self._resnapshot, *(name for name in self.state.resnapshot if name != copying)}
+        begun = self.state.begun()
+        known = {*self._covered, *self._resnapshot, *(name for name in self.state.resnapshot if name not in begun)}
         self._resnapshot += sorted(name for name in names if name not in known)
 
     def _in_utf8(self, row: Row | None) -> Row | None:

@@ -22,8 +22,10 @@ from psycopg import sql
 
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import PermanentError, TransientError
+from sorbus.mapping.errors import RuleError
 from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key
+from sorbus.producers.postgres.chosen_records import ChosenRecords
 from sorbus.producers.postgres.chunk import Chunk, TablesChangedError
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
 from sorbus.producers.postgres.collect import MAX_BYTES, Collector
@@ -40,6 +42,7 @@ _MOST_NEWER = 100_000
 _ASK_EVERY = 0.05
 _UNSEEN = 30.0
 """Seconds after which a transaction that was streamed should be visible."""
+_BLOCKER_EVERY, _RATE_OVER = 10.0, 5.0
 _PATIENCE = 60.0
 """Seconds after which people are told what is waited for."""
 _log = logging.getLogger(__name__)
@@ -67,7 +70,10 @@ class IncrementalSnapshot:
         self._awaited: dict[str, tuple[int, float]] = {}
         self._ready: str | None = None
         self._started = 0
-        self._asked_at = 0.0
+        self._asked_at = self._blocker_at = 0.0
+        self._blocker = ""
+        self._chosen: ChosenRecords | None = None
+        self._rate_from = (0, 0.0, 0)
         self._chunk: Chunk | None = None
         self._newer: set[bytes] = set()
         self._next = (0, _ROWS)
@@ -75,26 +81,18 @@ class IncrementalSnapshot:
         self._unseen_since: float | None = None
         self._ended: tuple[int, Key | None] | None = None
 
-    def due(self, state: PostgresPosition) -> str | None:
-        """The data type that is being read, or is to be read next."""
-        if state.copying is not None:
-            return state.copying.data_type
-        names = (each.name for each in self._source.captures)
-        return next((name for name in names if name not in state.copied or name in state.resnapshot), None)
+    def due(self, state: PostgresPosition) -> SnapshotProgress | None:
+        """What is being read, or is to be read next (its version is 0 if it hasn't begun)."""
+        turn = state.turn([each.name for each in self._source.captures])
+        return turn[0] if turn and not turn[0].is_paused else None
 
     def may_read(self, state: PostgresPosition) -> bool:
         """Whether there is anything to read now. TransientError."""
-        if state.copying is None and self._started:  # it is over, or was given up
+        if state.copying is None and self._started:  # it is over, paused or was given up
             self._ready, self._started = None, 0
             self._drop()
-        if state.copying is not None and state.copying.is_paused:
-            self._drop()
-            return False
         due = self.due(state)
-        if due is None:
-            self._drop()
-            return False
-        return due == self._ready or self._may_begin(due)
+        return due is not None and (due.data_type == self._ready or self._may_begin(due.data_type))
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -118,8 +116,8 @@ class IncrementalSnapshot:
         for data_type, (_, since) in self._awaited.items():
             if time.monotonic() - since > _PATIENCE:
                 return (
-                    f"the snapshot of {data_type} waits for transactions to end that were open when it was to begin"
-                    " (see pg_stat_activity); changes of other data types are published meanwhile"
+                    f"the snapshot of {data_type} waits for a transaction that was open when it was to begin:"
+                    f" {self._blocker or 'see pg_stat_activity'}; other changes are published meanwhile"
                 )
         return None
 
@@ -133,8 +131,10 @@ class IncrementalSnapshot:
             return False
         self._asked_at = time.monotonic()
         oldest, following = self._source.open_xids()
-        awaited, _ = self._awaited.setdefault(data_type, (following, time.monotonic()))
+        awaited, since = self._awaited.setdefault(data_type, (following, time.monotonic()))
         if oldest < awaited:
+            if time.monotonic() - since > _PATIENCE and time.monotonic() > self._blocker_at + _BLOCKER_EVERY:
+                self._blocker, self._blocker_at = self._source.holder_of(oldest), time.monotonic()
             return False
         del self._awaited[data_type]
         self._ready = data_type
@@ -181,6 +181,7 @@ class IncrementalSnapshot:
             return None
         chunk = self._chunk
         assert chunk is not None
+        count = chunk.count
         try:
             made = chunk.take(time.monotonic() + seconds, MAX_BYTES, self._newer, stream.new_version)
         except TablesChangedError:
@@ -195,7 +196,7 @@ class IncrementalSnapshot:
             return None
         whole_keys = capture.shared_key is None or chunk.is_over
         after = chunk.after if whole_keys else key_of(progress)
-        moved = replace(progress, after=texts_of(after), records=progress.records + len(made))
+        moved = self._moved(progress, after, chunk.count - count)
         if chunk.is_over:
             self._over(chunk, moved)
         elif time.monotonic() - chunk.began_at > _LONGEST and whole_keys:
@@ -206,10 +207,28 @@ class IncrementalSnapshot:
         """Gives up what is under way."""
         self._drop()
 
-    def expected(self, progress: SnapshotProgress, *, is_last: bool) -> int:
+    def expected(self, data_type: str) -> int:
         """About how many records there are."""
-        capture = next(each for each in self._source.captures if each.name == progress.data_type)
-        return progress.records if is_last else max(progress.records, self._source.expected(capture))
+        return self._source.expected(next(each for each in self._source.captures if each.name == data_type))
+
+    def chosen(self, part: Slice, changes: list[Change]) -> tuple[list[Change], SnapshotProgress]:
+        """The changes that the snapshot's condition lets through, and the progress after them."""
+        progress = part.progress
+        if not progress.where:
+            return changes, progress
+        assert self._chosen is not None
+        return self._chosen.choose(changes, progress)
+
+    def flaw(self, progress: SnapshotProgress) -> str | None:
+        """Why its condition can't be used, if it has one: the map may have changed since it was asked for."""
+        key = progress.data_type, progress.where
+        if progress.where and (self._chosen is None or self._chosen.key != key):
+            capture = next(each for each in self._source.captures if each.name == progress.data_type)
+            try:
+                self._chosen = ChosenRecords(capture, progress.where)
+            except RuleError as error:
+                return f"{progress.where!r}: {error}"
+        return None
 
     def unkeyed(self, capture: Capture) -> list[TextRow]:
         """The rows whose key names no record."""
@@ -249,6 +268,17 @@ class IncrementalSnapshot:
         if (chunk.first_after or 0.0) > (time.monotonic() - chunk.began_at) / 4:
             self._next = progress.version, min(chunk.limit * 2, _MOST_ROWS)
 
+    def _moved(self, progress: SnapshotProgress, after: Key | None, count: int) -> SnapshotProgress:
+        now, records = time.monotonic(), progress.records + count
+        version, since, had = self._rate_from
+        rate = progress.rate
+        if version != progress.version:
+            self._rate_from = progress.version, now, records
+        elif now - since > _RATE_OVER or (not rate and now - since > 0.5):
+            rate = round((records - had) / (now - since), 1)
+            self._rate_from = version, now, records
+        return replace(progress, after=texts_of(after), records=records, rate=rate)
+
     def _drop(self) -> None:
         chunk, self._chunk = self._chunk, None
         if chunk is not None:
@@ -259,7 +289,7 @@ class IncrementalSnapshot:
         query = first_rows(capture, capture.key, key_of(progress), _BY_KEY)
         keys = [tuple(row) for row in self._ask(capture, query)]
         after = keys[-1] if keys else key_of(progress)
-        moved = replace(progress, after=texts_of(after), records=progress.records + len(keys))
+        moved = self._moved(progress, after, len(keys))
         if len(keys) < _BY_KEY:
             self._by_key, self._ended = 0, (progress.version, key_of(moved))
         return Slice(capture, (), keys, moved, False)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.resources import files
 
 from psycopg.errors import LockNotAvailable
 
@@ -29,6 +30,7 @@ from sorbus.producers.postgres.slot import Slot, advice, connect_replication, lo
 from sorbus.producers.postgres.source_watch import SourceWatch
 
 _LOOK_EVERY = 10.0
+_HOLDER = (files("sorbus.producers.postgres") / "transaction_holder.sql").read_text()
 _log = logging.getLogger(__name__)
 
 
@@ -198,6 +200,12 @@ class OpenSource:
             ).fetchone()
         assert row is not None
         return int(str(row[0])), int(str(row[1]))
+
+    def holder_of(self, xid: int) -> str:
+        """Who has a transaction (64-bit xid) open, and what to do about it; "" where that can't be seen."""
+        with postgres_errors(f"looking at the transactions of {self._system.name}"):
+            row = self.session.execute(_HOLDER, {"xid": xid & 0xFFFFFFFF}).fetchone()
+        return "" if row is None else str(row[0])
 
     def beat(self) -> None:
         """Moves an idle slot, now and then."""

@@ -37,6 +37,7 @@ from sorbus.producers.postgres.slot import (
     slot_name,
 )
 from sorbus.producers.postgres.snapshot import Snapshotter
+from sorbus.producers.postgres.snapshot_status import snapshots_of
 from sorbus.producers.postgres.standby import diagnose_failover, keep_for_failover, standby_faults
 from sorbus.producers.postgres.stream_reader import StreamReader
 from sorbus.producers.postgres.warnings import source_warnings
@@ -191,18 +192,15 @@ class PostgresProducer(PostgresDiscovery):
         """Why a snapshot beside the stream doesn't progress; None if nothing is wrong."""
         return None if self._reader is None else self._reader.problem
 
-    def backfill(self, data_type: str, action: SnapshotAction) -> None:
+    def backfill(self, data_type: str, action: SnapshotAction, where: str = "") -> None:
         """Starts, pauses, resumes or cancels reading a data type beside the stream."""
         if self._reader is not None and any(source.name == data_type for source in self._sources):
-            self._reader.requested(self._reader.state.controlled(data_type, action))
+            self._reader.requested(self._reader.state.controlled(data_type, action, where))
 
     @classmethod
-    def snapshot_status(cls, position: Position) -> SnapshotStatus | None:
-        """The snapshot under way, of either kind."""
-        state = PostgresPosition.from_position(position)
-        if state.copying is None:
-            return SnapshotStatus(state.resnapshot[0], 0, is_paused=False) if state.resnapshot else None
-        return SnapshotStatus(state.copying.data_type, state.copying.records, state.copying.is_paused)
+    def snapshots(cls, position: Position, data_types: Sequence[str]) -> list[SnapshotStatus]:
+        """The snapshots to come, of either kind, then the last that ended of those that people asked for."""
+        return snapshots_of(PostgresPosition.from_position(position), data_types)
 
     def lag(self) -> int | None:
         """Bytes of write-ahead log that the slot holds back; may be asked without `open`, by whoever watches."""

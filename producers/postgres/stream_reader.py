@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -14,12 +15,13 @@ from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, 
 from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
-from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
+from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.snapshot_pace import SnapshotPace, StreamState
 from sorbus.producers.postgres.stream import ReplicationStream
 
 _IDLE_STORE = 10.0
+_log = logging.getLogger(__name__)
 
 
 class StreamReader:
@@ -65,11 +67,9 @@ class StreamReader:
     @property
     def problem(self) -> str | None:
         """Why a snapshot beside the stream doesn't progress."""
-        copying = self.state.copying
-        if copying is not None and copying.is_paused:
-            name = copying.data_type
-            return f"the snapshot of {name} is paused; resume it: sorbus backfill {name} --resume"
-        return self._snapshot.problem
+        paused = [each.data_type for each in self.state.waiting if each.is_paused]
+        told = [f"the snapshot of {name} is paused; resume it: sorbus backfill {name} --resume" for name in paused]
+        return "; ".join(dict.fromkeys([*filter(None, [self._snapshot.problem]), *told])) or None
 
     def confirm(self, lsn: int) -> None:
         """The slot may forget everything before this."""
@@ -159,6 +159,10 @@ class StreamReader:
             return None
         progress = self.state.copying
         assert progress is not None
+        if (flaw := snapshot.flaw(progress)) is not None:
+            _log.error("the snapshot of %s is given up: %s", progress.data_type, flaw)
+            self.requested(self.state.finished(replace(progress, example=flaw)))
+            return None
         part = snapshot.read(progress, collector, seconds)
         if part is None:
             return None
@@ -171,13 +175,12 @@ class StreamReader:
         if self._source.is_look_overdue and not self._source.is_look_due:
             return False
         self.state = self._source.look_again(self.state)
-        name = self._snapshot.due(self.state)
-        if self._source.is_look_overdue or name is None or not self._snapshot.is_ready(name):
+        due = self._snapshot.due(self.state)
+        if self._source.is_look_overdue or due is None or not self._snapshot.is_ready(due.data_type):
             return False  # a table is locked, or another one is to be read first by now
-        progress = SnapshotProgress(
-            name, self._collector.new_version(), sweep=name in self.state.resnapshot, beside=True
-        )
-        self.requested(replace(self.state, copying=progress))
+        version = due.version or self._collector.new_version()
+        begun = replace(due, version=version, expected=self._snapshot.expected(due.data_type))
+        self.requested(self.state.begin(due, begun))
         return True
 
     def _published(self, part: Slice) -> Batch:
@@ -187,7 +190,8 @@ class StreamReader:
         changes, rejects, sweeps, resolved = collector.take()
         changes += [made for made in part.made if type(made) is Change]
         rejects += [made for made in part.made if type(made) is RejectedRecord]
-        self.state = replace(self.state, copying=part.progress)
+        changes, progress = self._snapshot.chosen(part, changes)
+        self.state = replace(self.state, copying=progress)
         return self._batch_of(part, Taken(changes, rejects, sweeps, resolved))
 
     def _ended_snapshot(self, part: Slice) -> Batch:
@@ -205,7 +209,7 @@ class StreamReader:
     def _batch_of(self, part: Slice, taken: Taken) -> Batch:
         changes, rejects, sweeps, resolved = taken
         records = part.progress.records
-        told = part.progress.data_type, records, self._snapshot.expected(part.progress, is_last=part.is_last)
+        told = part.progress.data_type, records, records if part.is_last else max(records, part.progress.expected)
         return Batch(changes, rejects, sweeps, self.state.to_position(), False, told, resolved)
 
     def _answer(self, frame: object) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message
 
@@ -21,6 +21,14 @@ from sorbus.snapshot_control import SnapshotAction
 _EVERY = 0.5
 
 
+class BackfillRequest(NamedTuple):
+    """What a person asks of a data type's snapshot; `where`: a condition, with `start`."""
+
+    data_type: str
+    action: SnapshotAction
+    where: str
+
+
 class RereadRequests:
     """Requests to one system's producer since this object was created."""
 
@@ -29,7 +37,7 @@ class RereadRequests:
         self._system, self._topic = system, names.requests
         self._consumer: Consumer | None = topic_reader(settings, f"requests-{system}", wait_ms=5000)
         self._looked_at = time.monotonic()
-        self._backfills: list[tuple[str, SnapshotAction]] = []
+        self._backfills: list[BackfillRequest] = []
         try:
             partitions = all_partitions(self._consumer, self._topic, OFFSET_END)
             with kafka_errors(f"reading {self._topic}"):
@@ -61,7 +69,7 @@ class RereadRequests:
                 found.setdefault(data_type, {})[id] = None
         return {data_type: list(ids) for data_type, ids in found.items()}
 
-    def backfills(self) -> list[tuple[str, SnapshotAction]]:
+    def backfills(self) -> list[BackfillRequest]:
         """The requests about snapshots that `read` has come across since the last call."""
         found, self._backfills = self._backfills, []
         return found
@@ -74,16 +82,19 @@ class RereadRequests:
                 consumer.close()
 
 
-def backfill_message(names: Names, system: str, data_type: str, action: SnapshotAction) -> Single:
+def backfill_message(names: Names, system: str, data_type: str, action: SnapshotAction, where: str = "") -> Single:
     """The message that requests reading a data type again beside the stream of its owner `system`."""
-    return Single(names.requests, system.encode(), json.dumps({"data_type": data_type, "snapshot": action}).encode())
+    value = {"data_type": data_type, "snapshot": action, "where": where}
+    return Single(names.requests, system.encode(), json.dumps(value).encode())
 
 
-def _backfill(message: Message) -> tuple[str, SnapshotAction] | None:
+def _backfill(message: Message) -> BackfillRequest | None:
     try:
         found = json.loads(message.value() or b"{}")
         action = found["snapshot"]
-        return (str(found["data_type"]), action) if action in get_args(SnapshotAction) else None
+        if action not in get_args(SnapshotAction):
+            return None
+        return BackfillRequest(str(found["data_type"]), action, str(found.get("where", "")))
     except (ValueError, KeyError, TypeError):
         return None
 

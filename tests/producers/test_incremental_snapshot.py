@@ -15,6 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.requests import backfill_message
 from sorbus.bus.sending import send
+from sorbus.producers.postgres import incremental_snapshot
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotAction, SnapshotStatus, SupportsBackfill
 from tests.producers.shop import Record, Shop
@@ -171,41 +172,108 @@ def test_a_changed_mapping_is_published_beside_the_stream_and_what_is_gone_is_de
         assert len(expected) == 1900
 
 
-@pytest.mark.slow
-def test_a_person_starts_pauses_resumes_and_cancels_a_snapshot(make_shop: MakeShop) -> None:
-    with _joined(make_shop, 200_000) as shop:
-        items, things = shop.tape("item"), shop.tape("thing")
-        names, connector = Names(shop.prefix), shop.loaded().producer("shop")
+class Person:
+    """Asks the producer for snapshots, and for how far they are."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop, self._names = shop, Names(shop.prefix)
+        connector = shop.loaded().producer("shop")
         assert isinstance(connector, SupportsBackfill)
+        self._connector = connector
 
-        def ask(action: SnapshotAction) -> None:
-            message = backfill_message(names, "shop", "item", action)
-            send(idempotent_producer(shop.settings, "test"), [message], "asking")
+    def ask(self, action: SnapshotAction, data_type: str = "item", where: str = "") -> None:
+        message = backfill_message(self._names, "shop", data_type, action, where)
+        send(idempotent_producer(self._shop.settings, "test"), [message], "asking")
 
-        def status() -> SnapshotStatus | None:
-            return connector.snapshot_status(read_positions(shop.settings, names)["shop"])
+    def all(self) -> list[SnapshotStatus]:
+        position = read_positions(self._shop.settings, self._names)["shop"]
+        return self._connector.snapshots(position, list(self._shop.loaded().map.data_types))
 
-        with shop.producing():
-            items.wait(lambda: len(items.live()) == 200_000, lambda: len(items.live()), 60)
-            items.wait(lambda: status() is None, "the end of the first snapshot", 60)
-            ask("start")
-            items.wait(lambda: len(items.events) > 200_000, "the second snapshot")
-            ask("pause")
-            things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause")
-            shop.execute("update things set size = 7")
-            things.wait_for({"1": {"name": "thing", "size": 7}})
+    def states(self) -> list[tuple[str, str]]:
+        return [(one.data_type, one.state) for one in self.all() if one.state != "ended"]
+
+
+def test_a_person_starts_pauses_resumes_and_cancels_snapshots(make_shop: MakeShop) -> None:
+    with _joined(make_shop, 2000) as shop, psycopg.connect(shop.dsn) as other:
+        items, things, person = shop.tape("item"), shop.tape("thing"), Person(shop)
+
+        def change(size: int) -> None:
+            shop.execute(f"update things set size = {size}")
+            things.wait_for({"1": {"name": "thing", "size": size}})
+
+        def until(*states: tuple[str, str]) -> None:
+            things.wait(lambda: person.states() == [*states], lambda: person.all())
+
+        with shop.producing() as running:
+            items.wait(lambda: len(items.live()) == 2000, lambda: len(items.live()), 60)
+            until()
+            other.execute("lock table items")  # the second can't be read
+            person.ask("start")
+            until(("item", "waiting"))
+            change(1)
+            person.ask("pause")
+            until(("item", "paused"))
+            told = running.health.waiting()
+            assert told == "the snapshot of item is paused; resume it: sorbus backfill item --resume"
+            other.rollback()
+            person.ask("start", "thing")  # which is not held up
+            things.wait(lambda: len(things.events_of("1")) == 3, "the thing, published again")
+            until(("item", "paused"))
+            change(3)
             items.read()
-            assert len(items.events) < 400_000
+            assert len(items.events) == 2000
         with shop.producing():  # a restart changes nothing
-            things.wait(lambda: (found := status()) is not None and found.is_paused, "the pause after a restart")
-            ask("resume")
-            items.wait(lambda: status() is None, "the second snapshot's end", 60)
-            items.wait(lambda: len(items.events) == 400_000, lambda: len(items.events))
-            ask("start")
-            items.wait(lambda: len(items.events) > 400_000, "the third snapshot")
-            ask("cancel")
-            items.wait(lambda: status() is None, "the end of the third")
-        assert len(items.live()) == 200_000
+            change(4)
+            assert person.states() == [("item", "paused")]
+            person.ask("resume")
+            until()
+            items.wait(lambda: len(items.events) == 4000, lambda: len(items.events))
+            other.execute("lock table items")
+            person.ask("start")
+            until(("item", "waiting"))
+            person.ask("cancel")
+            until()
+            other.rollback()
+            change(5)
+        items.read()
+        assert len(items.events) == len(items.live()) * 2 == 4000
+
+
+def test_a_condition_chooses_records_and_what_it_cannot_decide_is_said(make_shop: MakeShop) -> None:
+    with _joined(make_shop, 300) as shop:
+        items, person = shop.tape("item"), Person(shop)
+        shop.execute("update items set name = 'ten' where id = 7")
+        with shop.producing():
+            items.wait_for(_expected(shop, "items"))
+            items.wait(lambda: not person.states(), "the end of the first snapshot")
+            shop.execute("delete from items where id = 300")
+            items.wait(lambda: len(items.live()) == 299, "the delete")
+            before = len(items.events)
+            person.ask("start", where='(name | replace("item ", "") | integer) > 290')
+            items.wait(lambda: any(one.state == "ended" for one in person.all()), lambda: person.all())
+        items.wait(lambda: len(items.events) >= before + 9, lambda: len(items.events))
+        assert sorted(event.id for event in items.events[before:]) == [str(n) for n in range(291, 300)]
+        (ended,) = person.all()
+        assert (ended.records, ended.left_out, ended.undecided) == (299, 290, 1)
+        assert ended.example.startswith("7: ")
+        assert items.live() == _expected(shop, "items")
+
+
+def test_who_holds_a_snapshot_up_is_named(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental_snapshot, "_PATIENCE", 0.0)
+    with _joined(make_shop, 10) as shop, psycopg.connect(shop.dsn, application_name="night job") as other:
+        other.execute("insert into things values (2, 'open', 0)")
+        shop.execute("update things set size = 1")  # a later one that has ended
+        pid = other.info.backend_pid
+        with shop.producing() as running:
+            items = shop.tape("item")
+            items.wait(lambda: f"pid {pid} of" in (running.health.waiting() or ""), lambda: running.health.waiting())
+            told = running.health.waiting() or ""
+            assert "(night job), open since" in told
+            assert f"select pg_terminate_backend({pid})" in told
+            other.commit()
+            items.wait_for(_expected(shop, "items"))
+            items.wait(lambda: running.health.waiting() is None, lambda: running.health.waiting())
 
 
 WITH_LINES = """
@@ -228,7 +296,10 @@ ORDER: list[AvroType] = [
 ]
 
 
-def test_what_only_a_snapshot_can_show_is_not_lost_while_one_is_under_way(make_shop: MakeShop) -> None:
+def test_what_only_a_snapshot_can_show_is_not_lost_while_one_is_under_way(
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incremental_snapshot, "_MOST_AGGREGATES", 20)
     shop = make_shop(TABLES.format(rows=1) + WITH_LINES)
     _alone(shop)
     shop.apply()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sorbus.producers.postgres.position import PostgresPosition, SnapshotProgress
+from sorbus.snapshot_control import SnapshotAction
 
 READ = PostgresPosition("server", 1, 1, copied=("item", "thing"))
 
@@ -36,3 +37,51 @@ def test_a_snapshot_during_which_the_stream_could_not_tell_all_is_due_again() ->
     assert (again.copying, again.resnapshot) == (None, ("item",))
     assert not again.has_published("item", 0)
     assert again.finished(SnapshotProgress("item", 3, beside=True)).resnapshot == ()
+
+
+def test_a_paused_snapshot_holds_up_no_other_and_is_still_owed() -> None:
+    state = replace(READ.controlled("item", "start"), copying=SnapshotProgress("item", 2, ("5",), 5, beside=True))
+    state = state.controlled("item", "pause").controlled("thing", "start")
+    assert [(each.data_type, each.is_paused) for each in state.turn(())] == [("thing", False), ("item", True)]
+    assert not state.has_published("item", 0)
+    resumed = PostgresPosition.from_position(state.to_position()).controlled("item", "resume")
+    (first, *_) = resumed.turn(("item", "thing"))
+    assert (first.data_type, first.after, first.records) == ("item", ("5",), 5)
+    assert state.controlled("item", "cancel").controlled("thing", "cancel") == READ
+
+
+def test_what_waits_can_be_paused_before_it_begins() -> None:
+    joining = replace(READ, copied=("thing",))
+    paused = joining.controlled("item", "pause")
+    assert [(each.data_type, each.is_paused) for each in paused.turn(("item", "thing"))] == [("item", True)]
+    assert [each.is_paused for each in paused.controlled("item", "resume").turn(("item", "thing"))] == [False]
+    assert not paused.has_published("item", 0)
+
+
+def test_a_paused_snapshot_that_the_stream_made_stale_is_due_again() -> None:
+    paused = replace(READ.controlled("item", "start"), copying=SnapshotProgress("item", 2, beside=True))
+    (stale,) = paused.controlled("item", "pause").untold(["item"]).controlled("item", "resume").turn(())
+    assert stale.is_stale
+    assert paused.finished(stale).resnapshot == ("item",)
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause"])
+def test_a_snapshot_with_a_condition_stands_for_no_whole_one(action: SnapshotAction) -> None:
+    state = READ.controlled("item", "start", "size > 3").controlled("item", "start", "size > 3")
+    (asked,) = state.turn(())
+    assert (asked.where, asked.sweep) == ("size > 3", False)
+    begun = state.begin(asked, replace(asked, version=2))
+    assert begun.has_published("item", 0)
+    assert begun.untold(["item"]).resnapshot == ("item",)
+    assert begun.controlled("item", action).copying is None
+    assert begun.copying is not None
+    ended = begun.finished(begun.copying)
+    assert (ended.copied, ended.resnapshot, ended.turn(())) == (READ.copied, (), [])
+    assert PostgresPosition.from_position(ended.to_position()) == ended
+
+
+def test_a_position_of_before_snapshots_could_wait_is_understood() -> None:
+    stored = replace(READ, copying=SnapshotProgress("item", 2, beside=True, is_paused=True)).to_position()
+    del stored["waiting"]
+    (paused,) = PostgresPosition.from_position(stored).waiting
+    assert (paused.data_type, paused.is_paused) == ("item", True)
