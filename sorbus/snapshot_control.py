@@ -30,7 +30,7 @@ class SnapshotStatus(NamedTuple):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take; None: that can't be told."""
+        """How long it will take; None: unknown."""
         if self.state != "reading" or not self.rate or not self.expected:
             return None
         return max(0.0, (self.expected - self.records) / self.rate)
