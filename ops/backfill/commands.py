@@ -8,7 +8,6 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
-from sorbus.ops.backfill.status import show_status
 
 app = typer.Typer()
 
@@ -49,6 +48,7 @@ def backfill(
     from sorbus.errors import UsageError
     from sorbus.mapping.errors import RuleError
     from sorbus.mapping.record_condition import RecordCondition
+    from sorbus.ops.backfill.status import show_status
     from sorbus.settings import Settings
     from sorbus.snapshot_control import SnapshotAction, SupportsBackfill
     from sorbus.state.database import State
