@@ -142,7 +142,7 @@ class SupportsTargetChecksums(Protocol):
     """A consumer connector whose targets can compute checksums."""
 
     def compared_parts(self, flow: BoundFlow) -> dict[str, ComparedPart]:
-        """What the flow's mapping fills in the target. TransientError, AuthError, MapError."""
+        """What the flow's mapping fills in the target. TransientError, AuthError; UsageError where it lacks a field."""
 
     def target_checksums(
         self, flow: BoundFlow, parts: Mapping[str, ComparedPart], hashing: HashFunction

@@ -9,9 +9,9 @@ from psycopg import DataError, sql
 from sorbus.checksums import ComparedField, ComparedPart, HashFunction
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.tables import find_applied, target_parts, without_absent_id
+from sorbus.consumers.postgres.tables import check_columns, find_applied, target_parts, without_absent_id
 from sorbus.consumers.postgres.writing import is_added_id
-from sorbus.errors import TransientError
+from sorbus.errors import TransientError, UsageError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, target_form, target_text
 from sorbus.postgres.catalog import Column, Table, qualified, read_table
@@ -21,7 +21,10 @@ from sorbus.schema import FieldType, SchemaField
 
 
 def compared_parts(flow: BoundFlow) -> dict[str, ComparedPart]:
-    """What the mapping fills in the target's tables, each field with the form in which it can be compared."""
+    """What the mapping fills in the target's tables, each field with the form in which it can be compared.
+
+    UsageError where a table lacks a column that is to be compared; TransientError, AuthError.
+    """
     options = _options(flow)
     with _session(flow) as session, postgres_errors(_doing(flow)):
         tables = _tables(session, options)
@@ -30,11 +33,17 @@ def compared_parts(flow: BoundFlow) -> dict[str, ComparedPart]:
         table, fields = tables[part], _fields(flow, part)
         own = options.key if not part else options.children[part].parent
         position = options.children[part].position if part else None
-        compared = [
-            _compared(part, item, table.columns[item.into], fields)
+        filled = [
+            item
             for item in without_absent_id(table, assignments)
-            if item.into not in (own, position) and not (part and is_added_id(item)) and item.into in table.columns
+            if item.into not in (own, position) and not (part and is_added_id(item))
         ]
+        if lacking := check_columns(table, filled):
+            raise UsageError(
+                f"flow {flow.flow.id} can't be compared: {table.name} has no column {', '.join(lacking)}, which the"
+                " mapping fills: add it there (`sorbus apply` where Sorbus made the table), or out of the sheet with it"
+            )
+        compared = [_compared(part, item, table.columns[item.into], fields) for item in filled]
         parts[part] = ComparedPart(compared, placed=position is not None)
     return parts
 
