@@ -8,7 +8,7 @@ from functools import partial
 
 from confluent_kafka import Message
 
-from sorbus.abilities import SupportsSilence
+from sorbus.abilities import DetectsConflicts, SupportsSilence
 from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
 from sorbus.bus.kafka import Partition
 from sorbus.bus.schema_resolver import SchemaResolver
@@ -37,7 +37,8 @@ class BatchDelivery:
         history: HistoryRecorder = NO_HISTORY,
     ) -> None:
         connector = consumer_connector(flow.system.system.kind)
-        self._marks = isinstance(connector, SupportsSilence) and connector.can_be_silent(flow)
+        is_silent = isinstance(connector, SupportsSilence) and connector.can_be_silent(flow)
+        self._marks = is_silent or (isinstance(connector, DetectsConflicts) and connector.compares)
         self._history, self._data_type = history, flow.flow.data_type
         self._keeps_deleted = flow.flow.deletes == "soft"
         self._requeue, self._schemas, self._target = requeue, schemas, target

@@ -11,7 +11,7 @@ from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import PermanentError
-from sorbus.event import HISTORICAL, ON_TOMBSTONES
+from sorbus.event import HISTORICAL, ON_TOMBSTONES, REREAD
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
 from sorbus.producers.own_topics import OwnTopics
@@ -47,6 +47,8 @@ class EventWriter:
         self._history = history
         self._bytes: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
+        self.asked: set[tuple[str, bytes]] = set()
+        """(Data type, id) of records that a person has asked for: their next events say so."""
         self._publisher, self._producer, self._settings = publisher, producer, settings
         self._topics, self._letters, self._inbox = topics, letters, inbox
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
@@ -133,6 +135,9 @@ class EventWriter:
                 continue
             if is_historical:
                 headers.append((HISTORICAL, b"1"))
+            if self.asked and (data_type, id) in self.asked:
+                self.asked.discard((data_type, id))
+                headers.append((REREAD, b"1"))
             messages.append((topics[data_type], id, value, headers))
             self._bytes[data_type] += len(value)
             sources.append(change)

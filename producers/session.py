@@ -168,6 +168,7 @@ class CaptureSession:
         if self._requests is not None and isinstance(self._producer, SupportsRefetch):
             for data_type, ids in self._requests.read().items():
                 if data_type in self._topics.topics:
+                    self._writer.asked.update((data_type, id) for id in ids)
                     self._producer.reread(data_type, ids)
             for asked in self._requests.backfills():
                 if isinstance(self._producer, SupportsBackfill):

@@ -155,7 +155,8 @@ class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 
     `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says. `historical`: it
-    repeats a known state (initial snapshot, resnapshot, replay) and reports no change.
+    repeats a known state (initial snapshot, resnapshot, replay) and reports no change. `reread`: a person asked for the
+    record, so what the target has is compared, whatever was delivered last.
     """
 
     id: bytes
@@ -165,6 +166,7 @@ class Delivery(NamedTuple):
     data: bytes
     at: int
     historical: bool = False
+    reread: bool = False
 
 
 class RejectedDelivery(NamedTuple):

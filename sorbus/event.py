@@ -22,6 +22,8 @@ Headers = list[tuple[str, str | bytes | None]]
 EVENT_ID = "ce_id"
 HISTORICAL = "sorbus_historical"
 """The header of events that repeat a known state (initial snapshot, resnapshot); its value is 1."""
+REREAD = "sorbus_reread"
+"""The header of events that a person asked for: the record is to be compared there, though nothing may have changed."""
 ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time"}
 """Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")

@@ -102,7 +102,7 @@ class Deliverer:
     def deliver(self, delivery: Delivery, *, again: bool = False) -> None:
         """Brings the record up to date there. All errors of the interface; what was done so far is noted."""
         with silently(delivery.historical and self._flow.flow.notify == "changes"):
-            self._deliver(delivery, again=again)
+            self._deliver(delivery, again=again or delivery.reread)
 
     def _deliver(self, delivery: Delivery, *, again: bool) -> None:
         wanted = None if delivery.deleted else self._make(delivery)

@@ -21,7 +21,7 @@ class DeliveryPacker:
 
     def pack(self, place: int, delivery: Delivery) -> Packed:
         """PermanentError that names field, value and rule; MustWait for an incomplete record."""
-        id, version, is_deleted, schema, data, at, _ = delivery
+        id, version, is_deleted, schema, data, at, *_ = delivery
         if is_deleted:
             return Packed(place, delivery, None, b"", {})
         stage = self._writing.stage(schema)

@@ -32,7 +32,6 @@ from sorbus.spelling import closest
 from sorbus.state import State, plan_state
 
 _APPLICATION = "sorbus.application"
-_MANY = 200
 _SHOW_LIFE = 0.5
 """Seconds of reading without a result after which the loop gets its turn: to commit, to hear, to be seen alive."""
 
@@ -153,11 +152,8 @@ class HttpProducer:
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
         """Looks at these records next; where there are many, reads all."""
         for track in self._tracks:
-            if track.name == data_type and len(ids) > _MANY:
-                track.list_anew()
-            elif track.name == data_type:
-                for id in ids:
-                    track.hear(id.decode(errors="replace"), deleted=False)
+            if track.name == data_type:
+                track.reread(ids)
 
     def read(self, wait: float) -> Batch | None:
         """What a page or a look brought; None when nothing came within `wait` seconds.

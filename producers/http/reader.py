@@ -66,6 +66,8 @@ class ListReader:
         self._passes = 0
         self._older: set[bytes] = set()
         self._without_id: set[bytes] = set()
+        self.asked: set[str] = set()
+        """Records of which a person has asked what they are now: their absence is an answer, too."""
         self.deletes = Deletes(rules, memory, now)
 
     def changes(self) -> Steps:
@@ -142,9 +144,13 @@ class ListReader:
             yield found
 
     def _take_told(self, found: PageResult, id: str, record: Record | None, *, is_gone: bool) -> None:
+        is_asked = id in self.asked
+        self.asked.discard(id)
         if record is None:
             key = id.encode(errors="replace")
-            if is_gone or key not in self.memory or key.startswith(NO_ID):
+            if key not in self.memory and is_asked:
+                add(found, self.memory.absent(key, self._now()))
+            elif is_gone or key not in self.memory or key.startswith(NO_ID):
                 add(found, self.memory.gone(key, self._now()))
             else:
                 self.wants_list = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
 from pydantic import JsonValue
@@ -32,6 +32,7 @@ from sorbus.telemetry.metrics import PollMetrics
 
 TRIES = 3
 """How often a record that a webhook named is asked for before it is left to the polls."""
+_MANY = 200
 _log = logging.getLogger(__name__)
 
 
@@ -125,6 +126,20 @@ class StreamPoller:
     def hear(self, id: str, *, deleted: bool) -> None:
         """A record is said to have changed, or to be gone."""
         self._told[id] = deleted
+
+    def reread(self, ids: Sequence[bytes]) -> None:
+        """Publishes what these records are now, changed or not; very many are read by the list.
+
+        That a record is gone is an answer, also where it isn't published.
+        """
+        self._memory.doubt(ids)
+        if len(ids) > _MANY:
+            self.list_anew()
+            return
+        for id in ids:
+            text = id.decode(errors="replace")
+            self._reader.asked.add(text)
+            self._told.setdefault(text, False)
 
     @property
     def is_told(self) -> bool:

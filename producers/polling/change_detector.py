@@ -92,9 +92,14 @@ class ChangeDetector:
 
     def doubt_all(self) -> None:
         """Every record is published again when it is read next."""
-        for id, known in self._known.items():
-            _, version, updated = _KNOWN.unpack(known)
-            self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
+        self.doubt(self._known)
+
+    def doubt(self, ids: Iterable[bytes]) -> None:
+        """Those of these that are published are published again when they are read next."""
+        for id in ids:
+            if (known := self._known.get(id)) is not None:
+                _, version, updated = _KNOWN.unpack(known)
+                self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
 
     def judge(self, id: bytes, record: Record, now: int, *, trusted: bool = False) -> Judged:
         """What a record that was read at `now` (microseconds, our clock) means.
@@ -149,6 +154,11 @@ class ChangeDetector:
             del self._buried[next(iter(self._buried))]
         self._buried[id] = max(last, updated or 0)
         return Change(self.data_type, id, version, at, None)
+
+    def absent(self, id: bytes, now: int) -> Change:
+        """A record that isn't there and isn't published, for whoever asked what has become of it."""
+        self.deleted_version = max(self.deleted_version + 1, now)
+        return Change(self.data_type, id, self.deleted_version, now, None)
 
     def _state(self, id: bytes) -> tuple[bytes, int, int]:
         """Digest, version and update time of what was published last.

@@ -12,7 +12,7 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
-from sorbus.event import EVENT_ID, HISTORICAL, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.event import EVENT_ID, HISTORICAL, REREAD, data_at, occurred_at, open_frame, read_head, version_of
 from sorbus.schema import RecordSchema
 
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
@@ -51,7 +51,7 @@ def decode_batch(
     if one head stands for different schemas.
 
     `keeps_deleted`: deleted records stay in the target with their last values. `marks`: deliveries say whether they are
-    historical, which takes a look at each one's headers.
+    historical or reread, which takes a look at each one's headers.
     """
     newest: dict[bytes, _Read] = {}
     last: dict[bytes, _Read] = {}
@@ -93,8 +93,10 @@ def decode_batch(
         except PermanentError as error:
             refused.append((message, error))
         else:
-            if marks and any(name == HISTORICAL for name, _ in headers_of(message)):
-                delivery = delivery._replace(historical=True)
+            if marks:
+                names = {name for name, _ in headers_of(message)}
+                if not names.isdisjoint((HISTORICAL, REREAD)):
+                    delivery = delivery._replace(historical=HISTORICAL in names, reread=REREAD in names)
             deliveries.append(delivery)
             sources.append(message)
     first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])
