@@ -91,22 +91,22 @@ class _Editor:
         removed = frozenset(edit.removed)
         by_number = {row.number: row for row in rows}
         template = self._template(by_number)
-        out = dict.fromkeys(sorted({*by_number, *edit.changed}), "")
-        for number in out:
+        added = dict(enumerate(edit.added, edit.last + 1))
+        lines = []
+        for number in sorted({*by_number, *edit.changed, *added}):
             row = by_number.get(number) or _Row(number, f' r="{number}"', "", "")
             if number in edit.changed:
-                out[number] = self._with(row, edit.changed[number], template)
+                lines.append(self._with(row, edit.changed[number], template))
+            elif number in added:  # an empty row with formats may be there
+                there = {cell.column for cell in self._cells(row)}
+                formats: Cells = dict.fromkeys(template.keys() - there)
+                lines.append(self._with(row, {**formats, **added[number]}, template))
             elif number == edit.header and edit.headings:
-                out[number] = self._with(row, edit.headings, self._header_style(row))
+                lines.append(self._with(row, edit.headings, self._header_style(row)))
             elif number in removed:
-                out[number] = self._with(row, dict.fromkeys(sorted(edit.own)), {})
+                lines.append(self._with(row, dict.fromkeys(edit.own), {}))
             else:
-                out[number] = row.xml
-        lines = list(out.values())
-        for place, cells in enumerate(edit.added, edit.last + 1):
-            empty = _Row(place, f' r="{place}"', "", "")
-            styled: Cells = {**dict.fromkeys(template, None), **cells}
-            lines.append(self._with(empty, dict(sorted(styled.items())), template))
+                lines.append(row.xml)
         last = edit.last + len(edit.added)
         width = max(
             (max(cells, default=0) for cells in (*edit.added, *edit.changed.values(), edit.headings)), default=0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from datetime import date
 from decimal import Decimal
@@ -89,6 +90,25 @@ def test_a_price_list_stays_as_people_have_it(tmp_path: Path) -> None:
         changed = {name for name in parts if after.read(name) != parts[name]}
         assert b'fullCalcOnLoad="1"' in after.read("xl/workbook.xml"), "Gross is calculated again"
     assert changed <= {"xl/worksheets/sheet1.xml", "xl/workbook.xml"}, "charts, tables and styles to the byte"
+
+
+def test_new_rows_take_the_place_of_empty_formatted_ones(tmp_path: Path) -> None:
+    office = Office(tmp_path, "prices.xlsx", [("name", "Name", ""), ("amount", "Price", "")])
+    made = openpyxl.Workbook()
+    sheet = made.active
+    assert isinstance(sheet, Worksheet)
+    sheet.append(["No", "Name", "Price"])
+    for row in range(2, 40):
+        sheet.cell(row, 3).number_format = "0.00"
+    made.save(office.path)
+    office.prepare()
+    assert office.deliver({str(n): {"name": f"name {n}", "amount": D(n)} for n in range(1, 4)}) == []
+    assert office.cells()[1:4] == [["1", "name 1", 1], ["2", "name 2", 2], ["3", "name 3", 3]]
+    assert office.sheet()["C2"].number_format == "0.00"
+    with zipfile.ZipFile(office.path) as archive:
+        xml = archive.read("xl/worksheets/sheet1.xml").decode()
+    numbers = [int(found) for found in re.findall(r'<row [^>]*?r="(\d+)"', xml)]
+    assert numbers == sorted(set(numbers)), "each row once, in order"
 
 
 def test_rows_are_found_again_when_people_sort_and_move_columns(tmp_path: Path) -> None:
