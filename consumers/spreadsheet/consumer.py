@@ -20,6 +20,7 @@ from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
 from sorbus.consumers.spreadsheet.versions import SheetSession, SheetVersions, WrittenRecord
 from sorbus.diagnosis import Diagnosis
+from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError, TransientError
 from sorbus.settings import Settings
 from sorbus.spreadsheet.diagnose import diagnose_folder
@@ -265,13 +266,12 @@ class SpreadsheetConsumer:
         """The row that would be written, or go. TransientError."""
         return self._previewed([delivery], again=False)[0]
 
-    def begin_dry_run(self, *, reads_list: bool = False) -> bool:  # noqa: ARG002 - a sheet is read whole at once
-        """Nothing is written by `preview_all`; the sheet is read with each batch."""
+    def begin_dry_run(self, reads: DryRunReads) -> None:  # noqa: ARG002 - a sheet is read whole with each batch
+        """Nothing is written by `preview_all`."""
         self.check()
-        return True
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
-        """See `sorbus.abilities.SupportsDryRun`."""
+        """See `sorbus.dry_run.SupportsDryRun`."""
         return self._previewed(deliveries, again=True)
 
     def look(self, id: str) -> Mapping[str, JsonValue] | None:

@@ -6,6 +6,7 @@ What is compared is what openpyxl and csv read; Sorbus's code has no part in it.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import signal
@@ -182,7 +183,7 @@ def test_ten_thousand_changes_with_kills_in_the_middle(
     office.sorbus("map", "check")
     office.sorbus("apply", "--yes")
     began = time.monotonic()
-    per_kill = ROUNDS // KILLS
+    per_kill, told = ROUNDS // KILLS, list[str]()
     for _ in range(KILLS):
         with killed(office):
             before = (tmp_path / "copy.xlsx").stat().st_ino
@@ -197,6 +198,12 @@ def test_ten_thousand_changes_with_kills_in_the_middle(
             return unlike(workbook(tmp_path / "copy.xlsx"), wanted) or unlike(text(tmp_path / "copy.csv"), wanted)
 
         office.until(missing, 120, every=1.0)
+        for to in ("books", "export"):
+            planned = json.loads(office.sorbus("plan", f"item-to-{to}", "--json"))
+            assert planned["counts"]["nothing"] == planned["records"], planned
+            told.append(office.sorbus("reconcile", f"item-to-{to}"))
+            assert "no difference found" in told[-1]
     report(f"{writer.changes} changes, {KILLS} kills, {len(writer.rows)} rows, {time.monotonic() - began:.0f} s")
+    report("\n".join(told))
     assert writer.changes >= CHANGES
     assert workbook(tmp_path / "list.xlsx").keys() == writer.rows.keys()

@@ -15,7 +15,9 @@ from openpyxl.styles import Font, PatternFill
 from openpyxl.worksheet.table import Table
 from openpyxl.worksheet.worksheet import Worksheet
 
+from sorbus.abilities import SupportsErasure, SupportsLookup, SupportsVersions
 from sorbus.consumers.spreadsheet.consumer import SpreadsheetConsumer
+from sorbus.dry_run import DryRunReads, SupportsDryRun
 from sorbus.errors import TransientError
 from sorbus.spreadsheet.files import FileStamp
 from tests.consumers.spreadsheet.office import Office, make
@@ -218,7 +220,7 @@ def test_a_plan_says_what_would_happen(tmp_path: Path) -> None:
     office.prepare()
     office.deliver({"1": {"name": "a"}, "2": {"name": "b"}})
     consumer = SpreadsheetConsumer(office.flow)
-    assert consumer.begin_dry_run(reads_list=True)
+    consumer.begin_dry_run(DryRunReads())
     told = consumer.preview_all([
         make("1", 9, {"name": "z"}), make("2", 9, {"name": "b"}), make("3", 9, {"name": "c"}), make("2", 10, None),
     ])  # fmt: skip
@@ -258,3 +260,11 @@ def test_doctor_says_who_has_a_file_open(tmp_path: Path) -> None:
     found = list(SpreadsheetConsumer.diagnose(office.flow.system))
     assert [(each.what, each.level) for each in found] == [("folder", "ok"), ("prices.xlsx", "warning")]
     assert "Anna Keller" in found[1].found
+
+
+def test_it_offers_what_plans_reconciliation_and_forget_ask_for(tmp_path: Path) -> None:
+    consumer = SpreadsheetConsumer(Office(tmp_path, "prices.xlsx", MAPPING).flow)
+    assert isinstance(consumer, SupportsDryRun)
+    assert isinstance(consumer, SupportsErasure)
+    assert isinstance(consumer, SupportsLookup)
+    assert isinstance(consumer, SupportsVersions)
