@@ -16,10 +16,10 @@ from psycopg import sql
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute, rows_of
 
-OWNER = (
-    "create table jobs (id int primary key, v text); insert into jobs select n, 'v' || n from generate_series(1, 50) n"
-)
-
+OWNER = """
+create table jobs (id int primary key, v text);
+insert into jobs select n, 'Secret' || n from generate_series(1, 50) n;
+"""
 RECONCILE = [str(Path(sys.executable).with_name("sorbus")), "reconcile", "job"]
 WAITING = """
 select 1 from pg_stat_activity where application_name = 'sorbus reconcile job' and wait_event_type = 'Lock'
@@ -47,7 +47,7 @@ def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "flows": [{"name": "job", "data_type": "job", "to": "there", "target": {"table": "jobs"}}],
         },
         [],
-        {"job": [{"name": "v", "type": "string"}]},
+        {"job": [{"name": "v", "type": "string", "tags": ["personal"]}]},
     )
     made.sorbus("apply", "--yes")
     with made.up():
@@ -125,3 +125,18 @@ def test_a_column_that_the_target_lost_is_no_agreement(office: Office) -> None:
     execute(office.env["THERE_DSN"], "alter table jobs rename column w to v")
     assert (status, out) == (2, "")
     assert "public.jobs has no column v, which the mapping fills" in told
+
+
+def test_personal_values_are_shown_and_kept_nowhere(office: Office, tmp_path: Path) -> None:
+    execute(office.env["THERE_DSN"], "update jobs set v = 'Leaked' where id = '7'", "delete from jobs where id = '8'")
+    shown = [
+        office.sorbus("reconcile", "job", "--csv", str(tmp_path / "found.csv"), status=1),
+        office.sorbus("reconcile", "job", "--json", status=1),
+        office.sorbus("reconcile", "job", "--stored", status=1),
+        office.sorbus("reconcile", "job", "--heal", "--dry-run", status=1),
+        office.sorbus("certify", "job", "--out", str(tmp_path / "job.json"), status=1),
+        *(file.read_text() for file in tmp_path.iterdir()),
+    ]
+    assert len(shown) == 7
+    for text in shown:
+        assert ("7" in text, "Leaked" in text, "Secret" in text) == (True, False, False), text
