@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from threading import Lock
-from typing import NamedTuple
 
-import stamina
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Preview, Resource
 from sorbus.conflict.store import Conflicts
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.http.adopt import settle_links
-from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
+from sorbus.consumers.http.delivery_round import DeliveryRound, Outcome
 from sorbus.consumers.http.dry_run import DryRun, RecordingDecider
 from sorbus.consumers.http.dry_run_api import DryRunApi
 from sorbus.consumers.http.finder import Finder
@@ -32,7 +29,7 @@ from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape, resource_names
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads, ListReading
-from sorbus.errors import Contended, PermanentError, SorbusError, TransientError, Unfinished
+from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.connection import HttpConnection, application
 from sorbus.http_api.diagnose import diagnose_application
 from sorbus.http_api.records import open_api
@@ -44,25 +41,14 @@ from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 from sorbus.state.scratch import ScratchState
 
-_BEGIN = 5.0
 _RETURN = 18.0
-"""Seconds in which records of a batch are begun, and in which `apply` answers, whatever is still under way."""
+"""Seconds in which `apply` answers, whatever is still under way."""
 _PATIENCE = 4.0
 """Seconds that a record waits for the rate limit where it is; longer waits are the whole batch's."""
 _BACKGROUND_PATIENCE = 120.0
 """The same in a dry run, which gives way to deliveries."""
 _LINKS = 1000
 _NO_READS = DryRunReads()
-_TRIES = 3
-_SOON = 2.0
-"""A wait that an application asks for and that is no longer than this many seconds is waited for where it is."""
-
-
-class _Later(NamedTuple):
-    """A record that was not begun."""
-
-
-_Outcome = _Later | SorbusError | None
 
 
 class HttpConsumer:
@@ -289,8 +275,8 @@ class HttpConsumer:
             new = [one for id, one in ids.items() if id in ours and not is_settled(one, links.get(id), again=again)]
             self._make.prepare(new)
             ours -= self._taken_keys(claim, [one for one in new if not _is_linked(one, links)])
-            round = _Round(self._deliverer, self._flow.system.name, again, self._side_by_side)
-            futures: dict[Future[_Outcome], Delivery] = {}
+            round = DeliveryRound(self._deliverer, self._flow.system.name, again, self._side_by_side)
+            futures: dict[Future[Outcome], Delivery] = {}
             for id, one in ids.items():
                 if id not in ours:
                     continue
@@ -319,7 +305,7 @@ class HttpConsumer:
         )
         return {id for id, found in keys.items() if not found <= held}
 
-    def _conclude(self, futures: dict[Future[_Outcome], Delivery], others: int) -> None:
+    def _conclude(self, futures: dict[Future[Outcome], Delivery], others: int) -> None:
         """Notes what was finished and raises what keeps the rest: the worst first."""
         faults: list[SorbusError] = []
         begun_later = len(futures)
@@ -348,54 +334,15 @@ class HttpConsumer:
             raise Unfinished(what, retry_after=0.0 if all(future.done() for future in futures) else 1.0)
 
 
-class _Round:
-    """One call of `apply`: ends early when time is up or the application is out of order."""
-
-    def __init__(self, deliverer: Deliverer, system: str, again: bool, side_by_side: int) -> None:
-        self._deliverer, self._system, self._again, self._most = deliverer, system, again, side_by_side
-        self._until = time.monotonic() + _BEGIN
-        self._failures = 0
-        self._lock = Lock()
-
-    def run(self, delivery: Delivery) -> _Outcome:
-        """Delivers one record, with a few tries. Errors come back: they concern the batch, not this thread."""
-        if time.monotonic() >= self._until or self._failures >= self._most:
-            return _Later()
-        try:
-            for attempt in stamina.retry_context(
-                on=_wait, attempts=_TRIES, timeout=_BEGIN, wait_initial=0.2, wait_max=2.0, wait_jitter=0.3
-            ):
-                with attempt:
-                    self._deliverer.deliver(delivery, again=self._again)
-        except PermanentError as error:
-            return error
-        except Contended as error:
-            return given_up(error, self._system)
-        except SorbusError as error:
-            with self._lock:
-                self._failures += 1 if isinstance(error, TransientError) else self._most
-            return error
-        return None
-
-
-def _wait(error: Exception) -> bool | float:
-    """Whether a record is tried once more at once, and after how many seconds."""
-    if not isinstance(error, TransientError):
-        return False
-    if error.retry_after is None:
-        return True
-    return error.retry_after if error.retry_after <= _SOON else False
-
-
 def _is_linked(delivery: Delivery, links: Mapping[str, Link]) -> bool:
     link = links.get(delivery.id.decode(errors="replace"))
     return link is not None and link.state == "linked"
 
 
-def _close_when_done(claim: ExitStack, running: Sequence[Future[_Outcome]]) -> None:
+def _close_when_done(claim: ExitStack, running: Sequence[Future[Outcome]]) -> None:
     left, lock = set(running), Lock()
 
-    def ended(future: Future[_Outcome]) -> None:
+    def ended(future: Future[Outcome]) -> None:
         with lock:
             left.discard(future)
             is_last = not left
