@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from sorbus.errors import TransientError
@@ -27,18 +26,14 @@ from sorbus.spreadsheet.cells import (
     number_format,
     unescaped,
 )
+from sorbus.spreadsheet.xml_part import SAVE_AGAIN, XmlPart, local_name
 
 LARGEST_FILE = 200_000_000
 _LARGEST_SHEET = 2_000_000_000
 _LARGEST_PART = 200_000_000
 """Bytes of a part that is kept in memory: the texts, the styles."""
 _MOST_COLUMNS = 16_384
-_LONGEST_TAG = 1_000_000
-"""Bytes without the beginning of a tag: more is no workbook, but an attack on our memory."""
-_MOST_ELEMENTS = 200_000
-"""In one row, or nested in each other: memory again."""
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-_SAVE_AGAIN = "open it in Excel or LibreOffice and save it again as .xlsx"
 Row = tuple[int, list[Cell]]
 """Its number as the program shows it, and its cells from column A on."""
 
@@ -80,7 +75,7 @@ class XlsxFile:
                     "is in the old .xls format, or protected by a password", "save it as .xlsx without a password"
                 )
             if not head.startswith(b"PK"):
-                raise self._error("isn't an .xlsx workbook, whatever its name says", _SAVE_AGAIN)
+                raise self._error("isn't an .xlsx workbook, whatever its name says", SAVE_AGAIN)
             self._archive = zipfile.ZipFile(path)
         except OSError as error:
             raise TransientError(f"{self.name} can't be opened: {error.strerror or error}") from error
@@ -136,7 +131,7 @@ class XlsxFile:
         with self._damaged(tab.part) as source:
             number = 0
             for element in source.elements("row", "mergeCell"):
-                if _local(element) == "mergeCell":
+                if local_name(element) == "mergeCell":
                     self.merged.append(_area(element.get("ref", "")))
                     continue
                 number = int(element.get("r") or number + 1)
@@ -148,7 +143,7 @@ class XlsxFile:
         cells: list[Cell] = []
         column = 0
         for element in row:
-            if _local(element) != "c":
+            if local_name(element) != "c":
                 continue
             place = element.get("r")
             column = column_number(place) if place else column + 1
@@ -156,7 +151,7 @@ class XlsxFile:
             if value is None:
                 continue
             if column > _MOST_COLUMNS:
-                raise self._error(f"has a cell in column {column}", _SAVE_AGAIN)
+                raise self._error(f"has a cell in column {column}", SAVE_AGAIN)
             cells.extend([None] * (column - 1 - len(cells)))
             cells.append(value) if column > len(cells) else cells.__setitem__(column - 1, value)
         return cells
@@ -165,7 +160,7 @@ class XlsxFile:
         kind = cell.get("t", "n")
         text, has_formula = None, False
         for inside in cell:
-            name = _local(inside)
+            name = local_name(inside)
             if name == "v":
                 text = inside.text
             elif name == "f":
@@ -203,7 +198,7 @@ class XlsxFile:
         place = -1
         with self._damaged(part) as source:
             for element in source.elements("workbookPr", "sheet"):
-                if _local(element) == "workbookPr":
+                if local_name(element) == "workbookPr":
                     self.is_1904 = element.get("date1904") in ("1", "true")
                     continue
                 place += 1
@@ -222,14 +217,14 @@ class XlsxFile:
         codes, formats, is_inside = dict(BUILTIN), list[NumberFormat](), False
         with self._damaged(part) as source:
             for element in source.elements("numFmt", "cellXfs"):
-                if _local(element) == "numFmt":
+                if local_name(element) == "numFmt":
                     codes[int(element.get("numFmtId", "0"))] = element.get("formatCode", "")
                 elif not is_inside:
                     is_inside = True
                     formats = [
                         number_format(codes.get(int(each.get("numFmtId") or 0), ""))
                         for each in element
-                        if _local(each) == "xf"
+                        if local_name(each) == "xf"
                     ]
         return formats
 
@@ -254,8 +249,8 @@ class XlsxFile:
                 found[element.get("Id", "")] = element.get("Type", "").rpartition("/")[2], target
         return found
 
-    def _damaged(self, part: str) -> _Part:
-        return _Part(self._archive, part, self._error)
+    def _damaged(self, part: str) -> XmlPart:
+        return XmlPart(self._archive, part, self._error)
 
     def _check(self) -> None:
         for part in self._archive.infolist():
@@ -269,76 +264,15 @@ class XlsxFile:
         return TransientError(f"{self.name} {what}: {fix}")
 
 
-class _Part:
-    """A part of the archive, as XML. Whatever is wrong with it is a TransientError."""
-
-    def __init__(self, archive: zipfile.ZipFile, part: str, error: Callable[[str, str], TransientError]) -> None:
-        self._archive, self._part, self._error = archive, part, error
-        self._opened: IO[bytes] | None = None
-
-    def __enter__(self) -> _Part:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if self._opened is not None:
-            self._opened.close()
-        faults = (
-            zipfile.BadZipFile, zlib.error, ElementTree.ParseError, EOFError, KeyError, ValueError, IndexError,
-            ArithmeticError, NotImplementedError, OSError, UnicodeError,
-        )  # fmt: skip
-        if isinstance(error, faults):
-            raise self._error(f"is cut off or damaged ({self._part})", _SAVE_AGAIN) from error
-
-    def elements(self, *names: str) -> Iterator[ElementTree.Element]:
-        """Every element of these names when it is complete; what has been taken is forgotten."""
-        self._opened = self._archive.open(self._part)
-        parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
-        stack: list[ElementTree.Element] = []
-        inside = elements = silence = 0
-        end = b""
-        while chunk := self._opened.read(65_536):
-            if b"<!DOCTYPE" in (end + chunk).replace(b"\0", b""):
-                raise ValueError("declared entities")
-            end = chunk[-20:]
-            silence = 0 if b"<" in chunk else silence + len(chunk)
-            if silence > _LONGEST_TAG:
-                raise ValueError("an endless text")
-            parser.feed(chunk)
-            for event, element in cast("Iterable[tuple[str, ElementTree.Element]]", parser.read_events()):
-                is_named = _local(element) in names
-                if event == "start":
-                    stack.append(element)
-                    inside += is_named
-                    elements = elements + 1 if inside else len(stack)
-                    if elements > _MOST_ELEMENTS:
-                        raise ValueError("an endless row")
-                    continue
-                stack.pop()
-                inside -= is_named
-                if inside:
-                    continue
-                elements = 0
-                if is_named:
-                    yield element
-                element.clear()
-                if stack:
-                    stack[-1].clear()
-        parser.close()
-
-
-def _local(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
 def _text_of(element: ElementTree.Element) -> str:
     """A text, rich or not, without its phonetic reading."""
     parts = []
     for child in element:
-        name = _local(child)
+        name = local_name(child)
         if name == "t":
             parts.append(child.text or "")
         elif name == "r":
-            parts += [inner.text or "" for inner in child if _local(inner) == "t"]
+            parts += [inner.text or "" for inner in child if local_name(inner) == "t"]
     return "".join(parts)
 
 
