@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -274,6 +275,60 @@ def test_who_holds_a_snapshot_up_is_named(make_shop: MakeShop, monkeypatch: pyte
             other.commit()
             items.wait_for(_expected(shop, "items"))
             items.wait(lambda: running.health.waiting() is None, lambda: running.health.waiting())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_whatever_people_and_writers_do_the_topic_ends_as_the_table(make_shop: MakeShop, seed: int) -> None:
+    """Snapshots are started, paused, resumed, cancelled; the table truncated, altered, filled; the process killed."""
+    chance = random.Random(seed)
+    with _joined(make_shop, 3000) as shop:
+        items, things, person = shop.tape("item"), shop.tape("thing"), Person(shop)
+        done: list[str] = []
+
+        def change(statement: str) -> None:
+            with contextlib.suppress(psycopg.errors.DeadlockDetected):  # with a writer
+                shop.execute(statement)
+
+        def refill() -> None:
+            change("insert into items select n, 'again', 0 from generate_series(1, 3000) n on conflict do nothing")
+
+        acts: dict[str, Callable[[], object]] = {
+            "start": lambda: person.ask("start"),
+            "start the other": lambda: person.ask("start", "thing"),
+            "start some": lambda: person.ask("start", where="size > 1"),
+            "pause": lambda: person.ask("pause"),
+            "resume": lambda: person.ask("resume"),
+            "cancel": lambda: person.ask("cancel"),
+            "truncate": lambda: change("truncate items"),
+            "add a column": lambda: change("alter table items add column if not exists more text default 'x'"),
+            "drop it": lambda: change("alter table items drop column if exists more"),
+            "refill": refill,
+            "rewrite": lambda: change("update items set size = size + 1"),
+        }
+        with Writers(shop, 3000, seed):
+            for _ in range(3):
+                with shop.process() as process:
+                    for _ in range(8):
+                        done.append(chance.choice([*acts, "start", "refill"]))
+                        acts[done[-1]]()
+                        marker, before = chance.randrange(10**6), len(items.events)
+                        shop.execute(f"update things set name = 'mark {marker}'")
+                        things.wait(
+                            lambda name=f"mark {marker}": any(  # type: ignore[misc]
+                                event.record is not None and event.record["name"] == name for event in things.events
+                            ),
+                            lambda: f"{done}\n{shop.log.read_text()[-3000:]}",
+                            90,
+                        )
+                        items.read(chance.random() * 0.2)
+                        assert len(items.events) >= before
+                    process.kill()
+        with shop.producing():
+            person.ask("resume")
+            items.wait(lambda: not person.states(), lambda: f"{done}: {person.all()}", 90)
+            items.wait_for(_expected(shop, "items"), 60)
+            things.wait_for(_expected(shop, "things"))
 
 
 WITH_LINES = """
