@@ -73,9 +73,10 @@ class Chunk:
     def begin(cls, session: Connection, xids: Collection[int]) -> bool:
         """Begins the chunk's transaction; False, and no transaction, while its snapshot lacks one of `xids`."""
         session.execute("set transaction isolation level repeatable read read only")
-        row = session.execute("select pg_current_snapshot()::text").fetchone()
-        assert row is not None
-        if xids and is_running(str(row[0]), xids):
+        found = session.execute("select pg_current_snapshot()::text").pgresult
+        assert found is not None
+        snapshot = found.get_value(0, 0) or b""  # by its bytes: text of a database in SQL_ASCII is no str
+        if xids and is_running(snapshot.decode(), xids):
             session.rollback()
             return False
         return True
