@@ -132,7 +132,7 @@ class GroupMember:
                 if assigned := self._kafka.assignment():
                     self._kafka.pause(assigned)
                 strays = self._kafka.consume(100, min(left, 0.2))
-            self._rewind(strays)
+            self.rewind(strays)
 
     def resume(self) -> None:
         """Reads on after `hold`."""
@@ -179,8 +179,13 @@ class GroupMember:
     def _assignment(self) -> set[Partition]:
         return {(part.topic, part.partition) for part in self._kafka.assignment()}
 
-    def _rewind(self, strays: Sequence[Message]) -> None:
-        """Messages that slipped in before the pause took hold are read again later."""
+    @property
+    def has_partitions(self) -> bool:
+        """Whether it reads any."""
+        return bool(self._kafka.assignment())
+
+    def rewind(self, strays: Sequence[Message]) -> None:
+        """Messages that came too early are read again later."""
         firsts: dict[Partition, int] = {}
         for message in strays:
             failure = message.error()

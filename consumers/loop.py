@@ -14,6 +14,7 @@ from functools import partial
 
 from confluent_kafka import Message
 
+from sorbus.bus.controls import ControlReader
 from sorbus.bus.kafka import idempotent_producer, partition_of
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
@@ -63,11 +64,11 @@ class ConsumeLoop:
         privacy = flow_privacy(flow, schemas.schema, resources)
         self._flow, self._health, self._stop = flow, health, stop
         self._member = GroupMember(flow, settings, health, stop)
-        self._retry = PausedRetry(self._member, flow, health, metrics)
+        self._schedule = DeliverySchedule(flow, self._member, ControlReader(settings, names), health)
+        self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_paused)
         self._size = BatchSize(batch)
         self._target = TargetWriter(make, id, privacy, self._size)
         self._waiting = FlowWaiting(flow, privacy)
-        self._schedule = DeliverySchedule(flow, self._member)
         letters = Letters(idempotent_producer(settings, f"letters-{id}"), names, flow, privacy)
         self._delivery = BatchDelivery(
             flow,
@@ -93,6 +94,7 @@ class ConsumeLoop:
         except Stopped:
             _log.info("stopped while the target was unreachable; uncommitted events will be redelivered")
         finally:
+            self._schedule.close()
             self._member.leave()
             self._target.close()
 
@@ -100,8 +102,12 @@ class ConsumeLoop:
         checked_at = time.monotonic()
         while not self._stop.is_set():
             self._health.beat()
-            self._schedule.wait()
+            if not self._retry.run(self._schedule.wait):
+                continue
             messages, due = self._poll([]), self._due()
+            if messages and not self._schedule.is_told:
+                self._member.rewind(messages)  # partitions have just come: whether the flow is paused is read first
+                continue
             if messages or due:
                 self._deliver(messages, due)
                 checked_at = time.monotonic()

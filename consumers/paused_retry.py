@@ -23,7 +23,16 @@ T = TypeVar("T")
 class PausedRetry:
     """One flow's retries, and since when they last: a person is named when that is too long."""
 
-    def __init__(self, member: GroupMember, flow: BoundFlow, health: Health, metrics: ConsumerMetrics) -> None:
+    def __init__(
+        self,
+        member: GroupMember,
+        flow: BoundFlow,
+        health: Health,
+        metrics: ConsumerMetrics,
+        is_paused: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`is_paused`: whether a person has paused the flow, which then isn't tried again until it is resumed."""
+        self._is_paused = is_paused
         self._member, self._flow, self._health, self._metrics = member, flow.flow.id, health, metrics
         self._escalation = EscalationTimer(flow)
         self._failing_since: float | None = None
@@ -48,6 +57,7 @@ class PausedRetry:
             except TransientError as error:
                 is_held = True
                 self._failed(error, backoff.next(error.retry_after))
+                self._wait_while_paused()
                 if isinstance(error, Undecided):
                     raise
                 continue
@@ -65,6 +75,15 @@ class PausedRetry:
         self._metrics.paused(False)
         self._health.ready()
         _log.info("flow %s resumed", self._flow)
+
+    def _wait_while_paused(self) -> None:
+        """A flow that a person has paused isn't in trouble, whatever it waited for before."""
+        try:
+            while self._is_paused():
+                self.recovered()
+                self._member.hold(1.0)
+        except TransientError as error:
+            _log.debug("whether flow %s is paused isn't known: %s", self._flow, error)
 
     def _failed(self, error: TransientError, pause: float) -> None:
         now = time.monotonic()

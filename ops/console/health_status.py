@@ -56,10 +56,11 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         return HealthBadge("idle", "not measured yet")
     found = [
         _of_problem(state.problem),
+        HealthBadge("idle", "paused", state.pause.words) if state.pause else None,
         _of_source(state.source_problem),
-        HealthBadge("bad", "not running", _START) if not state.members and not state.period else None,
+        HealthBadge("bad", "not running", _START) if not state.members and not state.patience else None,
         HealthBadge("bad", "not running, changes wait") if _is_missed(state) else None,
-        HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.period + GRACE else None,
+        HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.patience + GRACE else None,
         *_worst_first(badge for each in measured.decisions for badge in each.flow_badges(flow.id)),
         HealthBadge("warn", "joining") if state.state == "joining" else None,
         HealthBadge("ok", f"{number(state.lag_records)} to deliver") if state.lag_records and state.members else None,
@@ -110,4 +111,4 @@ def _of_source(problem: Problem | None) -> HealthBadge | None:
 
 
 def _is_missed(state: FlowState) -> bool:
-    return not state.members and bool(state.lag_records) and state.lag_seconds > state.period + 60
+    return not state.members and bool(state.lag_records) and state.lag_seconds > state.patience + 60

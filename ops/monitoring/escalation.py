@@ -60,7 +60,7 @@ class Escalations:
         for flow in flows:
             limit, person = self._limits.get(flow.flow, (float("inf"), None))
             ways: tuple[tuple[Why, int, float, float], ...] = (
-                ("late", flow.lag_records, flow.lag_seconds, flow.period + limit),
+                ("late", flow.lag_records, flow.lag_seconds, flow.patience + limit),
                 ("letters", flow.dead_letters, now - (flow.oldest_letter or now), limit),
             )
             for why, records, seconds, most in ways:

@@ -29,7 +29,11 @@ _OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
     ("sorbus_flow_lag_seconds", "Age of the first event that waits.", lambda flow: flow.lag_seconds),
     ("sorbus_flow_members", "Consumers that belong to the flow's group.", lambda flow: flow.members),
     ("sorbus_flow_position", "Offsets delivered; grows while the flow moves.", lambda flow: flow.position),
-    ("sorbus_flow_period_seconds", "The longest pause its timing allows; 0: real-time.", lambda flow: flow.period),
+    (
+        "sorbus_flow_period_seconds",
+        "The longest pause its timing allows; 0: real-time, +Inf: paused by a person.",
+        lambda flow: flow.patience,
+    ),
 )
 
 

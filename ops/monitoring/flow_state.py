@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from sorbus.bus.controls import FlowPause
 from sorbus.ops.monitoring.problems import Problem
 
 FLOW_LABELS = ("flow", "data_type", "target")
@@ -38,6 +40,8 @@ class FlowState:
     """Why it doesn't deliver, by its consumer's own report or since its target is away."""
     source_problem: Problem | None = None
     """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
+    pause: FlowPause | None = None
+    """Who has paused it."""
 
     @property
     def labels(self) -> tuple[str, str, str]:
@@ -45,15 +49,20 @@ class FlowState:
         return self.flow, self.data_type, self.target
 
     @property
+    def patience(self) -> float:
+        """Seconds that it may pause by its timing; without limit while a person has paused it."""
+        return self.period if self.pause is None else math.inf
+
+    @property
     def complaint(self) -> str | None:
         """Why somebody should look at it, in plain words; None if it is well."""
         if self.problem:
             return self.problem.words
-        if self.members == 0 and self.lag_records and self.lag_seconds > self.period + 60:
+        if self.members == 0 and self.lag_records and self.lag_seconds > self.patience + 60:
             return "changes are waiting and no consumer runs"
-        if self.members == 0 and not self.period:
+        if self.members == 0 and not self.patience:
             return "no consumer runs"
-        if self.lag_seconds > self.period + GRACE:
+        if self.lag_seconds > self.patience + GRACE:
             return f"{self.lag_seconds:.0f} s behind"
         if self.dead_letters:
             return f"{self.dead_letters} dead letter{'s' * (self.dead_letters != 1)} open"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from sorbus.bus.committed import CommittedPosition
+from sorbus.bus.controls import UNTOLD, ControlReader, FlowPause
 from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
@@ -141,6 +142,7 @@ class Watch:
         self._company, self._dependencies, self._settings = company, dependencies, settings
         self._names = Names(company.topic_prefix)
         self._reports = StatusReader(settings, self._names)
+        self._controls = ControlReader(settings, self._names)
         self._flows = [flow for flow in company.flows if flow.runs]
         self._data_types = tuple(company.data_types)
         self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
@@ -173,6 +175,7 @@ class Watch:
         last = {topic.data_type: topic.last_event for topic in written}
         held_back = self._slots() if self._slots else {}
         reports = self._reports.read()
+        controls = self._controls.read()
         away = self._slots.away if self._slots else {}
         problems = dated(self._dependencies(), reports, self._clock())
         problems += problems_of(self._company, reports, away, missing={one.subject for one in problems})
@@ -181,7 +184,13 @@ class Watch:
             self._with_problems(
                 flow,
                 self._flow_state(
-                    flow, groups[names.group(flow.id)], self._spans(flow, topics, ends, committed), letters, last, now
+                    flow,
+                    controls.get(flow.id, UNTOLD).pause,
+                    groups[names.group(flow.id)],
+                    self._spans(flow, topics, ends, committed),
+                    letters,
+                    last,
+                    now,
                 ),
                 problems,
             )
@@ -209,6 +218,7 @@ class Watch:
         self._unread.close()
         self._letters.close()
         self._reports.close()
+        self._controls.close()
         if self._slots:
             self._slots.close()
 
@@ -217,7 +227,7 @@ class Watch:
             return next((one for one in problems if one.subject == subject and one.kind in kinds), None)
 
         problem = of(flow.id, "consumer") or of(flow.to, "system")
-        if problem and problem.what == "not running" and (state.members or state.period):
+        if problem and problem.what == "not running" and (state.members or state.patience):
             problem = None  # another one runs, or it is started when its time comes
         source = str(self._company.data_types[flow.data_type].system_of_record)
         return replace(state, problem=problem, source_problem=of(source, "system", "producer"))
@@ -283,6 +293,7 @@ class Watch:
     def _flow_state(
         self,
         flow: Flow,
+        pause: FlowPause | None,
         group: ConsumerGroup,
         spans: Mapping[Part, Span],
         letters: Mapping[tuple[str, str], Open],
@@ -307,6 +318,7 @@ class Watch:
             last_change=last.get(flow.data_type),
             period=self._periods[flow.id],
             oldest_letter=open_letters.oldest if open_letters.letters else None,
+            pause=pause,
         )
 
     def _rate(self, flow: str, position: int, now: float) -> float | None:

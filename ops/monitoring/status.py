@@ -14,7 +14,7 @@ from sorbus.http_api.limits.budgets import Budget
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
 
-_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "": ""}
+_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "paused": "yellow", "": ""}
 
 
 def as_json(measurement: Measurement) -> dict[str, JsonValue]:
@@ -62,7 +62,7 @@ def as_table(measurement: Measurement, *, now: float | None = None) -> Table:
 
 
 def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
-    late = "bold red" if flow.lag_seconds > flow.period + 60 else "yellow" if flow.lag_records else ""
+    late = "bold red" if flow.lag_seconds > flow.patience + 60 else "yellow" if flow.lag_records else ""
     return (
         Text(flow.flow),
         Text(_state(flow), style=_STATE_STYLES.get(_state(flow), "bold red")),
@@ -76,6 +76,8 @@ def _row(flow: FlowState, now: float) -> tuple[Text, ...]:
 
 def _state(flow: FlowState) -> str:
     """The group's own word, unless something is wrong: then what."""
+    if flow.pause:
+        return "paused"
     if flow.problem:
         return flow.problem.what
     if flow.source_problem:
@@ -91,8 +93,13 @@ def _caption(measurement: Measurement) -> Text:
         )
     for data_type, read_at in sorted(measurement.last_reads.items()):
         lines.append(f"{data_type} was last read to its source's end {ago(measurement.at - read_at)}")
+    lines += [f"{flow.flow}: {flow.pause.words}" for flow in measurement.flows if flow.pause]
     lines += [line for one in measurement.decisions for line in one.lines()]
-    lines += [f"{name}: {words}" for (name, kind), words in sorted(measurement.notes.items()) if kind != "stale"]
+    lines += [
+        f"{name}: {words}"
+        for (name, kind), words in sorted(measurement.notes.items())
+        if kind not in ("stale", "paused")
+    ]
     lines += map(str, measurement.budgets)
     lines += measurement.complaints()
     at = moment_of(1e6 * measurement.at).astimezone().strftime("%H:%M:%S %Z")

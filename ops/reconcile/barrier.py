@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, Message
 
+from sorbus.bus.controls import ControlReader
 from sorbus.bus.kafka import admin, all_partitions, as_error, bytes_of, kafka_errors, topic_reader
 from sorbus.bus.names import Names
 from sorbus.checksums import SupportsMarks
@@ -56,6 +57,7 @@ class FlowBarrier:
         self._admin = admin(settings)
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings)
+        self._controls = ControlReader(settings, self._names)
         self._positions = topic_reader(settings, f"reconcile-{flow.flow.id}")
         topic = self._names.positions
         with kafka_errors(f"reading {topic}"):
@@ -83,6 +85,9 @@ class FlowBarrier:
         parts = partitions_of(self._admin, [topic]).get(topic, [])
         until = ends(self._admin, parts)
         while behind := self._behind(group, until):
+            if (pause := self._controls.of(self._flow.flow.id).pause) is not None:
+                told = f"flow {self._flow.flow.id} is {pause.words}; it is {behind:,} messages behind"
+                return Behind("flow_paused", told)
             if time.monotonic() > deadline:
                 return Behind("flow_behind", f"flow {self._flow.flow.id} is {behind:,} messages behind")
             beat()
@@ -94,6 +99,7 @@ class FlowBarrier:
         with kafka_errors("closing readers"):
             self._positions.close()
         self._unread.close()
+        self._controls.close()
         self._committed.close()
 
     def _behind(self, group: str, until: dict[Part, int]) -> int:

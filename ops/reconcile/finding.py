@@ -16,6 +16,7 @@ Cause = Literal[
     "waiting",
     "producer_behind",
     "flow_behind",
+    "flow_paused",
     "undeliverable",
     "foreign",
     "same_key",

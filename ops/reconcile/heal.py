@@ -56,7 +56,7 @@ def _why_left(flow: BoundFlow, one: StoredDifference) -> str:
     if one.kind == "extra" and flow.flow.deletes == "ignore":
         return "the flow ignores deletes"
     match one.cause:
-        case "producer_behind" | "flow_behind":
+        case "producer_behind" | "flow_behind" | "flow_paused":
             return f"{one.why}: it is delivered when they catch up"
         case "waiting":
             return f"{one.why}: it is delivered when what it waits for is there"

@@ -55,8 +55,8 @@ _STATUS = {
 _REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(_DAY)}
 
 
-# Few and small, and needed for as long as any event that one of them wrote.
-_SCHEMAS = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
+# Few and small: schemas, needed for as long as any event that one of them wrote, and what flows were told last.
+_KEPT = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ def topics_of(company: Map) -> list[Topic]:
     """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, and our own."""
     names = Names(company.topic_prefix)
     wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
-    wanted.append(Topic(names.schemas, 1, _SCHEMAS, is_keyed=False))
+    wanted.append(Topic(names.schemas, 1, _KEPT, is_keyed=False))
     wanted.append(Topic(names.status, 1, _STATUS, is_keyed=False))
+    wanted.append(Topic(names.controls, 1, _KEPT, is_keyed=False))
     for name, data_type in company.data_types.items():
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
         wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))

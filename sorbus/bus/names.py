@@ -51,6 +51,11 @@ class Names:
         """Which schema each schema id stands for; key = id and schema."""
         return f"{self.prefix}sorbus.schemas"
 
+    @property
+    def controls(self) -> str:
+        """What people tell flows; key = flow."""
+        return f"{self.prefix}sorbus.controls"
+
     def group(self, flow: str) -> str:
         """The consumer group of a flow."""
         return f"{self.prefix}sorbus.{flow}"

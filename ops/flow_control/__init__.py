@@ -1,0 +1,1 @@
+"""`sorbus pause`, `resume` and `sync`: people tell a flow when to deliver."""

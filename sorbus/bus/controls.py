@@ -1,0 +1,124 @@
+"""What people tell flows: to pause, and to deliver now. One message a flow, on a compacted topic.
+
+Kafka keeps it, not Sorbus's database: a consumer that starts while the database is away must not deliver what a person
+has paused.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from pydantic import TypeAdapter, ValidationError
+
+from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.names import Names
+from sorbus.bus.sending import Single
+from sorbus.calendar_limits import moment_of
+from sorbus.errors import SorbusError
+from sorbus.settings import Settings
+
+_EVERY = 1.0
+_WITHOUT_TOPIC = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPause:
+    """Who paused a flow, why, and when (seconds since 1970)."""
+
+    who: str
+    reason: str
+    since: float
+
+    @property
+    def words(self) -> str:
+        """`paused by Anna since 2026-11-29 13:20 UTC: stocktaking`."""
+        at = moment_of(1e6 * self.since).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+        return f"paused by {self.who} since {at}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowControl:
+    """What a flow was told last. `sync_at`: when it was asked to deliver at once (seconds since 1970), 0: never."""
+
+    pause: FlowPause | None = None
+    sync_at: float = 0.0
+
+
+_AS_CONTROL = TypeAdapter(FlowControl)
+UNTOLD = FlowControl()
+
+
+class ControlReader:
+    """Reads what flows were told: first everything, then what is new, at most once a second."""
+
+    def __init__(self, settings: Settings, names: Names) -> None:
+        self._settings, self._topic = settings, names.controls
+        self._consumer: Consumer | None = None
+        self._found: dict[str, FlowControl] = {}
+        self._next = 0.0
+
+    def read(self) -> Mapping[str, FlowControl]:
+        """By flow. Empty before `sorbus apply` has created the topic. TransientError, AuthError."""
+        now = time.monotonic()
+        if now < self._next:
+            return self._found
+        self._next = now + _EVERY
+        if self._consumer is None:
+            self._begin()
+            return self._found
+        with kafka_errors(f"reading {self._topic}"):
+            messages = self._consumer.consume(1000, 0.0)
+        for message in messages:
+            failure = message.error()
+            if failure is None:
+                self._take(message)
+            elif failure.code() != KafkaError._PARTITION_EOF:
+                raise as_error(failure, f"reading {self._topic}")
+        return self._found
+
+    def of(self, flow: str) -> FlowControl:
+        """What one flow was told. TransientError, AuthError."""
+        return self.read().get(flow, UNTOLD)
+
+    def close(self) -> None:
+        """Stops reading; the next `read` starts over."""
+        consumer, self._consumer = self._consumer, None
+        self._found, self._next = {}, 0.0
+        if consumer is not None:
+            with kafka_errors("closing a reader"):
+                consumer.close()
+
+    def _begin(self) -> None:
+        consumer = topic_reader(self._settings, "controls", wait_ms=5000)
+        try:
+            partitions = all_partitions(consumer, self._topic, OFFSET_BEGINNING)
+            if partitions:
+                ends: dict[tuple[str, int], int] = {}
+                for message in read_to_end(consumer, partitions, patience=10.0, ends=ends):
+                    self._take(message)
+                with kafka_errors(f"reading {self._topic}"):
+                    consumer.assign([TopicPartition(*spot, offset) for spot, offset in ends.items()])
+        except SorbusError:
+            consumer.close()
+            raise
+        if partitions:
+            self._consumer = consumer
+        else:
+            consumer.close()
+            self._next = time.monotonic() + _WITHOUT_TOPIC
+
+    def _take(self, message: Message) -> None:
+        flow, value = bytes_of(message.key()).decode(errors="replace"), message.value()
+        try:
+            self._found[flow] = _AS_CONTROL.validate_json(value) if value else UNTOLD
+        except ValidationError:  # from another release of Sorbus
+            self._found[flow] = UNTOLD
+
+
+def control_message(names: Names, flow: str, control: FlowControl) -> Single:
+    """The message that tells a flow this."""
+    return Single(names.controls, flow.encode(), json.dumps(asdict(control)).encode())

@@ -1,0 +1,102 @@
+"""Flows that people pause, resume and ask to deliver now."""
+
+from __future__ import annotations
+
+import json
+from contextlib import chdir
+
+from sorbus.audit import AuditTrail
+from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.ops.monitoring.measure import Watch
+from sorbus.ops.monitoring.status import as_json
+from sorbus.state.database import State
+from tests.consumers.line import FLOW, Line, eventually, named
+from tests.consumers.plugin import MakeLine, line, make_line
+from tests.ops.test_duplicates import Typed, state, typed
+from tests.ops.test_filtered_flow import FILTERED
+
+__all__ = ["line", "make_line", "state", "typed"]
+
+
+def flow_state(line: Line) -> FlowState:
+    watch = Watch(line.loaded.map, line.settings)
+    try:
+        measured = watch.measure()
+    finally:
+        watch.close()
+    json.dumps(as_json(measured), allow_nan=False)
+    (found,) = measured.flows
+    return found
+
+
+def test_a_paused_flow_delivers_nothing_until_it_is_resumed(line: Line, state: State, typed: Typed) -> None:
+    with line.process() as process:
+        line.publish([("g1", 1, named("One"))])
+        line.until({"g1": "One"})
+        typed("pause", FLOW, "--reason", "stocktaking", "--by", "Anna")
+        eventually(lambda: "paused by Anna" in process.told, "the consumer's word that it is paused")
+        line.publish([("g2", 1, named("Two"))])
+        process.end()
+    with line.process() as process:
+        eventually(lambda: "paused by Anna" in process.told[process.told.rindex("flow") :], "the same after a restart")
+        found = flow_state(line)
+        assert found.lag_records == 1
+        assert found.complaint is None, "a paused flow is no alarm"
+        assert found.pause is not None
+        assert (found.pause.who, found.pause.reason) == ("Anna", "stocktaking")
+        assert line.rows() == {"g1": "One"}
+        typed("resume", FLOW, "--by", "office")
+        line.until({"g1": "One", "g2": "Two"})
+        assert "isn't paused" in typed("resume", FLOW)
+        process.end()
+    assert [(one["action"], one["who"]) for one in audited(state)] == [("pause", "Anna"), ("resume", "office")]
+
+
+def audited(state: State) -> list[dict[str, object]]:
+    return [{"action": one.action, "who": one.who} for one in reversed(AuditTrail(state).page())]
+
+
+def test_what_was_retried_when_it_was_paused_waits_too(line: Line, typed: Typed) -> None:
+    with line.process() as process:
+        line.publish([("g1", 1, named("One"))])
+        line.until({"g1": "One"})
+        line.execute("alter table gadgets rename to away")
+        line.publish([("g2", 1, named("Two"))])
+        eventually(lambda: "trying again" in process.told, "a delivery that fails")
+        typed("pause", FLOW, "--reason", "the table is being moved")
+        eventually(lambda: "flow gadget-to-books: paused" in process.told, "the consumer's word that it is paused")
+        line.execute("alter table away rename to gadgets")
+        eventually(lambda: flow_state(line).problem is None, "a paused flow without a problem")
+        assert line.rows() == {"g1": "One"}
+        typed("resume", FLOW)
+        line.until({"g1": "One", "g2": "Two"})
+        process.end()
+
+
+def test_a_flow_with_a_timing_delivers_now_when_it_is_asked_to(make_line: MakeLine) -> None:
+    line = make_line(timing="cron 0 0 1 1 *")
+    with line.process() as process, chdir(line.folder):
+        line.publish([("g1", 1, named("One"))])
+        eventually(lambda: "delivering gadget" in process.told, "the consumer's start")
+        assert line.rows() == {}
+        told = line.sorbus("sync", FLOW)
+        assert "delivers now" in told
+        line.until({"g1": "One"})
+        line.sorbus("pause", FLOW, "--reason", "holiday")
+        assert "holiday" in line.sorbus("sync", FLOW, status=2)
+        process.end()
+
+
+def test_a_difference_of_a_paused_flow_says_so(line: Line, state: State, typed: Typed) -> None:
+    line.write_map(FILTERED.format(prefix=line.loaded.map.topic_prefix[:-1], timing="real-time"), "")
+    with line.process() as process:
+        line.publish([("g1", 1, named("One")), ("g2", 1, named("Two"))])
+        line.until({"g1": "One", "g2": "Two"})
+        typed("pause", FLOW, "--reason", "stocktaking", "--by", "Anna")
+        eventually(lambda: "paused by Anna" in process.told, "the consumer's word that it is paused")
+        line.publish([("g2", 2, named("Changed"))])
+        found = json.loads(typed.json("reconcile", FLOW, status=1))
+        process.end()
+    (difference,) = found["differences"]
+    assert (difference["id"], difference["cause"]) == ("g2", "flow_paused")
+    assert "paused by Anna" in difference["why"]
