@@ -84,11 +84,6 @@ class SpreadsheetConsumer:
         return diagnose_folder(system)
 
     @classmethod
-    def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:  # noqa: ARG003 - a path needs no question
-        """The folder."""
-        return str(folder_of(system).resolve())
-
-    @classmethod
     def target_warnings(cls, flow: BoundFlow) -> list[str]:
         """Fields that no cell can hold."""
         return [

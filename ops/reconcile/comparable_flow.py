@@ -18,6 +18,7 @@ from sorbus.checksums import (
     TargetChecksumReader,
 )
 from sorbus.connector import BoundFlow, BoundSource, BoundSystem
+from sorbus.drift.store import DriftStore
 from sorbus.errors import UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.reconcile.barrier import FlowBarrier
@@ -100,6 +101,7 @@ class ComparableFlow:
                 " stores text neither in UTF-8 nor in LATIN1, 2, 5 or 9"
             )
         hashing = HashFunction(algorithm, secrets.randbits(62))
+        self._refuse_lost_columns()
         wanted = self._consumer.compared_parts(self.flow)
         parts = self._producer.comparable(self.owner, self.source, self._undefaulted(wanted))
         left = remaining(wanted, parts)
@@ -120,6 +122,15 @@ class ComparableFlow:
         return OpenedFlow(
             Sides(owner, target, parts), algorithm, not_compared, sentences if topic is not None else [], topic
         )
+
+    def _refuse_lost_columns(self) -> None:
+        """A column that the owner lost is no empty field: its records wait until a person settles that."""
+        for one in DriftStore(self._state).findings(self.owner.name):
+            if one.data_type == self.source.name and one.what == "missing":
+                raise UsageError(
+                    f"{self.flow.flow.id} can't be compared: {one.words} in {self.owner.name} ({one.resource}); correct"
+                    f" the mapping, or sorbus drift settle {one.number}"
+                )
 
     def barrier(self, stack: ExitStack) -> FlowBarrier:
         """What waits for the flow. TransientError, AuthError."""

@@ -87,6 +87,8 @@ def _text(
     column = table.columns.get(by.source or "") if by is not None else None
     if column is not None:
         return owner_text(column, field.type, field.form, sql.Identifier("c" if field.part else "t", column.name))
+    if by is not None and by.row is not None:
+        return None  # the column is gone: the field isn't null for that, its records wait
     return _constant(capture, field)
 
 

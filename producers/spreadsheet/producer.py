@@ -66,11 +66,6 @@ class SpreadsheetProducer:
         return diagnose_folder(system)
 
     @classmethod
-    def location(cls, system: BoundSystem, *, ask: bool = False) -> str | None:  # noqa: ARG003 - a path needs no question
-        """The folder."""
-        return str(folder_of(system).resolve())
-
-    @classmethod
     def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
         """Every record as it would be published. TransientError, MapError."""
         return scan_sheets(system, source)
