@@ -187,6 +187,11 @@ class IncrementalSnapshot:
         except TablesChangedError:
             self._drop()
             return None
+        except TransientError:
+            if not chunk.session[0].closed:
+                raise
+            self._drop()  # the server ended it, as it was idle for too long: the rest is another chunk
+            return None
         except PermanentError as error:
             _log.warning("%s; reading the next records of %s by key", error, capture.name)
             self._drop()

@@ -30,6 +30,8 @@ from sorbus.producers.postgres.slot import Slot, advice, connect_replication, lo
 from sorbus.producers.postgres.source_watch import SourceWatch
 
 _LOOK_EVERY = 10.0
+CHUNK_IDLE_MS = 3000
+"""How long a chunk of a snapshot may hold its transaction open without reading, in milliseconds."""
 _HOLDER = (files("sorbus.producers.postgres") / "transaction_holder.sql").read_text()
 _log = logging.getLogger(__name__)
 
@@ -173,6 +175,8 @@ class OpenSource:
             opened = connect_reading(self._connection, "snapshot")
             opened[0].execute("set statement_timeout = 0")
             opened[0].execute("set lock_timeout = 0")
+            # Its lock must not outlast our attention: others may be waiting to alter or truncate the table.
+            opened[0].execute(f"set idle_in_transaction_session_timeout = {CHUNK_IDLE_MS}")
             opened[0].commit()
         return opened
 
