@@ -136,8 +136,9 @@ class ReadPositions:
             )
         else:
             raise LostPosition(
-                f"flow {self._flow}: {said}, so that the target lacks changes. It stops in place of skipping them. See"
-                " why the topic lost them (`sorbus plan` shows settings that differ); the owner's producer publishes"
+                f"flow {self._flow}: {said}, so that the target lacks changes"
+                " (docs/runbooks/topic-lost.md). It stops in place of skipping them. See why the topic lost them"
+                " (`sorbus plan` shows settings that differ); the owner's producer publishes"
                 " every record again. Then write `on_lost_events: reread` under the flow in the map and start it: it"
                 " reads the topic from its beginning. Records that were deleted meanwhile may be left in the target"
             )

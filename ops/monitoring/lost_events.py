@@ -9,13 +9,31 @@ from sorbus.bus.topic_facts import TopicFacts
 from sorbus.bus.topic_ownership import Owned, lost_of
 from sorbus.ops.monitoring.offsets import Part
 
+_PAGE = " (docs/runbooks/topic-lost.md)"
+
+
+def without_offsets(
+    topics: Mapping[str, str],
+    facts: Mapping[str, TopicFacts],
+    places: Mapping[str, Mapping[Part, CommittedPosition]],
+    ended: Mapping[str, str],
+) -> list[str]:
+    """Flows whose consumer group was deleted. `topics`: flow -> its topic; `ended`: flows that ran -> their process."""
+    return [
+        f"{flow}: {process} has run, and its consumer group has no offsets: the group was deleted, or nothing was"
+        " delivered yet. It reads the topic from the beginning at its next start, which changes nothing that is right"
+        " (docs/runbooks/consumer-group-deleted.md)"
+        for flow, process in ended.items()
+        if flow in topics and topics[flow] in facts and not facts[topics[flow]].is_empty and not places.get(flow)
+    ]
+
 
 def left_words(topics: Mapping[str, str], facts: Mapping[str, TopicFacts], left: Mapping[str, Owned]) -> list[str]:
     """`left`: data type -> its topic as its owner's producer left it."""
     found = []
     for data_type, topic in topics.items():
         if topic in facts and data_type in left and (why := lost_of(topic, left[data_type], facts[topic])):
-            found.append(f"{data_type}: {why}; its producer publishes every record again as soon as it runs")
+            found.append(f"{data_type}: {why}; its producer publishes every record again as soon as it runs{_PAGE}")
     return found
 
 
@@ -24,7 +42,7 @@ def lost_words(
 ) -> list[str]:
     """`topics`: data type -> its topic; `places`: flow -> what it has committed for its data type's topic."""
     found = [
-        f"{data_type}: topic {topic} isn't there, so nothing is published or delivered; run `sorbus apply`"
+        f"{data_type}: topic {topic} isn't there, so nothing is published or delivered; run `sorbus apply`{_PAGE}"
         for data_type, topic in topics.items()
         if topic not in facts
     ]
@@ -37,6 +55,7 @@ def lost_words(
                 said = why.format(f"{topic} (partition {partition})")
                 found.append(
                     f"{flow}: {said}: its target lacks changes; `on_lost_events: reread` in the map reads all again"
+                    f"{_PAGE}"
                 )
                 break
     return found

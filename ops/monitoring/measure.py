@@ -30,9 +30,9 @@ from sorbus.ops.monitoring.consumer_lag import Span, UnreadReader
 from sorbus.ops.monitoring.escalation import Escalation, Escalations
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.letters import Open, OpenLetters
-from sorbus.ops.monitoring.lost_events import left_words, lost_words
+from sorbus.ops.monitoring.lost_events import left_words, lost_words, without_offsets
 from sorbus.ops.monitoring.offsets import ConsumerGroup, Part
-from sorbus.ops.monitoring.problems import Kind, Problem, dated, notes_of, problems_of
+from sorbus.ops.monitoring.problems import Kind, Problem, dated, ended_consumers, notes_of, problems_of
 from sorbus.settings import Settings
 
 _NONE = Open(0, 0.0)
@@ -206,7 +206,7 @@ class Watch:
             problems=tuple(problems),
             last_reads=self._last_reads(reports),
             notes=notes_of(reports, now),
-            lost=tuple(self._lost(committed)),
+            lost=tuple(self._lost(committed, reports)),
             standbys=dict(self._slots.standbys) if self._slots else {},
         )
         if measured.has_state:
@@ -245,7 +245,9 @@ class Watch:
                         found[data_type] = max(at, found.get(data_type, 0.0))
         return found
 
-    def _lost(self, committed: Mapping[str, Mapping[Part, CommittedPosition]]) -> list[str]:
+    def _lost(
+        self, committed: Mapping[str, Mapping[Part, CommittedPosition]], reports: Sequence[ProcessReport]
+    ) -> list[str]:
         """Asked for after the offsets, which so can't be ahead of what the topics hold."""
         facts = topic_facts(self._admin, map(self._names.topic, self._data_types))
         places = {
@@ -261,7 +263,9 @@ class Watch:
         if left or not self._left:  # what was read before may be old news
             self._left = self._read_left()
             left = left_words(topics, facts, self._left)
-        return [*left, *lost_words(topics, facts, places)]
+        read = {flow.id: self._names.topic(flow.data_type) for flow in self._flows}
+        ended = ended_consumers(reports, self._clock())
+        return [*left, *lost_words(topics, facts, places), *without_offsets(read, facts, places, ended)]
 
     def _read_left(self) -> dict[str, Owned]:
         """Data type -> its topic as its owner's producer left it, where it ever ran."""

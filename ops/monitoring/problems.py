@@ -118,6 +118,13 @@ def dated(away: Sequence[Problem], reports: Sequence[ProcessReport], now: float)
     return found
 
 
+def ended_consumers(reports: Sequence[ProcessReport], now: float) -> dict[str, str]:
+    """Flows whose consumers ran and of which none runs now -> the command."""
+    ran = {one.process for one in reports if one.process.startswith("consume ")}
+    runs = {one.process for one in reports if one.exit_code is None and now - one.at <= SILENT}
+    return {process.partition(" ")[2]: f"`sorbus {process}`" for process in sorted(ran - runs)}
+
+
 def notes_of(reports: Sequence[ProcessReport], now: float) -> dict[tuple[str, str], str]:
     """What processes that run say that somebody should look at: (system or flow, kind) -> words."""
     running = [one for one in reports if one.exit_code is None and now - one.at <= SILENT]

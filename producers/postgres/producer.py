@@ -25,6 +25,7 @@ from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.owner_lookup import read_record
 from sorbus.producers.postgres.plan import plan_source
 from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.position_check import position_fault
 from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.scan import scan_records
 from sorbus.producers.postgres.server import mark_log
@@ -83,6 +84,11 @@ class PostgresProducer(PostgresDiscovery):
     def standby_faults(cls, system: BoundSystem) -> list[str] | None:
         """Whether its standbys could take over: see `standby.py`."""
         return standby_faults(system)
+
+    @classmethod
+    def position_fault(cls, system: BoundSystem, stored: Callable[[], Position | None]) -> str | None:
+        """Whether the stream can continue: see `position_check.py`."""
+        return position_fault(system, stored)
 
     @classmethod
     def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:

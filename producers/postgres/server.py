@@ -83,7 +83,15 @@ def not_accepted(other: str, server: Server, system: str) -> str:
 
 
 def another_history(state: PostgresPosition, server: Server, replication: Connection | None) -> str | None:
-    """Why a position isn't in this server's history; None when it is. `replication`: needed to read about timelines."""
+    """Why a position isn't in this server's history, and the page to follow; None when it is.
+
+    `replication`: needed to read about timelines.
+    """
+    why = _another_history(state, server, replication)
+    return why and f"{why} (docs/runbooks/source-failed-over.md)"
+
+
+def _another_history(state: PostgresPosition, server: Server, replication: Connection | None) -> str | None:
     if state.timeline and state.timeline != server.timeline and replication is not None:
         left = _left(replication, server.timeline).get(state.timeline)
         if left is None:

@@ -129,7 +129,12 @@ def drop_slot(connection: Connection, name: str, ending: int | None = None) -> N
 
 
 def loss(state: PostgresPosition, slot: Slot | None, name: str) -> str | None:
-    """Why the slot doesn't have all changes after our position; None when it does."""
+    """Why the slot doesn't have all changes after our position, and the page to follow; None when it does."""
+    why = _loss(state, slot, name)
+    return why and f"{why} (docs/runbooks/slot-dropped.md)"
+
+
+def _loss(state: PostgresPosition, slot: Slot | None, name: str) -> str | None:
     if slot is None:
         return f"its replication slot {name} is gone"
     if slot.foreign:

@@ -190,6 +190,7 @@ def test_without_its_slot_a_failover_is_lost_and_then_snapshotted(pair: Pair, co
     pair.fail_over()
     reopened(company)
     company.change("at the new primary")
+    company.says("is gone", "slot-dropped", status=False)
     assert "is gone" in company.refuses("produce", "crm")
     company.follow("source-failed-over")
 
@@ -216,5 +217,6 @@ def test_a_standby_that_lost_transactions_is_found_and_its_state_prevails(pair: 
     pair.promote()
     reopened(company)
     company.change("at the new primary")
+    company.says("a standby that lagged was promoted", "source-failed-over", status=False)
     assert "promoted" in company.refuses("produce", "crm")
     company.follow("source-failed-over")

@@ -64,6 +64,13 @@ class Company:
         done = subprocess.run([SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True)
         return " ".join((done.stdout + done.stderr).split())
 
+    def says(self, words: str, page: str, *, status: bool = True) -> None:
+        """`sorbus doctor`, and `sorbus status` where it is told by then, name the situation and the page."""
+        for command in ("doctor", "status") if status else ("doctor",):
+            said = self.said(command)
+            assert words in said, f"sorbus {command} doesn't say: {words}\n{said}"
+            assert f"docs/runbooks/{page}.md" in said, f"sorbus {command} doesn't name the page\n{said}"
+
     def sorbus(self, *arguments: str) -> None:
         done = subprocess.run([SORBUS, *arguments], env=self.env, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == 0, f"sorbus {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -191,6 +198,7 @@ def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> Non
     group = Names(f"{company.prefix}.").group(FLOW)
     client = admin(company.settings)
     client.delete_consumer_groups([group])[group].result(30)
+    company.says("its consumer group has no offsets", "consumer-group-deleted")
     company.follow("consumer-group-deleted")
 
 
@@ -201,7 +209,9 @@ def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(compan
         "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
     )
     company.change("after the slot was dropped")
+    company.says("is gone", "slot-dropped", status=False)
     assert "resnapshot" in company.refuses("produce", "crm")
+    company.says("is gone", "slot-dropped")
     company.follow("slot-dropped")
 
 
@@ -211,6 +221,7 @@ def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
     company.stop("produce")
     topic, client = Names(f"{company.prefix}.").topic("part"), admin(company.settings)
     client.delete_topics([topic])[topic].result(30)
+    company.says(f"topic {topic} isn't there", "topic-lost")
     company.change("while there was no topic")
     company.follow("topic-lost")
 
