@@ -129,6 +129,14 @@ _BY_REASON: dict[str, _Words] = {
         "Correct {field_at_owner} in {source}{ask}, or change the condition in the map; then retry.",
     ),
     "value": _Words("Not a valid value", "{Field} is not a valid value for {target}."),
+    "doubled key": _Words(
+        "Two with one key",
+        "Another row or record has the same key, so this one doesn't count.",
+        "Delete or correct all but one of them in {source}{ask}; then retry.",
+    ),
+    "a value that no cell holds": _Words(
+        "No cell holds it", "{Field} has a value that no cell of a sheet can hold.", "CORRECT"
+    ),
     "missing": _Words("Empty", "{Field} is empty, and it is needed.", "Fill in {field_at_owner} in {source}{ask}."),
     "incomplete": _Words(
         "Incomplete", "The record lacks {field}, which {target} needs.", "Fill in {field_at_owner} in {source}{ask}."

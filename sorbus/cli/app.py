@@ -32,7 +32,9 @@ _PANELS = {
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 # Entries whose commands are not named after them.
-_ENTRY_OF = {"plan": "run", "apply": "run", "up": "run", "status": "watch"}
+_ENTRY_OF = {"plan": "run", "apply": "run", "up": "run", "status": "watch"} | dict.fromkeys(
+    ("pause", "resume", "sync"), "flow_control"
+)
 _PLACE = {name: place for place, name in enumerate(_PANEL_OF)}
 
 

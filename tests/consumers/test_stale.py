@@ -57,6 +57,7 @@ def test_an_event_that_changed_nothing_and_is_no_repeat_is_told(
     make(line)
     with line.consuming() as running:
         eventually(lambda: "g2" in line.rows() and counted() == before + 1, "one event that is counted")
+        eventually(lambda: "stale" in running.health.notes(), "the note of it")
         note = running.health.notes()["stale"]
         assert f"gadget g1 (version 5, it has {NEWER})" in note
         assert "sorbus trace gadget g1" in note
