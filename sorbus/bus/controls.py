@@ -93,23 +93,26 @@ class ControlReader:
                 consumer.close()
 
     def _begin(self) -> None:
-        consumer = topic_reader(self._settings, "controls", wait_ms=5000)
+        ends: dict[tuple[str, int], int] = {}
+        reader = topic_reader(self._settings, "controls")  # one that learns at once where the topic ends
         try:
-            partitions = all_partitions(consumer, self._topic, OFFSET_BEGINNING)
-            if partitions:
-                ends: dict[tuple[str, int], int] = {}
-                for message in read_to_end(consumer, partitions, patience=10.0, ends=ends):
-                    self._take(message)
-                with kafka_errors(f"reading {self._topic}"):
-                    consumer.assign([TopicPartition(*spot, offset) for spot, offset in ends.items()])
+            partitions = all_partitions(reader, self._topic, OFFSET_BEGINNING)
+            for message in read_to_end(reader, partitions, patience=10.0, ends=ends) if partitions else ():
+                self._take(message)
+        finally:
+            with kafka_errors("closing a reader"):
+                reader.close()
+        if not partitions:
+            self._next = time.monotonic() + _WITHOUT_TOPIC
+            return
+        consumer = topic_reader(self._settings, "controls", wait_ms=5000)  # one that seldom asks
+        try:
+            with kafka_errors(f"reading {self._topic}"):
+                consumer.assign([TopicPartition(*spot, offset) for spot, offset in ends.items()])
         except SorbusError:
             consumer.close()
             raise
-        if partitions:
-            self._consumer = consumer
-        else:
-            consumer.close()
-            self._next = time.monotonic() + _WITHOUT_TOPIC
+        self._consumer = consumer
 
     def _take(self, message: Message) -> None:
         flow, value = bytes_of(message.key()).decode(errors="replace"), message.value()
