@@ -205,6 +205,7 @@ def _catalog(line: Line) -> list[tuple[object, ...]]:
 
 
 def _shadows(line: Line) -> list[tuple[object, ...]]:
-    found = "select relname from pg_class where relname like 'sorbus_shadow%' and relkind = 'r' and relpersistence <> 't'"
+    found = "select relname from pg_class where relname like 'sorbus_shadow%' and relkind = 'r'"
+    found += " and relpersistence <> 't'"  # a session that is ending takes its own with it
     left = "select relation from sorbus_applied where relation like '%sorbus_shadow%'"
     return [*line.connection.execute(found).fetchall(), *line.connection.execute(left).fetchall()]
