@@ -39,7 +39,6 @@ flows:
   - {{data_type: part, to: books, on_lost_events: stop, target: {{table: parts_there}}}}
 """
 SCHEMA = """{"type": "record", "name": "part", "fields": [{"name": "name", "type": "string"}]}"""
-pytestmark = pytest.mark.slow
 
 
 class Company:
@@ -192,6 +191,7 @@ def put_back(dsn: str, name: str) -> None:
         session.execute(rename.format(sql.Identifier(name), sql.Identifier(database)))
 
 
+@pytest.mark.slow
 def test_a_target_that_was_restored_is_brought_up_to_date(company: Company) -> None:
     copied(company.books_dsn, f"backup_{company.prefix}")
     company.change("since the backup")
@@ -211,6 +211,7 @@ def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> Non
     company.follow("consumer-group-deleted")
 
 
+@pytest.mark.slow
 def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(company: Company) -> None:
     company.stop("produce")
     company.change("before the slot was dropped")
@@ -224,6 +225,7 @@ def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(compan
     company.follow("slot-dropped")
 
 
+@pytest.mark.slow
 def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
     company.stop("consume")
     company.change("never delivered")
@@ -236,6 +238,7 @@ def test_a_lost_topic_is_filled_again_by_its_owner(company: Company) -> None:
     company.follow("topic-lost")
 
 
+@pytest.mark.slow
 def test_flows_survive_the_restore_of_the_state(company: Company) -> None:
     company.stop()
     copied(company.state_dsn, f"backup_{company.prefix}")
@@ -278,6 +281,7 @@ def own_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRegist
     made.stop()
 
 
+@pytest.mark.slow
 def test_an_emptied_registry_costs_nothing(
     own_registry: OwnRegistry, tmp_path: Path, stack: Addresses, make_database: Callable[[], str], unique: str
 ) -> None:
