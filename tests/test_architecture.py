@@ -48,4 +48,4 @@ def test_every_package_around_the_core_is_named(top: str) -> None:
 
 
 def test_it_stays_short() -> None:
-    assert len(TEXT.split()) <= 2190
+    assert len(TEXT.split()) <= 2300
