@@ -65,7 +65,7 @@ class ConsumeLoop:
         self._flow, self._health, self._stop = flow, health, stop
         self._member = GroupMember(flow, settings, health, stop)
         self._schedule = DeliverySchedule(flow, self._member, ControlReader(settings, names), health)
-        self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_paused)
+        self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_paused, self._schedule.pause)
         self._size = BatchSize(batch)
         self._target = TargetWriter(make, id, privacy, self._size)
         self._waiting = FlowWaiting(flow, privacy)

@@ -11,7 +11,7 @@ from sorbus.backoff import Backoff
 from sorbus.connector import BoundFlow
 from sorbus.consumers.escalation import EscalationTimer
 from sorbus.consumers.group_member import GroupMember
-from sorbus.errors import TransientError, Undecided, Unfinished
+from sorbus.errors import PauseFlow, TransientError, Undecided, Unfinished
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ConsumerMetrics
 
@@ -30,9 +30,12 @@ class PausedRetry:
         health: Health,
         metrics: ConsumerMetrics,
         is_paused: Callable[[], bool] = lambda: False,
+        pause: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`is_paused`: whether a person has paused the flow, which then isn't tried again until it is resumed."""
-        self._is_paused = is_paused
+        """`is_paused`: whether the flow is paused, and isn't tried again until a person resumes it. `pause` pauses it,
+        for the reason given. TransientError.
+        """
+        self._is_paused, self._pause = is_paused, pause
         self._member, self._flow, self._health, self._metrics = member, flow.flow.id, health, metrics
         self._escalation = EscalationTimer(flow)
         self._failing_since: float | None = None
@@ -56,6 +59,8 @@ class PausedRetry:
                 continue
             except TransientError as error:
                 is_held = True
+                if isinstance(error, PauseFlow):
+                    self._pause_flow(error)
                 self._failed(error, backoff.next(error.retry_after))
                 self._wait_while_paused()
                 if isinstance(error, Undecided):
@@ -75,6 +80,12 @@ class PausedRetry:
         self._metrics.paused(False)
         self._health.ready()
         _log.info("flow %s resumed", self._flow)
+
+    def _pause_flow(self, error: PauseFlow) -> None:
+        try:
+            self._pause(str(error))
+        except TransientError as fault:  # it is tried again, and pauses then
+            _log.warning("flow %s can't be paused: %s", self._flow, fault)
 
     def _wait_while_paused(self) -> None:
         """A flow that a person has paused isn't in trouble, whatever it waited for before."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from sorbus.bus.controls import UNTOLD, ControlReader, FlowControl
+from sorbus.bus.controls import ITSELF, UNTOLD, ControlReader, FlowControl, FlowPause
 from sorbus.connector import BoundFlow
 from sorbus.consumers.group_member import GroupMember, Stopped
 from sorbus.errors import TransientError
@@ -89,6 +90,13 @@ class DeliverySchedule:
         if self._member.take_drained():
             self._due = self._timing.next_after(now)
         return True
+
+    def pause(self, reason: str) -> None:
+        """Pauses the flow until a person resumes it, for what its target said. TransientError."""
+        before = self._told or UNTOLD
+        if before.pause is None:
+            pause = FlowPause(ITSELF, reason, time.time())
+            self._controls.tell(self._flow, replace(before, pause=pause))
 
     def close(self) -> None:
         """Stops reading what people say."""

@@ -22,6 +22,8 @@ from sorbus.waiting.store import Due, HeldBack, WaitingStore
 LOOK = 1.0
 """Seconds between two searches for records that may resume; more where a search takes long."""
 _SHARE = 0.05
+_MAY_WAIT = ("http", "webhook")
+"""Kinds whose targets may take a record later than others."""
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ class FlowWaiting:
             state or State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
         )
         kind = flow.system.system.kind
-        self._is_needed = kind == "http" or flow.flow.on_incomplete != "pass"
+        self._is_needed = kind in _MAY_WAIT or flow.flow.on_incomplete != "pass"
         self._due: dict[int, Due] = {}
         self._look_at = 0.0
         self._may_hold = True

@@ -121,6 +121,7 @@ _BY_REASON: dict[str, _Words] = {
     "unlinked": _Words(
         "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it under Duplicates."
     ),
+    "refused by the endpoint": _Words("Refused", "{target} refuses the record.", "SAID"),
     # on the way
     "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),
     "undecided filter": _Words(

@@ -7,7 +7,8 @@
     |-- TransientError    try again, in order; carries retry_after (seconds) where the other side named one
         |   `-- PartialOutage   ... of a part of a source, which is retried automatically
         |   |-- Contended     ... of one record, locked or changed meanwhile: read it again; carries status
-        |   `-- Undecided     either these records or the target: try again together with more records
+        |   |-- PauseFlow     ... once a person has resumed the flow, which pauses itself
+    |   `-- Undecided     either these records or the target: try again together with more records
         |-- PermanentError    this record can't be delivered: dead letter; carries field, value, rule, words
         |   `-- MustWait      not yet: deferred and retried automatically; carries why and what it needs
     |-- AuthError         stop this flow and alert: retrying makes it worse
@@ -109,6 +110,10 @@ class Contended(TransientError):
         self.status = status
         self.words = words
         super().__init__(message, retry_after=retry_after)
+
+
+class PauseFlow(TransientError):
+    """The target wants no more, or has failed for too long: the flow pauses itself until a person resumes it."""
 
 
 class Undecided(TransientError):

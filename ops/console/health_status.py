@@ -56,7 +56,7 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         return HealthBadge("idle", "not measured yet")
     found = [
         _of_problem(state.problem),
-        HealthBadge("idle", "paused", state.pause.words) if state.pause else None,
+        HealthBadge("bad" if state.pause.is_own else "idle", "paused", state.pause.words) if state.pause else None,
         _of_source(state.source_problem),
         HealthBadge("bad", "not running", _START) if not state.members and not state.patience else None,
         HealthBadge("bad", "not running, changes wait") if _is_missed(state) else None,

@@ -23,6 +23,7 @@ _WHAT = {
     "6_conflicts": ("conflict", "values that its owner and a target differ in"),
     "7_held_deletes": ("drift_finding", "its id among records that look deleted"),
     "8_spreadsheets": ("spreadsheet_record", "keys of its rows in spreadsheets"),
+    "9_webhooks": ("webhook_attempt", "when it was posted to webhooks"),
 }
 
 

@@ -50,14 +50,16 @@ class FlowState:
 
     @property
     def patience(self) -> float:
-        """Seconds that it may pause by its timing; without limit while a person has paused it."""
-        return self.period if self.pause is None else math.inf
+        """Seconds that it may pause by its timing; without limit while a person (and not the flow itself) paused it."""
+        return self.period if self.pause is None or self.pause.is_own else math.inf
 
     @property
     def complaint(self) -> str | None:
         """Why somebody should look at it, in plain words; None if it is well."""
         if self.problem:
             return self.problem.words
+        if self.pause is not None and self.pause.is_own:
+            return self.pause.words
         if self.members == 0 and self.lag_records and self.lag_seconds > self.patience + 60:
             return "changes are waiting and no consumer runs"
         if self.members == 0 and not self.patience:

@@ -12,7 +12,7 @@ from sorbus.errors import Finding, MapError
 from sorbus.http_api.connection import Application, application
 from sorbus.http_api.description import JsonPath, Webhooks
 from sorbus.map.loaded import LoadedMap
-from sorbus.producers.webhook.signatures import is_key
+from sorbus.webhook.signatures import is_key
 
 _UNSET = re.compile(r"\$\{([^}]*)\}")
 

@@ -23,8 +23,8 @@ from sorbus.http_api.interface import Json
 from sorbus.http_api.values import load_json
 from sorbus.producers.webhook.events import WebhookEvent, read_events
 from sorbus.producers.webhook.receivers import WebhookReceiver
-from sorbus.producers.webhook.signatures import RefusedRequest, WebhookRequest, refuse_early, verify
 from sorbus.telemetry.metrics import WebhookMetrics
+from sorbus.webhook.signatures import RefusedRequest, WebhookRequest, refuse_early, verify
 
 LARGEST_BODY = 1_000_000
 BODIES = 32_000_000

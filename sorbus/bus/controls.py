@@ -14,15 +14,25 @@ from dataclasses import asdict, dataclass
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from pydantic import TypeAdapter, ValidationError
 
-from sorbus.bus.kafka import all_partitions, as_error, bytes_of, kafka_errors, read_to_end, topic_reader
+from sorbus.bus.kafka import (
+    all_partitions,
+    as_error,
+    bytes_of,
+    idempotent_producer,
+    kafka_errors,
+    read_to_end,
+    topic_reader,
+)
 from sorbus.bus.names import Names
-from sorbus.bus.sending import Single
+from sorbus.bus.sending import Single, send
 from sorbus.calendar_limits import moment_of
 from sorbus.errors import SorbusError
 from sorbus.settings import Settings
 
 _EVERY = 1.0
 _WITHOUT_TOPIC = 15.0
+ITSELF = "itself"
+"""Who paused a flow that its target wants nothing for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,11 @@ class FlowPause:
     who: str
     reason: str
     since: float
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the flow paused itself, so that a person has to be told."""
+        return self.who == ITSELF
 
     @property
     def words(self) -> str:
@@ -56,7 +71,7 @@ class ControlReader:
     """Reads what flows were told: first everything, then what is new, at most once a second."""
 
     def __init__(self, settings: Settings, names: Names) -> None:
-        self._settings, self._topic = settings, names.controls
+        self._settings, self._names, self._topic = settings, names, names.controls
         self._consumer: Consumer | None = None
         self._found: dict[str, FlowControl] = {}
         self._next = 0.0
@@ -83,6 +98,12 @@ class ControlReader:
     def of(self, flow: str) -> FlowControl:
         """What one flow was told. TransientError, AuthError."""
         return self.read().get(flow, UNTOLD)
+
+    def tell(self, flow: str, control: FlowControl) -> None:
+        """Tells a flow this; it is what `of` returns from now on. TransientError, AuthError."""
+        producer = idempotent_producer(self._settings, f"control-{flow}")
+        send(producer, [control_message(self._names, flow, control)], f"telling flow {flow}")
+        self._found[flow] = control
 
     def close(self) -> None:
         """Stops reading; the next `read` starts over."""

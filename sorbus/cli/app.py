@@ -25,7 +25,7 @@ BROKEN_PIPE = 128 + 13
 
 _PANELS = {
     "Write down what you have": ("init", "discover", "map", "api", "schemas"),
-    "Run it": ("plan", "apply", "up", "produce", "consume", "webhooks", "replay"),
+    "Run it": ("plan", "apply", "up", "produce", "consume", "webhooks", "webhook", "replay"),
     "See how it goes": ("doctor", "status", "watch", "console", "trace", "preview", "alerts", "digest"),
     "Fix and decide": ("dlq", "duplicates", "conflicts", "waiting", "drift", "checklists", "crosswalk", "forget"),
     "Try it here": ("demo", "stack"),

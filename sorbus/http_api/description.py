@@ -289,8 +289,8 @@ class ApiEvent(_Written):
     )
 
 
-class Webhooks(_Written):
-    """What the application posts to Sorbus, and how Sorbus verifies the sender."""
+class WebhookSignature(_Written):
+    """How Sorbus verifies who posts to it."""
 
     signature: Literal["xero", "stripe", "hubspot-v3", "standard-webhooks", "hmac-sha256", "shared-secret"]
     header: str = Field(
@@ -309,6 +309,11 @@ class Webhooks(_Written):
     timestamp_format: Moment = "iso"
     encoding: Literal["hex", "base64"] = "base64"
     tolerance: Duration = Field(default=timedelta(minutes=5), description="Older deliveries are rejected.")
+
+
+class Webhooks(WebhookSignature):
+    """What the application posts to Sorbus, and how Sorbus verifies the sender."""
+
     events: JsonPath = Field(
         default="", description="Path of the list of events in a delivery; empty: it is one event, or the list itself."
     )

@@ -8,7 +8,7 @@ import hmac
 from urllib.parse import quote
 
 from sorbus.http_api.description import ApiEvent, Webhooks
-from sorbus.producers.webhook.signatures import WebhookRequest
+from sorbus.webhook.signatures import WebhookRequest
 
 URL = "https://sorbus.example/webhooks/crm"
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests, 32 bytes lon").decode()

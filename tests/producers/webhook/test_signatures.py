@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sorbus.http_api.description import Webhooks
-from sorbus.producers.webhook.signatures import RefusedRequest, WebhookRequest, is_key, refuse_early, verify
+from sorbus.webhook.signatures import RefusedRequest, WebhookRequest, is_key, refuse_early, verify
 from tests.producers.webhook.signed import SCHEMES, SECRET, TIMED, UNSIGNED, URL, sign, webhooks
 
 NOW = 1_732_413_600

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from standardwebhooks import Webhook
 
 from sorbus.errors import SorbusError
-from sorbus.http_api.description import Moment, Webhooks
+from sorbus.http_api.description import Moment, WebhookSignature
 
 _DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
 _HUBSPOT_PLAIN = {
@@ -56,7 +56,7 @@ class _Claim(NamedTuple):
     at: float | None
 
 
-def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
+def verify(webhooks: WebhookSignature, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
     """Returns if one of `secrets` has signed the delivery, within the tolerance of `now` (Unix seconds).
 
     RefusedRequest otherwise. Comparisons take the same time wherever the first difference is.
@@ -69,7 +69,7 @@ def verify(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest,
         raise RefusedRequest("its signature does not match")
 
 
-def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
+def refuse_early(webhooks: WebhookSignature, secrets: Sequence[str], delivery: WebhookRequest, now: float) -> None:
     """What can be refused before the body is read: no signature, an old one, a shared secret that isn't ours.
 
     RefusedRequest; `delivery.body` is not looked at.
@@ -80,7 +80,7 @@ def refuse_early(webhooks: Webhooks, secrets: Sequence[str], delivery: WebhookRe
         _require_recent(webhooks, _CLAIMS[webhooks.signature](webhooks, delivery._replace(body=b"")), now)
 
 
-def _require_recent(webhooks: Webhooks, claim: _Claim, now: float) -> None:
+def _require_recent(webhooks: WebhookSignature, claim: _Claim, now: float) -> None:
     if claim.at is not None and not abs(now - claim.at) <= webhooks.tolerance.total_seconds():
         raise RefusedRequest("it was signed too long ago, or its sender's clock or ours is wrong", "stale")
 
@@ -90,20 +90,20 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
-def is_key(secret: str) -> bool:
-    """Whether it can be a secret of Standard Webhooks: base64, with or without whsec_ before it."""
+def is_key(secret: str, *, fewest: int = 1) -> bool:
+    """Whether it can be a secret of Standard Webhooks: base64 of `fewest` bytes or more, with or without whsec_."""
     text = secret.removeprefix("whsec_").rstrip("=")
     try:
-        return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+        return len(base64.b64decode(text + "=" * (-len(text) % 4), validate=True)) >= fewest
     except ValueError:
         return False
 
 
-def _xero(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _xero(_webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     return _Claim([_header(delivery, "x-xero-signature")], _base64_of(delivery.body), None)
 
 
-def _stripe(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _stripe(_webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     parts = [part.partition("=") for part in _header(delivery, "stripe-signature").split(",")]
     sent = [value for name, _, value in parts if name == "t"]
     if len(sent) != 1:
@@ -112,7 +112,7 @@ def _stripe(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim([value for name, _, value in parts if name == "v1"], _hex_of(signed), _moment(sent[0], "epoch"))
 
 
-def _hubspot(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _hubspot(_webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     sent = _header(delivery, "x-hubspot-request-timestamp")
     url = delivery.url
     for encoded, plain in _HUBSPOT_PLAIN.items():
@@ -121,7 +121,7 @@ def _hubspot(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim([_header(delivery, "x-hubspot-signature-v3")], _base64_of(signed), _moment(sent, "epoch-ms"))
 
 
-def _standard(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _standard(_webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     id, sent = _header(delivery, "webhook-id"), _header(delivery, "webhook-timestamp")
     at = _moment(sent, "epoch")
     if sent != str(int(at)):  # the library signs the number: 007 would pass for 7
@@ -137,7 +137,7 @@ def _standard(_webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim(_header(delivery, "webhook-signature").split(" "), sign, at)
 
 
-def _generic(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _generic(webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     given = _header(delivery, webhooks.header)
     if not given.startswith(webhooks.prefix):
         raise RefusedRequest(f"its header {webhooks.header} doesn't begin with {webhooks.prefix}")
@@ -149,7 +149,7 @@ def _generic(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim([given.removeprefix(webhooks.prefix)], sign, at)
 
 
-def _shared(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
+def _shared(webhooks: WebhookSignature, delivery: WebhookRequest) -> _Claim:
     """A secret that is sent as it is, by applications that can't sign."""
     if not webhooks.header:
         if not delivery.token:
@@ -161,7 +161,7 @@ def _shared(webhooks: Webhooks, delivery: WebhookRequest) -> _Claim:
     return _Claim([given.removeprefix(webhooks.prefix)], lambda secret: secret, None)
 
 
-_CLAIMS: Mapping[str, Callable[[Webhooks, WebhookRequest], _Claim]] = {
+_CLAIMS: Mapping[str, Callable[[WebhookSignature, WebhookRequest], _Claim]] = {
     "xero": _xero,
     "stripe": _stripe,
     "hubspot-v3": _hubspot,

@@ -1,0 +1,1 @@
+"""Webhooks as targets: each record's change is posted, signed, in order."""

@@ -1,0 +1,1 @@
+"""`sorbus webhook`: secrets, test events, and what was posted."""

@@ -1,0 +1,1 @@
+"""Webhooks of kind `webhook`: records posted to Sorbus, and changes that Sorbus posts."""

@@ -1,0 +1,90 @@
+"""A flow into a webhook as people run it: paused by its endpoint, resumed, tested, and posted again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from sorbus.state.database import State
+from tests.consumers.line import FLOW, MAP, Line, eventually, named
+from tests.consumers.plugin import line, make_line
+from tests.ops.test_duplicates import Typed, state, typed
+from tests.ops.test_flow_control import flow_state
+from tests.webhook.receiver import SECRET, Receiver, Reply, receiving
+
+__all__ = ["line", "make_line", "state", "typed"]
+
+HOOK = (
+    '{{kind: webhook, connection: {{url: "URL", signing_secret: "${{HOOK_SECRET}}", allow_private_addresses: true}}}}'
+)
+POSTED = MAP.replace('{{kind: postgres, connection: {{dsn: "${{BOOKS_DSN}}"}}, owner: Finance}}', HOOK).replace(
+    "target: {{table: gadgets, children: {{lines: {{table: gadget_lines}}}}}}", "target: {{}}"
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture
+def hook(line: Line, receiver: Receiver, state: State) -> Line:
+    prefix = line.loaded.map.topic_prefix[:-1]
+    assert HOOK in POSTED
+    with (line.folder / ".env").open("a") as env:
+        env.write(f"HOOK_SECRET={SECRET}\n")
+    line.write_map(POSTED.format(prefix=prefix, timing="real-time").replace("URL", receiver.url), "")
+    return line
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_is_gone_pauses_its_flow_until_a_person_resumes_it(
+    hook: Line, receiver: Receiver, typed: Typed
+) -> None:
+    receiver.answer = lambda body: Reply(410)
+    with hook.process() as process:
+        hook.publish([("g1", 1, named("One", "a"))])
+        eventually(lambda: "paused by itself" in process.told, "the flow's word that it paused itself")
+        found = flow_state(hook)
+        assert found.pause is not None
+        assert found.complaint is not None
+        assert "answered 410" in found.complaint
+        posts = len(receiver.posts)
+        receiver.answer = lambda body: Reply(200)
+        assert len(receiver.posts) == posts, "a paused flow posts nothing"
+        assert "accepted" not in typed("webhook", "attempts", FLOW)
+        typed("resume", FLOW, "--by", "Anna")
+        eventually(lambda: "g1" in receiver.state(), "the record after the resume")
+        hook.publish([("g1", 2, None), ("g2", 1, named("Two"))])
+        eventually(lambda: set(receiver.state()) == {"g2"}, "the delete and the new record")
+        process.end()
+    before = len(receiver.accepted())
+    typed("replay", FLOW, "--id", "g2")
+    assert len(receiver.accepted()) == before + 1
+    assert receiver.accepted()[-1].id == receiver.accepted()[-2].id
+    assert receiver.accepted()[-1].body["historical"]
+    listed = [json.loads(each) for each in typed("webhook", "attempts", FLOW, "--json").splitlines()]
+    assert [one["status"] for one in listed[::-1]][:2] == [410, 200]
+    shown = json.loads(typed("preview", FLOW, "g2", "--json", "--show-personal"))
+    assert shown["action"] == "nothing"
+    assert (shown["request"]["data"]["name"], shown["request"]["data"]["lines"]) == ("Two", [])
+
+
+def test_a_test_event_is_posted_or_only_shown(hook: Line, receiver: Receiver, typed: Typed) -> None:
+    shown = typed("webhook", "test", FLOW, "--dry-run")
+    assert "webhook-signature: ***" in shown
+    assert '"type":"sorbus.test"' in shown
+    assert SECRET not in shown
+    assert receiver.posts == []
+    assert "answered 204" in typed("webhook", "test", FLOW)
+    assert receiver.posts[0].body["data"].keys() >= {"name", "lines"}
+    receiver.answer = lambda body: Reply(422, {}, b"what is that?")
+    told = json.loads(typed.json("webhook", "test", FLOW, status=1))
+    assert (told["accepted"], told["status"]) == (False, 422)
+    receiver.stop()
+    assert "can't be reached" in typed("webhook", "test", FLOW, status=3)
+    assert typed("webhook", "secret").startswith("whsec_")
+    assert "nothing was posted" in typed("webhook", "attempts", FLOW)
