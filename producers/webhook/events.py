@@ -36,7 +36,8 @@ def read_events(
     """
     webhooks = hearing.webhooks
     delivery = headers.get(webhooks.delivery_header.lower(), "") if webhooks.delivery_header else ""
-    return [_read(hearing, event, delivery, received_at) for event in _events(webhooks, body)]
+    kind = headers.get(webhooks.event.type_header.lower(), "") if webhooks.event.type_header else ""
+    return [_read(hearing, event, kind, delivery, received_at) for event in _events(webhooks, body)]
 
 
 def _events(webhooks: Webhooks, body: Json) -> Iterator[Json]:
@@ -63,13 +64,13 @@ def _every(found: Json, steps: list[JsonPath]) -> Iterator[Json]:
         yield below
 
 
-def _read(hearing: WebhookReceiver, event: Json, delivery: str, received_at: int) -> WebhookEvent:
+def _read(hearing: WebhookReceiver, event: Json, kind: str, delivery: str, received_at: int) -> WebhookEvent:
     said, webhooks = hearing.webhooks.event, hearing.webhooks
     if not isinstance(event, dict):
         return WebhookEvent(None, why="malformed")
     if any(_text(read_path(event, path)) != value for path, value in hearing.where.items()):
         return WebhookEvent(None, why="unmapped")
-    kind = _text(read_path(event, said.type)) if said.type else ""
+    kind = _text(read_path(event, said.type)) if said.type else kind
     resource = _longest(said.resources, kind)
     if resource is None or resource not in hearing.resources:
         return WebhookEvent(None, why="unmapped")

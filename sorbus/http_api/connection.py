@@ -28,6 +28,12 @@ _CREDENTIALS: Mapping[str, tuple[str, ...]] = {
     "session": ("username", "password"),
 }
 
+
+def credential_names(auth: Auth) -> tuple[str, ...]:
+    """The keys that a connection needs for an authentication method."""
+    return ("api_key",) if auth.key_as else _CREDENTIALS[auth.kind]
+
+
 Secret = Annotated[SecretStr, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
 
 
@@ -133,7 +139,7 @@ def _fill(text: str, settings: Mapping[str, str]) -> str:
 def _way_in(description: Description, connection: HttpConnection) -> Auth:
     """The first authentication method whose credentials the connection has; the first of all if it has none."""
     ways = [description.auth, *description.other_auth]
-    return next((way for way in ways if all(connection.value(name) for name in _CREDENTIALS[way.kind])), ways[0])
+    return next((way for way in ways if all(connection.value(name) for name in credential_names(way))), ways[0])
 
 
 def _settings(system: BoundSystem, made: Application) -> Iterator[Finding]:
@@ -153,10 +159,10 @@ def _settings(system: BoundSystem, made: Application) -> Iterator[Finding]:
 
 def _credentials(system: BoundSystem, made: Application) -> Iterator[Finding]:
     auth = made.auth
-    for name in _CREDENTIALS[auth.kind]:
+    for name in credential_names(auth):
         if not made.connection.value(name):
             ways = [auth, *(way for way in made.description.other_auth if way is not auth)]
-            others = ", or ".join(" and ".join(_CREDENTIALS[way.kind]) for way in ways[1:])
+            others = ", or ".join(" and ".join(credential_names(way)) for way in ways[1:])
             fix = f"write {name}: ${{…}} into the connection{f' (or {others})' if others else ''}"
             yield system.finding("", "missing", f"{made.description.title} needs {name}", f"{fix}. {auth.doc}".rstrip())
     if auth.kind == "oauth2" and made.grant not in auth.grants:

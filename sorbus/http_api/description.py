@@ -3,7 +3,8 @@
 Texts in it may hold `{name}` placeholders: the connection's own settings (`settings:`), and in operations `{id}`,
 `{revision}`, `{survivor}` (of a merge), `{value}` (of a search), `{since}`, `{limit}`, `{offset}`, `{page}`,
 `{cursor}`. Paths into JSON are dotted names, `[n]` for an index in a list and `[key=value]` for the item that has it,
-as in `Phones[PhoneType=MOBILE].PhoneNumber`; in `fields` and webhooks' `events`, `[]` stands for every item.
+as in `Phones[PhoneType=MOBILE].PhoneNumber`, and `["name"]` for a name with dots in it; in `fields` and webhooks'
+`events`, `[]` stands for every item.
 `{fields}` becomes the names of the resource's fields, `{fields:NAME}` of those inside NAME, when the file is read.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from sorbus.mapfile.timing import parse_duration
 
@@ -30,8 +31,12 @@ Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_typ
 JsonPath = Annotated[str, StringConstraints(max_length=300)]
 Updated = Annotated[tuple[JsonPath, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Moment = Literal["iso", "iso-seconds", "http-date", "epoch", "epoch-ms", "date", "slash-date", "ms-json"]
-"""Format of a timestamp. `slash-date`: 2026-11-24 00:00:00; `ms-json`: /Date(1573755038314+0000)/."""
+Moment = Literal[
+    "iso", "iso-seconds", "iso-offset", "iso-bare", "http-date", "epoch", "epoch-ms", "date", "slash-date", "ms-json"
+]
+"""Format of a timestamp, in UTC. `iso`: 2026-11-24T00:00:00.000000Z; `iso-seconds`: without the fraction; `iso-offset`:
++00:00 for Z; `iso-bare`: neither; `slash-date`: 2026-11-24 00:00:00; `ms-json`: /Date(1573755038314+0000)/.
+"""
 FieldKind = Literal[
     "text",
     "integer",
@@ -66,6 +71,10 @@ class ApiField(_Written):
     sent_as: JsonPath = Field(default="", description="Its path in requests, if different: project_id.")
     largest: int | None = Field(default=None, description="Maximum number of characters.")
     values: list[str] = Field(default=[], description="The only values allowed.")
+    empty: list[JsonValue] = Field(
+        default=[],
+        description="Values in answers that stand for none, as Odoo's false; see the description's `empty`.",
+    )
     doc: str = ""
 
 
@@ -109,6 +118,10 @@ class Operation(_Written):
         default="record", description="reference: not its id, but what `get` reads it by, where its id is seen."
     )
     returned_id: JsonPath = Field(default="", description="Path of the new id in the answer, if not in the record.")
+    no_content: bool = Field(
+        default=False,
+        description="get: the answer 204, or null at `record`, means that there is no such record (Zoho, GraphQL).",
+    )
     partial: bool = Field(default=False, description="An update leaves omitted fields unchanged.")
     emptied_by: Literal["null", "text"] = Field(default="null", description="What empties a text: null, or empty text.")
     silent: Silence | None = Field(
@@ -127,6 +140,7 @@ class Listing(_Written):
     body: JsonValue = None
     records: JsonPath = Field(default="", description="Path of the list in the answer; empty: the answer itself.")
     pagination: Pagination = Pagination()
+    no_content: bool = Field(default=False, description="The answer 204 means that there are no records (Zoho).")
     refers: JsonPath = Field(default="", description="Path in an item of the id of the record that it refers to.")
     since_format: Moment = Field(default="iso", description="Format of {since} (changes).")
     ascending: bool = Field(
@@ -142,8 +156,13 @@ class Search(_Written):
     method: Method = "GET"
     path: str
     parameters: dict[str, str] = {}
+    headers: dict[str, str] = {}
     body: JsonValue = None
     records: JsonPath = ""
+    single: bool = Field(
+        default=False, description="At that path is one record, not a list; 404 means that there is none."
+    )
+    no_content: bool = Field(default=False, description="The answer 204 means that nothing was found (Zoho).")
     pagination: Pagination = Field(default=Pagination(), description="How results are paged, if not in one page.")
     refers: JsonPath = Field(
         default="", description="Path in a result of the id by which `get` reads the whole record."
@@ -213,7 +232,9 @@ class ErrorRule(_Written):
     """What an answer means: by status and, optionally, a value in its body."""
 
     status: list[int] = []
-    where: dict[JsonPath, JsonValue] = {}
+    where: dict[JsonPath, JsonValue] = Field(
+        default={}, description="Values in the body that must all be so; '*': any but null, false and empty ones."
+    )
     says: str = Field(default="", description="A regular expression found in the application's error message.")
     means: Literal["transient", "conflict", "permanent", "auth", "gone", "duplicate", "success"]
 
@@ -242,14 +263,20 @@ class Errors(_Written):
 class Auth(_Written):
     """How Sorbus authenticates; the credentials are in the connection.
 
-    api-key: `api_key`; basic and session: `username` and `password`; bearer: `token`; oauth2: `client_id`,
-    `client_secret` and, unless `sorbus api login` has got one, `refresh_token`.
+    api-key (and basic with `key_as`): `api_key`; basic and session: `username` and `password`; bearer: `token`;
+    oauth2: `client_id`, `client_secret` and, unless `sorbus api login` has got one, `refresh_token`.
     """
 
     kind: Literal["none", "api-key", "basic", "bearer", "oauth2", "session"] = "none"
     header: str = Field(default="", description="api-key: the header; the connection's `api_key` is its value.")
     parameter: str = Field(default="", description="api-key: or this query parameter.")
     prefix: str = Field(default="", description="api-key: put before the key.")
+    scheme: str = Field(default="Bearer", description="bearer, oauth2: the word before the token.")
+    key_as: Literal["", "username", "password"] = Field(
+        default="",
+        description="basic: the connection's `api_key` is the user name (Freshdesk, BambooHR) or the password"
+        " (Mailchimp), and nothing else is needed.",
+    )
     token_url: str = ""
     authorize_url: str = ""
     scopes: list[str] = []
@@ -280,6 +307,9 @@ class ApiEvent(_Written):
     """Where a webhook's event names the resource and the record that changed."""
 
     type: JsonPath = Field(default="", description="Path of the event's type.")
+    type_header: str = Field(
+        default="", description="Or the header with it: X-WC-Webhook-Topic, X-Shopify-Topic, X-GitHub-Event."
+    )
     id: JsonPath = Field(description="Path of the record's id.")
     resources: dict[str, str] = Field(description="Type, or its prefix up to `*`, -> resource.")
     deleted: list[str] = Field(default=[], description="Types (or prefixes up to `*`) that mean a delete.")
@@ -344,6 +374,31 @@ class Description(_Written):
     idempotency_parameter: str = Field(default="", description="Or the query parameter for it (QuickBooks).")
     idempotency_lasts: Duration = timedelta(hours=24)
     errors: Errors = Errors()
+    empty: list[JsonValue] = Field(
+        default=[], description="Values in answers that stand for none in all fields but booleans, as Odoo's false."
+    )
     hook: str = Field(default="", description="MODULE:CLASS of a Python class that replaces the described calls.")
     resources: dict[str, ApiResource]
     webhooks: Webhooks | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_empty(cls, written: object) -> object:
+        """`empty` copied to every field that doesn't say its own and isn't a boolean."""
+        if not isinstance(written, dict) or not (empty := written.get("empty")):
+            return written
+        resources = written.get("resources")
+        if not isinstance(resources, dict):
+            return written
+        return {**written, "resources": {name: _with_empty(each, empty) for name, each in resources.items()}}
+
+
+def _with_empty(resource: object, empty: object) -> object:
+    fields = resource.get("fields") if isinstance(resource, dict) else None
+    if not isinstance(resource, dict) or not isinstance(fields, dict):
+        return resource
+    spread = {
+        path: {"empty": empty, **field} if isinstance(field, dict) and field.get("kind") != "boolean" else field
+        for path, field in fields.items()
+    }
+    return {**resource, "fields": spread}

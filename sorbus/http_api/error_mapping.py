@@ -160,6 +160,8 @@ def _says_failed(body: Json) -> bool:
 
 
 def _is(found: Json, wanted: Json) -> bool:
+    if wanted == "*":
+        return found not in (None, False, "", [], {})
     return bool(found == wanted) or (found is not None and str(found) == str(wanted))
 
 

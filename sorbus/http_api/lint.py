@@ -127,6 +127,8 @@ def _search(place: Place, field: str, search: Search, resource: ApiResource) -> 
 def _auth(place: Place, auth: Auth) -> Iterator[Fault]:
     if auth.kind == "api-key" and not auth.header and not auth.parameter:
         yield Fault(place, "nothing says where the API key goes", "add header: or parameter:")
+    if auth.key_as and auth.kind != "basic":
+        yield Fault((*place, "key_as"), f"{auth.kind} has no user name and password", "write kind: basic")
     if auth.kind == "oauth2" and not auth.token_url:
         yield Fault(place, "nothing says where tokens come from", "add token_url:")
     yield from _paths([((*place, "tokens_at"), auth.tokens_at)])
@@ -143,6 +145,9 @@ def _webhooks(description: Description, settings: frozenset[str]) -> Iterator[Fa
     yield from _placeholders(("webhooks", "event", "where"), webhooks.event.where, settings)
     if webhooks.signature == "hmac-sha256" and not webhooks.header:
         yield Fault(("webhooks",), "nothing says where the signature is", "add header:")
+    if webhooks.event.type and webhooks.event.type_header:
+        fix = "remove one of them"
+        yield Fault(("webhooks", "event", "type_header"), "the event's type is in the body or in a header", fix)
     if webhooks.header and webhooks.parameter:
         yield Fault(("webhooks", "parameter"), "the secret is in the header or in a parameter", "remove one of them")
     if webhooks.parameter and webhooks.signature != "shared-secret":

@@ -39,6 +39,13 @@ class _Side(NamedTuple):
     what: str
     schema: Node
     is_sent: bool
+    asked: frozenset[str] = frozenset()
+    """Fields that the request names one by one, so that they are answered although the schema leaves them out."""
+
+    def has(self, path: str) -> bool:
+        """Whether the request names the field, or an object around it."""
+        parts = path.split(".")
+        return any(".".join(parts[:end]) in self.asked for end in range(1, len(parts) + 1))
 
 
 @dataclass
@@ -76,11 +83,13 @@ class _Comparer:
             listing: Listing | None = getattr(resource, name)
             if listing is not None and (found := self._request((*place, name), listing)) is not None:
                 self._paging((*place, name), listing, found)
-                sides += self._answered((*place, name), found, f"{listing.records}[0]", listing.refers)
+                sides += self._answered(
+                    (*place, name), found, _item(listing), listing.refers, self._asked(listing, found)
+                )
         for field_name, search in resource.search.items():
             where = (*place, "search", field_name)
             if (found := self._request(where, search)) is not None:
-                sides += self._answered(where, found, f"{search.records}[0]", search.refers)
+                sides += self._answered(where, found, _item(search), search.refers, self._asked(search, found))
         for name in ("get", "create", "update", "delete"):
             operation: Operation | None = getattr(resource, name)
             if operation is not None and (found := self._request((*place, name), operation)) is not None:
@@ -92,7 +101,7 @@ class _Comparer:
         named = [("id", resource.id), *updated, ("revision", resource.revision)]
         for part, path in named:
             for side in sides:
-                if path and not side.is_sent and self.spec.at(side.schema, path) is None:
+                if path and not side.is_sent and not side.has(path) and self.spec.at(side.schema, path) is None:
                     self._unknown((*place, part), path, side)
                     break
 
@@ -130,6 +139,24 @@ class _Comparer:
         if allowed and "{" not in value and value not in map(str, allowed):
             fix = f"it may be {', '.join(map(str, allowed[:12]))}"
             self.find(place, "bad-value", f"the parameter {name} can't be {value!r}", fix)
+        of_items = self._item_values(about)
+        for each in value.split(",") if of_items and "{" not in value else ():
+            if each.strip() not in of_items:
+                self.find(place, "bad-value", f"the parameter {name} can't hold {each!r}", closest(each, of_items))
+
+    def _item_values(self, parameter: Node) -> list[str]:
+        """The values that a parameter may list; empty if the file doesn't say."""
+        items = self.spec.at(parameter.get("schema") or parameter, "[0]") or {}
+        return [str(value) for value in items.get("enum") or ()]
+
+    def _asked(self, request: Listing | Search, found: SpecOperation) -> frozenset[str]:
+        """The fields that a parameter names (Asana's opt_fields): the file lists them as the parameter's values."""
+        named: set[str] = set()
+        for name, value in request.parameters.items():
+            about = next((each for known, each in found.query.items() if _is_parameter(name, known)), None)
+            if about is not None and (allowed := self._item_values(about)):
+                named |= {each.strip() for each in value.split(",")} & set(allowed)
+        return frozenset(named)
 
     def _headers(self, place: Place, request: Listing | Operation | Search, found: SpecOperation) -> None:
         own = {} if isinstance(request, Search) else request.headers
@@ -177,7 +204,9 @@ class _Comparer:
             message = f"the answer of {doing} has no {operation.returned_id}"
             self.find((*place, "returned_id"), "unknown-field", message, "fix returned_id:")
 
-    def _answered(self, place: Place, found: SpecOperation, record: str, refers: str) -> list[_Side]:
+    def _answered(
+        self, place: Place, found: SpecOperation, record: str, refers: str, asked: frozenset[str] = frozenset()
+    ) -> list[_Side]:
         """The schema of the records in an answer."""
         if found.response is None or refers:
             return []
@@ -187,7 +216,7 @@ class _Comparer:
             message = f"the answer of {found.path} has no {record}"
             self.find(place, "unknown-field", message, f"its answer holds {holds}" if holds else "look it up")
             return []
-        return [_Side(f"{found.path} answers", schema, is_sent=False)]
+        return [_Side(f"{found.path} answers", schema, is_sent=False, asked=asked)]
 
     def _required(self, place: Place, doing: str, schema: Node, operation: Operation) -> None:
         fields = self.description.resources[str(place[1])].fields
@@ -204,6 +233,8 @@ class _Comparer:
                 continue
             name = about.sent_as if side.is_sent and about.sent_as else path
             schema = self.spec.at(side.schema, name)
+            if schema is None and side.has(name):
+                continue
             if schema is None or not self._selected(side.schema, name):
                 self._unknown(place, name, side)
                 return
@@ -281,6 +312,13 @@ class _Comparer:
             self.spec.operation(method, path) for path in self.spec.paths for method in self.spec.methods(path)
         )
         return any(found is not None and header.lower() in found.headers for found in operations) if header else False
+
+
+def _item(request: Listing | Search) -> str:
+    """The path of one record in the answer."""
+    if isinstance(request, Search) and request.single:
+        return request.records
+    return f"{request.records}[0]"
 
 
 def _is_parameter(sent: str, known: str) -> bool:

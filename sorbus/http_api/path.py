@@ -1,4 +1,7 @@
-"""Paths into JSON, as descriptions write them: `properties.email`, `Contacts[0].Name`, `Phones[Type=MOBILE].Number`."""
+"""Paths into JSON, as descriptions write them: `properties.email`, `Contacts[0].Name`, `Phones[Type=MOBILE].Number`.
+
+A name with dots or brackets in it is quoted: `["@odata.nextLink"]`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,12 @@ from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Json, Record
 
 _LONGEST_LIST = 1000
-_STEP = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<place>\d+)\]|\[(?P<key>[^=\[\]]+)=(?P<value>[^\]]*)\]")
+_STEP = re.compile(
+    r"\.?(?P<name>[^.\[\]]+)"
+    r"|\[\"(?P<quoted>[^\"]+)\"\]"
+    r"|\[(?P<place>\d+)\]"
+    r"|\[(?P<key>[^=\[\]]+)=(?P<value>[^\]]*)\]"
+)
 
 
 class Item(NamedTuple):
@@ -40,8 +48,8 @@ def parse_path(path: str) -> tuple[Step, ...]:
             raise ValueError(
                 f"{path!r} is not a valid path: at {path[at:]!r}; write names with dots, [0] or [key=value]"
             )
-        if match["name"] is not None:
-            steps.append(match["name"])
+        if (name := match["name"] or match["quoted"]) is not None:
+            steps.append(name)
         elif match["place"] is not None:
             steps.append(int(match["place"]))
         else:
@@ -60,6 +68,14 @@ def read_path(record: Json, path: str) -> Json | None:
     return found
 
 
+def is_null(record: Json, path: str) -> bool:
+    """Whether null is at a path, in place of a value; False where the path leads nowhere."""
+    *way, last = parse_path(path) or ("",)
+    for step in way:
+        record = _step_into(record, step)
+    return _has(record, last) and _step_into(record, last) is None
+
+
 def write_path(record: Record | list[Json], path: str, value: Json) -> None:
     """Sets `value` at a path, creating objects and lists on the way. PermanentError if something else is there."""
     steps = parse_path(path)
@@ -74,17 +90,50 @@ def write_path(record: Record | list[Json], path: str, value: Json) -> None:
     holder[_make_place(holder, steps[-1], path)] = value
 
 
+def take_path(record: Json, path: str) -> tuple[bool, Json | None]:
+    """Removes a path and what was made around it alone; whether it was there, and its value."""
+    *way, last = parse_path(path)
+    holders: list[tuple[Json, Step]] = []
+    holder = record
+    for step in way:
+        holders.append((holder, step))
+        holder = _step_into(holder, step)
+    if not _has(holder, last):
+        return False, None
+    value = _step_into(holder, last)
+    _drop(holder, last)
+    for around, step in reversed(holders):
+        inside = _step_into(around, step)
+        if inside and not (isinstance(step, Item) and isinstance(inside, Mapping) and list(inside) == [step.key]):
+            break
+        _drop(around, step)
+    return True, value
+
+
 def drop_path(record: Json, path: str) -> None:
     """Removes the value at a path, if any; a list becomes shorter."""
     *way, last = parse_path(path)
     holder = record
     for step in way:
         holder = _step_into(holder, step)
-    if isinstance(last, str) and isinstance(holder, dict):
-        holder.pop(last, None)
-    elif isinstance(holder, list) and not isinstance(last, str):
-        found = _step_into(holder, last)
-        holder[:] = [item for item in holder if item is not found]
+    _drop(holder, last)
+
+
+def _has(holder: Json, step: Step) -> bool:
+    if isinstance(step, str):
+        return isinstance(holder, Mapping) and step in holder
+    if isinstance(step, int):
+        return isinstance(holder, list) and step < len(holder)
+    return _step_into(holder, step) is not None
+
+
+def _drop(holder: Json, step: Step) -> None:
+    if isinstance(step, str) and isinstance(holder, dict):
+        holder.pop(step, None)
+    elif isinstance(holder, list) and not isinstance(step, str):
+        place = step if isinstance(step, int) else next((n for n, item in enumerate(holder) if step.is_at(item)), -1)
+        if 0 <= place < len(holder):
+            del holder[place]
 
 
 def _make_place(holder: Json, step: Step, path: str) -> Json:

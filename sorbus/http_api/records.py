@@ -10,7 +10,7 @@ from typing import cast
 from unicodedata import normalize
 
 from sorbus.errors import PermanentError, SorbusError, TransientError
-from sorbus.http_api.description import ApiResource, Operation, Search
+from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.error_mapping import failed_write, header
 from sorbus.http_api.etag_cache import Revalidation
 from sorbus.http_api.interface import (
@@ -38,7 +38,7 @@ from sorbus.http_api.pagination import (
     total_of,
     values_of,
 )
-from sorbus.http_api.path import parse_path, read_path, write_path
+from sorbus.http_api.path import is_null, parse_path, read_path, write_path
 from sorbus.http_api.placeholders import quoted
 from sorbus.http_api.requests import as_stored, emptied, if_match, merged, placed, request, request_with, revision_of
 from sorbus.http_api.silence import silenced, silent_fields
@@ -89,7 +89,7 @@ class RecordsApi:
             raise
         if answer.status == 304 and since is not None:
             return Page((), None)
-        records = _records(answer.body, listing.records, doing)
+        records = _records(answer, listing, doing)
         following = after_page(
             listing.pagination,
             place,
@@ -114,12 +114,14 @@ class RecordsApi:
         operation = self._operation(resource, about.get, "read")
         doing = f"reading {resource} {id} of {self._description.title}"
         try:
-            call = request(operation, self._values(id=id))
+            call = request(operation, self._values(**_id(about, id)))
             answer = self._read(as_stored(call) if about.etag else call, doing=doing)
         except PermanentError as error:
             if error.reason == "gone":
                 return None
             raise
+        if operation.no_content and (answer.status == 204 or is_null(answer.body, operation.record)):
+            return None
         record = read_path(answer.body, operation.record)
         if not isinstance(record, dict):
             if _is_empty_list(answer.body, operation.record):
@@ -163,7 +165,7 @@ class RecordsApi:
             if error.reason == "gone" or is_behind_the_last(paging, place, error):
                 return [], None, True
             raise
-        records = _records(answer.body, search.records, doing)
+        records = _records(answer, search, doing)
         url = join_url(self._transport.base_url, call.path)
         base_url = self._transport.base_url
         following = after_page(paging, place, answer, records, id_path=about.id, url=url, base_url=base_url)
@@ -220,8 +222,7 @@ class RecordsApi:
         """See `Merges`."""
         about = self._resource(resource)
         operation = self._operation(resource, about.merge, "merge")
-        is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
-        named: dict[str, str | int] = {"id": id, "survivor": int(survivor) if is_number else survivor}
+        named = {**_id(about, id), "survivor": _id(about, survivor)["id"]}
         doing = f"merging {_named(resource)} {id} into {survivor} in {self._description.title}"
         answer = self._written(request(operation, {**self._values(), **named}), about, operation, doing)
         if operation.returns == "nothing":
@@ -248,7 +249,7 @@ class RecordsApi:
             current = self._current(resource, id)
         if current is not None and not operation.partial:
             fields = merged(about, current.record, fields)
-        values = self._values(id=id, **revision_of(about, current))
+        values = self._values(**_id(about, id), **revision_of(about, current))
         sent = silent_fields(operation, placed(about, emptied(about, operation, fields)))
         return silenced(operation, request_with(operation, values, sent, if_match(about, current)), values)
 
@@ -258,7 +259,7 @@ class RecordsApi:
         operation = self._operation(resource, about.delete, "delete")
         if current is None and about.revision:
             current = self._current(resource, id)
-        values = self._values(id=id, **revision_of(about, current))
+        values = self._values(**_id(about, id), **revision_of(about, current))
         call = request(operation, values)
         call = silenced(operation, replace(call, headers={**call.headers, **if_match(about, current)}), values)
         if operation.encoding == "form" and call.json is not None:
@@ -299,7 +300,7 @@ class RecordsApi:
     def _read(self, call: Call, *, doing: str) -> Answer:
         return self._known.hear(call, self._transport.send(self._known.ask(call), doing=doing))
 
-    def _values(self, **own: str) -> dict[str, str | int]:
+    def _values(self, **own: str | int) -> dict[str, str | int]:
         return {**self._transport.settings, **own}
 
     def _resource(self, name: str) -> ApiResource:
@@ -333,13 +334,18 @@ def is_deleted(resource: ApiResource, record: Record) -> bool:
     )
 
 
-def _records(body: Json, path: str, doing: str) -> list[Record]:
+def _records(answer: Answer, asked: Listing | Search, doing: str) -> list[Record]:
     """The answer's list, unfiltered: some items may be no objects, but not all. TransientError if there is no list.
 
     Never returns an empty one instead, which would mean that all records were deleted. Some applications omit an
     empty list; an otherwise empty object around it, or a null, counts as one.
     """
+    body, path = answer.body, asked.records
+    if answer.status == 204 and asked.no_content:
+        return []
     found = read_path(body, path)
+    if isinstance(asked, Search) and asked.single and isinstance(found, dict):
+        return [found]
     if found is None and path:
         *way, last = parse_path(path)
         around = read_path(body, path.rpartition(".")[0]) if way else body
@@ -348,6 +354,12 @@ def _records(body: Json, path: str, doing: str) -> list[Record]:
     if not isinstance(found, list) or (found and not any(isinstance(item, dict) for item in found)):
         raise TransientError(f"{doing}: the answer holds no list of records at {path or 'its top'}; {_SHAPE}")
     return found
+
+
+def _id(about: ApiResource, id: str) -> dict[str, str | int]:
+    """The value of {id}: a number in bodies where the description says that ids are numbers."""
+    is_number = (field := about.fields.get(about.id)) is not None and field.kind == "integer"
+    return {"id": int(id) if is_number and id.isascii() and id.isdecimal() and str(int(id)) == id else id}
 
 
 def _is_empty_list(body: Json, path: str) -> bool:

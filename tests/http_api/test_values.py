@@ -17,7 +17,7 @@ from sorbus.avro.encode import micros
 from sorbus.calendar_limits import EPOCH
 from sorbus.errors import PermanentError
 from sorbus.event import confluent_prefix, event_encoder, occurred_at, open_frame
-from sorbus.http_api.description import ApiField, FieldKind, Moment
+from sorbus.http_api.description import ApiField, Description, FieldKind, Moment
 from sorbus.http_api.values import dump_json, load_json, read_moment, to_json, to_value, write_moment
 
 zones = st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -56,6 +56,8 @@ def test_a_moment_is_written_and_read_again_never_later_than_it_was(moment: Mome
         ("ms-json", "/Date(-1)/", datetime(1969, 12, 31, 23, 59, 59, 999000, UTC)),
         ("slash-date", "2026-11-24 00:00:00", datetime(2026, 11, 24, tzinfo=UTC)),
         ("date", "2026-11-24", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("iso-bare", "2026-11-24T01:02:03", datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)),
+        ("iso-offset", "2024-11-29T10:44:51.887-0800", datetime(2024, 11, 29, 18, 44, 51, 887000, UTC)),
     ],
 )
 def test_the_vendors_moments_are_read(moment: Moment, text: object, expected: datetime) -> None:
@@ -160,6 +162,18 @@ def test_what_python_holds_is_written_as_the_field_wants_it() -> None:
     }
     assert dump_json(to_json("19.90", ApiField(kind="decimal"))) == "19.90"
     assert to_json({"day": date(2026, 1, 2)}, ApiField(kind="object")) == {"day": "2026-01-02"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in get_args(FieldKind) if kind != "boolean"])
+def test_what_stands_for_none_is_none_in_every_field_but_a_boolean(kind: FieldKind) -> None:
+    fields = {"x": {"kind": kind}, "yes": {"kind": "boolean"}, "own": {"kind": kind, "empty": ["-"]}}
+    written = {"api": "odoo", "title": "Odoo", "empty": [False], "resources": {"things": {"fields": fields}}}
+    things = Description.model_validate(written).resources["things"]
+    assert to_value(False, things.fields["x"]) is None
+    assert to_value(False, things.fields["yes"]) is False
+    assert to_value("-", things.fields["own"]) is None
+    if kind == "integer":
+        assert to_value(0, things.fields["x"]) == 0
 
 
 def test_too_long_and_unknown_values_are_refused_before_they_are_sent() -> None:

@@ -74,14 +74,20 @@ def api_key(application: Application) -> Fixed:
 
 
 def basic(application: Application) -> Fixed:
-    """User and password (RFC 7617)."""
-    pair = f"{_needed(application, 'username')}:{_needed(application, 'password')}"
+    """User and password (RFC 7617); an API key in the place of one of them, where the description says so."""
+    match application.auth.key_as:
+        case "username":
+            pair = f"{_needed(application, 'api_key')}:x"
+        case "password":
+            pair = f"key:{_needed(application, 'api_key')}"
+        case _:
+            pair = f"{_needed(application, 'username')}:{_needed(application, 'password')}"
     return Fixed(Signature({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}))
 
 
 def bearer(application: Application) -> Fixed:
     """A token without expiry (RFC 6750)."""
-    return Fixed(Signature({"Authorization": f"Bearer {_needed(application, 'token')}"}))
+    return Fixed(Signature({"Authorization": f"{application.auth.scheme} {_needed(application, 'token')}"}))
 
 
 def _needed(application: Application, name: str) -> str:

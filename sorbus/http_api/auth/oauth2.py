@@ -18,6 +18,7 @@ class OAuth2:
 
     def __init__(self, application: Application, state: State) -> None:
         self._application = application
+        self._scheme = application.auth.scheme
         self._store = TokenStore(state, application)
         self._endpoint = TokenEndpoint(application)
         self._current: Tokens | None = None
@@ -30,11 +31,11 @@ class OAuth2:
         current = self._current
         if current is None or not current.is_fresh:
             current = self._renewed(refused=None)
-        return Signature({"Authorization": f"Bearer {current.access}"})
+        return Signature({"Authorization": f"{self._scheme} {current.access}"})
 
     def refresh_after_401(self, refused: Signature) -> bool:
         """See `Credentials`."""
-        self._renewed(refused=refused.headers["Authorization"].removeprefix("Bearer "))
+        self._renewed(refused=refused.headers["Authorization"].removeprefix(f"{self._scheme} "))
         return True
 
     def _renewed(self, *, refused: str | None) -> Tokens:

@@ -113,6 +113,32 @@ def test_the_longest_beginning_decides_and_an_exact_type_before_it() -> None:
     assert [notice and notice.resource for notice in found] == ["things", "things", "parts", "bolts", None]
 
 
+# Each from the vendor's documents: pipedrive.readme.io "Guide for webhooks v2", developer.atlassian.com "Webhooks",
+# woocommerce.github.io "Webhooks" (the body is the record), support.freshdesk.com "Using webhooks in automation rules".
+BY_HEADER = [
+    ("pipedrive", {"meta": {"entity": "person", "action": "change", "entity_id": "7"}}, {}, ("persons", "7", False)),
+    (
+        "jira",
+        {"webhookEvent": "jira:issue_deleted", "issue": {"id": "99291", "key": "JRA-20002"}},
+        {},
+        ("issues", "99291", True),
+    ),
+    ("woocommerce", {"id": 8, "status": "processing"}, {"x-wc-webhook-topic": "order.updated"}, ("orders", "8", False)),
+    ("woocommerce", {"id": 25}, {"x-wc-webhook-topic": "customer.deleted"}, ("customers", "25", True)),
+    ("freshdesk", {"ticket_id": 12}, {}, ("tickets", "12", False)),
+]
+
+
+@pytest.mark.parametrize(("api", "body", "headers", "expected"), BY_HEADER)
+def test_newer_descriptions_read_their_vendors_events(
+    api: str, body: Any, headers: dict[str, str], expected: tuple[str, str, bool]
+) -> None:
+    description = load_description(api)
+    assert description.webhooks is not None
+    hearing = WebhookReceiver(api, description.webhooks, ("secret",), frozenset(description.resources), {})
+    assert [one.notice for one in read_events(hearing, body, headers, 1)] == [Notice(*expected, 1)]
+
+
 def test_events_inside_lists_inside_lists_are_found() -> None:
     nested = {"groups": [{"of": {"events": [{"type": "a", "id": 1}, {"type": "a", "id": 2}]}}, {"of": {}}, 7]}
     told = read({"a": "things"}, nested, events="groups[].of.events[]")
