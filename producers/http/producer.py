@@ -24,7 +24,7 @@ from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.scan import scan_records
-from sorbus.producers.http.shape import RecordShape
+from sorbus.producers.http.shape import application_shape
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.settings import Settings
@@ -83,7 +83,7 @@ class HttpProducer:
     def canonical(cls, system: BoundSystem, source: BoundSource, record: Record) -> dict[str, object]:
         """One record as it would be published. PermanentError, MapError."""
         [resource] = _resources(system, [source], application(system).description)
-        data = RecordShape(source, system.name, resource).encode(record)
+        data = application_shape(source, system.name, resource).encode(record)
         return read_record(source.schema, data, 0)[0]
 
     @classmethod
@@ -100,7 +100,7 @@ class HttpProducer:
             found = open_api(transport).get(_resource_name(source), id)
         finally:
             transport.close()
-        return None if found is None else RecordShape(source, system.name, resource).encode(found.record)
+        return None if found is None else application_shape(source, system.name, resource).encode(found.record)
 
     @classmethod
     def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:

@@ -21,7 +21,7 @@ from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, answer_of
 from sorbus.producers.http.rules import rules_of, updated_of
-from sorbus.producers.http.shape import RecordShape
+from sorbus.producers.http.shape import application_shape
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
 from sorbus.state.database import State
@@ -46,7 +46,7 @@ def _records(
     options = source.options
     assert isinstance(options, HttpSource)
     rules = rules_of(options, resource, f"{options.resource} of {system.name}")
-    shape = RecordShape(source, system.name, resource)
+    shape = application_shape(source, system.name, resource)
     memory = ChangeDetector(source.name, shape.encode, updated_of(resource), can_look=rules.can_look)
     reader = ListReader(rules, memory, PollState(), lambda: time.time_ns() // 1000)
     whole, given = WholeList(), set[bytes]()

@@ -24,7 +24,7 @@ from sorbus.producers.http.poll_schedule import Job, PollSchedule
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.http.request_pool import Answer, RequestPool, answer_of
 from sorbus.producers.http.rules import fingerprint, rules_of, updated_of
-from sorbus.producers.http.shape import RecordShape
+from sorbus.producers.http.shape import application_shape
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.list_report import ListReport
 from sorbus.producers.polling.poll_state import UNREADABLE, AskRecord, PageResult, PollState
@@ -60,7 +60,7 @@ class StreamPoller:
         self._what = f"{options.resource} of {system}"
         self._lists_by_changes = resource.list is None
         rules = rules_of(options, resource, self._what)
-        shape = RecordShape(source, system, resource)
+        shape = application_shape(source, system, resource)
         self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
         self.is_done = False
         self._memory = ChangeDetector(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sorbus.producers.http.shape import _refusal
+from sorbus.producers.polling.json_shape import _refusal
 from sorbus.schema import parse_schema
 from tests.producers.http.desk import CONTACT
 
