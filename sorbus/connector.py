@@ -73,6 +73,11 @@ class BoundFlow:
     resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Each data type that is delivered to the system, by any flow -> the resources that receive it."""
 
+    def finding(self, code: str, message: str, fix: str) -> Finding:
+        """A finding about the flow's `target:`."""
+        document = self.system.document
+        return Finding(document.file, document.line("flows"), f"{self.flow.id}: {message}", fix, code)
+
 
 class Change(NamedTuple):
     """A record's full new state: `data` is the canonical record in Avro binary, None when it was deleted.

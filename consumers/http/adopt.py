@@ -6,7 +6,6 @@ import logging
 
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.http.options import HttpTarget
-from sorbus.consumers.http.shape import target_finding
 from sorbus.errors import MapError
 from sorbus.identity.adopt import adopt, unassigned
 from sorbus.state.database import State
@@ -21,7 +20,7 @@ def settle_links(state: State, flow: BoundFlow) -> None:
     if not (count := unassigned(state, system, data_type)):
         return
     if len(flow.resources.get(data_type, ())) > 1:
-        raise MapError([target_finding(flow, "shared-links", *_words(flow, count))])
+        raise MapError([flow.finding("shared-links", *_words(flow, count))])
     done = adopt(state, system, data_type, flow.options.resource)
     _log.info("%d links of %s in %s are links of %s now", done.links, data_type, system, flow.options.resource)
     if done.shared:

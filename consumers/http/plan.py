@@ -6,7 +6,7 @@ from sorbus.abilities import Resource
 from sorbus.connector import BoundFlow, BoundSystem, Step
 from sorbus.consumers.http.adopt import links_step
 from sorbus.consumers.http.options import HttpTarget
-from sorbus.consumers.http.shape import Shape, target_finding
+from sorbus.consumers.http.shape import Shape
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import application
@@ -42,22 +42,22 @@ def check_flow(flow: BoundFlow) -> None:
         for what, operation in wanted.items():
             if operation is None:
                 fix = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
-                findings.append(target_finding(flow, "unsupported", f"{name} can't {what} records", fix))
+                findings.append(flow.finding("unsupported", f"{name} can't {what} records", fix))
     if flow.flow.on_conflict == "ask" and not (resource.get or made.description.hook):
         message = f"{name} can't be read, so manual changes there can't be detected"
         fix = "write on_conflict: overwrite, or add get: to a description of your own"
-        findings.append(target_finding(flow, "unsupported", message, fix))
+        findings.append(flow.finding("unsupported", message, fix))
     for path in (*options.deleted, *([options.marker] if options.marker else [])):
         if path not in resource.fields:
             message = f"{name} has no field {path!r}"
-            findings.append(target_finding(flow, "unknown-field", message, closest(path, resource.fields)))
+            findings.append(flow.finding("unknown-field", message, closest(path, resource.fields)))
     if flow.flow.deletes == "soft" and not options.deleted:
         message = "deletes are soft, and nothing says how a deleted record looks there"
         fix = "write target: {deleted: {FIELD: VALUE}}, or deletes: hard"
-        findings.append(target_finding(flow, "no-soft-delete", message, fix))
+        findings.append(flow.finding("no-soft-delete", message, fix))
     for missing in shape.missing():
         message = f"nothing fills {name}.{missing}, which the application requires"
-        findings.append(target_finding(flow, "unfilled", message, "add a row for it to the mapping sheet"))
+        findings.append(flow.finding("unfilled", message, "add a row for it to the mapping sheet"))
     if findings:
         raise MapError(findings)
 

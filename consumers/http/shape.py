@@ -134,27 +134,19 @@ def _resource(flow: BoundFlow, options: HttpTarget, application: Application) ->
     found = description.resources.get(options.resource)
     if found is None:
         message = f"{description.title} has no resource {options.resource!r}"
-        raise MapError(
-            [target_finding(flow, "unknown-resource", message, closest(options.resource, description.resources))]
-        )
+        raise MapError([flow.finding("unknown-resource", message, closest(options.resource, description.resources))])
     findings = []
     for name, into in options.lists.items():
         field = flow.schema.by_name.get(name)
         if field is None or field.type.item is None or field.type.item.kind != "record":
             message = f"{flow.flow.data_type} has no list of records {name!r}"
-            findings.append(target_finding(flow, "unknown-field", message, closest(name, flow.schema.by_name)))
+            findings.append(flow.finding("unknown-field", message, closest(name, flow.schema.by_name)))
         elif into not in found.lists:
             message = f"{options.resource} has no list {into!r}"
-            findings.append(target_finding(flow, "unknown-list", message, closest(into, found.lists)))
+            findings.append(flow.finding("unknown-list", message, closest(into, found.lists)))
     if findings:
         raise MapError(findings)
     return found
-
-
-def target_finding(flow: BoundFlow, code: str, message: str, fix: str) -> Finding:
-    """Something to fix in a flow's `target:`."""
-    document = flow.system.document
-    return Finding(document.file, document.line("flows"), f"{flow.flow.id}: {message}", fix, code)
 
 
 def _known(

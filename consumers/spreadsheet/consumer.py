@@ -18,7 +18,7 @@ from sorbus.consumers.spreadsheet.new_file import plan_file
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
-from sorbus.consumers.spreadsheet.versions import SheetSession, SheetVersions, WrittenRecord
+from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError, TransientError
@@ -57,8 +57,12 @@ class SpreadsheetConsumer:
         self._path: Path = folder_of(flow.system) / options.file
         self._records = RecordCells(flow)
         self._style = TextStyle(options.numbers, options.dates)
-        self._versions = SheetVersions(
-            State.of(flow.system.topic_prefix), flow.system.name, options.place, flow.flow.data_type
+        self._versions = WrittenVersions(
+            State.of(flow.system.topic_prefix),
+            flow.system.name,
+            options.place,
+            flow.flow.data_type,
+            locked=options.file,
         )
         self._outcomes: Counter[str] = Counter()
 
@@ -154,7 +158,7 @@ class SpreadsheetConsumer:
             return _Wanted(place, id, one.version, None, key, before)
         return _Wanted(place, id, one.version, row, self._records.key_of(row), before)
 
-    def _write(self, session: SheetSession, wanted: Sequence[_Wanted]) -> list[RejectedDelivery]:
+    def _write(self, session: WrittenSession, wanted: Sequence[_Wanted]) -> list[RejectedDelivery]:
         keys = {one.key for one in wanted} | {one.before.key or "" for one in wanted if one.before}
         sheet = self._read(keys)
         holders = session.holders([one.key for one in wanted if one.row is not None])

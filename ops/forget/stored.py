@@ -22,7 +22,7 @@ _WHAT = {
     "6_letters": ("letter", "its dead letters, as people read them"),
     "6_conflicts": ("conflict", "values that its owner and a target differ in"),
     "7_held_deletes": ("drift_finding", "its id among records that look deleted"),
-    "8_spreadsheets": ("spreadsheet_record", "keys of its rows in spreadsheets"),
+    "8_written": ("written_record", "keys it is found by in spreadsheets and topics"),
     "9_webhooks": ("webhook_attempt", "when it was posted to webhooks"),
 }
 

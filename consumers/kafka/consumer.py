@@ -1,0 +1,274 @@
+"""The consumer of a topic for others: a batch is written to Kafka, then its versions to the state.
+
+In that order: a crash in between writes the batch again, and whoever reads by key sees the same states.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, JsonValue
+
+from sorbus import __version__
+from sorbus.abilities import Preview, older_preview
+from sorbus.avro.decode import read_bytes
+from sorbus.bus.registry import open_registry
+from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, Step
+from sorbus.consumers.kafka.columns import Columns
+from sorbus.consumers.kafka.connect_types import Wire
+from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncoding
+from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
+from sorbus.consumers.kafka.plan import plan_topic, require_registry
+from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
+from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
+from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
+from sorbus.dry_run import DryRunReads
+from sorbus.errors import PermanentError, SorbusError
+from sorbus.event import occurred_at, open_frame
+from sorbus.settings import Settings
+from sorbus.state import State, plan_state
+
+
+class _Wanted(NamedTuple):
+    """A delivery that is newer than what was written. `row` None: a delete."""
+
+    place: int
+    id: str
+    delivery: Delivery
+    key: Struct
+    row: Mapping[str, Wire] | None
+    op: Op
+
+
+class KafkaConsumer:
+    """Delivers one flow to one topic."""
+
+    Connection: type[BaseModel] = KafkaConnection
+    Target: type[BaseModel] = KafkaTarget
+
+    def __init__(self, flow: BoundFlow) -> None:
+        """MapError where the mapping doesn't fit."""
+        options, connection = flow.options, flow.system.connection
+        assert isinstance(options, KafkaTarget)
+        assert isinstance(connection, KafkaConnection)
+        self._flow, self._options, self._connection = flow, options, connection
+        require_registry(flow)
+        self._columns = Columns(flow)
+        self._messages = RecordMessages(self._columns, options, flow.flow.data_type, __version__)
+        self._versions = WrittenVersions(
+            State.of(flow.system.topic_prefix), flow.system.name, options.topic, flow.flow.data_type
+        )
+        self._outcomes: Counter[str] = Counter()
+        self._writer: TopicWriter | None = None
+        self._encoding: Encoding | None = None
+
+    @classmethod
+    def plan(cls, flow: BoundFlow) -> list[Step]:
+        """The state, and the topic."""
+        return [*plan_state(Settings().database, flow.system.topic_prefix), *plan_topic(flow)]
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The topic."""
+        assert isinstance(options, KafkaTarget)
+        return {"": options.resource}
+
+    @classmethod
+    def target_warnings(cls, flow: BoundFlow) -> list[str]:
+        """Fields that are left out."""
+        return [
+            f"{flow.flow.id}: {name} is left out, as `nested: omit` says; `nested: json` writes it as JSON text"
+            for name in Columns(flow).left_out
+        ]
+
+    def open(self) -> None:
+        """Looks whether the topic is there, and registers its schemas. TransientError, AuthError, SchemaError."""
+        settings = self._connection.settings()
+        if self._encoding is None:
+            if self._options.encoding == "avro":
+                registry = open_registry(settings)
+                assert registry is not None
+                self._encoding = AvroEncoding(self._messages, registry, self._options.topic)
+            else:
+                self._encoding = JsonEncoding(self._messages, with_schema=self._options.encoding == "connect-json")
+        self._writer = TopicWriter(settings, self._options.topic, f"{self._flow.system.name}-{self._options.topic}")
+        self._writer.check()
+
+    def check(self) -> None:
+        """Whether the topic is there."""
+        assert self._writer is not None
+        self._writer.check()
+
+    def close(self) -> None:
+        """Drops what Kafka hasn't confirmed."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def apply(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        again: bool = False,
+        alone: bool = False,  # noqa: ARG002 - always locks
+    ) -> list[RejectedDelivery]:
+        """Writes all that is newer. TransientError: some of it may be there, and is written again."""
+        refused: list[RejectedDelivery] = []
+        rows = self._rows(deliveries, refused)
+        failed = {refusal.place for refusal in refused}
+        fault: SorbusError | None = None
+        with self._versions.session() as session:
+            known = session.find([one.id.decode(errors="replace") for one in deliveries])
+            wanted = [
+                found
+                for place, one in enumerate(deliveries)
+                if place not in failed
+                and (found := self._wanted(place, one, rows[place], known, again=again)) is not None
+            ]
+            try:
+                refused += self._write(session, wanted)
+            except SorbusError as error:  # of Kafka, and not of the state: the session ends as it should
+                fault = error
+        if fault is not None:
+            raise fault
+        self._outcomes["skipped"] += len(deliveries) - len(failed) - len(wanted)
+        return refused
+
+    def _rows(
+        self, deliveries: Sequence[Delivery], refused: list[RejectedDelivery]
+    ) -> dict[int, tuple[Struct, Mapping[str, Wire] | None]]:
+        """Place -> key and fields."""
+        rows: dict[int, tuple[Struct, Mapping[str, Wire] | None]] = {}
+        for place, delivery in enumerate(deliveries):
+            try:
+                row = None if delivery.deleted else self._columns.values(delivery)
+                rows[place] = (self._messages.key(delivery.id), row)
+            except PermanentError as error:
+                refused.append(RejectedDelivery(place, error))
+        return rows
+
+    def _wanted(
+        self,
+        place: int,
+        one: Delivery,
+        made: tuple[Struct, Mapping[str, Wire] | None],
+        known: Mapping[str, WrittenRecord],
+        *,
+        again: bool,
+    ) -> _Wanted | None:
+        id = one.id.decode(errors="replace")
+        before = known.get(id)
+        if before is not None and (one.version < before.version or (one.version == before.version and not again)):
+            return None
+        key, row = made
+        there = before is not None and before.key is not None
+        op: Op = "d" if row is None else "r" if one.historical else "u" if there else "c"
+        return _Wanted(place, id, one, key, row, op)
+
+    def _write(self, session: WrittenSession, wanted: Sequence[_Wanted]) -> list[RejectedDelivery]:
+        """Messages, then versions; those that are too large."""
+        assert self._writer is not None
+        silent = self._flow.flow.deletes == "ignore"
+        records = [self._record(one) for one in wanted if not (silent and one.row is None)]
+        large = set(self._writer.write(records)) if records else set()
+        kept = [one for one in wanted if one.place not in large]
+        session.put({one.id: WrittenRecord(one.delivery.version, _held(one)) for one in kept})
+        for one in kept:
+            self._outcomes[_outcome(one, silent=silent)] += 1
+        return [RejectedDelivery(one.place, _too_large(one, records)) for one in wanted if one.place in large]
+
+    def _record(self, one: _Wanted) -> RecordOfTopic:
+        assert self._encoding is not None
+        delivery = one.delivery
+        at = open_frame(delivery.data).at
+        system, when = read_bytes(delivery.data, at)[0].decode(), occurred_at(delivery.data, at)
+        value = self._messages.value(one.key, one.row, one.op, Origin(system, delivery.version, when))
+        values = [self._encoding.value(value)] if value is not None else []
+        tombstone = [None] if one.row is None else []
+        return RecordOfTopic(one.place, self._encoding.key(one.key), [*values, *tombstone], delivery.version)
+
+    def take_outcomes(self) -> dict[str, int]:
+        """See `sorbus.abilities.SupportsOutcomes`."""
+        found, self._outcomes = self._outcomes, Counter()
+        return dict(found)
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsVersions`."""
+        known = self._versions.find([one.id.decode(errors="replace") for one in deliveries])
+        return {
+            one.id: found.version
+            for one in deliveries
+            if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
+        }
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """The message that would be written. TransientError."""
+        return self._previewed([delivery], again=False)[0]
+
+    def begin_dry_run(self, reads: DryRunReads) -> None:
+        """Nothing is written by `preview_all`."""
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """See `sorbus.dry_run.SupportsDryRun`."""
+        return self._previewed(deliveries, again=True)
+
+    def _previewed(self, deliveries: Sequence[Delivery], *, again: bool) -> list[Preview]:
+        refused: list[RejectedDelivery] = []
+        rows = self._rows(deliveries, refused)
+        errors = {refusal.place: refusal.error for refusal in refused}
+        known = self._versions.find([one.id.decode(errors="replace") for one in deliveries])
+        return [
+            Preview("refuse", str(errors[place]))
+            if place in errors
+            else self._preview(place, one, rows[place], known, again=again)
+            for place, one in enumerate(deliveries)
+        ]
+
+    def _preview(
+        self,
+        place: int,
+        one: Delivery,
+        made: tuple[Struct, Mapping[str, Wire] | None],
+        known: Mapping[str, WrittenRecord],
+        *,
+        again: bool,
+    ) -> Preview:
+        before = known.get(one.id.decode(errors="replace"))
+        wanted = self._wanted(place, one, made, known, again=again)
+        if wanted is None:
+            assert before is not None
+            if before.version > one.version:
+                return older_preview(one.version, before.version)
+            return Preview("nothing", "this version has been written")
+        if wanted.row is None:
+            if self._flow.flow.deletes == "ignore":
+                return Preview("nothing", "deletes are ignored")
+            return Preview("delete", f"a delete and a tombstone would be written to {self._options.topic}")
+        fields: JsonValue = {name: _shown(value) for name, value in {**wanted.key, **wanted.row}.items()}
+        there = before is not None and before.key is not None
+        why = f"a message would be written to {self._options.topic}"
+        return Preview("update" if there else "create", why, fields)
+
+
+def _held(one: _Wanted) -> str | None:
+    return None if one.row is None else one.id
+
+
+def _outcome(one: _Wanted, *, silent: bool) -> str:
+    if one.row is None:
+        return "skipped" if silent else "deleted"
+    return "created" if one.op == "c" else "written" if one.op == "r" else "updated"
+
+
+def _too_large(one: _Wanted, records: Sequence[RecordOfTopic]) -> PermanentError:
+    size = next(sum(len(value or b"") for value in record.values) for record in records if record.place == one.place)
+    return PermanentError(
+        f"the message has {size:,} bytes, more than the topic takes: raise its max.message.bytes, or map less",
+        reason="too large",
+    )
+
+
+def _shown(value: object) -> JsonValue:
+    return value if isinstance(value, str | bool | int | float) or value is None else str(value)

@@ -1,0 +1,71 @@
+"""What `sorbus apply` makes for a flow into a topic: the topic."""
+
+from __future__ import annotations
+
+from confluent_kafka.admin import NewTopic
+
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, admin, kafka_errors
+from sorbus.bus.names import Names
+from sorbus.connector import BoundFlow, Step
+from sorbus.consumers.kafka.columns import Columns
+from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
+from sorbus.errors import MapError
+from sorbus.settings import Settings
+
+_TIMEOUT = 30.0
+_CONFIG = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
+
+
+def require_registry(flow: BoundFlow) -> None:
+    """MapError where Avro has no registry, or the topic is one of Sorbus's own."""
+    options, connection = flow.options, flow.system.connection
+    assert isinstance(options, KafkaTarget)
+    assert isinstance(connection, KafkaConnection)
+    settings = connection.settings()
+    faults = []
+    if options.encoding == "avro" and not settings.registry:
+        faults.append(
+            flow.finding(
+                "no-registry", "`encoding: avro` needs a schema registry", "name it as `registry:` of the connection"
+            )
+        )
+    if settings.kafka == Settings().kafka and _is_ours(flow, options.topic):
+        faults.append(
+            flow.finding("own-topic", f"{options.topic} is a topic that Sorbus itself writes", "take another topic")
+        )
+    if faults:
+        raise MapError(faults)
+
+
+def plan_topic(flow: BoundFlow) -> list[Step]:
+    """The topic where it isn't there. MapError, TransientError, AuthError."""
+    options, connection = flow.options, flow.system.connection
+    assert isinstance(options, KafkaTarget)
+    assert isinstance(connection, KafkaConnection)
+    require_registry(flow)
+    Columns(flow)
+    client = admin(connection.settings())
+    with kafka_errors(f"looking up topic {options.topic}"):
+        found = client.list_topics(timeout=_TIMEOUT).topics
+    if options.topic in found:
+        return []
+
+    def create() -> None:
+        topic = NewTopic(options.topic, options.partitions, -1, config=_CONFIG)
+        with kafka_errors(f"making topic {options.topic}"):
+            client.create_topics([topic])[options.topic].result(_TIMEOUT)
+
+    many = "1 partition" if options.partitions == 1 else f"{options.partitions} partitions"
+    return [Step(flow.system.name, f"topic {options.topic}", f"make it: {many}, compact", create)]
+
+
+def _is_ours(flow: BoundFlow, topic: str) -> bool:
+    """Whether the topic is a data type's, or one that its processes use."""
+    names = Names(flow.system.topic_prefix)
+    bare = topic.removeprefix(flow.system.topic_prefix)
+    own = {names.positions, names.status, names.requests, names.schemas, names.controls}
+    return (
+        topic in own
+        or bare.endswith((".dlq", ".requeue", ".inbox"))
+        or topic in {names.topic(flow.flow.data_type), *(names.topic(one) for one in flow.resources)}
+    )

@@ -1,0 +1,111 @@
+"""Writing messages to a topic of any cluster, and knowing of each whether Kafka has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from sorbus.bus.kafka import as_error, idempotent_producer, kafka_errors
+from sorbus.errors import TransientError
+from sorbus.settings import Settings
+
+_PATIENCE = 30.0
+_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+
+
+class RecordOfTopic(NamedTuple):
+    """A record's messages, in order: its new state, or a delete and its tombstone. `place`: in the batch."""
+
+    place: int
+    key: bytes
+    values: Sequence[bytes | None]
+    version: int
+
+
+class TopicWriter:
+    """An idempotent producer for one topic; keys go to the partitions that Java's producers choose."""
+
+    def __init__(self, settings: Settings, topic: str, role: str) -> None:
+        """UsageError where librdkafka rejects a setting."""
+        config = {"partitioner": "murmur2_random", "linger.ms": 5, **settings.kafka_config}
+        ours = settings.model_copy(update={"kafka_config": config})
+        self._topic = topic
+        self._producer = idempotent_producer(ours, role)
+
+    def check(self) -> None:
+        """Returns if the topic is there. TransientError, AuthError."""
+        with kafka_errors(f"looking up topic {self._topic}"):
+            found = self._producer.list_topics(self._topic, timeout=10.0).topics[self._topic]
+        if found.error is not None:
+            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TransientError(f"topic {self._topic} isn't there: run `sorbus apply`, which makes it")
+            raise as_error(found.error, f"looking up topic {self._topic}")
+
+    def write(self, records: Sequence[RecordOfTopic]) -> list[int]:
+        """Writes them and waits until Kafka has them; returns the places of those that are too large.
+
+        TransientError, AuthError: some may be there and some not; write all of them again.
+        """
+        failures = self._send(records)
+        large = [record for record in records if failures.get(record.place) in _LARGE]
+        self._raise_for(failures, but=_LARGE)
+        if len(large) == len(records) == 1:
+            return [records[0].place]
+        # A broker refuses a whole batch for one message: each is tried alone.
+        return [place for record in large for place in self.write([record])]
+
+    def _send(self, records: Sequence[RecordOfTopic]) -> dict[int, int]:
+        """Place -> error code of what Kafka didn't take."""
+        failures: dict[int, int] = {}
+        self._left = 0
+        for record in records:
+            for value in record.values:
+                try:
+                    self._produce(record, value, self._noting(failures, record.place))
+                    self._left += 1
+                except KafkaException as error:
+                    failures[record.place] = error.args[0].code()
+                    break
+        deadline = time.monotonic() + _PATIENCE
+        while self._left and time.monotonic() < deadline:
+            self._producer.poll(0.1)
+        if self._left:
+            self._producer.purge()
+            self._producer.poll(0)
+            raise TransientError(f"writing to topic {self._topic}: Kafka hasn't confirmed within {_PATIENCE:.0f} s")
+        return failures
+
+    def _noting(self, failures: dict[int, int], place: int) -> Callable[[KafkaError | None, Message], None]:
+        def note(error: KafkaError | None, _: Message) -> None:
+            self._left -= 1
+            if error is not None:
+                failures[place] = error.code()
+
+        return note
+
+    def _produce(
+        self, record: RecordOfTopic, value: bytes | None, note: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [("sorbus_version", str(record.version).encode())]
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._producer.produce(self._topic, value, record.key, headers=headers, on_delivery=note)
+                return
+            except BufferError as error:
+                if time.monotonic() > deadline:
+                    raise TransientError(f"Kafka has accepted nothing for {_PATIENCE:.0f} s") from error
+                self._producer.poll(0.1)
+
+    def _raise_for(self, failures: dict[int, int], *, but: Sequence[int]) -> None:
+        for code in failures.values():
+            if code not in but:
+                raise as_error(KafkaError(code), f"writing to topic {self._topic}")
+
+    def close(self) -> None:
+        """Drops what Kafka hasn't confirmed: it is written again."""
+        self._producer.purge()
+        self._producer.poll(0)
