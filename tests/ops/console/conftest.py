@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from playwright.sync_api import Browser, Page
 
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
+from sorbus.ops.console.access import passwords
 from sorbus.ops.console.access.authenticators import Authenticator, NoAuth
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.decisions.registry import DECISION_KINDS
@@ -119,3 +122,11 @@ def serve(
 def console(serve: Serve) -> Served:
     """The console on the loopback address, where nobody is asked."""
     return serve()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap_passwords() -> Iterator[None]:
+    """Passwords are hashed with little work: what a guess costs is argon2's to show, not ours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", cache(lambda: PasswordHasher(time_cost=1, memory_cost=1024)))
+        yield
