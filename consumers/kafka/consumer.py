@@ -6,7 +6,7 @@ In that order: a crash in between writes the batch again, and whoever reads by k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
@@ -22,9 +22,10 @@ from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncodin
 from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
 from sorbus.consumers.kafka.plan import plan_topic, require_registry
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
+from sorbus.consumers.kafka.topic_records import TopicRecords
 from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
-from sorbus.dry_run import DryRunReads
+from sorbus.dry_run import DryRunReads, ListReading
 from sorbus.errors import PermanentError, SorbusError
 from sorbus.event import occurred_at, open_frame
 from sorbus.settings import Settings
@@ -62,6 +63,7 @@ class KafkaConsumer:
         )
         self._outcomes: Counter[str] = Counter()
         self._writer: TopicWriter | None = None
+        self._there: TopicRecords | None = None
         self._encoding: Encoding | None = None
 
     @classmethod
@@ -86,15 +88,19 @@ class KafkaConsumer:
     def open(self) -> None:
         """Looks whether the topic is there, and registers its schemas. TransientError, AuthError, SchemaError."""
         settings = self._connection.settings()
-        if self._encoding is None:
-            if self._options.encoding == "avro":
-                registry = open_registry(settings)
-                assert registry is not None
-                self._encoding = AvroEncoding(self._messages, registry, self._options.topic)
-            else:
-                self._encoding = JsonEncoding(self._messages, with_schema=self._options.encoding == "connect-json")
+        self._open_encoding(settings)
         self._writer = TopicWriter(settings, self._options.topic, f"{self._flow.system.name}-{self._options.topic}")
         self._writer.check()
+
+    def _open_encoding(self, settings: Settings) -> None:
+        if self._encoding is not None:
+            return
+        if self._options.encoding == "avro":
+            registry = open_registry(settings)
+            assert registry is not None
+            self._encoding = AvroEncoding(self._messages, registry, self._options.topic)
+        else:
+            self._encoding = JsonEncoding(self._messages, with_schema=self._options.encoding == "connect-json")
 
     def check(self) -> None:
         """Whether the topic is there."""
@@ -207,8 +213,18 @@ class KafkaConsumer:
         """The message that would be written. TransientError."""
         return self._previewed([delivery], again=False)[0]
 
-    def begin_dry_run(self, reads: DryRunReads) -> None:
-        """Nothing is written by `preview_all`."""
+    def begin_dry_run(self, reads: DryRunReads) -> ListReading:  # noqa: ARG002 - a topic is read whole
+        """Reads the topic; nothing is written by `preview_all`."""
+        settings = self._connection.settings()
+        self._open_encoding(settings)
+        assert self._encoding is not None
+        self._there = TopicRecords(settings, self._options.topic, self._encoding)
+        return ListReading(len(self._there))
+
+    def listed_links(self) -> Iterator[str]:
+        """See `sorbus.dry_run.SupportsLinkListing`."""
+        assert self._there is not None
+        return self._there.ids()
 
     def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
         """See `sorbus.dry_run.SupportsDryRun`."""
@@ -242,12 +258,20 @@ class KafkaConsumer:
             if before.version > one.version:
                 return older_preview(one.version, before.version)
             return Preview("nothing", "this version has been written")
+        there = before is not None and before.key is not None
+        if self._there is not None:
+            record = self._record(wanted)
+            there = self._there.has(record.key)
+            value = record.values[0]
+            if value is not None and wanted.row is not None and self._there.agrees(record.key, value):
+                return Preview("nothing", "the topic has it already")
         if wanted.row is None:
             if self._flow.flow.deletes == "ignore":
                 return Preview("nothing", "deletes are ignored")
+            if not there:
+                return Preview("nothing", "the topic has no such record")
             return Preview("delete", f"a delete and a tombstone would be written to {self._options.topic}")
         fields: JsonValue = {name: _shown(value) for name, value in {**wanted.key, **wanted.row}.items()}
-        there = before is not None and before.key is not None
         why = f"a message would be written to {self._options.topic}"
         return Preview("update" if there else "create", why, fields)
 

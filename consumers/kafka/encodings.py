@@ -17,10 +17,19 @@ from sorbus.event import confluent_prefix
 
 
 class Encoding(Protocol):
-    """From a struct to bytes; ValueError where that can't be."""
+    """From structs to bytes, and back as far as a comparison needs it."""
 
     def key(self, struct: Struct) -> bytes: ...
     def value(self, struct: Struct) -> bytes: ...
+
+    def row(self, value: bytes) -> bytes | None:
+        """A message's fields, the same bytes for the same fields; None for a delete, or another form."""
+
+    def is_delete(self, value: bytes) -> bool:
+        """Whether the message, which has no row, says that the record was deleted."""
+
+    def id(self, key: bytes) -> str | None:
+        """The record's id; None for a key in another form."""
 
 
 class JsonEncoding:
@@ -28,6 +37,7 @@ class JsonEncoding:
 
     def __init__(self, messages: RecordMessages, *, with_schema: bool) -> None:
         self._heads = [_head(messages.key_schema), _head(messages.value_schema)] if with_schema else [b"", b""]
+        self._is_flat, self._key = messages.is_flat, messages.key_name
 
     def key(self, struct: Struct) -> bytes:
         return self._encode(self._heads[0], struct)
@@ -38,6 +48,28 @@ class JsonEncoding:
     def _encode(self, head: bytes, struct: Struct) -> bytes:
         payload = json.dumps(_json(struct), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         return head + payload + b"}" if head else payload
+
+    def row(self, value: bytes) -> bytes | None:
+        struct = self._decode(value, self._heads[1])
+        row = struct if self._is_flat or struct is None else struct.get("after")
+        return json.dumps(row, sort_keys=True).encode() if isinstance(row, dict) else None
+
+    def is_delete(self, value: bytes) -> bool:
+        struct = self._decode(value, self._heads[1])
+        return struct is not None and struct.get("op") == "d"
+
+    def id(self, key: bytes) -> str | None:
+        struct = self._decode(key, self._heads[0])
+        return None if struct is None else _id(struct.get(self._key))
+
+    def _decode(self, message: bytes, head: bytes) -> dict[str, JsonValue] | None:
+        if not message.startswith(head):
+            return None
+        try:
+            found = json.loads(message[len(head) : len(message) - 1] if head else message)
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
 
 class AvroEncoding:
@@ -52,6 +84,7 @@ class AvroEncoding:
         ]
         self._prefixes = [confluent_prefix(id) for id in ids]
         self._schemas = [fastavro.parse_schema(schema) for schema in schemas]
+        self._is_flat, self._key = messages.is_flat, messages.key_name
 
     def key(self, struct: Struct) -> bytes:
         return self._encode(0, struct)
@@ -64,6 +97,32 @@ class AvroEncoding:
         out.write(self._prefixes[place])
         fastavro.schemaless_writer(out, self._schemas[place], struct)
         return out.getvalue()
+
+    def row(self, value: bytes) -> bytes | None:
+        struct = self._decode(1, value)
+        row = struct if self._is_flat or struct is None else struct.get("after")
+        return repr(sorted(row.items())).encode() if isinstance(row, dict) else None
+
+    def is_delete(self, value: bytes) -> bool:
+        struct = self._decode(1, value)
+        return struct is not None and struct.get("op") == "d"
+
+    def id(self, key: bytes) -> str | None:
+        struct = self._decode(0, key)
+        return None if struct is None else _id(struct.get(self._key))
+
+    def _decode(self, place: int, message: bytes) -> dict[str, object] | None:
+        if not message.startswith(self._prefixes[place]):
+            return None
+        try:
+            found = fastavro.schemaless_reader(io.BytesIO(message[5:]), self._schemas[place], None)
+        except (ValueError, EOFError, LookupError):
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def _id(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) else None
 
 
 def _head(schema: StructSchema) -> bytes:

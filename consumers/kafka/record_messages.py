@@ -91,14 +91,15 @@ class RecordMessages:
     def __init__(self, columns: Columns, options: KafkaTarget, data_type: str, version: str) -> None:
         """`version`: of Sorbus."""
         self._columns, self._options = columns, options
-        self._is_flat = options.format == "flat"
+        self.is_flat = options.format == "flat"
+        self.key_name = options.key
         name = _connect_name(options.topic)
         key = ConnectType(options.key_type, _unchanged)
         fields: list[tuple[str, ConnectType | StructSchema, bool]] = [(options.key, key, False)]
         fields += [(one.name, one.type, True) for one in columns.columns]
         self.key_schema = StructSchema(f"{name}.Key", [(options.key, key, False)])
         row = StructSchema(f"{name}.Value", fields)
-        self.value_schema = row if self._is_flat else _envelope(name, row)
+        self.value_schema = row if self.is_flat else _envelope(name, row)
         self._nothing: Struct = dict.fromkeys((one.name for one in columns.columns), None)
         self._source: Struct = {
             "version": version,
@@ -113,7 +114,7 @@ class RecordMessages:
 
     def value(self, key: Struct, row: Mapping[str, Wire] | None, op: Op, origin: Origin) -> Struct | None:
         """What a record's message holds; None in the flat form of a delete."""
-        if self._is_flat:
+        if self.is_flat:
             return None if row is None else {**key, **row}
         micros = origin.occurred_at
         source: Struct = {
