@@ -10,6 +10,7 @@ from sorbus.consumers.http.shape import Shape
 from sorbus.errors import Finding, MapError
 from sorbus.http_api.catalog import resources_of_description
 from sorbus.http_api.connection import application
+from sorbus.http_api.description import Description
 from sorbus.settings import Settings
 from sorbus.spelling import closest
 from sorbus.state.database import State, plan_state
@@ -31,11 +32,16 @@ def plan_flow(flow: BoundFlow) -> list[Step]:
 def check_flow(flow: BoundFlow) -> None:
     """MapError with all that can't work, found without asking the application."""
     made = application(flow.system)
+    if findings := described_findings(flow, made.description, Shape(flow, made.description)):
+        raise MapError(findings)
+
+
+def described_findings(flow: BoundFlow, description: Description, shape: Shape) -> list[Finding]:
+    """What a flow wants and the description doesn't allow."""
     options = flow.options
     assert isinstance(options, HttpTarget)
-    shape = Shape(flow, made)
     resource, name, findings = shape.resource, options.resource, list[Finding]()
-    if not made.description.hook:
+    if not description.hook:
         wanted = {"create": resource.create, "update": resource.update}
         if flow.flow.deletes == "hard":
             wanted["delete"] = resource.delete
@@ -43,7 +49,7 @@ def check_flow(flow: BoundFlow) -> None:
             if operation is None:
                 fix = "write deletes: ignore, or soft" if what == "delete" else "add it to a description of your own"
                 findings.append(flow.finding("unsupported", f"{name} can't {what} records", fix))
-    if flow.flow.on_conflict == "ask" and not (resource.get or made.description.hook):
+    if flow.flow.on_conflict == "ask" and not (resource.get or description.hook):
         message = f"{name} can't be read, so manual changes there can't be detected"
         fix = "write on_conflict: overwrite, or add get: to a description of your own"
         findings.append(flow.finding("unsupported", message, fix))
@@ -58,8 +64,7 @@ def check_flow(flow: BoundFlow) -> None:
     for missing in shape.missing():
         message = f"nothing fills {name}.{missing}, which the application requires"
         findings.append(flow.finding("unfilled", message, "add a row for it to the mapping sheet"))
-    if findings:
-        raise MapError(findings)
+    return findings
 
 
 def discover_resources(system: BoundSystem) -> list[Resource]:

@@ -10,8 +10,7 @@ from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.http.compare import Fields
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.errors import Finding, MapError, PermanentError
-from sorbus.http_api.connection import Application
-from sorbus.http_api.description import ApiField, ApiResource
+from sorbus.http_api.description import ApiField, ApiResource, Description
 from sorbus.http_api.interface import Json, Record
 from sorbus.http_api.path import write_path
 from sorbus.http_api.values import to_json
@@ -43,10 +42,10 @@ def resource_names(options: HttpTarget) -> dict[str, str]:
 class Shape:
     """A flow's fields in one resource. MapError when the sheet names what the resource doesn't have."""
 
-    def __init__(self, flow: BoundFlow, application: Application) -> None:
+    def __init__(self, flow: BoundFlow, description: Description) -> None:
         options = flow.options
         assert isinstance(options, HttpTarget)
-        self.resource = _resource(flow, options, application)
+        self.resource = _resource(flow, options, description)
         self.marker = self.resource.marker if options.marker is None else options.marker
         parts = assign_target(
             flow.mapping,
@@ -129,8 +128,7 @@ class Shape:
         return {**self._defaults, "id": delivery.id.decode(errors="replace"), **found}
 
 
-def _resource(flow: BoundFlow, options: HttpTarget, application: Application) -> ApiResource:
-    description = application.description
+def _resource(flow: BoundFlow, options: HttpTarget, description: Description) -> ApiResource:
     found = description.resources.get(options.resource)
     if found is None:
         message = f"{description.title} has no resource {options.resource!r}"

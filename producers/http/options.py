@@ -23,16 +23,22 @@ def _recurring(text: str) -> str:
     return _schedule(text)
 
 
+Recurring = Annotated[str, AfterValidator(_recurring)]
+"""A schedule by which a system is asked."""
+Schedule = Annotated[str, AfterValidator(_schedule)]
+"""The same, or never."""
+
+
 class HttpSource(BaseModel):
     """Where in the application a data type's records are, and how often to look."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     resource: str = Field(description="A resource of the application's description, such as contacts.")
-    every: Annotated[str, AfterValidator(_recurring)] = Field(
+    every: Recurring = Field(
         default="every 1m", description="How often it is asked what has changed: every 30s, or cron 0 2 * * *."
     )
-    compare: Annotated[str, AfterValidator(_schedule)] = Field(
+    compare: Schedule = Field(
         default="every 1d",
         description="How often all records are listed, to find deletes and what was missed; or never.",
     )

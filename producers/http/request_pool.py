@@ -44,6 +44,10 @@ class RequestPool:
         threading.Thread(target=run, name="ask", daemon=True).start()
         return future
 
+    def wake(self) -> None:
+        """Ends the wait, or the next one: something else has arrived. Safe for threads."""
+        self._arrived.set()
+
     def wait(self, seconds: float) -> None:
         """Until an answer has come that nobody was woken for yet, or for so long."""
         self._arrived.wait(seconds)

@@ -88,13 +88,17 @@ def updated_of(resource: ApiResource) -> Callable[[Record], int | None]:
     return updated
 
 
-def fingerprint(source: BoundSource, resource: ApiResource) -> str:
-    """Changes with everything that makes a canonical record out of one of the application's."""
+def fingerprint(source: BoundSource, resource: ApiResource, chosen_by: str = "") -> str:
+    """Changes with everything that makes a canonical record out of one of the application's.
+
+    `chosen_by`: what else decides which records there are, such as a filter.
+    """
     options = source.options
     assert isinstance(options, HttpSource)
     rows = [(row.source_field, row.target_field, row.rule) for row in source.mapping]
     kinds = {path: field.kind for path, field in resource.fields.items()}
     parts = [source.schema.text, rows, source.lookups, options.lists, options.resource, resource.lists, kinds]
+    parts += [chosen_by] if chosen_by else []
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -109,6 +113,10 @@ def identity_of(application: Application) -> str:
 def _id_of(resource: ApiResource) -> Callable[[Record], bytes]:
     def id_of(record: Record) -> bytes:
         found = read_path(record, resource.id)
+        if isinstance(found, InvalidValue) and found.why:
+            raise PermanentError(
+                f"its id {shown(str(found))} (at {resource.id}) {found.why}", reason="no id", field=resource.id
+            )
         if isinstance(found, Decimal) and found == found.to_integral_value():
             found = int(found)  # 7.0 is 7, whichever way it is written today
         text = "" if isinstance(found, InvalidValue | bool) or not isinstance(found, str | int) else str(found)

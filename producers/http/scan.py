@@ -37,12 +37,13 @@ def scan_records(
     """See `sorbus.abilities.SupportsScan`: a page at a time, each record once, within the owner's rate limits."""
     transport = open_transport(application(system), State.of(system.topic_prefix), flow=f"scan {source.name}")
     with closing(transport):
-        yield from _records(open_api(transport), system, source, resource)
+        yield from scan_api(open_api(transport), system, source, resource)
 
 
-def _records(
+def scan_api(
     api: Api, system: BoundSystem, source: BoundSource, resource: ApiResource
 ) -> Iterator[Sequence[Change | RejectedRecord]]:
+    """The same of any system with an `Api`; the source's options are an `HttpSource`."""
     options = source.options
     assert isinstance(options, HttpSource)
     rules = rules_of(options, resource, f"{options.resource} of {system.name}")

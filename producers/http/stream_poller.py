@@ -49,10 +49,11 @@ class StreamPoller:
         system: str,
         resource: ApiResource,
         *,
+        chosen_by: str = "",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """MapError where the mapping doesn't fit. Talks to nobody before `step`."""
+        """MapError where the mapping doesn't fit. Talks to nobody before `step`. `chosen_by`: see `fingerprint`."""
         options = source.options
         assert isinstance(options, HttpSource)
         self.name, self.resource = source.name, options.resource
@@ -63,13 +64,15 @@ class StreamPoller:
         shape = application_shape(source, system, resource)
         self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
         self.is_done = False
+        self.lists = 0
+        """How many lists have been read to their end."""
         self._memory = ChangeDetector(
             source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
         )
         self._reader = ListReader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
         self._schedule = PollSchedule(options, clock, monotonic)
         self._report = ListReport(self._what, source.name, options.resource, resource.updated)
-        self._shape, self._listed_shape = fingerprint(source, resource), ""
+        self._shape, self._listed_shape = fingerprint(source, resource, chosen_by), ""
         self._runs: dict[Job, PollRun] = {}
         self._look: PollRun | None = None
         self._paces = {"poll": PollPace(), "look": PollPace()}
@@ -123,6 +126,10 @@ class StreamPoller:
         """Reads every record, sooner than it would."""
         self._schedule.at_once("everything")
 
+    def poll_now(self) -> None:
+        """Asks what has changed, sooner than it would."""
+        self._schedule.at_once("changes")
+
     def hear(self, id: str, *, deleted: bool) -> None:
         """A record is said to have changed, or to be gone."""
         self._told[id] = deleted
@@ -145,6 +152,11 @@ class StreamPoller:
     def is_told(self) -> bool:
         """Whether there are records to look at."""
         return bool(self._told) or self._look is not None
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether the list of all is being read."""
+        return "everything" in self._runs
 
     @property
     def is_busy(self) -> bool:
@@ -302,6 +314,7 @@ class StreamPoller:
         self._schedule.polled(job)
         self._paces["poll"].problem = None
         if job == "everything":
+            self.lists += 1
             self._watch.end_list()
             self._report.tell(self._reader.deletes, self._reader.state.timeless)
             again = self._reader.again

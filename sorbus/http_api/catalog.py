@@ -22,6 +22,7 @@ _KINDS: Mapping[FieldKind, Kind] = {
     "ms-json": "timestamp",
     "object": "record",
     "list": "array",
+    "set": "array",
 }
 
 
@@ -43,7 +44,7 @@ def _resources(name: str, resource: ApiResource) -> Iterator[Resource]:
 
 def _field(path: str, field: ApiField, lists: frozenset[str]) -> CatalogField:
     """A list that is a resource itself is filled there; objects and lists accept any JSON."""
-    native: str = "json" if field.kind in ("object", "list") else field.kind
+    native: str = "json" if field.kind in ("object", "list", "set") else field.kind
     if field.largest:
         native += f"({field.largest})"
     required = field.required and not field.read_only and path not in lists

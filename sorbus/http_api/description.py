@@ -51,9 +51,10 @@ FieldKind = Literal[
     "ms-date",
     "object",
     "list",
+    "set",
 ]
 """Type of a JSON value. `decimal` is exact, whether it arrives as a number or as text; `ms-date` is a date that
-arrives as /Date(…)/ or as 2026-11-24, and is sent as 2026-11-24.
+arrives as /Date(…)/ or as 2026-11-24, and is sent as 2026-11-24; `set` is a list whose order means nothing.
 """
 
 

@@ -29,6 +29,7 @@ _TYPES: Mapping[FieldKind, frozenset[str]] = {
     "epoch-ms": frozenset({"integer", "number", "string"}),
     "object": frozenset({"object"}),
     "list": frozenset({"array"}),
+    "set": frozenset({"array"}),
 }
 _OF_HTTP = ("accept", "authorization", "content-type", "if-")
 

@@ -27,8 +27,11 @@ _WORDS = {"true": True, "false": False, "1": True, "0": False}
 class InvalidValue(str):
     """A part of an answer that can't be represented, in its original text: 1e999999, NaN, a number of 5,000 digits.
 
-    The rest of the answer is still read; only a record with a field that needs this value is rejected.
+    The rest of the answer is still read; only a record with a field that needs this value is rejected. `why`: the end
+    of a sentence about it, with the fix, where it is something else that is wrong with the value.
     """
+
+    why = ""
 
 
 def load_json(data: bytes | str) -> Json:
@@ -149,8 +152,9 @@ def to_json(value: object, field: ApiField) -> Json:
 def require_valid(value: Json) -> None:
     """PermanentError for an `InvalidValue`."""
     if isinstance(value, InvalidValue):
+        why = value.why or "can't be represented exactly; fix the record in the application"
         raise PermanentError(
-            f"{shown(str(value))} can't be represented exactly; fix the record in the application",
+            f"{shown(str(value))} {why}",
             reason="value",
             value=str(value)[:200],
         )
@@ -263,10 +267,15 @@ def _object(value: object) -> object:
     return value
 
 
-def _list(value: object) -> object:
+def _list(value: object) -> list[object]:
     if not isinstance(value, list | tuple):
         raise TypeError("not a list")
     return list(value)
+
+
+def _set(value: object) -> list[object]:
+    found = _list(value) if isinstance(value, list | tuple) else [value]
+    return sorted({dump_json(_plain(one)): one for one in found}.values(), key=lambda one: dump_json(_plain(one)))
 
 
 def _plain(value: object) -> Json:
@@ -294,6 +303,7 @@ _READ: Mapping[FieldKind, Callable[[object], object]] = {
     "ms-date": _ms_date,
     "object": _object,
     "list": _list,
+    "set": _set,
 }
 _WRITE: Mapping[FieldKind, Callable[[object], Json]] = {
     "text": _text,
@@ -309,4 +319,5 @@ _WRITE: Mapping[FieldKind, Callable[[object], Json]] = {
     "ms-date": lambda value: _date(value).isoformat(),
     "object": lambda value: _plain(_object(value)),
     "list": lambda value: _plain(_list(value)),
+    "set": lambda value: _plain(_set(value)),
 }

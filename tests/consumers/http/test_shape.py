@@ -88,7 +88,7 @@ def flow_of(
 
 
 def shape_of(flow: BoundFlow) -> Shape:
-    return Shape(flow, application(flow.system))
+    return Shape(flow, application(flow.system).description)
 
 
 WHOLE = gadget("Ada", note="123", price=PRICE, made_on=TODAY, lines=[{"sku": "a", "quantity": 2}])
