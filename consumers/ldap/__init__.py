@@ -1,0 +1,1 @@
+"""Directories as targets: entries matched before they are added, changed value by value, renamed, members kept."""

@@ -1,0 +1,1 @@
+"""LDAP directories for both sides: connecting, schema, values, entries as records."""

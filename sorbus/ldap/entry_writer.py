@@ -1,0 +1,278 @@
+"""Writing entries: added under a name made by a template, changed value by value, renamed where the name changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sorbus.errors import Contended, PermanentError
+from sorbus.http_api.interface import Call, Json, Record
+from sorbus.ldap.active_directory import CONTROL, ENABLED, enabled
+from sorbus.ldap.attribute_types import AttributeType, DirectorySchema
+from sorbus.ldap.distinguished_name import DistinguishedName, Pair, fill_template, rdn_text, template_names
+from sorbus.ldap.entry_set import CLASSES, EntryRecord, EntrySet, equality, values_for
+from sorbus.ldap.results import NO_SUCH_OBJECT
+from sorbus.ldap.session import Changes, Directory, Entry
+from sorbus.ldap.syntaxes import read_value, write_value
+
+_AT_ONCE = 50
+_NORMAL_ACCOUNT = 0x200
+
+
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    rdn: str
+    superior: str | None
+    attributes: Mapping[str, tuple[bytes, bytes]]
+    """Attribute in lower case -> its old and new value in the name."""
+    dn: DistinguishedName
+
+
+class EntryWriter:
+    """Writes one flow's entries. Only what differs is sent, and only what it was read as is removed: a change made
+    meanwhile is a `Contended`, never lost.
+    """
+
+    def __init__(self, directory: Directory, entries: EntrySet, classes: Sequence[str], template: str) -> None:
+        self._directory, self._entries = directory, entries
+        self._classes, self._template = classes, template
+
+    def add(self, resource: str, fields: Record) -> str:
+        """A new entry; its name. PermanentError, reason "duplicate" where the name is taken."""
+        dn, attributes = self._new(fields)
+        self._directory.add(str(dn), attributes, doing=f"adding {resource} {dn} to {self._directory.system}")
+        return str(dn)
+
+    def adding(self, resource: str, fields: Record) -> Call:  # noqa: ARG002 - as the others
+        """What `add` would send."""
+        dn, attributes = self._new(fields)
+        return Call("ADD", str(dn), json=_shown(attributes))
+
+    def change(self, resource: str, id: str, fields: Record, current: EntryRecord) -> None:
+        """Brings these attributes up to date."""
+        entry = current.entry
+        doing = f"changing {resource} {entry.dn} of {self._directory.system}"
+        renaming = self._renaming(fields, current)
+        dn = entry.dn
+        if renaming is not None:
+            said = f"renaming {resource} {dn} of {self._directory.system}"
+            self._unless_moved(
+                resource,
+                id,
+                dn,
+                lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
+            )
+            dn = str(renaming.dn)
+        if changes := self._changes(fields, entry, renaming):
+            self._unless_moved(resource, id, dn, lambda: self._directory.modify(dn, changes, doing=doing))
+
+    def changing(self, resource: str, fields: Record, current: EntryRecord) -> Call:  # noqa: ARG002
+        """What `change` would send."""
+        renaming = self._renaming(fields, current)
+        shown: Json = {
+            name: {what: [_text(one) for one in values] for what, values in steps}
+            for name, steps in self._changes(fields, current.entry, renaming).items()
+        }
+        if renaming is not None:
+            superior = {"newSuperior": renaming.superior} if renaming.superior else {}
+            shown = {"newRDN": renaming.rdn, **superior, **shown}
+        return Call("MODIFY", current.entry.dn, json=shown)
+
+    def remove(self, resource: str, id: str, current: EntryRecord) -> None:
+        """The entry is deleted."""
+        dn = current.entry.dn
+        doing = f"deleting {resource} {dn} of {self._directory.system}"
+        self._unless_moved(resource, id, dn, lambda: self._directory.delete(dn, doing=doing))
+
+    def _new(self, fields: Record) -> tuple[DistinguishedName, dict[str, list[bytes]]]:
+        schema = self._directory.schema
+        given = {name: value for name, value in fields.items() if value not in (None, "", [])}
+        dn = self._name(given)
+        attributes: dict[str, list[bytes]] = {CLASSES: [one.encode() for one in schema.chain(self._classes)]}
+        for name, value in given.items():
+            if name == ENABLED:
+                attributes[CONTROL] = [str(enabled(_NORMAL_ACCOUNT, is_enabled=_is_true(value))).encode()]
+            else:
+                attributes[name] = self._encoded(name, value, schema.type_of(name))
+        for kind, value in dn.rdn:
+            of = schema.type_of(kind)
+            held = next((name for name in attributes if schema.type_of(name).name == of.name and ";" not in name), kind)
+            wanted = write_value(value, of)
+            if not any(_same(wanted, one, of) for one in attributes.setdefault(held, [])):
+                attributes[held].append(wanted)
+        return dn, attributes
+
+    def _name(self, fields: Mapping[str, Json]) -> DistinguishedName:
+        values: dict[str, str] = {}
+        spelled = {name.lower(): value for name, value in fields.items()}
+        for name in template_names(self._template):
+            value = spelled.get(name.lower())
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
+            if value is None or value == "" or isinstance(value, list):
+                raise PermanentError(
+                    f"the entry has no name: {name} is {'a list' if isinstance(value, list) else 'empty'}, and the"
+                    f" flow's `dn:` is {self._template}; fill it by a rule",
+                    reason="mapping",
+                    field=name,
+                )
+            values[name] = str(value)
+        return fill_template(self._template, self._directory.options.base, values)
+
+    def _renaming(self, fields: Record, current: EntryRecord) -> _Renaming | None:
+        """The entry's new name, where one of these attributes is a part of the one it has."""
+        schema = self._directory.schema
+        now = DistinguishedName.parse(current.entry.dn)
+        new: list[Pair] = []
+        changed: dict[str, tuple[bytes, bytes]] = {}
+        for kind, value in now.rdn:
+            of = schema.type_of(kind)
+            name = next((one for one in fields if ";" not in one and schema.type_of(one).name == of.name), None)
+            if name is None:
+                new.append((kind, value))
+                continue
+            wanted = self._encoded(name, fields[name], of)
+            if not wanted:
+                raise PermanentError(
+                    f"{name} is the name of {current.entry.dn} and can't be empty", reason="mapping", field=name
+                )
+            before = write_value(value, of)
+            if before in wanted:
+                new.append((kind, value))
+                continue
+            new.append((kind, str(read_value(wanted[0], of))))
+            changed[of.name.lower()] = before, wanted[0]
+        superior = self._superior(fields, current, now)
+        if not changed and superior is None:
+            return None
+        dn = DistinguishedName.of(new, superior or now.parent)
+        return _Renaming(rdn_text(new), None if superior is None else str(superior), changed, dn)
+
+    def _superior(self, fields: Record, current: EntryRecord, now: DistinguishedName) -> DistinguishedName | None:
+        """Where the entry belongs now, if it is where the template put it; an entry that people moved stays."""
+        try:
+            before = self._name(current).parent
+            wanted = self._name({**current, **fields}).parent
+        except PermanentError:
+            return None
+        if before.normal() == wanted.normal() or before.normal() != now.parent.normal():
+            return None
+        return wanted
+
+    def _changes(self, fields: Record, entry: Entry, renaming: _Renaming | None) -> Changes:
+        schema, made = self._directory.schema, dict[str, list[tuple[str, list[bytes]]]]()
+        for name, value in fields.items():
+            if name == ENABLED:
+                if steps := self._control(entry, schema, is_enabled=_is_true(value)):
+                    made[CONTROL] = steps
+                continue
+            kind, there = values_for(name, schema, entry)
+            wanted = self._encoded(name, value, kind)
+            if renaming is not None and ";" not in name and (pair := renaming.attributes.get(kind.name.lower())):
+                there = [one for one in there if not _same(one, pair[0], kind)] + [pair[1]]
+            gone = [one for one in there if not any(_same(one, other, kind) for other in wanted)]
+            new = [one for one in wanted if not any(_same(one, other, kind) for other in there)]
+            if not gone and not new:
+                continue
+            if kind.is_matched:
+                made[name] = [("delete", gone)] * bool(gone) + [("add", new)] * bool(new)
+            else:
+                made[name] = [("replace", wanted)]
+        if made and (lacking := self._lacking_classes(entry, schema)):
+            made[CLASSES] = [("add", lacking)]
+        return made  # type: ignore[return-value]
+
+    def _control(self, entry: Entry, schema: DirectorySchema, *, is_enabled: bool) -> list[tuple[str, list[bytes]]]:
+        kind, there = values_for(CONTROL, schema, entry)
+        before = read_value(there[0], kind) if there else _NORMAL_ACCOUNT
+        after = enabled(int(before), is_enabled=is_enabled) if isinstance(before, int) else before
+        return [] if after == before else [("replace", [str(after).encode()])]
+
+    def _lacking_classes(self, entry: Entry, schema: DirectorySchema) -> list[bytes]:
+        has = {one.decode(errors="replace").lower() for one in entry.attributes.get(CLASSES.lower(), ())}
+        known = {name.lower() for name in schema.chain(has)}
+        return [
+            name.encode()
+            for name in schema.chain(self._classes)
+            if name.lower() not in known and (found := schema.classes.get(name.lower())) and found.is_auxiliary
+        ]
+
+    def _encoded(self, name: str, value: Json, kind: AttributeType) -> list[bytes]:
+        """The attribute's values; identities of other entries become their names."""
+        if value is None or value == "":
+            return []
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        values = [one for one in values if one is not None and one != ""]
+        if name.lower() in self._entries.references:
+            return [one.encode() for one in self._names(name, [str(one) for one in values])]
+        return list(dict.fromkeys(write_value(one, kind) for one in values))
+
+    def _names(self, attribute: str, ids: Sequence[str]) -> list[str]:
+        """The DNs of the entries with these identities. PermanentError for one that isn't there."""
+        entries, schema = self._entries, self._directory.schema
+        kind, spellings = schema.type_of(entries.identity), schema.spellings(entries.identity)
+        found: dict[str, str] = {}
+        for at in range(0, len(ids), _AT_ONCE):
+            asked = [one for id in ids[at : at + _AT_ONCE] if (one := equality(schema, entries.identity, id))]
+            if not asked:
+                continue
+            doing = f"looking for what {attribute} names in {self._directory.system}"
+            base = self._directory.options.base
+            for entry in self._directory.find(base, "subtree", f"(|{''.join(asked)})", [entries.identity], doing=doing):
+                found |= {str(read_value(value, kind)): entry.dn for value in entry.values(spellings)}
+        if lacking := [id for id in ids if id not in found]:
+            raise PermanentError(
+                f"{attribute} names {lacking[0]}, which isn't in {self._directory.system} any more: deliver that record"
+                " again, then requeue this one",
+                reason="reference",
+                field=attribute,
+                value=lacking[0],
+            )
+        return list(dict.fromkeys(found[id] for id in ids))
+
+    def _unless_moved(self, resource: str, id: str, dn: str, write: Callable[[], None]) -> None:
+        """An entry that was renamed meanwhile isn't gone: it is read again."""
+        try:
+            write()
+        except PermanentError as error:
+            if error.status != NO_SUCH_OBJECT:
+                raise
+            entries = self._entries
+            wanted = equality(self._directory.schema, entries.identity, id)
+            base = self._directory.options.base
+            doing = f"looking for {resource} {id} in {self._directory.system}"
+            found = self._directory.find(base, "subtree", wanted, ["1.1"], doing=doing, most=2) if wanted else []
+            if not found:
+                raise
+            raise Contended(
+                f"{resource} {dn} has been renamed to {found[0].dn}; it is read again",
+                status=NO_SUCH_OBJECT,
+                words="renamed meanwhile",
+            ) from error
+
+
+def _same(one: bytes, other: bytes, kind: AttributeType) -> bool:
+    if one == other or kind.syntax != "name":
+        return one == other
+    try:
+        return DistinguishedName.parse(one.decode()).normal() == DistinguishedName.parse(other.decode()).normal()
+    except ValueError:
+        return False
+
+
+def _is_true(value: Json) -> bool:
+    return value is True or str(value).lower() == "true"
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"({len(value):,} bytes)"
+
+
+def _shown(attributes: Mapping[str, Sequence[bytes]]) -> Json:
+    return {
+        name: _text(values[0]) if len(values) == 1 else [_text(one) for one in values]
+        for name, values in attributes.items()
+    }
