@@ -1,7 +1,7 @@
 """Addresses of Kafka, the registry and Sorbus's own database, from SORBUS_... variables, files or .env.
 
-`SORBUS_KAFKA`, `SORBUS_REGISTRY`, `SORBUS_DATABASE` and `SORBUS_KAFKA_CONFIG`; each may also be a file of that name in
-lower case under /run/secrets, as container engines mount them, or a line of .env in the working folder.
+Each variable, such as `SORBUS_KAFKA`, may also be a file of that name in lower case under /run/secrets, as container
+engines mount them, or a line of .env in the working folder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _MOUNTED = Path("/run/secrets")
 _OWNED = {"bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store", "key.serializer"}
 
 KafkaConfig = dict[str, str | int | float | bool]
+COPIES = "replication.factor"
+"""In SORBUS_TOPIC_CONFIG: how many copies of a topic are made."""
 
 
 class Settings(BaseSettings):
@@ -36,6 +38,9 @@ class Settings(BaseSettings):
     registry: str = Field(
         default="", repr=False, description="Schema registry URL; empty: Avro single-object encoding with schemas/."
     )
+    registry_config: dict[str, str] = Field(
+        default={}, repr=False, description="How the registry is reached as JSON: logins and certificates."
+    )
     database: str = Field(
         default="postgresql://localhost/sorbus",
         repr=False,
@@ -43,6 +48,14 @@ class Settings(BaseSettings):
     )
     kafka_config: KafkaConfig = Field(
         default={}, repr=False, description="Extra librdkafka settings as JSON, such as SASL."
+    )
+    kafka_token: str = Field(
+        default="",
+        description="MODULE:FUNCTION that gives tokens for Kafka's OAUTHBEARER login, such as for MSK's IAM.",
+    )
+    topic_config: dict[str, dict[str, str | None]] = Field(
+        default={},
+        description="Settings of topics as JSON, by the end of their names or *; null leaves ours out.",
     )
 
     console_url: str = Field(
@@ -72,4 +85,14 @@ class Settings(BaseSettings):
     def _leaves_ours_alone(cls, config: KafkaConfig) -> KafkaConfig:
         if taken := sorted(_OWNED & config.keys()):
             raise ValueError(f"{', '.join(taken)} is set by Sorbus; remove it (SORBUS_KAFKA holds Kafka's address)")
+        return config
+
+    @field_validator("topic_config")
+    @classmethod
+    def _keeps_what_is_needed(cls, config: dict[str, dict[str, str | None]]) -> dict[str, dict[str, str | None]]:
+        for pattern, settings in config.items():
+            if "cleanup.policy" in settings:
+                raise ValueError(f"{pattern}: cleanup.policy stays: Sorbus relies on what a topic keeps")
+            if not (settings.get(COPIES) or "1").isdigit():
+                raise ValueError(f"{pattern}: {COPIES} must be a whole number")
         return config

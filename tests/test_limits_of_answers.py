@@ -34,7 +34,7 @@ SECONDS = 0.5
 
 
 def ask_registry(port: int) -> None:
-    ConfluentRegistry(f"http://127.0.0.1:{port}").schema(7)
+    ConfluentRegistry(Settings(registry=f"http://127.0.0.1:{port}")).schema(7)
 
 
 def watch_registry(port: int) -> None:

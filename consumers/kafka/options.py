@@ -23,16 +23,23 @@ class KafkaConnection(BaseModel):
     registry: SecretStr = Field(
         default=SecretStr(""), description="Schema registry URL for `encoding: avro`; default: Sorbus's own."
     )
+    registry_config: dict[str, SecretStr] = Field(
+        default={}, description="How that registry is reached, as SORBUS_REGISTRY_CONFIG says it of Sorbus's own."
+    )
+    token: str = Field(default="", description="As SORBUS_KAFKA_TOKEN: MODULE:FUNCTION that gives tokens for Kafka.")
 
     def settings(self) -> Settings:
         """Sorbus's settings with this cluster in place of its own. UsageError where they can't be read."""
         own = Settings()
         config: KafkaConfig = {name: value.get_secret_value() for name, value in self.config.items()}
-        cluster: dict[str, object] = {"kafka": self.servers, "kafka_config": config} if self.servers else {}
+        cluster: dict[str, object] = (
+            {"kafka": self.servers, "kafka_config": config, "kafka_token": self.token} if self.servers else {}
+        )
         if not self.servers and config:
             cluster = {"kafka_config": {**own.kafka_config, **config}}
         if registry := self.registry.get_secret_value():
-            cluster["registry"] = registry
+            login = {name: value.get_secret_value() for name, value in self.registry_config.items()}
+            cluster |= {"registry": registry, "registry_config": login}
         return own.model_copy(update=cluster)
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from sorbus.bus.kafka import admin, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.bus.registry import ConfluentRegistry
+from sorbus.bus.registry_access import registry_client
 from sorbus.bus.schema_history import schema_history
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.drift.watch import has_state
@@ -27,7 +28,6 @@ from sorbus.postgres.diagnose import diagnose_server
 from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from sorbus.state import plan_state
-from sorbus.tls import trusted_certificates
 
 KAFKA, REGISTRY, STATE = "Kafka", "registry", "Sorbus's database"
 _ANSWERS_WITHIN = 10.0
@@ -51,21 +51,21 @@ def examine_kafka(settings: Settings, loaded: LoadedMap | None) -> Iterator[Diag
         found = f"partitions with fewer replicas in sync than they should have: {', '.join(behind)}"
         yield Diagnosis(KAFKA, "replicas", found, "warning", fix)
     if loaded is not None:
-        yield from of_steps(KAFKA, "topics", plan_topics(client, topics_of(loaded.map)))
+        yield from of_steps(KAFKA, "topics", plan_topics(client, topics_of(loaded.map, settings.topic_config)))
 
 
 def examine_registry(settings: Settings, loaded: LoadedMap | None) -> Iterator[Diagnosis]:
     """Whether it answers, its clock, and with a map its subjects."""
     before = time.time()
     try:
-        client = httpx.Client(timeout=_ANSWERS_WITHIN, verify=trusted_certificates())
+        client = registry_client(settings, timeout=_ANSWERS_WITHIN)
         with client, bounded.within(_ANSWERS_WITHIN):
-            asked = client.build_request("GET", f"{settings.registry.rstrip('/')}/config")
+            asked = client.build_request("GET", "/config")
             answer, _ = bounded.read(client, asked, largest=_LARGEST)
     except (httpx.HTTPError, httpx.InvalidURL, bounded.TooLarge, bounded.UnknownEncoding) as error:
         raise TransientError(f"the registry can't be asked ({type(error).__name__}); see SORBUS_REGISTRY") from error
     if not answer.is_success:
-        fix = "see SORBUS_REGISTRY: its address, and the name and password in it"
+        fix = "see SORBUS_REGISTRY and SORBUS_REGISTRY_CONFIG"
         yield Diagnosis(REGISTRY, "connection", f"it answers with status {answer.status_code}", "problem", fix)
         return
     yield Diagnosis(REGISTRY, "connection", f"answers within {1000 * (time.time() - before):.0f} ms")
@@ -79,7 +79,7 @@ def examine_registry(settings: Settings, loaded: LoadedMap | None) -> Iterator[D
 
 def _lost_schemas(settings: Settings, names: Names) -> Iterator[Diagnosis]:
     """Whether the registry still has the schemas of all events, under their ids."""
-    registry = ConfluentRegistry(settings.registry)
+    registry = ConfluentRegistry(settings)
     written = {head: same for head, same in schema_history(settings, names).read().items() if head[0] == 0}
     lost, reused = 0, 0
     for head, same in written.items():

@@ -20,7 +20,7 @@ def plan(loaded: LoadedMap, settings: Settings) -> list[Step]:
     SchemaError when a schema doesn't fit the one in use, AuthError, TransientError when something can't be asked.
     """
     steps = plan_subjects(loaded, settings)
-    steps = plan_topics(admin(settings), topics_of(loaded.map)) + steps
+    steps = plan_topics(admin(settings), topics_of(loaded.map, settings.topic_config)) + steps
     if has_state(settings):
         steps += plan_state(settings.database, loaded.map.topic_prefix)
     for system in producing_systems(loaded):

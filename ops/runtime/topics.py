@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 import stamina
 from confluent_kafka.admin import (
@@ -21,6 +23,7 @@ from sorbus.bus.names import Names
 from sorbus.connector import Step
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Map
+from sorbus.settings import COPIES
 
 _DAY = 24 * 3600 * 1000
 _TIMEOUT = 30.0
@@ -59,6 +62,9 @@ _REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(_DAY)}
 _KEPT = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
 
 
+Overrides = Mapping[str, Mapping[str, str | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic as the map needs it; `is_keyed` when partitions decide what is in order with what."""
@@ -67,10 +73,29 @@ class Topic:
     partitions: int
     config: Mapping[str, str]
     is_keyed: bool = True
+    copies: int = -1
+    """-1: as many as the cluster makes by default. Only of a topic that is made."""
 
 
-def topics_of(company: Map) -> list[Topic]:
-    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, and our own."""
+def topics_of(company: Map, overrides: Overrides = MappingProxyType({})) -> list[Topic]:
+    """Every topic that a map needs: events and dead letters per data type, requeue per flow, inboxes, and our own.
+
+    `overrides`: settings by pattern of the name, such as *.dlq, where a provider refuses ours; None leaves one out.
+    """
+    return [_overridden(topic, overrides) for topic in _topics_of(company)]
+
+
+def _overridden(topic: Topic, overrides: Overrides) -> Topic:
+    config: dict[str, str | None] = dict(topic.config)
+    for pattern, settings in overrides.items():
+        if fnmatchcase(topic.name, pattern):
+            config |= settings
+    copies = config.pop(COPIES, None)
+    kept = {name: value for name, value in config.items() if value is not None}
+    return replace(topic, config=kept, copies=int(copies) if copies else topic.copies)
+
+
+def _topics_of(company: Map) -> list[Topic]:
     names = Names(company.topic_prefix)
     wanted = [Topic(names.positions, 1, _POSITIONS), Topic(names.requests, 1, _REQUESTS, is_keyed=False)]
     wanted.append(Topic(names.schemas, 1, _KEPT, is_keyed=False))
@@ -104,11 +129,8 @@ def plan_topics(admin: AdminClient, wanted: Sequence[Topic]) -> list[Step]:
 
 def _create(admin: AdminClient, topic: Topic) -> Step:
     def create() -> None:
-        # -1: as many copies as the cluster makes by default.
-        _done(
-            admin.create_topics([NewTopic(topic.name, topic.partitions, -1, config=dict(topic.config))]).values(),
-            f"making topic {topic.name}",
-        )
+        new = NewTopic(topic.name, topic.partitions, topic.copies, config=dict(topic.config))
+        _done(admin.create_topics([new]).values(), f"making topic {topic.name}")
         _wait_for(admin, topic.name)
 
     many = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"

@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.client_log import LOGGER
+from sorbus.bus.kafka_token import token_login
 from sorbus.bus.reachable import Reachable
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError, missing, refused_login
 from sorbus.settings import Settings
@@ -52,6 +53,7 @@ def base_config(settings: Settings, role: str) -> Config:
         "client.id": f"sorbus-{role}",
         "topic.metadata.refresh.interval.ms": 30_000,
         "reconnect.backoff.max.ms": 2_000,
+        **(token_login(settings.kafka_token) if settings.kafka_token else {}),
         **settings.kafka_config,
     }
 

@@ -14,10 +14,10 @@ import httpx
 import stamina
 from pydantic import JsonValue
 
+from sorbus.bus.registry_access import registry_client
 from sorbus.errors import AuthError, SchemaError, TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.settings import Settings
-from sorbus.tls import trusted_certificates
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes, uncompressed: a schema has a few thousand."""
@@ -66,7 +66,7 @@ class Registry(Protocol):
 
 def open_registry(settings: Settings) -> Registry | None:
     """The configured registry; None without one."""
-    return ConfluentRegistry(settings.registry) if settings.registry else None
+    return ConfluentRegistry(settings) if settings.registry else None
 
 
 class ConfluentRegistry:
@@ -75,11 +75,10 @@ class ConfluentRegistry:
     confluent-kafka's own client takes a second of CPU to import and limits neither the size nor the time of a response.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, settings: Settings) -> None:
+        """UsageError where SORBUS_REGISTRY_CONFIG can't be used."""
         headers = {"Accept": f"{_JSON}, application/json", "Content-Type": _JSON}
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"), timeout=5.0, headers=headers, verify=trusted_certificates()
-        )
+        self._client = registry_client(settings, timeout=5.0, headers=headers)
 
     def register(self, subject: str, schema: str) -> int:
         found = self._must(f"registering {subject}", "POST", f"/subjects/{_path(subject)}/versions", schema=schema)

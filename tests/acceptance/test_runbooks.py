@@ -303,7 +303,7 @@ def test_an_emptied_registry_costs_nothing(
         # Its first id, which those events bear, now stands for the same fields in another order.
         with_note = SCHEMA.replace('"fields": [', '"fields": [{"name": "note", "type": "string", "default": ""}, ')
         taken = envelope_schema(parse_schema(with_note)).text
-        assert ConfluentRegistry(own_registry.address).register("others-value", taken) == 1
+        assert ConfluentRegistry(Settings(registry=own_registry.address)).register("others-value", taken) == 1
         assert "of 1 schemas that events were written with" in company.said("doctor")
         company.start("produce", "crm")
         company.change("written with the registry emptied")

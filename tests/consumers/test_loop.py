@@ -437,7 +437,7 @@ def test_a_consumer_needs_no_registry_for_schemas_that_sorbus_registered(line: L
 
 def test_an_unreachable_registry_is_waited_for(line: Line) -> None:
     """It is asked for ids that are not in the schema history: those of events of earlier releases."""
-    older = ConfluentRegistry(line.settings.registry).register(f"{line.topic}-older", GADGET_ENVELOPE)
+    older = ConfluentRegistry(line.settings).register(f"{line.topic}-older", GADGET_ENVELOPE)
     event = Writer(GADGET_WITH_LINES, confluent_prefix(older)).event("g1", 1, named("x"))
     line.write("g1", *event)
     line.flush()

@@ -13,6 +13,7 @@ import pytest
 from sorbus.bus import registry
 from sorbus.bus.registry import ConfluentRegistry
 from sorbus.errors import AuthError, SchemaError, SorbusError, TransientError
+from sorbus.settings import Settings
 
 UNKNOWN = {"error_code": 40403, "message": "Schema not found"}
 
@@ -65,7 +66,7 @@ def test_what_is_no_registrys_answer(
     if words == "TooLarge":
         monkeypatch.setattr(registry, "LARGEST_ANSWER", 1000)
     with answering(status, body) as url:
-        asked = ConfluentRegistry(url)
+        asked = ConfluentRegistry(Settings(registry=url))
         for ask in (lambda: asked.schema(7), lambda: asked.latest("a"), lambda: asked.register("a", "{}")):
             with pytest.raises(expected, match=words):
                 ask()
@@ -73,7 +74,7 @@ def test_what_is_no_registrys_answer(
 
 def test_a_schema_that_a_registry_lacks_is_none() -> None:
     with answering(404, json.dumps(UNKNOWN).encode()) as url:
-        asked = ConfluentRegistry(url)
+        asked = ConfluentRegistry(Settings(registry=url))
         assert asked.schema(7) is None
         assert asked.latest("a") is None
         assert asked.versions("a") == []

@@ -62,7 +62,7 @@ def apply(loaded: LoadedMap, settings: Settings) -> list[str]:
 
 def test_the_rule_of_the_map_is_the_registrys(write: Apply, settings: Settings, unique: str) -> None:
     apply(write(NAME, rule="backward"), settings)
-    assert ConfluentRegistry(settings.registry).level(f"{unique}thing-value") == "BACKWARD_TRANSITIVE"
+    assert ConfluentRegistry(settings).level(f"{unique}thing-value") == "BACKWARD_TRANSITIVE"
     with pytest.raises(SchemaError, match="BACKWARD_TRANSITIVE"):
         plan_subjects(write(NAME, SIZE, rule="backward"), settings)
     # Another rule and a version that only the new rule allows, in one go.
