@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sorbus.abilities import PublishedState, SupportsState, SupportsTakeover
-from sorbus.bus.kafka import admin
+from sorbus.bus.kafka import admin, cluster_id
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.published import published_records
@@ -45,8 +45,15 @@ class OwnTopics:
         """Registers the schemas, once. SchemaError; TransientError without the registry."""
         schemas = SchemaResolver(self._settings, self.names, [source.schema for source in self._sources])
         if not self.encoders:
+            namespace = f"{cluster_id(self._admin)}.{self.names.prefix}".rstrip(".")
             self.encoders = {
-                source.name: event_encoder(schemas.prefix(source.name, source.schema), self.system, source.name)
+                source.name: event_encoder(
+                    schemas.prefix(source.name, source.schema),
+                    self.system,
+                    source.name,
+                    namespace=namespace,
+                    registry=self._settings.registry,
+                )
                 for source in self._sources
             }
         return schemas

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import quote
 
 from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
 from sorbus.avro.encode import LENGTHS, encode_bytes, encode_long
@@ -24,7 +25,7 @@ HISTORICAL = "sorbus_historical"
 """The header of events that repeat a known state (initial snapshot, resnapshot); its value is 1."""
 REREAD = "sorbus_reread"
 """The header of events that a person asked for: the record is to be compared there, though nothing may have changed."""
-ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_time"}
+ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_subject", "ce_time"}
 """Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")
 
@@ -94,13 +95,36 @@ Encoded = tuple[bytes, Headers]
 EventEncoder = Callable[[bytes, int, int, int, bytes | None], Encoded]
 
 
-def event_encoder(prefix: bytes, source: str, data_type: str) -> EventEncoder:
+def _content_type(prefix: bytes) -> bytes:
+    """What the value is: Avro behind a frame's head, which `application/avro` alone would not say."""
+    return b"application/vnd.apache.avro; framing=" + (b"confluent" if prefix[:1] == b"\0" else b"single-object")
+
+
+def _data_schema(prefix: bytes, registry: str) -> bytes:
+    """The URI of the schema that wrote the value, without a login that the registry's address may hold."""
+    if prefix[:1] != b"\0":
+        return b"urn:avro:crc-64-avro:" + prefix[2:].hex().encode()
+    number = int.from_bytes(prefix[1:5], "big")
+    scheme, _, rest = registry.rstrip("/").partition("://")
+    base = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "urn:schema-registry:"
+    return f"{base}/schemas/ids/{number}".encode()
+
+
+def event_encoder(
+    prefix: bytes, source: str, data_type: str, *, namespace: str = "", registry: str = ""
+) -> EventEncoder:
     """`encode(id, version, occurred_at, captured_at, data)` for one data type gives an event's value and headers.
 
-    Times are in microseconds since 1970; `data` None is a delete.
+    Times are in microseconds since 1970; `data` None is a delete. `namespace` is where `source` is unique, and
+    `registry` where the schemas are: both only for the CloudEvents headers.
     """
     written_source, subject = encode_bytes(source.encode()), data_type.encode()
-    fixed: Headers = [("ce_specversion", b"1.0"), ("content-type", b"application/avro"), ("ce_source", source.encode())]
+    fixed: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("content-type", _content_type(prefix)),
+        ("ce_dataschema", _data_schema(prefix, registry)),
+        ("ce_source", f"urn:sorbus:{quote(namespace)}:{quote(source)}".encode()),
+    ]
     upserts: Headers = [*fixed, ("ce_type", f"sorbus.{data_type}.upsert".encode())]
     deletes: Headers = [*fixed, ("ce_type", f"sorbus.{data_type}.delete".encode())]
 
@@ -125,6 +149,7 @@ def event_encoder(prefix: bytes, source: str, data_type: str) -> EventEncoder:
         return value, [
             *(deletes if data is None else upserts),
             (EVENT_ID, event_id),
+            ("ce_subject", id),
             ("ce_time", occurred_text),
         ]
 

@@ -159,6 +159,12 @@ def admin(settings: Settings) -> AdminClient:
     return _made(cast(Callable[[Config], AdminClient], AdminClient), {"log_level": 2, **base_config(settings, "admin")})
 
 
+def cluster_id(client: AdminClient) -> str:
+    """What Kafka calls its cluster. AuthError, TransientError."""
+    with kafka_errors("asking for the cluster's id"):
+        return str(client.list_topics(timeout=10).cluster_id or "")
+
+
 def _made(client: Callable[[Config], Client], config: Config) -> Client:
     """A client; UsageError if librdkafka rejects a setting or its value."""
     try:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import ConfigResource
+from pydantic import ValidationError
 
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
@@ -101,6 +103,22 @@ def test_a_changed_setting_is_put_back(settings: Settings, unique: str) -> None:
     deadline = time.monotonic() + 20
     while left := plan_topics(client, [Topic(f"{unique}a", 1, {"cleanup.policy": "compact"})]):
         assert time.monotonic() < deadline, f"the brokers never took the setting over: {left}"
+
+
+def test_a_provider_that_refuses_a_setting_is_given_another(write: Write, settings: Settings, unique: str) -> None:
+    overrides: dict[str, dict[str, str | None]] = {
+        "*": {"max.compaction.lag.ms": None, "replication.factor": "1"},
+        "*thing": {"min.compaction.lag.ms": "3600000"},
+    }
+    client, wanted = admin(settings), topics_of(write(NAME).map, overrides)
+    run(plan_topics(client, wanted))
+    assert plan_topics(client, wanted) == []
+    asked = ConfigResource(ConfigResource.Type.TOPIC, f"{unique}thing")
+    made = client.describe_configs([asked])[asked].result(30)
+    assert made["min.compaction.lag.ms"].value == "3600000"
+    assert made["max.compaction.lag.ms"].is_default
+    with pytest.raises(ValidationError, match=r"cleanup\.policy stays"):
+        Settings(topic_config={"*": {"cleanup.policy": "delete"}})
 
 
 @pytest.mark.parametrize(("partitions", "words"), [(1, "write 2 in the map"), (4, "keep the number")])
