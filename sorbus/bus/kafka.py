@@ -172,6 +172,9 @@ def _made(client: Callable[[Config], Client], config: Config) -> Client:
     except (KafkaException, TypeError, ValueError) as error:
         found = error.args[0] if error.args else error
         words = found.str() if isinstance(found, KafkaError) else str(found)
+        if "oauth_cb" in config and "OAuth token" in words:
+            said = f"SORBUS_KAFKA_TOKEN gives no token ({words}); its own error is in the log"
+            raise missing("kafka", TransientError(said)) from None
         raise UsageError(f"SORBUS_KAFKA_CONFIG can't be used: {words}; see librdkafka's CONFIGURATION.md") from None
 
 
