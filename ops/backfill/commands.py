@@ -8,7 +8,6 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
-from sorbus.ops.backfill.status import show_status
 
 app = typer.Typer()
 
@@ -19,10 +18,14 @@ def backfill(
     data_type: Annotated[str, typer.Argument(metavar="TYPE", help="The data type.")],
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this record; may be repeated.")] = None,
     where: Annotated[str, typer.Option("--where", help="Only records that fit, e.g. 'country == \"DE\"'.")] = "",
-    pause: Annotated[bool, typer.Option("--pause", help="Pause its snapshots; those of others are read meanwhile.")] = False,
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Pause its snapshots; those of others are read meanwhile.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume them where they were.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Give them up; what was published stays.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Say what is read, waits and has ended; change nothing.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Say what is read, waits and has ended; change nothing.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be published.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The status as JSON.")] = False,
     who: Annotated[str, typer.Option("--by", envvar="SORBUS_USER", help="Who asks; else who is logged in.")] = "",
@@ -45,6 +48,7 @@ def backfill(
     from sorbus.errors import UsageError
     from sorbus.mapping.errors import RuleError
     from sorbus.mapping.record_condition import RecordCondition
+    from sorbus.ops.backfill.status import show_status
     from sorbus.settings import Settings
     from sorbus.snapshot_control import SnapshotAction, SupportsBackfill
     from sorbus.state.database import State

@@ -28,7 +28,9 @@ def show_status(
     if as_json:
         typer.echo(json.dumps([{**one._asdict(), "seconds_left": one.seconds_left} for one in found]))
     elif not found:
-        typer.echo(f"{owner}: no snapshot is under way" if position is not None else f"{owner} has published nothing yet")
+        typer.echo(
+            f"{owner}: no snapshot is under way" if position is not None else f"{owner} has published nothing yet"
+        )
     else:
         for one in found:
             typer.echo(words_of(one))
@@ -45,9 +47,11 @@ def words_of(one: SnapshotStatus) -> str:
     if one.seconds_left is not None:
         parts.append(f"about {_duration(one.seconds_left)} left")
     if one.where:
-        parts.append(f"where {one.where}: {one.records - one.left_out:,} fit")
-    if one.undecided:
-        parts.append(f"left out because the condition can't be decided: {one.undecided:,} (first {one.example})")
+        parts.append(f"where {one.where}: {one.left_out:,} left out")
+    if one.example and not one.undecided:
+        parts.append(f"given up: {one.example}")
+    elif one.undecided:
+        parts.append(f"of those {one.undecided:,} because the condition can't be decided (the first: {one.example})")
     return ", ".join(parts)
 
 

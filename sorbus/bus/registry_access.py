@@ -111,7 +111,7 @@ class ClientCredentials:
 
 
 class BearerLogin(httpx.Auth):
-    """A bearer token with each request, fetched anew before it ends, and once where the registry refuses it."""
+    """A bearer token with each request, fetched again before it ends, and once where the registry refuses it."""
 
     def __init__(self, fetch: Callable[[], tuple[str, float | None]]) -> None:
         self._fetch = fetch
