@@ -47,6 +47,12 @@ _REQUEUED = {
 }
 # A producer that was away for longer finds by polling what these notices said.
 _INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}
+# Nothing else holds these records: their sender has been told that they are safe.
+_RECORDS = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * _DAY),
+    "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
+}
 # Reports come every few seconds, and only each process's last one counts.
 _STATUS = {
     "cleanup.policy": "compact,delete",
@@ -105,7 +111,9 @@ def _topics_of(company: Map) -> list[Topic]:
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
         wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
-    wanted += [Topic(names.inbox(system), 1, _INBOX, is_keyed=False) for system in with_inbox(company)]
+    for system in with_inbox(company):
+        config = _RECORDS if company.systems[system].kind == "webhook" else _INBOX
+        wanted.append(Topic(names.inbox(system), 1, config, is_keyed=False))
     return wanted
 
 

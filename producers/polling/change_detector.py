@@ -101,6 +101,11 @@ class ChangeDetector:
                 _, version, updated = _KNOWN.unpack(known)
                 self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
 
+    def forget_refused(self, ids: Iterable[bytes]) -> None:
+        """What was refused of these is refused again, should it still be wrong."""
+        for id in ids:
+            self._refused.pop(id, None)
+
     def judge(self, id: bytes, record: Record, now: int, *, trusted: bool = False) -> Judged:
         """What a record that was read at `now` (microseconds, our clock) means.
 
@@ -139,6 +144,17 @@ class ChangeDetector:
         if len(self._looked_at) >= _MOST_BURIED:
             self._looked_at.clear()
         self._looked_at[id] = digest, now
+
+    def is_older(self, id: bytes, updated: int | None) -> bool:
+        """Whether this update time is before that of what was published, or deleted."""
+        return updated is not None and self._is_old_news(id, updated, self._state(id)[2])
+
+    def remember_deleted(self, id: bytes, updated: int) -> None:
+        """A record that was deleted before, at this update time: an older state doesn't bring it back."""
+        if id not in self._known:
+            if len(self._buried) >= _MOST_BURIED:
+                del self._buried[next(iter(self._buried))]
+            self._buried[id] = max(updated, self._buried.get(id, 0))
 
     def gone(self, id: bytes, now: int, updated: int | None = None) -> Change | None:
         """A record that is no longer there; None if nobody was ever told of it."""

@@ -26,8 +26,8 @@ def webhooks(
 ) -> None:
     """Receive the webhooks of every system that has a `webhook_secret`, at /webhooks/SYSTEM, until stopped.
 
-    Put it behind a proxy that speaks TLS, and expose nothing but /webhooks/. Polling goes on underneath: a webhook
-    only makes its system's producer look sooner.
+    Put it behind a proxy that speaks TLS, and expose nothing but /webhooks/. Polling goes on underneath: an HTTP
+    application's webhook only makes its producer look sooner. Systems of kind webhook post their records here.
 
     Example: sorbus --map company/map.yaml webhooks --port 9480 --metrics-port 9470
     """
@@ -37,14 +37,15 @@ def webhooks(
     from sorbus.bus.names import Names
     from sorbus.cli.refusal import until_accepted
     from sorbus.errors import SorbusError
-    from sorbus.producers.webhook.receivers import receivers_of
+    from sorbus.producers.webhook.receivers import WebhookReceiver, receivers_of
+    from sorbus.producers.webhook.record_receiver import RecordReceiver, record_receivers_of
     from sorbus.producers.webhook.service import WebhookEndpoint, application
     from sorbus.server import listen, serve
     from sorbus.settings import Settings
     from sorbus.telemetry.process import running
 
     loaded = Context.of(ctx).load_sound()
-    heard = receivers_of(loaded)
+    heard: dict[str, WebhookReceiver | RecordReceiver] = {**receivers_of(loaded), **record_receivers_of(loaded)}
     if not heard:
         raise SorbusError("no system of record has webhooks; write webhook_secret: ${…} into a system's connection")
     with running("webhooks", metrics_port, metrics_host) as process:

@@ -42,6 +42,8 @@ def receivers_of(loaded: LoadedMap) -> dict[str, WebhookReceiver]:
     found: dict[str, WebhookReceiver] = {}
     findings: list[Finding] = []
     for system in with_inbox(loaded.map):
+        if loaded.map.systems[system].kind != "http":
+            continue
         made = application(quiet.system(system, "producer"))
         connector = quiet.producer(system)
         resources = {

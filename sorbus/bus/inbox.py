@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from sorbus.abilities import Notice
 from sorbus.bus.kafka import (
+    MAX_MESSAGE_BYTES,
     all_partitions,
     as_error,
     base_config,
@@ -26,6 +27,7 @@ from sorbus.bus.kafka import (
     topic_reader,
 )
 from sorbus.bus.names import Names
+from sorbus.bus.sending import Single
 from sorbus.errors import SorbusError, TransientError
 from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
@@ -42,7 +44,7 @@ def with_inbox(company: Map) -> list[str]:
     return [
         name
         for name, system in company.systems.items()
-        if system.kind == "http" and system.connection.get("webhook_secret") and company.owned_by(name)
+        if system.kind in ("http", "webhook") and system.connection.get("webhook_secret") and company.owned_by(name)
     ]
 
 
@@ -58,7 +60,6 @@ class Inbox:
 
         TransientError without Kafka; MissingInbox without the topic. What Kafka has removed is skipped, and sets
         `has_lost`.
-        then `has_lost` says so.
         """
         self.has_lost = False
         self._system, self._topic = system, names.inbox(system)
@@ -131,11 +132,12 @@ class InboxWriter:
     def __init__(self, settings: Settings, names: Names, *, patience: float = 3.0) -> None:
         """`patience`: seconds until a message that Kafka has not confirmed counts as failed."""
         # Not idempotent: duplicate notices are harmless; an idempotent producer can end up needing a restart.
-        self._names = names
+        self.names = names
         config = {
             "acks": "all",
             "compression.type": "lz4",
             "linger.ms": 1,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.messages": 100_000,
             "message.timeout.ms": int(patience * 1000),
             **base_config(settings, "webhooks"),
@@ -148,20 +150,23 @@ class InboxWriter:
 
     def put(self, system: str, notices: Sequence[Notice], delivery_id: str = "") -> Future[None]:
         """Done once Kafka has every notice; fails with TransientError or AuthError, and then some may be written."""
+        messages = []
+        for notice in notices:
+            headers = [("delivery_id", delivery_id), ("received_at", str(notice.received_at))]
+            key = f"{notice.resource}:{notice.id}".encode()
+            messages.append(Single(self.names.inbox(system), key, value_of(notice), headers))
+        return self.send(messages, f"putting a notice into {self.names.inbox(system)}")
+
+    def send(self, messages: Sequence[Single], doing: str) -> Future[None]:
+        """Likewise for any messages."""
         done: Future[None] = Future()
-        if not notices:
+        if not messages:
             done.set_result(None)
             return done
-        pending = _Pending(done, len(notices), f"putting a notice into {self._names.inbox(system)}")
-        for notice in notices:
+        pending = _Pending(done, len(messages), doing)
+        for topic, key, value, headers in messages:
             try:
-                self._producer.produce(
-                    self._names.inbox(system),
-                    key=f"{notice.resource}:{notice.id}",
-                    value=value_of(notice),
-                    headers=[("delivery_id", delivery_id), ("received_at", str(notice.received_at))],
-                    on_delivery=pending.delivered,
-                )
+                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=pending.delivered)
             except BufferError:
                 pending.fail(TransientError(f"{pending.doing}: too many messages are waiting for Kafka"))
                 break

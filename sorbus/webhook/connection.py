@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -16,6 +16,8 @@ _UNSET = re.compile(r"\$\{[^}]*\}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OURS = {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature"}
 _FEWEST_BYTES = 16
+_SHORTEST_SECRET = 16
+"""Characters."""
 
 Secret = Annotated[SecretStr, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
 
@@ -107,6 +109,30 @@ class WebhookConnection(BaseModel):
                 "url would send records unencrypted; write https://, or allow_http: true in your own network"
             )
         return self
+
+    @model_validator(mode="after")
+    def _can_be_verified(self) -> Self:
+        for secret in secrets_of(self.webhook_secret):
+            if _UNSET.search(secret):
+                continue
+            if self.verify.signature == "standard-webhooks" and not is_key(secret, fewest=_FEWEST_BYTES):
+                raise ValueError("webhook_secret is not base64 of a secret; copy it whole: whsec_...")
+            if len(secret) < _SHORTEST_SECRET:
+                raise ValueError(
+                    f"webhook_secret is too short to be safe; write {_SHORTEST_SECRET} characters or more at random"
+                )
+            if self.is_secret_in_path and quote(secret, safe="") != secret:
+                raise ValueError("webhook_secret is a part of the address: take letters, digits, - and _")
+        if self.verify.signature == "hmac-sha256" and not self.verify.header:
+            raise ValueError("nothing says where the signature is; write `header: NAME` into `verify:`")
+        if self.verify.signature == "hubspot-v3":
+            raise ValueError("hubspot-v3 signs an address; write a description of the application (docs/http.md)")
+        return self
+
+    @property
+    def is_secret_in_path(self) -> bool:
+        """Whether the secret is the end of the address that is posted to."""
+        return self.verify.signature == "shared-secret" and not (self.verify.header or self.verify.parameter)
 
     @property
     def origin(self) -> str:

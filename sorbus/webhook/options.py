@@ -1,14 +1,18 @@
-"""A flow's `target:` when its changes are posted to a webhook."""
+"""A flow's `target:` and a data type's `source:` when they are webhooks."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sorbus.http_api.description import Duration
+from sorbus.http_api.description import ApiField, Duration, JsonPath, Moment
+
+
+def _several(written: object) -> object:
+    return (written,) if isinstance(written, str) else written
 
 
 def _path(text: str) -> str:
@@ -45,3 +49,42 @@ class WebhookTarget(BaseModel):
         default=timedelta(days=3),
         description="When nothing was accepted for so long, the flow pauses itself until a person resumes it.",
     )
+
+
+class WebhookSource(BaseModel):
+    """What a posted record of a data type looks like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resource: str = Field(default="record", description="What mapping sheets call the posted record: record.FIELD.")
+    id: Annotated[tuple[JsonPath, ...], BeforeValidator(_several), Field(min_length=1)] = Field(
+        description="The field, or the fields, that identify a record: customer.id."
+    )
+    records: JsonPath = Field(
+        default="", description="Path of the record, or of the list of records, in the body; empty: the body itself."
+    )
+    updated: JsonPath = Field(
+        default="",
+        description="When the record was changed: what is older than what is known changes nothing. Without it the"
+        " order of arrival counts.",
+    )
+    updated_format: Moment = Field(default="iso", description="How that is written; without a time zone it is UTC.")
+    deleted: dict[JsonPath, str] = Field(
+        default={}, description="A record with one of these values is deleted: {status: archived}."
+    )
+    absent: Literal["refuse", "empty"] = Field(
+        default="refuse",
+        description="A field that the mapping sheet names and that isn't in the body: refuse the record (the sender may"
+        " have sent a part of it), or take it as empty.",
+    )
+    fields: dict[JsonPath, ApiField] = Field(
+        default={}, description="Kinds of fields that JSON doesn't tell: {birthday: {kind: date}}."
+    )
+    lists: dict[str, JsonPath] = Field(
+        default={}, description="List field -> the list inside the record: lines: items."
+    )
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """Which resource holds which part, as mapping sheets name them: `record`, `record.items`."""
+        return {"": self.resource, **{name: f"{self.resource}.{inside}" for name, inside in self.lists.items()}}

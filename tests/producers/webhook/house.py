@@ -17,7 +17,8 @@ from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.ops.runtime.topics import Topic, plan_topics
 from sorbus.producers.webhook.receivers import WebhookReceiver
-from sorbus.producers.webhook.service import BODIES, WebhookEndpoint, application
+from sorbus.producers.webhook.request_body import BODIES
+from sorbus.producers.webhook.service import WebhookEndpoint, application
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop

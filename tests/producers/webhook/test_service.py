@@ -24,7 +24,7 @@ from sorbus.bus.names import Names
 from sorbus.ops.embedded.kafka import Kafka
 from sorbus.ops.embedded.packages import fetch
 from sorbus.ops.embedded.ports import Ports
-from sorbus.producers.webhook.service import LARGEST_BODY
+from sorbus.producers.webhook.request_body import LARGEST_BODY
 from sorbus.settings import Settings
 from tests.conftest import Report
 from tests.producers.webhook.house import House, counted, make_topic, notices, serving

@@ -1,0 +1,247 @@
+"""The producer of a system that posts its records: publishes what is in the system's inbox."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+
+from pydantic import BaseModel, JsonValue
+
+from sorbus.abilities import PublishedState, Resource
+from sorbus.bus.inbox import POSITION_KEY
+from sorbus.bus.names import Names
+from sorbus.bus.record_inbox import MOST_AT_ONCE, PostedRecord, RecordInbox
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
+from sorbus.diagnosis import Diagnosis
+from sorbus.producers.webhook.inbox_history import discover_fields, inbox_of_system, read_newest, sample_records
+from sorbus.producers.webhook.intake import RecordIntake
+from sorbus.producers.webhook.record_feed import RecordFeed
+from sorbus.settings import Settings
+from sorbus.telemetry.metrics import WebhookMetrics
+from sorbus.webhook.connection import WebhookConnection, WebhookSourceConnection
+from sorbus.webhook.options import WebhookSource
+
+_REMEMBERED = 50_000
+"""Posts whose repetitions are known, also after a restart."""
+_SAY_AGAIN = 60.0
+_log = logging.getLogger(__name__)
+
+
+class WebhookProducer:
+    """Captures the data types that one system posts."""
+
+    Connection: type[BaseModel] = WebhookSourceConnection
+    Source: type[BaseModel] = WebhookSource
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
+        """MapError where a mapping doesn't fit."""
+        self._system = system
+        self._feeds = {source.name: RecordFeed(RecordIntake(source, system.name)) for source in sources}
+        self._inbox: RecordInbox | None = None
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._waiting: list[PostedRecord] = []
+        self._metrics = WebhookMetrics(system.name)
+        self._older, self._said_at = 0, -_SAY_AGAIN
+
+    @classmethod
+    def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
+        """The inbox is one of the map's topics: there is nothing else to create."""
+        return []
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The record, and RECORD.LIST for each list field."""
+        assert isinstance(options, WebhookSource)
+        return options.resources
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """The fields of what was posted so far. TransientError."""
+        return discover_fields(system)
+
+    @classmethod
+    def sample(cls, system: BoundSystem, resource: str, limit: int) -> list[dict[str, object]]:  # noqa: ARG003 - has one
+        """Some of what was posted. TransientError."""
+        return sample_records(system, limit)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """What has arrived. TransientError."""
+        connection = system.connection
+        assert isinstance(connection, WebhookConnection)
+        inbox = inbox_of_system(system)
+        try:
+            count = inbox.behind()
+        finally:
+            inbox.close()
+        yield Diagnosis(
+            system.name, "inbox", f"{count:,} posts of the last 30 days; verified by {connection.verify.signature}"
+        )
+
+    @classmethod
+    def canonical(cls, system: BoundSystem, source: BoundSource, record: dict[str, object]) -> dict[str, object]:
+        """One record as it would be published. PermanentError, MapError."""
+        return RecordIntake(source, system.name).canonical(record)
+
+    @classmethod
+    def scan(cls, system: BoundSystem, source: BoundSource) -> Iterator[Sequence[Change | RejectedRecord]]:
+        """The newest post of each record, of the last 30 days. TransientError, MapError."""
+        feed = RecordFeed(RecordIntake(source, system.name))
+        found = [feed.judge(one) for one in read_newest(system, feed).values()]
+        yield [one._replace(version=0) for one in found if one is not None and not _is_delete(one)]
+
+    @classmethod
+    def ids(cls, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:
+        """The ids of these. TransientError, MapError."""
+        return (one.id for batch in cls.scan(system, source) for one in batch if isinstance(one, Change))
+
+    @classmethod
+    def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
+        """One record as it was posted last. PermanentError, TransientError, MapError."""
+        feed = RecordFeed(RecordIntake(source, system.name))
+        posted = read_newest(system, feed, frozenset((id,))).get(id)
+        judged = None if posted is None else feed.judge(posted)
+        if isinstance(judged, RejectedRecord):
+            raise judged.error
+        return None if judged is None else judged.data
+
+    def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
+        """What is on the data type's topic."""
+        if data_type in self._feeds:
+            self._feeds[data_type].memory.remember(published)
+
+    def open(self, position: Position | None) -> None:
+        """Resumes in the inbox. TransientError; MissingInbox before `sorbus apply`."""
+        stored = (position or {}).get(POSITION_KEY)
+        place = stored if isinstance(stored, dict) else None
+        deleted = (position or {}).get("deleted_versions")
+        for name, version in (deleted if isinstance(deleted, dict) else {}).items():
+            if name in self._feeds and isinstance(version, int):
+                self._feeds[name].memory.deleted_version = version
+        settings, names = Settings(), Names(self._system.topic_prefix)
+        self._inbox = RecordInbox(settings, names, self._system.name, place)
+        if self._inbox.lost:
+            _log.error(
+                "%s: Kafka removed posts of %s before they were published (its topic's retention, or a topic made"
+                " again): have their sender send again what is missing",
+                self._system.name,
+                self._system.name,
+            )
+        for arrived in self._inbox.history(self._inbox.next - _REMEMBERED):
+            posted = arrived.record
+            if posted is None or posted.data_type not in self._feeds:
+                continue
+            self._is_repeated(posted)
+            if posted.kind == "delete":
+                self._feeds[posted.data_type].learn_delete(posted)
+
+    def read(self, wait: float) -> Batch | None:
+        """What was posted. TransientError."""
+        assert self._inbox is not None
+        changes, rejects = list[Change](), list[RejectedRecord]()
+        resolved = list[tuple[str, bytes]]()
+        arrived = self._inbox.read(0.0 if self._waiting else wait)
+        posts, self._waiting = self._waiting, []
+        for one in arrived:
+            if one.record is None:
+                self._skip(one.offset)
+            elif one.record.data_type in self._feeds and not self._is_repeated(one.record):
+                posts.append(one.record)
+        for posted in posts:
+            feed = self._feeds[posted.data_type]
+            judged = feed.judge(posted)
+            if isinstance(judged, Change):
+                changes.append(judged)
+            elif isinstance(judged, RejectedRecord):
+                rejects.append(judged)
+            elif posted.kind == "delete":
+                resolved.append((posted.data_type, posted.id.encode()))
+        self._tell_older()
+        if not arrived and not posts:
+            return None
+        caught_up = len(arrived) < MOST_AT_ONCE
+        return Batch(changes, rejects, (), self._position(), caught_up, None, resolved)
+
+    def confirm(self, position: Position) -> None:
+        """The inbox keeps everything for 30 days."""
+
+    def resnapshot(self, data_types: Sequence[str]) -> None:
+        """Publishes again what was posted in the last 30 days, the newest of each record."""
+        for name in data_types:
+            if (feed := self._feeds.get(name)) is not None:
+                newest = read_newest(self._system, feed, until=self._read_until())
+                feed.memory.doubt_all()
+                self._waiting += newest.values()
+                _log.info("%s: %d records of %s are published again", self._system.name, len(newest), name)
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """Judges again what was posted last of these records."""
+        feed = self._feeds.get(data_type)
+        if feed is None or not ids:
+            return
+        wanted = frozenset(id.decode(errors="replace") for id in ids)
+        newest = read_newest(self._system, feed, wanted, until=self._read_until())
+        feed.memory.doubt(ids)
+        feed.memory.forget_refused(ids)
+        self._waiting += newest.values()
+        if missing := sorted(wanted - newest.keys()):
+            _log.warning(
+                "%s: %s %s was posted more than 30 days ago: have it sent again",
+                self._system.name,
+                data_type,
+                ", ".join(missing[:10]),
+            )
+
+    def lag(self) -> int | None:
+        """Posts that wait."""
+        return None if self._inbox is None else self._inbox.behind()
+
+    def close(self) -> None:
+        """Stops reading."""
+        inbox, self._inbox = self._inbox, None
+        if inbox is not None:
+            inbox.close()
+
+    def _read_until(self) -> int | None:
+        return None if self._inbox is None else self._inbox.next
+
+    def _position(self) -> Position:
+        assert self._inbox is not None
+        deleted: dict[str, JsonValue] = {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
+        return {POSITION_KEY: self._inbox.position(), "deleted_versions": deleted}
+
+    def _is_repeated(self, posted: PostedRecord) -> bool:
+        """Whether the same post came before: the same delivery id and the same content."""
+        if not posted.delivery:
+            return False
+        told = "\0".join((posted.delivery, posted.data_type, posted.id, posted.kind)).encode()
+        key = blake2b(told + b"\0" + posted.body, digest_size=16).digest()
+        if key in self._seen:
+            self._metrics.events("repeated", 1)
+            return True
+        self._seen[key] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
+
+    def _skip(self, offset: int) -> None:
+        _log.warning(
+            "skipped offset %d of the inbox of %s: it is no post; check what else writes there",
+            offset,
+            self._system.name,
+        )
+
+    def _tell_older(self) -> None:
+        older = sum(feed.older for feed in self._feeds.values())
+        self._metrics.events("older", older - self._older)
+        if older > self._older and time.monotonic() - self._said_at >= _SAY_AGAIN:
+            self._said_at = time.monotonic()
+            _log.info("%s: %d posts were older than what is known, and changed nothing", self._system.name, older)
+        self._older = older
+
+
+def _is_delete(one: Change | RejectedRecord) -> bool:
+    return isinstance(one, Change) and one.data is None

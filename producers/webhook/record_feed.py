@@ -1,0 +1,88 @@
+"""One data type's posted records against what is published of it: which are changes; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sorbus.bus.record_inbox import PostedRecord
+from sorbus.connector import Change, RejectedRecord
+from sorbus.errors import PermanentError
+from sorbus.http_api.interface import Json
+from sorbus.http_api.values import load_json
+from sorbus.producers.polling.change_detector import ChangeDetector, ChangeVerdict
+from sorbus.producers.webhook.intake import RecordIntake
+
+
+class _Newest(NamedTuple):
+    """The newest post of a record so far: by its update time, then by arrival."""
+
+    at: int
+    posted: PostedRecord
+
+
+class RecordFeed:
+    """Judges posts in the order of their arrival."""
+
+    def __init__(self, intake: RecordIntake) -> None:
+        self.intake = intake
+        self.memory = ChangeDetector(intake.name, intake.encode, lambda _: self._updated, can_look=False)
+        self._updated: int | None = None
+        self.older = 0
+        """How many were older than what was known, and changed nothing."""
+
+    def judge(self, posted: PostedRecord) -> Change | RejectedRecord | None:
+        """What is to be published of it; None for a repetition, or what is older than what is known."""
+        id, now = posted.id.encode(), posted.received_at
+        if posted.kind == "unreadable":
+            error = PermanentError(posted.why or "it can't be read", reason="unreadable body")
+            return _published(self.memory.refuse(id, _shown(posted.body), now, error))
+        record: Json = load_json(posted.body)
+        try:
+            self._updated = self.intake.updated(record, now)
+        except PermanentError as error:
+            return _published(self.memory.refuse(id, record, now, error))
+        if posted.kind == "delete" or self.intake.is_deleted(record):
+            if self.memory.is_older(id, self._updated):
+                self.older += 1
+                return None
+            change = self.memory.gone(id, now, self._updated)
+            if change is None and self._updated is not None:
+                self.memory.remember_deleted(id, self._updated)  # an older state may still come
+            return change
+        verdict = self.memory.judge(id, record, now, trusted=self._updated is None)
+        self.older += verdict is ChangeVerdict.DOUBTFUL
+        return _published(verdict)
+
+    def newest(self, history: Iterable[PostedRecord]) -> dict[str, PostedRecord]:
+        """The newest post of each record, also where that is its delete."""
+        found: dict[str, _Newest] = {}
+        for posted in history:
+            before = found.get(posted.id)
+            at = self._at(posted)
+            if before is None or at >= before.at:
+                found[posted.id] = _Newest(at, posted)
+        return {id: one.posted for id, one in found.items()}
+
+    def learn_delete(self, posted: PostedRecord) -> None:
+        """A delete that was published before, found again in the inbox."""
+        self.memory.remember_deleted(posted.id.encode(), self._at(posted))
+
+    def _at(self, posted: PostedRecord) -> int:
+        if posted.kind == "unreadable" or not self.intake.options.updated:
+            return 0
+        try:
+            return self.intake.updated(load_json(posted.body), posted.received_at) or 0
+        except PermanentError:
+            return 0
+
+
+def _published(verdict: Change | RejectedRecord | ChangeVerdict) -> Change | RejectedRecord | None:
+    return None if isinstance(verdict, ChangeVerdict) else verdict
+
+
+def _shown(body: bytes) -> Json:
+    try:
+        return load_json(body)
+    except ValueError:
+        return {"body": body.decode("utf-8", "replace")}

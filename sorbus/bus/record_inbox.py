@@ -1,0 +1,163 @@
+"""Records that were posted to a system's inbox, in the order of their arrival.
+
+The inbox is all that there is of them: the webhook service answers 2xx once they are here, and the system's producer
+publishes them from here. Each stays for 30 days, for dead letters that are retried and for snapshots.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, cast, get_args
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+from pydantic import JsonValue
+
+from sorbus.bus.inbox import MissingInbox
+from sorbus.bus.kafka import all_partitions, as_error, bytes_of, headers_of, kafka_errors, offset_of, topic_reader
+from sorbus.bus.names import Names
+from sorbus.bus.sending import Single
+from sorbus.errors import SorbusError, TransientError
+from sorbus.settings import Settings
+
+LARGEST_RECORD = 4_000_000
+"""Bytes of a posted record as JSON."""
+_PARTITION = 0
+MOST_AT_ONCE = 1000
+
+PostedKind = Literal["record", "delete", "unreadable"]
+
+
+class PostedRecord(NamedTuple):
+    """What a system posted. `body`: the record as JSON; `id` is empty where it has none.
+
+    `kind` "unreadable": it is no record, for the reason `why`. `delivery`: the delivery's own id, which its repetitions
+    share; "" if it has none. `received_at`: microseconds since 1970 (UTC).
+    """
+
+    data_type: str
+    id: str
+    kind: PostedKind
+    body: bytes
+    delivery: str
+    received_at: int
+    why: str = ""
+
+    def message(self, names: Names, system: str) -> Single:
+        """As it is in the inbox."""
+        told = {"data_type": self.data_type, "id": self.id, "kind": self.kind, "delivery": self.delivery}
+        told |= {"received_at": str(self.received_at), "why": self.why}
+        headers = [(name, value.encode("utf-8", "replace")) for name, value in told.items()]
+        return Single(names.inbox(system), f"{self.data_type}:{self.id}".encode(), self.body, headers)
+
+
+class ArrivedRecord(NamedTuple):
+    """A posted record at its place. `record` None: the message isn't one."""
+
+    offset: int
+    record: PostedRecord | None
+
+
+class RecordInbox:
+    """Reads one system's inbox from where its producer stopped."""
+
+    def __init__(self, settings: Settings, names: Names, system: str, position: Mapping[str, JsonValue] | None) -> None:
+        """`position` is an earlier `position()`; None: from the beginning. TransientError; MissingInbox."""
+        self._settings, self._topic, self._system = settings, names.inbox(system), system
+        self._consumer = topic_reader(settings, f"inbox-{system}")
+        self.lost = 0
+        """How many records Kafka removed before they were read."""
+        try:
+            if not all_partitions(self._consumer, self._topic):
+                raise MissingInbox(f"there is no topic {self._topic} yet; run `sorbus apply`")
+            with kafka_errors(f"reading where {self._topic} begins and ends"):
+                first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), timeout=10.0)
+            offset = (position or {}).get(str(_PARTITION))
+            self.next = offset if isinstance(offset, int) else first
+            if not first <= self.next <= end:
+                self.lost = first - self.next if self.next < first else 1
+                self.next = first
+            self.first = first
+            with kafka_errors(f"reading {self._topic}"):
+                self._consumer.assign([TopicPartition(self._topic, _PARTITION, self.next)])
+        except SorbusError:
+            self.close()
+            raise
+
+    def read(self, wait: float) -> list[ArrivedRecord]:
+        """What arrives within `wait` seconds, or is waiting. TransientError."""
+        deadline = time.monotonic() + wait
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            with kafka_errors(f"reading {self._topic}"):
+                messages = self._consumer.consume(1, left)
+                if messages:  # consume waits for as many as requested: waiting messages arrive at once
+                    messages += self._consumer.consume(MOST_AT_ONCE - 1, 0.01)
+            found = [one for message in messages if (one := self._taken(message)) is not None]
+            if found or left <= 0:
+                return found
+
+    def history(self, first: int) -> Iterator[ArrivedRecord]:
+        """What arrived from an offset on and was read already. TransientError."""
+        reader = topic_reader(self._settings, f"inbox-history-{self._system}")
+        at, patience = max(first, self.first), 10.0
+        try:
+            with kafka_errors(f"reading {self._topic}"):
+                reader.assign([TopicPartition(self._topic, _PARTITION, at)])
+            while at < self.next:
+                with kafka_errors(f"reading {self._topic}"):
+                    messages = reader.consume(1, 1.0)
+                    messages += reader.consume(MOST_AT_ONCE - 1, 0.01) if messages else []
+                patience = patience - 1.0 if not messages else 10.0
+                if patience <= 0:
+                    raise TransientError(f"reading {self._topic}: Kafka sent nothing for a while")
+                for message in messages:
+                    failure = message.error()
+                    if failure is not None and failure.code() != KafkaError._PARTITION_EOF:
+                        raise as_error(failure, f"reading {self._topic}")
+                    at = offset_of(message) + (failure is None)
+                    if failure is None and at <= self.next:
+                        yield ArrivedRecord(at - 1, posted_record(message))
+        finally:
+            with kafka_errors("closing a reader"):
+                reader.close()
+
+    def position(self) -> dict[str, JsonValue]:
+        """After what `read` has returned."""
+        return {str(_PARTITION): self.next}
+
+    def behind(self) -> int:
+        """How many records wait. TransientError."""
+        with kafka_errors(f"reading where {self._topic} ends"):
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), timeout=10.0)
+        return max(0, end - self.next)
+
+    def close(self) -> None:
+        """Stops reading."""
+        with kafka_errors("closing a reader"):
+            self._consumer.close()
+
+    def _taken(self, message: Message) -> ArrivedRecord | None:
+        if failure := message.error():
+            if failure.code() != KafkaError._PARTITION_EOF:
+                raise as_error(failure, f"reading {self._topic}")
+            return None
+        self.next = offset_of(message) + 1
+        return ArrivedRecord(self.next - 1, posted_record(message))
+
+
+def posted_record(message: Message) -> PostedRecord | None:
+    """The record in a message; None if it isn't one."""
+    told = {name: (value or b"").decode("utf-8", "replace") for name, value in headers_of(message)}
+    kind, at = told.get("kind", ""), told.get("received_at", "")
+    if kind not in get_args(PostedKind) or not at.isdigit() or not told.get("data_type"):
+        return None
+    return PostedRecord(
+        told["data_type"],
+        told.get("id", ""),
+        cast("PostedKind", kind),
+        bytes_of(message.value()),
+        told.get("delivery", ""),
+        int(at),
+        told.get("why", ""),
+    )
