@@ -121,6 +121,23 @@ _BY_REASON: dict[str, _Words] = {
     "unlinked": _Words(
         "Not linked", "Sorbus doesn't know which record of {target} this one is.", "Link it under Duplicates."
     ),
+    # posted records
+    "unreadable body": _Words(
+        "Can't be read", "What {source} posted can't be read as a record.", "Correct what {source}{ask} posts there."
+    ),
+    "no record": _Words(
+        "No record", "What {source} posted holds no record.", "Correct what {source}{ask} posts there."
+    ),
+    "incomplete body": _Words(
+        "A part of a record",
+        "{Field} isn't in what {source} posted, which may be a part of the record.",
+        "Have {source}{ask} post the whole record, or let the map take absent fields as empty (`absent: empty`).",
+    ),
+    "no time": _Words(
+        "No valid time",
+        "{Field} should say when the record was changed, and doesn't.",
+        "Correct {field_at_owner} in {source}{ask}; it is then posted again.",
+    ),
     "refused by the endpoint": _Words("Refused", "{target} refuses the record.", "SAID"),
     # on the way
     "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),

@@ -11,7 +11,6 @@ from hashlib import blake2b
 from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import PublishedState, Resource
-from sorbus.bus.inbox import POSITION_KEY
 from sorbus.bus.names import Names
 from sorbus.bus.record_inbox import MOST_AT_ONCE, PostedRecord, RecordInbox
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
@@ -115,7 +114,7 @@ class WebhookProducer:
 
     def open(self, position: Position | None) -> None:
         """Resumes in the inbox. TransientError; MissingInbox before `sorbus apply`."""
-        stored = (position or {}).get(POSITION_KEY)
+        stored = (position or {}).get("inbox")
         place = stored if isinstance(stored, dict) else None
         deleted = (position or {}).get("deleted_versions")
         for name, version in (deleted if isinstance(deleted, dict) else {}).items():
@@ -211,7 +210,7 @@ class WebhookProducer:
     def _position(self) -> Position:
         assert self._inbox is not None
         deleted: dict[str, JsonValue] = {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
-        return {POSITION_KEY: self._inbox.position(), "deleted_versions": deleted}
+        return {"inbox": self._inbox.position(), "deleted_versions": deleted}
 
     def _is_repeated(self, posted: PostedRecord) -> bool:
         """Whether the same post came before: the same delivery id and the same content."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,7 +16,7 @@ from starlette.requests import Request
 
 from sorbus.bus.inbox import with_inbox
 from sorbus.bus.record_inbox import LARGEST_RECORD, PostedKind, PostedRecord
-from sorbus.errors import PermanentError
+from sorbus.errors import MapError, PermanentError
 from sorbus.http_api.description import WebhookSignature
 from sorbus.http_api.interface import Json
 from sorbus.http_api.values import InvalidValue, dump_json
@@ -25,6 +26,7 @@ from sorbus.producers.webhook.posted_body import read_body
 from sorbus.producers.webhook.request_body import EarlyAnswer
 from sorbus.webhook.connection import WebhookConnection, secrets_of
 
+_UNSET = re.compile(r"\$\{([^}]*)\}")
 MOST_RECORDS = 10_000
 """In one body."""
 _MOST_TOLD = 20
@@ -117,8 +119,12 @@ def record_receivers_of(loaded: LoadedMap) -> dict[str, RecordReceiver]:
     for name in with_inbox(loaded.map):
         if loaded.map.systems[name].kind != "webhook":
             continue
-        connection = loaded.system(name, "producer").connection
+        connection = quiet.system(name, "producer").connection
         assert isinstance(connection, WebhookConnection)
+        if unset := [found for one in secrets_of(connection.webhook_secret) for found in _UNSET.findall(one)]:
+            fix = f"set the environment variable {unset[0]}, or {unset[0]}_FILE"
+            path = ("systems", name, "connection", "webhook_secret")
+            raise MapError([loaded.finding(path, "webhooks", f"${{{unset[0]}}} has no value", fix)])
         intakes = {source.name: RecordIntake(source, name) for source in quiet.sources(name)}
         found[name] = RecordReceiver(
             name, connection.verify, secrets_of(connection.webhook_secret), intakes, connection.delivery_header

@@ -31,7 +31,7 @@ PostedKind = Literal["record", "delete", "unreadable"]
 class PostedRecord(NamedTuple):
     """What a system posted. `body`: the record as JSON; `id` is empty where it has none.
 
-    `kind` "unreadable": it is no record, for the reason `why`. `delivery`: the delivery's own id, which its repetitions
+    `kind` "unreadable": it holds no record, for the reason `why`. `delivery`: the delivery's own id, which its repetitions
     share; "" if it has none. `received_at`: microseconds since 1970 (UTC).
     """
 
