@@ -31,8 +31,8 @@ PostedKind = Literal["record", "delete", "unreadable"]
 class PostedRecord(NamedTuple):
     """What a system posted. `body`: the record as JSON; `id` is empty where it has none.
 
-    `kind` "unreadable": it holds no record, for the reason `why`. `delivery`: the delivery's own id, which its repetitions
-    share; "" if it has none. `received_at`: microseconds since 1970 (UTC).
+    `kind` "unreadable": it holds no record, for the reason `why`. `delivery`: the delivery's own id, which its
+    repetitions share; "" if it has none. `received_at`: microseconds since 1970 (UTC).
     """
 
     data_type: str
