@@ -17,7 +17,8 @@ from sorbus.consumers.postgres.faults import narrowed
 from sorbus.consumers.postgres.packed import Packed, Written
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
 from sorbus.postgres.connection import Connection, as_error, refused_error
-from sorbus.postgres.sqlstate import About, of_error
+from sorbus.postgres.sqlstate import of_error
+from sorbus.write_fault import About
 
 COLLISION_LIMIT = 60.0
 """Seconds that a record waits for a unique value to become free: the change that frees it may be on its way.

@@ -33,8 +33,9 @@ from sorbus.consumers.postgres.tables import VERSION_COLUMN, find_applied, table
 from sorbus.errors import TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import postgres_errors
-from sorbus.postgres.sqlstate import About, of_error
+from sorbus.postgres.sqlstate import of_error
 from sorbus.shadow import ShadowApplied, ShadowComparison, ShadowProof
+from sorbus.write_fault import About
 
 _CHUNK = 20_000
 _LOCK_TRIES = 10

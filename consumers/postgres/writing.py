@@ -30,8 +30,9 @@ from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_uni
 from sorbus.mapping.assign import Assignment, Parts
 from sorbus.postgres.catalog import Table, qualified
 from sorbus.postgres.connection import Connection, postgres_errors
-from sorbus.postgres.sqlstate import About, of_error
+from sorbus.postgres.sqlstate import of_error
 from sorbus.schema import RecordSchema
+from sorbus.write_fault import About
 
 
 class Writing:

@@ -14,7 +14,6 @@ from sorbus.errors import MapError, PermanentError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection
 from sorbus.producers.postgres.drift import columns_of, example_of, mapped_columns, shape_of, type_name
-from sorbus.producers.postgres.keys import key_fault, record_id, unkeyed_id
 from sorbus.producers.postgres.layout import (
     Oids,
     RowLayout,
@@ -27,6 +26,7 @@ from sorbus.producers.postgres.layout import (
 from sorbus.producers.postgres.options import Child, PostgresSource
 from sorbus.producers.postgres.unique import not_unique
 from sorbus.producers.postgres.value_encoders import SourceType
+from sorbus.producers.record_keys import key_fault, record_id, unkeyed_id
 from sorbus.schema import SchemaField
 
 Key = tuple[bytes | None, ...]

@@ -24,8 +24,8 @@ from sorbus.postgres.catalog import Column, Table
 from sorbus.postgres.connection import Connection, as_error, is_of_tables
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
-from sorbus.producers.postgres.keys import key_fault, record_id
 from sorbus.producers.postgres.layout import Oids, raw_json
+from sorbus.producers.record_keys import key_fault, record_id
 
 _PATIENCE = 30.0
 _AT_ONCE = 1000

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sorbus.connector import Change, RejectedRecord
 from sorbus.producers.postgres.capture import Capture, Key
 from sorbus.producers.postgres.fetch import Fetched
-from sorbus.producers.postgres.keys import record_id
+from sorbus.producers.record_keys import record_id
 
 Fetch = Callable[[Capture, Sequence[Key], str, Collection[int]], Iterator[tuple[Key, Fetched | None]]]
 

@@ -7,7 +7,7 @@ from sorbus.postgres.connection import PostgresConnection, postgres_errors
 from sorbus.producers.postgres.capture import open_captures
 from sorbus.producers.postgres.client_encoding import connect_reading
 from sorbus.producers.postgres.fetch import KeyReader
-from sorbus.producers.postgres.keys import record_key
+from sorbus.producers.record_keys import record_key
 
 _LIMITS = "set statement_timeout = '5s'; set lock_timeout = '2s'"
 

@@ -26,7 +26,6 @@ from sorbus.producers.postgres.owner_lookup import read_record
 from sorbus.producers.postgres.plan import plan_source
 from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.position_check import position_fault
-from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.scan import scan_records
 from sorbus.producers.postgres.server import mark_log
 from sorbus.producers.postgres.slot import (
@@ -42,6 +41,7 @@ from sorbus.producers.postgres.snapshot_status import snapshots_of
 from sorbus.producers.postgres.standby import diagnose_failover, keep_for_failover, standby_faults
 from sorbus.producers.postgres.stream_reader import StreamReader
 from sorbus.producers.postgres.warnings import source_warnings
+from sorbus.producers.requested_records import RequestedRecords
 from sorbus.snapshot_control import SnapshotAction, SnapshotStatus
 
 

@@ -12,13 +12,13 @@ from sorbus.postgres.connection import postgres_errors
 from sorbus.producers.postgres.client_encoding import read_natively
 from sorbus.producers.postgres.collect import Collector, Taken
 from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, Slice
-from sorbus.producers.postgres.keys import record_key
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
 from sorbus.producers.postgres.position import PostgresPosition
-from sorbus.producers.postgres.requested_records import RequestedRecords
 from sorbus.producers.postgres.snapshot_pace import SnapshotPace, StreamState
 from sorbus.producers.postgres.stream import ReplicationStream
+from sorbus.producers.record_keys import record_key
+from sorbus.producers.requested_records import RequestedRecords
 
 _IDLE_STORE = 10.0
 _log = logging.getLogger(__name__)

@@ -282,7 +282,7 @@ def _among(table: CheckedTable, ids: Sequence[str]) -> sql.Composable:
 
 
 def _key(id: str, table: CheckedTable) -> list[str] | None:
-    """The parts of a composite id (see `producers/postgres/keys.py`); None for one that isn't of this key."""
+    """The parts of a composite id (see `producers/record_keys.py`); None for one that isn't of this key."""
     parts = [part.replace("%7C", "|").replace("%25", "%") for part in id.split("|")]
     is_key = len(parts) == len(table.key) and all(
         _fits(part, column) for part, (column, _) in zip(parts, table.key, strict=False)

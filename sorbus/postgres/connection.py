@@ -11,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, missing
-from sorbus.postgres.sqlstate import About, about
+from sorbus.postgres.sqlstate import about
+from sorbus.write_fault import About
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

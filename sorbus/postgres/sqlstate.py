@@ -8,29 +8,10 @@ The target owner's triggers, rules and policies may raise any of them for a sing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 
 import psycopg
 
-
-class About(Enum):
-    """What to do about a failed write."""
-
-    RECORD = "record"
-    """The record can't be written: a dead letter."""
-    REFERENCE = "reference"
-    """A record that this one refers to is missing, or others still refer to it: it is deferred."""
-    COLLISION = "collision"
-    """Another record has a value that must be unique: written together, or deferred."""
-    LOAD = "load"
-    """Too much at once, or too slow: reduce the batch."""
-    EITHER = "either"
-    """The record or the system: if others succeed, it is the record."""
-    SYSTEM = "system"
-    """No record can pass now: the flow waits."""
-    ACCESS = "access"
-    """The server rejects our credentials: a person has to act."""
-
+from sorbus.write_fault import About
 
 _CLASSES: Mapping[str, About] = {
     "00": About.EITHER, "01": About.EITHER, "02": About.EITHER, "03": About.EITHER, "08": About.SYSTEM,

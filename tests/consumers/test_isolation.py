@@ -10,7 +10,8 @@ from psycopg import errors
 
 from sorbus.connector import Delivery, RejectedDelivery
 from sorbus.errors import AuthError, MustWait, SorbusError, TransientError, Undecided
-from sorbus.postgres.sqlstate import About, about, is_decided
+from sorbus.postgres.sqlstate import about, is_decided
+from sorbus.write_fault import About
 from tests.consumers.gadgets import Writer, flow_into, gadget, make_tables, opened
 
 STATES = sorted(

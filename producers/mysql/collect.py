@@ -1,0 +1,422 @@
+"""From the log's events to changes: no I/O of its own, so that any sequence of events can be tried on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
+from sorbus.errors import LostPosition, PermanentError
+from sorbus.producers.mysql.binary_values import UNREAD, UnknownColumn
+from sorbus.producers.mysql.capture import ItemsTable, MysqlCapture
+from sorbus.producers.mysql.dependents import Cascade, TableName, ends_of
+from sorbus.producers.mysql.log_events import (
+    Committed,
+    Format,
+    LogEvent,
+    LogGtid,
+    LogRows,
+    Prepared,
+    Rotate,
+    Statement,
+    TableDescription,
+    Unreadable,
+)
+from sorbus.producers.mysql.position import MysqlPosition
+from sorbus.producers.mysql.record_reader import ReadRecord
+from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets
+from sorbus.producers.mysql.statements import Effect, effect_of, names_table
+from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
+
+MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
+_KEPT_READERS = 1000
+Fetch = Callable[[MysqlCapture, Sequence[KeyTexts]], Iterable[ReadRecord]]
+"""Records by key, in a snapshot that has all that the log has told."""
+
+
+class Collected(NamedTuple):
+    """What has been collected. `resolved`: (data type, id) of rejects whose rows have gone."""
+
+    changes: list[Change]
+    rejects: list[RejectedRecord]
+    sweeps: list[StaleRecordDeletion]
+    resolved: list[tuple[str, bytes]]
+
+
+class Captured(NamedTuple):
+    """What is captured, and what changes it without the log saying so."""
+
+    captures: Sequence[MysqlCapture]
+    cascades: Sequence[Cascade] = ()
+    triggers: Sequence[tuple[TableName, str]] = ()
+
+
+class _Table(NamedTuple):
+    """Who is concerned by a table's rows."""
+
+    roots: list[MysqlCapture]
+    items: list[tuple[MysqlCapture, ItemsTable]]
+    cascades: list[tuple[Cascade, set[str]]]
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self.roots or self.items or self.cascades)
+
+
+class LogCollector:
+    """Collects the changes of the captured data types, from `state` on."""
+
+    def __init__(self, captured: Captured, state: MysqlPosition, charsets: ServerCharsets, fetch: Fetch) -> None:
+        self.state = state
+        self._captured, self._charsets, self._fetch = captured, charsets, fetch
+        self._names = [capture.name for capture in captured.captures]
+        self._concerned: dict[TableName, _Table] = {}
+        self._described: dict[int, TableDescription] = {}
+        self._readers: dict[bytes, RowReader] = {}
+        self._changes: list[Change] = []
+        self._rejects: list[RejectedRecord] = []
+        self._sweeps: list[StaleRecordDeletion] = []
+        self._resolved: list[tuple[str, bytes]] = []
+        self._marked: dict[str, dict[KeyTexts, bool]] = {}
+        self._resnapshot: dict[str, None] = {}
+        self.altered: set[str] = set()
+        """Data types whose tables may look otherwise than before: whoever knows the catalog takes them out."""
+        self._bytes, self._version = 0, state.version
+        self.file, self.end = state.file, state.end
+        self._gtid, self._at = "", 0
+        self._row_events = self._done = 0
+        self._is_skipped = self._is_open = self._is_held = False
+        self._xa = ""
+        self._touched: set[str] = set()
+        self._fresh: frozenset[str] = frozenset()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction has begun and not ended."""
+        return bool(self._gtid)
+
+    @property
+    def newest(self) -> tuple[str, str, int]:
+        """The transaction that was told of last, and the place in the log behind what was told: file, offset."""
+        return self._gtid or self.state.last, self.file, self.end
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to publish."""
+        return bool(
+            self._changes or self._rejects or self._sweeps or self._marked or self._resnapshot or self._resolved
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to publish, even in the middle of a transaction."""
+        marked = sum(map(len, self._marked.values()))
+        return len(self._changes) + len(self._rejects) + marked >= MAX_CHANGES or self._bytes >= MAX_BYTES
+
+    def feed(self, event: LogEvent) -> bool:
+        """Takes one event; False when what is collected must go out first: take, then feed it again.
+
+        LostPosition: the log can't be read on from here. BadEvent.
+        """
+        body = event.body
+        match body:
+            case LogRows():
+                self._rows(body, event.size)
+            case TableDescription():
+                self._described[body.number] = body
+            case LogGtid():
+                self._begin(body)
+            case Statement():
+                if not self._statement(body):
+                    return False
+            case Committed():
+                self._commit()
+            case Prepared():
+                self.state = (
+                    replace(self.state, prepared={**self.state.prepared, self._xa: tuple(sorted(self._touched))})
+                    if not self._is_skipped
+                    else self.state
+                )
+                self._commit()
+            case Rotate():
+                self._described.clear()
+                self.file, self.end = body.file, body.position
+            case Format():
+                self._described.clear()
+            case Unreadable():
+                if not self._is_skipped:
+                    raise LostPosition(f"the log has {body.what}, which can't be read")
+        if event.end:
+            self._passed(event.end)
+        return True
+
+    def _passed(self, end: int) -> None:
+        """The log counts places in 32 bits, and a file may be longer."""
+        self.end += (end - self.end) % (1 << 32) if end < self.end & 0xFFFFFFFF else end - (self.end & 0xFFFFFFFF)
+
+    def again(self, name: str, keys: Iterable[KeyTexts]) -> None:
+        """These records are read again: `take` has their states, and deletes of those that are gone."""
+        for key in keys:
+            self._marked.setdefault(name, {})[key] = True
+
+    def take(self) -> Collected:
+        """What has been collected, in the log's order, and `state` moved past it. TransientError."""
+        for name, keys in self._marked.items():
+            self._read(next(capture for capture in self._captured.captures if capture.name == name), keys)
+        taken = Collected(self._changes, self._rejects, self._sweeps, self._resolved)
+        is_inside = self.in_transaction and not self._is_skipped
+        state = self.state.snapshotting(list(self._resnapshot)) if self._resnapshot else self.state
+        self.state = replace(
+            state,
+            version=self._version,
+            file=self.file,
+            end=self.end,
+            transaction=self._gtid if is_inside else "",
+            done=max(self._row_events, self._done) if is_inside else 0,
+        )
+        self._changes, self._rejects, self._sweeps, self._resolved = [], [], [], []
+        self._marked, self._resnapshot, self._bytes = {}, {}, 0
+        return taken
+
+    def _begin(self, begun: LogGtid) -> None:
+        if self.in_transaction:  # it had no end in the log, as a group of one statement
+            self._commit()
+        state = self.state
+        self._gtid, self._at = begun.gtid, begun.committed_at
+        self._is_skipped = begun.gtid in state.gtids
+        if begun.gtid == state.last and begun.committed_at != state.last_at:
+            raise LostPosition(
+                f"transaction {begun.gtid} was committed at another time than the one that was read: the server's log"
+                " has another history (RESET MASTER, a restored backup, or another server)"
+            )
+        self._row_events, self._done = 0, state.done if state.transaction == begun.gtid else 0
+        self._fresh = frozenset(name for name, seen in state.fresh.items() if begun.gtid in seen)
+        self._is_open = self.state.is_mariadb and not begun.is_alone
+        self._is_held, self._xa, self._touched = begun.is_prepared, "", set()
+
+    def _commit(self) -> None:
+        if self._gtid and not self._is_skipped:
+            self.state = self.state.committed(self._gtid, self._at)
+        self._gtid, self._is_skipped, self._is_open, self._is_held = "", False, False, False
+
+    def _next_version(self) -> int:
+        self._version = max(self._version + 1, self._at)
+        return self._version
+
+    def _must_snapshot(self, names: Collection[str]) -> None:
+        for name in names:
+            if name not in self._fresh:
+                self._resnapshot[name] = None
+
+    def _table(self, name: TableName) -> _Table:
+        found = self._concerned.get(name)
+        if found is None:
+            captures = self._captured.captures
+            roots = [one for one in captures if (one.table.database, one.table.name) == name]
+            items = [
+                (one, child) for one in captures for child in one.children
+                if (child.table.database, child.table.name) == name
+            ]  # fmt: skip
+            cascades = []
+            for cascade in self._captured.cascades:
+                if cascade.parent != name:
+                    continue
+                reached = {cascade.child, *ends_of(self._captured.cascades, cascade.child)}
+                if hit := {one.name for table in reached for one in self._readers_of(table)}:
+                    cascades.append((cascade, hit))
+            found = self._concerned[name] = _Table(roots, items, cascades)
+        return found
+
+    def _readers_of(self, table: TableName) -> list[MysqlCapture]:
+        return [one for one in self._captured.captures if table in {(each.database, each.name) for each in one.tables}]
+
+    def _rows(self, rows: LogRows, size: int) -> None:
+        self._row_events += 1
+        if self._is_skipped or self._row_events <= self._done:
+            return
+        described = self._described.get(rows.table)
+        if described is None:
+            raise LostPosition(f"the log has rows of a table (number {rows.table}) that it didn't describe")
+        table = self._table((described.database, described.table))
+        if not table.is_watched:
+            return
+        concerned = {one.name for one in table.roots} | {one.name for one, _ in table.items}
+        concerned |= {name for _, names in table.cascades for name in names}
+        if concerned <= self._fresh:
+            return
+        self._touched |= concerned
+        if self._is_held:
+            return
+        self._bytes += size
+        for before, after in self._reader(described).images(rows):
+            self._row(table, before, after)
+
+    def _reader(self, described: TableDescription) -> RowReader:
+        memo = f"{described.database}\0{described.table}\0".encode() + described.body
+        found = self._readers.get(memo)
+        if found is None:
+            if len(self._readers) > _KEPT_READERS:
+                self._readers.clear()
+            name = f"{described.database}.{described.table}"
+            try:
+                found = RowReader(described, self._charsets, is_mariadb=self.state.is_mariadb)
+            except NamelessRows:
+                raise LostPosition(
+                    f"the log has rows of {name} without the names of their columns: run `SET GLOBAL"
+                    " binlog_row_metadata = FULL;`, and take a new snapshot"
+                ) from None
+            except (UnknownColumn, ValueError, IndexError, LookupError) as error:
+                raise LostPosition(f"the log's description of {name} can't be read: {error}") from error
+            self._readers[memo] = found
+        return found
+
+    def _row(self, table: _Table, before: Image | None, after: Image | None) -> None:
+        for cascade, names in table.cascades:
+            if cascade.is_set_off(before, after):
+                self._must_snapshot(names)
+        whole = {**before, **after} if before is not None and after is not None else after
+        for capture in table.roots:
+            if capture.name not in self._fresh:
+                self._root(capture, before, whole)
+        for capture, child in table.items:
+            if capture.name not in self._fresh:
+                for row in (before, whole):
+                    if row is not None:
+                        self._item(capture, child, row)
+
+    def _root(self, capture: MysqlCapture, before: Image | None, after: Image | None) -> None:
+        if any(_is_absent(row, capture.key) for row in (before, after) if row is not None):
+            return self._must_snapshot((capture.name,))  # whose row it was can't be told
+        old = None if before is None else self._id(capture, before)
+        new = None if after is None else self._id(capture, after)
+        if before is not None and old is None:
+            self._resolved.append((capture.name, dead_id(capture.table, capture.key, before)))
+        if old is not None and old != new:
+            self._changes.append(Change(capture.name, old, self._next_version(), self._at, None))
+        if after is None:
+            return None
+        if new is not None and (capture.is_read_by_key or _is_absent(after, capture.shape.columns)):
+            return self._mark(capture, tuple(key_text(after[name]) for name in capture.key))
+        made = capture.made(after, {}, self._next_version(), self._at)
+        if isinstance(made, Change):
+            self._changes.append(made)
+        else:
+            self._rejects.append(made)
+        return None
+
+    def _id(self, capture: MysqlCapture, row: Image) -> bytes | None:
+        try:
+            return capture.id_of(row)
+        except PermanentError:
+            return None
+
+    def _item(self, capture: MysqlCapture, child: ItemsTable, row: Image) -> None:
+        if _is_absent(row, child.options.parent):
+            self._must_snapshot((capture.name,))
+        elif all(row[name] is not None for name in child.options.parent):
+            self._mark(capture, tuple(key_text(row[name]) for name in child.options.parent))
+
+    def _mark(self, capture: MysqlCapture, key: KeyTexts) -> None:
+        self._marked.setdefault(capture.name, {}).setdefault(key, False)
+
+    def _read(self, capture: MysqlCapture, keys: Mapping[KeyTexts, bool]) -> None:
+        found: set[bytes] = set()
+        for record in self._fetch(capture, list(keys)):
+            made = capture.made(record.row, record.items, self._next_version(), self._at or self._version)
+            found.add(made.id)
+            if isinstance(made, Change):
+                self._changes.append(made)
+            else:
+                self._rejects.append(made)
+        for key, may_be_gone in keys.items():
+            if may_be_gone and (id := capture.id_of_texts(key)) not in found:
+                self._changes.append(Change(capture.name, id, self._next_version(), self._at or self._version, None))
+
+    def _statement(self, statement: Statement) -> bool:
+        """False when what is collected must go out first."""
+        effect = effect_of(statement.text, statement.database)
+        if self._is_skipped:
+            return self._ended(effect, statement)
+        if effect.kind == "truncate" and self.has_work:
+            return False
+        match effect.kind:
+            case "rollback":  # some of what it wrote stays, as far as tables without transactions are among it
+                self._must_snapshot(self._touched)
+            case "xa":
+                self._xa_statement(effect)
+            case "truncate":
+                self._truncated(effect)
+            case "ddl" | "dml":
+                names = self._named(statement, effect)
+                if effect.kind == "dml" or effect.moves:
+                    self._must_snapshot(names)
+                if effect.kind == "ddl":
+                    self.altered |= names
+        return self._ended(effect, statement)
+
+    def _ended(self, effect: Effect, statement: Statement) -> bool:
+        if effect.kind == "begin" or statement.text.rstrip(" ;").lower().endswith("start transaction"):
+            self._is_open = True
+        elif effect.kind == "rollback" and " to " in statement.text.lower():  # a savepoint
+            return True
+        elif effect.kind in ("commit", "rollback") or not (self._is_open or self._is_held):
+            self._commit()
+        return True
+
+    def _named(self, statement: Statement, effect: Effect) -> set[str]:
+        """The data types that a statement may change."""
+        if effect.tables is not None:
+            written = {(one.lower(), two.lower()) for one, two in effect.tables}
+            found = {
+                capture.name for capture in self._captured.captures for table in capture.tables
+                if (table.database.lower(), table.name.lower()) in written
+            }  # fmt: skip
+        else:
+            found = {
+                capture.name for capture in self._captured.captures for table in capture.tables
+                if names_table(statement.text, table.database, table.name, statement.database)
+            }  # fmt: skip
+        if effect.kind == "dml":
+            for (database, table), text in self._captured.triggers:
+                if names_table(statement.text, database, table, statement.database):
+                    found |= {
+                        capture.name for capture in self._captured.captures for each in capture.tables
+                        if names_table(text, each.database, each.name, database)
+                    }  # fmt: skip
+            for cascade in self._captured.cascades:
+                if names_table(statement.text, *cascade.parent, statement.database):
+                    for reached in {cascade.child, *ends_of(self._captured.cascades, cascade.child)}:
+                        found |= {one.name for one in self._readers_of(reached)}
+        return found
+
+    def _truncated(self, effect: Effect) -> None:
+        assert effect.tables is not None
+        [name] = effect.tables
+        for capture in self._captured.captures:
+            if capture.name in self._fresh:
+                continue
+            root = (capture.table.database, capture.table.name)
+            if _same(root, name):
+                self._sweeps.append(StaleRecordDeletion(capture.name, self._next_version(), self._at))
+            elif any(_same((child.table.database, child.table.name), name) for child in capture.children):
+                self._must_snapshot((capture.name,))
+
+    def _xa_statement(self, effect: Effect) -> None:
+        assert effect.xa is not None
+        what, name = effect.xa
+        if what in ("start", "begin"):
+            self._is_held, self._xa = True, name
+        elif what in ("commit", "rollback"):
+            prepared = self.state.prepared
+            if what == "commit":
+                self._must_snapshot(prepared.get(name, tuple(self._names)))
+            self.state = replace(self.state, prepared={key: value for key, value in prepared.items() if key != name})
+
+
+def _is_absent(row: Image, columns: Iterable[str]) -> bool:
+    return any(row.get(name, UNREAD) is UNREAD for name in columns)
+
+
+def _same(one: TableName, other: TableName) -> bool:
+    return [part.lower() for part in one] == [part.lower() for part in other]

@@ -1,0 +1,81 @@
+"""What a statement in the log does to captured tables; no I/O. What can't be told counts as a change."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_COMMENT = re.compile(r"/\*(?![!M]).*?\*/|--\s.*?$|#.*?$", re.DOTALL | re.MULTILINE)
+_VERSIONED = re.compile(r"/\*M?!\d*|\*/")
+_NAME = r"(?:`(?:[^`]|``)+`|[\w$]+)"
+_TRUNCATE = re.compile(rf"^truncate\s+(?:table\s+)?({_NAME})(?:\s*\.\s*({_NAME}))?\s*;?\s*$", re.IGNORECASE)
+_WRITE = re.compile(
+    rf"^(?:insert|replace)\s+(?:low_priority\s+|delayed\s+|high_priority\s+|ignore\s+)*(?:into\s+)?({_NAME})"
+    rf"(?:\s*\.\s*({_NAME}))?",
+    re.IGNORECASE,
+)
+_XA = re.compile(
+    r"^xa\s+(start|begin|end|prepare|commit|rollback)\s+(.*?)(?:\s+one\s+phase)?\s*$", re.IGNORECASE | re.DOTALL
+)
+_NO_ROWS = {
+    "create index", "drop index", "create view", "drop view", "create or", "create trigger", "drop trigger",
+    "create procedure", "drop procedure", "create function", "drop function", "create event", "drop event",
+    "alter event", "alter view", "alter procedure", "alter function", "create user", "drop user", "alter user",
+    "create role", "drop role", "create server", "drop server", "alter server", "rename user", "create unique",
+    "create fulltext", "create spatial", "create sequence", "drop sequence", "alter sequence", "create definer",
+    "alter definer", "create database", "create schema", "create temporary", "drop temporary",
+}  # fmt: skip
+_SILENT = {"analyze", "optimize", "repair", "check", "flush", "grant", "revoke", "set", "use", "savepoint", "release"}
+_MOVES_ROWS = re.compile(r"\b(partition|tablespace|rename|exchange|convert|engine)\b", re.IGNORECASE)
+
+
+class Effect(NamedTuple):
+    """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl (`moves`: rows may be others), dml, none.
+
+    `tables`: those that it names as its own target (truncate, insert); None: any that its text names.
+    """
+
+    kind: str
+    tables: tuple[tuple[str, str], ...] | None = None
+    moves: bool = False
+    xa: tuple[str, str] | None = None
+
+
+def effect_of(text: str, database: str) -> Effect:
+    """What a statement of the log does."""
+    bare = _VERSIONED.sub(" ", _COMMENT.sub(" ", text)).strip()
+    words = bare.lower().split(None, 2)
+    first = words[0].rstrip(";") if words else ""
+    two = " ".join(words[:2])
+    if first in ("begin", "start"):
+        return Effect("begin")
+    if first == "commit":
+        return Effect("commit")
+    if first == "rollback":
+        return Effect("rollback")
+    if first == "xa" and (found := _XA.match(bare)):
+        return Effect("xa", xa=(found.group(1).lower(), " ".join(found.group(2).split())))
+    if first in _SILENT or two in _NO_ROWS:
+        return Effect("none")
+    if found := _TRUNCATE.match(bare):
+        return Effect("truncate", (_table(found.group(1), found.group(2), database),))
+    if first in ("alter", "create", "drop", "rename", "truncate", "import"):
+        return Effect("ddl", moves=first != "alter" or bool(_MOVES_ROWS.search(bare)))
+    if found := _WRITE.match(bare):
+        return Effect("dml", (_table(found.group(1), found.group(2), database),))
+    return Effect("dml")
+
+
+def names_table(text: str, database: str, table: str, current: str) -> bool:
+    """Whether a statement's text names a table, or its database as a whole; case is ignored."""
+    lower = text.lower()
+    if re.search(rf"(?<![\w$]){re.escape(table.lower())}(?![\w$])", lower):
+        return True
+    return bool(re.match(r"\s*(drop|alter)\s+(database|schema)", lower)) and (
+        database.lower() in lower or database.lower() == current.lower()
+    )
+
+
+def _table(first: str, second: str | None, database: str) -> tuple[str, str]:
+    names = [one[1:-1].replace("``", "`") if one.startswith("`") else one for one in (first, second) if one]
+    return (names[0], names[1]) if len(names) == 2 else (database, names[0])

@@ -1,0 +1,1 @@
+"""MySQL and MariaDB for both sides: connecting, errors, catalog, and how values are read."""
