@@ -12,13 +12,15 @@ from sorbus.cli.context import Context
 from sorbus.cli.show_personal import ShowPersonal
 from sorbus.errors import ExitCode, MapError
 from sorbus.ops.http_api.login import login_command
+from sorbus.ops.http_api.new import new_command
 
 if TYPE_CHECKING:
     from sorbus.errors import Finding
 
-app = typer.Typer(name="api", no_args_is_help=True, help="HTTP APIs: list, check, try.")
+app = typer.Typer(name="api", no_args_is_help=True, help="HTTP APIs: list, new, check, try.")
 
 app.command("login")(login_command)
+app.command("new")(new_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Named = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from sorbus.mapfile.validation_messages import explain
 from sorbus.spelling import closest
 
 _SYSTEMS = Path(str(files("sorbus.http_api") / "systems"))
+_Said = tuple[str, str, str]
 _FIELDS = re.compile(r"\{fields(?::([^{}]+))?\}")
 
 
@@ -55,6 +57,8 @@ def _read(file: Path, changed: int) -> tuple[Description, Document]:  # noqa: AR
     if document.findings:
         raise MapError(sorted(document.findings))
     data = _named(_extended(document))
+    if unfinished := [Finding(file, document.line(*place), *said) for place, said in _unfinished(data)]:
+        raise MapError(sorted(unfinished))
     try:
         description = Description.model_validate(data)
     except ValidationError as error:
@@ -70,6 +74,20 @@ def _read(file: Path, changed: int) -> tuple[Description, Document]:  # noqa: AR
     if findings:
         raise MapError(sorted(findings))
     return description, document
+
+
+def _unfinished(value: JsonValue, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], _Said]]:
+    """What `sorbus api new` left for a person to fill in: texts and keys that begin with TODO."""
+    if isinstance(value, str) and value.startswith("TODO"):
+        what = value.removeprefix("TODO").lstrip(": ")
+        said = f"{'.'.join(map(str, place))} is unfinished: {what or 'nothing says what belongs here'}"
+        yield place, (said, "write it in place of TODO, or remove the line if there is nothing like it", "unfinished")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unfinished(inner, (*place, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unfinished(inner, (*place, number))
 
 
 def _extended(document: Document) -> JsonValue:

@@ -53,6 +53,49 @@ class Spec:
         """Every path, as written in the file."""
         return list(self._paths)
 
+    @property
+    def info(self) -> Node:
+        """Title, version and others, as the file has them."""
+        found = self._data.get("info")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def docs(self) -> str:
+        """The address of the documentation that the file names; "" if it names none."""
+        about = self._data.get("externalDocs") or {}
+        url = str(about.get("url") or "") if isinstance(about, Mapping) else ""
+        return url if url.startswith("https://") else ""
+
+    @property
+    def server(self) -> str:
+        """The first server's address, which may be only a path, with {placeholders}."""
+        servers = [str(each.get("url", "")) for each in self._data.get("servers") or () if isinstance(each, Mapping)]
+        whole = next((each for each in servers if each.startswith("https://")), servers[0] if servers else "")
+        if servers or not self._data.get("host"):
+            return whole or str(self._data.get("basePath") or "")
+        schemes = self._data.get("schemes") or ["https"]
+        scheme = "https" if "https" in schemes else str(schemes[0])
+        return f"{scheme}://{self._data['host']}{self._data.get('basePath') or ''}"
+
+    @property
+    def security(self) -> Mapping[str, Node]:
+        """The security schemes by name."""
+        components: Node = self._follow(self._data.get("components") or {})
+        schemes = components.get("securitySchemes") or self._data.get("securityDefinitions") or {}
+        return {str(name): self._follow(each) for name, each in schemes.items()}
+
+    def answer_headers(self, method: str, path: str) -> list[str]:
+        """The headers that the file documents for a success answer."""
+        found = self._answer(self._follow(self._paths[path]).get(method.lower()) or {})
+        return [str(name) for name in found.get("headers") or ()]
+
+    def is_form(self, method: str, path: str) -> bool:
+        """Whether a request's body is a form and can't be JSON."""
+        operation = self._follow(self._paths[path]).get(method.lower()) or {}
+        content: Node = self._follow(operation.get("requestBody") or {}).get("content") or {}
+        kinds = list(content) or operation.get("consumes") or self._data.get("consumes") or []
+        return bool(kinds) and not any("json" in kind or kind == "*/*" for kind in kinds)
+
     def methods(self, path: str) -> list[str]:
         """The methods of a path."""
         return [method.upper() for method in _METHODS if method in self._follow(self._paths[path])]
@@ -101,7 +144,8 @@ class Spec:
         yield schema
         if depth < _DEEPEST:
             for word in ("allOf", "anyOf", "oneOf"):
-                for branch in schema.get(word) or ():
+                parts = schema.get(word)
+                for branch in parts if isinstance(parts, list) else ():
                     yield from self.branches(branch, depth + 1)
 
     def types(self, schema: Node) -> set[str]:
@@ -113,18 +157,20 @@ class Spec:
             kind = branch.get("type") or ("object" if "properties" in branch else None)
             if kind is None:
                 return set()
-            found |= set(kind) if isinstance(kind, list) else {str(kind)}
+            found |= set(map(str, kind)) if isinstance(kind, list) else {str(kind)}
         return found - {"null"}
 
     def required(self, schema: Node) -> list[str]:
         """The properties required by all branches."""
         schema = self._follow(schema)
-        inner = [name for branch in schema.get("allOf") or () for name in self.required(branch)]
-        return list(dict.fromkeys([*(schema.get("required") or ()), *inner]))
+        parts = schema.get("allOf")
+        inner = [name for branch in (parts if isinstance(parts, list) else ()) for name in self.required(branch)]
+        own = schema.get("required")
+        return list(dict.fromkeys([*(map(str, own) if isinstance(own, list) else ()), *inner]))
 
     def property_names(self, schema: Node) -> list[str]:
         """The properties it names."""
-        return [name for branch in self.branches(schema) for name in branch.get("properties") or ()]
+        return [str(name) for branch in self.branches(schema) for name in _properties(branch)]
 
     def fact(self, schema: Node, name: str) -> Json:
         """A keyword's value (maxLength, enum, readOnly), if there is exactly one branch."""
@@ -146,13 +192,16 @@ class Spec:
         return self._content(self._follow(operation.get("requestBody") or {}))
 
     def _response(self, operation: Node) -> Node | None:
+        found = self._answer(operation)
+        schema = found.get("schema")
+        return self._follow(schema) if schema else self._content(found)
+
+    def _answer(self, operation: Node) -> Node:
         responses: Node = operation.get("responses") or {}
         for status in ("200", "201", "202", "203", 200, 201, "2XX", "default"):
             if status in responses:
-                found = self._follow(responses[cast("str", status)])
-                schema = found.get("schema")
-                return self._follow(schema) if schema else self._content(found)
-        return None
+                return self._follow(responses[cast("str", status)])
+        return {}
 
     def _content(self, holder: Node) -> Node | None:
         content: Node = holder.get("content") or {}
@@ -165,8 +214,8 @@ class Spec:
         is_open = True
         for branch in self.branches(schema):
             if isinstance(step, str):
-                if step in (branch.get("properties") or {}):
-                    return self._follow(branch["properties"][step])
+                if step in _properties(branch):
+                    return self._follow(_properties(branch)[step])
                 more = branch.get("additionalProperties")
                 if more:
                     return self._follow(more) if isinstance(more, Mapping) else {}
@@ -199,21 +248,33 @@ class Spec:
         return found
 
 
+def _properties(schema: Node) -> Node:
+    found = schema.get("properties")
+    return found if isinstance(found, Mapping) else {}
+
+
 def read_spec(file: Path) -> Spec:
     """Reads an OpenAPI file, JSON or YAML; MapError if it can't be read."""
-
-    def refuse(message: str, fix: str, line: int = 1) -> MapError:
-        return MapError([Finding(file, line, message, fix, "bad-spec")])
-
     try:
         if file.stat().st_size > LARGEST:
-            raise refuse(f"the file is larger than {LARGEST // 1_000_000} MB", "extract the part that is needed")
+            raise _refuse(file, f"the file is larger than {LARGEST // 1_000_000} MB", "extract the part that is needed")
         text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
+        raise _refuse(file, f"can't read the file: {why}", "name the vendor's OpenAPI file") from error
+    return parse_spec(text, file)
+
+
+def parse_spec(text: str, file: Path) -> Spec:
+    """An OpenAPI file's text, JSON or YAML; `file` is only named in the MapError for what is neither."""
+    try:
         data = json.loads(text) if text.lstrip()[:1] == "{" else YAML(typ="safe").load(text)
-    except OSError as error:
-        raise refuse(f"can't read the file: {error.strerror}", "name the vendor's OpenAPI file") from error
     except (ValueError, YAMLError, RecursionError) as error:
-        raise refuse(f"not valid: {str(error).splitlines()[0]}", "download the file again") from error
+        raise _refuse(file, f"not valid: {str(error).splitlines()[0]}", "download the file again") from error
     if not isinstance(data, dict) or not isinstance(data.get("paths"), dict):
-        raise refuse("it names no paths", "name an OpenAPI 3 or Swagger 2 file")
+        raise _refuse(file, "it names no paths", "name an OpenAPI 3 or Swagger 2 file")
     return Spec(data)
+
+
+def _refuse(file: Path, message: str, fix: str) -> MapError:
+    return MapError([Finding(file, 1, message, fix, "bad-spec")])

@@ -40,6 +40,7 @@ class _Side(NamedTuple):
     what: str
     schema: Node
     is_sent: bool
+    creates: bool = False
     asked: frozenset[str] = frozenset()
     """Fields that the request names one by one, so that they are answered although the schema leaves them out."""
 
@@ -196,7 +197,7 @@ class _Comparer:
                 message = f"{doing} has no {operation.fields_at or 'body'}"
                 self.find((*place, "fields_at"), "unknown-field", message, "fix fields_at:")
             else:
-                yield _Side(f"{doing} takes", schema, is_sent=True)
+                yield _Side(f"{doing} takes", schema, is_sent=True, creates=name == "create")
                 if name == "create":
                     self._required(place, doing, schema, operation)
         if operation.returns == "record" and found.response is not None and name != "delete":
@@ -230,7 +231,7 @@ class _Comparer:
 
     def _field(self, place: Place, path: str, about: ApiField, sides: list[_Side]) -> None:
         for side in sides:
-            if (side.is_sent and about.read_only) or (about.once and not (side.is_sent and "PUT" in side.what)):
+            if (side.is_sent and about.read_only) or (about.once and not side.creates):
                 continue
             name = about.sent_as if side.is_sent and about.sent_as else path
             schema = self.spec.at(side.schema, name)

@@ -1,0 +1,396 @@
+"""A draft from a vendor's OpenAPI file: resources, requests, fields, credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from sorbus.http_api.draft.credentials import auth_of, settings_in
+from sorbus.http_api.draft.fields import Shape, fields_of
+from sorbus.http_api.draft.notes import Draft
+from sorbus.http_api.draft.paging import Seen, guess_paging, written_paging
+from sorbus.http_api.draft.words import CREATED, DELETED, RECORDS, SEARCHED, SINCE, UPDATED, as_name, first, singular
+from sorbus.http_api.openapi import Node, Spec, SpecOperation
+
+_HOLE = re.compile(r"\{([^{}]+)\}")
+_MOST = 25
+"""Resources that are described where nobody names any: more would not be finished by a person."""
+_ITEM_OF = re.compile(r"^(?P<list>.*)/\{[^{}]+\}$")
+
+
+class Collection(NamedTuple):
+    """A list's path, and the path of one record of it, if there is one."""
+
+    name: str
+    path: str
+    item: str
+
+
+def draft_openapi(api: str, spec: Spec, wanted: list[str]) -> Draft:
+    """A draft of the collections that `wanted` names, by name or path; of all at the top without any."""
+    title = str(spec.info.get("title") or api).strip()
+    draft = Draft({"api": api, "title": title})
+    if spec.docs:
+        draft.data["docs"] = spec.docs
+    draft.data["version"] = str(spec.info.get("version") or "")
+    server = spec.server
+    holes = settings_in(server)
+    if server.startswith(("https://", "http://")):
+        draft.data["base_url"] = server.rstrip("/")
+        draft.guess("base_url", server, "the file's first server; your own may be another")
+    else:
+        draft.data["base_url"] = draft.todo("base_url", f"your server's address, with {server or '/'} behind it if so")
+    chosen = list(_chosen(spec, draft, wanted))
+    holes += [hole for one in chosen for hole in settings_in(one.path) if hole not in holes]
+    if holes:
+        draft.data["settings"] = {as_name(hole): _setting(draft, hole, server) for hole in dict.fromkeys(holes)}
+    auth_of(spec, draft)
+    draft.guess("limits", None, "the file doesn't say how many requests are allowed; look it up, and write limits:")
+    draft.data["concurrency"] = 2
+    draft.guess(
+        "errors", None, "where an error's message is: errors: {message: [error.message]}; see what a refusal answers"
+    )
+    resources: dict[str, JsonValue] = {}
+    draft.data["resources"] = resources
+    for one in chosen:
+        resources[one.name] = _Resource(spec, draft, one).described()
+    return draft
+
+
+def collections(spec: Spec) -> list[Collection]:
+    """Every path whose GET answers a list of objects, with the path of one record."""
+    items = {match["list"]: path for path in spec.paths if (match := _ITEM_OF.match(path))}
+    found, names = list[Collection](), set[str]()
+    for path in spec.paths:
+        operation = spec.operation("GET", path) if "GET" in spec.methods(path) else None
+        if operation is None or path.endswith("}") or _records_of(spec, operation) is None:
+            continue
+        parts = [part for part in path.strip("/").split("/") if not part.startswith("{")]
+        last = re.sub(r"\.json$", "", parts[-1]) if parts else "records"
+        name = as_name(last)
+        if name in names:
+            name = as_name("_".join(parts[-2:]))
+        while name in names:
+            name += "_2"
+        names.add(name)
+        item = items.get(path) or items.get(path.removesuffix(".json"), "")
+        found.append(Collection(name, path, item))
+    return found
+
+
+def _chosen(spec: Spec, draft: Draft, wanted: list[str]) -> Iterator[Collection]:
+    found = collections(spec)
+    if wanted:
+        for one in found:
+            if one.name in wanted or one.path in wanted:
+                yield one
+        return
+    top = [one for one in found if "{" not in one.path and one.item]
+    top.sort(key=lambda one: "POST" not in spec.methods(one.path))
+    for one in found:
+        if one not in top[:_MOST]:
+            why = (
+                "only the first are described"
+                if one in top
+                else "no address of a single record"
+                if "{" not in one.path
+                else "it is inside another record"
+            )
+            draft.left_out.append(f"{one.path} ({why}; --resource {one.name} describes it)")
+    yield from top[:_MOST]
+
+
+def _setting(draft: Draft, hole: str, server: str) -> JsonValue:
+    what = f"what stands for {{{hole}}} in addresses, and where a person finds it"
+    draft.guess(f"settings.{as_name(hole)}", hole, f"{{{hole}}} is in {'the server' if hole in server else 'a path'}")
+    return {"doc": what}
+
+
+@dataclass
+class _Resource:
+    spec: Spec
+    draft: Draft
+    one: Collection
+
+    def described(self) -> JsonValue:
+        """The resource as data, its guesses noted in the draft."""
+        spec, one = self.spec, self.one
+        self.place = f"resources.{one.name}"
+        listed = spec.operation("GET", one.path)
+        assert listed is not None
+        records, item = _records_of(spec, listed) or ("", {})
+        got = spec.operation("GET", one.item) if one.item else None
+        record_at, record = _record_of(spec, got, one.name) if got else ("", item)
+        record = record or item
+        names = spec.property_names(record)
+        out: dict[str, JsonValue] = {"id": self._id(names)}
+        if updated := self._updated(record, names):
+            out["updated"] = list(updated) if len(updated) > 1 else updated[0]
+        if (mark := first(list(DELETED), names)) is not None:
+            value = next(value for name, value in DELETED.items() if first([name], [mark]))
+            out["deleted"] = {mark: value}  # type: ignore[dict-item]
+            self._guess("deleted", mark, f'"{mark}" looks as if deleted records were shown')
+        out["list"] = self._list(
+            listed, records, self._unlisted(record, item) if got is not None else [], str(out["id"])
+        )
+        if updated and (changes := self._changes(listed, out["list"])):
+            out["changes"] = changes
+        if got is not None:
+            out["get"] = {"path": _filled(one.item), **({"record": record_at} if record_at else {})}
+        shape = Shape(record, item)
+        for name, request in self._writes(names):
+            out[name] = request.written
+            if name == "create":
+                shape.creating = request.fields
+            elif name == "update":
+                shape.updating = request.fields
+        if search := self._search(listed, records, names):
+            out["search"] = search
+        out["fields"] = fields_of(spec, self.draft, self.place, shape, str(out["id"]))
+        return out
+
+    def _guess(self, key: str, value: JsonValue, why: str) -> None:
+        self.draft.guess(f"{self.place}.{key}", value, why)
+
+    def _id(self, names: list[str]) -> str:
+        holes = _HOLE.findall(self.one.item)
+        hole = holes[-1] if holes else ""
+        kind = singular(self.one.name)
+        wanted = ["id", hole, hole.removeprefix(f"{kind}_"), f"{kind}_id", f"{kind}Id", "uuid", "gid", "key", "number"]
+        found = first([name for name in wanted if name], names)
+        if found is None:
+            return self.draft.todo(f"{self.place}.id", "the field that holds a record's id")
+        if found != "id":
+            self._guess("id", found, f'the records have no "id", and "{found}" looks like it')
+        return found
+
+    def _updated(self, record: Node, names: list[str]) -> list[str]:
+        found = [name for name in (first(UPDATED, names), first(CREATED, names)) if name]
+        times = [name for name in found if not self.spec.types(self.spec.at(record, _quoted(name)) or {}) & {"object"}]
+        if not times or first(UPDATED, times) is None:
+            self._guess("list", None, "no field looks like the time of the last change: polls compare the whole list")
+            return []
+        self._guess("updated", times[0], f'"{times[0]}" looks like the time of the last change; is it ever empty?')
+        return [_quoted(name) for name in times]
+
+    def _unlisted(self, record: Node, item: Node) -> list[str]:
+        """The fields that a record has and an item of the list doesn't."""
+        shown = self.spec.property_names(item)
+        return [name for name in self.spec.property_names(record) if name not in shown] if shown else []
+
+    def _list(self, listed: SpecOperation, records: str, unlisted: list[str], id: str) -> dict[str, JsonValue]:
+        made: dict[str, JsonValue] = {"path": _filled(self.one.path)}
+        needed = {
+            name: self.draft.todo(f"{self.place}.list.parameters.{name}", f"the list needs {name}")
+            for name, about in listed.query.items()
+            if about.get("required")
+        }
+        if needed:
+            made["parameters"] = needed  # type: ignore[assignment]
+        if records:
+            made["records"] = records
+        if unlisted:
+            made["refers"] = id
+            names = f"{', '.join(unlisted[:5])}{' and others' if len(unlisted) > 5 else ''}"
+            why = f"the list doesn't show {names}, so each record is read by its own address: a request for each"
+            self._guess(
+                "list.refers", id, f"{why}. If a parameter makes the list show all, write it, and remove refers"
+            )
+        outside = [path for path in _paths(self.spec, listed.response or {}) if not _is_inside(path, records)]
+        seen = Seen(
+            {
+                name: {**about, **(self.spec.at(about.get("schema") or about, "") or {})}
+                for name, about in listed.query.items()
+            },
+            outside,
+            self.spec.answer_headers("GET", self.one.path),
+        )
+        paging = guess_paging(seen)
+        if paging is None:
+            self._guess("list.path", None, "no parameter looks like paging: does the answer show every record?")
+        else:
+            made["pagination"] = written_paging(self.draft, f"{self.place}.list.pagination", paging)
+        return made
+
+    def _changes(self, listed: SpecOperation, whole: JsonValue) -> JsonValue:
+        name = first(SINCE, listed.query)
+        header = next((name for name in listed.headers if name == "if-modified-since"), None)
+        if (name is None and header is None) or not isinstance(whole, dict):
+            return None
+        about = listed.query[name] if name else listed.headers["if-modified-since"]
+        moment = _moment(self.spec, about)
+        made: dict[str, JsonValue] = {**whole}
+        if name:
+            parameters = whole.get("parameters")
+            made["parameters"] = {**(parameters if isinstance(parameters, dict) else {}), name: "{since}"}
+        else:
+            made["headers"] = {"If-Modified-Since": "{since}"}
+            moment = "http-date"
+        said = str(about.get("description") or "").strip().splitlines()
+        words = f', which the file explains so: "{said[0][:120]}"' if said else ""
+        where = f'"{name}"' if name else "If-Modified-Since"
+        self._guess(
+            "changes", name or header, f"{where} looks like a cursor{words}; check it and the format of its time"
+        )
+        inclusive = (
+            "whether what changed exactly then is answered, the file doesn't say; without it less is asked again"
+        )
+        self._guess("changes.inclusive", False, inclusive)
+        return {**made, "since_format": moment, "inclusive": False}
+
+    def _search(self, listed: SpecOperation, records: str, names: list[str]) -> JsonValue:
+        found: dict[str, JsonValue] = {}
+        for name in listed.query:
+            field = first([name], names)
+            if field is None or first([name], SEARCHED) is None:
+                continue
+            one: dict[str, JsonValue] = {"path": _filled(self.one.path), "parameters": {name: "{value}"}}
+            found[_quoted(field)] = {**one, **({"records": records} if records else {}), "exact": False}
+            self._guess(
+                f"search.{_quoted(field)}", name, f'"{name}" is a parameter of the list and a field; does it find all?'
+            )
+        if not found:
+            self._guess(
+                "fields", None, "no parameter finds records by a field: before creating, the whole list is read"
+            )
+        return found or None
+
+    def _writes(self, names: list[str]) -> Iterator[tuple[str, _Write]]:
+        spec, one = self.spec, self.one
+        methods = spec.methods(one.item) if one.item else []
+        change = next((method for method in ("PATCH", "PUT", "POST") if method in methods), None)
+        for name, method, path in (("create", "POST", one.path), ("update", change, one.item)):
+            operation = spec.operation(method, path) if method and path and method in spec.methods(path) else None
+            if operation is None or method is None:
+                continue
+            written: dict[str, JsonValue] = {"method": method, "path": _filled(path)}
+            at, fields = _fields_at(spec, operation.request, names)
+            if at:
+                written["fields_at"] = at
+                self._guess(f"{name}.fields_at", at, "the body holds one object, which holds the record's fields")
+            if spec.is_form(method, path):
+                written["encoding"] = "form"
+            record_at, record = _record_of(spec, operation, one.name)
+            if record_at and record:
+                written["record"] = record_at
+            if record is None and name == "create" and operation.response is not None:
+                returned = next(
+                    (path for path in _paths(spec, operation.response) if path.split(".")[-1] == "id"), None
+                )
+                written |= {"returns": "id", "returned_id": returned or self._no_id()}
+            elif record is None:
+                written["returns"] = "nothing"
+            if name == "update" and method == "PATCH":
+                written["partial"] = True
+            elif name == "update":
+                why = "whether an update empties what it leaves out, the file doesn't say, so a whole record is sent"
+                self._guess("update", method, f"{why}; if it doesn't, write partial: true")
+            yield name, _Write(written, fields)
+        if "DELETE" in methods:
+            yield "delete", _Write({"method": "DELETE", "path": _filled(one.item), "returns": "nothing"}, None)
+
+    def _no_id(self) -> str:
+        return self.draft.todo(f"{self.place}.create", "the path of the new id in the answer, or returns: nothing")
+
+
+class _Write(NamedTuple):
+    written: JsonValue
+    fields: Node | None
+
+
+def _records_of(spec: Spec, operation: SpecOperation) -> tuple[str, Node] | None:
+    """The path of the list of records in an answer, and the schema of one; None if it holds none."""
+    response = operation.response
+    if response is None:
+        return None
+    lists = [
+        (path, item)
+        for path in ("", *_paths(spec, response, only={"array"}))
+        if (item := spec.at(response, f"{path}[0]")) and "array" in spec.types(spec.at(response, path) or {})
+        if spec.property_names(item)
+    ]
+    if not lists:
+        return None
+    lists.sort(key=lambda one: (one[0].count("."), first(RECORDS, [one[0].split(".")[-1]]) is None))
+    return lists[0]
+
+
+def _record_of(spec: Spec, operation: SpecOperation, name: str) -> tuple[str, Node | None]:
+    """The path of the record in an answer, and its schema."""
+    response = operation.response
+    if response is None or not (names := spec.property_names(response)):
+        return "", None
+    if first(["id", "uuid", "gid", *UPDATED, *CREATED], names):
+        return "", response
+    wrap = first([singular(name), *RECORDS], names)
+    inner = spec.at(response, _quoted(wrap)) if wrap else None
+    if wrap and inner and spec.property_names(inner):
+        return _quoted(wrap), inner
+    if wrap and inner and "array" in spec.types(inner) and (item := spec.at(inner, "[0]")):
+        return f"{_quoted(wrap)}[0]", item
+    return "", response if len(names) > 3 else None
+
+
+def _fields_at(spec: Spec, request: Node | None, names: list[str]) -> tuple[str, Node | None]:
+    if request is None:
+        return "", None
+    sent = spec.property_names(request)
+    if len(sent) == 1 and sent[0] not in names and (inner := spec.at(request, _quoted(sent[0]))):
+        if spec.property_names(inner):
+            return _quoted(sent[0]), inner
+        if "array" in spec.types(inner) and (item := spec.at(inner, "[0]")) and spec.property_names(item):
+            return f"{_quoted(sent[0])}[0]", item
+    return "", request
+
+
+def _paths(spec: Spec, schema: Node, *, only: set[str] | None = None, depth: int = 3, before: str = "") -> list[str]:
+    """The paths of an answer's properties, objects entered and lists not."""
+    found: list[str] = []
+    for name in dict.fromkeys(spec.property_names(schema)):
+        if '"' in name or not name:
+            continue
+        quoted = _quoted(name)
+        path = f"{before}{'' if quoted.startswith('[') or not before else '.'}{quoted}"
+        inner = spec.at(schema, quoted) or {}
+        kinds = spec.types(inner)
+        if only is None or kinds & only:
+            found.append(path)
+        if depth > 1 and spec.property_names(inner):
+            found += _paths(spec, inner, only=only, depth=depth - 1, before=path)
+    return found
+
+
+def _moment(spec: Spec, parameter: Node) -> str:
+    schema = spec.at(parameter.get("schema") or parameter, "") or {}
+    words = f"{parameter.get('description') or ''} {parameter.get('example') or ''}".lower()
+    if schema.get("type") in ("integer", "number"):
+        return "epoch-ms" if "milli" in words else "epoch"
+    if "unix" in words or "epoch" in words:
+        return "epoch"
+    return "date" if schema.get("format") == "date" else "iso-seconds"
+
+
+def _is_inside(path: str, records: str) -> bool:
+    return bool(records) and (path == records or path.startswith((f"{records}.", f"{records}[")))
+
+
+def _filled(path: str) -> str:
+    """A path with its last placeholder as {id} where it ends with it, and the others as settings."""
+    ends = re.search(r"\{[^{}]+\}(\.json)?$", path)
+    begin = path[: ends.start()] if ends else path
+    made = _HOLE.sub(lambda found: f"{{{as_name(found[1])}}}", begin)
+    return f"{made}{{id}}{ends[1] or ''}" if ends else made
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[^.\[\]\"]+", name) else f'["{name}"]'
+
+
+def unknown(spec: Spec, wanted: list[str]) -> list[str]:
+    """Those of `wanted` that no collection is called."""
+    known = {text for one in collections(spec) for text in (one.name, one.path)}
+    return [name for name in wanted if name not in known]
