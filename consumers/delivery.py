@@ -81,6 +81,8 @@ class BatchDelivery:
             0, len(events) - len(taken.deliveries) - len(taken.refused)
         )  # overtaken within the batch, tombstones
         counts = {**done, "skipped": done.get("skipped", 0) + older}
+        if outside := done.get("filtered"):
+            self._metrics.filtered(outside)
         size = sum(len(value) for event in events if (value := event.value()) is not None)
         self._history.add(self._data_type, **counts, refused=dead, deferred=refused - dead, bytes=size, seconds=seconds)
 

@@ -66,6 +66,7 @@ STALE = Counter(
     "Events that changed nothing since the target has a newer version that their topic doesn't hold: no repeats.",
     ["flow"],
 )
+FILTERED = Counter("sorbus_filtered_events", "Events outside of the flow's condition (`where`).", ["flow"])
 APPLY = Histogram(
     "sorbus_apply_seconds",
     "How long the target took for a batch.",
@@ -222,6 +223,7 @@ class ConsumerMetrics:
         self._flow, self._data_type, self.target = flow, data_type, target
         self._delivered = DELIVERED.labels(flow)
         self._stale = STALE.labels(flow)
+        self._filtered = FILTERED.labels(flow)
         self._apply = APPLY.labels(flow)
         self._delay = DELAY.labels(flow)
         self._retries = RETRIES.labels("", flow)
@@ -241,6 +243,10 @@ class ConsumerMetrics:
     def stale(self, events: int) -> None:
         """Events that the target ignored as older, and that are not repeats."""
         self._stale.inc(events)
+
+    def filtered(self, events: int) -> None:
+        """Events that the flow's condition left out, or that took a record out of the target."""
+        self._filtered.inc(events)
 
     def dead_letter(self, reason: str, count: int = 1) -> None:
         """Events that became dead letters; `reason` is a PermanentError's."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import psycopg
+import pytest
 
 from sorbus.state.database import State
+from tests.conftest import Report
 from tests.consumers.line import FLOW, MAP, Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.history.test_history import counted
@@ -46,6 +49,39 @@ def test_a_changed_condition_does_what_its_plan_said(line: Line, state: State, t
     with psycopg.connect(line.dsn) as target:
         others = "select count(*), count(*) filter (where name = 'Other') from gadgets"
         assert target.execute(others).fetchone() == (20, 0)
+
+
+@pytest.mark.slow
+def test_a_condition_changed_on_a_hundred_thousand_records_does_what_its_plan_said(
+    line: Line, state: State, typed: Typed, report: Report
+) -> None:
+    """From one condition to another that overlaps it; who writes meanwhile is delivered by the new one."""
+    count, prefix = 100_000, line.loaded.map.topic_prefix[:-1]
+    kinds = ("A", "B", "C", "D")
+    first = MAP.replace("    to: books\n", '    to: books\n    where: name in ["A", "B"]\n    on_leave: delete\n')
+    second = first.replace('["A", "B"]', '["B", "C"]')
+    line.write_map(first.format(prefix=prefix, timing="real-time"), "")
+    held = "select name, count(*) from gadgets group by 1 order by 1"
+    with line.process() as process, psycopg.connect(line.dsn, autocommit=True) as target:
+        for begin in range(0, count, 10_000):
+            line.publish([(f"g{n}", 1, named(kinds[n % 4])) for n in range(begin, begin + 10_000)])
+        expected = [("A", count // 4), ("B", count // 4)]
+        eventually(lambda: target.execute(held).fetchall() == expected, "the records of the first condition", 120)
+        process.end()
+    line.write_map(second.format(prefix=prefix, timing="real-time"), "")
+    began = time.monotonic()
+    plan = json.loads(typed("plan", FLOW, "--json", status=0))
+    counts = {name: number for name, number in plan["counts"].items() if number}
+    report(f"planned in {time.monotonic() - began:.1f} s: {counts}")
+    assert counts == {"create": count // 4, "delete": count // 4, "nothing": count // 4, "filter": count // 4}
+    began = time.monotonic()
+    with line.process() as process, psycopg.connect(line.dsn, autocommit=True) as target:
+        typed("replay", FLOW)
+        report(f"replayed in {time.monotonic() - began:.1f} s")
+        line.publish([("g0", 2, named("C")), ("g1", 2, named("D"))])  # A -> C comes, B -> D leaves
+        expected = [("B", count // 4 - 1), ("C", count // 4 + 1)]
+        eventually(lambda: target.execute(held).fetchall() == expected, "the records of the second condition", 120)
+        process.end()
 
 
 def test_reconciliation_finds_what_is_outside_and_still_there(line: Line, state: State, typed: Typed) -> None:

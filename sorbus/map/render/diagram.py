@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from textwrap import shorten
 from typing import NamedTuple
 
 from sorbus.mapfile.model import DataType, Flow, Map, System
@@ -55,7 +56,7 @@ def _arrow(company: Map, flow: Flow) -> Arrow:
     elif flow.manual is not None:
         way, text = Way.MANUAL, f"by hand, {flow.manual.schedule}: {flow.manual.responsible}"
     else:
-        way, text = Way.LIVE, flow.timing
+        way, text = Way.LIVE, flow.timing + (f", only {shorten(flow.where, 60)}" if flow.where else "")
     two_way = flow.direction == "two-way" and way is not Way.NONE
     return Arrow(flow.data_type, source, flow.to, way, f"two-way, {text}" if two_way else text, two_way, flow.id)
 
