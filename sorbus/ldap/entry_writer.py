@@ -40,7 +40,13 @@ class EntryWriter:
     def add(self, resource: str, fields: Record) -> str:
         """A new entry; its name. PermanentError, reason "duplicate" where the name is taken."""
         dn, attributes = self._new(fields)
-        self._directory.add(str(dn), attributes, doing=f"adding {resource} {dn} to {self._directory.system}")
+        doing = f"adding {resource} {dn} to {self._directory.system}"
+        try:
+            self._directory.add(str(dn), attributes, doing=doing)
+        except PermanentError as error:
+            if error.status != NO_SUCH_OBJECT:
+                raise
+            raise _no_place(doing, dn.parent, error) from error
         return str(dn)
 
     def adding(self, resource: str, fields: Record) -> Call:  # noqa: ARG002 - as the others
@@ -61,6 +67,7 @@ class EntryWriter:
                 id,
                 dn,
                 lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
+                superior=renaming.superior,
             )
             dn = str(renaming.dn)
         if changes := self._changes(fields, entry, renaming):
@@ -230,7 +237,9 @@ class EntryWriter:
             )
         return list(dict.fromkeys(found[id] for id in ids))
 
-    def _unless_moved(self, resource: str, id: str, dn: str, write: Callable[[], None]) -> None:
+    def _unless_moved(
+        self, resource: str, id: str, dn: str, write: Callable[[], None], *, superior: str | None = None
+    ) -> None:
         """An entry that was renamed meanwhile isn't gone: it is read again."""
         try:
             write()
@@ -244,6 +253,9 @@ class EntryWriter:
             found = self._directory.find(base, "subtree", wanted, ["1.1"], doing=doing, most=2) if wanted else []
             if not found:
                 raise
+            if superior is not None and _same_name(found[0].dn, dn):
+                doing = f"moving {resource} {dn} of {self._directory.system}"
+                raise _no_place(doing, DistinguishedName.parse(superior), error) from error
             raise Contended(
                 f"{resource} {dn} has been renamed to {found[0].dn}; it is read again",
                 status=NO_SUCH_OBJECT,
@@ -251,11 +263,24 @@ class EntryWriter:
             ) from error
 
 
+def _no_place(doing: str, superior: DistinguishedName, error: PermanentError) -> PermanentError:
+    return PermanentError(
+        f"{doing}: the entry above isn't there, {superior}: create it, or correct `dn:` in the flow's target",
+        reason="refused",
+        words=error.words,
+        status=error.status,
+    )
+
+
 def _same(one: bytes, other: bytes, kind: AttributeType) -> bool:
     if one == other or kind.syntax != "name":
         return one == other
+    return _same_name(one.decode(errors="replace"), other.decode(errors="replace"))
+
+
+def _same_name(one: str, other: str) -> bool:
     try:
-        return DistinguishedName.parse(one.decode()).normal() == DistinguishedName.parse(other.decode()).normal()
+        return DistinguishedName.parse(one).normal() == DistinguishedName.parse(other).normal()
     except ValueError:
         return False
 
