@@ -101,7 +101,13 @@ class LdapConsumer(ApiConsumer):
     def _connect(self, reads: DryRunReads, *, is_dry: bool) -> Api:  # noqa: ARG002 - a directory has no rate limit
         self._directory = directory = directory_of(self._flow.system)
         entries = self._made.entries
-        writer = EntryWriter(directory, entries, self._made.classes, self._made.options.dn)
+        writer = EntryWriter(
+            directory,
+            entries,
+            self._made.classes,
+            self._made.options.dn,
+            is_ours=lambda identity: bool(self._crosswalk.owners_of([identity])),
+        )
         self._api = EntryApi(directory, entries, writer)
         return self._api
 

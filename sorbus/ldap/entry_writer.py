@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sorbus.errors import Contended, PermanentError
+from sorbus.errors import Contended, MustWait, PermanentError
 from sorbus.http_api.interface import Call, Json, Record
 from sorbus.ldap.active_directory import CONTROL, ENABLED, enabled
 from sorbus.ldap.attribute_types import AttributeType, DirectorySchema
 from sorbus.ldap.distinguished_name import DistinguishedName, Pair, fill_template, rdn_text, template_names
 from sorbus.ldap.entry_set import CLASSES, EntryRecord, EntrySet, equality, values_for
-from sorbus.ldap.results import NO_SUCH_OBJECT
+from sorbus.ldap.results import ALREADY_EXISTS, NO_SUCH_OBJECT
 from sorbus.ldap.session import Changes, Directory, Entry
 from sorbus.ldap.syntaxes import read_value, write_value
 
 _AT_ONCE = 50
+_NAME_WAITS = 600.0
+"""Seconds that a record waits for another one's name."""
 _NORMAL_ACCOUNT = 0x200
 
 
@@ -33,16 +36,25 @@ class EntryWriter:
     meanwhile is a `Contended`, never lost.
     """
 
-    def __init__(self, directory: Directory, entries: EntrySet, classes: Sequence[str], template: str) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        entries: EntrySet,
+        classes: Sequence[str],
+        template: str,
+        is_ours: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`is_ours`: whether the entry with this identity is a record's that Sorbus delivers."""
         self._directory, self._entries = directory, entries
-        self._classes, self._template = classes, template
+        self._classes, self._template, self._is_ours = classes, template, is_ours
 
     def add(self, resource: str, fields: Record) -> str:
         """A new entry; its name. PermanentError, reason "duplicate" where the name is taken."""
         dn, attributes = self._new(fields)
         doing = f"adding {resource} {dn} to {self._directory.system}"
         try:
-            self._directory.add(str(dn), attributes, doing=doing)
+            with self._name_may_be_taken(str(dn)):
+                self._directory.add(str(dn), attributes, doing=doing)
         except PermanentError as error:
             if error.status != NO_SUCH_OBJECT:
                 raise
@@ -62,13 +74,14 @@ class EntryWriter:
         dn = entry.dn
         if renaming is not None:
             said = f"renaming {resource} {dn} of {self._directory.system}"
-            self._unless_moved(
-                resource,
-                id,
-                dn,
-                lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
-                superior=renaming.superior,
-            )
+            with self._name_may_be_taken(str(renaming.dn)):
+                self._unless_moved(
+                    resource,
+                    id,
+                    dn,
+                    lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
+                    superior=renaming.superior,
+                )
             dn = str(renaming.dn)
         if changes := self._changes(fields, entry, renaming):
             self._unless_moved(resource, id, dn, lambda: self._directory.modify(dn, changes, doing=doing))
@@ -236,6 +249,29 @@ class EntryWriter:
                 value=lacking[0],
             )
         return list(dict.fromkeys(found[id] for id in ids))
+
+    @contextmanager
+    def _name_may_be_taken(self, dn: str) -> Iterator[None]:
+        """A name that another record of ours has will soon be free: its own change or delete is on the way."""
+        try:
+            yield
+        except PermanentError as error:
+            if error.status != ALREADY_EXISTS:
+                raise
+            kind = self._entries.identity
+            holder = self._directory.read(dn, [kind], doing=f"reading {dn}, whose name is taken")
+            if holder is None:
+                raise Contended(f"{error}; it has gone meanwhile", status=ALREADY_EXISTS, words="gone") from error
+            of = self._directory.schema.type_of(kind)
+            ids = [str(read_value(one, of)) for one in holder.values(self._directory.schema.spellings(kind))]
+            if not any(map(self._is_ours, ids)):
+                raise
+            raise MustWait(
+                f"{error}. It is another record's, which may give its name up",
+                why="reference",
+                limit=_NAME_WAITS,
+                refused=error,
+            ) from error
 
     def _unless_moved(
         self, resource: str, id: str, dn: str, write: Callable[[], None], *, superior: str | None = None

@@ -53,6 +53,24 @@ def test_a_name_that_is_taken_is_a_dead_letter(staff: Staff, server: Slapd) -> N
     assert texts(staff.entries()[dn("anna")], "cn") == ["Someone Else"]
 
 
+def test_a_name_that_another_record_gives_up_is_waited_for(staff: Staff) -> None:
+    """In one batch: who has the name leaves, or gets another one; who comes gets it."""
+    staff.put(a=someone("Anna Berg"), b=someone("Bert"))
+    events = [
+        staff.event("c", someone("Anna New", number="n-c", email="c@example.test")),
+        staff.event("d", someone("Bert New", number="n-d", email="d@example.test")),
+        staff.event("a", None),
+        staff.event("b", someone("Bert", user="bert2")),
+    ]
+    refused = staff.deliver(*events)
+    assert all(isinstance(error, MustWait) for error in refused.values())
+    waited = [event for event in events if event.id.decode() in refused]
+    assert staff.deliver(*waited) == {}
+    assert {name: texts(entry, "employeeNumber") for name, entry in staff.entries().items()} == {
+        dn("anna"): ["n-c"], dn("bert"): ["n-d"], dn("bert2"): ["n-bert"],
+    }  # fmt: skip
+
+
 def test_an_entry_is_renamed_and_keeps_its_identity(staff: Staff, server: Slapd) -> None:
     staff.put(a=someone("Anna Berg"))
     before = server.search("(uid=anna)", "entryUUID")[dn("anna")]
