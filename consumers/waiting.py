@@ -22,7 +22,7 @@ from sorbus.waiting.store import Due, HeldBack, WaitingStore
 LOOK = 1.0
 """Seconds between two searches for records that may resume; more where a search takes long."""
 _SHARE = 0.05
-_MAY_WAIT = ("http", "webhook")
+_MAY_WAIT = ("http", "ldap", "webhook")
 """Kinds whose targets may take a record later than others."""
 _log = logging.getLogger(__name__)
 

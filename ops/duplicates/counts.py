@@ -49,9 +49,9 @@ class DuplicateCounts(OpenDecisions):
 
 
 def duplicate_counts(company: Map) -> FromState[DuplicateCounts]:
-    """Open candidates, 0 where there are none. A map without HTTP APIs as targets isn't asked for."""
-    http = {name for name, system in company.systems.items() if system.kind == "http"}
-    flows = {flow.id: (flow.to, flow.data_type) for flow in company.flows if flow.runs and flow.to in http}
+    """Open candidates, 0 where there are none. A map without targets that are matched isn't asked for."""
+    matched = {name for name, system in company.systems.items() if system.kind in ("http", "ldap")}
+    flows = {flow.id: (flow.to, flow.data_type) for flow in company.flows if flow.runs and flow.to in matched}
 
     def ask(state: State) -> DuplicateCounts:
         counts = Candidates(state).counts()

@@ -19,7 +19,8 @@ from sorbus.backoff import Backoff
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ldap.entry_set import EntrySet
 from sorbus.ldap.results import REFRESH_REQUIRED
-from sorbus.ldap.session import Directory, Raw
+from sorbus.ldap.search import SCOPES, Raw
+from sorbus.ldap.session import Directory
 from sorbus.ldap.sync_messages import (
     REQUEST,
     EntryState,
@@ -130,7 +131,7 @@ class ContentSync:
         from ldap3.operation.search import search_operation
 
         entries = self._entries
-        scope = {"base": "BASE", "one": "LEVEL", "subtree": "SUBTREE"}[entries.scope]
+        scope = SCOPES[entries.scope]
         search = search_operation(entries.base, entries.filter, scope, "NEVER", ["1.1"], 0, 0, False, False, False)
         made.socket.begin(self._directory.options.timeout)
         made.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

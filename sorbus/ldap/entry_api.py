@@ -16,7 +16,8 @@ from sorbus.ldap.attribute_types import DirectorySchema
 from sorbus.ldap.entry_set import EntryRecord, EntrySet, equality, names_in, only, record_of, replace_references
 from sorbus.ldap.entry_writer import EntryWriter
 from sorbus.ldap.results import LIMITS, SUCCESS, UNSEARCHABLE, error_of
-from sorbus.ldap.session import Directory, Entry, Raw, ask
+from sorbus.ldap.search import Entry, Raw, ask
+from sorbus.ldap.session import Directory
 from sorbus.ldap.syntaxes import UnusableValue, read_value
 
 _LONGEST_PAUSE = 900.0
@@ -114,7 +115,7 @@ class EntryApi:
         with self._directory.borrowed() as made:
             outcome, found, _ = ask(
                 made,
-                self._directory,
+                self._directory.options.timeout,
                 entries.base,
                 entries.scope,
                 f"(&{entries.filter}{wanted})",

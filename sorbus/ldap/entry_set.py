@@ -12,7 +12,7 @@ from sorbus.http_api.interface import Json, Record
 from sorbus.ldap.active_directory import CONTROL, DISABLED, ENABLED
 from sorbus.ldap.attribute_types import AttributeType, DirectorySchema
 from sorbus.ldap.distinguished_name import escape_filter
-from sorbus.ldap.session import Entry, Scope
+from sorbus.ldap.search import Entry, Scope
 from sorbus.ldap.syntaxes import UnusableValue, read_value, write_moment, write_value
 
 NAME = "dn"

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from sorbus.errors import Contended, MustWait, PermanentError
 from sorbus.http_api.interface import Call, Json, Record
 from sorbus.ldap.active_directory import CONTROL, ENABLED, enabled
 from sorbus.ldap.attribute_types import AttributeType, DirectorySchema
-from sorbus.ldap.distinguished_name import DistinguishedName, Pair, fill_template, rdn_text, template_names
+from sorbus.ldap.distinguished_name import DistinguishedName
+from sorbus.ldap.entry_naming import EntryNaming, Renaming
 from sorbus.ldap.entry_set import CLASSES, EntryRecord, EntrySet, equality, values_for
 from sorbus.ldap.results import ALREADY_EXISTS, NO_SUCH_OBJECT
-from sorbus.ldap.session import Changes, Directory, Entry
+from sorbus.ldap.search import Entry
+from sorbus.ldap.session import Changes, Directory
 from sorbus.ldap.syntaxes import read_value, write_value
+from sorbus.ldap.value_encoder import ValueEncoder
 
-_AT_ONCE = 50
 _NAME_WAITS = 600.0
 """Seconds that a record waits for another one's name."""
 _NORMAL_ACCOUNT = 0x200
-
-
-@dataclass(frozen=True, slots=True)
-class _Renaming:
-    rdn: str
-    superior: str | None
-    attributes: Mapping[str, tuple[bytes, bytes]]
-    """Attribute in lower case -> its old and new value in the name."""
-    dn: DistinguishedName
 
 
 class EntryWriter:
@@ -46,7 +38,9 @@ class EntryWriter:
     ) -> None:
         """`is_ours`: whether the entry with this identity is a record's that Sorbus delivers."""
         self._directory, self._entries = directory, entries
-        self._classes, self._template, self._is_ours = classes, template, is_ours
+        self._classes, self._is_ours = classes, is_ours
+        self._encoder = ValueEncoder(directory, entries)
+        self._naming = EntryNaming(directory, self._encoder, template)
 
     def add(self, resource: str, fields: Record) -> str:
         """A new entry; its name. PermanentError, reason "duplicate" where the name is taken."""
@@ -70,7 +64,7 @@ class EntryWriter:
         """Brings these attributes up to date."""
         entry = current.entry
         doing = f"changing {resource} {entry.dn} of {self._directory.system}"
-        renaming = self._renaming(fields, current)
+        renaming = self._naming.renaming(fields, current)
         dn = entry.dn
         if renaming is not None:
             said = f"renaming {resource} {dn} of {self._directory.system}"
@@ -88,7 +82,7 @@ class EntryWriter:
 
     def changing(self, resource: str, fields: Record, current: EntryRecord) -> Call:  # noqa: ARG002
         """What `change` would send."""
-        renaming = self._renaming(fields, current)
+        renaming = self._naming.renaming(fields, current)
         shown: Json = {
             name: {what: [_text(one) for one in values] for what, values in steps}
             for name, steps in self._changes(fields, current.entry, renaming).items()
@@ -107,13 +101,13 @@ class EntryWriter:
     def _new(self, fields: Record) -> tuple[DistinguishedName, dict[str, list[bytes]]]:
         schema = self._directory.schema
         given = {name: value for name, value in fields.items() if value not in (None, "", [])}
-        dn = self._name(given)
+        dn = self._naming.of(given)
         attributes: dict[str, list[bytes]] = {CLASSES: [one.encode() for one in schema.chain(self._classes)]}
         for name, value in given.items():
             if name == ENABLED:
                 attributes[CONTROL] = [str(enabled(_NORMAL_ACCOUNT, is_enabled=_is_true(value))).encode()]
             else:
-                attributes[name] = self._encoded(name, value, schema.type_of(name))
+                attributes[name] = self._encoder.values(name, value, schema.type_of(name))
         for kind, value in dn.rdn:
             of = schema.type_of(kind)
             held = next((name for name in attributes if schema.type_of(name).name == of.name and ";" not in name), kind)
@@ -122,64 +116,7 @@ class EntryWriter:
                 attributes[held].append(wanted)
         return dn, attributes
 
-    def _name(self, fields: Mapping[str, Json]) -> DistinguishedName:
-        values: dict[str, str] = {}
-        spelled = {name.lower(): value for name, value in fields.items()}
-        for name in template_names(self._template):
-            value = spelled.get(name.lower())
-            if isinstance(value, list) and len(value) == 1:
-                value = value[0]
-            if value is None or value == "" or isinstance(value, list):
-                raise PermanentError(
-                    f"the entry has no name: {name} is {'a list' if isinstance(value, list) else 'empty'}, and the"
-                    f" flow's `dn:` is {self._template}; fill it by a rule",
-                    reason="mapping",
-                    field=name,
-                )
-            values[name] = str(value)
-        return fill_template(self._template, self._directory.options.base, values)
-
-    def _renaming(self, fields: Record, current: EntryRecord) -> _Renaming | None:
-        """The entry's new name, where one of these attributes is a part of the one it has."""
-        schema = self._directory.schema
-        now = DistinguishedName.parse(current.entry.dn)
-        new: list[Pair] = []
-        changed: dict[str, tuple[bytes, bytes]] = {}
-        for kind, value in now.rdn:
-            of = schema.type_of(kind)
-            name = next((one for one in fields if ";" not in one and schema.type_of(one).name == of.name), None)
-            if name is None:
-                new.append((kind, value))
-                continue
-            wanted = self._encoded(name, fields[name], of)
-            if not wanted:
-                raise PermanentError(
-                    f"{name} is the name of {current.entry.dn} and can't be empty", reason="mapping", field=name
-                )
-            before = write_value(value, of)
-            if before in wanted:
-                new.append((kind, value))
-                continue
-            new.append((kind, str(read_value(wanted[0], of))))
-            changed[of.name.lower()] = before, wanted[0]
-        superior = self._superior(fields, current, now)
-        if not changed and superior is None:
-            return None
-        dn = DistinguishedName.of(new, superior or now.parent)
-        return _Renaming(rdn_text(new), None if superior is None else str(superior), changed, dn)
-
-    def _superior(self, fields: Record, current: EntryRecord, now: DistinguishedName) -> DistinguishedName | None:
-        """Where the entry belongs now, if it is where the template put it; an entry that people moved stays."""
-        try:
-            before = self._name(current).parent
-            wanted = self._name({**current, **fields}).parent
-        except PermanentError:
-            return None
-        if before.normal() == wanted.normal() or before.normal() != now.parent.normal():
-            return None
-        return wanted
-
-    def _changes(self, fields: Record, entry: Entry, renaming: _Renaming | None) -> Changes:
+    def _changes(self, fields: Record, entry: Entry, renaming: Renaming | None) -> Changes:
         schema, made = self._directory.schema, dict[str, list[tuple[str, list[bytes]]]]()
         for name, value in fields.items():
             if name == ENABLED:
@@ -187,7 +124,7 @@ class EntryWriter:
                     made[CONTROL] = steps
                 continue
             kind, there = values_for(name, schema, entry)
-            wanted = self._encoded(name, value, kind)
+            wanted = self._encoder.values(name, value, kind)
             if renaming is not None and ";" not in name and (pair := renaming.attributes.get(kind.name.lower())):
                 there = [one for one in there if not _same(one, pair[0], kind)] + [pair[1]]
             gone = [one for one in there if not any(_same(one, other, kind) for other in wanted)]
@@ -216,39 +153,6 @@ class EntryWriter:
             for name in schema.chain(self._classes)
             if name.lower() not in known and (found := schema.classes.get(name.lower())) and found.is_auxiliary
         ]
-
-    def _encoded(self, name: str, value: Json, kind: AttributeType) -> list[bytes]:
-        """The attribute's values; identities of other entries become their names."""
-        if value is None or value == "":
-            return []
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        values = [one for one in values if one is not None and one != ""]
-        if name.lower() in self._entries.references:
-            return [one.encode() for one in self._names(name, [str(one) for one in values])]
-        return list(dict.fromkeys(write_value(one, kind) for one in values))
-
-    def _names(self, attribute: str, ids: Sequence[str]) -> list[str]:
-        """The DNs of the entries with these identities. PermanentError for one that isn't there."""
-        entries, schema = self._entries, self._directory.schema
-        kind, spellings = schema.type_of(entries.identity), schema.spellings(entries.identity)
-        found: dict[str, str] = {}
-        for at in range(0, len(ids), _AT_ONCE):
-            asked = [one for id in ids[at : at + _AT_ONCE] if (one := equality(schema, entries.identity, id))]
-            if not asked:
-                continue
-            doing = f"looking for what {attribute} names in {self._directory.system}"
-            base = self._directory.options.base
-            for entry in self._directory.find(base, "subtree", f"(|{''.join(asked)})", [entries.identity], doing=doing):
-                found |= {str(read_value(value, kind)): entry.dn for value in entry.values(spellings)}
-        if lacking := [id for id in ids if id not in found]:
-            raise PermanentError(
-                f"{attribute} names {lacking[0]}, which isn't in {self._directory.system} any more: deliver that record"
-                " again, then requeue this one",
-                reason="reference",
-                field=attribute,
-                value=lacking[0],
-            )
-        return list(dict.fromkeys(found[id] for id in ids))
 
     @contextmanager
     def _name_may_be_taken(self, dn: str) -> Iterator[None]:

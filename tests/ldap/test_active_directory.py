@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sorbus.errors import TransientError
-from sorbus.ldap import session
+from sorbus.ldap import search
 from sorbus.ldap.active_directory import enabled, guid, guid_bytes, moment, range_of, sid, ticks
 from sorbus.ldap.attribute_types import usual_schema
-from sorbus.ldap.connection import LdapConnection
 from sorbus.ldap.entry_set import EntrySet, equality
 from sorbus.ldap.results import Outcome
-from sorbus.ldap.session import Directory, Entry
+from sorbus.ldap.search import Entry, whole_entry
 
 
 def test_a_guid_has_its_first_parts_turned_round() -> None:
@@ -83,7 +81,7 @@ class Ranges:
         end = "*" if last >= len(self.values) - 1 else str(last)
         return {f"member;range={first}-{end}": list(self.values[first : last + 1])}
 
-    def ask(self, _made: Any, _directory: Any, dn: str, *given: Any, **_: Any) -> tuple[Outcome, list[Entry], bytes]:
+    def ask(self, _made: Any, _timeout: float, dn: str, *given: Any, **_: Any) -> tuple[Outcome, list[Entry], bytes]:
         [asked] = given[2]
         self.asked.append(asked)
         return Outcome(0), [Entry(dn, self.part(int(asked.partition("=")[2].partition("-")[0])))], b""
@@ -92,15 +90,12 @@ class Ranges:
 @pytest.mark.parametrize("count", [1500, 1501, 4000])
 def test_an_attribute_in_parts_is_read_to_its_end(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Ranges([f"cn={number}".encode() for number in range(count)], 1500)
-    monkeypatch.setattr(session, "ask", server.ask)
-    options = LdapConnection(url="ldap://localhost", base="dc=x")
-    directory = Directory("ad", options, Path())
-    entry = directory._whole(SimpleNamespace(), Entry("cn=g", {**server.part(0), "member": []}), "reading")
+    monkeypatch.setattr(search, "ask", server.ask)
+    entry = whole_entry(SimpleNamespace(), 1.0, Entry("cn=g", {**server.part(0), "member": []}), "reading")
     assert entry.attributes == {"member": list(server.values)}
 
 
 def test_an_attribute_whose_parts_dont_follow_each_other_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "ask", lambda *_, **__: (Outcome(0), [Entry("cn=g", {"member": [b"x"]})], b""))
-    directory = Directory("ad", LdapConnection(url="ldap://localhost", base="dc=x"), Path())
+    monkeypatch.setattr(search, "ask", lambda *_, **__: (Outcome(0), [Entry("cn=g", {"member": [b"x"]})], b""))
     with pytest.raises(TransientError, match="can't be read to its end"):
-        directory._whole(SimpleNamespace(), Entry("cn=g", {"member;range=0-1": [b"a", b"b"]}), "reading")
+        whole_entry(SimpleNamespace(), 1.0, Entry("cn=g", {"member;range=0-1": [b"a", b"b"]}), "reading")

@@ -10,7 +10,7 @@ from sorbus.abilities import PublishedState
 from sorbus.avro.decode import read_record
 from sorbus.conformance.sample_type import rows
 from sorbus.connector import BoundSource, BoundSystem, Position, RejectedRecord
-from sorbus.errors import TransientError, Unfinished
+from sorbus.errors import PartialOutage, TransientError, Unfinished
 from sorbus.mapfile.model import DataType, System
 from sorbus.producers.ldap.producer import LdapProducer
 from sorbus.schema import RecordSchema, parse_schema
@@ -105,10 +105,11 @@ class Desk:
             self.producer = None
 
     def step(self, wait: float = 0.1) -> None:
-        producer = self.producer or self.open()
         try:
-            batch = producer.read(wait)
-        except (TransientError, Unfinished):
+            batch = (self.producer or self.open()).read(wait)
+        except (TransientError, Unfinished) as error:
+            if self.producer is not None and not isinstance(error, PartialOutage | Unfinished):
+                self.close()  # as the loop does
             return
         if batch is None:
             return
