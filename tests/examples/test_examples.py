@@ -22,7 +22,16 @@ from sorbus.ops.demo.random_changes import churn
 from sorbus.ops.demo.seeded_random import SeededRandom
 from sorbus.producers.spreadsheet.producer import SpreadsheetProducer
 
-EXAMPLES = {"company": 8, "northwind": 8, "saas": 16, "spreadsheets": 2, "directory": 2, "webhooks": 2, "warehouse": 2}
+EXAMPLES = {
+    "company": 8,
+    "northwind": 8,
+    "saas": 16,
+    "spreadsheets": 2,
+    "directory": 2,
+    "webhooks": 2,
+    "warehouse": 2,
+    "singer": 2,
+}
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]
 
