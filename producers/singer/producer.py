@@ -264,8 +264,8 @@ class SingerProducer:
         self._tap.stop()
         self._run, self._is_discovering = None, False
         self._catalog_until = 0.0
-        pause = self._backoff.next(error.retry_after)
-        self._due = time.monotonic() + min(pause, max(self._connection.seconds, _FIRST_PAUSE))
+        pause = min(self._backoff.next(error.retry_after), max(self._connection.seconds, _FIRST_PAUSE))
+        self._due = time.monotonic() + pause
         self.problem = f"{self._system.name}: {error}"
         self._fault = PartialOutage(self.problem, retry_after=pause)
 
