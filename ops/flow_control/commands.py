@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
 
 if TYPE_CHECKING:
-    from sorbus.bus.controls import FlowControl
+    from sorbus.ops.flow_control.flow_controls import FlowControls
 
 app = typer.Typer()
 Flow = Annotated[str, typer.Argument(help="The flow, such as customer-to-accounting.")]
@@ -36,11 +35,7 @@ def pause(
 
     Example: sorbus pause customer-to-accounting --reason "year-end closing"
     """
-    from sorbus.bus.controls import FlowPause
-
-    found = _told(ctx, flow)
-    pause = FlowPause(who or login_name(), reason.strip() or "no reason given", time.time())
-    _tell(ctx, flow, found, replace(found, pause=pause), "pause", reason, who, as_json=as_json)
+    _run(ctx, flow, lambda controls: controls.pause(flow, who or login_name(), reason), as_json=as_json)
 
 
 @app.command()
@@ -49,8 +44,7 @@ def resume(ctx: typer.Context, flow: Flow, who: Who = "", as_json: AsJson = Fals
 
     Example: sorbus resume customer-to-accounting
     """
-    found = _told(ctx, flow)
-    _tell(ctx, flow, found, replace(found, pause=None), "resume", "", who, as_json=as_json)
+    _run(ctx, flow, lambda controls: controls.resume(flow, who or login_name()), as_json=as_json)
 
 
 @app.command()
@@ -61,74 +55,18 @@ def sync(ctx: typer.Context, flow: Flow, who: Who = "", as_json: AsJson = False)
 
     Example: sorbus sync invoice-to-reporting
     """
-    from sorbus.errors import UsageError
-
-    found = _told(ctx, flow)
-    if found.pause is not None:
-        raise UsageError(f"{flow} is {found.pause.words}; sorbus resume {flow}")
-    if Context.of(ctx).load_sound().map.flow(flow).schedule.is_real_time:
-        typer.echo(f"{flow} is real-time: it delivers at once anyway", err=True)
-        return
-    _tell(ctx, flow, found, replace(found, sync_at=time.time()), "sync", "", who, as_json=as_json)
+    _run(ctx, flow, lambda controls: controls.sync(flow, who or login_name()), as_json=as_json)
 
 
-def _told(ctx: typer.Context, flow: str) -> FlowControl:
-    """What it was told last. UsageError where the map has no such flow that runs."""
-    from sorbus.bus.controls import ControlReader
-    from sorbus.bus.names import Names
-    from sorbus.errors import UsageError
-    from sorbus.settings import Settings
-    from sorbus.spelling import closest
-
-    company = Context.of(ctx).load_sound().map
-    running = [one.id for one in company.flows if one.runs]
-    if flow not in running:
-        raise UsageError(f"the map has no flow {flow!r} that runs; {closest(flow, running)}")
-    reader = ControlReader(Settings(), Names(company.topic_prefix))
-    try:
-        return reader.of(flow)
-    finally:
-        reader.close()
-
-
-def _tell(
-    ctx: typer.Context,
-    flow: str,
-    before: FlowControl,
-    now: FlowControl,
-    action: str,
-    reason: str,
-    who: str,
-    *,
-    as_json: bool,
-) -> None:
+def _run(ctx: typer.Context, flow: str, tell: Callable[[FlowControls], str], *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from sorbus.audit import AuditTrail
-    from sorbus.bus.controls import control_message
-    from sorbus.bus.kafka import idempotent_producer
-    from sorbus.bus.names import Names
-    from sorbus.bus.sending import send
     from sorbus.drift.watch import has_state
-    from sorbus.errors import SorbusError
+    from sorbus.ops.flow_control.flow_controls import FlowControls
     from sorbus.settings import Settings
     from sorbus.state.database import State
 
     company, settings = Context.of(ctx).load_sound().map, Settings()
-    if (before.pause is None) == (now.pause is None) and action == "resume":
-        said = f"{flow} isn't paused"
-    else:
-        message = control_message(Names(company.topic_prefix), flow, now)
-        send(idempotent_producer(settings, f"control-{flow}"), [message], f"telling flow {flow}")
-        if has_state(settings):
-            trail, data_type = AuditTrail(State.of(company.topic_prefix)), company.flow(flow).data_type
-            try:
-                trail.note(who or login_name(), action, "flow", flow, data_type=data_type, reason=reason)
-            except SorbusError as error:  # the flow is told already
-                typer.echo(f"not noted in the audit trail: {error}", err=True)
-        said = {
-            "pause": f"{flow} is {now.pause.words if now.pause else ''}; sorbus resume {flow} resumes it",
-            "resume": f"{flow} is resumed",
-            "sync": f"{flow} delivers now; see sorbus status",
-        }[action]
-    typer.echo(json.dumps(asdict(now)) if as_json else said)
+    controls = FlowControls(settings, company, State.of(company.topic_prefix) if has_state(settings) else None)
+    said = tell(controls)
+    typer.echo(json.dumps(asdict(controls.of(flow))) if as_json else said)

@@ -9,13 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sorbus.errors import UsageError
 from sorbus.map.render.diagram import arrows
 from sorbus.mapfile.model import FieldMapping, Flow
 from sorbus.mapping.field_refs import CANONICAL
+from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadges, badges_of
 from sorbus.ops.console.live import FLOWS
-from sorbus.ops.console.page_context import Console, Section, console_of, done, render
+from sorbus.ops.console.page_context import (
+    Console,
+    Section,
+    console_of,
+    done,
+    form_of,
+    needs,
+    person_of,
+    refused,
+    render,
+)
+from sorbus.ops.flow_control.flow_controls import FlowControls
 from sorbus.ops.history.timeline import Timeline, read_timeline
 
 section = Section("Live map", "/")
@@ -64,6 +77,29 @@ def show_flow(request: Request) -> Response:
         timeline=read_timeline(console.state, id) if flow.runs else Timeline(),
         rows=_rows_into(console, flow),
     )
+
+
+@needs(Role.operator)
+def control_flow(request: Request) -> Response:
+    """A person pauses a flow, resumes it, or lets it deliver now."""
+    console, id, form = console_of(request), request.path_params["id"], form_of(request)
+    controls = FlowControls(console.settings, console.loaded.map, console.state)
+    who, path = person_of(request).name, f"/flows/{id}"
+    reason = str(form.get("reason", "")).strip()
+    try:
+        match str(form.get("action", "")):
+            case "pause":
+                if not reason:
+                    return refused(request, path, "say why the flow is to pause: people see it wherever it is shown")
+                return done(request, path, controls.pause(id, who, reason[:300]))
+            case "resume":
+                return done(request, path, controls.resume(id, who))
+            case "sync":
+                return done(request, path, controls.sync(id, who))
+            case _:
+                return refused(request, path, "that is nothing a flow can be told")
+    except UsageError as error:
+        return refused(request, path, str(error))
 
 
 def show_system(request: Request) -> Response:
@@ -136,5 +172,6 @@ routes = [
     Route("/", show, methods=["GET"], name="home"),
     Route("/measure", measure, methods=["POST"]),
     Route("/flows/{id}", show_flow, methods=["GET"], name="flow"),
+    Route("/flows/{id}", control_flow, methods=["POST"]),
     Route("/systems/{name}", show_system, methods=["GET"], name="system"),
 ]
