@@ -1,6 +1,7 @@
 """The arrows between the folders point one way."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,16 @@ OUTER = ("producers", "consumers", "schemas", "dlq", "ops")
 MAY_IMPORT = {"producers": (), "consumers": (), "schemas": (), "dlq": (), "ops": ("dlq",)}
 
 
-def imported(file: Path) -> set[str]:
+@cache
+def imported(file: Path) -> frozenset[str]:
     """Every module that a file imports, also inside functions."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def reaches(file: Path, folders: tuple[str, ...]) -> set[str]:
@@ -51,6 +53,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Module -> the modules that it imports, also where only types are checked."""
     known = modules()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pycountry
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sorbus.mapping.rule import RuleError, compile_rule
+from sorbus.mapping.rule import Rule, RuleError, compile_rule
 
 Row = tuple[str, str, str, str, str]
 
@@ -41,7 +42,12 @@ CURRENCIES = st.sampled_from(["EUR", "USD", "JPY", "KWD", "CLF", "HUF"])
 
 
 def run(rule: str, value: object, record: Mapping[str, object] | None = None) -> object:
-    return compile_rule(rule, lookups={})(value, record or {})
+    return _compiled(rule)(value, record or {})
+
+
+@cache
+def _compiled(rule: str) -> Rule:
+    return compile_rule(rule, lookups={})
 
 
 def plain(value: object) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from uuid import UUID
 
 import pytest
 
 from sorbus.mapping.filters import FILTERS
-from sorbus.mapping.rule import RuleError, compile_rule
+from sorbus.mapping.rule import Rule, RuleError, compile_rule
 
 D = Decimal
 LOOKUPS = {"status": {"A": "ACTIVE", "1": "ONE", "true": "YES"}}
@@ -18,7 +19,12 @@ NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
 
 def run(text: str, value: object = None, record: Mapping[str, object] | None = None) -> object:
-    return compile_rule(text, lookups=LOOKUPS)(value, record or {})
+    return _compiled(text)(value, record or {})
+
+
+@cache
+def _compiled(text: str) -> Rule:
+    return compile_rule(text, lookups=LOOKUPS)
 
 
 @pytest.mark.parametrize(
