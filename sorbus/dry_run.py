@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from sorbus.abilities import Preview
 from sorbus.connector import Delivery
@@ -52,6 +52,13 @@ class SupportsDryRun(Protocol):
         `request["changes"]` maps each field that would change to its old and new value. "unread": the target doesn't
         let this record be read. TransientError, AuthError; RateLimited.
         """
+
+
+@runtime_checkable
+class WriteOnly(Protocol):
+    """A consumer connector whose targets can't be read: its dry run knows only which versions they accepted."""
+
+    is_write_only: Literal[True]
 
 
 @runtime_checkable

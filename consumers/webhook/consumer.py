@@ -50,6 +50,7 @@ class WebhookConsumer:
     Connection: type[BaseModel] = WebhookTargetConnection
     Target: type[BaseModel] = WebhookTarget
     batch = 200
+    is_write_only: Literal[True] = True
 
     def __init__(self, flow: BoundFlow) -> None:
         """MapError where the mapping doesn't fit."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from sorbus.bus.names import Names
 from sorbus.checksums import SupportsTargetChecksums
 from sorbus.connector import BoundFlow, BoundSystem
-from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun
+from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, WriteOnly
 from sorbus.errors import BudgetSpent, RateLimited, UsageError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.flow_plan.plan import PlannedRecord, Planner
@@ -187,7 +187,11 @@ class DeliveryReconciliation:
         live = newest.versions.keys() - newest.deleted
         report.owner_records = len(live) + len(newest.unread)
         report.rows_fetched = report.compared
-        report.from_topic.append(f"every field, as {self.owner.name}'s producer has published it")
+        if isinstance(self._loaded.consumer(target), WriteOnly):
+            report.from_topic.append(f"the versions that {target} accepted")
+            report.not_compared.append(f"what {target} has: it can't be asked")
+        else:
+            report.from_topic.append(f"every field, as {self.owner.name}'s producer has published it")
         if found.is_whole:
             whole = self._sample.order(newest.versions)
             self._sample.looked_at(whole, report.started_at, are_all=True)

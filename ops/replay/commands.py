@@ -33,6 +33,9 @@ def replay(
             "--from", help="beginning, a time such as 2026-11-01T08:00 (local unless it says), or PARTITION:OFFSET,..."
         ),
     ] = "beginning",
+    until: Annotated[
+        str, typer.Option("--to", help="Leave out records that changed after this time: 2026-11-01T12:00.")
+    ] = "",
     id: Annotated[list[str] | None, typer.Option("--id", help="Only this record; may be repeated.")] = None,
     ids_file: Annotated[
         Path | None,
@@ -62,8 +65,9 @@ def replay(
     Ctrl-C stops it; the same command resumes it. With Sorbus's database it also resumes after a crash, and one replay
     of a flow runs at a time. Exit code 1: records were refused or left out; 4: another replay is unfinished.
 
-    Examples: sorbus replay customer-to-reporting; sorbus replay order-to-reporting --from 2026-11-01T08:00;
-    sorbus replay customer-to-crm --where 'country == "DE"' --dry-run; sorbus replay customer-to-reporting --shadow
+    Examples: sorbus replay customer-to-reporting; sorbus replay order-to-reporting --from 2026-11-01T08:00
+    --to 2026-11-01T12:00; sorbus replay customer-to-crm --where 'country == "DE"' --dry-run;
+    sorbus replay customer-to-reporting --shadow
     """
     from sorbus.ops.replay.run import ReplayRun
     from sorbus.telemetry.logs import configure_logs
@@ -77,7 +81,7 @@ def replay(
     if resume:
         selection, shadow, remove_extra = run.unfinished()
     else:
-        selection = _selection(since, run.ids(id or (), ids_file, cause), where, cause)
+        selection = _selection(since, until, run.ids(id or (), ids_file, cause), where, cause)
     with _progress() as progress:
         try:
             if dry_run:
@@ -93,17 +97,22 @@ def replay(
     raise typer.Exit(1 if outcome.has_findings else 0)
 
 
-def _selection(since: str, ids: frozenset[bytes] | None, where: str, cause: str) -> Selection:
+def _selection(since: str, until: str, ids: frozenset[bytes] | None, where: str, cause: str) -> Selection:
     from sorbus.ops.replay.selection import Selection
 
+    try:
+        last = datetime.fromisoformat(until).astimezone() if until else None
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{until!r} is no time; write 2026-11-01T12:00") from error
     if since == "beginning":
-        return Selection(ids=ids, where=where, cause=cause)
+        return Selection(until=last, ids=ids, where=where, cause=cause)
     try:
         if "T" not in since and "-" not in since and ":" in since:
             parts = [part.split(":") for part in since.split(",")]
             offsets = {int(partition): int(offset) for partition, offset in parts}
-            return Selection(offsets=offsets, ids=ids, where=where, cause=cause)
-        return Selection(since=datetime.fromisoformat(since).astimezone(), ids=ids, where=where, cause=cause)
+            return Selection(until=last, offsets=offsets, ids=ids, where=where, cause=cause)
+        begin = datetime.fromisoformat(since).astimezone()
+        return Selection(since=begin, until=last, ids=ids, where=where, cause=cause)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(
             f"{since!r} is no time and no offset; write beginning, 2026-11-01T08:00 or 0:4711 (partition:offset)"

@@ -74,7 +74,7 @@ class Replay:
         delivery = self._delivery = TopicDelivery(self._flow, target, self._settings, self.book, self._rejects)
         begin = self.begin()
         target.open()
-        if self._selection.where or getattr(target, "compares", False):
+        if self._selection.where or self._selection.until or getattr(target, "compares", False):
             self.choose()
         if job is not None and job.stored.offsets:
             self._resume(begin, job)

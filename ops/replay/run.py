@@ -136,7 +136,7 @@ class ReplayRun:
 
     def _check_shadow(self, selection: Selection) -> None:
         if selection != Selection():
-            raise UsageError("--shadow rebuilds the whole table: leave out --from, --id, --ids, --cause and --where")
+            raise UsageError("--shadow rebuilds the whole table: leave out --from, --to, --id, --cause and --where")
 
     def _preview(self, replay: Replay, target: SupportsPreview, progress: Progress) -> Counter[str]:
         assert replay.chosen is not None
@@ -197,9 +197,11 @@ class ReplayRun:
 
 def _selection(stored: StoredReplay) -> Selection:
     request = stored.request
-    since, ids = request.get("since"), cast("list[str] | None", request.get("ids"))
+    since, until = request.get("since"), request.get("until")
+    ids = cast("list[str] | None", request.get("ids"))
     return Selection(
         since=None if since is None else datetime.fromisoformat(str(since)),
+        until=None if until is None else datetime.fromisoformat(str(until)),
         offsets={int(number): offset for number, offset in cast("dict[str, int]", request.get("offsets", {})).items()},
         ids=None if ids is None else frozenset(id.encode("utf-8", "surrogateescape") for id in ids),
         where=str(request.get("where", "")),

@@ -27,6 +27,8 @@ class Selection:
     """What is replayed. `offsets`: partition -> first offset. `ids` None: every record. `where`: a condition."""
 
     since: datetime | None = None
+    until: datetime | None = None
+    """Records whose newest event is later are left out."""
     offsets: Mapping[int, int] = field(default_factory=dict)
     ids: frozenset[bytes] | None = None
     where: str = ""
@@ -36,6 +38,7 @@ class Selection:
         """As `Selection.from_json` reads it."""
         return {
             "since": None if self.since is None else self.since.astimezone(UTC).isoformat(),
+            "until": None if self.until is None else self.until.astimezone(UTC).isoformat(),
             "offsets": {str(partition): offset for partition, offset in sorted(self.offsets.items())},
             "ids": None if self.ids is None else sorted(id.decode("utf-8", "surrogateescape") for id in self.ids),
             "where": self.where,
@@ -48,6 +51,8 @@ class Selection:
         parts = []
         if self.since is not None:
             parts.append(f"from {self.since.astimezone():%Y-%m-%d %H:%M:%S}")
+        if self.until is not None:
+            parts.append(f"to {self.until.astimezone():%Y-%m-%d %H:%M:%S}")
         if self.offsets:
             parts.append("from " + ", ".join(f"{number}:{offset}" for number, offset in sorted(self.offsets.items())))
         if self.cause:
@@ -145,7 +150,7 @@ def choose(
             except (RuleError, Undecodable) as error:
                 fits = False
                 chosen.undecided[one.id] = str(getattr(error, "fix", "")) or type(error).__name__
-            if not fits:
+            if not (fits and _is_before(message, selection.until)):
                 chosen.newest.pop(one.id, None)
                 deleted.discard(one.id)
                 continue
@@ -166,6 +171,11 @@ def _note_undecodable(chosen: Chosen, message: Message, error: PermanentError, *
         chosen.newest.pop(id, None)
     else:
         chosen.newest[id] = partition_of(message)[1], offset_of(message), 0
+
+
+def _is_before(message: Message, until: datetime | None) -> bool:
+    """By the time that `since` goes by: when Kafka had it."""
+    return until is None or message.timestamp()[1] <= until.timestamp() * 1000
 
 
 def _fits(rule: Rule, one: Delivery, defaults: Mapping[str, object]) -> bool:

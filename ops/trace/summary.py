@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sorbus.connector import consumer_connector
+from sorbus.dry_run import WriteOnly
 from sorbus.map.contact import Contact, called_for, owner_of
 from sorbus.mapfile.model import Map
 from sorbus.ops.monitoring.problems import Problem
@@ -81,6 +83,8 @@ def _of_target(facts: TraceFacts, state: TargetState) -> str:
     if action == "nothing":
         is_behind = facts.owner.said in ("changed", "not published", "gone", "not canonical")
         behind = ", which is no longer the owner's" if is_behind else ""
+        if isinstance(consumer_connector(facts.company.systems[name].kind), WriteOnly):
+            return f"{name} has accepted what Sorbus published, the state of {since}{behind}; it can't be asked."
         return f"{name} {shows} as Sorbus published, the state of {since}{behind}."
     if not action:
         problem = _problem(facts, state.flow, "consumer") or _problem(facts, name, "system")

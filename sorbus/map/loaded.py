@@ -124,7 +124,9 @@ class LoadedMap:
         """A system with its connection; `role` where its kind connects differently as source and as target."""
         kind = self._system(name).kind
         if role is None:
-            role = "producer" if kind in known_kinds(_GROUPS["producer"]) else "consumer"
+            is_target = any(flow.to == name and flow.runs for flow in self.map.flows) and not self.map.owned_by(name)
+            roles: list[Role] = ["consumer", "producer"] if is_target else ["producer", "consumer"]
+            role = next((each for each in roles if kind in known_kinds(_GROUPS[each])), "producer")
         model = self.producer(name).Connection if role == "producer" else self.consumer(name).Connection
         system = self._system(name)
         connection = self._options(model, system.connection, ("systems", name, "connection"))

@@ -68,6 +68,11 @@ def test_an_endpoint_that_is_gone_pauses_its_flow_until_a_person_resumes_it(
     assert receiver.accepted()[-1].body["historical"]
     listed = [json.loads(each) for each in typed("webhook", "attempts", FLOW, "--json").splitlines()]
     assert [one["status"] for one in listed[::-1]][:2] == [410, 200]
+    count = len(receiver.accepted())
+    assert "0 records" in typed("replay", FLOW, "--to", "2020-01-01T00:00", "--dry-run")
+    typed("replay", FLOW, "--from", "2020-01-01T00:00", "--to", "2100-01-01T00:00")
+    assert len(receiver.accepted()) == count + 2, "the delete and the record, once more"
+    assert "can't be asked" in typed("reconcile", FLOW)
     shown = json.loads(typed("preview", FLOW, "g2", "--json", "--show-personal"))
     assert shown["action"] == "nothing"
     assert (shown["request"]["data"]["name"], shown["request"]["data"]["lines"]) == ("Two", [])
