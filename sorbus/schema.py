@@ -47,9 +47,8 @@ class FieldType:
     fields: tuple[SchemaField, ...] = ()
 
     def __str__(self) -> str:
-        text = {"decimal": f"decimal({self.precision},{self.scale})", "array": f"array of {self.item}"}.get(
-            self.kind, self.kind
-        )
+        size = f"({self.precision},{self.scale})" if self.precision else ""
+        text = {"decimal": f"decimal{size}", "array": f"array of {self.item}"}.get(self.kind, self.kind)
         return f"{text} or null" if self.nullable else text
 
 

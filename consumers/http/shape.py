@@ -66,8 +66,9 @@ class Shape:
             self._lists[name] = _List(path, rows, {row.into: inner[row.into] for row in rows})
         if findings:
             raise MapError(findings)
-        self.into = {row.source: row.into for row in self._rows if row.source is not None}
-        """Canonical field -> the resource's field that it fills."""
+        plain_last = sorted(self._rows, key=lambda row: row.rule is None)
+        self.into = {row.source: row.into for row in plain_last if row.source is not None and _tells(row)}
+        """Canonical field -> the resource's field that it fills: the one that copies it, where several do."""
         self.items = {found.path: found.fields for found in self._lists.values()}
         """A list's path -> its items' fields."""
         self._defaults = {field.name: field.default for field in flow.schema.fields if field.has_default}
@@ -145,6 +146,11 @@ def _resource(flow: BoundFlow, options: HttpTarget, description: Description) ->
     if findings:
         raise MapError(findings)
     return found
+
+
+def _tells(row: Assignment) -> bool:
+    """Whether what it fills says something of its source field: a constant doesn't."""
+    return row.rule is None or row.rule.uses_value
 
 
 def _known(

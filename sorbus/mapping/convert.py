@@ -143,7 +143,8 @@ def _decimal(precision: int, scale: int) -> Converter:
                 f"{shown(value)} is a binary fraction, not exact; write the rule value | decimal, or round(2)"
             )
         number = as_decimal(value)
-        unscaled(number, precision, scale)
+        if precision:  # else nothing says how many digits: a JSON number, or PostgreSQL's numeric
+            unscaled(number, precision, scale)
         return number
 
     return run

@@ -255,6 +255,61 @@ def test_what_a_file_tells_is_described_and_each_guess_says_why(tmp_path: Path) 
     assert any("/customers/{customerId}/notes" in each for each in draft.left_out)
 
 
+def test_a_header_that_every_request_needs_times_as_numbers_and_paging_of_which_only_answers_tell(
+    tmp_path: Path,
+) -> None:
+    """What a draft of Invoice Ninja's file lacked."""
+    number = {"type": "number", "format": "integer", "example": 1434342123}
+    client = {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "updated_at": number,
+            "archived_at": {**number, "example": 1434342123000},
+            "paid_to_date": {"type": "number", "format": "float"},
+        },
+    }
+    answer = {
+        "type": "object",
+        "properties": {
+            "data": {"type": "array", "items": client},
+            "meta": {
+                "type": "object",
+                "properties": {"pagination": {"type": "object", "properties": {"current_page": {"type": "integer"}}}},
+            },
+        },
+    }
+    xhr = {"name": "X-Requested-With", "in": "header", "required": True, "schema": {"type": "string"}}
+    token = {"name": "X-TOKEN", "in": "header", "required": True, "schema": {"type": "string"}}
+    since = {"name": "updated_at", "in": "query", "description": "Changed since.", "schema": {"type": "integer"}}
+    paths = {
+        "/clients": {
+            "get": {
+                "parameters": [{**xhr, "example": "XMLHttpRequest"}, token, since],
+                "responses": {"200": {"content": {"application/json": {"schema": answer}}}},
+            }
+        }
+    }
+    schemes = {"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-TOKEN"}}}
+    file = tmp_path / "ninja.json"
+    security: list[object] = [{"key": []}]
+    file.write_text(json.dumps({"openapi": "3.0.0", "paths": paths, "components": schemes, "security": security}))
+    draft = draft_openapi("ninja", read_spec(file), ["/clients"])
+    text = write_draft(draft, "ninja.json")
+    found = YAML(typ="safe").load(text)
+    assert found["headers"] == {"X-Requested-With": "XMLHttpRequest"}
+    clients = found["resources"]["clients"]
+    assert clients["updated_format"] == "epoch"
+    assert {name: field["kind"] for name, field in clients["fields"].items() if "kind" in field} == {
+        "updated_at": "epoch",
+        "archived_at": "epoch-ms",
+        "paid_to_date": "decimal",
+    }
+    assert clients["list"]["pagination"]["style"].startswith("TODO: how pages are asked for: the answer has meta")
+    assert clients["changes"]["pagination"] == clients["list"]["pagination"]
+    assert text.count("style:") == 1  # written once, with an anchor
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [

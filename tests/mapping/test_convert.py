@@ -47,6 +47,7 @@ def whole(kind: Kind, nullable: bool = False) -> FieldType:
         (7, MONEY, D(7)),
         ("7.10", MONEY, D("7.10")),
         (D("7.1000"), MONEY, D("7.1000")),
+        ("123456789012.345", FieldType("decimal"), D("123456789012.345")),
         (3, FieldType("double"), 3.0),
         ("true", FieldType("boolean"), True),
         (memoryview(b"ab"), FieldType("bytes"), b"ab"),

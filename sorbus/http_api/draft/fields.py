@@ -15,6 +15,8 @@ from sorbus.http_api.openapi import Node, Spec
 _MOST = 150
 _DEEPEST = 2
 _KINDS = {"string": "text", "integer": "integer", "number": "decimal", "boolean": "boolean", "array": "list"}
+_MILLISECONDS = 100_000_000_000
+"""Seconds of the year 5138; milliseconds of 1973."""
 _TIME = re.compile(r"(_at|At|_time|Time|_date|Date|timestamp)$")
 
 
@@ -141,6 +143,15 @@ class _Fields:
         return True
 
 
+def ticks_of(about: Node, spec: Spec) -> str | None:
+    """epoch or epoch-ms for a time that is a number; None for another."""
+    if not (types := spec.types(about)) or not types <= {"integer", "number"}:
+        return None
+    example = about.get("example")
+    is_long = isinstance(example, int | float) and example > _MILLISECONDS
+    return "epoch-ms" if is_long or "milli" in str(about.get("description") or "").lower() else "epoch"
+
+
 def _of(spec: Spec, about: Node) -> dict[str, JsonValue]:
     types = spec.types(about)
     kind = _KINDS.get(next(iter(types)), "object") if len(types) == 1 else "object" if "object" in types else "text"
@@ -173,9 +184,10 @@ def _kind(spec: Spec, draft: Draft, place: str, path: str, about: Node) -> str:
         kind = "date" if name.lower().endswith("date") else "datetime"
         draft.guess(place, kind, f'a text called "{name}" looks like a time; if it isn\'t one, remove the kind')
         return kind
-    if types == {"integer"} and _TIME.search(name):
-        kind = "epoch-ms" if "milli" in str(about.get("description") or "").lower() else "epoch"
-        draft.guess(place, kind, f'an integer called "{name}" looks like seconds since 1970')
+    if types and types <= {"integer", "number"} and _TIME.search(name) and form not in ("float", "double"):
+        kind = ticks_of(about, spec) or "epoch"
+        unit = "milliseconds" if kind == "epoch-ms" else "seconds"
+        draft.guess(place, kind, f'a number called "{name}" looks like {unit} since 1970')
         return kind
     if len(types) == 1:
         return _KINDS.get(next(iter(types)), "object")

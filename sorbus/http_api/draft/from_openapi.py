@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from sorbus.http_api.draft.credentials import auth_of, settings_in
-from sorbus.http_api.draft.fields import Shape, fields_of
+from sorbus.http_api.draft.fields import Shape, fields_of, ticks_of
 from sorbus.http_api.draft.notes import Draft
 from sorbus.http_api.draft.paging import Seen, guess_paging, written_paging
 from sorbus.http_api.draft.words import CREATED, DELETED, RECORDS, SEARCHED, SINCE, UPDATED, as_name, first, singular
@@ -58,6 +58,9 @@ def draft_openapi(api: str, spec: Spec, wanted: list[str]) -> Draft:
     draft.data["resources"] = resources
     for one in chosen:
         resources[one.name] = _Resource(spec, draft, one).described()
+    if "headers" in draft.data:  # known last, written before what uses them
+        after = ("auth", "other_auth", "concurrency", "resources")
+        draft.data |= {name: draft.data.pop(name) for name in after if name in draft.data}
     return draft
 
 
@@ -130,6 +133,8 @@ class _Resource:
         out: dict[str, JsonValue] = {"id": self._id(names)}
         if updated := self._updated(record, names):
             out["updated"] = list(updated) if len(updated) > 1 else updated[0]
+            if (ticks := ticks_of(spec.at(record, updated[0]) or {}, spec)) is not None:
+                out["updated_format"] = ticks
         if (mark := first(list(DELETED), names)) is not None:
             value = next(value for name, value in DELETED.items() if first([name], [mark]))
             out["deleted"] = {mark: value}  # type: ignore[dict-item]
@@ -189,6 +194,7 @@ class _Resource:
             for name, about in listed.query.items()
             if about.get("required")
         }
+        self._headers(listed)
         if needed:
             made["parameters"] = needed  # type: ignore[assignment]
         if records:
@@ -215,6 +221,26 @@ class _Resource:
         else:
             made["pagination"] = written_paging(self.draft, f"{self.place}.list.pagination", paging)
         return made
+
+    def _headers(self, listed: SpecOperation) -> None:
+        """Headers that the file requires of every request go to the description's own."""
+        for header, about in listed.headers.items():
+            if not about.get("required") or header.startswith(("accept", "authorization", "content-", "if-")):
+                continue
+            name = str(about["name"])
+            written = self.draft.data.setdefault("headers", {})
+            if not isinstance(written, dict) or name in written or self._is_key(name):
+                continue
+            schema = self.spec.at(about.get("schema") or about, "") or {}
+            values = schema.get("enum") or [about.get("example"), schema.get("default"), schema.get("example")]
+            value = next((str(each) for each in values if each not in (None, "")), None)
+            written[name] = value or self.draft.todo(f"headers.{name}", f"every request needs the header {name}")
+            if value:
+                self.draft.guess(f"headers.{name}", value, "the file requires this header, and shows this value")
+
+    def _is_key(self, name: str) -> bool:
+        auth = self.draft.data.get("auth")
+        return isinstance(auth, dict) and str(auth.get("header", "")).lower() == name.lower()
 
     def _changes(self, listed: SpecOperation, whole: JsonValue) -> JsonValue:
         name = first(SINCE, listed.query)

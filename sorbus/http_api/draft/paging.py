@@ -17,6 +17,7 @@ from sorbus.http_api.draft.words import (
     NEXT_URLS,
     OFFSETS,
     PAGES,
+    SIGNS,
     SIZES,
     TOKENS,
     TOTAL_HEADERS,
@@ -68,7 +69,8 @@ def guess_paging(seen: Seen) -> tuple[dict[str, JsonValue], str] | None:
     if (offset := first(OFFSETS, seen.parameters)) is not None:
         why = f'"{offset}" looks like the number of records to skip'
         return {"style": "offset", "parameter": offset, **size, **_ends(seen)}, why
-    return ({"style": "", **size}, f"the answer has {more}, and nothing says how to ask for more") if more else None
+    sign = more or _at(SIGNS, seen.answer)
+    return ({"style": "", **size}, f"the answer has {sign}, and nothing says how to ask for more") if sign else None
 
 
 def written_paging(draft: Draft, place: str, found: tuple[dict[str, JsonValue], str]) -> dict[str, JsonValue]:

@@ -41,6 +41,8 @@ TOKENS = (
 NEXT_URLS = ("@odata.nextLink", "next_url", "nextUrl", "next_page_url", "nextPageUrl", "next", "nextLink", "href")
 TOTALS = ("total", "total_count", "totalCount", "total_items", "totalItems", "total_results", "count", "recordsTotal")
 MORES = ("has_more", "hasMore", "more_records", "moreRecords", "has_next", "hasNext", "more")
+SIGNS = ("current_page", "total_pages", "last_page", "page_count", "per_page", "next_page", "pages")
+"""What only the answer of a paged list has."""
 TOTAL_HEADERS = ("x-total-count", "x-total", "x-wp-total", "total-count")
 AROUND = (
     "meta",

@@ -25,32 +25,43 @@ def write_draft(draft: Draft, source: str) -> str:
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     out = StringIO()
-    yaml.dump(_commented(draft, draft.data, ""), out)
+    yaml.dump(_Writer(draft).commented(draft.data, ""), out)
     missing = (f"not in it: {each}" for each in notes_without_a_line(draft))
     left = "".join(f"# {line}\n" for each in (*missing, *draft.left_out) for line in wrap(each, _WIDTH))
     return f"{_HEAD}# Made from {source}.\n{left}\n{out.getvalue()}"
 
 
-def _commented(draft: Draft, value: JsonValue, place: str, depth: int = 0) -> object:
-    if isinstance(value, list):
-        listed = CommentedSeq([_commented(draft, each, f"{place}[]", depth + 1) for each in value])
-        if all(not isinstance(each, dict) for each in value):
-            listed.fa.set_flow_style()
-        return listed
-    if not isinstance(value, dict):
-        return value
-    made = CommentedMap()
-    inside = any(key.startswith(f"{place}.") for key in draft.guesses) if place else True
-    for key, inner in value.items():
-        path = f"{place}.{key}" if place else str(key)
-        made[key] = _commented(draft, inner, path, depth + 1)
-        guess = draft.guesses.get(path)
-        if guess is not None and not guess.is_todo:
-            lines = wrap(f"guess: {guess.why}", max(40, _WIDTH - 2 * depth))
-            made.yaml_set_comment_before_after_key(key, before="\n".join(lines), indent=2 * depth)
-    if not inside and depth > 1 and _is_short(value):
-        made.fa.set_flow_style()
-    return made
+class _Writer:
+    """Turns data into what ruamel writes with comments. The same object in two places is an anchor and an alias."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.guesses = draft.guesses
+        self.made: dict[int, CommentedMap] = {}
+
+    def commented(self, value: JsonValue, place: str, depth: int = 0) -> object:
+        """A part of the draft with its guesses as comments."""
+        if isinstance(value, list):
+            listed = CommentedSeq([self.commented(each, f"{place}[]", depth + 1) for each in value])
+            if all(not isinstance(each, dict) for each in value):
+                listed.fa.set_flow_style()
+            return listed
+        if not isinstance(value, dict):
+            return value
+        if value and id(value) in self.made:
+            self.made[id(value)].yaml_set_anchor("_".join([*place.split(".")[1:2], "pages"]), always_dump=True)
+            return self.made[id(value)]
+        made = self.made[id(value)] = CommentedMap()
+        for key, inner in value.items():
+            path = f"{place}.{key}" if place else str(key)
+            made[key] = self.commented(inner, path, depth + 1)
+            guess = self.guesses.get(path)
+            if guess is not None and not guess.is_todo:
+                lines = wrap(f"guess: {guess.why}", max(40, _WIDTH - 2 * depth))
+                made.yaml_set_comment_before_after_key(key, before="\n".join(lines), indent=2 * depth)
+        has_guesses = any(key.startswith(f"{place}.") for key in self.guesses) if place else True
+        if not has_guesses and depth > 1 and _is_short(value):
+            made.fa.set_flow_style()
+        return made
 
 
 def _is_short(value: JsonValue) -> bool:

@@ -106,6 +106,16 @@ def test_paths_lists_and_rules_make_one_record(tmp_path: Path) -> None:
     }
 
 
+def test_a_record_is_matched_by_the_field_that_copies_its_key_not_by_a_constant(tmp_path: Path) -> None:
+    rows = [
+        ("gadget.note", "invoices.Total", "value | decimal"),
+        ("gadget.note", "invoices.Contact.Name", ""),
+        ("gadget.note", "invoices.Type", '"ACCREC"'),
+        ("gadget.price", "invoices.Date", '"2026-11-23"'),
+    ]
+    assert shape_of(flow_of(tmp_path, rows, lists={})).into == {"note": "Contact.Name"}
+
+
 def test_what_the_application_gives_back_in_its_own_way_does_not_differ(tmp_path: Path) -> None:
     shape = shape_of(flow_of(tmp_path))
     wanted = shape(Writer(GADGET_WITH_LINES).delivery("g1", 1, WHOLE))
