@@ -159,9 +159,10 @@ class Producer(Protocol):
 class Delivery(NamedTuple):
     """One change event on its way to a target: the newest of its record in this batch.
 
-    `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says. `historical`: it
-    repeats a known state (initial snapshot, resnapshot, replay) and reports no change. `reread`: a person asked for the
-    record, so what the target has is compared, whatever was delivered last.
+    `data` is the whole frame; the canonical record begins in it at `at`, encoded as `schema` says. A delete has no
+    record, and no frame either where compaction left its tombstone alone. `historical`: it repeats a known state
+    (initial snapshot, resnapshot, replay) and reports no change. `reread`: a person asked for the record, so what the
+    target has is compared, whatever was delivered last.
     """
 
     id: bytes

@@ -54,6 +54,8 @@ class Columns:
         )
         fields = {field.name: field.type for field in flow.schema.fields}
         faults: list[Finding] = []
+        if not _AVRO_NAME.fullmatch(options.key):
+            faults.append(_no_name(flow, options.key))
         self.left_out: list[str] = []
         self.columns: list[Column] = []
         for one in parts[""]:
@@ -66,13 +68,7 @@ class Columns:
                     )
                 continue
             if not _AVRO_NAME.fullmatch(one.into):
-                faults.append(
-                    flow.finding(
-                        "field-name",
-                        f"{one.into!r} can't be a field's name in Kafka Connect's schemas",
-                        "use letters, digits and _",
-                    )
-                )
+                faults.append(_no_name(flow, one.into))
                 continue
             kind = self._kind(flow, one, fields, faults)
             if kind.kind in _NESTED and options.nested == "omit":
@@ -114,10 +110,18 @@ class Columns:
 
     def key(self, id: bytes) -> str | int:
         """The key's value. PermanentError where it must be a whole number and isn't."""
-        text = id.decode(errors="replace")
+        try:
+            text = id.decode()
+        except UnicodeDecodeError as error:
+            raise PermanentError(
+                f"the record's id {id!r} isn't UTF-8, and as text it would be that of other records too: correct it in"
+                " its source",
+                reason="no key",
+                field=self._options.key,
+            ) from error
         if self._options.key_type == "string":
             return text
-        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text) or not -(2**63) <= int(text) < 2**63:
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) or not -(2**63) <= int(text) < 2**63:
             raise PermanentError(
                 f"the record's id {text!r} is no int64, as `key_type` says: write `key_type: string`",
                 reason="no key",
@@ -140,6 +144,11 @@ class Columns:
             return FieldType(kind.kind, True, kind.precision, kind.scale, kind.symbols, kind.item, kind.fields)
         result = one.rule.result
         return FieldType(result if result in _PLAIN else "string", nullable=True)
+
+
+def _no_name(flow: BoundFlow, name: str) -> Finding:
+    message = f"{name!r} can't be a field's name in Kafka Connect's schemas"
+    return flow.finding("field-name", message, "begin with a letter or _, and use letters, digits and _ only")
 
 
 def _read(written: str) -> FieldType | None:

@@ -5,6 +5,7 @@ In that order: a crash in between writes the batch again, and whoever reads by k
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -76,6 +77,11 @@ class KafkaConsumer:
         """The topic."""
         assert isinstance(options, KafkaTarget)
         return {"": options.resource}
+
+    @classmethod
+    def can_be_silent(cls, flow: BoundFlow) -> bool:  # noqa: ARG003 - whichever the flow
+        """See `sorbus.abilities.SupportsSilence`: a known state is written as one, with op `r`."""
+        return True
 
     @classmethod
     def target_warnings(cls, flow: BoundFlow) -> list[str]:
@@ -177,23 +183,42 @@ class KafkaConsumer:
         """Messages, then versions; those that are too large."""
         assert self._writer is not None
         silent = self._flow.flow.deletes == "ignore"
-        records = [self._record(one) for one in wanted if not (silent and one.row is None)]
+        records: list[RecordOfTopic] = []
+        refused: list[RejectedDelivery] = []
+        for one in wanted:
+            if silent and one.row is None:
+                continue
+            try:
+                records.append(self._record(one))
+            except (ValueError, OverflowError) as error:
+                refused.append(RejectedDelivery(one.place, _unwritable(one, error)))
         large = set(self._writer.write(records)) if records else set()
-        kept = [one for one in wanted if one.place not in large]
+        failed = {*large, *(refusal.place for refusal in refused)}
+        kept = [one for one in wanted if one.place not in failed]
         session.put({one.id: WrittenRecord(one.delivery.version, _held(one)) for one in kept})
         for one in kept:
             self._outcomes[_outcome(one, silent=silent)] += 1
-        return [RejectedDelivery(one.place, _too_large(one, records)) for one in wanted if one.place in large]
+        return [
+            *refused,
+            *(RejectedDelivery(one.place, _too_large(one, records)) for one in wanted if one.place in large),
+        ]
 
     def _record(self, one: _Wanted) -> RecordOfTopic:
         assert self._encoding is not None
-        delivery = one.delivery
-        at = open_frame(delivery.data).at
-        system, when = read_bytes(delivery.data, at)[0].decode(), occurred_at(delivery.data, at)
-        value = self._messages.value(one.key, one.row, one.op, Origin(system, delivery.version, when))
+        value = self._messages.value(one.key, one.row, one.op, self._origin(one.delivery))
         values = [self._encoding.value(value)] if value is not None else []
         tombstone = [None] if one.row is None else []
-        return RecordOfTopic(one.place, self._encoding.key(one.key), [*values, *tombstone], delivery.version)
+        return RecordOfTopic(one.place, self._encoding.key(one.key), [*values, *tombstone], one.delivery.version)
+
+    def _origin(self, delivery: Delivery) -> Origin:
+        """Undecodable where the event is damaged."""
+        if not delivery.data:  # a tombstone, which names a version and nothing else
+            owners = self._flow.data_type.system_of_record
+            owner = self._flow.flow.source or (owners if isinstance(owners, str) else ",".join(owners or ()))
+            return Origin(owner, delivery.version, time.time_ns() // 1000)
+        at = open_frame(delivery.data).at
+        system = read_bytes(delivery.data, at)[0].decode()
+        return Origin(system, delivery.version, occurred_at(delivery.data, at))
 
     def take_outcomes(self) -> dict[str, int]:
         """See `sorbus.abilities.SupportsOutcomes`."""
@@ -292,6 +317,20 @@ def _too_large(one: _Wanted, records: Sequence[RecordOfTopic]) -> PermanentError
         f"the message has {size:,} bytes, more than the topic takes: raise its max.message.bytes, or map less",
         reason="too large",
     )
+
+
+def _unwritable(one: _Wanted, error: ValueError | OverflowError) -> PermanentError:
+    """What no check of a single field found: such as half of a surrogate pair, which UTF-8 can't hold."""
+    for name, value in {**one.key, **(one.row or {})}.items():
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            return PermanentError(
+                f"field {name}: it has half of a character, which UTF-8 can't hold: correct it in its source, or map it"
+                " with a rule",
+                reason="a value that the topic's type can't hold",
+                field=name,
+                value=value,
+            )
+    return PermanentError(f"the message can't be made: {error}", reason="a value that the topic's type can't hold")
 
 
 def _shown(value: object) -> JsonValue:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from sorbus.settings import KafkaConfig, Settings
 
-_TOPIC = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$"
+_TOPIC = r"[A-Za-z0-9._-]{1,249}"
 
 
 class KafkaConnection(BaseModel):
@@ -44,10 +45,8 @@ class KafkaConnection(BaseModel):
 
 
 def _whole_topic(name: str) -> str:
-    import re
-
-    if not re.match(_TOPIC, name):
-        raise ValueError(f"{name!r} is no topic's name: write letters, digits, dots, - and _")
+    if not re.fullmatch(_TOPIC, name) or name.endswith("."):
+        raise ValueError(f"{name!r} is no topic's name: write letters, digits, dots, - and _, and no dot at the end")
     return name
 
 

@@ -42,6 +42,9 @@ _SOURCE: Sequence[tuple[str, ConnectType, bool]] = (
 )
 
 
+_LAST_NS = 2**63 // 1000
+
+
 class Origin(NamedTuple):
     """Where a record's state is from: its owner, the version, and when it changed there (microseconds since 1970)."""
 
@@ -123,7 +126,7 @@ class RecordMessages:
             "db": origin.system,
             "ts_ms": micros // 1000,
             "ts_us": micros,
-            "ts_ns": micros * 1000,
+            "ts_ns": micros * 1000 if abs(micros) < _LAST_NS else None,  # int64 ends in 2262
             "snapshot": "true" if op == "r" else "false",
             "record_version": origin.version,
         }

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection
 
-from sorbus.bus.kafka import as_error, idempotent_producer, kafka_errors
+from sorbus.bus.kafka import admin, as_error, idempotent_producer, kafka_errors
 from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
@@ -25,6 +25,27 @@ class RecordOfTopic(NamedTuple):
     version: int
 
 
+class _Sent:
+    """One batch's messages: how many Kafka hasn't answered for, and of each failed record (by place) the error's code.
+
+    Of its own for each batch: an answer for an earlier one that comes late must not count for this one.
+    """
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.failures: dict[int, int] = {}
+
+    def noting(self, place: int) -> Callable[[KafkaError | None, Message], None]:
+        """librdkafka's callback for a message of the record."""
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            self.left -= 1
+            if error is not None:
+                self.failures[place] = error.code()
+
+        return note
+
+
 class TopicWriter:
     """An idempotent producer for one topic; keys go to the partitions that Java's producers choose."""
 
@@ -33,16 +54,22 @@ class TopicWriter:
         config = {"partitioner": "murmur2_random", "linger.ms": 5, **settings.kafka_config}
         ours = settings.model_copy(update={"kafka_config": config})
         self._topic = topic
-        self._producer = idempotent_producer(ours, role)
+        self._producer, self._admin = idempotent_producer(ours, role), admin(settings)
 
     def check(self) -> None:
         """Returns if the topic is there. TransientError, AuthError."""
-        with kafka_errors(f"looking up topic {self._topic}"):
-            found = self._producer.list_topics(self._topic, timeout=10.0).topics[self._topic]
-        if found.error is not None:
-            if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise TransientError(f"topic {self._topic} isn't there: run `sorbus apply`, which makes it")
-            raise as_error(found.error, f"looking up topic {self._topic}")
+        doing = f"looking up topic {self._topic}"
+        try:  # a producer that asks for one topic by name has the broker make it, if the broker may, uncompacted
+            with kafka_errors(doing):
+                asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=10.0)
+                asked[self._topic].result(_PATIENCE)
+        except TransientError as error:
+            cause = error.__cause__
+            found = cause.args[0] if isinstance(cause, KafkaException) else None
+            if isinstance(found, KafkaError) and found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                said = f"topic {self._topic} isn't there: run `sorbus apply`, which makes it; if it was deleted, then"
+                raise TransientError(f"{said} `sorbus reconcile FLOW --heal`, which writes again what it had") from None
+            raise
 
     def write(self, records: Sequence[RecordOfTopic]) -> list[int]:
         """Writes them and waits until Kafka has them; returns the places of those that are too large.
@@ -59,32 +86,23 @@ class TopicWriter:
 
     def _send(self, records: Sequence[RecordOfTopic]) -> dict[int, int]:
         """Place -> error code of what Kafka didn't take."""
-        failures: dict[int, int] = {}
-        self._left = 0
+        sent = _Sent()
         for record in records:
             for value in record.values:
                 try:
-                    self._produce(record, value, self._noting(failures, record.place))
-                    self._left += 1
+                    self._produce(record, value, sent.noting(record.place))
+                    sent.left += 1
                 except KafkaException as error:
-                    failures[record.place] = error.args[0].code()
+                    sent.failures[record.place] = error.args[0].code()
                     break
         deadline = time.monotonic() + _PATIENCE
-        while self._left and time.monotonic() < deadline:
+        while sent.left and time.monotonic() < deadline:
             self._producer.poll(0.1)
-        if self._left:
+        if sent.left:
             self._producer.purge()
             self._producer.poll(0)
             raise TransientError(f"writing to topic {self._topic}: Kafka hasn't confirmed within {_PATIENCE:.0f} s")
-        return failures
-
-    def _noting(self, failures: dict[int, int], place: int) -> Callable[[KafkaError | None, Message], None]:
-        def note(error: KafkaError | None, _: Message) -> None:
-            self._left -= 1
-            if error is not None:
-                failures[place] = error.code()
-
-        return note
+        return sent.failures
 
     def _produce(
         self, record: RecordOfTopic, value: bytes | None, note: Callable[[KafkaError | None, Message], None]

@@ -82,7 +82,7 @@ def decode_batch(
     for id, (message, frame, prefix, version, at) in (*ahead, *newest.items()):
         try:
             if frame is None:
-                delivery = Delivery(id, version, True, _NONE, b"", 0)
+                delivery = Delivery(id, version, True, _NONE, bytes_of(message.value()), 0)
             else:
                 schema = schemas.get(prefix)
                 if schema is None:

@@ -124,11 +124,13 @@ class Deliveries:
         self._event = event_encoder(single_object_prefix(envelope_schema(schema)), "suite", NAME)
 
     def make(self, id: str, version: int, record: Thing | None) -> Delivery:
-        """A delivery of this state; None: deleted."""
+        """A delivery of this state; None: deleted, told by the event where `version` is even, else by a tombstone."""
         data = (
             None if record is None else self._record({**dict.fromkeys(f.name for f in self._schema.fields), **record})
         )
         frame, _ = self._event(id.encode(), version, 1_700_000_000_000_000 + version, 1_700_000_000_000_000, data)
         head = open_frame(frame)
+        if head.deleted and version % 2:
+            return Delivery(head.id, head.version, True, self._schema, b"", 0)
         at = 0 if head.deleted else data_at(frame, head.at)
         return Delivery(head.id, head.version, head.deleted, self._schema, frame, at)
