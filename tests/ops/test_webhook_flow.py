@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from sorbus.map.load import load_map
+from sorbus.ops.replay.again import chosen_again, deliver_again
 from sorbus.state.database import State
 from tests.consumers.line import FLOW, MAP, Line, eventually, named
 from tests.consumers.plugin import line, make_line
@@ -42,7 +44,7 @@ def hook(line: Line, receiver: Receiver, state: State) -> Line:
 
 @pytest.mark.slow
 def test_an_endpoint_that_is_gone_pauses_its_flow_until_a_person_resumes_it(
-    hook: Line, receiver: Receiver, typed: Typed
+    hook: Line, receiver: Receiver, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.answer = lambda body: Reply(410)
     with hook.process() as process:
@@ -73,6 +75,11 @@ def test_an_endpoint_that_is_gone_pauses_its_flow_until_a_person_resumes_it(
     typed("replay", FLOW, "--from", "2020-01-01T00:00", "--to", "2100-01-01T00:00")
     assert len(receiver.accepted()) == count + 2, "the delete and the record, once more"
     assert "can't be asked" in typed("reconcile", FLOW)
+    for name in ("SORBUS_KAFKA", "SORBUS_REGISTRY", "SORBUS_DATABASE"):
+        monkeypatch.setenv(name, hook.env[name])
+    loaded = load_map(hook.folder / "map.yaml")
+    assert "1 records brought up to date" in deliver_again(loaded, FLOW, chosen_again("g2", "", ""), "Anna")
+    assert len(receiver.accepted()) == count + 3
     shown = json.loads(typed("preview", FLOW, "g2", "--json", "--show-personal"))
     assert shown["action"] == "nothing"
     assert (shown["request"]["data"]["name"], shown["request"]["data"]["lines"]) == ("Two", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -30,6 +31,7 @@ from sorbus.ops.console.page_context import (
 )
 from sorbus.ops.flow_control.flow_controls import FlowControls
 from sorbus.ops.history.timeline import Timeline, read_timeline
+from sorbus.ops.replay.again import chosen_again, deliver_again
 
 section = Section("Live map", "/")
 
@@ -76,12 +78,13 @@ def show_flow(request: Request) -> Response:
         history=console.live.history.get(id, ()),
         timeline=read_timeline(console.state, id) if flow.runs else Timeline(),
         rows=_rows_into(console, flow),
+        task=task if (task := console.jobs.task) and task.name.startswith(f"{id}: ") else None,
     )
 
 
 @needs(Role.operator)
 def control_flow(request: Request) -> Response:
-    """A person pauses a flow, resumes it, or lets it deliver now."""
+    """A person pauses a flow, resumes it, lets it deliver now, or has records delivered again."""
     console, id, form = console_of(request), request.path_params["id"], form_of(request)
     controls = FlowControls(console.settings, console.loaded.map, console.state)
     who, path = person_of(request).name, f"/flows/{id}"
@@ -96,10 +99,23 @@ def control_flow(request: Request) -> Response:
                 return done(request, path, controls.resume(id, who))
             case "sync":
                 return done(request, path, controls.sync(id, who))
+            case "again":
+                return _deliver_again(request, id, who)
             case _:
                 return refused(request, path, "that is nothing a flow can be told")
     except UsageError as error:
         return refused(request, path, str(error))
+
+
+def _deliver_again(request: Request, flow: str, who: str) -> Response:
+    console, form, path = console_of(request), form_of(request), f"/flows/{flow}"
+    id, since, until = (str(form.get(name, "")).strip() for name in ("id", "since", "until"))
+    selection = chosen_again(id, since, until)
+    loaded = console.loaded
+    work = partial(deliver_again, loaded, flow, selection, who)
+    if not console.jobs.start(f"{flow}: delivering {selection.words} again", who, 0, lambda _: work()):
+        return refused(request, path, "another piece of work is still running; try again once it has ended")
+    return done(request, path, "It is being delivered again; this page says what came of it.")
 
 
 def show_system(request: Request) -> Response:

@@ -67,6 +67,8 @@ def test_what_can_not_be_done_is_said(console: Served, told: Told) -> None:
     for sent, words in (
         ({"action": "sync"}, "real-time"),
         ({"action": "stop"}, "nothing a flow can be told"),
+        ({"action": "again", "id": " "}, "say which record"),
+        ({"action": "again", "since": "soon"}, "is no time"),
         ({"action": "resume"}, "isn&#39;t paused"),
     ):
         visitor.post(PAGE, sent)
