@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import psycopg
@@ -10,7 +11,10 @@ from psycopg import sql
 
 from sorbus.consumers.postgres.merge import NARROW, value_of
 from sorbus.consumers.postgres.shape import StageColumn
-from sorbus.errors import PermanentError
+from sorbus.errors import PermanentError, SorbusError
+from sorbus.postgres.connection import Connection, as_error, refused_error
+from sorbus.postgres.sqlstate import of_error
+from sorbus.write_fault import About
 
 _COPY = re.compile(r"^COPY (?P<table>\w+), line (?P<line>\d+)(?:, column (?P<column>[^:\n]+))?")
 
@@ -48,3 +52,38 @@ def try_value(stage: str, column: StageColumn, native: str) -> list[sql.Composed
         sql.SQL("create temporary table sorbus_trial (v {}) on commit drop").format(sql.SQL(native)),
         sql.SQL("insert into sorbus_trial select {} from {} s").format(value_of("s", column), sql.Identifier(stage)),
     ]
+
+
+class PostgresEngine:
+    """PostgreSQL, as isolation sees it."""
+
+    error: type[psycopg.Error] = psycopg.Error
+
+    def __init__(self, session: Connection) -> None:
+        self._session = session
+
+    @property
+    def is_closed(self) -> bool:
+        return self._session.closed
+
+    def transaction(self, *, force_rollback: bool = False) -> AbstractContextManager[object]:
+        """Commits at its end, or rolls back."""
+        return self._session.transaction(force_rollback=force_rollback)
+
+    def about(self, error: psycopg.Error) -> About:
+        """What a failure is about."""
+        return of_error(error)
+
+    def is_denied(self, error: psycopg.Error) -> bool:
+        """Whether a grant or a policy is in the way."""
+        return error.sqlstate == "42501"
+
+    def as_error(self, error: psycopg.Error, doing: str) -> SorbusError:
+        """The error as one of Sorbus's."""
+        return as_error(error, doing)
+
+    def refusal(self, error: psycopg.Error, field: str | None, doing: str) -> PermanentError:
+        """The error as a single record's; without the value, where a column would have rounded or cut it."""
+        made = refused_error(error, doing)
+        made.field = made.field or field
+        return narrowed(error, made.field, doing) or made

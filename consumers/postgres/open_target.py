@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.isolate import Isolation
 from sorbus.consumers.postgres.check import obstacles
-from sorbus.consumers.postgres.isolate import Isolation
+from sorbus.consumers.postgres.faults import PostgresEngine
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packing import DeliveryPacker
 from sorbus.consumers.postgres.tables import (
@@ -46,7 +47,8 @@ class OpenTarget:
             self.session.close()
             raise
         self.packer = DeliveryPacker(flow, self.parts, self.writing)
-        self.isolation = Isolation(self.session, self.writing, flow.flow.id, flow.flow.data_type, flow.system.name)
+        engine = PostgresEngine(self.session)
+        self.isolation = Isolation(engine, self.writing, flow.flow.id, flow.flow.data_type, flow.system.name)
 
     @property
     def is_open(self) -> bool:

@@ -23,22 +23,6 @@ class Stage(NamedTuple):
     park: tuple[sql.Composed | None, sql.Composed | None]
 
 
-class Written(NamedTuple):
-    """What a write did in the target. `created` is None where new rows can't be told from changed ones."""
-
-    changed: int = 0
-    created: int | None = 0
-    deleted: int = 0
-    has_changed: bool = False
-    """Whether anything was written, such as a version alone."""
-
-    def counts(self) -> dict[str, int]:
-        """By the names of `sorbus.abilities.SupportsOutcomes`."""
-        if self.created is None:
-            return {"written": self.changed, "deleted": self.deleted}
-        return {"created": self.created, "updated": self.changed - self.created, "deleted": self.deleted}
-
-
 class Packed(NamedTuple):
     """A delivery made ready: its row for its stage (None: deleted), and its items' rows by list field."""
 
@@ -47,3 +31,7 @@ class Packed(NamedTuple):
     stage: Stage | None
     row: bytes
     items: dict[str, list[bytes]]
+
+    @property
+    def is_delete(self) -> bool:
+        return self.stage is None

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.isolate import Written
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, long_cell, row_start, text_cell
 from sorbus.consumers.postgres.faults import copy_context, try_value
 from sorbus.consumers.postgres.merge import (
@@ -23,7 +24,7 @@ from sorbus.consumers.postgres.merge import (
     upsert,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed, Stage, Written
+from sorbus.consumers.postgres.packed import Packed, Stage
 from sorbus.consumers.postgres.shape import StageColumn, TableShape
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
 from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_unique, still_parked

@@ -26,7 +26,7 @@ from sorbus.producers.mysql.log_events import (
 from sorbus.producers.mysql.position import MysqlPosition
 from sorbus.producers.mysql.record_reader import ReadRecord
 from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets
-from sorbus.producers.mysql.statements import Effect, effect_of, names_table
+from sorbus.producers.mysql.statements import Effect, effect_of, names_column, names_table
 from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -349,11 +349,18 @@ class LogCollector:
                 self._truncated(effect)
             case "ddl" | "dml":
                 names = self._named(statement, effect)
-                if effect.kind == "dml" or effect.moves:
-                    self._must_snapshot(names)
+                self._must_snapshot([name for name in names if self._has_other_rows(name, effect)])
                 if effect.kind == "ddl":
                     self.altered |= names
         return self._ended(effect, statement)
+
+    def _has_other_rows(self, name: str, effect: Effect) -> bool:
+        """Whether a statement may have changed rows of a data type whose tables it names."""
+        if effect.kind == "dml" or effect.columns is None:
+            return True
+        capture = next(one for one in self._captured.captures if one.name == name)
+        read = {*capture.columns, *(column for child in capture.children for column in child.columns)}
+        return any(names_column(clause, column) for clause in effect.columns for column in read)
 
     def _ended(self, effect: Effect, statement: Statement) -> bool:
         if effect.kind == "begin" or statement.text.rstrip(" ;").lower().endswith("start transaction"):

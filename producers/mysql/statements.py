@@ -26,18 +26,30 @@ _NO_ROWS = {
     "alter definer", "create database", "create schema", "create temporary", "drop temporary",
 }  # fmt: skip
 _SILENT = {"analyze", "optimize", "repair", "check", "flush", "grant", "revoke", "set", "use", "savepoint", "release"}
-_MOVES_ROWS = re.compile(r"\b(partition|tablespace|rename|exchange|convert|engine)\b", re.IGNORECASE)
+_ALTER = re.compile(
+    rf"^alter\s+(?:online\s+)?(?:ignore\s+)?table\s+(?:if\s+exists\s+)?{_NAME}(?:\s*\.\s*{_NAME})?"
+    r"(?:\s+(?:nowait|wait\s+\d+))?",
+    re.IGNORECASE,
+)
+_OF_KEYS = re.compile(
+    r"^(?:(?:add|drop|rename|alter)\s+(?:unique|fulltext|spatial|index|key|constraint|foreign|check|primary)\b"
+    r"|alter\s+(?:column\s+)?\S+\s+(?:set|drop)\s+default\b|(?:auto_increment|comment|algorithm|lock|stats_\w+)\b)",
+    re.IGNORECASE,
+)
+_OF_COLUMNS = re.compile(r"^(?:add|drop|modify|change|rename\s+column)\b(?!\s+partition)", re.IGNORECASE)
+_QUOTES = "'\"`"
 
 
 class Effect(NamedTuple):
-    """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl (`moves`: rows may be others), dml, none.
+    """What a statement is: `kind` begin, commit, rollback, xa, truncate, ddl, dml, none.
 
-    `tables`: those that it names as its own target (truncate, insert); None: any that its text names.
+    `tables`: those that it names as its own target (truncate, insert); None: any that its text names. `columns` of DDL:
+    the texts in which a column must be named for its values to be others; None: all of the rows may be others.
     """
 
     kind: str
     tables: tuple[tuple[str, str], ...] | None = None
-    moves: bool = False
+    columns: tuple[str, ...] | None = None
     xa: tuple[str, str] | None = None
 
 
@@ -60,10 +72,40 @@ def effect_of(text: str, database: str) -> Effect:
     if found := _TRUNCATE.match(bare):
         return Effect("truncate", (_table(found.group(1), found.group(2), database),))
     if first in ("alter", "create", "drop", "rename", "truncate", "import"):
-        return Effect("ddl", moves=first != "alter" or bool(_MOVES_ROWS.search(bare)))
+        return Effect("ddl", columns=_changed_columns(bare))
     if found := _WRITE.match(bare):
         return Effect("dml", (_table(found.group(1), found.group(2), database),))
     return Effect("dml")
+
+
+def _changed_columns(bare: str) -> tuple[str, ...] | None:
+    """The clauses of an ALTER TABLE that are about columns; None where it may do anything to rows."""
+    found = _ALTER.match(bare)
+    if found is None:
+        return None
+    clauses = [one for one in _clauses(bare[found.end() :]) if not _OF_KEYS.match(one)]
+    return tuple(clauses) if all(_OF_COLUMNS.match(one) for one in clauses) else None
+
+
+def _clauses(text: str) -> list[str]:
+    """Split at the commas that are neither quoted nor in parentheses."""
+    found, depth, quote, start = [], 0, "", 0
+    for place, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in _QUOTES:
+            quote = letter
+        elif letter in "()":
+            depth += 1 if letter == "(" else -1
+        elif letter == "," and not depth:
+            found.append(text[start:place])
+            start = place + 1
+    return [one.strip() for one in (*found, text[start:]) if one.strip(" ;")]
+
+
+def names_column(clause: str, column: str) -> bool:
+    """Whether a clause names a column; case is ignored."""
+    return re.search(rf"(?<![\w$]){re.escape(column.lower())}(?![\w$])", clause.lower()) is not None
 
 
 def names_table(text: str, database: str, table: str, current: str) -> bool:

@@ -23,6 +23,23 @@ _NUMBERS: Mapping[About, frozenset[int]] = {
                              3157, 3617, 3819, 3903, 4025, 4038}),
 }  # fmt: skip
 """By what they are about; all others may be about the record or about the system."""
+_REASONS: Mapping[str, frozenset[int]] = {
+    "StringDataRightTruncation": frozenset({1406}),
+    "NumericValueOutOfRange": frozenset({1264, 1690}),
+    "InvalidTextRepresentation": frozenset({1265, 1366, 1367}),
+    "InvalidDatetimeFormat": frozenset({1292, 1411}),
+    "CharacterNotInRepertoire": frozenset({1300}),
+    "NotNullViolation": frozenset({1048, 1263, 1364}),
+    "UniqueViolation": frozenset({1022, 1062, 1169, 1586}),
+    "ForeignKeyViolation": frozenset({1216, 1452}),
+    "RestrictViolation": frozenset({1217, 1451}),
+    "CheckViolation": frozenset({1526, 1748, 3819, 4025}),
+    "RaiseException": frozenset({1644}),
+    "ProgramLimitExceeded": frozenset({1118, 1153}),
+    "InsufficientPrivilege": frozenset({1142, 1143, 1227}),
+}
+"""Dead letters are grouped and explained by the same words whatever the database."""
+_REASON = {number: reason for reason, numbers in _REASONS.items() for number in numbers}
 _ABOUT = {number: about for about, numbers in _NUMBERS.items() for number in numbers}
 _DENIED = frozenset({1142, 1143, 1227})
 _COLUMN = re.compile(r"[Cc]olumn:? [`']([^'`]+)[`']")
@@ -77,7 +94,7 @@ def refused_write(error: BaseException, doing: str) -> PermanentError:
     words = words_of(error)
     return PermanentError(
         f"{doing}: the server rejects it: {words}",
-        reason=f"MySQL {number_of(error)}",
+        reason=_REASON.get(number_of(error), "refused"),
         field=field_of_message(words),
         words=words,
     )

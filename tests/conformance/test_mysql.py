@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
-from sorbus.conformance import ProducerConformance, Source, Thing
+from sorbus.conformance import ConsumerConformance, ProducerConformance, Source, Target, Thing
+from sorbus.consumers.mysql.consumer import MysqlConsumer
 from sorbus.producers.mysql.producer import MysqlProducer
 from tests.mariadb import USER, Mariadb, mariadb, mariadb_server
 
@@ -73,9 +75,64 @@ class ThingTable(Source):
             yield
 
 
+@pytest.mark.slow
 class TestProducer(ProducerConformance):
     """From a table's log."""
 
     @pytest.fixture
     def source(self, mariadb_server: Mariadb, mariadb: Callable[..., str]) -> Source:
         return ThingTable(mariadb_server, mariadb(TABLE))
+
+
+class MadeTable(Target):
+    """A table that Sorbus makes."""
+
+    connector = MysqlConsumer
+    options = {"table": "thing"}  # noqa: RUF012 - read only
+
+    def __init__(self, server: Mariadb, database: str) -> None:
+        self.server, self.database = server, database
+        self.connection = server.connection(database)
+
+    def read(self) -> Mapping[str, Thing]:
+        names = ["id", *sorted(self.fields)]
+        rows = self.server.root(f"select {', '.join(names)} from thing", database=self.database)
+        return {str(row[0]): {name: typed(name, value) for name, value in zip(names, row, strict=True)} for row in rows}
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        with away(self.server):
+            yield
+
+    def refused(self) -> Thing:
+        return {"name": "more digits than the column keeps", "amount": Decimal("12345678901234.5678")}
+
+    def prepare(self) -> list[str]:
+        steps = super().prepare()
+        self.server.root("alter table thing modify amount decimal(12, 4)", database=self.database)
+        return steps
+
+    def damage(self, id: str) -> None:
+        self.server.many(self.database, "update thing set name = 'damaged' where id = %s", [[id]])
+
+    def writes(self) -> int:
+        """Transactions in the log; one that changes nothing isn't there."""
+        [(position,)] = self.server.root("select @@gtid_binlog_pos")
+        return int(str(position).rpartition("-")[2])
+
+
+def typed(name: str, value: object) -> object:
+    if value is None:
+        return None
+    if name == "active":
+        return bool(value)
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+@pytest.mark.slow
+class TestConsumer(ConsumerConformance):
+    """Into a table of Sorbus's own."""
+
+    @pytest.fixture
+    def target(self, mariadb_server: Mariadb, mariadb: Callable[..., str]) -> Target:
+        return MadeTable(mariadb_server, mariadb())

@@ -31,6 +31,7 @@ EXAMPLES = {
     "webhooks": 2,
     "warehouse": 2,
     "singer": 2,
+    "mysql": 2,
 }
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-import psycopg
-
-from sorbus.connector import RejectedDelivery
-from sorbus.consumers.postgres.faults import narrowed
-from sorbus.consumers.postgres.packed import Packed, Written
-from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Undecided
-from sorbus.postgres.connection import Connection, as_error, refused_error
-from sorbus.postgres.sqlstate import of_error
+from sorbus.connector import Delivery, RejectedDelivery
+from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Undecided
 from sorbus.write_fault import About
 
 COLLISION_LIMIT = 60.0
@@ -31,55 +26,114 @@ _CALM = 20
 """Batches without a time-out after which parts grow again."""
 
 
-class Writes(Protocol):
-    """What isolation needs of a consumer."""
+class Written(NamedTuple):
+    """What a write did in the target. `created` is None where new rows can't be told from changed ones."""
 
-    def write(self, items: Sequence[Packed], *, again: bool = False) -> Written:
+    changed: int = 0
+    created: int | None = 0
+    deleted: int = 0
+    has_changed: bool = False
+    """Whether anything was written, such as a version alone."""
+
+    def counts(self) -> dict[str, int]:
+        """By the names of `sorbus.abilities.SupportsOutcomes`."""
+        if self.created is None:
+            return {"written": self.changed, "deleted": self.deleted}
+        return {"created": self.created, "updated": self.changed - self.created, "deleted": self.deleted}
+
+
+class Packable(Protocol):
+    """A delivery made ready to be written."""
+
+    @property
+    def place(self) -> int:
+        """Its index in the batch."""
+
+    @property
+    def delivery(self) -> Delivery: ...
+
+    @property
+    def is_delete(self) -> bool: ...
+
+
+I = TypeVar("I", bound=Packable)  # noqa: E741 - an item
+E = TypeVar("E", bound=Exception)
+
+
+class Writes(Protocol[I, E]):
+    """What isolation needs of a consumer. Its methods raise the engine's errors."""
+
+    def write(self, items: Sequence[I], *, again: bool = False) -> Written:
         """Writes them in the transaction in progress."""
 
-    def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
+    def move(self, items: Sequence[I]) -> list[tuple[I, E]]:
         """Writes them in a transaction in which unique values can move; those that could not be part of it."""
 
-    def place_of(self, error: psycopg.Error, items: Sequence[Packed]) -> int | None:
-        """Which item a COPY failed in."""
+    def place_of(self, error: E, items: Sequence[I]) -> int | None:
+        """Which item a write failed in, where the server says it."""
 
-    def field_of(self, error: psycopg.Error, item: Packed) -> str | None:
-        """The column whose value can't be made the target's, where PostgreSQL doesn't name it."""
+    def field_of(self, error: E, item: I) -> str | None:
+        """The column whose value can't be made the target's, where the server doesn't name it."""
 
     def obstacle(self) -> str | None:
         """What keeps every record out of the target, with the fix."""
 
 
-class _Failed(NamedTuple):
-    item: Packed
-    error: psycopg.Error
+class Engine(Protocol[E]):
+    """A kind of database: its session and what its errors mean."""
+
+    @property
+    def error(self) -> type[E]:
+        """What its statements raise."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session is lost."""
+
+    def transaction(self, *, force_rollback: bool = False) -> AbstractContextManager[object]:
+        """Commits at its end, or rolls back: on an error, or always."""
+
+    def about(self, error: E) -> About: ...
+
+    def is_denied(self, error: E) -> bool:
+        """Whether a right is missing."""
+
+    def as_error(self, error: E, doing: str) -> SorbusError: ...
+
+    def refusal(self, error: E, field: str | None, doing: str) -> PermanentError:
+        """The error as a single record's. `field`: the column, if it is known."""
+
+
+class _Failed(NamedTuple, Generic[I, E]):
+    item: I
+    error: E
     about: About
 
 
-class Isolation:
-    """Delivers batches through one session."""
+class Isolation(Generic[I, E]):
+    """Delivers batches through one session of an engine."""
 
-    def __init__(self, session: Connection, writes: Writes, flow: str, record: str, system: str) -> None:
+    def __init__(self, engine: Engine[E], writes: Writes[I, E], flow: str, record: str, system: str) -> None:
         """`record`: what the records are called; `system`: the target."""
-        self._session, self._writes = session, writes
+        self._engine, self._writes = engine, writes
         self._doing, self._record, self._system = f"flow {flow}", record, system
         self._most: int | None = None
         self._calm = 0
-        self._landed: Packed | None = None
+        self._landed: I | None = None
         self.outcomes: Counter[str] = Counter()
         """What was committed, by the names of `sorbus.abilities.SupportsOutcomes`; whoever reads it empties it."""
 
-    def deliver(self, items: Sequence[Packed]) -> list[RejectedDelivery]:
+    def deliver(self, items: Sequence[I]) -> list[RejectedDelivery]:
         """Those that are refused. TransientError, AuthError: what landed before changes nothing when it comes again."""
-        failed: list[_Failed] = []
+        failed: list[_Failed[I, E]] = []
         has_proof, misses, most_misses = False, 0, len(items).bit_length() + 2
         left = self._parts(items)
         while left:
             part = left.pop()
             try:
-                with self._session.transaction():
+                with self._engine.transaction():
                     written = self._writes.write(part)
-            except psycopg.Error as error:
+            except self._engine.error as error:
                 found, rest = self._apart(error, part)
                 if not found and not has_proof:
                     misses += 1
@@ -94,12 +148,12 @@ class Isolation:
         self._grow()
         return [self._refusal(one) for one in failed if self._is_its_own(one, len(items), has_proof=has_proof)]
 
-    def _parts(self, items: Sequence[Packed]) -> list[Sequence[Packed]]:
+    def _parts(self, items: Sequence[I]) -> list[Sequence[I]]:
         """The batch in parts as large as the target takes, the first one last."""
         most = self._most or len(items) or 1
         return [items[at : at + most] for at in range(0, len(items), most)][::-1]
 
-    def _apart(self, error: psycopg.Error, part: Sequence[Packed]) -> tuple[list[_Failed], list[Sequence[Packed]]]:
+    def _apart(self, error: E, part: Sequence[I]) -> tuple[list[_Failed[I, E]], list[Sequence[I]]]:
         """Which items of a part have failed, and what is to be tried now; the others have landed."""
         about = self._about(error, part)
         if about is About.COLLISION:
@@ -107,7 +161,7 @@ class Isolation:
                 culprits = self._writes.move(part)
                 self.outcomes["written"] += len(part) - len(culprits)
                 return [_Failed(item, why, self._about(why, [item])) for item, why in culprits], []
-            except psycopg.Error as deeper:
+            except self._engine.error as deeper:
                 error, about = deeper, self._about(deeper, part)
         at = self._writes.place_of(error, part) if about is About.RECORD else None
         if at is None and len(part) == 1:
@@ -118,15 +172,15 @@ class Isolation:
         rest = [some for some in (part[at + 1 :], part[:at]) if some]
         return [_Failed(part[at], error, about)], rest
 
-    def _about(self, error: psycopg.Error, part: Sequence[Packed]) -> About:
+    def _about(self, error: E, part: Sequence[I]) -> About:
         """What a failure is about. TransientError, AuthError: about none of the records."""
-        about = of_error(error)
-        if about is About.ACCESS and not self._session.closed:
+        about = self._engine.about(error)
+        if about is About.ACCESS and not self._engine.is_closed:
             about = About.EITHER  # who is logged in already is refused by somebody's code
         if about is About.LOAD:
             self._most, self._calm = max(1, len(part) // 2), 0
-        if self._session.closed or about in (About.SYSTEM, About.ACCESS):
-            found = as_error(error, self._doing)
+        if self._engine.is_closed or about in (About.SYSTEM, About.ACCESS):
+            found = self._engine.as_error(error, self._doing)
             if isinstance(found, PermanentError):
                 found = TransientError(str(found))
             if about is About.LOAD and isinstance(found, TransientError):
@@ -134,32 +188,32 @@ class Isolation:
             raise found from error
         return about
 
-    def _sample(self, left: Sequence[Sequence[Packed]]) -> bool:
+    def _sample(self, left: Sequence[Sequence[I]]) -> bool:
         """Whether any record further on lands, where the first ones don't."""
         others = [item for part in left for item in part]
         for item in others[:: max(1, len(others) // _SAMPLES)][:_SAMPLES]:
             try:
-                with self._session.transaction():
+                with self._engine.transaction():
                     written = self._writes.write([item])
                 self._note([item], written)
                 if written.has_changed:
                     return True
-            except psycopg.Error as error:
+            except self._engine.error as error:
                 self._about(error, [item])
         return False
 
-    def _is_theirs(self, error: psycopg.Error, count: int) -> bool:
+    def _is_theirs(self, error: E, count: int) -> bool:
         """True if the failure is about the records though none landed; raises where the flow has to wait."""
-        about = of_error(error)
+        about = self._engine.about(error)
         if about not in (About.EITHER, About.LOAD, About.ACCESS):
             return True
         if about is not About.LOAD:
             if obstacle := self._writes.obstacle():
-                kind = AuthError if error.sqlstate == "42501" else TransientError
+                kind = AuthError if self._engine.is_denied(error) else TransientError
                 raise kind(f"{self._doing}: {obstacle}") from error
-            if error.sqlstate == "42501" or self._can_write():  # a policy refuses rows, a missing grant refuses all
+            if self._engine.is_denied(error) or self._can_write():  # a policy refuses rows, a missing grant refuses all
                 return True
-        words = str(as_error(error, self._doing))
+        words = str(self._engine.as_error(error, self._doing))
         if about is About.LOAD:
             raise TransientError(words) from error
         many = (
@@ -172,26 +226,25 @@ class Isolation:
         if self._landed is None:
             return False
         try:
-            with self._session.transaction(force_rollback=True):
+            with self._engine.transaction(force_rollback=True):
                 return self._writes.write([self._landed], again=True).has_changed
-        except psycopg.Error as error:
+        except self._engine.error as error:
             self._about(error, [self._landed])
             return False
 
-    def _is_its_own(self, one: _Failed, count: int, *, has_proof: bool) -> bool:
+    def _is_its_own(self, one: _Failed[I, E], count: int, *, has_proof: bool) -> bool:
         return has_proof or self._is_theirs(one.error, count)
 
-    def _refusal(self, one: _Failed) -> RejectedDelivery:
-        error = refused_error(one.error, self._doing)
-        if error.field is None:
-            error.field = self._writes.field_of(one.error, one.item)
-        error = narrowed(one.error, error.field, self._doing) or error
+    def _refusal(self, one: _Failed[I, E]) -> RejectedDelivery:
+        error = self._engine.refusal(one.error, None, self._doing)
+        if error.field is None and (field := self._writes.field_of(one.error, one.item)):
+            error = self._engine.refusal(one.error, field, self._doing)
         if one.about in (About.RECORD, About.EITHER):
             return RejectedDelivery(one.item.place, error)
         id = one.item.delivery.id.decode(errors="replace")
         why = {
             About.REFERENCE: "others refer to it still"
-            if one.item.stage is None
+            if one.item.is_delete
             else f"a record that it refers to isn't in {self._system} yet",
             About.COLLISION: f"another record in {self._system} still has a value that must be unique",
         }.get(one.about, f"{self._system} is too slow or busy with it")
@@ -206,10 +259,10 @@ class Isolation:
             ),
         )
 
-    def _note(self, part: Sequence[Packed], written: Written) -> None:
+    def _note(self, part: Sequence[I], written: Written) -> None:
         self.outcomes.update(written.counts())
         if written.has_changed:
-            self._landed = next((item for item in reversed(part) if item.stage is not None), self._landed)
+            self._landed = next((item for item in reversed(part) if not item.is_delete), self._landed)
 
     def _grow(self) -> None:
         self._calm += 1

@@ -1,0 +1,236 @@
+"""The MySQL consumer: one transaction a batch; a refused record is set aside alone, the others are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import BaseModel, JsonValue
+
+from sorbus.abilities import Preview, older_preview
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
+from sorbus.consumers.isolate import Isolation
+from sorbus.consumers.mysql.options import MysqlTarget
+from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, is_in_table
+from sorbus.consumers.mysql.tables import APPLIED, obstacles, plan_target, target_parts
+from sorbus.consumers.mysql.writing import MysqlEngine, MysqlWriting
+from sorbus.diagnosis import Diagnosis
+from sorbus.dry_run import DryRunReads
+from sorbus.errors import MustWait, PermanentError, TransientError
+from sorbus.mysql.catalog import MysqlTable, read_mysql_table
+from sorbus.mysql.connection import Session, mysql_errors, quoted, session_for
+from sorbus.mysql.discovery import MysqlDiscovery, connection_of
+from sorbus.mysql.faults import about_error
+from sorbus.write_fault import About
+
+
+class MysqlConsumer(MysqlDiscovery):
+    """Delivers one flow into one table (with its list fields' tables) of a MySQL database."""
+
+    Target: type[BaseModel] = MysqlTarget
+
+    def __init__(self, flow: BoundFlow) -> None:
+        assert isinstance(flow.options, MysqlTarget)
+        self._flow, self._options = flow, flow.options
+        self._connection = connection_of(flow.system)
+        self._session: Session | None = None
+        self._rows: RecordRows | None = None
+        self._writing: MysqlWriting | None = None
+        self._isolation: Isolation[MysqlRow, Exception] | None = None
+        self._tables: dict[str, MysqlTable] = {}
+        self._outcomes: Counter[str] = Counter()
+
+    @classmethod
+    def plan(cls, flow: BoundFlow) -> list[Step]:
+        """What has to change in the database before the flow's consumer can run."""
+        return plan_target(flow)
+
+    @classmethod
+    def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
+        """Its version."""
+        with session_for(connection_of(system), "doctor", f"examining {system.name}") as session:
+            yield Diagnosis(system.name, "version", session.value("select version()") or "?")
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The record's table and its list fields' tables."""
+        assert isinstance(options, MysqlTarget)
+        return options.tables
+
+    @classmethod
+    def makes_tables(cls, options: BaseModel) -> bool:
+        """Whether Sorbus makes the tables itself."""
+        assert isinstance(options, MysqlTarget)
+        return not options.existing
+
+    @classmethod
+    def fills(cls, options: BaseModel) -> dict[str, frozenset[str]]:
+        """The record's id, and in list fields' tables the parent's and the item's place."""
+        assert isinstance(options, MysqlTarget)
+        items = {name: frozenset({one.parent, one.position or one.parent}) for name, one in options.children.items()}
+        return {"": frozenset({options.key}), **items}
+
+    def open(self) -> None:
+        """Connects and looks the tables up. TransientError when they aren't there: `sorbus apply` makes them."""
+        self.close()
+        session = self._session = Session(self._connection, self._flow.flow.id)
+        with mysql_errors(f"opening flow {self._flow.flow.id}"):
+            session.execute("set session transaction isolation level read committed")
+            session.execute("set session innodb_lock_wait_timeout = 5")
+            for part, name in self._options.tables.items():
+                table = read_mysql_table(session, name, self._connection.database)
+                if table is None:
+                    raise TransientError(f"there is no table {name} yet; run `sorbus apply`")
+                self._tables[part] = table
+            database = self._tables[""].database
+            if read_mysql_table(session, f"{database}.{APPLIED}", database) is None:
+                raise TransientError(f"there is no table {APPLIED} yet; run `sorbus apply`")
+            parts = target_parts(self._flow)
+            kept = {
+                part: tuple(one for one in found if is_in_table(one, self._tables[part]))
+                for part, found in parts.items()
+            }
+            if found := obstacles(self._flow, self._tables, kept):
+                raise TransientError(f"flow {self._flow.flow.id} can't deliver: {'; '.join(found)}")
+            largest = int(session.value("select @@max_allowed_packet") or 1 << 20)
+        self._rows = RecordRows(self._flow, kept, self._tables, largest)
+        self._writing = MysqlWriting(session, self._flow, self._tables, self._rows, largest)
+        flow = self._flow
+        self._isolation = Isolation(
+            MysqlEngine(session), self._writing, flow.flow.id, flow.flow.data_type, flow.system.name
+        )
+
+    def check(self) -> None:
+        """Whether the server answers."""
+        with mysql_errors(f"asking {self._flow.system.name} whether it is there"):
+            self._opened()[0].execute("select 1")
+
+    def close(self) -> None:
+        """Leaves the target; what is not committed is undone."""
+        if self._session is not None:
+            self._session.close()
+        self._session = self._rows = self._writing = self._isolation = None
+        self._tables = {}
+
+    def apply(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        again: bool = False,
+        alone: bool = False,  # noqa: ARG002 - versions are always locked
+    ) -> list[RejectedDelivery]:
+        """One transaction for all that can be delivered; the refused come back, each with the target's own words."""
+        _, rows, writing = self._opened()
+        assert self._isolation is not None
+        refusals: list[RejectedDelivery] = []
+        ready: list[MysqlRow] = []
+        for place, delivery in enumerate(deliveries):
+            try:
+                ready.append(rows.row(place, delivery))
+            except PermanentError as error:
+                refusals.append(RejectedDelivery(place, error))
+        writing.begin(again=again)
+        with mysql_errors(f"flow {self._flow.flow.id}"):
+            refusals += self._isolation.deliver(ready)
+        landed = self._isolation.outcomes
+        self._outcomes.update(landed)
+        self._outcomes["skipped"] += max(0, len(deliveries) - len(refusals) - landed.total())
+        landed.clear()
+        return refusals
+
+    def take_outcomes(self) -> dict[str, int]:
+        """See `sorbus.abilities.SupportsOutcomes`."""
+        found, self._outcomes = self._outcomes, Counter()
+        return dict(found)
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsVersions`."""
+        if self._writing is not None and not self._writing.changed_nothing:
+            return {}
+        writes = self._flow.flow.deletes != "ignore"
+        with mysql_errors(f"reading versions in {self._flow.system.name}"):
+            return self._opened()[2].newer([one for one in deliveries if writes or not one.deleted])
+
+    def needs(self) -> dict[str, str]:
+        """The canonical fields that go as they are into columns that must have a value."""
+        self._opened()
+        needed = {name for name, column in self._tables[""].columns.items() if column.required}
+        return {
+            one.source: one.into
+            for one in target_parts(self._flow)[""]
+            if one.source and not one.rule and one.into in needed and one.into != self._options.key
+        }
+
+    def preview(self, delivery: Delivery) -> Preview:
+        """The row that would be written, or go. TransientError, AuthError."""
+        return self.preview_all([delivery])[0]
+
+    def begin_dry_run(self, reads: DryRunReads) -> None:  # noqa: ARG002 - rows are read a batch at a time
+        """Nothing is committed by `preview_all`."""
+        self.open()
+
+    def preview_all(self, deliveries: Sequence[Delivery]) -> list[Preview]:
+        """Writes each record and takes it back. See `sorbus.dry_run.SupportsDryRun`."""
+        with mysql_errors(f"trying what flow {self._flow.flow.id} would write"):
+            return [self._previewed(place, one) for place, one in enumerate(deliveries)]
+
+    def _previewed(self, place: int, delivery: Delivery) -> Preview:
+        session, rows, writing = self._opened()
+        known = writing.versions([delivery.id]).get(delivery.id)
+        if known is not None and known > delivery.version:
+            return older_preview(delivery.version, known)
+        try:
+            row = rows.row(place, delivery)
+        except MustWait as error:
+            return Preview("wait", str(error))
+        except PermanentError as error:
+            return Preview("refuse", str(error))
+        engine = MysqlEngine(session)
+        before = self.look(row.id)
+        try:
+            with engine.transaction(force_rollback=True):
+                writing.write([row], again=True)
+                after = self.look(row.id)
+        except engine.error as error:
+            about = about_error(error)
+            if about in (About.SYSTEM, About.LOAD, About.ACCESS):
+                raise
+            kind = engine.refusal(error, None, f"flow {self._flow.flow.id}")
+            return Preview("wait" if about is About.REFERENCE else "refuse", str(kind))
+        if before == after:
+            return Preview("nothing", "the target has exactly this")
+        if before is None:
+            return Preview("create", "the target has no row with this key", dict(after or {}))
+        if after is None or row.is_delete:
+            return Preview("delete", "the record was deleted at its owner")
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        return Preview("update", f"{', '.join(changed)} would change", changed)
+
+    def look(self, id: str) -> Mapping[str, JsonValue] | None:
+        """The record's row as it is now. TransientError, AuthError."""
+        session, rows, _ = self._opened()
+        names = list(self._tables[""].columns)
+        try:
+            key = rows.key_of(id)
+        except PermanentError:
+            return None
+        with mysql_errors(f"reading {id} in {self._flow.system.name}"):
+            found = session.query(
+                f"select {', '.join(map(quoted, names))} from {self._tables[''].sql} where"  # noqa: S608 - quoted
+                f" {quoted(self._options.key)} = %s",
+                [key],
+            )
+        return {name: _json(value) for name, value in zip(names, found[0], strict=True)} if found else None
+
+    def _opened(self) -> tuple[Session, RecordRows, MysqlWriting]:
+        """TransientError when there is no connection (not opened, or it was lost)."""
+        session, rows, writing = self._session, self._rows, self._writing
+        if session is None or rows is None or writing is None or not session.is_open:
+            raise TransientError(f"the connection of flow {self._flow.flow.id} is closed")
+        return session, rows, writing
+
+
+def _json(value: object) -> JsonValue:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,52 @@
+"""A flow's `target:` when the target is a MySQL or MariaDB database."""
+
+from __future__ import annotations
+
+from typing import Self
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class MysqlItemsTarget(BaseModel):
+    """A table that takes the items of a list field, one row each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str
+    parent: str = Field(default="parent_id", description="The column that takes the record's id.")
+    position: str | None = Field(default="position", description="The column that takes the item's place, from 1.")
+
+
+class MysqlTarget(BaseModel):
+    """Where a data type goes. Sorbus makes the table unless it is `existing`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str = Field(description="DATABASE.TABLE; the connection's database if left out.")
+    existing: bool = Field(default=False, description="The table is managed elsewhere: Sorbus only writes rows.")
+    key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
+    children: dict[str, MysqlItemsTarget] = Field(default={}, description="List field -> the table of its items.")
+    deleted_column: str = Field(
+        default="sorbus_deleted_at", description="With soft deletes: the datetime column that says since when (UTC)."
+    )
+    time_zone: str = Field(default="UTC", description="Where the clocks are that `datetime` columns show.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name} is no time zone; write it as Europe/Zurich or UTC")
+        return name
+
+    @model_validator(mode="after")
+    def _own_tables(self) -> Self:
+        names = list(self.tables.values())
+        if len(set(names)) != len(names):
+            raise ValueError(f"the tables {', '.join(names)} must differ")
+        return self
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The record's table ("") and each list field's."""
+        return {"": self.table, **{name: child.table for name, child in self.children.items()}}

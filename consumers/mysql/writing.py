@@ -1,0 +1,314 @@
+"""Writing a batch in one transaction: versions are locked first, which orders concurrent writers; then rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pymysql
+
+from sorbus.connector import BoundFlow, Delivery
+from sorbus.consumers.isolate import Written
+from sorbus.consumers.mysql.options import MysqlTarget
+from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, fitting
+from sorbus.consumers.mysql.tables import applied_name
+from sorbus.errors import PermanentError, SorbusError
+from sorbus.mysql.catalog import MysqlTable, read_mysql_table
+from sorbus.mysql.connection import Session, quoted
+from sorbus.mysql.faults import about_error, as_error, is_denied, refused_write
+from sorbus.write_fault import About
+
+_AT_ONCE = 500
+_TAKEN = 1265
+"""A value that a column would change, in the server's numbers: about the record."""
+
+
+class MysqlEngine:
+    """MySQL, as isolation sees it."""
+
+    error: type[pymysql.Error] = pymysql.Error
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def is_closed(self) -> bool:
+        return not self._session.is_open
+
+    @contextmanager
+    def transaction(self, *, force_rollback: bool = False) -> Iterator[None]:
+        """Commits at its end, or rolls back."""
+        raw = self._session.raw
+        raw.begin()
+        try:
+            yield
+            if force_rollback:
+                raw.rollback()
+            else:
+                raw.commit()
+        except BaseException:
+            if raw.open:
+                with _quiet():
+                    raw.rollback()
+            raise
+
+    def about(self, error: pymysql.Error) -> About:
+        """What a failure is about."""
+        return about_error(error)
+
+    def is_denied(self, error: pymysql.Error) -> bool:
+        """Whether a grant is missing."""
+        return is_denied(error)
+
+    def as_error(self, error: pymysql.Error, doing: str) -> SorbusError:
+        """The error as one of Sorbus's."""
+        return as_error(error, doing)
+
+    def refusal(self, error: pymysql.Error, field: str | None, doing: str) -> PermanentError:
+        """The error as a single record's."""
+        made = refused_write(error, doing)
+        made.field = made.field or field
+        return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    try:
+        yield
+    except (pymysql.Error, OSError):
+        return
+
+
+class MysqlWriting:
+    """Writes rows of one flow through one session."""
+
+    def __init__(
+        self, session: Session, flow: BoundFlow, tables: Mapping[str, MysqlTable], rows: RecordRows, largest: int
+    ) -> None:
+        options = flow.options
+        assert isinstance(options, MysqlTarget)
+        self._session, self._flow, self._options, self._tables = session, flow, options, tables
+        self._rows, self._largest = rows, largest
+        root = tables[""]
+        self._applied, self._relation = applied_name(root), root.full_name.encode()
+        self._root, self._key = root.sql, quoted(options.key)
+        columns = [quoted(name) for name in rows.columns[""]]
+        sets = [*columns[1:], *([quoted(options.deleted_column)] if flow.flow.deletes == "soft" else [])]
+        self._columns = [*columns, *([quoted(options.deleted_column)] if flow.flow.deletes == "soft" else [])]
+        needs_more = [one for one in root.columns.values() if one.required and quoted(one.name) not in self._columns]
+        self._can_upsert = root.key == (options.key,) and not needs_more
+        updated = ", ".join(f"{name} = values({name})" for name in sets) or f"{self._key} = values({self._key})"
+        self._insert = f"insert into {self._root} ({', '.join(self._columns)}) values "  # noqa: S608 - quoted names
+        self._upsert_end = f" on duplicate key update {updated}"
+        self._update = f"update {self._root} set {', '.join(f'{name} = %s' for name in sets)} where {self._key} = %s"  # noqa: S608
+        self._has_sets = bool(sets)
+        self._again = False
+        self.changed_nothing = False
+
+    def begin(self, *, again: bool) -> None:
+        """What the next writes are: `again` writes an equal version once more."""
+        self._again = again
+
+    def write(self, items: Sequence[MysqlRow], *, again: bool = False) -> Written:
+        """In the transaction in progress. pymysql.Error."""
+        again = again or self._again
+        if self._flow.flow.deletes == "ignore":
+            items = [item for item in items if not item.is_delete]
+        known = self._locked_versions([item.delivery.id for item in items])
+        due = [
+            item for item in items
+            if item.delivery.version > known[item.delivery.id]
+            or (again and item.delivery.version == known[item.delivery.id])
+        ]  # fmt: skip
+        self.changed_nothing = len(due) < len(items)
+        if not due:
+            return Written()
+        deleted = self._delete([item for item in due if item.is_delete])
+        created, changed = self._put([item for item in due if not item.is_delete])
+        self._note_versions(due)
+        return Written(created + changed, created, deleted, has_changed=True)
+
+    def _locked_versions(self, ids: Sequence[bytes]) -> dict[bytes, int]:
+        """Each record's version, -1 where there is none, locked until the transaction ends."""
+        known = dict.fromkeys(ids, -1)
+        ordered = sorted(known)
+        for at in range(0, len(ordered), _AT_ONCE):
+            some = ordered[at : at + _AT_ONCE]
+            marks = ", ".join(["(%s, %s, -1)"] * len(some))
+            self._session.execute(
+                f"insert into {self._applied} (relation, id, version) values {marks}"  # noqa: S608 - quoted names
+                " on duplicate key update version = version",
+                [value for id in some for value in (self._relation, id)],
+            )
+            known.update(self._versions(some, lock=True))
+        return known
+
+    def _versions(self, ids: Sequence[bytes], *, lock: bool = False) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for at in range(0, len(ids), _AT_ONCE):
+            some = ids[at : at + _AT_ONCE]
+            rows = self._session.query(
+                f"select id, version from {self._applied} where relation = %s and id in"  # noqa: S608 - quoted names
+                f" ({', '.join(['%s'] * len(some))}){' for update' if lock else ''}",
+                [self._relation, *some],
+            )
+            found.update({_bytes(id): int(str(version)) for id, version in rows})
+        return found
+
+    def versions(self, ids: Sequence[bytes]) -> dict[bytes, int]:
+        """Id -> the version applied last. pymysql.Error."""
+        return {id: version for id, version in self._versions(ids).items() if version >= 0}
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the target's version, where that is newer. pymysql.Error."""
+        known = self.versions([one.id for one in deliveries])
+        return {one.id: known[one.id] for one in deliveries if known.get(one.id, -1) > one.version}
+
+    def _note_versions(self, items: Sequence[MysqlRow]) -> None:
+        for run in fitting(
+            [(self._relation, item.delivery.id, item.delivery.version) for item in items], self._largest
+        ):
+            self._session.execute(
+                f"insert into {self._applied} (relation, id, version) values "  # noqa: S608 - quoted names
+                + ", ".join(["(%s, %s, %s)"] * len(run))
+                + " on duplicate key update version = values(version)",
+                [value for row in run for value in row],
+            )
+
+    def _existing(
+        self, items: Sequence[MysqlRow], keys: Mapping[int, object], *, may_differ: bool = False
+    ) -> dict[int, bool]:
+        """Which items have a row. pymysql.DataError where the key column takes an id for another one's."""
+        found: dict[str, None] = {}
+        wanted = [keys[item.place] for item in items]
+        for at in range(0, len(wanted), _AT_ONCE):
+            some = wanted[at : at + _AT_ONCE]
+            rows = self._session.query(
+                f"select {self._key} from {self._root} where {self._key} in"  # noqa: S608 - quoted names
+                f" ({', '.join(['%s'] * len(some))}) for update",
+                some,
+            )
+            found.update({_key_text(row[0]): None for row in rows})
+        texts = {_key_text(keys[item.place]) for item in items}
+        if (strange := found.keys() - texts) and not may_differ:
+            culprit = next((t for t in texts if t.casefold() == next(iter(strange)).casefold()), next(iter(texts)))
+            raise pymysql.DataError(
+                _TAKEN,
+                f"the key column {self._options.key} takes {culprit!r} for {next(iter(strange))!r}, another row's key:"
+                " let its owner give the column a binary collation, or name another `key:`",
+            )
+        return {item.place: _key_text(keys[item.place]) in found for item in items}
+
+    def _delete(self, items: Sequence[MysqlRow]) -> int:
+        if not items:
+            return 0
+        count = 0
+        keys = {item.place: self._rows.key_of(item.id) for item in items}
+        existing = self._existing(items, keys, may_differ=True)
+        gone = [keys[item.place] for item in items if existing[item.place]]
+        for at in range(0, len(gone), _AT_ONCE):
+            some = gone[at : at + _AT_ONCE]
+            where = f"where {self._key} in ({', '.join(['%s'] * len(some))})"
+            if self._flow.flow.deletes == "soft":
+                now, column = (
+                    datetime.now(UTC).replace(tzinfo=None).isoformat(" "),
+                    quoted(self._options.deleted_column),
+                )
+                count += self._session.execute(
+                    f"update {self._root} set {column} = %s {where} and {column} is null",  # noqa: S608 - quoted names
+                    [now, *some],
+                )
+                continue
+            self._delete_items(some)
+            count += self._session.execute(f"delete from {self._root} {where}", some)  # noqa: S608 - quoted names
+        return count
+
+    def _delete_items(self, keys: Sequence[object]) -> None:
+        for name, child in self._options.children.items():
+            for at in range(0, len(keys), _AT_ONCE):
+                some = keys[at : at + _AT_ONCE]
+                self._session.execute(
+                    f"delete from {self._tables[name].sql} where {quoted(child.parent)} in"  # noqa: S608 - quoted names
+                    f" ({', '.join(['%s'] * len(some))})",
+                    some,
+                )
+
+    def _put(self, items: Sequence[MysqlRow]) -> tuple[int, int]:
+        """How many rows were created, and changed."""
+        if not items:
+            return 0, 0
+        keys = {item.place: item.values[0] for item in items if item.values is not None}
+        existing = self._existing(items, keys)
+        new = [self._whole(item) for item in items if not existing[item.place]]
+        old = [self._whole(item) for item in items if existing[item.place]]
+        self._insert_rows(self._insert, new, "")
+        if self._can_upsert:
+            self._insert_rows(self._insert, old, self._upsert_end)
+        elif self._has_sets:
+            for row in old:
+                self._session.execute(self._update, [*row[1:], row[0]])
+        if self._options.children:
+            self._delete_items([row[0] for row in old])
+            for name in self._options.children:
+                columns = ", ".join(quoted(column) for column in self._rows.columns[name])
+                statement = f"insert into {self._tables[name].sql} ({columns}) values "  # noqa: S608 - quoted names
+                self._insert_rows(statement, [row for item in items for row in item.items[name]], "")
+        return len(new), len(old)
+
+    def _whole(self, item: MysqlRow) -> tuple[object, ...]:
+        assert item.values is not None
+        return (*item.values, None) if self._flow.flow.deletes == "soft" else item.values
+
+    def _insert_rows(self, statement: str, rows: Sequence[tuple[object, ...]], end: str) -> None:
+        for run in fitting(rows, self._largest):
+            marks = f"({', '.join(['%s'] * len(run[0]))})"
+            self._session.execute(
+                statement + ", ".join([marks] * len(run)) + end, [value for row in run for value in row]
+            )
+
+    def move(self, items: Sequence[MysqlRow]) -> list[tuple[MysqlRow, pymysql.Error]]:
+        """Unique values can't move within a transaction of MySQL: each record by itself, in several rounds.
+
+        A value that one record gives up is then free for the next.
+        """
+        engine, left = MysqlEngine(self._session), list(items)
+        failed: list[tuple[MysqlRow, pymysql.Error]] = []
+        for _ in range(len(items)):
+            failed = []
+            for item in left:
+                try:
+                    with engine.transaction():
+                        self.write([item])
+                except pymysql.Error as error:
+                    if about_error(error) in (About.SYSTEM, About.LOAD, About.ACCESS):
+                        raise
+                    failed.append((item, error))
+            if not failed or len(failed) == len(left):
+                break
+            left = [item for item, _ in failed]
+        return failed
+
+    def place_of(self, error: pymysql.Error, items: Sequence[MysqlRow]) -> int | None:  # noqa: ARG002 - halved
+        """The server names rows of a statement, and a batch has several statements."""
+        return None
+
+    def field_of(self, error: pymysql.Error, item: MysqlRow) -> str | None:  # noqa: ARG002 - in the message
+        """The server's message names it, where it does."""
+        return None
+
+    def obstacle(self) -> str | None:
+        """What has come to keep every record out since the flow was opened."""
+        for table in self._tables.values():
+            now = read_mysql_table(self._session, table.full_name, table.database)
+            if now is None or now.columns != table.columns:
+                return f"{table.full_name} has changed since the flow started"
+        return None
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _key_text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
