@@ -55,7 +55,7 @@ test: setup tools  ## Check style and types, and run the tests (in parallel; TES
 	wait $$types || { cat .mypy_cache/said; exit 1; }; exit $$tests
 
 chaos: setup tools  ## Everything slow: kill, cut off and flood running companies, compare every row (an hour)
-	@$(RUN)/pytest -m slow $(TESTS)
+	@SORBUS_TEST_THOROUGH=1 $(RUN)/pytest -m "slow or search" $(TESTS)
 
 fuzz: setup  ## Odd answers, webhooks, sheets and rows at random, for SECONDS=600 each with SEED=1
 	@SORBUS_FUZZ_SECONDS=$(or $(SECONDS),600) SORBUS_FUZZ_SEED=$(or $(SEED),1) $(RUN)/pytest -s tests/producers/http/test_fuzz.py tests/producers/postgres/test_fuzz_rows.py \

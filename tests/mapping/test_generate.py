@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from sorbus.mapping.filters import rule_filter
 from sorbus.mapping.filters.registry import FILTERS
 from sorbus.mapping.rule import RuleError, compile_rule
 from tests.mapping.rules import LOOKUPS, RULES
+from tests.search import examples
 
 VALUES = (
     st.none()
@@ -36,8 +38,9 @@ def outcome(run: Callable[[], object]) -> tuple[str, str]:
     return type(made).__name__, repr(made)
 
 
+@pytest.mark.search
 @given(text=RULES, value=VALUES, a=VALUES, b=VALUES)
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 def test_what_is_generated_gives_what_the_closures_give(text: str, value: object, a: object, b: object) -> None:
     try:
         rule = compile_rule(text, lookups=LOOKUPS)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sorbus.mapping.filters.contact import _plain
 from sorbus.mapping.filters.numbering import plain_number, written_internationally
 from sorbus.mapping.rule import RuleError, compile_rule
+from tests.search import examples
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 FORMATS = [0, 1, 2]
@@ -61,7 +62,8 @@ def same(written: str, region: str) -> bool:
     return True
 
 
-@settings(max_examples=1500)
+@pytest.mark.search
+@settings(max_examples=examples(1500))
 @given(numbers())
 def test_a_number_read_the_short_way_is_what_phonenumbers_reads(number: tuple[str, str]) -> None:
     region, written = number
@@ -132,7 +134,8 @@ ADDRESSES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=1500)
+@pytest.mark.search
+@settings(max_examples=examples(1500))
 @given(ADDRESSES)
 def test_an_address_read_the_short_way_is_what_email_validator_gives(address: str) -> None:
     plain = _plain(address)

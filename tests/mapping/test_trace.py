@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.mapping.trace import trace, written
 from tests.mapping.test_generate import LOOKUPS, RULES, VALUES, outcome
+from tests.search import examples
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,9 @@ def test_a_trace_shows(rule: str, value: object, record: Mapping[str, object], s
     assert str(trace(compile_rule(rule, lookups=LOOKUPS), value, record)) == shown
 
 
+@pytest.mark.search
 @given(text=RULES, value=VALUES, a=VALUES, b=VALUES)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_trace_ends_as_the_rule_does(text: str, value: object, a: object, b: object) -> None:
     try:
         rule = compile_rule(text, lookups=LOOKUPS)

@@ -210,8 +210,15 @@ def test_a_running_producer_notices_that_its_source_was_restored(server: OwnServ
     assert isinstance(running.ended(90), LostPosition)
 
 
-@pytest.mark.parametrize("grown", [False, True])
-@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize(
+    ("by_hand", "grown"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        pytest.param(True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_promoted_standby_that_lagged_is_lost(server: OwnServer, shop: Shop, by_hand: bool, grown: bool) -> None:
     saved = server.save()
     publish_more(shop)

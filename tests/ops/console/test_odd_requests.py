@@ -25,6 +25,7 @@ from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.state import State
 from tests.ops.console.conftest import Serve
 from tests.ops.console.visitor import Served, Visitor
+from tests.search import examples
 
 PAGES = pages_of(DECISION_KINDS)
 
@@ -121,8 +122,9 @@ def _routes() -> list[tuple[PageGroup, str, Route]]:
     return [(page, method, route) for page in PAGES for route in page.routes for method in sorted(route.methods or ())]
 
 
+@pytest.mark.search
 @given(data=st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_page_fails_whatever_it_is_asked(asker: Asker, data: st.DataObject) -> None:
     page, method, route = data.draw(st.sampled_from(_routes()))
     texts = st.one_of(st.sampled_from([*ODD, *WORDS[page]]), st.text(max_size=40))

@@ -18,6 +18,7 @@ from sorbus.http_api.interface import Page, Record
 from sorbus.producers.http.reader import ListReader
 from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.poll_state import AskPage, AskRecord, PageResult, PollState, Rules, Steps
+from tests.search import examples
 
 SECOND = 1_000_000
 NOON = 1_800_000_000 * SECOND
@@ -304,8 +305,9 @@ class AnyApplication(RuleBasedStateMachine):
 
 
 AnyApplication.TestCase.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(400), stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+pytest.mark.search(AnyApplication.TestCase)
 test_whatever_happens_between_two_questions_the_topic_ends_on_the_applications_state = AnyApplication.TestCase
 
 

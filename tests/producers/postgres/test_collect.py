@@ -13,6 +13,7 @@ from sorbus.producers.postgres.pgoutput import ProtocolError
 from sorbus.producers.postgres.position import PostgresPosition
 from tests.producers.postgres import wire
 from tests.producers.postgres.model import LINES, ORDERS, RELATIONS, Database, Topics, collector
+from tests.search import examples
 
 _ID = st.integers(1, 4)
 _NO = st.integers(1, 3)
@@ -87,7 +88,8 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
             return
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.search
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     _TRANSACTIONS,
     st.lists(st.integers(1, 80), max_size=30),

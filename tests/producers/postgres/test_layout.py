@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.producers.postgres.layout import RowLayout
 from sorbus.schema import AvroType, RecordSchema, parse_schema
 from tests.mapping.rules import LOOKUPS, RULES, TEXTS
+from tests.search import examples
 
 ROW = FieldMapping(file=Path("sheet.csv"), line=2, source_system="crm", target_system="canonical",
                    source_field="people.value", target_field="person.first", rule="", notes="")  # fmt: skip
@@ -39,7 +41,8 @@ def one_by_one(layout: RowLayout, row: list[bytes | None]) -> list[bytes] | str:
         return f"{error.field}: {error}"
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.search
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     rules=st.tuples(RULES, RULES),
     kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),
