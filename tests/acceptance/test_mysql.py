@@ -177,6 +177,7 @@ def test_both_ways_end_equal_whatever_is_killed(
     writers += [postgres_writer(crm, number) for number in range(WRITERS)]
     for writer in writers:
         writer.work(CHANGES // WRITERS // 5)
+    assert "item" in office.sorbus("discover", "shop")
     office.sorbus("map", "check")
     office.sorbus("apply", "--yes")
     began = time.monotonic()
@@ -199,6 +200,7 @@ def test_both_ways_end_equal_whatever_is_killed(
         office.until(missing, 240, every=1.0)
         planned = [json.loads(office.sorbus("plan", flow, "--json")) for flow in ("ware-to-books", "part-to-copy")]
         compared = office.sorbus("reconcile", "part-to-copy")
+        examined = office.sorbus("doctor", status=None)
         letters = office.sorbus("dlq", "groups", status=None)
     wares, parts = mysql_rows(mariadb_server, shop), postgres_rows(crm)
     made = [sum(writer.changes for writer in some) for some in (writers[:WRITERS], writers[WRITERS:])]
@@ -209,4 +211,5 @@ def test_both_ways_end_equal_whatever_is_killed(
     assert min(made) >= CHANGES
     assert all(found["counts"]["nothing"] == found["records"] for found in planned), planned
     assert "no difference found" in compared
+    assert "it logs whole rows with their columns' names" in examined, examined
     assert "not canonical" not in letters, letters

@@ -18,6 +18,7 @@ from sorbus.errors import AuthError, LostPosition, MapError
 from sorbus.producers.mysql.producer import MysqlProducer
 from tests.mariadb import Mariadb
 
+pytestmark = pytest.mark.slow
 THINGS = "create table thing (id varchar(40) primary key, name varchar(100) not null, count bigint)"
 
 

@@ -1,0 +1,178 @@
+"""Orders with lines from MariaDB into MariaDB; and whose fault a failed write is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from sorbus.connector import BoundFlow, BoundSource, BoundSystem, Change, Delivery, RejectedDelivery
+from sorbus.consumers.mysql.consumer import MysqlConsumer
+from sorbus.errors import MustWait, TransientError
+from sorbus.mapfile.model import DataType, Flow, System
+from sorbus.producers.mysql.producer import MysqlProducer
+from sorbus.schema import parse_schema
+from tests.mariadb import Mariadb
+
+LINE = {
+    "type": "record", "name": "line",
+    "fields": [{"name": "sku", "type": "string"}, {"name": "count", "type": "long"}],
+}  # fmt: skip
+SCHEMA = parse_schema({
+    "type": "record", "name": "order",
+    "fields": [
+        {"name": "customer", "type": "string"},
+        {"name": "lines", "type": {"type": "array", "items": LINE}},
+    ],
+})  # fmt: skip
+TABLES = (
+    "create table orders (id int unsigned primary key, customer varchar(40) not null)",
+    "create table order_lines (order_id int unsigned not null, place int not null, sku varchar(20) not null,"
+    " count bigint not null, primary key (order_id, place))",
+    "insert into orders values (1, 'a'), (2, 'b')",
+    "insert into order_lines values (1, 2, 'y', 2), (1, 1, 'x', 1)",
+)
+
+
+class Orders:
+    """A shop's orders on their way into another database."""
+
+    def __init__(self, server: Mariadb, shop: str, books: str, **target: object) -> None:
+        self.server, self.shop, self.books = server, shop, books
+        lines = {"table": "order_lines", "parent": ["order_id"], "order": ["place"]}
+        source = {"table": "orders", "children": {"lines": lines}}
+        bound = BoundSource(
+            "order", DataType(system_of_record="shop"), SCHEMA, (), MysqlProducer.Source.model_validate(source)
+        )
+        self.producer = MysqlProducer(self._system("shop", shop), [bound])
+        self.producer.open(None)
+        options = {"table": "orders", "children": {"lines": {"table": "lines"}}, **target}
+        self.flow = BoundFlow(
+            Flow.model_validate({"data_type": "order", "from": "shop", "to": "books"}),
+            DataType(system_of_record="shop"), SCHEMA, (), MysqlConsumer.Target.model_validate(options),
+            self._system("books", books),
+        )  # fmt: skip
+        for step in MysqlConsumer.plan(self.flow):
+            assert step.apply is not None, step
+            step.apply()
+        self.consumer = MysqlConsumer(self.flow)
+        self.consumer.open()
+
+    def _system(self, name: str, database: str) -> BoundSystem:
+        connection = MysqlProducer.Connection.model_validate(self.server.connection(database))
+        return BoundSystem(name, System(kind="mysql", owner="Sales"), connection, f"{self.shop}.", Path())
+
+    def run(self, *statements: str) -> None:
+        self.server.root(*statements, database=self.shop)
+
+    def pass_on(self, changes: int) -> list[RejectedDelivery]:
+        """Delivers until so many changes have come."""
+        refused: list[RejectedDelivery] = []
+        for _ in range(60):
+            batch = self.producer.read(0.5)
+            if batch is None:
+                continue
+            refused += self.consumer.apply([delivery(one) for one in batch.changes])
+            changes -= len(batch.changes)
+            if changes <= 0 and batch.caught_up:
+                return refused
+            if changes <= 0 and batch.copied:
+                return refused
+        raise AssertionError(f"{changes} changes didn't come")
+
+    def delivered(self) -> object:
+        return (
+            self.server.root("select id, customer from orders order by id", database=self.books),
+            self.server.root("select parent_id, sku, count from `lines` order by 1, position", database=self.books),
+        )
+
+    def close(self) -> None:
+        self.producer.close()
+        self.consumer.close()
+
+
+def delivery(change: Change) -> Delivery:
+    return Delivery(change.id, change.version, change.data is None, SCHEMA, change.data or b"", 0)
+
+
+@pytest.fixture
+def orders(mariadb_server: Mariadb, mariadb: Callable[..., str]) -> Sequence[Orders]:
+    made = [Orders(mariadb_server, mariadb(*TABLES), mariadb())]
+    yield made  # type: ignore[misc]
+    for one in made:
+        one.close()
+
+
+@pytest.mark.slow
+def test_lists_follow_their_own_tables(orders: Sequence[Orders]) -> None:
+    [shop] = orders
+    assert shop.pass_on(2) == []
+    assert shop.delivered() == ([("1", "a"), ("2", "b")], [("1", "x", 1), ("1", "y", 2)])
+    shop.run(
+        "insert into order_lines values (2, 1, 'z', 9)",
+        "update order_lines set order_id = 2, place = 5 where sku = 'y'",
+    )
+    shop.pass_on(2)
+    assert shop.delivered() == ([("1", "a"), ("2", "b")], [("1", "x", 1), ("2", "z", 9), ("2", "y", 2)])
+    shop.run("begin", "delete from order_lines where order_id = 2", "delete from orders where id = 2", "commit")
+    shop.pass_on(1)
+    assert shop.delivered() == ([("1", "a")], [("1", "x", 1)])
+
+
+@pytest.mark.slow
+def test_whose_fault_it_is(mariadb_server: Mariadb, mariadb: Callable[..., str]) -> None:
+    books = mariadb(
+        "create table customers (name varchar(40) character set utf8mb4 collate utf8mb4_bin primary key)",
+        "insert into customers values ('a'), ('b'), ('c')",
+        "create table debtors (no int primary key auto_increment, id varchar(40) not null unique,"
+        " customer varchar(40) character set utf8mb4 collate utf8mb4_bin not null unique,"
+        " foreign key (customer) references customers (name), check (customer <> 'c'))",
+    )
+    shop = Orders(mariadb_server, mariadb(*TABLES), mariadb())
+    shop.close()
+    options = MysqlConsumer.Target.model_validate({"table": "debtors", "existing": True})
+    system = shop._system("books", books)
+    flow = BoundFlow(
+        Flow.model_validate({"data_type": "order", "from": "shop", "to": "books"}), DataType(system_of_record="shop"),
+        NAMES, (), options, system,
+    )  # fmt: skip
+    for step in MysqlConsumer.plan(flow):
+        assert step.apply is not None, step
+        step.apply()
+    consumer = MysqlConsumer(flow)
+    consumer.open()
+
+    def send(version: int, **customers: str) -> dict[int, tuple[str, str]]:
+        sent = [Delivery(id.encode(), version, False, NAMES, text(name), 0) for id, name in customers.items()]
+        return {one.place: (one.error.reason, type(one.error).__name__) for one in consumer.apply(sent)}
+
+    try:
+        assert send(1, one="a", two="nobody", three="c", four="b") == {
+            1: ("reference", MustWait.__name__), 2: ("CheckViolation", "PermanentError"),
+        }  # fmt: skip
+        assert send(2, five="a")[0] == ("reference", MustWait.__name__)  # its value is another record's
+        assert send(2, one="b", four="a")  # exchanged: they wait
+        assert send(3, One="c")[0][1] == "PermanentError"  # the key column takes it for `one`
+        session = mariadb_server.connect(books, autocommit=False)
+        with session.cursor() as cursor:
+            cursor.execute("select * from debtors for update")
+            with pytest.raises(TransientError, match=r"(?i)lock wait"):
+                send(9, one="a")
+        session.rollback()
+        session.close()
+        assert send(9, one="a") == {}
+        assert sorted(mariadb_server.root("select id, customer from debtors", database=books)) == [
+            ("four", "b"),
+            ("one", "a"),
+        ]
+    finally:
+        consumer.close()
+
+
+NAMES = parse_schema({"type": "record", "name": "debtor", "fields": [{"name": "customer", "type": "string"}]})
+
+
+def text(value: str) -> bytes:
+    """A record of one short text in Avro."""
+    return bytes([len(value.encode()) << 1]) + value.encode()

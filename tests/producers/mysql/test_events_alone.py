@@ -1,0 +1,113 @@
+"""What needs no server: GTID sets (as another library writes them), statements, MySQL 8's own events."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymysqlreplication.gtid import GtidSet
+
+from sorbus.producers.mysql.gtids import MariadbGtids, MysqlGtids
+from sorbus.producers.mysql.log_events import BadEvent, LogGtid, Unreadable, inflated, read_event
+from sorbus.producers.mysql.statements import effect_of, names_table
+
+SERVERS = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "57b70f4e-20d3-11e5-a393-4a63946f7eac")
+NUMBERS = st.lists(st.tuples(st.sampled_from(SERVERS), st.integers(1, 60)), min_size=1, max_size=40)
+
+
+@given(NUMBERS)
+def test_gtid_sets_are_as_another_library_writes_them(read: list[tuple[str, int]]) -> None:
+    ours = MysqlGtids("")
+    for server, number in read:
+        ours = ours.including(f"{server}:{number}")
+    assert GtidSet(str(ours)).encoded() == MysqlGtids(str(ours)).encoded()
+    for server in SERVERS:
+        for number in range(62):
+            assert (f"{server}:{number}" in ours) == ((server, number) in read)
+    assert MysqlGtids(str(ours)).covers(ours)
+    assert ours.covers(MysqlGtids(str(ours)))
+
+
+def test_mariadb_keeps_the_last_of_each_domain() -> None:
+    seen = MariadbGtids("0-1-100,7-2-5")
+    assert "0-9-99" in seen
+    assert "0-1-101" not in seen
+    assert "8-1-1" not in seen
+    assert str(seen.including("0-2-101")) == "0-2-101,7-2-5"
+    assert not MariadbGtids("0-1-99,7-2-5").covers(seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "columns"),
+    [
+        ("alter table t add index i (a), drop key j", "ddl", ()),
+        ("ALTER TABLE `s`.`t` MODIFY `a` enum('x,y','(') COMMENT 'b', ADD COLUMN c int", "ddl",
+         ("MODIFY `a` enum('x,y','(') COMMENT 'b'", "ADD COLUMN c int")),
+        ("alter table t engine = InnoDB", "ddl", None),
+        ("alter table t truncate partition p0", "ddl", None),
+        ("alter table t drop partition p0", "ddl", None),
+        ("alter table t rename to u", "ddl", None),
+        ("rename table t to u", "ddl", None),
+        ("/* hi */ truncate table `t`", "truncate", None),
+        ("drop table t", "ddl", None),
+        ("create unique index i on t (a)", "none", None),
+        ("insert into t select * from u", "dml", None),
+        ("/*!40000 update t set a = 1 */", "dml", None),
+        ("with x as (select 1) delete from t", "dml", None),
+        ("savepoint a", "none", None),
+    ],
+)  # fmt: skip
+def test_what_statements_do(text: str, kind: str, columns: tuple[str, ...] | None) -> None:
+    effect = effect_of(text, "s")
+    assert (effect.kind, effect.columns) == (kind, columns)
+
+
+def test_which_table_a_statement_is_about() -> None:
+    assert effect_of("replace into percona.checksums select * from t", "s").tables == (("percona", "checksums"),)
+    assert names_table("delete from `T` where 1", "s", "t", "s")
+    assert not names_table("delete from tt where 1", "s", "t", "s")
+    assert names_table("drop database s", "s", "t", "x")
+
+
+def event(kind: int, body: bytes) -> bytes:
+    return struct.pack("<IBIIIH", 1_700_000_000, kind, 1, 19 + len(body), 500, 0) + body
+
+
+def test_mysql_8_says_when_a_transaction_was_committed_first() -> None:
+    server = bytes.fromhex(SERVERS[0].replace("-", ""))
+    begun = b"\1" + server + struct.pack("<Q", 77) + b"\2" + struct.pack("<QQ", 1, 2)
+    micros = 1_700_000_000_123_456
+    found = read_event(event(33, begun + micros.to_bytes(7, "little")), has_checksum=False).body
+    assert found == LogGtid(f"{SERVERS[0]}:77", micros, is_alone=False, is_prepared=False)
+    replica = (micros + 5 | 1 << 55).to_bytes(7, "little") + micros.to_bytes(7, "little")
+    assert read_event(event(33, begun + replica), has_checksum=False).body == found
+    old = read_event(event(33, begun), has_checksum=False).body
+    assert isinstance(old, LogGtid)
+    assert old.committed_at == 1_700_000_000_000_000
+
+
+@pytest.mark.parametrize("kind", [34, 39, 40, 42, 164])
+def test_what_cannot_be_read_is_said(kind: int) -> None:
+    assert isinstance(read_event(event(kind, bytes(60)), has_checksum=False).body, Unreadable)
+
+
+@given(st.integers(0, 255), st.binary(max_size=80), st.booleans())
+def test_bytes_that_are_no_event_end_in_words(kind: int, body: bytes, checked: bool) -> None:
+    try:
+        read_event(event(kind, body), has_checksum=checked)
+    except BadEvent:
+        return
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_compressed_parts_have_an_end(data: bytes) -> None:
+    calls: list[Callable[[bytes], bytes]] = [inflated]
+    for call in calls:
+        try:
+            assert len(call(data)) < 1 << 20
+        except (BadEvent, IndexError, ValueError, zlib.error):
+            continue
