@@ -198,6 +198,14 @@ class SupportsErasure(Protocol):
 
 
 @runtime_checkable
+class NeedsOwnPlace(Protocol):
+    """A consumer connector whose place in a system takes one flow's records alone."""
+
+    def place_of(self, flow: BoundFlow) -> str:
+        """The place in words: that of another flow, or a topic of Sorbus's own (`topic NAME`), is refused."""
+
+
+@runtime_checkable
 class SupportsSilence(Protocol):
     """A consumer connector whose targets can be written without setting off their notifications."""
 

@@ -13,17 +13,19 @@ from typing import NamedTuple
 from pydantic import BaseModel, JsonValue
 
 from sorbus import __version__
-from sorbus.abilities import Preview, older_preview
+from sorbus.abilities import Erased, Preview, older_preview
 from sorbus.avro.decode import read_bytes
+from sorbus.bus.kafka import admin
 from sorbus.bus.registry import open_registry
+from sorbus.bus.topic_settings import compacted_by
 from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, Step
 from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncoding
 from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
-from sorbus.consumers.kafka.plan import plan_topic, require_registry
+from sorbus.consumers.kafka.plan import place_of, plan_topic, require_registry
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
-from sorbus.consumers.kafka.topic_records import TopicRecords
+from sorbus.consumers.kafka.topic_records import TopicRecords, states_of
 from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
 from sorbus.dry_run import DryRunReads, ListReading
@@ -77,6 +79,11 @@ class KafkaConsumer:
         """The topic."""
         assert isinstance(options, KafkaTarget)
         return {"": options.resource}
+
+    @classmethod
+    def place_of(cls, flow: BoundFlow) -> str:
+        """See `sorbus.abilities.NeedsOwnPlace`: keys are ids alone, and so two data types' records would be one."""
+        return place_of(flow)
 
     @classmethod
     def can_be_silent(cls, flow: BoundFlow) -> bool:  # noqa: ARG003 - whichever the flow
@@ -233,6 +240,20 @@ class KafkaConsumer:
             for one in deliveries
             if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
         }
+
+    def erase(self, id: str, *, dry_run: bool = False) -> Erased:  # noqa: ARG002 - compaction erases, in its time
+        """See `sorbus.abilities.SupportsErasure`: what the topic still holds of a record, and until when."""
+        assert self._encoding is not None
+        settings, topic = self._connection.settings(), self._options.topic
+        has, older = states_of(settings, topic, self._encoding, id)
+        if has:
+            why = "`deletes: ignore` leaves it" if self._flow.flow.deletes == "ignore" else "another program wrote it"
+            return Erased(0, f"topic {topic} still has the record ({why}): write a tombstone for its key")
+        if not older:
+            return Erased(0)
+        by = compacted_by(admin(settings), topic)
+        when = f"which compaction takes by {by}" if by else "which stay until the topic's own settings remove them"
+        return Erased(0, f"topic {topic} has {older} older states of it, {when}; then come the readers' own copies")
 
     def preview(self, delivery: Delivery) -> Preview:
         """The message that would be written. TransientError."""

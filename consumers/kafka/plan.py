@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from confluent_kafka.admin import NewTopic
 
-from sorbus.bus.kafka import MAX_MESSAGE_BYTES, admin, kafka_errors
+from sorbus.bus.kafka import admin, kafka_errors
 from sorbus.bus.names import Names
+from sorbus.bus.topic_settings import COMPACTED, overridden
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
@@ -13,7 +14,6 @@ from sorbus.errors import MapError
 from sorbus.settings import Settings
 
 _TIMEOUT = 30.0
-_CONFIG = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
 
 
 def require_registry(flow: BoundFlow) -> None:
@@ -44,19 +44,30 @@ def plan_topic(flow: BoundFlow) -> list[Step]:
     assert isinstance(connection, KafkaConnection)
     require_registry(flow)
     Columns(flow)
-    client = admin(connection.settings())
+    settings = connection.settings()
+    client = admin(settings)
     with kafka_errors(f"looking up topic {options.topic}"):
         found = client.list_topics(timeout=_TIMEOUT).topics
     if options.topic in found:
         return []
 
     def create() -> None:
-        topic = NewTopic(options.topic, options.partitions, -1, config=_CONFIG)
+        config, copies = overridden(options.topic, COMPACTED, settings.topic_config)
+        topic = NewTopic(options.topic, options.partitions, copies or -1, config=config)
         with kafka_errors(f"making topic {options.topic}"):
             client.create_topics([topic])[options.topic].result(_TIMEOUT)
 
     many = "1 partition" if options.partitions == 1 else f"{options.partitions} partitions"
     return [Step(flow.system.name, f"topic {options.topic}", f"make it: {many}, compact", create)]
+
+
+def place_of(flow: BoundFlow) -> str:
+    """The topic, and its cluster where that isn't Sorbus's own."""
+    options, connection = flow.options, flow.system.connection
+    assert isinstance(options, KafkaTarget)
+    assert isinstance(connection, KafkaConnection)
+    servers = connection.servers if connection.servers != Settings().kafka else ""
+    return f"topic {options.topic}" + (f" of {servers}" if servers else "")
 
 
 def _is_ours(flow: BoundFlow, topic: str) -> bool:

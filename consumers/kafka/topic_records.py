@@ -49,5 +49,24 @@ class TopicRecords:
                 yield id
 
 
+def states_of(settings: Settings, topic: str, encoding: Encoding, id: str) -> tuple[bool, int]:
+    """Reads a whole topic: whether a record is there, and how many older messages hold a state of it.
+
+    TransientError, AuthError.
+    """
+    there, older = False, 0
+    reader = topic_reader(settings, f"forget-{topic}")
+    try:
+        for message in read_to_end(reader, all_partitions(reader, topic)):
+            if encoding.id(bytes_of(message.key())) != id:
+                continue
+            older += there
+            value = message.value()
+            there = value is not None and not encoding.is_delete(bytes_of(value))
+    finally:
+        reader.close()
+    return there, older
+
+
 def _digest(row: bytes) -> bytes:
     return blake2b(row, digest_size=16).digest()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from confluent_kafka import Message, TopicPartition
-from confluent_kafka.admin import ConfigResource
 
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import (
@@ -25,6 +23,7 @@ from sorbus.bus.kafka import (
 )
 from sorbus.bus.letters import open_letters
 from sorbus.bus.sending import Single, send
+from sorbus.bus.topic_settings import compacted_by
 from sorbus.deadletter import CLOSED, DeadLetter
 from sorbus.event import open_frame
 from sorbus.ops.monitoring.committed import Committed
@@ -32,7 +31,6 @@ from sorbus.ops.monitoring.offsets import Part
 from sorbus.settings import Settings
 
 _TIMEOUT = 30.0
-_NO_LIMIT = 2**62
 
 
 class TopicTrace(NamedTuple):
@@ -108,13 +106,7 @@ class Bus:
 
     def compacted_by(self, topic: str) -> str:
         """When Kafka must have cleaned away superseded states at the latest, as far as the topic's settings say."""
-        with kafka_errors(f"reading the settings of {topic}"):
-            asked = self._admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
-            (config,) = [future.result(_TIMEOUT) for future in asked.values()]
-        longest = int(str(config["max.compaction.lag.ms"].value))
-        if longest > _NO_LIMIT:
-            return ""
-        return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
+        return compacted_by(self._admin, topic)
 
 
 def _is_of(message: Message, id: bytes) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 import stamina
@@ -20,55 +19,41 @@ from confluent_kafka.admin import (
 from sorbus.bus.inbox import with_inbox
 from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
 from sorbus.bus.names import Names
+from sorbus.bus.topic_settings import COMPACTED, DAY, Overrides, overridden
 from sorbus.connector import Step
 from sorbus.errors import TransientError
 from sorbus.mapfile.model import Map
-from sorbus.settings import COPIES
 
-_DAY = 24 * 3600 * 1000
 _TIMEOUT = 30.0
-_COMPACTED = {
-    "cleanup.policy": "compact",
-    "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
-    # A consumer that was away for less than this still learns of every delete.
-    "delete.retention.ms": str(30 * _DAY),
-    # The active segment is never compacted; a day bounds how long superseded states stay.
-    "segment.ms": str(_DAY),
-    # What people asked to have erased is not kept among superseded states for longer (KIP-354).
-    "max.compaction.lag.ms": str(7 * _DAY),
-}
 # What happened within the last day can still be traced and replayed change by change.
-_EVENTS = {**_COMPACTED, "min.compaction.lag.ms": str(_DAY)}
-_POSITIONS = {**_COMPACTED, "segment.ms": str(_DAY // 24), "min.cleanable.dirty.ratio": "0.1"}
+_EVENTS = {**COMPACTED, "min.compaction.lag.ms": str(DAY)}
+_POSITIONS = {**COMPACTED, "segment.ms": str(DAY // 24), "min.cleanable.dirty.ratio": "0.1"}
 _REQUEUED = {
     "cleanup.policy": "delete",
-    "retention.ms": str(30 * _DAY),
+    "retention.ms": str(30 * DAY),
     "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
 }
 # A producer that was away for longer finds by polling what these notices said.
-_INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY)}
+_INBOX = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY)}
 # Nothing else holds these records: their sender has been told that they are safe.
 _RECORDS = {
     "cleanup.policy": "delete",
-    "retention.ms": str(30 * _DAY),
+    "retention.ms": str(30 * DAY),
     "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
 }
 # Reports come every few seconds, and only each process's last one counts.
 _STATUS = {
     "cleanup.policy": "compact,delete",
-    "retention.ms": str(7 * _DAY),
+    "retention.ms": str(7 * DAY),
     "segment.ms": str(600_000),
     "min.cleanable.dirty.ratio": "0.1",
 }
 # Only who runs when it is asked hears it: whoever starts later knows what to do without.
-_REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(_DAY)}
+_REQUESTS = {"cleanup.policy": "delete", "retention.ms": str(DAY)}
 
 
 # Few and small: schemas, needed for as long as any event that one of them wrote, and what flows were told last.
 _KEPT = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000)}
-
-
-Overrides = Mapping[str, Mapping[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +77,8 @@ def topics_of(company: Map, overrides: Overrides = MappingProxyType({})) -> list
 
 
 def _overridden(topic: Topic, overrides: Overrides) -> Topic:
-    config: dict[str, str | None] = dict(topic.config)
-    for pattern, settings in overrides.items():
-        if fnmatchcase(topic.name, pattern):
-            config |= settings
-    copies = config.pop(COPIES, None)
-    kept = {name: value for name, value in config.items() if value is not None}
-    return replace(topic, config=kept, copies=int(copies) if copies else topic.copies)
+    config, copies = overridden(topic.name, topic.config, overrides)
+    return replace(topic, config=config, copies=copies or topic.copies)
 
 
 def _topics_of(company: Map) -> list[Topic]:
@@ -109,7 +89,7 @@ def _topics_of(company: Map) -> list[Topic]:
     wanted.append(Topic(names.controls, 1, _KEPT, is_keyed=False))
     for name, data_type in company.data_types.items():
         wanted.append(Topic(names.topic(name), data_type.partitions, _EVENTS))
-        wanted.append(Topic(names.dead_letters(name), 1, _COMPACTED))
+        wanted.append(Topic(names.dead_letters(name), 1, COMPACTED))
     wanted += [Topic(names.requeue(flow.id), 1, _REQUEUED, is_keyed=False) for flow in company.flows if flow.runs]
     for system in with_inbox(company):
         config = _RECORDS if company.systems[system].kind == "webhook" else _INBOX

@@ -10,10 +10,11 @@ import ssl
 import threading
 from collections.abc import Callable, Generator, Mapping
 from time import monotonic
+from urllib.parse import urlsplit
 
 import httpx
 
-from sorbus.errors import UsageError
+from sorbus.errors import AuthError, UsageError
 from sorbus.http_api import bounded
 from sorbus.settings import Settings
 from sorbus.tls import trusted_certificates
@@ -32,6 +33,7 @@ _HEADERS = {
 }
 _KNOWN = (_USER, _TOKEN, _ISSUER, _CLIENT, _SECRET, _SCOPE, *_HEADERS, _CA, _CERTIFICATE, _KEY, _KEY_PASSWORD)
 _LARGEST, _WITHIN = 1024 * 1024, 15.0
+_REFUSALS = (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 _AHEAD = 30.0
 """Seconds before its end at which a token is renewed; a tenth of its life if that is less."""
 
@@ -48,11 +50,12 @@ def registry_client(settings: Settings, *, timeout: float, headers: Mapping[str,
         timeout=timeout,
         headers=sent,
         verify=trusted,
-        auth=_login(config, trusted),
+        auth=_login(config),
     )
 
 
-def _certificates(config: Mapping[str, str]) -> ssl.SSLContext:
+def _certificates(config: Mapping[str, str], *, public: bool = False) -> ssl.SSLContext:
+    """`public`: an issuer of tokens may have a public certificate where the registry has a private one."""
     files = [config.get(key) for key in (_CA, _CERTIFICATE, _KEY)]
     if not any(files):
         return trusted_certificates()
@@ -61,6 +64,8 @@ def _certificates(config: Mapping[str, str]) -> ssl.SSLContext:
         raise UsageError(f"SORBUS_REGISTRY_CONFIG: {_KEY} needs {_CERTIFICATE}")
     try:
         context = ssl.create_default_context(cafile=ca)
+        if public:
+            context.load_default_certs()
         if certificate:
             context.load_cert_chain(certificate, key, config.get(_KEY_PASSWORD, ""))
     except (OSError, ssl.SSLError) as error:
@@ -69,7 +74,7 @@ def _certificates(config: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _login(config: Mapping[str, str], trusted: ssl.SSLContext) -> httpx.Auth | None:
+def _login(config: Mapping[str, str]) -> httpx.Auth | None:
     ways = [key for key in (_USER, _TOKEN, _ISSUER) if key in config]
     if len(ways) > 1:
         raise UsageError(f"SORBUS_REGISTRY_CONFIG has {' and '.join(ways)}: keep one of them")
@@ -78,11 +83,13 @@ def _login(config: Mapping[str, str], trusted: ssl.SSLContext) -> httpx.Auth | N
             user, _, password = config[_USER].partition(":")
             return httpx.BasicAuth(user, password)
         case [key] if key == _TOKEN:
+            if not _is_token(config[_TOKEN]):
+                raise UsageError(f"SORBUS_REGISTRY_CONFIG: {_TOKEN} has a line break, a blank or a letter beyond ASCII")
             return BearerLogin(lambda: (config[_TOKEN], None))
         case [_]:
             if lacking := [key for key in (_CLIENT, _SECRET) if key not in config]:
                 raise UsageError(f"SORBUS_REGISTRY_CONFIG: {_ISSUER} needs {' and '.join(lacking)}")
-            return BearerLogin(ClientCredentials(config, trusted))
+            return BearerLogin(ClientCredentials(config, _certificates(config, public=True)))
         case _:
             return None
 
@@ -92,22 +99,46 @@ class ClientCredentials:
 
     def __init__(self, config: Mapping[str, str], trusted: ssl.SSLContext) -> None:
         self._url = config[_ISSUER]
+        parts = urlsplit(self._url)
+        self._named = f"the token endpoint {parts.scheme}://{parts.hostname}{parts.path}"  # without its logins
         self._login = (config[_CLIENT], config[_SECRET])
         self._form = {"grant_type": "client_credentials", **({"scope": config[_SCOPE]} if _SCOPE in config else {})}
         self._trusted = trusted
 
     def __call__(self) -> tuple[str, float | None]:
-        """httpx.HTTPError where the issuer gives none."""
-        with httpx.Client(timeout=5.0, verify=self._trusted, auth=self._login) as client, bounded.within(_WITHIN):
-            request = client.build_request("POST", self._url, data=self._form)
-            response, raw = bounded.read(client, request, largest=_LARGEST)
+        """AuthError where the issuer refuses the client; httpx.HTTPError where it gives no token for now."""
+        try:
+            with httpx.Client(timeout=5.0, verify=self._trusted, auth=self._login) as client, bounded.within(_WITHIN):
+                request = client.build_request("POST", self._url, data=self._form)
+                response, raw = bounded.read(client, request, largest=_LARGEST)
+        except (httpx.HTTPError, httpx.InvalidURL, bounded.TooLarge, bounded.UnknownEncoding, OSError) as error:
+            raise httpx.HTTPError(f"{self._named} can't answer: {str(error) or type(error).__name__}") from None
+        code = response.status_code
+        if code in _REFUSALS:
+            fix = f"see {_CLIENT}, {_SECRET} and {_SCOPE} in SORBUS_REGISTRY_CONFIG"
+            raise AuthError(f"{self._named} refuses us with status {code}; {fix}")
         try:
             found = json.loads(raw) if response.is_success else {}
             token, lasts = found["access_token"], found.get("expires_in")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            code = response.status_code
-            raise httpx.HTTPError(f"the token endpoint {self._url} answers {code} without an access_token") from None
-        return str(token), float(lasts) if isinstance(lasts, int | float | str) and str(lasts).isdigit() else None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise httpx.HTTPError(f"{self._named} answers {code} without an access_token") from None
+        if not isinstance(token, str) or not _is_token(token):
+            raise httpx.HTTPError(f"{self._named} gives an access_token that no header can hold")
+        return token, _seconds(lasts)
+
+
+def _is_token(text: str) -> bool:
+    """Whether a header can hold it: an error about one that can't would show it."""
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
+
+
+def _seconds(lasts: object) -> float | None:
+    """How long a token lasts; None where that isn't said as a number above zero."""
+    try:
+        seconds = float(lasts) if isinstance(lasts, int | float | str) and not isinstance(lasts, bool) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0.0 < seconds < float("inf") else None
 
 
 class BearerLogin(httpx.Auth):
@@ -131,8 +162,12 @@ class BearerLogin(httpx.Auth):
 
     def _current(self, *, than: str | None = None) -> str:
         """The token; another one where `than` was refused."""
-        with self._lock:
+        if not self._lock.acquire(timeout=_WITHIN):
+            raise httpx.HTTPError(f"no token within {_WITHIN:.0f} s: another request still waits for one")
+        try:
             if monotonic() >= self._until or self._token == than:
                 self._token, lasts = self._fetch()
                 self._until = monotonic() + (max(lasts - _AHEAD, lasts * 0.9) if lasts else 3600.0)
             return self._token
+        finally:
+            self._lock.release()

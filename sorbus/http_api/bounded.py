@@ -33,8 +33,12 @@ class UnknownEncoding(Exception):
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Limits this thread's requests in the block to so many seconds in total; then raises httpx.TimeoutException."""
-    before, _limits.until = getattr(_limits, "until", None), monotonic() + seconds
+    """Limits this thread's requests in the block to so many seconds in total; then raises httpx.TimeoutException.
+
+    A block within another, such as a login within a call, ends no later than that.
+    """
+    before: float | None = getattr(_limits, "until", None)
+    _limits.until = monotonic() + seconds if before is None else min(before, monotonic() + seconds)
     try:
         yield
     finally:

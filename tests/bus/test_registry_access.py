@@ -8,14 +8,18 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sorbus.bus.registry import ConfluentRegistry
+from sorbus.bus.registry_access import _seconds
 from sorbus.errors import AuthError, SorbusError, TransientError, UsageError
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
@@ -117,15 +121,17 @@ def test_oauth_tokens_are_fetched_once_and_again_when_refused(stack: Addresses, 
         assert gate.tokens == 2
 
 
-def test_an_issuer_that_gives_no_token_is_waited_for(stack: Addresses) -> None:
-    gate = Gate(stack.registry, "none")
+def test_an_issuer_that_refuses_us_needs_a_person() -> None:
+    gate = Gate("http://nowhere", "none")
     with standing(gate) as url:
         config = {
-            "bearer.auth.issuer.endpoint.url": f"{url}/subjects",
+            "bearer.auth.issuer.endpoint.url": f"{url.replace('://', '://me:hush@')}/subjects?key=hush",
             "bearer.auth.client.id": "me",
             "bearer.auth.client.secret": "hush",
         }
-        with pytest.raises(TransientError, match="without an access_token") as told:
+        with pytest.raises(
+            AuthError, match=r"http://localhost/subjects refuses us with status 401; see bearer\.auth"
+        ) as told:
             ConfluentRegistry(Settings(registry=url, registry_config=config)).latest("a")
     assert "hush" not in str(told.value)
 
@@ -161,6 +167,8 @@ def test_a_private_ca_and_a_client_certificate(stack: Addresses, unique: str, tm
         ({"bearer.auth.issuer.endpoint.url": "https://issuer.example"}, "needs bearer.auth.client.id and"),
         ({"ssl.key.location": "key.pem"}, "needs ssl.certificate.location"),
         ({"ssl.ca.location": "/nowhere.pem"}, "/nowhere.pem"),
+        ({"bearer.auth.token": "hush\n"}, "line break"),
+        ({"bearer.auth.token": "hush\u20ac"}, "beyond ASCII"),
     ],
 )
 def test_what_can_not_be_used_is_said(config: dict[str, str], words: str) -> None:
@@ -168,3 +176,58 @@ def test_what_can_not_be_used_is_said(config: dict[str, str], words: str) -> Non
     with pytest.raises(UsageError, match=words) as told:
         make()
     assert "hush" not in str(told.value)
+
+
+class Issuer(Gate):
+    """An issuer that answers `body`, after `wait` seconds."""
+
+    def __init__(self, body: bytes, wait: float = 0.0) -> None:
+        super().__init__("http://nowhere", "none")
+        self.body, self.wait = body, wait
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        threading.Event().wait(self.wait)
+        with suppress(OSError):  # nobody reads more than is allowed
+            self._send(handler, 200, self.body)
+
+
+def by_tokens_of(url: str) -> ConfluentRegistry:
+    config = {
+        "bearer.auth.issuer.endpoint.url": f"{url}/token",
+        "bearer.auth.client.id": "me",
+        "bearer.auth.client.secret": "secret",
+    }
+    return ConfluentRegistry(Settings(registry=url, registry_config=config))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"access_token": null}',
+        b'{"access_token": "hush\\r\\nX: 1"}',
+        b'{"access_token": "hush\xe2\x82\xac"}',
+        b'{"access_token": {"a": "hush"}}',
+        b'{"access_token": "' + b"hush" * 300_000 + b'"}',
+    ],
+)
+def test_what_is_no_token_is_waited_for_and_never_shown(body: bytes) -> None:
+    with standing(Issuer(body)) as url, pytest.raises(TransientError, match="token endpoint") as told:
+        by_tokens_of(url).latest("a")
+    assert "hush" not in str(told.value)
+
+
+@given(lasts=st.none() | st.booleans() | st.floats() | st.integers(-(10**400), 10**400) | st.text(max_size=5))
+def test_any_life_of_a_token_is_read_or_taken_as_unknown(lasts: object) -> None:
+    seconds = _seconds(lasts)
+    assert seconds is None or 0 < seconds < float("inf")
+
+
+def test_a_hanging_issuer_is_named_and_holds_no_call_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sorbus.bus.registry.LONGEST_CALL", 0.5)
+    with standing(Issuer(b"{}", wait=3.0)) as url:
+        began = monotonic()
+        with pytest.raises(TransientError, match=r"token endpoint .* can't answer"):
+            by_tokens_of(url).latest("a")
+    assert monotonic() - began < 3.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sorbus.abilities import DetectsConflicts
+from sorbus.abilities import DetectsConflicts, NeedsOwnPlace
+from sorbus.bus.names import Names
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.mapfile.model import Flow
@@ -28,6 +29,7 @@ def check_flows(bound: Bound) -> Iterator[Finding]:
         yield from _running(bound, place, flow)
         yield from _conflicts(bound, place, flow)
     yield from _doubles(bound)
+    yield from _shared_places(bound)
     yield from _loops(bound)
 
 
@@ -94,6 +96,23 @@ def _doubles(bound: Bound) -> Iterator[Finding]:
             message = f"two flows are called {flow.id}, the first in line {line}"
             fix = f"give this one a name of its own, such as name: {flow.id}-2"
             yield bound.loaded.finding(("flows", place), "double-name", message, fix)
+
+
+def _shared_places(bound: Bound) -> Iterator[Finding]:
+    """Places that two flows would write, or a flow and Sorbus itself."""
+    company = bound.loaded.map
+    names = Names(company.topic_prefix)
+    taken = {f"topic {names.topic(one)}": f"holds {one} already: it is Sorbus's own" for one in company.data_types}
+    for place, flow in sorted(bound.flows.items()):
+        connector = bound.loaded.consumer(flow.flow.to)
+        if not isinstance(connector, NeedsOwnPlace):
+            continue
+        where = connector.place_of(flow)
+        if why := taken.get(where):
+            message = f"{flow.flow.id}: {where} {why}"
+            fix = "write to another: records of both with one id would replace each other"
+            yield bound.loaded.finding(("flows", place, "target"), "shared-place", message, fix)
+        taken.setdefault(where, f"is written by flow {flow.flow.id} already")
 
 
 def _resources(bound: Bound, place: int) -> dict[str, str]:

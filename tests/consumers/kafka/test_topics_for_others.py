@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import ConfigResource
 
+from sorbus.abilities import Erased
+from sorbus.bus.kafka import admin
+from sorbus.connector import Delivery
+from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.event import HISTORICAL
 from sorbus.ops.embedded import Addresses
 from tests.conformance.test_kafka import messages
@@ -78,3 +84,53 @@ def test_what_cant_be_written_is_a_letter_and_stops_nothing(make_topic_line: Mak
         eventually(lambda: len(line.letters()) == 3 or running.error, "three letters")
     assert sorted(letter.record_id for letter in line.letters()) == [b"-0", b"007", b"x"]
     assert len(list(messages(line.settings.kafka, line.out))) == 2
+
+
+def test_the_topic_is_made_so_that_erased_states_go_and_as_a_provider_takes_it(
+    make_topic_line: MakeTopicLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = {"*.gadgets": {"max.message.bytes": "1048588", "segment.ms": None}}
+    monkeypatch.setenv("SORBUS_TOPIC_CONFIG", json.dumps(overrides))
+    line = make_topic_line()
+    asked = ConfigResource(ConfigResource.Type.TOPIC, line.out)
+    client = admin(line.settings)
+    made = client.describe_configs([asked])[asked].result(30)
+    assert made["max.message.bytes"].value == "1048588"
+    assert made["segment.ms"].is_default
+    assert int(str(made["max.compaction.lag.ms"].value)) == 7 * 24 * 3600 * 1000
+
+
+def test_forgetting_says_what_the_topic_still_has_of_a_record(make_topic_line: MakeTopicLine) -> None:
+    line = make_topic_line()
+    consumer = line.consumer()
+    consumer.open()
+    try:
+        consumer.apply([line.writer.delivery(id, 1, named("secret")) for id in ("1", "2")])
+        assert "still has the record" in consumer.erase("1").left
+        consumer.apply([line.writer.delivery("1", 2, named("secret too")), line.writer.delivery("3", 1, None)])
+        consumer.apply([line.writer.delivery("1", 3, None)])
+        assert "has 2 older states of it, which compaction takes by 20" in consumer.erase("1").left
+        assert consumer.erase("3") == Erased(0)
+    finally:
+        consumer.close()
+
+
+def test_text_that_utf8_cant_hold_is_refused_alone(make_topic_line: MakeTopicLine) -> None:
+    line = make_topic_line()
+    consumer = line.consumer()
+    consumer.open()
+    try:
+        halved = line.writer.delivery("1", 1, named("half"))
+        values = consumer._columns.values
+
+        def broken(one: Delivery) -> dict[str, Wire]:
+            """As a rule may make it."""
+            return {**values(one), "name": "\ud83d"} if one == halved else values(one)
+
+        consumer._columns.values = broken  # type: ignore[method-assign]
+        (refused,) = consumer.apply([halved, line.writer.delivery("2", 1, named("whole"))])
+    finally:
+        consumer.close()
+    assert (refused.place, refused.error.field) == (0, "name")
+    assert "half of a character" in str(refused.error)
+    assert [id for id, _ in line.written()] == ["2"]

@@ -121,6 +121,36 @@ def test_two_flows_of_a_data_type_to_one_system_need_names(findings_of: Findings
     ]
 
 
+KAFKA = """
+topic_prefix: co.
+systems:
+  crm: {kind: postgres, connection: {dsn: "${CRM_DSN}"}}
+  lake: {kind: kafka, connection: {}}
+  sea: {kind: kafka, connection: {}}
+  far: {kind: kafka, connection: {servers: "elsewhere:9092"}}
+data_types:
+  customer: {system_of_record: crm, source: {table: customers}}
+  product: {system_of_record: crm, source: {table: products}}
+flows:
+  - {data_type: customer, to: lake, target: {topic: out.all}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flow", "words"),
+    [
+        ("{data_type: product, to: lake, target: {topic: out.all}}", "out.all is written by flow customer-to-lake"),
+        ("{data_type: customer, to: sea, target: {topic: out.all}}", "out.all is written by flow customer-to-lake"),
+        ("{data_type: customer, to: sea, target: {topic: co.product}}", "topic co.product holds product already"),
+        ("{data_type: product, to: far, target: {topic: out.all}}", ""),
+    ],
+)
+def test_a_topic_is_one_flows(findings_of: Findings, flow: str, words: str) -> None:
+    found = [str(one) for one in findings_of(KAFKA + f"  - {flow}\n") if one.code == "shared-place"]
+    assert bool(found) == bool(words)
+    assert words in "".join(found)
+
+
 LOOP = """
 data_types:
   customer: {system_of_record: crm, source: {table: public.customers}}

@@ -1,0 +1,53 @@
+"""Settings of topics that keep the last state of each record, as Sorbus makes them and as a provider takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from sorbus.bus.kafka import MAX_MESSAGE_BYTES, kafka_errors
+from sorbus.settings import COPIES
+
+Overrides = Mapping[str, Mapping[str, str | None]]
+"""Settings by pattern of the topic's name; None leaves one out."""
+DAY = 24 * 3600 * 1000
+"""In milliseconds."""
+COMPACTED = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES + 100_000),
+    # A consumer that was away for less than this still learns of every delete.
+    "delete.retention.ms": str(30 * DAY),
+    # The active segment is never compacted; a day bounds how long superseded states stay.
+    "segment.ms": str(DAY),
+    # What people asked to have erased is not kept among superseded states for longer (KIP-354).
+    "max.compaction.lag.ms": str(7 * DAY),
+}
+_TIMEOUT = 30.0
+_NO_LIMIT = 2**62
+
+
+def overridden(name: str, settings: Mapping[str, str], overrides: Overrides) -> tuple[dict[str, str], int | None]:
+    """The topic's settings as the operator wants them, and how many copies; None: as the cluster makes them."""
+    config: dict[str, str | None] = dict(settings)
+    for pattern, more in overrides.items():
+        if fnmatchcase(name, pattern):
+            config |= more
+    copies = config.pop(COPIES, None)
+    return {name: value for name, value in config.items() if value is not None}, int(copies) if copies else None
+
+
+def compacted_by(client: AdminClient, topic: str) -> str:
+    """When Kafka must have cleaned away superseded states at the latest, in ISO 8601; "" where its settings don't say.
+
+    AuthError, TransientError.
+    """
+    with kafka_errors(f"reading the settings of {topic}"):
+        asked = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
+        (config,) = [future.result(_TIMEOUT) for future in asked.values()]
+    longest = int(str(config["max.compaction.lag.ms"].value))
+    if longest > _NO_LIMIT or "compact" not in str(config["cleanup.policy"].value):
+        return ""
+    return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
