@@ -120,6 +120,7 @@ def plain(thing: Thing) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 class TestPoster(ProducerConformance):
     @pytest.fixture
     def source(self, stack: Addresses, unique: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:

@@ -8,7 +8,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,38 +135,34 @@ def test_a_sender_is_told_what_was_taken_and_what_was_not(make_form: MakeForm) -
     assert len(form.rejected) == 3
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b"{", {}, 400),
-        (b"\xff\xfe", {}, 400),
-        (b"[" * 100_000, {}, 400),
-        (b'"text"', {}, 400),
-        (b"<a/>", {"content-type": "application/xml"}, 400),
-        (b"id=%ff&name=x", {"content-type": "application/x-www-form-urlencoded"}, 400),
-        (b"x", {"content-encoding": "gzip"}, 400),
-        (b"x", {"content-encoding": "br"}, 415),
-        (gzip.compress(b" " * 50_000_000), {"content-encoding": "gzip"}, 413),
-        (b" " * 1_000_001, {}, 413),
-        (b"[" + b'{"id":1},' * 10_001 + b"{}]", {}, 400),
-    ],
-)
-def test_a_body_that_can_t_be_read_is_answered_in_bounds(
-    make_form: MakeForm, body: bytes, headers: Mapping[str, str], status: int
-) -> None:
-    form = make_form()
-    began = time.monotonic()
-    assert form.house.post(body, headers=headers).status_code == status
-    assert time.monotonic() - began < 5
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+UNREADABLE: list[tuple[bytes, dict[str, str], int]] = [
+    (b"{", {}, 400),
+    (b"\xff\xfe", {}, 400),
+    (b"[" * 100_000, {}, 400),
+    (b'"text"', {}, 400),
+    (b"<a/>", {"content-type": "application/xml"}, 400),
+    (b"id=%ff&name=x", FORM, 400),
+    (b"[" + b'{"id":1},' * 10_001 + b"{}]", {}, 400),
+    (b"x", {"content-encoding": "gzip"}, 400),
+    (b"x", {"content-encoding": "br"}, 415),
+    (gzip.compress(b" " * 50_000_000), {"content-encoding": "gzip"}, 413),
+    (b" " * 1_000_001, {}, 413),
+]
+
+
+def test_a_body_that_can_t_be_read_is_answered_in_bounds_and_is_one_dead_letter(make_form: MakeForm) -> None:
+    form, letters = make_form(), 0
+    for body, headers, status in [*UNREADABLE, *UNREADABLE]:  # the same body again is the same dead letter
+        began = time.monotonic()
+        assert form.house.post(body, headers=headers).status_code == status, body[:20]
+        assert time.monotonic() - began < 5, body[:20]
+        letters += status == 400 and "content-encoding" not in headers
     assert form.house.post({"id": 1, "name": "Anna"}).status_code == 200
     assert form.drain().keys() == {"1"}
-    if status == 400 and "content-encoding" not in headers:
-        [letter] = form.rejected.values()
-        assert b"body" in letter.raw
-        assert letter.error.reason == "unreadable body"
-        form.house.post(body, headers=headers)
-        form.drain()
-        assert len(form.rejected) == 1, "the same body is the same dead letter"
+    assert len(form.rejected) == letters // 2
+    assert {one.error.reason for one in form.rejected.values()} <= {"unreadable body", "no record"}
+    assert all(b"body" in one.raw for one in form.rejected.values())
 
 
 def test_forms_and_compressed_bodies_are_read(make_form: MakeForm) -> None:
@@ -345,7 +341,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(STEPS, st.booleans())
 def test_the_newest_state_stays_whatever_the_order_of_arrival(steps: list[Step], timed: bool) -> None:
     """Against a ledger of our own: by update time, or by arrival where there is none."""
