@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Preview, older_preview
+from sorbus.abilities import Erased, Preview, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.isolate import Isolation
+from sorbus.consumers.mysql.erase import erase_rows
 from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, is_in_table
 from sorbus.consumers.mysql.tables import APPLIED, obstacles, plan_target, target_parts
@@ -221,6 +222,13 @@ class MysqlConsumer(MysqlDiscovery):
                 [key],
             )
         return {name: _json(value) for name, value in zip(names, found[0], strict=True)} if found else None
+
+    def erase(self, id: str, *, dry_run: bool = False) -> Erased:
+        """Blanks what soft or ignored deletes leave of the record's personal columns; see `SupportsErasure`."""
+        session, rows, _ = self._opened()
+        parts = target_parts(self._flow)
+        with mysql_errors(f"erasing in {self._flow.system.name}"):
+            return erase_rows(session, self._flow, self._tables, parts, rows.key_of(id), dry_run=dry_run)
 
     def _opened(self) -> tuple[Session, RecordRows, MysqlWriting]:
         """TransientError when there is no connection (not opened, or it was lost)."""

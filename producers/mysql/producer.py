@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ from sorbus.producers.mysql.capture import MysqlCapture, open_captures
 from sorbus.producers.mysql.collect import Captured, LogCollector
 from sorbus.producers.mysql.dependents import read_cascades, trigger_tables
 from sorbus.producers.mysql.diagnose import diagnose_source
-from sorbus.producers.mysql.history import history_fault
+from sorbus.producers.mysql.history import history_fault, position_fault
 from sorbus.producers.mysql.log_events import BadEvent, LogEvent
 from sorbus.producers.mysql.log_stream import LogStream
 from sorbus.producers.mysql.options import MysqlSource
@@ -76,6 +76,11 @@ class MysqlProducer(MysqlDiscovery):
     def diagnose(cls, system: BoundSystem) -> Iterator[Diagnosis]:
         """How the server is: see `diagnose.py`."""
         return diagnose_source(system)
+
+    @classmethod
+    def position_fault(cls, system: BoundSystem, stored: Callable[[], Position | None]) -> str | None:
+        """Whether the log can be read on from a position: see `history.py`."""
+        return position_fault(system, stored)
 
     @classmethod
     def ids(cls, system: BoundSystem, source: BoundSource) -> Iterable[bytes]:

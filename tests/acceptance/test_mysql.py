@@ -211,5 +211,5 @@ def test_both_ways_end_equal_whatever_is_killed(
     assert min(made) >= CHANGES
     assert all(found["counts"]["nothing"] == found["records"] for found in planned), planned
     assert "no difference found" in compared
-    assert "it logs whole rows with their columns' names" in examined, examined
+    assert "0 problems" in examined, examined
     assert "not canonical" not in letters, letters

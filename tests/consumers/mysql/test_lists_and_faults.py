@@ -176,3 +176,31 @@ NAMES = parse_schema({"type": "record", "name": "debtor", "fields": [{"name": "c
 def text(value: str) -> bytes:
     """A record of one short text in Avro."""
     return bytes([len(value.encode()) << 1]) + value.encode()
+
+
+@pytest.mark.slow
+def test_what_a_soft_delete_leaves_can_be_erased(mariadb_server: Mariadb, mariadb: Callable[..., str]) -> None:
+    database = mariadb()
+    fields = [{"name": "customer", "type": "string", "tags": ["personal"]}, {"name": "city", "type": "string"}]
+    schema = parse_schema({"type": "record", "name": "debtor", "fields": fields})
+    connection = MysqlConsumer.Connection.model_validate(mariadb_server.connection(database))
+    flow = BoundFlow(
+        Flow.model_validate({"data_type": "debtor", "from": "shop", "to": "books", "deletes": "soft"}),
+        DataType(system_of_record="shop"), schema, (), MysqlConsumer.Target.model_validate({"table": "debtors"}),
+        BoundSystem("books", System(kind="mysql", owner="Sales"), connection, "", Path()),
+    )  # fmt: skip
+    for step in MysqlConsumer.plan(flow):
+        assert step.apply is not None, step
+        step.apply()
+    consumer = MysqlConsumer(flow)
+    consumer.open()
+    try:
+        assert consumer.apply([Delivery(b"1", 1, False, schema, text("Ann") + text("Bern"), 0)]) == []
+        assert consumer.apply([Delivery(b"1", 2, True, schema, b"", 0)]) == []
+        [row] = mariadb_server.root("select customer, city, sorbus_deleted_at from debtors", database=database)
+        assert row[:2] == ("Ann", "Bern")
+        assert row[2] is not None
+        assert consumer.erase("1", dry_run=True).rows == consumer.erase("1").rows == 1
+        assert mariadb_server.root("select customer, city from debtors", database=database) == [("", "Bern")]
+    finally:
+        consumer.close()

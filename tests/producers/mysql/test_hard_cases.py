@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, Thing
 from sorbus.conformance.source import Source
 from sorbus.connector import Position
-from sorbus.errors import AuthError, LostPosition, MapError
+from sorbus.errors import AuthError, LostPosition, MapError, TransientError
 from sorbus.producers.mysql.producer import MysqlProducer
 from tests.mariadb import Mariadb
 
@@ -167,10 +168,14 @@ def test_a_transaction_larger_than_a_batch(shop: Callable[..., InMemoryBus], mon
     assert len([id for id, _ in tape.events]) == 300, "what was published came again"
 
 
+def read_on(tape: InMemoryBus) -> None:
+    for _ in range(50):
+        tape.step()
+
+
 def lost(tape: InMemoryBus) -> str:
     try:
-        for _ in range(50):
-            tape.step()
+        read_on(tape)
     except LostPosition as error:
         return str(error)
     pytest.fail("a lost position was not found")
@@ -292,3 +297,17 @@ def test_a_position_is_plain_json(shop: Callable[..., InMemoryBus]) -> None:
     assert json.loads(json.dumps(stored)) == stored
     with suppress(AttributeError):
         assert isinstance(stored["gtids"], Mapping | str)
+
+
+def test_a_server_that_is_killed_at_work_is_waited_for(
+    shop: Callable[..., InMemoryBus], mariadb_server: Mariadb
+) -> None:
+    tape = shop()
+    run(tape, "insert into thing values ('a', 'a', 1)")
+    until(tape, a=thing("a", 1))
+    mariadb_server.stop(signal.SIGKILL)
+    with pytest.raises(TransientError):
+        read_on(tape)
+    mariadb_server.start()
+    run(tape, "insert into thing values ('b', 'b', 2)")
+    until(tape, a=thing("a", 1), b=thing("b", 2))
