@@ -70,6 +70,7 @@ class DirectorySchema:
 
     types: dict[str, AttributeType] = field(default_factory=dict)
     classes: dict[str, EntryClass] = field(default_factory=dict)
+    _spellings: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def type_of(self, description: str) -> AttributeType:
         """The type of an attribute, with or without options; text where it isn't known."""
@@ -85,10 +86,15 @@ class DirectorySchema:
         """Whether the schema has the attribute; an empty schema has every one."""
         return not self.types or description.partition(";")[0].lower() in self.types
 
-    def spellings(self, description: str) -> list[str]:
+    def spellings(self, description: str) -> tuple[str, ...]:
         """Under which keys an answer may hold the attribute, in lower case, options included."""
-        base, semicolon, options = description.partition(";")
-        return [f"{name}{semicolon}{options}".lower() for name in (base, *self.type_of(base).names)]
+        found = self._spellings.get(description)
+        if found is None:
+            base, semicolon, options = description.partition(";")
+            names = (base, *self.type_of(base).names)
+            found = tuple(dict.fromkeys(f"{name}{semicolon}{options}".lower() for name in names))
+            self._spellings[description] = found
+        return found
 
     def chain(self, names: Iterable[str]) -> list[str]:
         """Object classes with all their superiors, each once, the most general first."""

@@ -78,6 +78,11 @@ class LdapConnection(BaseModel):
         return parts.port or _PORTS[parts.scheme]
 
     @property
+    def is_local(self) -> bool:
+        """Whether the server is this machine."""
+        return _is_this_machine(self.host)
+
+    @property
     def is_tls(self) -> bool:
         """Whether TLS begins with the connection."""
         return self.url.startswith("ldaps:")
@@ -87,12 +92,12 @@ class LdapConnection(BaseModel):
         """Whether StartTLS comes before the bind."""
         if self.is_tls or self.allow_plain:
             return bool(self.start_tls) and not self.is_tls
-        return not _is_this_machine(self.host) if self.start_tls is None else self.start_tls
+        return not self.is_local if self.start_tls is None else self.start_tls
 
     @property
     def is_exposed(self) -> bool:
         """Whether the password would cross a network in clear text, without the map's leave."""
-        return not (self.is_tls or self.starts_tls or self.allow_plain or _is_this_machine(self.host))
+        return not (self.is_tls or self.starts_tls or self.allow_plain or self.is_local)
 
     @property
     def identity_attribute(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from sorbus.abilities import CatalogField, Resource
 from sorbus.connector import BoundSystem
@@ -11,6 +11,7 @@ from sorbus.diagnosis import Diagnosis
 from sorbus.ldap.attribute_types import AttributeType, DirectorySchema, Syntax, is_secret
 from sorbus.ldap.directory_of import connection_of, directory_of
 from sorbus.ldap.entry_set import EntrySet, class_filter, record_of
+from sorbus.ldap.search import Entry
 from sorbus.ldap.session import Directory
 from sorbus.ldap.sync_messages import REQUEST
 from sorbus.schema import Kind
@@ -30,7 +31,7 @@ def discover_entries(system: BoundSystem) -> list[Resource]:
         found = []
         for name, count in sorted(counts.items()):
             required, allowed = schema.attributes([name])
-            attributes = [*required, *(one for one in allowed if one.lower() in used[name])]
+            attributes = [*required, *(one for one in allowed if one.lower() in used.get(name, ()))]
             names = [options.identity_attribute, *(one for one in attributes if not is_secret(one))][:_MOST_FIELDS]
             fields = tuple(_field(schema.type_of(one), one in required, options.identity_attribute) for one in names)
             found.append(Resource(name, fields, (options.identity_attribute,), count))
@@ -72,7 +73,7 @@ def diagnose_directory(system: BoundSystem) -> Iterator[Diagnosis]:
     try:
         options, controls, schema = connection_of(system), directory.controls, directory.schema
         yield Diagnosis(system.name, "bind", f"as {options.bind_dn or 'nobody (anonymously)'}")
-        if not options.is_tls and not options.starts_tls:
+        if not (options.is_tls or options.starts_tls or options.is_local):
             yield Diagnosis(
                 system.name, "encryption", "the connection isn't encrypted", "warning", "write ldaps:// or start_tls"
             )
@@ -101,9 +102,20 @@ def diagnose_directory(system: BoundSystem) -> Iterator[Diagnosis]:
 
 
 def _used(directory: Directory) -> tuple[Counter[str], dict[str, set[str]]]:
-    """Structural class -> its entries, and the attributes that some of these have (names only)."""
+    """Structural class -> its entries, and the attributes that some of these have; no passwords, nothing binary."""
     counts: Counter[str] = Counter()
     used: dict[str, set[str]] = {}
+    types = {one.name: one for one in directory.schema.types.values()}
+    harmless = [name for name, one in types.items() if one.syntax not in ("secret", "binary") and not one.read_only]
+    for one in _everything(directory, ["structuralObjectClass", "objectClass", *harmless]):
+        name = _structural(one.attributes, directory.schema)
+        counts[name] += 1
+        used.setdefault(name, set()).update(key.partition(";")[0] for key in one.attributes)
+    return counts, used
+
+
+def _everything(directory: Directory, attributes: list[str]) -> Iterator[Entry]:
+    """Entries below base, at most `_MOST_READ`."""
     made = directory.connect()
     try:
         cookie, read = b"", 0
@@ -113,23 +125,19 @@ def _used(directory: Directory) -> tuple[Counter[str], dict[str, set[str]]]:
                 directory.options.base,
                 "subtree",
                 "(objectClass=*)",
-                ["structuralObjectClass", "*"],
+                attributes,
                 doing=f"looking at {directory.system}",
                 cookie=cookie,
             )
-            for one in page.entries:
-                name = _structural(one.attributes, directory.schema)
-                counts[name] += 1
-                used.setdefault(name, set()).update(key.partition(";")[0] for key in one.attributes)
+            yield from page.entries
             cookie, read = page.cookie, read + len(page.entries)
             if not cookie or read >= _MOST_READ:
-                return counts, used
+                return
     finally:
         made.unbind()
 
 
-def _structural(attributes: object, schema: DirectorySchema) -> str:
-    assert isinstance(attributes, dict)
+def _structural(attributes: Mapping[str, Sequence[bytes]], schema: DirectorySchema) -> str:
     named = attributes.get("structuralobjectclass") or attributes.get("objectclass") or [b"top"]
     names = [one.decode(errors="replace") for one in named]
     classes = [one for name in names if (one := schema.classes.get(name.lower())) and not one.is_auxiliary]

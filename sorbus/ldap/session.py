@@ -149,9 +149,16 @@ class Directory:
         cookie: bytes = b"",
     ) -> EntryPage:
         """A page of a search (RFC 2696), on the connection that it began on."""
-        size = self.options.page_size
         outcome, entries, cookie = ask(
-            made, self.options.timeout, base, scope, filter, attributes, doing=doing, page_size=size, cookie=cookie
+            made,
+            self.options.timeout,
+            base,
+            scope,
+            filter,
+            attributes,
+            doing=doing,
+            page_size=self.options.page_size,
+            cookie=cookie,
         )
         require(outcome, doing)
         return EntryPage([whole_entry(made, self.options.timeout, one, doing) for one in entries], cookie)

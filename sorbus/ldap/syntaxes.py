@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sorbus.errors import PermanentError
@@ -66,7 +66,8 @@ def read_moment(text: str) -> datetime:
     found = _GENERALIZED.fullmatch(text)
     if found is None:
         raise ValueError("a time is written as 20261129081530Z")
-    base = datetime.strptime(found["whole"], "%Y%m%d%H")
+    whole = found["whole"]
+    base = datetime(int(whole[:4]), int(whole[4:6]), int(whole[6:8]), int(whole[8:]), tzinfo=UTC)
     minute, second, fraction = found["minute"], found["second"], found["fraction"]
     unit = 1_000_000 * (1 if second else 60 if minute else 3600)
     part = int(fraction) * unit // 10 ** len(fraction) if fraction else 0
@@ -76,7 +77,7 @@ def read_moment(text: str) -> datetime:
     if zone != "Z":
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5] or 0)) * (1 if zone[0] == "+" else -1)
     made = base + timedelta(minutes=int(minute or 0), seconds=seconds, microseconds=part)
-    return made.replace(tzinfo=timezone(offset)).astimezone(UTC)
+    return made - offset
 
 
 def write_moment(value: datetime) -> str:

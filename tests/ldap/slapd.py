@@ -39,6 +39,8 @@ overlay syncprov
 {sync}
 """
 Entry = dict[str, list[bytes]]
+AD_TOP: dict[str, object] = {"instanceType": 4, "nTSecurityDescriptor": b"x", "objectCategory": f"cn=user,{BASE}"}
+"""What every entry of Active Directory has."""
 
 
 class Slapd:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from sorbus.ldap.distinguished_name import escape_value
 from sorbus.state import State
 from tests.consumers.ldap.conftest import MakeStaff
 from tests.consumers.ldap.staff import PEOPLE, Staff, dn, someone, texts
-from tests.ldap.slapd import BASE, Slapd, ldif, person, replacing
+from tests.ldap.slapd import AD_TOP, BASE, Slapd, ldif, person, replacing
 
 
 def test_a_person_gets_an_entry_and_its_attributes_follow(staff: Staff) -> None:
@@ -260,6 +262,49 @@ def test_a_preview_says_what_would_be_sent(staff: Staff) -> None:
 def test_a_mistake_in_the_map_is_found_by_plan(given: dict[str, object], said: str, make_staff: MakeStaff) -> None:
     with pytest.raises(MapError, match=said):
         make_staff(**given)
+
+
+def test_an_account_of_active_directory_is_disabled_by_one_bit(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", database)
+    server = Slapd(tmp_path / "ad", schemas=("core", "cosine", "nis", "inetorgperson", "msuser"))
+    server.start()
+    server.organize()
+    given = {
+        "objectClass": "user",
+        "cn": "Anna",
+        "sn": "B",
+        "employeeNumber": "7",
+        "userAccountControl": 0x10200,
+        **AD_TOP,
+    }
+    server.modify(ldif(f"cn=Anna,ou=people,{BASE}", given))
+    staff = Staff(
+        server,
+        rows=[("name", "user.cn", ""), ("number", "user.employeeNumber", ""), ("family", "user.sn", "record.name")],
+        target={
+            "resource": "user",
+            "dn": "cn={cn},ou=people,{base}",
+            "references": {},
+            "deleted": {"accountEnabled": False},
+        },
+        match=("number",),
+        deletes="soft",
+    )
+    object.__setattr__(staff.flow, "resources", {"person": ("user",)})
+    try:
+        staff.prepare()
+        assert staff.put(a=someone("Anna", number="7")) == {}
+        staff.put(a=None)
+        [entry] = staff.entries("user").values()
+        assert texts(entry, "userAccountControl") == [str(0x10202)]
+        staff.put(a=someone("Anna", number="7"))
+        [entry] = staff.entries("user").values()
+        assert texts(entry, "sn") == ["Anna"]
+    finally:
+        staff.close()
+        server.stop()
 
 
 @pytest.mark.slow

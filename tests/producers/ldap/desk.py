@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from sorbus.abilities import PublishedState
 from sorbus.avro.decode import read_record
@@ -91,6 +94,10 @@ class Desk:
         self.position: Position | None = None
         self._published: dict[str, PublishedState] = {}
         self.producer: LdapProducer | None = None
+
+    def connect(self, connection: BaseModel) -> None:
+        """Another connection than the server's own."""
+        self.system = replace(self.system, connection=connection)
 
     def open(self) -> LdapProducer:
         self.close()
