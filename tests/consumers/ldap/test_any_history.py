@@ -64,7 +64,7 @@ def test_any_history_ends_as_the_owner_is(make_staff: MakeStaff) -> None:
     rounds = iter(range(10_000))
     staff = make_staff(match=("number",))
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEP, min_size=3, max_size=14))
     def check(steps: list[tuple[str, str, int, str | None]]) -> None:
         owner = Owner(staff, next(rounds))

@@ -87,6 +87,7 @@ def test_a_cookie_that_the_server_cant_resume_costs_a_list_and_no_record(server:
         desk.close()
 
 
+@pytest.mark.slow
 def test_a_right_that_is_taken_away_deletes_nobody(tmp_path: Path) -> None:
     rules = (
         'access to dn.subtree="ou=people,dc=example,dc=test" by dn.exact="cn=reader,dc=example,dc=test" read by * none'
