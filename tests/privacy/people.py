@@ -24,7 +24,7 @@ from tests.commands import type_command
 T = TypeVar("T")
 IMPATIENT = """
 from sorbus.cli.app import main
-from sorbus.consumers.postgres import isolate
+from sorbus.consumers import isolate
 isolate.COLLISION_LIMIT = 1.0
 main()
 """
