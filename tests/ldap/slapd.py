@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import socket
 import subprocess
@@ -77,6 +78,7 @@ class Slapd:
         )
         (folder / "slapd.conf").write_text(text)
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)  # a test that failed before its end leaves no server behind
 
     @property
     def connection(self) -> dict[str, object]:
