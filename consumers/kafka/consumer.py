@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue
 from sorbus import __version__
 from sorbus.abilities import Erased, Preview, older_preview
 from sorbus.avro.decode import read_bytes
+from sorbus.bus.cluster import KafkaConnection
 from sorbus.bus.kafka import admin
 from sorbus.bus.registry import open_registry
 from sorbus.bus.topic_settings import compacted_by
@@ -22,7 +23,7 @@ from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, Step
 from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncoding
-from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
+from sorbus.consumers.kafka.options import KafkaTarget
 from sorbus.consumers.kafka.plan import place_of, plan_topic, require_registry
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
 from sorbus.consumers.kafka.topic_records import TopicRecords, states_of

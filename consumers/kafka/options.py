@@ -1,47 +1,13 @@
-"""A system of `kind: kafka`, and a flow's `target:` when it writes a topic for other consumers."""
+"""A flow's `target:` when it writes a topic for other consumers."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
-
-from sorbus.settings import KafkaConfig, Settings
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"
-
-
-class KafkaConnection(BaseModel):
-    """A Kafka cluster and its registry; without keys, those that Sorbus uses."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    servers: str = Field(default="", description="Bootstrap servers, HOST:PORT,HOST:PORT; default: Sorbus's own Kafka.")
-    config: dict[str, SecretStr] = Field(
-        default={}, description="librdkafka settings, such as sasl.username; default: none, or Sorbus's own."
-    )
-    registry: SecretStr = Field(
-        default=SecretStr(""), description="Schema registry URL for `encoding: avro`; default: Sorbus's own."
-    )
-    registry_config: dict[str, SecretStr] = Field(
-        default={}, description="How that registry is reached, as SORBUS_REGISTRY_CONFIG says it of Sorbus's own."
-    )
-    token: str = Field(default="", description="As SORBUS_KAFKA_TOKEN: MODULE:FUNCTION that gives tokens for Kafka.")
-
-    def settings(self) -> Settings:
-        """Sorbus's settings with this cluster in place of its own. UsageError where they can't be read."""
-        own = Settings()
-        config: KafkaConfig = {name: value.get_secret_value() for name, value in self.config.items()}
-        cluster: dict[str, object] = (
-            {"kafka": self.servers, "kafka_config": config, "kafka_token": self.token} if self.servers else {}
-        )
-        if not self.servers and config:
-            cluster = {"kafka_config": {**own.kafka_config, **config}}
-        if registry := self.registry.get_secret_value():
-            login = {name: value.get_secret_value() for name, value in self.registry_config.items()}
-            cluster |= {"registry": registry, "registry_config": login}
-        return own.model_copy(update=cluster)
 
 
 def _whole_topic(name: str) -> str:

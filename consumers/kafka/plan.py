@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from confluent_kafka.admin import NewTopic
 
+from sorbus.bus.cluster import KafkaConnection
 from sorbus.bus.kafka import admin, kafka_errors
 from sorbus.bus.names import Names
 from sorbus.bus.topic_settings import COMPACTED, overridden
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.kafka.columns import Columns
-from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
+from sorbus.consumers.kafka.options import KafkaTarget
 from sorbus.errors import MapError
 from sorbus.settings import Settings
 

@@ -32,6 +32,7 @@ EXAMPLES = {
     "warehouse": 2,
     "singer": 2,
     "mysql": 2,
+    "debezium": 2,
 }
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]

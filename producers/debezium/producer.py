@@ -1,0 +1,277 @@
+"""The producer of a system whose changes Debezium writes to topics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from pydantic import BaseModel
+
+from sorbus.abilities import Resource
+from sorbus.bus.cluster import KafkaConnection
+from sorbus.bus.registry import open_registry
+from sorbus.connector import (
+    Batch,
+    BoundSource,
+    BoundSystem,
+    Change,
+    Position,
+    RejectedRecord,
+    StaleRecordDeletion,
+    Step,
+)
+from sorbus.drift.watch import DriftWatch
+from sorbus.errors import LostPosition, TransientError, Unfinished
+from sorbus.producers.debezium.discovery import discover_topics
+from sorbus.producers.debezium.formats import Formats
+from sorbus.producers.debezium.options import DebeziumSource
+from sorbus.producers.debezium.read_again import read_again
+from sorbus.producers.debezium.topic_reader import ClusterTopics, Offsets, TopicReader, lost
+from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
+
+_SLICE = 0.5
+_MOST_CHANGES = 2000
+_CHECK_EVERY = 10.0
+_log = logging.getLogger(__name__)
+
+
+class DebeziumProducer:
+    """Captures the data types whose topics Debezium writes, in the order of each partition."""
+
+    Connection: type[BaseModel] = KafkaConnection
+    Source: type[BaseModel] = DebeziumSource
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
+        """MapError where a mapping doesn't fit."""
+        assert isinstance(system.connection, KafkaConnection)
+        self._system, self._settings = system, system.connection.settings()
+        self._streams = {stream.options.topic: stream for stream in (TopicStream(one, system.name) for one in sources)}
+        registry = open_registry(self._settings)
+        self._formats = Formats(registry.schema if registry is not None else None)
+        self._cluster: ClusterTopics | None = None
+        self._reader: TopicReader | None = None
+        self._drift: DriftWatch | None = None
+        self._ids: dict[str, str] = {}
+        self._begins: Offsets = {}
+        self._offsets: Offsets = {}
+        self._last = 0
+        self._checked_at = 0.0
+        self._waiting: deque[tuple[str, TopicMessage]] = deque()
+        self._owed: dict[str, set[bytes] | None] = {}
+        """Topic -> ids that are to be read again; None: all."""
+        self._again: tuple[str, Iterator[TopicMessage | None]] | None = None
+        self._count = 0
+
+    @classmethod
+    def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
+        """The topics are Debezium's: there is nothing to create."""
+        return []
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:
+        """The topic's last part."""
+        assert isinstance(options, DebeziumSource)
+        return {"": options.resource}
+
+    @classmethod
+    def discover(cls, system: BoundSystem) -> list[Resource]:
+        """Every topic whose messages are Debezium's."""
+        assert isinstance(system.connection, KafkaConnection)
+        return discover_topics(system.connection.settings())
+
+    def open(self, position: Position | None) -> None:
+        """Resumes at the stored offsets. TransientError, AuthError, LostPosition."""
+        self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
+        for stream in self._streams.values():
+            stream.begin(self._drift)
+        self._cluster = ClusterTopics(self._settings)
+        facts = self._cluster.facts(list(self._streams))
+        stored = position or {}
+        last = stored.get("version")
+        self._last = last if isinstance(last, int) else 0
+        topics = cast("dict[str, dict[str, object]]", stored.get("topics") or {})
+        for topic, found in facts.items():
+            self._ids[topic], self._begins[topic] = found.id, list(found.begins)
+            self._offsets[topic] = list(found.begins)
+            if topic not in topics:
+                if any(found.begins):
+                    _log.warning(
+                        "%s: the topic %s has lost its oldest messages: records that haven't changed since are missing"
+                        " unless Debezium takes a snapshot again", self._system.name, topic,
+                    )  # fmt: skip
+                continue
+            before = cast("list[int]", topics[topic]["offsets"])
+            if why := _why_lost(topics[topic].get("id"), before, found.id, found.begins, found.ends):
+                self._lose(topic, why)
+                continue
+            self._offsets[topic] = before + list(found.begins[len(before) :])
+        self._checked_at = time.monotonic()
+        self._reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets)
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """The newest messages of these records are looked for in the topic."""
+        for topic, stream in self._streams.items():
+            if stream.name == data_type and ids:
+                owed = self._owed.setdefault(topic, set())
+                if owed is not None:
+                    owed.update(ids)
+
+    def resnapshot(self, data_types: Sequence[str]) -> None:
+        """The newest message of every record in the topic is published again."""
+        for topic, stream in self._streams.items():
+            if stream.name in data_types:
+                self._owed[topic] = None
+
+    def read(self, wait: float) -> Batch | None:
+        """The next messages as changes; None if nothing came within `wait` seconds."""
+        assert self._reader is not None
+        if self._again is not None or self._owed:
+            return self._read_again()
+        self._check()
+        if not self._waiting:
+            self._waiting.extend(self._reader.read(wait))
+        if not self._waiting:
+            return None
+        return self._taken()
+
+    def confirm(self, position: Position) -> None:
+        """Offsets are kept with the events: the cluster need not know."""
+
+    def lag(self) -> int | None:
+        """Messages that aren't read yet."""
+        if self._cluster is None:
+            return None
+        facts = self._cluster.facts(list(self._streams))
+        return sum(
+            max(0, end - at)
+            for topic, found in facts.items()
+            for end, at in zip(found.ends, self._offsets[topic], strict=False)
+        )
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._drift is not None:
+            self._drift.close()
+        self._again = None
+
+    def _taken(self) -> Batch:
+        """As many messages as may be in one batch: snapshots apart from changes, an emptied table alone."""
+        changes: list[Change] = []
+        rejects: list[RejectedRecord] = []
+        sweeps: list[StaleRecordDeletion] = []
+        is_known: bool | None = None
+        data_type = ""
+        while self._waiting and len(changes) + len(rejects) < _MOST_CHANGES:
+            topic, message = self._waiting[0]
+            found, is_snapshot = self._streams[topic].outcome(message, self._next_version(), self._formats)
+            if isinstance(found, StaleRecordDeletion) and (changes or rejects):
+                break
+            is_other = (
+                found is not None
+                and is_known is not None
+                and (is_snapshot != is_known or (is_snapshot and found.data_type != data_type))
+            )
+            if is_other:
+                break
+            self._waiting.popleft()
+            self._offsets[topic][message.partition] = message.offset + 1
+            if found is None:
+                continue
+            self._last = found.version
+            is_known, data_type = is_snapshot, found.data_type
+            if isinstance(found, StaleRecordDeletion):
+                sweeps.append(found)
+                break
+            if isinstance(found, Change):
+                changes.append(found)
+            else:
+                rejects.append(found)
+        copied = None
+        if is_known and changes:
+            self._count += len(changes)
+            copied = (data_type, self._count, self._count)
+        assert self._reader is not None
+        is_caught_up = not self._waiting and self._reader.is_at_end
+        return Batch(changes, rejects, sweeps, self._position(), is_caught_up, copied)
+
+    def _read_again(self) -> Batch | None:
+        """A part of what is owed. Unfinished while nothing is found."""
+        if self._again is None:
+            topic, ids = self._owed.popitem()
+            wanted = None if ids is None else frozenset(ids)
+            stream = self._streams[topic]
+            until = self._offsets[topic]
+            self._again = (
+                topic,
+                read_again(self._settings, stream, self._begins[topic], list(until), wanted, self._formats),
+            )
+        topic, messages = self._again
+        stream, until_time = self._streams[topic], time.monotonic() + _SLICE
+        changes: list[Change] = []
+        rejects: list[RejectedRecord] = []
+        for message in messages:
+            if message is not None:
+                found, _ = stream.outcome(message, self._next_version(), self._formats)
+                if isinstance(found, Change):
+                    changes.append(found)
+                elif isinstance(found, RejectedRecord):
+                    rejects.append(found)
+                if found is not None:
+                    self._last = found.version
+            if time.monotonic() >= until_time or len(changes) >= _MOST_CHANGES:
+                break
+        else:
+            self._again = None
+        if not changes and not rejects:
+            if self._again is None:
+                return None
+            raise Unfinished(f"{self._system.name}: {topic} is being read again", retry_after=0.0)
+        copied = (stream.name, len(changes), len(changes)) if changes else None
+        return Batch(changes, rejects, (), self._position(), self._again is None and not self._owed, copied)
+
+    def _next_version(self) -> int:
+        return max(self._last + 1, time.time_ns() // 1000)
+
+    def _position(self) -> Position:
+        topics = {topic: {"id": self._ids[topic], "offsets": list(offsets)} for topic, offsets in self._offsets.items()}
+        return cast("Position", {"version": self._last, "topics": topics})
+
+    def _check(self) -> None:
+        """Now and then: is it still the same topic, and does it hold what isn't read yet?"""
+        now = time.monotonic()
+        if now - self._checked_at < _CHECK_EVERY:
+            return
+        self._checked_at = now
+        assert self._cluster is not None
+        for topic, found in self._cluster.facts(list(self._streams)).items():
+            known = self._offsets[topic]
+            if why := _why_lost(self._ids[topic], known, found.id, found.begins, found.ends):
+                raise TransientError(f"the topic {topic} {why}", retry_after=1.0)  # opening decides
+            if len(found.begins) > len(known):
+                raise TransientError(f"the topic {topic} has new partitions", retry_after=1.0)
+            self._begins[topic] = list(found.begins)
+
+    def _lose(self, topic: str, why: str) -> None:
+        if self._system.system.on_lost_slot != "resnapshot":
+            raise LostPosition(lost(topic, why))
+        _log.warning("%s: the topic %s %s: it is read from its beginning", self._system.name, topic, why)
+
+
+def _why_lost(id_before: object, before: Sequence[int], id: str, begins: Sequence[int], ends: Sequence[int]) -> str:
+    """How a topic isn't the one that was read; "" if it is."""
+    if id_before != id:
+        return "was deleted and made again"
+    if len(before) > len(begins):
+        return f"has {len(begins)} partitions and had {len(before)}"
+    for number, at in enumerate(before):
+        if at < begins[number]:
+            return f"no longer holds messages that were not read yet (partition {number}, from {at} on)"
+        if at > ends[number]:
+            return f"was cut off (partition {number} ends at {ends[number]}, and {at} was read)"
+    return ""

@@ -1,0 +1,67 @@
+"""The newest message of records that are to be published again: from the topic's beginning up to where it was read.
+
+Two passes, so that of all records only an offset is kept, and none is published in an older state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sorbus.errors import PermanentError
+from sorbus.producers.debezium.change_event import event_of, id_of
+from sorbus.producers.debezium.formats import Formats
+from sorbus.producers.debezium.topic_reader import TopicReader
+from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
+from sorbus.settings import Settings
+
+_WAIT = 0.5
+
+
+def read_again(
+    settings: Settings,
+    stream: TopicStream,
+    begins: list[int],
+    until: list[int],
+    ids: frozenset[bytes] | None,
+    formats: Formats,
+) -> Iterator[TopicMessage | None]:
+    """Each record's newest message below the offsets `until`; None now and then, for others to have their turn.
+
+    `ids`: only of these; None: of all.
+    """
+    newest: dict[bytes, tuple[int, int]] = {}
+    for message in _messages(settings, stream.options.topic, begins, until):
+        if message is None:
+            yield None
+        elif (id := _id(message, stream, formats)) is not None and (ids is None or id in ids):
+            newest[id] = (message.partition, message.offset)
+    wanted = set(newest.values())
+    for message in _messages(settings, stream.options.topic, begins, until) if wanted else ():
+        if message is None or (message.partition, message.offset) in wanted:
+            yield message
+
+
+def _id(message: TopicMessage, stream: TopicStream, formats: Formats) -> bytes | None:
+    try:
+        key = formats.read(message.key) if message.key is not None else None
+        known = None
+        if stream.options.key and message.value is not None:
+            known = getattr(event_of(formats.read(message.value), stream.options), "known", None)
+        return id_of(key, known, stream.options)
+    except PermanentError:
+        return f"no-id:{message.partition}:{message.offset}".encode()
+
+
+def _messages(settings: Settings, topic: str, begins: list[int], until: list[int]) -> Iterator[TopicMessage | None]:
+    reader = TopicReader(settings, f"again-{topic}", {topic: begins})
+    left = {number for number, (begin, end) in enumerate(zip(begins, until, strict=True)) if begin < end}
+    try:
+        while left and not reader.is_at_end:
+            for _, message in reader.read(_WAIT):
+                if message.offset >= until[message.partition] - 1:
+                    left.discard(message.partition)
+                if message.offset < until[message.partition]:
+                    yield message
+            yield None
+    finally:
+        reader.close()

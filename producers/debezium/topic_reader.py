@@ -1,0 +1,97 @@
+"""Reads topics from given offsets, in order, and says when what is wanted is no longer there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from sorbus.bus.kafka import admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
+from sorbus.bus.topic_facts import TopicFacts, topic_facts
+from sorbus.errors import LostPosition, TransientError
+from sorbus.producers.debezium.topic_stream import TopicMessage
+from sorbus.settings import Settings
+
+_AT_ONCE = 2000
+_MORE = 0.05
+Offsets = dict[str, list[int]]
+"""Topic -> the next offset of each partition."""
+
+
+class ClusterTopics:
+    """Facts about topics, over one connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._admin = admin(settings)
+
+    def facts(self, topics: list[str]) -> dict[str, TopicFacts]:
+        """TransientError, also for a topic that isn't there."""
+        found = topic_facts(self._admin, topics)
+        for topic in topics:
+            if topic not in found:
+                raise TransientError(f"there is no topic {topic}: see whether Debezium runs, and what it calls it")
+        return found
+
+
+class TopicReader:
+    """Reads from these offsets on. `offsets` is to be set back only by a new reader."""
+
+    def __init__(self, settings: Settings, role: str, offsets: Mapping[str, list[int]]) -> None:
+        strict = settings.model_copy(update={"kafka_config": {**settings.kafka_config, "auto.offset.reset": "error"}})
+        self._consumer = topic_reader(strict, role)
+        parts = [TopicPartition(topic, number, at) for topic, ats in offsets.items() for number, at in enumerate(ats)]
+        self._left = {(part.topic, part.partition) for part in parts}
+        with kafka_errors("reading topics"):
+            self._consumer.assign(parts)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every partition has been read to its end."""
+        return not self._left
+
+    def read(self, wait: float) -> Iterator[tuple[str, TopicMessage]]:
+        """What comes within `wait` seconds, by topic. TransientError, LostPosition."""
+        with kafka_errors("reading topics"):
+            found = self._consumer.consume(1, max(0.0, wait))
+            if found and found[0].error() is None:
+                found += self._consumer.consume(_AT_ONCE, _MORE)
+        for message in found:
+            failure = message.error()
+            if failure is None:
+                self._left.add(partition_of(message))
+                yield cast("str", message.topic()), _message(message)
+            elif failure.code() == KafkaError._PARTITION_EOF:
+                self._left.discard(partition_of(message))
+            elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise LostPosition(lost(str(message.topic()), "no longer holds what was not read yet"))
+            else:
+                raise as_error(failure, f"reading {message.topic()}")
+
+    def close(self) -> None:
+        """Leaves the cluster."""
+        self._consumer.close()
+
+
+def lost(topic: str, why: str) -> str:
+    """What to tell a person whose topic isn't the one that was read."""
+    return (
+        f"the topic {topic} {why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
+        " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
+        " beginning; deletes of the time between are found by `sorbus reconcile`"
+    )
+
+
+def _message(message: KafkaMessage) -> TopicMessage:
+    _, millis = message.timestamp()
+    at = millis * 1000 if millis > 0 else time.time_ns() // 1000
+    key, value = message.key(), message.value()
+    return TopicMessage(
+        partition_of(message)[1],
+        offset_of(message),
+        key.encode() if isinstance(key, str) else key,
+        value.encode() if isinstance(value, str) else value,
+        at,
+    )

@@ -1,0 +1,136 @@
+"""What happens to topics and to messages that shouldn't: in a real Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import stamina
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from sorbus.conformance.in_memory_bus import InMemoryBus
+from sorbus.conformance.sample_type import sample
+from sorbus.connector import BoundSystem
+from sorbus.errors import LostPosition, TransientError
+from sorbus.mapfile.model import System
+from sorbus.ops.embedded import Addresses
+from sorbus.producers.debezium.options import PLACEHOLDER
+from sorbus.producers.debezium.producer import DebeziumProducer
+from tests.conformance.test_debezium import TopicThings
+
+
+@pytest.fixture
+def source(stack: Addresses, unique: str) -> TopicThings:
+    return TopicThings(stack.kafka, f"{unique}.erp.things", partitions=1)
+
+
+@pytest.fixture
+def tape(source: TopicThings) -> Iterator[InMemoryBus]:
+    tape = InMemoryBus(source)
+    yield tape
+    tape.close()
+
+
+def test_a_value_that_was_not_logged_is_never_published(tape: InMemoryBus, source: TopicThings) -> None:
+    things = {"1": sample(1, note="long"), "2": sample(2)}
+    source.put(things)
+    source.say("1", {"op": "u", "after": {"id": "1", "name": "new", "note": PLACEHOLDER}})
+    source.put({"3": sample(3)})
+    tape.until(lambda: "3" in tape.live() and "1" in tape.rejected, lambda: str(tape.rejected))
+    assert tape.live()["1"]["note"] == "long"
+    assert "REPLICA IDENTITY FULL" in tape.rejected["1"]
+    source.put({"1": sample(4)})
+    tape.until_live({"1": sample(4), "2": sample(2), "3": sample(3)})
+
+
+def test_a_number_in_json_without_a_schema_is_never_guessed(tape: InMemoryBus, source: TopicThings) -> None:
+    row = {"id": "1", **dict.fromkeys(("note", "count", "active", "made_on", "seen_at")), "name": "a", "amount": "1234"}
+    source.send("1", json.dumps({"op": "c", "before": None, "after": row}).encode())
+    source.out.flush(10)
+    tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
+    assert "base64" in tape.rejected["1"]
+
+
+def test_an_emptied_table_and_what_comes_after(tape: InMemoryBus, source: TopicThings) -> None:
+    source.put({"1": sample(1), "2": sample(2)})
+    source.send("", json.dumps({"op": "t", "source": {"ts_ms": 1_700_000_000_000}}).encode())
+    source.put({"2": sample(3)})
+    tape.until_live({"2": sample(3)})
+
+
+@pytest.mark.parametrize(
+    "value", [b"nonsense", b"\0\0\0\0\1x", b"[1]", b'{"op": "u", "after": null, "source": {}}', b"\xff" * 50]
+)
+def test_one_bad_message_stops_no_other(tape: InMemoryBus, source: TopicThings, value: bytes) -> None:
+    source.send("bad", value)
+    source.out.produce(source.topic, value, None)
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    assert "bad" in tape.rejected
+    assert "offset 1" in tape.rejected["no-id:0:1"]
+
+
+def test_a_column_that_goes_holds_its_records(tape: InMemoryBus, source: TopicThings) -> None:
+    source.mapping = [("name", "things.name", ""), ("note", "things.note", "")]
+    source.put({"1": sample(1)})
+    source.send("1", json.dumps({"op": "u", "after": {"id": "1", "name": "b"}, "source": {}}).encode())
+    source.out.flush(10)
+    tape.until(lambda: "1" in tape.rejected, lambda: str(tape.live()))
+    assert "note is no longer in the messages" in tape.rejected["1"]
+
+
+def test_messages_that_were_removed_before_they_were_read_are_a_lost_position(
+    tape: InMemoryBus, source: TopicThings
+) -> None:
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    tape.crash()
+    source.put({"2": sample(2), "3": sample(3)})
+    source.admin.delete_records([TopicPartition(source.topic, 0, 2)])[TopicPartition(source.topic, 0)].result(30)
+    with pytest.raises(LostPosition, match="no longer holds messages"):
+        tape.producer()
+
+
+@pytest.mark.parametrize("on_lost_slot", ["stop", "resnapshot"])
+def test_a_topic_that_was_made_again_is_another(
+    tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch, on_lost_slot: str
+) -> None:
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    tape.crash()
+    source.admin.delete_topics([source.topic])[source.topic].result(30)
+    for attempt in stamina.retry_context(on=Exception, timeout=30):
+        with attempt:
+            source.admin.create_topics([NewTopic(source.topic, 1, 1)])[source.topic].result(30)
+    source.put({"1": sample(2), "2": sample(3)})
+    bound = source.system()
+    changed = System(kind="debezium", owner="Sales", on_lost_slot=on_lost_slot)
+    monkeypatch.setattr(source, "producer", lambda: _producer(source, bound, changed))
+    if on_lost_slot == "stop":
+        with pytest.raises(LostPosition, match="made again"):
+            open_patiently(tape)
+    else:
+        open_patiently(tape)
+        tape.until_live({"1": sample(2), "2": sample(3)})
+
+
+def open_patiently(tape: InMemoryBus) -> None:
+    for attempt in stamina.retry_context(on=TransientError, timeout=20):  # until its partition has a leader
+        with attempt:
+            tape.producer()
+
+
+def _producer(source: TopicThings, bound: BoundSystem, changed: System) -> DebeziumProducer:
+    return DebeziumProducer(replace(bound, system=changed), source.sources())
+
+
+def test_discovery_lists_topics_of_changes(source: TopicThings) -> None:
+    source.put({"1": sample(1)})
+    found = {one.name: one for one in DebeziumProducer.discover(source.system())}
+    fields = {field.name: field.kind for field in found[source.topic].fields}
+    assert fields["amount"] == "decimal"
+    assert fields["seen_at"] == "timestamp"
+    assert found[source.topic].key == ("id",)

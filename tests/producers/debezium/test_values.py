@@ -1,0 +1,200 @@
+"""Debezium's types as values: exact or refused, in JSON and Avro alike."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sorbus.errors import PermanentError
+from sorbus.producers.debezium.change_event import AllGone, NoChange, RowChange, event_of, id_of
+from sorbus.producers.debezium.connect_values import UNAVAILABLE, decimal_of, value_of
+from sorbus.producers.debezium.formats import Content, Formats
+from sorbus.producers.debezium.options import PLACEHOLDER, DebeziumSource
+
+CONNECT, TIME = "org.apache.kafka.connect.data.", "io.debezium.time."
+OPTIONS = DebeziumSource(topic="erp.public.things")
+BYTES = base64.b64encode
+
+
+def b64(data: bytes) -> str:
+    return BYTES(data).decode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "name", "value"),
+    [
+        (20_000, "int32", TIME + "Date", date(2024, 10, 4)),
+        (-1, "int32", CONNECT + "Date", date(1969, 12, 31)),
+        (1_700_000_000_123, "int64", TIME + "Timestamp", datetime(2023, 11, 14, 22, 13, 20, 123000)),
+        (1_700_000_000_123_456, "int64", TIME + "MicroTimestamp", datetime(2023, 11, 14, 22, 13, 20, 123456)),
+        (1_700_000_000_123_456_000, "int64", TIME + "NanoTimestamp", datetime(2023, 11, 14, 22, 13, 20, 123456)),
+        (-1, "int64", TIME + "MicroTimestamp", datetime(1969, 12, 31, 23, 59, 59, 999999)),
+        (3_600_001, "int32", TIME + "Time", time(1, 0, 0, 1000)),
+        (3_600_000_001, "int64", TIME + "MicroTime", time(1, 0, 0, 1)),
+        ("2026-01-01T00:00:00.1234560Z", "string", TIME + "ZonedTimestamp", datetime(2026, 1, 1, 0, 0, 0, 123456, UTC)),
+        ("2026-01-01T00:00:00+02:00", "string", TIME + "ZonedTimestamp", datetime(2025, 12, 31, 22, 0, tzinfo=UTC)),
+        (b64(b"\x01"), "bytes", "io.debezium.data.Bits", b"\x01"),
+        ('{"a": 1}', "string", "io.debezium.data.Json", '{"a": 1}'),
+        ("c0ffee00-0000-0000-0000-000000000000", "string", "io.debezium.data.Uuid",
+         "c0ffee00-0000-0000-0000-000000000000"),
+        (1.5, "double", None, 1.5),
+        (9007199254740993, "int64", None, 9007199254740993),
+        (b64(b"\0\xff"), "bytes", None, b"\0\xff"),
+        (PLACEHOLDER, "string", None, UNAVAILABLE),
+        (b64(PLACEHOLDER.encode()), "bytes", None, UNAVAILABLE),
+        ([PLACEHOLDER], "array", None, UNAVAILABLE),
+        ({PLACEHOLDER: PLACEHOLDER}, "map", None, UNAVAILABLE),
+        (None, "int64", TIME + "Timestamp", None),
+    ],
+)  # fmt: skip
+def test_a_type(raw: object, kind: str, name: str | None, value: object) -> None:
+    found = value_of(raw, {"type": kind, "name": name, "items": {"type": "string"}}, PLACEHOLDER)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "name"),
+    [
+        (1_700_000_000_123_456_789, "int64", TIME + "NanoTimestamp"),
+        ("2026-01-01T00:00:00.123456789Z", "string", TIME + "ZonedTimestamp"),
+        ("ab!", "bytes", None),
+        ("x", "int32", TIME + "Date"),
+        (b64(b"\1"), "bytes", CONNECT + "Decimal"),
+        (10**18, "int64", TIME + "Timestamp"),
+    ],
+)
+def test_what_is_not_exact_is_refused(raw: object, kind: str, name: str | None) -> None:
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        value_of(raw, {"type": kind, "name": name}, PLACEHOLDER)
+
+
+@given(st.integers(-(10**60), 10**60), st.integers(0, 40))
+def test_decimals_keep_every_digit(unscaled: int, scale: int) -> None:
+    data = unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+    assert decimal_of(data, scale).as_tuple() == Decimal(f"{unscaled}e-{scale}").as_tuple()
+    struct = {"type": "struct", "name": "io.debezium.data.VariableScaleDecimal", "fields": []}
+    assert value_of({"scale": scale, "value": b64(data)}, struct, PLACEHOLDER) == Decimal(f"{unscaled}e-{scale}")
+
+
+AVRO = {
+    "type": "record", "name": "Envelope", "namespace": "erp", "connect.name": "erp.Envelope", "fields": [
+        {"name": "before", "default": None, "type": ["null", {
+            "type": "record", "name": "Value", "fields": [
+                {"name": "id", "type": "long"},
+                {"name": "price", "type": ["null", {"type": "bytes", "scale": 2, "precision": 64, "connect.version": 1,
+                    "connect.parameters": {"scale": "2"}, "connect.name": CONNECT + "Decimal",
+                    "logicalType": "decimal"}]},
+                {"name": "at", "type": {"type": "long", "connect.version": 1,
+                    "connect.name": TIME + "MicroTimestamp"}},
+                {"name": "tags", "type": {"type": "array", "items": ["null", "string"]}},
+            ]}]},
+        {"name": "after", "type": ["null", "Value"], "default": None},
+        {"name": "op", "type": "string"},
+        {"name": "ts_ms", "type": ["null", "long"]},
+    ],
+}  # fmt: skip
+
+
+def test_avro_is_read_with_connects_names() -> None:
+    row = {"id": 7, "price": (1234).to_bytes(2, "big"), "at": 1_700_000_000_123_456, "tags": ["a", None]}
+    out = io.BytesIO()
+    plain = json.loads(json.dumps(AVRO).replace('"logicalType": "decimal"', '"x": 1'))
+    fastavro.schemaless_writer(
+        out, fastavro.parse_schema(plain), {"before": None, "after": row, "op": "u", "ts_ms": 1_700_000_000_000}
+    )
+    formats = Formats({5: json.dumps(AVRO)}.get)
+    event = event_of(formats.read(b"\0" + (5).to_bytes(4, "big") + out.getvalue()), OPTIONS)
+    assert isinstance(event, RowChange)
+    at = datetime(2023, 11, 14, 22, 13, 20, 123456)
+    assert event.row == {"id": 7, "price": Decimal("12.34"), "at": at, "tags": ["a", None]}
+    assert event.occurred_at == 1_700_000_000_000_000
+    with pytest.raises(PermanentError, match="registry"):
+        formats.read(b"\0\0\0\0\x09x")
+    with pytest.raises(PermanentError, match="registry"):
+        Formats(None).read(b"\0\0\0\0\x09x")
+    with pytest.raises(PermanentError, match="what the schema with id 5 says"):
+        formats.read(b"\0" + (5).to_bytes(4, "big") + b"\xff")
+
+
+def of(raw: object, **options: object) -> RowChange | AllGone | NoChange:
+    return event_of(Content(None, raw), OPTIONS.model_copy(update=options))
+
+
+def test_every_op_is_understood() -> None:
+    source = {"ts_ms": 5}
+    assert of({"op": "d", "before": {"id": 1}, "after": None, "source": source}) == RowChange(
+        None, {"id": 1}, None, 5000, is_snapshot=False
+    )
+    assert of({"op": "t", "source": source}) == AllGone(5000)
+    assert isinstance(of({"op": "m", "message": {}, "source": source}), NoChange)
+    read = of({"op": "r", "after": {"id": 1}, "source": source})
+    assert isinstance(read, RowChange)
+    assert read.is_snapshot
+    assert isinstance(of({"ts_ms": 5}), NoChange), "a heartbeat"
+    with pytest.raises(PermanentError, match=r"capture\.mode"):
+        of({"op": "u", "after": None, "before": None, "source": source})
+    with pytest.raises(PermanentError, match="op"):
+        of({"op": "x", "after": {}, "source": source})
+
+
+def test_flattened_rows_and_their_deletes() -> None:
+    found = of({"id": 1, "name": "a", "__deleted": "false", "__source_ts_ms": 7})
+    assert isinstance(found, RowChange)
+    assert found.row is not None
+    assert found.occurred_at == 7000
+    gone = of({"id": 1, "name": None, "__deleted": "true"})
+    assert isinstance(gone, RowChange)
+    assert gone.row is None
+
+
+def test_a_mongodb_document() -> None:
+    text = json.dumps({
+        "_id": {"$oid": "abc"}, "price": {"$numberDecimal": "1.10"}, "n": {"$numberLong": "9007199254740993"},
+        "at": {"$date": 1_700_000_000_123}, "inside": {"x": [1]},
+    })  # fmt: skip
+    found = of({"op": "c", "after": text, "source": {}})
+    assert isinstance(found, RowChange)
+    at = datetime(2023, 11, 14, 22, 13, 20, 123000, UTC)
+    assert found.row == {
+        "_id": "abc", "price": Decimal("1.10"), "n": 9007199254740993, "at": at, "inside": {"x": [1]},
+    }  # fmt: skip
+    assert id_of(Content(None, {"id": '{"$oid": "abc"}'}), None, OPTIONS) == b"abc"
+
+
+def test_ids() -> None:
+    assert id_of(Content(None, {"a": 1, "b": "x|y"}), None, OPTIONS) == b"1|x%7Cy"
+    assert id_of(Content(None, 7), None, OPTIONS) == b"7"
+    own = OPTIONS.model_copy(update={"key": ("no",)})
+    assert id_of(None, {"no": Decimal("7.50")}, own) == b"7.50"
+    for key, row, options in (
+        (None, None, OPTIONS),
+        (None, {"no": UNAVAILABLE}, own),
+        (Content(None, {"a": None}), None, OPTIONS),
+    ):
+        with pytest.raises(PermanentError, match="no id"):
+            id_of(key, row, options)
+
+
+def test_types_of_json_without_a_schema_come_from_the_map() -> None:
+    types = {"price": "decimal(2)", "at": "micros", "day": "date", "code": "text"}
+    found = of({"id": 1, "price": b64((1234).to_bytes(2, "big")), "at": 0, "day": 1, "code": "12"}, types=types)
+    assert isinstance(found, RowChange)
+    assert found.row == {
+        "id": 1, "price": Decimal("12.34"), "at": datetime(1970, 1, 1), "day": date(1970, 1, 2), "code": "12",
+    }  # fmt: skip
+
+
+@given(st.binary(max_size=200))
+def test_no_message_stops_the_reader(data: bytes) -> None:
+    with suppress(PermanentError):
+        event_of(Formats({1: json.dumps(AVRO)}.get).read(data), OPTIONS)
