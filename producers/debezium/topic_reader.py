@@ -80,7 +80,7 @@ def lost(topic: str, why: str) -> str:
     return (
         f"the topic {topic} {why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
         " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
-        " beginning; deletes of the time between are found by `sorbus reconcile`"
+        " beginning; records that were deleted in between stay, since no message tells of them"
     )
 
 
