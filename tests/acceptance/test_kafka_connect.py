@@ -167,7 +167,7 @@ def connect(folder: Path, stack: Addresses, sinks: Mapping[str, Mapping[str, str
 
 
 def _until_running(url: str, sinks: list[str], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             answer = httpx.get(f"{url}/connectors", timeout=10)
