@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sorbus.bus.cluster import KafkaConnection
 from sorbus.connector import BoundFlow, BoundSystem
 from sorbus.consumers.kafka.columns import Columns
-from sorbus.consumers.kafka.options import KafkaConnection, KafkaTarget
+from sorbus.consumers.kafka.options import KafkaTarget
 from sorbus.errors import MapError, PermanentError
 from sorbus.mapfile.model import DataType, Flow, System
 from tests.consumers.gadgets import GADGET
