@@ -13,7 +13,11 @@ from pydantic import JsonValue
 from sorbus.bus.registry import Registry
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.record_messages import RecordMessages, Struct, StructSchema
+from sorbus.errors import SchemaError
 from sorbus.event import confluent_prefix
+from sorbus.schema import AvroType
+
+_PARTS = ("key", "value")
 
 
 class Encoding(Protocol):
@@ -78,10 +82,7 @@ class AvroEncoding:
     def __init__(self, messages: RecordMessages, registry: Registry, topic: str) -> None:
         """AuthError, TransientError, SchemaError where the registry refuses the schema."""
         schemas = [messages.key_schema.avro_schema(), messages.value_schema.avro_schema()]
-        ids = [
-            registry.register(f"{topic}-{part}", json.dumps(schema))
-            for part, schema in zip(("key", "value"), schemas, strict=True)
-        ]
+        ids = [_registered(registry, f"{topic}-{part}", schema) for part, schema in zip(_PARTS, schemas, strict=True)]
         self._prefixes = [confluent_prefix(id) for id in ids]
         self._schemas = [fastavro.parse_schema(schema) for schema in schemas]
         self._is_flat, self._key = messages.is_flat, messages.key_name
@@ -119,6 +120,16 @@ class AvroEncoding:
         except (ValueError, EOFError, LookupError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _registered(registry: Registry, subject: str, schema: AvroType) -> int:
+    try:
+        return registry.register(subject, json.dumps(schema))
+    except SchemaError as error:
+        raise SchemaError(
+            f"{error}: its readers couldn't read older messages and these. Write another `topic:`, or the field's"
+            " earlier type in `types:`, or lower the subject's compatibility if all of its readers can take it"
+        ) from error
 
 
 def _id(value: object) -> str | None:

@@ -11,7 +11,10 @@ from sorbus.settings import Settings
 
 
 class TopicRecords:
-    """Read whole when made; 40 bytes or so are kept of each record. TransientError, AuthError."""
+    """Read whole when made; of each record its key and 16 bytes are kept, some 300 in all where keys have schemas.
+
+    TransientError, AuthError.
+    """
 
     def __init__(self, settings: Settings, topic: str, encoding: Encoding) -> None:
         self._encoding = encoding

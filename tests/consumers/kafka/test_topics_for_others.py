@@ -11,8 +11,10 @@ from confluent_kafka.admin import ConfigResource
 
 from sorbus.abilities import Erased
 from sorbus.bus.kafka import admin
+from sorbus.bus.registry import open_registry
 from sorbus.connector import Delivery
 from sorbus.consumers.kafka.connect_types import Wire
+from sorbus.errors import SchemaError
 from sorbus.event import HISTORICAL
 from sorbus.ops.embedded import Addresses
 from tests.conformance.test_kafka import messages
@@ -134,3 +136,18 @@ def test_text_that_utf8_cant_hold_is_refused_alone(make_topic_line: MakeTopicLin
     assert (refused.place, refused.error.field) == (0, "name")
     assert "half of a character" in str(refused.error)
     assert [id for id, _ in line.written()] == ["2"]
+
+
+def test_a_schema_that_readers_couldnt_read_stops_the_flow_in_words(make_topic_line: MakeTopicLine) -> None:
+    line = make_topic_line(encoding="avro", format="flat")
+    older = '{"type": "record", "name": "Value", "fields": [{"name": "note", "type": "long"}]}'
+    registry = open_registry(line.settings)
+    assert registry is not None
+    subject = f"{line.out}-value"
+    registry.register(subject, older)
+    registry.set_level(subject, "BACKWARD")
+    consumer = line.consumer()
+    with pytest.raises(SchemaError, match=r"Write another `topic:`") as told:
+        consumer.open()
+    consumer.close()
+    assert subject in str(told.value)
