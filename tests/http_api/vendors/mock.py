@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -92,6 +92,10 @@ class VendorMock:
         self.most_in_page = 1000
         self.lost_answers: list[str] = []
         """Methods and paths' beginnings, each of whose next requests is carried out and answered 502."""
+        self.made = 0
+        """How many records were created by requests."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called, without the lock, when a request has created a record and before it is answered."""
         self._number = 1000
         self._lock = threading.RLock()
         self._last = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
@@ -179,6 +183,7 @@ class VendorMock:
 
     def _answer(self, asked: Asked) -> Reply:
         with self._lock:
+            before = sum(map(len, self.records.values()))
             try:
                 request = self._read(asked)
                 self.asked.append(request)
@@ -192,6 +197,10 @@ class VendorMock:
             if begin is not None:
                 self.lost_answers.remove(begin)
                 response = Response(502, {"message": "bad gateway"})
+            created = max(0, sum(map(len, self.records.values())) - before)
+            self.made += created
+        if created:
+            self.heard()
         content = b"" if response.body is None else json.dumps(response.body).encode()
         return response.status, {"Content-Type": "application/json", **response.headers}, content
 
