@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from sorbus.conformance import ProducerConformance, Source, Thing
+from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.producers.singer.options import SingerConnection
 from sorbus.producers.singer.producer import SingerProducer
 from tests.producers.singer import toy_tap
 
-NULLABLE = ("null",)
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -103,3 +103,15 @@ class TestTap(ProducerConformance):
     @pytest.fixture
     def source(self, tmp_path: Path) -> Source:
         return TapThings(tmp_path)
+
+    @pytest.mark.slow
+    def test_a_crash_after_every_batch_loses_nothing(self, tape: InMemoryBus) -> None:
+        super().test_a_crash_after_every_batch_loses_nothing(tape)
+
+    @pytest.mark.slow
+    def test_a_position_is_one_to_go_on_from_or_is_said_to_be_lost(self, tape: InMemoryBus) -> None:
+        super().test_a_position_is_one_to_go_on_from_or_is_said_to_be_lost(tape)
+
+    @pytest.mark.slow
+    def test_what_did_not_change_is_not_published_again(self, tape: InMemoryBus) -> None:
+        super().test_what_did_not_change_is_not_published_again(tape)
