@@ -114,10 +114,11 @@ class TapProcess:
         self._out.close()
         self._err.close()
 
-    def _take(self) -> list[bytes | OverlongLine]:
+    def _take(self) -> list[bytes | OverlongLine] | None:
+        """The lines that are complete now; None where nothing has come."""
         data = _read(self._out)
         if data is None:
-            return []
+            return None
         if not data:
             self._is_open, self._closed_at = False, time.monotonic()
             self._selector.unregister(self._out)
@@ -163,8 +164,12 @@ class TapProcess:
                 return []
             os.killpg(self.pid, signal.SIGKILL)
             code = self._process.wait()
-        if self._is_open and (found := self._take()):
-            return found  # a process that it left behind may hold the pipe open: what is there counts, no more
+        while self._is_open:
+            found = self._take()
+            if found:
+                return found
+            if found is None:  # a process that it left behind holds the pipe open: what is there counts, no more
+                break
         if not self._err.closed and self._err in {key.fileobj for key in self._selector.get_map().values()}:
             self._hear()
         self.exit_code = code

@@ -343,3 +343,14 @@ def test_states_lose_only_what_is_to_be_read_again() -> None:
 def test_a_tap_that_is_not_there_is_named(tape: InMemoryBus, source: ToldThings) -> None:
     source.connection = {**source.connection, "command": "/nowhere/tap-x"}
     assert "/nowhere/tap-x can't be started" in fault(tape)
+
+
+def test_lines_longer_than_a_pipe_are_whole_when_the_tap_has_ended(tmp_path: Path) -> None:
+    code = "import sys; sys.stdout.write(('x' * 60_000 + chr(10)) + 'y' * 5_000)"
+    process = TapProcess([sys.executable, "-c", code], {}, tmp_path)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended before anything is read
+    lines: list[int] = []
+    while process.exit_code is None:
+        lines += [len(line) for line in process.read(1.0) if isinstance(line, bytes)]
+    process.stop()
+    assert lines == [60_000, 5_000]
