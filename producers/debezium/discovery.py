@@ -6,19 +6,21 @@ import time
 from typing import Any
 
 from sorbus.abilities import CatalogField, Resource
-from sorbus.bus.kafka import kafka_errors, topic_reader
+from sorbus.bus.kafka import admin, kafka_errors, topic_reader
 from sorbus.bus.registry import open_registry
-from sorbus.errors import PermanentError
+from sorbus.bus.topic_facts import topic_facts
+from sorbus.errors import PermanentError, TransientError
 from sorbus.producers.debezium.change_event import RowChange, event_of
 from sorbus.producers.debezium.connect_values import Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
-from sorbus.producers.debezium.topic_reader import ClusterTopics, TopicReader
+from sorbus.producers.debezium.topic_reader import TopicReader
+from sorbus.producers.debezium.topic_stream import TopicMessage
 from sorbus.schema import Kind
 from sorbus.settings import Settings
 
 _LAST = 5
-_MOST_TOPICS, _LONGEST = 300, 60.0
+_LONGEST = 60.0
 _KINDS: dict[str, Kind] = {
     "int8": "int", "int16": "int", "int32": "int", "int64": "long", "float": "float", "double": "double",
     "boolean": "boolean", "string": "string", "bytes": "bytes", "array": "array", "map": "map", "struct": "record",
@@ -38,35 +40,40 @@ def discover_topics(settings: Settings) -> list[Resource]:
     lister.close()
     registry = open_registry(settings)
     formats = Formats(registry.schema if registry is not None else None)
-    until = time.monotonic() + _LONGEST
-    looked_at = (_resource(settings, topic, formats) for topic in names[:_MOST_TOPICS] if time.monotonic() < until)
-    return [resource for resource in looked_at if resource is not None]
-
-
-def _resource(settings: Settings, topic: str, formats: Formats) -> Resource | None:
-    facts = ClusterTopics(settings).facts([topic])[topic]
-    if facts.is_empty:
-        return None
-    offsets = [max(begin, end - _LAST) for begin, end in zip(facts.begins, facts.ends, strict=True)]
-    reader, until = TopicReader(settings, "discover", {topic: offsets}), time.monotonic() + 5.0
-    options = DebeziumSource(topic=topic)
+    last = {
+        topic: [max(begin, end - _LAST) for begin, end in zip(facts.begins, facts.ends, strict=True)]
+        for topic, facts in topic_facts(admin(settings), names).items()
+        if not facts.is_empty
+    }
+    found: dict[str, Resource | None] = {}
+    reader, until = TopicReader(settings, "discover", last), time.monotonic() + _LONGEST
     try:
-        while not reader.is_at_end and time.monotonic() < until:
-            for _, message in reader.read(0.5):
-                if message.value is None:
-                    continue
-                try:
-                    content = formats.read(message.value)
-                    event = event_of(content, options)
-                    key = formats.read(message.key) if message.key is not None else None
-                except PermanentError:
-                    return None
-                is_ours = isinstance(content.raw, dict) and {"op", "source"} <= content.raw.keys()
-                if isinstance(event, RowChange) and event.row is not None and is_ours:
-                    return Resource(topic, _fields(event.row, event.schema), _key(key))
+        while len(found) < len(last) and not reader.is_at_end:
+            if time.monotonic() > until:
+                left = ", ".join(sorted(last.keys() - found.keys())[:5])
+                raise TransientError(f"{len(last) - len(found)} topics were not read within {_LONGEST:.0f} s: {left}")
+            for topic, message in reader.read(0.5):
+                if topic not in found and message.value is not None:
+                    is_decided, resource = _look(topic, message, formats)
+                    if is_decided:
+                        found[topic] = resource
     finally:
         reader.close()
-    return None
+    return [resource for _, resource in sorted(found.items()) if resource is not None]
+
+
+def _look(topic: str, message: TopicMessage, formats: Formats) -> tuple[bool, Resource | None]:
+    """Whether the message says what its topic is, and its rows if they are Debezium's."""
+    try:
+        content = formats.read(message.value or b"")
+        event = event_of(content, DebeziumSource(topic=topic))
+        key = formats.read(message.key) if message.key is not None else None
+    except PermanentError:
+        return True, None
+    is_theirs = isinstance(content.raw, dict) and {"op", "source"} <= content.raw.keys()
+    if isinstance(event, RowChange) and event.row is not None and is_theirs:
+        return True, Resource(topic, _fields(event.row, event.schema), _key(key))
+    return False, None
 
 
 def _fields(row: dict[str, Any], schema: Schema | None) -> tuple[CatalogField, ...]:

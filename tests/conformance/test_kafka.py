@@ -154,6 +154,7 @@ def own_state(stack: Addresses, database: str, monkeypatch: pytest.MonkeyPatch) 
     return database
 
 
+@pytest.mark.slow
 class TestDebezium(ConsumerConformance):
     @pytest.fixture
     def target(self, stack: Addresses, own_state: str, unique: str) -> Target:

@@ -74,6 +74,6 @@ def test_deletes_that_the_topic_may_have_forgotten_are_not_guessed(settings: Set
     _make(admin(settings), unique, **{"delete.retention.ms": str(3_600_000)})
     _write(settings, unique, "a")
     since = topic_ends(settings, unique)
-    assert changed_ids(settings, unique, since, NOW - timedelta(minutes=50)) == {}
+    assert changed_ids(settings, unique, since, datetime.now(UTC) - timedelta(minutes=50)) == {}
     with pytest.raises(UsageError, match="holds deletes for 1:00:00 only"):
-        changed_ids(settings, unique, since, NOW - timedelta(minutes=70))
+        changed_ids(settings, unique, since, datetime.now(UTC) - timedelta(minutes=70))
