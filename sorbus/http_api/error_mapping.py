@@ -166,11 +166,13 @@ def _is(found: Json, wanted: Json) -> bool:
 
 
 def _words(body: Json, errors: Errors, by_field: Mapping[str, Json]) -> str:
+    fields = clean("; ".join(f"{name} {' '.join(_leaves(said))}" for name, said in by_field.items()))
     for said in _read_all(body, errors.message):
         if words := clean("; ".join(_leaves(said))):
-            return words
-    if by_field:
-        return clean("; ".join(f"{name} {' '.join(_leaves(said))}" for name, said in by_field.items()))
+            told = not fields or all(leaf in words for found in by_field.values() for leaf in _leaves(found))
+            return words if told else clean(f"{words}; {fields}")
+    if fields:
+        return fields
     if isinstance(body, str):
         return clean(body)
     if isinstance(body, Mapping):

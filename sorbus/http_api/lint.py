@@ -11,6 +11,8 @@ from sorbus.http_api.path import parse_path
 from sorbus.spelling import closest
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+# A field's path in braces, which nothing fills: {attributes.name}.
+_NO_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+)\}")
 _PAGING = frozenset({"limit", "offset", "page", "cursor"})
 _OAUTHS_OWN = frozenset({"grant_type", "client_id", "client_secret", "refresh_token", "scope", "state"}) | frozenset(
     {"code", "code_verifier", "redirect_uri"}
@@ -182,6 +184,11 @@ def _placeholders(place: Place, written: object, known: Collection[str]) -> Iter
         if name not in known and name not in seen:
             seen.add(name)
             yield Fault(where, f"{{{name}}} is not defined", closest(name, known))
+    for where, name in _texts(written, place, _NO_PLACEHOLDER):
+        fix = (
+            f"known here: {', '.join(f'{{{one}}}' for one in sorted(known))}" if known else "nothing is filled in here"
+        )
+        yield Fault(where, f"{{{name}}} would be sent as it is written: a field's value can't be filled in", fix)
 
 
 def _used(written: object) -> set[str]:
@@ -189,13 +196,13 @@ def _used(written: object) -> set[str]:
     return {name for _, name in _texts(written, ())}
 
 
-def _texts(written: object, place: Place) -> Iterator[tuple[Place, str]]:
+def _texts(written: object, place: Place, like: re.Pattern[str] = _PLACEHOLDER) -> Iterator[tuple[Place, str]]:
     """Every placeholder's place and name."""
     if isinstance(written, str):
-        yield from ((place, name) for name in _PLACEHOLDER.findall(written))
+        yield from ((place, name) for name in like.findall(written))
     elif isinstance(written, Mapping):
         for key, inner in written.items():
-            yield from _texts(inner, (*place, str(key)))
+            yield from _texts(inner, (*place, str(key)), like)
     elif isinstance(written, list | tuple):
         for number, inner in enumerate(written):
-            yield from _texts(inner, (*place, number))
+            yield from _texts(inner, (*place, number), like)

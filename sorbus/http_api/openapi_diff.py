@@ -248,6 +248,9 @@ class _Comparer:
     def _unknown(self, place: Place, path: str, side: _Side) -> None:
         known = self.spec.property_names(side.schema)
         fix = closest(_first(path), [name for name in known if name != _first(path)])
+        wrapped = [f"{outer}.{path}" for outer in known if self.spec.at(side.schema, f"{outer}.{path}") is not None]
+        if wrapped and not side.is_sent:
+            fix = f"it answers {wrapped[0]}: write {wrapped[0]}: {{sent_as: {path}}}"
         self.find(place, "unknown-field", f"{side.what} no {path}", fix)
 
     def _selected(self, schema: Node, path: str) -> bool:

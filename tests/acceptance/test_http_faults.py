@@ -131,7 +131,7 @@ def figures(faulty: Faulty, changes: int, seconds: float, office: Office) -> str
 @pytest.mark.parametrize(
     ("contacts", "has_keys"),
     [
-        pytest.param(120, False, id="a slice"),
+        pytest.param(50, False, id="a slice"),
         pytest.param(4000, True, id="with idempotency keys", marks=pytest.mark.slow),
         pytest.param(4000, False, id="without", marks=pytest.mark.slow),
     ],
@@ -199,7 +199,7 @@ def test_every_change_reaches_a_faulty_application_once(
 
 
 @pytest.mark.parametrize(
-    "contacts", [pytest.param(150, id="a slice"), pytest.param(3000, id="whole", marks=pytest.mark.slow)]
+    "contacts", [pytest.param(60, id="a slice"), pytest.param(3000, id="whole", marks=pytest.mark.slow)]
 )
 def test_every_change_of_a_faulty_application_arrives(
     contacts: int, faulty: Faulty, office: Office, stack: Addresses, report: Report

@@ -201,6 +201,7 @@ def test_a_target_that_was_restored_is_brought_up_to_date(company: Company) -> N
     company.follow("target-restored")
 
 
+@pytest.mark.slow
 def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> None:
     company.stop("consume")
     company.change("while its group was gone")

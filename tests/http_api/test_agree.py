@@ -57,6 +57,7 @@ ORDER: dict[str, Any] = {
         "buyer": {"allOf": [{"type": "object", "properties": {"id": {"type": "integer"}}}]},
         "buyer_id": {"type": "integer"},
         "changed": {"type": "string", "format": "date-time", "readOnly": True},
+        "attributes": {"type": "object", "properties": {"vat": {"type": "string"}}},
     },
 }
 
@@ -126,6 +127,7 @@ def test_a_description_that_agrees_has_no_findings(against: Compare) -> None:
         ("method: PATCH", "method: PUT", 14, "/orders/{order_id} has no PUT; it has GET, PATCH"),
         ("{state: all}", "{stat: all}", 9, "has no parameter stat; did you mean state?"),
         ("{state: all}", "{state: every}", 9, "can't be 'every'; it may be all, open"),
+        ("total: {kind: decimal}", "vat: {}", 19, "it answers attributes.vat: write attributes.vat: {sent_as: vat}"),
         ("parameter: page", "parameter: side", 11, "has no parameter side"),
         ("total: count", "total: sum", 11, "has no sum"),
         ("records: orders", "records: order", 7, "has no order[0]; its answer holds orders, count"),

@@ -136,3 +136,13 @@ def test_a_description_that_is_not_there_is_told_from_one_of_a_near_name(tmp_pat
         load_description("xerro", tmp_path)
     with pytest.raises(MapError, match=r"there is no file .*apis/mine\.yaml"):
         load_description("apis/mine.yaml", tmp_path)
+
+
+def test_a_field_in_braces_is_no_placeholder(write: Write) -> None:
+    wrong = SOUND.replace(
+        "create: {method: POST, path: /orders}", 'create: {method: POST, path: /orders, body: {n: "{buyer.name}"}}'
+    )
+    with pytest.raises(MapError, match=r"\{buyer.name\} would be sent as it is written"):
+        load_description(str(write(wrong)))
+    formula = SOUND.replace('number: "{value}"', "filter: \"{Number}='{value}'\"")
+    assert load_description(str(write(formula))).resources

@@ -114,3 +114,15 @@ def test_no_answer_breaks_it_and_words_stay_short_and_plain(status: int, header:
 def test_a_page_of_html_leaves_its_words() -> None:
     error = meaning(Answer(502, {}, "<html><style>b{}</style><h1>Bad\x00 Gateway</h1></html>"))
     assert str(error) == "creating contact 7 in crm: crm answers 502: Bad Gateway; the same call may succeed later"
+
+
+def test_a_message_in_general_does_not_hide_what_is_wrong_with_which_field() -> None:
+    errors = Errors(message=["message"], by_field="errors")
+    answer = Answer(422, {}, {"message": "The given data was invalid.", "errors": {"iban": ["Not a valid IBAN."]}})
+    error = meaning(answer, errors)
+    assert isinstance(error, PermanentError)
+    assert (error.field, error.words) == ("iban", "The given data was invalid.; iban Not a valid IBAN.")
+    told = Answer(422, {}, {"message": "iban: Not a valid IBAN.", "errors": {"iban": ["Not a valid IBAN."]}})
+    again = meaning(told, errors)
+    assert isinstance(again, PermanentError)
+    assert again.words == "iban: Not a valid IBAN."

@@ -195,6 +195,7 @@ def test_the_audit_trail_tells_who_did_what_by_pages(visitor: Visitor, state: St
     assert "No matching entries." in visitor.get("/audit?who=Nobody").text
 
 
+@pytest.mark.slow
 def test_the_pages_are_accessible_with_something_on_them(
     console: Served, page: Page, state: State, loaded: LoadedMap
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_trace_tells_events_questions_and_targets(
     assert visitor.get(f"/trace?type=customer&id={'x' * 501}").status_code == 404
 
 
+@pytest.mark.slow
 def test_pages_of_decisions_are_accessible_with_much_on_them(
     console: Served, page: Page, loaded: LoadedMap, stack: Addresses, state: State, number: int, conflict: int
 ) -> None:

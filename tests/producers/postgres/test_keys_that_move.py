@@ -15,6 +15,7 @@ from sorbus.producers.postgres import collect
 from sorbus.schema import AvroType
 from tests.producers.postgres.live import Live
 from tests.producers.shop import Shop
+from tests.search import examples
 
 TABLES = """
 create table slots (id int primary key deferrable initially deferred, name text, big text);
@@ -129,10 +130,11 @@ def _is_as_source(live: Live, mark: str) -> None:
     live.wait(lambda: not differs(), lambda: f"(is, should be) {differs()}", 10.0)
 
 
+@pytest.mark.search
 def test_whatever_transactions_do_to_keys_the_topics_end_as_the_source(live: Live) -> None:
     count = 0
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(_TRANSACTIONS)
     @example([(["update slots set id = id + 1", _SWAP, "update parts set id = id + 1"], True)])
     @example([([_SWAP, "truncate slots", *_FILLED[:1], "update slots set id = 5 - id"], True)])
