@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
+from sorbus.connector import Delivery
 from sorbus.postgres.connection import Connection
 from sorbus.state.database import State
 
@@ -26,11 +27,25 @@ on conflict (system, place, data_type, id) do update set version = excluded.vers
 """
 
 
+_IDENTITY = """
+select key from written_record where system = %(system)s and place = %(place)s and data_type = '' and id = ''
+"""
+_KEEP_IDENTITY = """
+insert into written_record (system, place, data_type, id, version, key)
+values (%(system)s, %(place)s, '', '', 0, %(identity)s) on conflict do nothing
+"""
+_FORGET = "delete from written_record where system = %(system)s and place = %(place)s"
+
+
 class WrittenRecord(NamedTuple):
     """The last version that was written, and the key the record is found by there; None: it was deleted."""
 
     version: int
     key: str | None
+
+    def is_ahead_of(self, delivery: Delivery, *, again: bool) -> bool:
+        """Whether the delivery changes nothing; `again`: an equal version is written once more."""
+        return delivery.version < self.version or (delivery.version == self.version and not again)
 
 
 class WrittenVersions:
@@ -53,6 +68,31 @@ class WrittenVersions:
         """What was written of these records."""
         with self._state.connection() as connection:
             return WrittenSession(connection, self._of).find(ids)
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the version that was written, where it is newer than the delivery's."""
+        known = self.find([one.id.decode(errors="replace") for one in deliveries])
+        return {
+            one.id: found.version
+            for one in deliveries
+            if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
+        }
+
+    def identity(self) -> str | None:
+        """What the place was when it was first written to, as `keep_identity` was told; None before."""
+        with self._state.connection() as connection:
+            row = connection.execute(_IDENTITY, self._of).fetchone()
+        return None if row is None else str(row[0])
+
+    def keep_identity(self, identity: str) -> None:
+        """What the place is, such as a topic's id: one that was made again under the same name has another."""
+        with self._state.connection() as connection:
+            connection.execute(_KEEP_IDENTITY, {**self._of, "identity": identity})
+
+    def forget(self) -> None:
+        """The place is another one: nothing was written to it."""
+        with self._state.connection() as connection:
+            connection.execute(_FORGET, self._of)
 
 
 class WrittenSession:

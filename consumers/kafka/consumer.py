@@ -24,16 +24,19 @@ from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.encodings import AvroEncoding, Encoding, JsonEncoding
 from sorbus.consumers.kafka.options import KafkaTarget
-from sorbus.consumers.kafka.plan import place_of, plan_topic, require_registry
+from sorbus.consumers.kafka.plan import made_again, place_of, plan_topic, require_registry, versions_of
 from sorbus.consumers.kafka.record_messages import Op, Origin, RecordMessages, Struct
 from sorbus.consumers.kafka.topic_records import TopicRecords, states_of
 from sorbus.consumers.kafka.topic_writer import RecordOfTopic, TopicWriter
-from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
+from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
 from sorbus.dry_run import DryRunReads, ListReading
-from sorbus.errors import PermanentError, SorbusError
+from sorbus.errors import PermanentError, SorbusError, TransientError
 from sorbus.event import occurred_at, open_frame
 from sorbus.settings import Settings
-from sorbus.state import State, plan_state
+from sorbus.state import plan_state
+
+_CHECK_EVERY = 10.0
+"""Seconds after which a flow that delivers looks at its topic's id."""
 
 
 class _Wanted(NamedTuple):
@@ -62,13 +65,12 @@ class KafkaConsumer:
         require_registry(flow)
         self._columns = Columns(flow)
         self._messages = RecordMessages(self._columns, options, flow.flow.data_type, __version__)
-        self._versions = WrittenVersions(
-            State.of(flow.system.topic_prefix), flow.system.name, options.topic, flow.flow.data_type
-        )
+        self._versions = versions_of(flow)
         self._outcomes: Counter[str] = Counter()
         self._writer: TopicWriter | None = None
         self._there: TopicRecords | None = None
         self._encoding: Encoding | None = None
+        self._checked_at = 0.0
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
@@ -104,7 +106,7 @@ class KafkaConsumer:
         settings = self._connection.settings()
         self._open_encoding(settings)
         self._writer = TopicWriter(settings, self._options.topic, f"{self._flow.system.name}-{self._options.topic}")
-        self._writer.check()
+        self.check()
 
     def _open_encoding(self, settings: Settings) -> None:
         if self._encoding is not None:
@@ -117,9 +119,15 @@ class KafkaConsumer:
             self._encoding = JsonEncoding(self._messages, with_schema=self._options.encoding == "connect-json")
 
     def check(self) -> None:
-        """Whether the topic is there."""
+        """Whether the topic is there, and the one that was written to. TransientError, AuthError."""
         assert self._writer is not None
-        self._writer.check()
+        id = self._writer.check()
+        known = self._versions.identity()
+        if known is None:
+            self._versions.keep_identity(id)
+        elif known != id:
+            raise TransientError(made_again(self._flow))
+        self._checked_at = time.monotonic()
 
     def close(self) -> None:
         """Drops what Kafka hasn't confirmed."""
@@ -135,6 +143,8 @@ class KafkaConsumer:
         alone: bool = False,  # noqa: ARG002 - always locks
     ) -> list[RejectedDelivery]:
         """Writes all that is newer. TransientError: some of it may be there, and is written again."""
+        if time.monotonic() - self._checked_at > _CHECK_EVERY:
+            self.check()
         refused: list[RejectedDelivery] = []
         rows = self._rows(deliveries, refused)
         failed = {refusal.place for refusal in refused}
@@ -180,7 +190,7 @@ class KafkaConsumer:
     ) -> _Wanted | None:
         id = one.id.decode(errors="replace")
         before = known.get(id)
-        if before is not None and (one.version < before.version or (one.version == before.version and not again)):
+        if before is not None and before.is_ahead_of(one, again=again):
             return None
         key, row = made
         there = before is not None and before.key is not None
@@ -188,7 +198,7 @@ class KafkaConsumer:
         return _Wanted(place, id, one, key, row, op)
 
     def _write(self, session: WrittenSession, wanted: Sequence[_Wanted]) -> list[RejectedDelivery]:
-        """Messages, then versions; those that are too large."""
+        """Messages, then versions; those that can't be written or that Kafka refuses."""
         assert self._writer is not None
         silent = self._flow.flow.deletes == "ignore"
         records: list[RecordOfTopic] = []
@@ -200,16 +210,15 @@ class KafkaConsumer:
                 records.append(self._record(one))
             except (ValueError, OverflowError) as error:
                 refused.append(RejectedDelivery(one.place, _unwritable(one, error)))
-        large = set(self._writer.write(records)) if records else set()
-        failed = {*large, *(refusal.place for refusal in refused)}
+        by_kafka = self._writer.write(records) if records else {}
+        refused += [RejectedDelivery(record.place, _refused(record, by_kafka[record.place]))
+                    for record in records if record.place in by_kafka]  # fmt: skip
+        failed = {refusal.place for refusal in refused}
         kept = [one for one in wanted if one.place not in failed]
         session.put({one.id: WrittenRecord(one.delivery.version, _held(one)) for one in kept})
         for one in kept:
             self._outcomes[_outcome(one, silent=silent)] += 1
-        return [
-            *refused,
-            *(RejectedDelivery(one.place, _too_large(one, records)) for one in wanted if one.place in large),
-        ]
+        return refused
 
     def _record(self, one: _Wanted) -> RecordOfTopic:
         assert self._encoding is not None
@@ -235,12 +244,7 @@ class KafkaConsumer:
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsVersions`."""
-        known = self._versions.find([one.id.decode(errors="replace") for one in deliveries])
-        return {
-            one.id: found.version
-            for one in deliveries
-            if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
-        }
+        return self._versions.newer(deliveries)
 
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:  # noqa: ARG002 - compaction erases, in its time
         """See `sorbus.abilities.SupportsErasure`: what the topic still holds of a record, and until when."""
@@ -333,11 +337,12 @@ def _outcome(one: _Wanted, *, silent: bool) -> str:
     return "created" if one.op == "c" else "written" if one.op == "r" else "updated"
 
 
-def _too_large(one: _Wanted, records: Sequence[RecordOfTopic]) -> PermanentError:
-    size = next(sum(len(value or b"") for value in record.values) for record in records if record.place == one.place)
+def _refused(record: RecordOfTopic, words: str) -> PermanentError:
+    size = sum(len(value or b"") for value in record.values)
     return PermanentError(
-        f"the message has {size:,} bytes, more than the topic takes: raise its max.message.bytes, or map less",
-        reason="too large",
+        f"Kafka refuses the message of {size:,} bytes: {words}; map less, or change the topic's settings"
+        " (max.message.bytes)",
+        reason="too large" if "size" in words.lower() else "refused by Kafka",
     )
 
 

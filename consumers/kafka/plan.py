@@ -7,12 +7,15 @@ from confluent_kafka.admin import NewTopic
 from sorbus.bus.cluster import KafkaConnection
 from sorbus.bus.kafka import admin, kafka_errors
 from sorbus.bus.names import Names
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.bus.topic_settings import COMPACTED, overridden
 from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.kafka.columns import Columns
 from sorbus.consumers.kafka.options import KafkaTarget
+from sorbus.consumers.written_versions import WrittenVersions
 from sorbus.errors import MapError
 from sorbus.settings import Settings
+from sorbus.state import State, plan_state
 
 _TIMEOUT = 30.0
 
@@ -50,7 +53,7 @@ def plan_topic(flow: BoundFlow) -> list[Step]:
     with kafka_errors(f"looking up topic {options.topic}"):
         found = client.list_topics(timeout=_TIMEOUT).topics
     if options.topic in found:
-        return []
+        return _accept(flow, topic_ids(client, [options.topic])[options.topic][0])
 
     def create() -> None:
         config, copies = overridden(options.topic, COMPACTED, settings.topic_config)
@@ -60,6 +63,39 @@ def plan_topic(flow: BoundFlow) -> list[Step]:
 
     many = "1 partition" if options.partitions == 1 else f"{options.partitions} partitions"
     return [Step(flow.system.name, f"topic {options.topic}", f"make it: {many}, compact", create)]
+
+
+def versions_of(flow: BoundFlow) -> WrittenVersions:
+    """What was written to the flow's topic."""
+    options = flow.options
+    assert isinstance(options, KafkaTarget)
+    state = State.of(flow.system.topic_prefix)
+    return WrittenVersions(state, flow.system.name, options.topic, flow.flow.data_type)
+
+
+def made_again(flow: BoundFlow) -> str:
+    """What to tell a person whose topic isn't the one that was written to."""
+    options = flow.options
+    assert isinstance(options, KafkaTarget)
+    return (
+        f"topic {options.topic} was deleted and made again: what had been written there is gone. `sorbus apply` accepts"
+        f" it; then `sorbus replay {flow.flow.id}` writes every record"
+    )
+
+
+def _accept(flow: BoundFlow, id: str) -> list[Step]:
+    """Where the topic was made again: to begin with nothing written."""
+    if plan_state(Settings().database, flow.system.topic_prefix):
+        return []  # nothing was written yet
+    versions = versions_of(flow)
+    if versions.identity() in (None, id):
+        return []
+
+    def accept() -> None:
+        versions.forget()
+        versions.keep_identity(id)
+
+    return [Step(flow.system.name, "its topic", made_again(flow), accept)]
 
 
 def place_of(flow: BoundFlow) -> str:

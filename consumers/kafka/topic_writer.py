@@ -13,7 +13,8 @@ from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
 _PATIENCE = 30.0
-_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
+_REFUSED = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
+"""Of one message, whatever comes with it in its batch."""
 
 
 class RecordOfTopic(NamedTuple):
@@ -56,13 +57,13 @@ class TopicWriter:
         self._topic = topic
         self._producer, self._admin = idempotent_producer(ours, role), admin(settings)
 
-    def check(self) -> None:
-        """Returns if the topic is there. TransientError, AuthError."""
+    def check(self) -> str:
+        """The topic's id: one that is made again has another. TransientError where it isn't there; AuthError."""
         doing = f"looking up topic {self._topic}"
         try:  # a producer that asks for one topic by name has the broker make it, if the broker may, uncompacted
             with kafka_errors(doing):
                 asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=10.0)
-                asked[self._topic].result(_PATIENCE)
+                return str(asked[self._topic].result(_PATIENCE).topic_id)
         except TransientError as error:
             cause = error.__cause__
             found = cause.args[0] if isinstance(cause, KafkaException) else None
@@ -71,18 +72,18 @@ class TopicWriter:
                 raise TransientError(f"{said} `sorbus reconcile FLOW --heal`, which writes again what it had") from None
             raise
 
-    def write(self, records: Sequence[RecordOfTopic]) -> list[int]:
-        """Writes them and waits until Kafka has them; returns the places of those that are too large.
+    def write(self, records: Sequence[RecordOfTopic]) -> dict[int, str]:
+        """Writes them and waits until Kafka has them; returns the places of those that it refuses, and its words.
 
         TransientError, AuthError: some may be there and some not; write all of them again.
         """
         failures = self._send(records)
-        large = [record for record in records if failures.get(record.place) in _LARGE]
-        self._raise_for(failures, but=_LARGE)
-        if len(large) == len(records) == 1:
-            return [records[0].place]
+        refused = [record for record in records if failures.get(record.place) in _REFUSED]
+        self._raise_for(failures, but=_REFUSED)
+        if len(refused) == len(records) == 1:
+            return {place: KafkaError(code).str() for place, code in failures.items()}
         # A broker refuses a whole batch for one message: each is tried alone.
-        return [place for record in large for place in self.write([record])]
+        return {place: words for record in refused for place, words in self.write([record]).items()}
 
     def _send(self, records: Sequence[RecordOfTopic]) -> dict[int, int]:
         """Place -> error code of what Kafka didn't take."""

@@ -151,7 +151,7 @@ class SpreadsheetConsumer:
     ) -> _Wanted | None:
         id = one.id.decode(errors="replace")
         before = known.get(id)
-        if before is not None and (one.version < before.version or (one.version == before.version and not again)):
+        if before is not None and before.is_ahead_of(one, again=again):
             return None
         if row is None:
             key = before.key if before is not None and before.key is not None else ""
@@ -254,12 +254,7 @@ class SpreadsheetConsumer:
 
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """See `sorbus.abilities.SupportsVersions`."""
-        known = self._versions.find([one.id.decode(errors="replace") for one in deliveries])
-        return {
-            one.id: found.version
-            for one in deliveries
-            if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
-        }
+        return self._versions.newer(deliveries)
 
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError."""

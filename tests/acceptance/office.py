@@ -78,6 +78,27 @@ class Office:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """`sorbus up` while the block lasts; then every process of it is killed."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [_SORBUS, "up", "--no-watch", "--base-port", "0"],
+                env=self.env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield
+        finally:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for pid in (*map(int, children), process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.wait(30)
+
     def until(self, missing: Callable[[], object], seconds: float, every: float = 0.5) -> float:
         """Until `missing` says nothing any more; the seconds it took. Fails with what it says."""
         began = time.monotonic()

@@ -25,7 +25,6 @@ from bench.debezium import NotHereError, fetch
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office
 from tests.acceptance.real import BESIDE, free_port
-from tests.acceptance.test_spreadsheets import killed
 from tests.conftest import Report
 
 pytestmark = pytest.mark.real
@@ -253,7 +252,7 @@ def test_stock_sinks_end_as_the_source(
     began = time.monotonic()
     with connect(tmp_path, stack, sinks(stack, target, topics, f"{unique}.thing", file)):
         for round in range(1, KILLS + 1):
-            with killed(office):
+            with office.killed():
                 writers.work((CHANGES - 1500) // KILLS, round)
         with office.up():
             office.until(lambda: _missing(source, target, file), 180, every=1.0)

@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
@@ -188,28 +185,6 @@ def known_partners(dsn: str) -> Rows:
     return {str(row.pop("id")): row for row in rows_of(dsn, "select id, name, email, phones, contact_id from partners")}
 
 
-@contextmanager
-def killed(office: Office) -> Iterator[None]:
-    """`sorbus up` while the block lasts; then every process of it is killed."""
-    with office.log.open("ab") as log:
-        process = subprocess.Popen(
-            [SORBUS, "up", "--no-watch", "--base-port", "0"],
-            env=office.env,
-            cwd=office.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (*map(int, children), process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait(30)
-
-
 def company(server: Slapd) -> Mapping[str, object]:
     return {
         "systems": {
@@ -275,7 +250,7 @@ def test_ten_thousand_changes_with_kills_in_the_middle(
     began, restarts = time.monotonic(), 0
     per_round = (changes - changes // 10) // ROUNDS + 1
     for number in range(KILLS):
-        with killed(office):
+        with office.killed():
             for _ in range(ROUNDS // KILLS):
                 people_at_work.work(per_round)
                 time.sleep(people_at_work.changes % 7 / 10)  # not always at the same moment of Sorbus's work

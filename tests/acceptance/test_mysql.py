@@ -19,7 +19,6 @@ import pytest
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, unlike
-from tests.acceptance.test_spreadsheets import killed
 from tests.conftest import Report
 from tests.mariadb import Mariadb, mariadb, mariadb_server
 
@@ -184,7 +183,7 @@ def test_both_ways_end_equal_whatever_is_killed(
     each = CHANGES // WRITERS * 4 // 5 // KILLS + 1
     moments = random.Random(7)
     for _ in range(KILLS):
-        with killed(office):
+        with office.killed():
             threads = [threading.Thread(target=writer.work, args=(each,)) for writer in writers]
             for thread in threads:
                 thread.start()

@@ -16,7 +16,6 @@ from psycopg.conninfo import conninfo_to_dict
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office
 from tests.acceptance.test_kafka_connect import LOOK, SCHEMA, TABLE, Writers, connect
-from tests.acceptance.test_spreadsheets import killed
 from tests.conftest import Report
 
 pytestmark = pytest.mark.real
@@ -97,7 +96,7 @@ def test_ten_thousand_changes_through_debezium(
                 stored = tmp_path / "connect.offsets"
                 office.until(lambda: "" if stored.exists() and stored.stat().st_size else "no offset stored", 120)  # noqa: B023
                 for kill in range(KILLS):
-                    with killed(office):
+                    with office.killed():
                         writers.work((CHANGES - 1500) // (HALVES * KILLS) + 1, 10 * half + kill + 1)
                 if half == HALVES - 1:
                     with office.up():

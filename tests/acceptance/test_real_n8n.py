@@ -21,7 +21,7 @@ from sorbus.ops.demo.company import examples
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office
 from tests.acceptance.posting_people import Senders
-from tests.acceptance.test_webhooks import ROWS, SCHEMA, difference, free_port, killed, webhook_map
+from tests.acceptance.test_webhooks import ROWS, SCHEMA, difference, free_port, webhook_map
 from tests.acceptance.webhook_ledger import Ledger
 from tests.conftest import Report
 from tests.webhook.receiver import SECRET
@@ -115,7 +115,7 @@ def test_ten_thousand_changes_through_n8n_both_ways(
         senders = Senders(post, senders=SENDERS, changes=CHANGES, records=RECORDS, batch=BATCH)
         for kill in range(KILLS):
             goal = CHANGES * (kill + 1) // (KILLS + 1)
-            with killed(office):
+            with office.killed():
                 office.until(lambda: "" if senders.sent >= goal or senders.is_done else f"{senders.sent} sent", 900)  # noqa: B023
                 if kill == 1:
                     n8n.kill()

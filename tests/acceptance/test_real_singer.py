@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -102,22 +101,12 @@ class Writer:
 
 @contextmanager
 def killed(office: Office, kill_tap: bool) -> Iterator[None]:
-    """`sorbus up` while the block lasts; then the tap alone, or every process of Sorbus, is killed."""
-    with office.log.open("ab") as log:
-        process = subprocess.Popen(
-            [SORBUS, "up", "--no-watch", "--base-port", "0"],
-            env=office.env, cwd=office.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    try:
+    """`sorbus up` while the block lasts; then the tap, if `kill_tap`, and every process of Sorbus is killed."""
+    with office.killed():
         yield
         if kill_tap:
             for pid in taps():
                 os.kill(pid, signal.SIGKILL)
-    finally:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (*map(int, children), process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait(30)
 
 
 def taps() -> list[int]:

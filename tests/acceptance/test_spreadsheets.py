@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -130,28 +126,6 @@ def text(path: Path) -> Rows:
     return made
 
 
-@contextmanager
-def killed(office: Office) -> Iterator[None]:
-    """`sorbus up` while the block lasts; then every process of it is killed."""
-    with office.log.open("ab") as log:
-        process = subprocess.Popen(
-            [SORBUS, "up", "--no-watch", "--base-port", "0"],
-            env=office.env,
-            cwd=office.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (*map(int, children), process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait(30)
-
-
 def test_ten_thousand_changes_with_kills_in_the_middle(
     stack: Addresses, make_database: Callable[[str], str], unique: str, tmp_path: Path, report: Report
 ) -> None:
@@ -185,7 +159,7 @@ def test_ten_thousand_changes_with_kills_in_the_middle(
     began = time.monotonic()
     per_kill, told = ROUNDS // KILLS, list[str]()
     for _ in range(KILLS):
-        with killed(office):
+        with office.killed():
             before = (tmp_path / "copy.xlsx").stat().st_ino
             for _ in range(per_kill):
                 writer.work((CHANGES - 2000) // (KILLS * per_kill) + 1)

@@ -8,14 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -62,28 +58,6 @@ def webhook_map(url: str) -> dict[str, object]:
     }
 
 
-@contextmanager
-def killed(office: Office) -> Iterator[None]:
-    """`sorbus up` while the block lasts; then every process of it is killed."""
-    with office.log.open("ab") as log:
-        process = subprocess.Popen(
-            [SORBUS, "up", "--no-watch", "--base-port", "0"],
-            env=office.env,
-            cwd=office.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (*map(int, children), process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.wait(30)
-
-
 def difference(found: dict[str, dict[str, object]], wanted: dict[str, dict[str, object]]) -> str:
     wrong = [id for id in sorted(found.keys() | wanted.keys()) if found.get(id) != wanted.get(id)]
     return "; ".join(f"{id}: {found.get(id)} and not {wanted.get(id)}" for id in wrong[:3]) + (
@@ -116,7 +90,7 @@ def test_ten_thousand_changes_with_kills_on_both_sides(
     try:
         for kill in range(KILLS):
             goal = CHANGES * (kill + 1) // (KILLS + 1)
-            with killed(office):
+            with office.killed():
                 office.until(lambda: "" if senders.sent >= goal or senders.is_done else f"{senders.sent} sent", 240)  # noqa: B023
                 ledger.kill()
                 receiver_kills += 1

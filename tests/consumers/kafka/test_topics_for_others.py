@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
-from confluent_kafka.admin import ConfigResource
+from confluent_kafka.admin import ConfigResource, NewTopic
 
 from sorbus.abilities import Erased
 from sorbus.bus.kafka import admin
 from sorbus.bus.registry import open_registry
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Delivery
 from sorbus.consumers.kafka.connect_types import Wire
-from sorbus.errors import SchemaError
+from sorbus.consumers.kafka.consumer import KafkaConsumer
+from sorbus.errors import SchemaError, TransientError
 from sorbus.event import HISTORICAL
 from sorbus.ops.embedded import Addresses
 from tests.conformance.test_kafka import messages
@@ -86,6 +89,53 @@ def test_what_cant_be_written_is_a_letter_and_stops_nothing(make_topic_line: Mak
         eventually(lambda: len(line.letters()) == 3 or running.error, "three letters")
     assert sorted(letter.record_id for letter in line.letters()) == [b"-0", b"007", b"x"]
     assert len(list(messages(line.settings.kafka, line.out))) == 2
+
+
+def test_a_topic_that_was_made_again_stops_the_flow_until_a_person_accepts_it(make_topic_line: MakeTopicLine) -> None:
+    """What had been written is gone with it, and the versions in the state say that it is there."""
+    line = make_topic_line()
+    client, consumer = admin(line.settings), line.consumer()
+    assert KafkaConsumer.plan(line.flow) == []
+    consumer.open()
+    try:
+        consumer.apply([line.writer.delivery(id, 1, named("one")) for id in ("1", "2")])
+        client.delete_topics([line.out])[line.out].result(30)
+        eventually(lambda: not topic_ids(client, [line.out]), "the topic to be gone")
+        client.create_topics([NewTopic(line.out, 1, 1)])[line.out].result(30)
+        eventually(lambda: topic_ids(client, [line.out]), "the new topic")
+        with pytest.raises(TransientError, match=r"made again.*sorbus apply.*sorbus replay"):
+            consumer.check()
+        again = line.consumer()
+        with pytest.raises(TransientError, match="made again"):
+            again.open()
+        again.close()
+        (step,) = KafkaConsumer.plan(line.flow)
+        assert "made again" in step.detail
+        assert step.apply is not None
+        step.apply()
+        assert KafkaConsumer.plan(line.flow) == []
+        consumer.check()
+        consumer.apply([line.writer.delivery(id, 1, named("one")) for id in ("1", "2")])
+        assert sorted(id for id, _ in line.written()) == ["1", "2"]
+    finally:
+        consumer.close()
+
+
+def test_one_record_that_is_too_large_for_the_topic_leaves_its_neighbours_alone(
+    make_topic_line: MakeTopicLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_TOPIC_CONFIG", json.dumps({"*.gadgets": {"max.message.bytes": "100000"}}))
+    line = make_topic_line(encoding="json")
+    consumer = line.consumer()
+    consumer.open()
+    try:
+        names = {str(n): token_hex(200_000 if n == 137 else 100) for n in range(300)}
+        refused = consumer.apply([line.writer.delivery(id, 1, named(name)) for id, name in names.items()])
+        assert [(one.place, one.error.reason) for one in refused] == [(137, "too large")]
+        written = {json.loads(key)["id"] for key, _ in messages(line.settings.kafka, line.out)}
+        assert written == names.keys() - {"137"}
+    finally:
+        consumer.close()
 
 
 def test_the_topic_is_made_so_that_erased_states_go_and_as_a_provider_takes_it(
