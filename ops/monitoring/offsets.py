@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
-from concurrent.futures import TimeoutError as NoAnswer
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -121,10 +120,7 @@ def _offsets(admin: AdminClient, parts: Sequence[Part], spec: OffsetSpec) -> dic
 
 def _answer(future: Future[_T], doing: str) -> _T:
     with kafka_errors(doing):
-        try:
-            return future.result(_TIMEOUT)
-        except NoAnswer as error:
-            raise TransientError(f"{doing}: no answer from Kafka within {_TIMEOUT:.0f} s") from error
+        return future.result(_TIMEOUT)
 
 
 def _known(future: Future[_T], doing: str) -> _T | None:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -203,12 +204,14 @@ def as_error(error: KafkaError | None, doing: str) -> SorbusError:
 
 @contextmanager
 def kafka_errors(doing: str) -> Iterator[None]:
-    """Raises a KafkaException in its block as AuthError or TransientError."""
+    """Raises a KafkaException in its block, or a future that isn't answered, as AuthError or TransientError."""
     try:
         yield
     except KafkaException as error:
         found = error.args[0] if error.args and isinstance(error.args[0], KafkaError) else None
         raise as_error(found, doing) from error
+    except NoAnswer as error:
+        raise missing("kafka", TransientError(f"{doing}: Kafka hasn't answered")) from error
 
 
 def read_to_end(

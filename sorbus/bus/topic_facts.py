@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import TimeoutError as NoAnswer
 from concurrent.futures import wait
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sorbus.bus.kafka import kafka_errors
-from sorbus.errors import TransientError
 
 _TIMEOUT = 10.0
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -42,8 +40,6 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str,
         for name, future in asked.items():
             try:
                 described = future.result(0)
-            except NoAnswer as error:
-                raise TransientError(f"describing topic {name}: no answer from Kafka") from error
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue
@@ -73,7 +69,4 @@ def _offsets(admin: AdminClient, parts: list[tuple[str, int]], spec: OffsetSpec)
     with kafka_errors("reading where topics begin and end"):
         asked = admin.list_offsets({TopicPartition(*part): spec for part in parts}, request_timeout=_TIMEOUT)
         wait(asked.values(), _TIMEOUT)
-        try:
-            return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
-        except NoAnswer as error:
-            raise TransientError("reading where topics begin and end: no answer from Kafka") from error
+        return {(part.topic, part.partition): future.result(0).offset for part, future in asked.items()}
