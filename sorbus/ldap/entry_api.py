@@ -24,6 +24,8 @@ _LONGEST_PAUSE = 900.0
 """Seconds that a list may wait for its next page to be asked for."""
 _MOST_FOUND = 1000
 _KEYS_AT_ONCE = 50
+_NOT_OURS = frozenset({10, 34, 50})
+"""Of a name in an entry: it is on another server, is no name, or may not be read."""
 _log = logging.getLogger(__name__)
 
 
@@ -87,14 +89,17 @@ class EntryApi:
         return None if record is None else FoundRecord(record)
 
     def find_one(self, resource: str, id: str) -> EntryRecord | None:
-        """The entry with this key."""
+        """The entry with this key. An entry that is delivered to is found wherever people have moved it."""
         doing = f"reading {resource} {id} of {self._directory.system}"
-        entries = self._entries
-        wanted = equality(self.schema, entries.key, id)
-        if wanted is None:
+        entries, scope = self._entries, self._entries.scope
+        filter = equality(self.schema, entries.key, id)
+        if filter is None:
             return None
-        filter = f"(&{entries.filter}{wanted})"
-        found = self._directory.find(entries.base, entries.scope, filter, entries.asked, doing=doing, most=3)
+        if self._writer is None:
+            base, filter = entries.base, f"(&{entries.filter}{filter})"
+        else:
+            base, scope = self._directory.options.base, "subtree"
+        found = self._directory.find(base, scope, filter, entries.asked, doing=doing, most=3)
         if len(found) > 1:
             raise PermanentError(
                 f"{doing}: {len(found)} entries have this {entries.key}: {'; '.join(one.dn for one in found)}."
@@ -103,7 +108,12 @@ class EntryApi:
                 field=entries.key,
                 value=id,
             )
-        return self._records(found, doing, {})[0] if found else None
+        if not found:
+            return None
+        [record] = self._records(found, doing, {})
+        # A directory takes Anna for anna; as keys of records they are two.
+        is_other = entries.key != entries.identity and str(record[entries.key]) != id
+        return None if is_other else record
 
     def search(self, resource: str, field: str, value: str) -> Sequence[Record] | None:
         """See `Api`. The directory's own matching rules decide, most of which ignore case."""
@@ -221,7 +231,8 @@ class EntryApi:
         for dn in dns:
             if f"{name} {dn}" in names:
                 continue
-            found = self._directory.read(dn, [attribute], doing=f"reading {dn}, which {name} names")
+            doing = f"reading {dn}, which {name} names"
+            found = self._directory.read(dn, [attribute], doing=doing, none=_NOT_OURS)
             values = found.values(spellings) if found else ()
             names[f"{name} {dn}"] = only([read_value(one, kind) for one in values], attribute)
 

@@ -6,7 +6,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -115,12 +115,12 @@ class Directory:
                 with self._lock:
                     self._free.append((made, time.monotonic()))
 
-    def read(self, dn: str, attributes: Sequence[str], *, doing: str) -> Entry | None:
-        """One entry by its name; None if there is none."""
+    def read(self, dn: str, attributes: Sequence[str], *, doing: str, none: Collection[int] = ()) -> Entry | None:
+        """One entry by its name; None if there is none. `none`: other results that mean that here."""
         with self.borrowed() as made:
             timeout = self.options.timeout
             outcome, entries, _ = ask(made, timeout, dn, "base", "(objectClass=*)", attributes, doing=doing)
-            if outcome.code == NO_SUCH_OBJECT:
+            if outcome.code == NO_SUCH_OBJECT or outcome.code in none:
                 return None
             require(outcome, doing)
             return whole_entry(made, timeout, entries[0], doing) if entries else None

@@ -316,3 +316,26 @@ def test_any_name_is_an_entry_or_a_dead_letter(staff: Staff, name: str) -> None:
         assert [texts(one, "cn") for one in staff.entries().values()] == [[f"N {name}"]]
     else:
         assert isinstance(refused["a"], PermanentError)
+
+
+def test_an_entry_that_people_moved_out_of_the_flows_base_is_changed_there(
+    make_staff: MakeStaff, server: Slapd
+) -> None:
+    server.modify(f"dn: ou=alumni,{BASE}\nobjectClass: organizationalUnit\nou: alumni\n")
+    staff = make_staff(target={"base": f"ou=people,{BASE}"})
+    staff.put(a=someone("Anna Berg"))
+    moved = f"newrdn: uid=anna\ndeleteoldrdn: 1\nnewsuperior: ou=alumni,{BASE}\n"
+    server.modify(f"dn: {dn('anna')}\nchangetype: modrdn\n{moved}")
+    assert staff.put(a=someone("Anna Berg", title="Chair")) == {}
+    [(name, entry)] = staff.entries().items()
+    assert (name, texts(entry, "title")) == (f"uid=anna,ou=alumni,{BASE}", ["Chair"])
+
+
+def test_an_entry_that_a_soft_delete_took_out_of_the_flows_filter_comes_back(make_staff: MakeStaff) -> None:
+    left = {"filter": "(!(employeeType=left))", "deleted": {"employeeType": "left"}}
+    staff = make_staff(target=left, deletes="soft")
+    staff.put(a=someone("Anna Berg"))
+    assert staff.put(a=None) == {}
+    assert staff.put(a=someone("Anna Berg", title="Back")) == {}
+    [entry] = staff.entries().values()
+    assert texts(entry, "title") == ["Back"]

@@ -265,3 +265,45 @@ def test_a_password_never_crosses_a_network_in_clear_text(tmp_path: Path) -> Non
         Directory("dir", LdapConnection.model_validate(given), tmp_path).connect()
     with pytest.raises(ValueError, match="anonymous"):
         LdapConnection.model_validate({**given, "password": ""})
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("manager", "uid=x,dc=other,dc=org"),  # a referral
+        ("manager", f"uid=y,ou=secret,{BASE}"),  # may not be read
+        ("description", "not a name"),
+    ],
+)
+def test_a_reference_that_cant_be_followed_stops_only_its_own_record(
+    attribute: str, value: str, tmp_path: Path
+) -> None:
+    rules = f'access to dn.subtree="ou=secret,{BASE}" by * disclose\naccess to * by * read'
+    server = Slapd(tmp_path / "slapd", lines=rules, global_lines="referral ldap://127.0.0.1:1")
+    server.start()
+    server.organize()
+    secret = {"objectClass": "organizationalUnit", "ou": "secret"}
+    server.modify(people([1]) + people([2], **{attribute: value}) + ldif(f"ou=secret,{BASE}", secret))
+    server.modify(ldif(f"uid=y,ou=secret,{BASE}", person(3, uid="y")[1]))
+    rows = [("name", "inetOrgPerson.cn", ""), ("manager_id", f"inetOrgPerson.{attribute}", "")]
+    desk = Desk(server, mapping=rows, references={attribute: "entryUUID"})
+    desk.connect(LdapProducer.Connection.model_validate({"url": server.url, "base": BASE}))
+    try:
+        desk.until(lambda: desk.names() == {"Person 1"} and desk.rejects, "one of two", 10)
+        [reject] = desk.rejects.values()
+        assert "names no entry with entryUUID that bind_dn can read" in str(reject.error)
+    finally:
+        desk.close()
+        server.stop()
+
+
+def test_a_key_that_changes_only_its_case_is_another_record(server: Slapd) -> None:
+    server.modify(people(range(4)) + people([9], uid="Anna"))
+    desk = Desk(server, key="uid", references={}, every="every 1s", compare="every 1s", changes="poll")
+    try:
+        desk.until(lambda: len(desk.records) == 5, "there")
+        renamed = f"dn: {dn('Anna')}\nchangetype: modrdn\nnewrdn: uid=bert\ndeleteoldrdn: 1\n\n"
+        server.modify(f"{renamed}dn: {dn('bert')}\nchangetype: modrdn\nnewrdn: uid=anna\ndeleteoldrdn: 1\n")
+        desk.until(lambda: {"Anna", "anna"} & set(desk.records) == {"anna"}, "renamed", 10)
+    finally:
+        desk.close()
