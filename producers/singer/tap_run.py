@@ -81,7 +81,7 @@ class TapRun:
                 return found
             process = self._tap.process
             assert process is not None
-            if process.exit_code is not None:
+            if process.exit_code is not None and not self._lines:
                 self._tap.check()
                 self.is_over = True
                 self._end()
@@ -90,8 +90,9 @@ class TapRun:
             if left <= 0:
                 self._tap.check()
                 return None
-            self._lines.extend(process.read(left))
-            self._tap.check()
+            if not self._lines:
+                self._lines.extend(process.read(left))
+                self._tap.check()
 
     def ended(self) -> list[Found]:
         """What is known at the end only."""

@@ -248,6 +248,20 @@ def test_a_tap_that_dies_in_the_middle_never_looks_like_deletes(
     until_names(tape, **{"1": "a", "3": "a"})
 
 
+def test_a_busy_machine_never_makes_a_whole_table_look_shorter(
+    tape: InMemoryBus, source: ToldThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time for a batch is up after each record: those that haven't changed are no batch, and the rest still counts."""
+    source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete", "max_deletes": 10}
+    monkeypatch.setattr("sorbus.producers.singer.producer._COLLECT", 0.0)
+    source.say(schema(), record(1), record(2), record(3), state({}))
+    until_names(tape, **{"1": "a", "2": "a", "3": "a"})
+    runs(tape, source, 3)
+    assert [id for id, state in tape.events if state.data is None] == []
+    source.say(schema(), record(1), record(2), record(3, "b"), state({}))
+    until_names(tape, **{"1": "a", "2": "a", "3": "b"})
+
+
 def test_an_empty_table_is_a_question_to_a_person(tape: InMemoryBus, source: ToldThings) -> None:
     source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete"}
     source.say(schema(), record(1), record(2), record(3), state({}))
