@@ -33,11 +33,11 @@ def same(ours: Json, theirs: Json, field: ApiField | None, items: Mapping[str, A
 def differing(
     wanted: Fields, current: Record, fields: Mapping[str, ApiField], lists: Mapping[str, Mapping[str, ApiField]]
 ) -> Fields:
-    """Those of `wanted` that `current` doesn't have. What can be given at creation only never differs."""
+    """Those of `wanted` that `current` doesn't have. What can be given only at creation, or not read, never differs."""
     return {
         path: value
         for path, value in wanted.items()
-        if not (path in fields and (fields[path].once or fields[path].read_only))
+        if not (path in fields and (fields[path].once or fields[path].read_only or fields[path].write_only))
         and not same(value, read_path(current, path), fields.get(path), lists.get(path))
     }
 

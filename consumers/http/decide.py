@@ -122,7 +122,7 @@ class Decider:
         current = self._presence.get(link.external_id)
         if current is None:
             return self._missing(id, wanted, link.external_id)
-        changes = self._changes(id, wanted.fields, current)
+        changes = self._changes(id, wanted.fields, current, link.sent)
         if not changes:
             return Note("the application has these values already", wanted.fields)
         return self._changed(id, link, changes, wanted.fields, current)
@@ -154,7 +154,7 @@ class Decider:
         """Fields whose value is neither ours of last time nor ours of now, nor one that was under way."""
         sent = link.sent
         for path, ours in changes.items():
-            if not isinstance(sent, dict) or path not in sent or path in standing.rewritten:
+            if not isinstance(sent, dict) or path not in sent or path in standing.rewritten or self._is_hidden(path):
                 continue
             theirs = read_path(current.record, path)
             if not any(self._same(path, value, theirs) for value in (sent[path], *link.sending.get(path, ()))):
@@ -170,13 +170,25 @@ class Decider:
     def _same(self, path: str, ours: Json, theirs: Json) -> bool:
         return same(ours, theirs, self._shape.resource.fields.get(path), self._shape.items.get(path))
 
-    def _changes(self, id: str, fields: Fields, current: FoundRecord) -> Fields:
-        """The fields to send. A record without our mark gets it, unless people use that field."""
-        changes = differing(fields, current.record, self._shape.resource.fields, self._shape.items)
+    def _changes(self, id: str, fields: Fields, current: FoundRecord, sent: Json) -> Fields:
+        """The fields to send. A record without our mark gets it, unless people use that field.
+
+        What can't be read is compared with what was `sent` last, and goes along with a whole record.
+        """
+        resource = self._shape.resource
+        changes = differing(fields, current.record, resource.fields, self._shape.items)
+        hidden = {path: value for path, value in fields.items() if self._is_hidden(path) and not self._is_fixed(path)}
+        is_whole = bool(changes) and resource.update is not None and not resource.update.partial
+        was = sent if isinstance(sent, dict) else {}
+        changes |= {path: value for path, value in hidden.items() if is_whole or path not in was or was[path] != value}
         marker = self._shape.marker
         if marker and marker not in fields and not self._is_fixed(marker) and not read_path(current.record, marker):
             changes = {**changes, marker: id}
         return changes
+
+    def _is_hidden(self, path: str) -> bool:
+        field = self._shape.resource.fields.get(path)
+        return field is not None and field.write_only
 
     def _is_fixed(self, path: str) -> bool:
         field = self._shape.resource.fields.get(path)
@@ -213,6 +225,14 @@ class Decider:
             )
         verdict = self._judge(id, wanted, found).under(self._flow.on_duplicate)
         if verdict.action == "create":
+            for into, elsewhere in self._finder.misplaced():
+                raise PermanentError(
+                    f"no record of {self._options.resource} shows {into}, by which the flow matches, but {elsewhere}:"
+                    f" whether this one is there can't be told. Write {elsewhere}: {{sent_as: {into}}} in the"
+                    " description and map that, or write on_duplicate: create",
+                    reason="unmatched",
+                    field=into,
+                )
             return Create(verdict.why, wanted.fields)
         if verdict.external_id is None or verdict.action == "ask":
             return Ask(verdict.why, "duplicate", verdict.candidates, found)
@@ -322,7 +342,7 @@ class Decider:
         if marked is not None:
             return marked
         if self._flow.on_duplicate != "create" and wanted is not None and self._finder.keys:
-            found = self._finder.candidates(wanted, now=True)
+            found = self._sent_or_wanted(wanted, sent)
             if found is not None:
                 taken = self._finder.taken(found, id)
                 left = self._still_candidates(id, [one.external_id for one in found])
@@ -331,10 +351,22 @@ class Decider:
                 if verdict.external_id is not None:
                     return [verdict.external_id]
                 made = self._finder.as_sent(free, sent)
-                if made or verdict.action != "ask" or is_decided:
+                if made or is_decided:
                     return made
+                if verdict.action != "ask":  # without a key, only what is alike was looked at
+                    return made if self._finder.forms(Wanted(wanted.record, sent)) else self._finder.alike(sent)
                 return Ask(verdict.why, "uncertain", verdict.candidates, free)
         return self._finder.alike(sent)
+
+    def _sent_or_wanted(self, wanted: Wanted, sent: Fields) -> list[Candidate] | None:
+        """What may be the record as it is now or as it was sent, if that can be told: its keys may have changed."""
+        found: dict[str, Candidate] = {}
+        for fields in [wanted.fields] if sent == wanted.fields else [sent, wanted.fields]:
+            candidates = self._finder.candidates(Wanted(wanted.record, fields), now=True)
+            if candidates is None:
+                return None
+            found |= {one.external_id: one for one in candidates}
+        return list(found.values())
 
     def _returned(self, id: str, wanted: Wanted, link: Link) -> Action:
         """Its owner has it again; the application may have it still (a soft delete, or deletes that are ignored)."""

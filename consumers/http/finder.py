@@ -13,7 +13,7 @@ from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.search_folding import Spelling
 from sorbus.consumers.http.shape import Shape, Wanted
 from sorbus.http_api.interface import Api, CutShort, Record
-from sorbus.http_api.path import read_path
+from sorbus.http_api.path import is_null, path_ending, read_path
 from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.identity.match import Candidate, Matcher
@@ -38,6 +38,8 @@ class Finder:
         self._listed = Listed(api, options, shape, matcher, self.view)
         self._locks = [Lock() for _ in range(_STRIPES)]
         self._unsearchable: set[str] = set()
+        self._unshown = {shape.into[key] for key in self.keys}
+        self._elsewhere: dict[str, str] = {}
         self._spelling = Spelling(
             api, options.resource, shape.resource, matcher, lambda most: crosswalk.others("", most)
         )
@@ -103,9 +105,13 @@ class Finder:
         return [external_id for external_id in found if external_id not in taken]
 
     def as_sent(self, candidates: Sequence[Candidate], sent: Fields) -> list[str]:
-        """The external ids of those that have every value that was sent."""
-        given = [(field, into) for field, into in self._shape.into.items() if sent.get(into) not in (None, "")]
+        """The external ids of those that have every value that was sent and can be read."""
         fields = self._shape.resource.fields
+        given = [
+            (field, into)
+            for field, into in self._shape.into.items()
+            if sent.get(into) not in (None, "") and not (into in fields and fields[into].write_only)
+        ]
         return [
             one.external_id
             for one in candidates
@@ -164,7 +170,16 @@ class Finder:
 
     def view(self, record: Record) -> Mapping[str, object]:
         """The application's record by canonical names."""
+        for into in tuple(self._unshown):
+            if read_path(record, into) is not None or is_null(record, into):
+                self._unshown.discard(into)
+            elif into not in self._elsewhere and (elsewhere := path_ending(record, into)) is not None:
+                self._elsewhere[into] = elsewhere
         return {field: read_path(record, into) for field, into in self._shape.into.items()}
+
+    def misplaced(self) -> Iterator[tuple[str, str]]:
+        """The match fields that no record seen so far shows, each with where records show one of that name."""
+        yield from ((into, self._elsewhere[into]) for into in sorted(self._unshown) if into in self._elsewhere)
 
     def _share_key(self, ours: Mapping[str, object], candidates: Collection[Candidate]) -> bool:
         keys = {(key, form) for key in self.keys if (form := self._matcher.normalise(key, ours.get(key))) is not None}

@@ -80,7 +80,7 @@ def _can(resource: ApiResource) -> Iterator[str]:
 
 
 def _facts(field: ApiField) -> Iterator[str]:
-    yield from (name for name in ("required", "read_only", "once") if getattr(field, name))
+    yield from (name for name in ("required", "read_only", "write_only", "once") if getattr(field, name))
     if field.largest:
         yield f"at most {field.largest}"
     if field.values:

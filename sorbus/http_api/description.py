@@ -69,6 +69,9 @@ class ApiField(_Written):
     required: bool = Field(default=False, description="The API rejects creating a record without it.")
     read_only: bool = False
     once: bool = Field(default=False, description="Can be set on creation, but never changed.")
+    write_only: bool = Field(
+        default=False, description="Is sent and never answered, as a password: nothing can be matched by it or read."
+    )
     sent_as: JsonPath = Field(default="", description="Its path in requests, if different: project_id.")
     largest: int | None = Field(default=None, description="Maximum number of characters.")
     values: list[str] = Field(default=[], description="The only values allowed.")

@@ -55,6 +55,7 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
         paths += [((*place, name, path), path) for path in getattr(resource, name) if name != "lists"]
     paths += [((*place, "lists", name), path) for name, path in resource.lists.items()]
     yield from _paths(paths)
+    yield from _hidden(place, resource)
     if resource.list is None and resource.get is None:
         yield Fault(place, f"nothing says how to read {place[-1]}", "add list: or get:")
     if resource.marker and resource.marker not in resource.search:
@@ -89,6 +90,17 @@ def _resource(place: Place, resource: ApiResource, settings: frozenset[str], *, 
         yield from _placeholders((*place, "search", field), search.model_dump(), settings | _PAGING | {"value"})
         yield from _search((*place, "search", field), field, search, resource)
         yield from _paging((*place, "search", field), search.pagination, search)
+
+
+def _hidden(place: Place, resource: ApiResource) -> Iterator[Fault]:
+    """What is write-only and has to be read."""
+    read: dict[str, Collection[str]] = {"id": [resource.id], "marker": [resource.marker], "updated": resource.updated}
+    read |= {"revision": [resource.revision], "deleted": resource.deleted}
+    for path, field in resource.fields.items():
+        if field.write_only and field.read_only:
+            yield Fault((*place, "fields", path), f"{path} is read_only and write_only", "remove one of them")
+        for name in (name for name, paths in read.items() if field.write_only and path in paths):
+            yield Fault((*place, name), f"{path} is write_only, so no record shows it", "name a field that is answered")
 
 
 def _operations(resource: ApiResource) -> Iterator[tuple[str, Operation]]:

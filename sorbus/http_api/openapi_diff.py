@@ -233,7 +233,7 @@ class _Comparer:
 
     def _field(self, place: Place, path: str, about: ApiField, sides: list[_Side]) -> None:
         for side in sides:
-            if (side.is_sent and about.read_only) or (about.once and not side.creates):
+            if (about.read_only if side.is_sent else about.write_only) or (about.once and not side.creates):
                 continue
             name = about.sent_as if side.is_sent and about.sent_as else path
             schema = self.spec.at(side.schema, name)

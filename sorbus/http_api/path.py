@@ -76,6 +76,18 @@ def is_null(record: Json, path: str) -> bool:
     return _has(record, last) and _step_into(record, last) is None
 
 
+def path_ending(record: Record, path: str, depth: int = 2) -> str | None:
+    """Where an object inside the record has what ends as `path`: attributes.name for name; None without any."""
+    for name, inner in record.items():
+        if not isinstance(inner, dict) or re.search(r'[.\[\]"]', name):
+            continue
+        if read_path(inner, path) is not None:
+            return f"{name}.{path}"
+        if depth > 1 and (deeper := path_ending(inner, path, depth - 1)) is not None:
+            return f"{name}.{deeper}"
+    return None
+
+
 def write_path(record: Record | list[Json], path: str, value: Json) -> None:
     """Sets `value` at a path, creating objects and lists on the way. PermanentError if something else is there."""
     steps = parse_path(path)

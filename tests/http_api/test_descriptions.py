@@ -146,3 +146,16 @@ def test_a_field_in_braces_is_no_placeholder(write: Write) -> None:
         load_description(str(write(wrong)))
     formula = SOUND.replace('number: "{value}"', "filter: \"{Number}='{value}'\"")
     assert load_description(str(write(formula))).resources
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ("number: {required: true}", "number: {write_only: true, read_only: true}", "number is read_only and write_only"),
+        ("buyer.email: {}", "changed: {write_only: true}", "changed is write_only, so no record shows it"),
+    ],
+)
+def test_what_has_to_be_read_is_not_write_only(write: Write, was: str, now: str, says: str) -> None:
+    assert was in SOUND, SOUND
+    with pytest.raises(MapError, match=says):
+        load_description(str(write(SOUND.replace(was, now))))

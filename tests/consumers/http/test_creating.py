@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sorbus.consumers.http.consumer import HttpConsumer
 from sorbus.errors import TransientError, Unfinished
 from sorbus.identity.candidates import Candidates, Decision
 from tests.consumers.http.house import House, contact, event
+from tests.http_api.faulty import DESCRIBED
 from tests.http_api.faulty_http import Fault
 
 AFTER: list[Fault] = ["timeout-after", "reset-after", "cut", "renamed", "retyped", "empty"]
@@ -153,3 +155,47 @@ def test_an_application_that_is_down_ends_the_call_soon_and_what_landed_is_kept(
     settle(house, consumer, events)
     assert len(house.there()) == 60
     assert house.faulty.doubles("our_id") == {}
+
+
+@pytest.mark.parametrize("way", ["match", "reading", "list"])
+def test_what_was_made_is_known_again_though_an_answer_leaves_out_a_field(house: House, way: str) -> None:
+    """A password is in no answer: that it is missing there says nothing of whether the record was made."""
+    house.faulty.idempotent = False
+    house.faulty.shown = lambda one: {name: value for name, value in one.items() if name != "city"}
+    resources = deepcopy(DESCRIBED["resources"])
+    for one in resources.values():
+        one["fields"]["city"] = {"write_only": True}
+    changes: dict[str, Any] = {"resources": resources, "idempotency_header": "", "match": ["tax_number"]}
+    into = "contacts" if way == "match" else "unsearchable"
+    on_duplicate = "create" if way == "list" else "ask"
+    consumer = house.opened(resource=into, on_duplicate=on_duplicate, target={"marker": ""}, **changes)
+    house.faulty.script("POST", "/contacts", "timeout-after")
+    settle(house, consumer, [event("c1", 1, contact("Ada", city="Oslo"))])
+    assert house.faulty.count("POST") == 1
+    assert house.linked("c1") == "1"
+    at_first = house.faulty.count("PATCH")
+    for version, city, sent in ((2, "Oslo", 0), (3, "Bergen", 1), (4, "Bergen", 1)):
+        settle(house, consumer, [event("c1", version, contact("Ada", city=city))])
+        assert house.faulty.count("PATCH") == at_first + sent
+    assert house.faulty.contacts()["1"]["city"] == "Bergen"
+
+
+@pytest.mark.parametrize("resource", ["contacts", "unsearchable"])
+def test_what_was_sent_is_looked_for_though_its_owner_has_changed_the_match_key_since(
+    house: House, resource: str
+) -> None:
+    consumer = house.opened(resource=resource, target={"marker": ""}, idempotency_header="")
+    sent = {"name": "Ada", "email": "ada@example.test"}
+    house.crosswalk.intend("c1", 1, sent)
+    made = house.faulty.add(**sent)
+    settle(house, consumer, [event("c1", 2, contact("Beda", city="Bergen"))])
+    assert house.linked("c1") == made
+    assert house.there() == {"Beda": ("beda@example.test", None, None, "Bergen")}
+
+
+def test_what_was_sent_without_a_value_to_match_by_is_looked_for_in_the_list(house: House) -> None:
+    consumer = house.opened(resource="unsearchable", match=["tax_number"], target={"marker": ""}, idempotency_header="")
+    house.faulty.script("POST", "/contacts", "timeout-after")
+    settle(house, consumer, [event("c1", 1, contact("Ada", city="Oslo"))])
+    assert house.faulty.count("POST") == 1
+    assert house.linked("c1") == "1"

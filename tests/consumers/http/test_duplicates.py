@@ -146,3 +146,22 @@ def test_two_processes_never_look_for_the_same_match_key_at_once(house: House) -
         assert house.there() == {}
     assert house.deliver(consumer, event("c2", 1, contact("Ada"))).refused == {}
     assert list(house.there()) == ["Ada"]
+
+
+@pytest.mark.parametrize("resource", ["contacts", "unsearchable"])
+@pytest.mark.parametrize("on_duplicate", ["ask", "link"])
+def test_nothing_is_made_where_records_show_the_match_field_under_another_path(
+    house: House, resource: str, on_duplicate: str
+) -> None:
+    """As JSON:API does: `email` is sent, and `attributes.email` is answered."""
+    house.faulty.add_many([{"name": "Ada", "email": "ada@example.test"}, {"name": "Bo", "email": "bo@example.test"}])
+    inside = ("name", "email", "tax_number", "city")
+    house.faulty.shown = lambda one: {
+        **{name: value for name, value in one.items() if name not in inside},
+        "attributes": {name: one.get(name) for name in inside},
+    }
+    consumer = house.opened(resource=resource, on_duplicate=on_duplicate, match=["email"], target={"marker": ""})
+    done = house.deliver(consumer, event("c1", 1, contact("Ada")))
+    assert done.reasons == {0: "unmatched"}
+    assert "attributes.email: {sent_as: email}" in str(done.refused[0])
+    assert house.faulty.count("POST") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,30 @@ def test_a_plan_says_what_can_not_work(
         check_flow(flow_of(tmp_path, rows, deletes, **target))
     assert says in str(caught.value)
     assert all(found.fix for found in caught.value.findings)
+
+
+@pytest.mark.parametrize(
+    ("on_duplicate", "marker", "says"),
+    [
+        ("ask", "", "Contact.Name can't be read from invoices, so match: [name] can't find"),
+        ("link", "", "Contact.Name can't be read from invoices, so match: [name] can't find"),
+        ("create", "Contact.Name", "Contact.Name can't be read from invoices, so it marks nothing"),
+        ("create", "", ""),
+    ],
+)
+def test_nothing_is_found_by_what_cant_be_read(tmp_path: Path, on_duplicate: str, marker: str, says: str) -> None:
+    flow = flow_of(tmp_path, marker=marker)
+    described = json.loads((tmp_path / "books.yaml").read_text())
+    described["resources"]["invoices"]["fields"]["Contact.Name"]["write_only"] = True
+    (tmp_path / "books.yaml").write_text(json.dumps(described))
+    said = flow.flow.model_copy(update={"on_duplicate": on_duplicate})
+    flow = replace(flow, flow=said, data_type=DataType(match=["name"]))
+    if not says:
+        check_flow(flow)
+        return
+    with pytest.raises(MapError) as caught:
+        check_flow(flow)
+    assert says in str(caught.value)
 
 
 def test_a_sound_flow_passes(tmp_path: Path) -> None:
