@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Mapping
 from typing import Protocol
 
 import fastavro
@@ -41,6 +42,7 @@ class JsonEncoding:
 
     def __init__(self, messages: RecordMessages, *, with_schema: bool) -> None:
         self._heads = [_head(messages.key_schema), _head(messages.value_schema)] if with_schema else [b"", b""]
+        self._fields = _leaves(messages.value_schema.json_schema())
         self._is_flat, self._key = messages.is_flat, messages.key_name
 
     def key(self, struct: Struct) -> bytes:
@@ -56,7 +58,7 @@ class JsonEncoding:
     def row(self, value: bytes) -> bytes | None:
         struct = self._decode(value, self._heads[1])
         row = struct if self._is_flat or struct is None else struct.get("after")
-        return json.dumps(row, sort_keys=True).encode() if isinstance(row, dict) else None
+        return json.dumps(_filled(row), sort_keys=True).encode() if isinstance(row, dict) else None
 
     def is_delete(self, value: bytes) -> bool:
         struct = self._decode(value, self._heads[1])
@@ -67,13 +69,16 @@ class JsonEncoding:
         return None if struct is None else _id(struct.get(self._key))
 
     def _decode(self, message: bytes, head: bytes) -> dict[str, JsonValue] | None:
-        if not message.startswith(head):
-            return None
+        is_ours = message.startswith(head)
         try:
-            found = json.loads(message[len(head) : len(message) - 1] if head else message)
-        except ValueError:
+            found = json.loads(message[len(head) : len(message) - 1] if head and is_ours else message)
+        except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict) or is_ours:
+            return found if isinstance(found, dict) else None
+        earlier, payload = _leaves(found.get("schema")), found.get("payload")
+        same = all(earlier[name] == schema for name, schema in self._fields.items() if name in earlier)
+        return payload if earlier and same and isinstance(payload, dict) else None
 
 
 class AvroEncoding:
@@ -85,6 +90,7 @@ class AvroEncoding:
         ids = [_registered(registry, f"{topic}-{part}", schema) for part, schema in zip(_PARTS, schemas, strict=True)]
         self._prefixes = [confluent_prefix(id) for id in ids]
         self._schemas = [fastavro.parse_schema(schema) for schema in schemas]
+        self._registry, self._earlier = registry, dict[int, object]()
         self._is_flat, self._key = messages.is_flat, messages.key_name
 
     def key(self, struct: Struct) -> bytes:
@@ -102,7 +108,7 @@ class AvroEncoding:
     def row(self, value: bytes) -> bytes | None:
         struct = self._decode(1, value)
         row = struct if self._is_flat or struct is None else struct.get("after")
-        return repr(sorted(row.items())).encode() if isinstance(row, dict) else None
+        return repr(sorted(_filled(row).items())).encode() if isinstance(row, dict) else None
 
     def is_delete(self, value: bytes) -> bool:
         struct = self._decode(1, value)
@@ -113,13 +119,43 @@ class AvroEncoding:
         return None if struct is None else _id(struct.get(self._key))
 
     def _decode(self, place: int, message: bytes) -> dict[str, object] | None:
-        if not message.startswith(self._prefixes[place]):
-            return None
         try:
-            found = fastavro.schemaless_reader(io.BytesIO(message[5:]), self._schemas[place], None)
+            schema = self._schemas[place] if message.startswith(self._prefixes[place]) else self._written_with(message)
+            found = schema and fastavro.schemaless_reader(io.BytesIO(message[5:]), schema, None)  # type: ignore[arg-type]
         except (ValueError, EOFError, LookupError):
             return None
         return found if isinstance(found, dict) else None
+
+    def _written_with(self, message: bytes) -> object:
+        """The schema of a message in an earlier form of the record; None where the registry knows none."""
+        if message[:1] != b"\0" or len(message) < 5:
+            return None
+        number = int.from_bytes(message[1:5], "big")
+        if number not in self._earlier:
+            text = self._registry.schema(number)
+            self._earlier[number] = None if text is None else fastavro.parse_schema(json.loads(text))
+        return self._earlier[number]
+
+
+def _filled(row: Mapping[str, object]) -> dict[str, object]:
+    """The fields with a value: a field that came later is as empty in an earlier message as one without."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _leaves(schema: object) -> dict[str, object]:
+    """Path -> type of each field of a Connect schema, without whether it may be missing."""
+    found: dict[str, object] = {}
+    fields = schema.get("fields") if isinstance(schema, dict) else None
+    for one in fields if isinstance(fields, list) else ():
+        if isinstance(one, dict):
+            name = str(one.get("field"))
+            found |= {f"{name}.{path}": type for path, type in _leaves(one).items()}
+            found[name] = [
+                one.get("type"),
+                one.get("name") if one.get("type") != "struct" else "",
+                one.get("parameters"),
+            ]
+    return found
 
 
 def _registered(registry: Registry, subject: str, schema: AvroType) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -17,9 +18,11 @@ from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import Delivery
 from sorbus.consumers.kafka.connect_types import Wire
 from sorbus.consumers.kafka.consumer import KafkaConsumer
+from sorbus.dry_run import DryRunReads
 from sorbus.errors import SchemaError, TransientError
 from sorbus.event import HISTORICAL
 from sorbus.ops.embedded import Addresses
+from sorbus.schema import parse_schema
 from tests.conformance.test_kafka import messages
 from tests.consumers.kafka.topic_line import TopicLine
 from tests.consumers.line import eventually, named
@@ -201,3 +204,25 @@ def test_a_schema_that_readers_couldnt_read_stops_the_flow_in_words(make_topic_l
         consumer.open()
     consumer.close()
     assert subject in str(told.value)
+
+
+@pytest.mark.parametrize("encoding", ["connect-json", "avro"])
+def test_what_was_written_before_a_field_came_is_no_difference(make_topic_line: MakeTopicLine, encoding: str) -> None:
+    line = make_topic_line(encoding=encoding)
+    flow = line.flow
+    fields = json.loads(flow.schema.text)["fields"]
+    kept = [one for one in fields if one["name"] in ("name", "lines")]
+    assert len(kept) < len(fields)
+    fewer = replace(flow, schema=parse_schema({**flow.schema.json, "fields": kept}))
+    deliveries = [line.writer.delivery(id, 1, named("one")) for id in ("1", "2")]
+    earlier = KafkaConsumer(fewer)
+    earlier.open()
+    try:
+        assert earlier.apply(deliveries) == []
+    finally:
+        earlier.close()
+    now = line.consumer()
+    now.begin_dry_run(DryRunReads())
+    changed = line.writer.delivery("3", 1, named("three"))
+    assert [one.action for one in now.preview_all([*deliveries, changed])] == ["nothing", "nothing", "create"]
+    assert sorted(now.listed_links()) == ["1", "2"]
