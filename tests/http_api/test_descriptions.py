@@ -151,7 +151,11 @@ def test_a_field_in_braces_is_no_placeholder(write: Write) -> None:
 @pytest.mark.parametrize(
     ("was", "now", "says"),
     [
-        ("number: {required: true}", "number: {write_only: true, read_only: true}", "number is read_only and write_only"),
+        (
+            "number: {required: true}",
+            "number: {write_only: true, read_only: true}",
+            "number is read_only and write_only",
+        ),
         ("buyer.email: {}", "changed: {write_only: true}", "changed is write_only, so no record shows it"),
     ],
 )
