@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -50,14 +51,19 @@ class _Fields:
         paths = dict.fromkeys(_paths(spec, shape.answered))
         sent = dict.fromkeys(_paths(spec, shape.creating)) if shape.creating is not None else {}
         sent |= dict.fromkeys(_paths(spec, shape.updating)) if shape.updating is not None else {}
+        outer = self._outer(list(paths), list(sent))
+        inside = {f"{outer}.{path}": path for path in sent if outer and f"{outer}.{path}" in paths}
         for path in list(paths)[:_MOST]:
-            found[path] = self._field(path)
-        for path in [path for path in sent if path not in paths]:
+            found[path] = self._field(path, inside.get(path, "" if path in inside.values() else path))
+        if outer:
+            why = f"answers hold the fields in {outer}, and requests don't, so each is sent_as its own name"
+            self.draft.guess(f"{self.place}.fields", outer, why)
+        for path in [path for path in sent if path not in paths and path not in inside.values()]:
             if (link := self._link(path)) is not None:
                 found = {name: one for name, one in found.items() if name != path and not name.startswith(f"{path}.")}
                 found[link] = {"sent_as": path, **self._sent(path)}
             elif self._is_required(path):
-                found[path] = {**self._kind_of(path), "required": True, **self._limits(path)}
+                found[path] = {**self._kind_of(path), "required": True, "write_only": True, **self._limits(path)}
                 why = "a creation needs it, and no answer shows it: what is there can't be compared"
                 self.draft.guess(f"{self.place}.fields.{path}", None, why)
             else:
@@ -68,16 +74,27 @@ class _Fields:
             found = {self.id: {"read_only": True}, **found}
         return found
 
-    def _field(self, path: str) -> JsonValue:
-        one = {**self._kind_of(path), **self._sent(path), **self._limits(path)}
-        answered, created = self._at(self.shape.answered, path), self._at(self.shape.creating, path)
+    def _outer(self, paths: list[str], sent: list[str]) -> str:
+        """The object that records are answered in and not sent in, as JSON:API's attributes; "" without one."""
+        top = sum(path in paths for path in sent)
+        around = (path.partition(".")[0] for path in paths if path.partition(".")[2] in sent)
+        taken = {path.partition(".")[0] for path in sent}
+        outer, most = next(iter(Counter(name for name in around if name not in taken).most_common(1)), ("", 0))
+        return outer if most > top and most * 2 >= len(sent) else ""
+
+    def _field(self, path: str, sent_as: str) -> JsonValue:
+        """`sent_as`: its path in requests; "" if it isn't sent."""
+        if not sent_as:
+            return {**self._kind_of(path, ""), "read_only": True}
+        one = {**self._kind_of(path, sent_as), **self._sent(sent_as), **self._limits(path, sent_as)}
+        answered, created = self._at(self.shape.answered, path), self._at(self.shape.creating, sent_as)
         if created is not None and answered is not None and "read_only" not in one:
             here, there = self.spec.types(answered), self.spec.types(created)
             if here and there and not here & there and not {"integer", "number"} >= here | there:
                 one = {**_of(self.spec, answered), "read_only": True}
                 kinds = f"{' or '.join(sorted(there))} when it is sent, {' or '.join(sorted(here))} when it is read"
                 self.draft.guess(f"{self.place}.fields.{path}", None, f"{kinds}: so it is only read; see sent_as")
-        return one
+        return one if sent_as == path or "read_only" in one else {"sent_as": sent_as, **one}
 
     def _sent(self, path: str) -> dict[str, JsonValue]:
         created, updated = self._at(self.shape.creating, path), self._at(self.shape.updating, path)
@@ -99,28 +116,32 @@ class _Fields:
         self.draft.guess(f"{self.place}.fields.{path}.{inner}", inner, why)
         return f"{path}.{inner}"
 
-    def _limits(self, path: str) -> dict[str, JsonValue]:
-        sides = [each for each in (self._at(schema, path) for schema in self._sides()) if each is not None]
+    def _limits(self, path: str, sent_as: str | None = None) -> dict[str, JsonValue]:
+        sides = self._sides(path, sent_as)
         made: dict[str, JsonValue] = {}
-        most = [most for side in sides if isinstance(most := self.spec.fact(side, "maxLength"), int)]
-        if most and self._kind_of(path) == {}:
+        if self._kind_of(path, sent_as):
+            return made
+        if most := [most for side in sides if isinstance(most := self.spec.fact(side, "maxLength"), int)]:
             made["largest"] = min(most)
-        enums = [set(map(str, enum)) for side in sides if isinstance(enum := self.spec.fact(side, "enum"), list)]
-        if enums and self._kind_of(path) == {}:
-            written = next(enum for side in sides if isinstance(enum := self.spec.fact(side, "enum"), list))
-            values = [str(value) for value in written if value is not None and all(str(value) in one for one in enums)]
+        enums = [enum for side in sides if isinstance(enum := self.spec.fact(side, "enum"), list)]
+        for written in enums[:1]:
+            known = [set(map(str, enum)) for enum in enums]
+            values = [str(value) for value in written if value is not None and all(str(value) in one for one in known)]
             if 0 < len(values) <= 40:
                 made["values"] = [*values]
         return made
 
-    def _kind_of(self, path: str) -> dict[str, JsonValue]:
-        sides = [each for each in (self._at(schema, path) for schema in self._sides()) if each is not None]
-        about = sides[0] if sides else {}
-        kind = _kind(self.spec, self.draft, f"{self.place}.fields.{path}", path, about)
+    def _kind_of(self, path: str, sent_as: str | None = None) -> dict[str, JsonValue]:
+        sides = self._sides(path, sent_as)
+        kind = _kind(self.spec, self.draft, f"{self.place}.fields.{path}", path, sides[0] if sides else {})
         return {} if kind == "text" else {"kind": kind}
 
-    def _sides(self) -> tuple[Node | None, ...]:
-        return self.shape.answered, self.shape.creating, self.shape.updating
+    def _sides(self, path: str, sent_as: str | None) -> list[Node]:
+        """What answers and requests say of a field; `sent_as`: its path in requests, None for the same."""
+        there = path if sent_as is None else sent_as
+        shape = self.shape
+        sides = [self._at(shape.answered, path), self._at(shape.creating, there), self._at(shape.updating, there)]
+        return [side for side in sides if side is not None]
 
     def _at(self, schema: Node | None, path: str) -> Node | None:
         return None if schema is None or not self._is_named(schema, path) else self.spec.at(schema, path)

@@ -13,7 +13,18 @@ from sorbus.http_api.draft.credentials import auth_of, settings_in
 from sorbus.http_api.draft.fields import Shape, fields_of, ticks_of
 from sorbus.http_api.draft.notes import Draft
 from sorbus.http_api.draft.paging import Seen, guess_paging, written_paging
-from sorbus.http_api.draft.words import CREATED, DELETED, RECORDS, SEARCHED, SINCE, UPDATED, as_name, first, singular
+from sorbus.http_api.draft.words import (
+    ATTRIBUTES,
+    CREATED,
+    DELETED,
+    RECORDS,
+    SEARCHED,
+    SINCE,
+    UPDATED,
+    as_name,
+    first,
+    singular,
+)
 from sorbus.http_api.openapi import Node, Spec, SpecOperation
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
@@ -65,10 +76,17 @@ def draft_openapi(api: str, spec: Spec, wanted: list[str]) -> Draft:
 
 
 def collections(spec: Spec) -> list[Collection]:
-    """Every path whose GET answers a list of objects, with the path of one record."""
+    """Every path whose GET answers a list of objects, with the path of one record.
+
+    Those that have one come first and get the plain name, before autocompletions and charts of the same.
+    """
     items = {match["list"]: path for path in spec.paths if (match := _ITEM_OF.match(path))}
+
+    def item_of(path: str) -> str:
+        return items.get(path) or items.get(path.removesuffix(".json"), "")
+
     found, names = list[Collection](), set[str]()
-    for path in spec.paths:
+    for path in sorted(spec.paths, key=lambda path: (not item_of(path), "{" in path)):
         operation = spec.operation("GET", path) if "GET" in spec.methods(path) else None
         if operation is None or path.endswith("}") or _records_of(spec, operation) is None:
             continue
@@ -80,8 +98,7 @@ def collections(spec: Spec) -> list[Collection]:
         while name in names:
             name += "_2"
         names.add(name)
-        item = items.get(path) or items.get(path.removesuffix(".json"), "")
-        found.append(Collection(name, path, item))
+        found.append(Collection(name, path, item_of(path)))
     return found
 
 
@@ -174,13 +191,15 @@ class _Resource:
         return found
 
     def _updated(self, record: Node, names: list[str]) -> list[str]:
-        found = [name for name in (first(UPDATED, names), first(CREATED, names)) if name]
-        times = [name for name in found if not self.spec.types(self.spec.at(record, _quoted(name)) or {}) & {"object"}]
-        if not times or first(UPDATED, times) is None:
+        inside = [(f"{outer}.", self.spec.property_names(self.spec.at(record, outer) or {})) for outer in ATTRIBUTES]
+        before, named = next(((at, each) for at, each in [("", names), *inside] if first(UPDATED, each)), ("", names))
+        found = [f"{before}{_quoted(name)}" for name in (first(UPDATED, named), first(CREATED, named)) if name]
+        times = [path for path in found if not self.spec.types(self.spec.at(record, path) or {}) & {"object"}]
+        if not times or first(UPDATED, [path.removeprefix(before) for path in times]) is None:
             self._guess("list", None, "no field looks like the time of the last change: polls compare the whole list")
             return []
         self._guess("updated", times[0], f'"{times[0]}" looks like the time of the last change; is it ever empty?')
-        return [_quoted(name) for name in times]
+        return times
 
     def _unlisted(self, record: Node, item: Node) -> list[str]:
         """The fields that a record has and an item of the list doesn't."""

@@ -60,6 +60,8 @@ AROUND = (
     "page_context",
 )
 RECORDS = ("data", "items", "results", "records", "value", "values", "rows", "list", "entries", "content", "payload")
+ATTRIBUTES = ("attributes", "fields", "properties")
+"""Objects that hold a record's fields."""
 UPDATED = (
     "updated_at",
     "updatedAt",
