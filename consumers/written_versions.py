@@ -34,6 +34,7 @@ _KEEP_IDENTITY = """
 insert into written_record (system, place, data_type, id, version, key)
 values (%(system)s, %(place)s, '', '', 0, %(identity)s) on conflict do nothing
 """
+_ANY = "select exists (select from written_record where system = %(system)s and place = %(place)s and key is not null)"
 _FORGET = "delete from written_record where system = %(system)s and place = %(place)s"
 
 
@@ -88,6 +89,12 @@ class WrittenVersions:
         """What the place is, such as a topic's id: one that was made again under the same name has another."""
         with self._state.connection() as connection:
             connection.execute(_KEEP_IDENTITY, {**self._of, "identity": identity})
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there that was written."""
+        with self._state.connection() as connection:
+            row = connection.execute(_ANY, self._of).fetchone()
+        return row is None or not row[0]
 
     def forget(self) -> None:
         """The place is another one: nothing was written to it."""

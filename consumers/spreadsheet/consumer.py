@@ -14,11 +14,11 @@ from pydantic import BaseModel, JsonValue
 
 from sorbus.abilities import Erased, Preview, Resource, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
-from sorbus.consumers.spreadsheet.new_file import plan_file
+from sorbus.consumers.spreadsheet.new_file import plan_file, versions_of
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
-from sorbus.consumers.written_versions import WrittenRecord, WrittenSession, WrittenVersions
+from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError, TransientError
@@ -29,7 +29,7 @@ from sorbus.spreadsheet.files import SpreadsheetConnection, folder_of
 from sorbus.spreadsheet.replace_file import require_closed
 from sorbus.spreadsheet.sheet_edit import SheetEdit
 from sorbus.spreadsheet.text_edit import TextStyle
-from sorbus.state import State, plan_state
+from sorbus.state import plan_state
 
 
 class _Wanted(NamedTuple):
@@ -57,19 +57,14 @@ class SpreadsheetConsumer:
         self._path: Path = folder_of(flow.system) / options.file
         self._records = RecordCells(flow)
         self._style = TextStyle(options.numbers, options.dates)
-        self._versions = WrittenVersions(
-            State.of(flow.system.topic_prefix),
-            flow.system.name,
-            options.place,
-            flow.flow.data_type,
-            locked=options.file,
-        )
+        self._versions = versions_of(flow)
         self._outcomes: Counter[str] = Counter()
 
     @classmethod
     def plan(cls, flow: BoundFlow) -> list[Step]:
         """The state, and the file with its columns."""
-        return [*plan_state(Settings().database, flow.system.topic_prefix), *plan_file(flow)]
+        state = plan_state(Settings().database, flow.system.topic_prefix)
+        return [*state, *plan_file(flow, is_new=bool(state))]
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

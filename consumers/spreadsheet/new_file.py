@@ -10,14 +10,24 @@ from sorbus.connector import BoundFlow, Step
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import RecordCells
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
+from sorbus.consumers.written_versions import WrittenVersions
 from sorbus.spreadsheet.cells import escaped
 from sorbus.spreadsheet.files import folder_of
 from sorbus.spreadsheet.replace_file import replace_file
 from sorbus.spreadsheet.text_edit import TextStyle
+from sorbus.state import State
 
 
-def plan_file(flow: BoundFlow) -> list[Step]:
-    """The file, its sheet's columns. MapError, TransientError."""
+def versions_of(flow: BoundFlow) -> WrittenVersions:
+    """What was written to the flow's sheet."""
+    options = flow.options
+    assert isinstance(options, SpreadsheetTarget)
+    state = State.of(flow.system.topic_prefix)
+    return WrittenVersions(state, flow.system.name, options.place, flow.flow.data_type, locked=options.file)
+
+
+def plan_file(flow: BoundFlow, *, is_new: bool) -> list[Step]:
+    """The file, its sheet's columns; `is_new`: nothing was ever delivered. MapError, TransientError."""
     options = flow.options
     assert isinstance(options, SpreadsheetTarget)
     columns = RecordCells(flow).columns
@@ -25,7 +35,10 @@ def plan_file(flow: BoundFlow) -> list[Step]:
     path = folder / options.file
     if not path.exists():
         what = f"file {path}"
-        return [Step(name, what, ", ".join(columns), apply=lambda: _make(path, options, columns))]
+        detail = ", ".join(columns)
+        if not is_new and not versions_of(flow).is_empty():
+            detail += f"; what had been written is gone with the old file: then `sorbus replay {flow.flow.id}`"
+        return [Step(name, what, detail, apply=lambda: _make(path, options, columns))]
     sheet = TargetSheet(path, options, columns, style=TextStyle(options.numbers), keys=())
     lacking = sheet.missing(columns)
     if not lacking:

@@ -240,6 +240,16 @@ def test_columns_that_the_mapping_gained_are_added_by_apply(tmp_path: Path) -> N
     assert wider.cells() == [["No", "Name", "Price", "Since"], ["1", "a", 1, None]]
 
 
+def test_a_plan_to_make_a_lost_file_again_says_that_its_rows_are_gone(tmp_path: Path) -> None:
+    office = Office(tmp_path, "copy.csv", [("name", "Name", "")])
+    assert all("replay" not in step.detail for step in SpreadsheetConsumer.plan(office.flow))
+    office.prepare()
+    office.deliver({"1": {"name": "a"}})
+    office.path.unlink()
+    (step,) = SpreadsheetConsumer.plan(office.flow)
+    assert step.detail.endswith("then `sorbus replay sample-to-office`")
+
+
 def test_what_a_soft_delete_leaves_is_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sorbus.consumers.spreadsheet.record_cells.personal_names", lambda _: frozenset({"name"}))
     office = Office(tmp_path, "people.xlsx", [("name", "Name", ""), ("amount", "Price", "")], deletes="soft")
