@@ -24,15 +24,18 @@ select column_name, data_type, column_type, coalesce(character_set_name, ''), co
        column_default, extra, coalesce(generation_expression, ''), coalesce(character_maximum_length, 0),
        coalesce(character_octet_length, 0), coalesce(numeric_precision, 0), coalesce(numeric_scale, 0),
        coalesce(datetime_precision, 0)
-from information_schema.columns where table_schema = %s and table_name = %s order by ordinal_position
+from information_schema.columns where table_schema = %s and table_name = %s and binary table_schema = %s
+  and binary table_name = %s order by ordinal_position
 """
 _KEYS = """
 select index_name, column_name, non_unique, sub_part, nullable from information_schema.statistics
-where table_schema = %s and table_name = %s order by index_name, seq_in_index
+where table_schema = %s and table_name = %s and binary table_schema = %s and binary table_name = %s
+order by index_name, seq_in_index
 """
 _TABLE = """
 select table_schema, table_name, table_type, coalesce(engine, ''), table_rows from information_schema.tables
-where table_schema = %s and (table_name = %s or table_name = lower(%s)) order by table_name <> %s limit 1
+where table_schema = %s and (table_name = %s or table_name = lower(%s))
+order by binary table_schema <> %s, binary table_name <> %s limit 1
 """
 
 
@@ -133,17 +136,18 @@ def split_name(name: str, database: str) -> tuple[str, str]:
 def read_mysql_table(session: Session, name: str, database: str) -> MysqlTable | None:
     """The table called DATABASE.TABLE or TABLE; None if there is none. pymysql.Error."""
     schema, table = split_name(name, database)
-    found = session.query(_TABLE, [schema, table, table, table])
+    found = session.query(_TABLE, [schema, table, table, schema, table])
     return _table(session, found[0]) if found else None
 
 
 def _table(session: Session, row: Row) -> MysqlTable:
     schema, name, kind, engine, rows = row
-    columns = {str(values[0]): _column(values) for values in session.query(_COLUMNS, [schema, name])}
+    names = [schema, name, schema, name]  # on some servers, names that differ by case alone are equal only here
+    columns = {str(values[0]): _column(values) for values in session.query(_COLUMNS, names)}
     keys: dict[str, list[str]] = {}
     partial: set[str] = set()
     nullable: set[str] = set()
-    for index, column, non_unique, part, null in session.query(_KEYS, [schema, name]):
+    for index, column, non_unique, part, null in session.query(_KEYS, names):
         if str(non_unique) == "1":
             continue
         keys.setdefault(str(index), []).append(str(column))
