@@ -25,7 +25,11 @@ _WITH_EXTRA = {30, 31, 32, 169, 170, 171}
 _COMPRESSED_ROWS = range(166, 172)
 _GTID, _ANONYMOUS, _XA_PREPARE, _PARTIAL_UPDATE, _PAYLOAD, _TAGGED_GTID = 33, 34, 38, 39, 40, 42
 _MARIADB_GTID_EVENT, _ENCRYPTION, _COMPRESSED_QUERY = 162, 164, 165
+_INCIDENT, _IGNORABLE = 26, 0x80
+_HARMLESS = {3, 5, 13, 14, 17, 27, 28, 29, 35, 36, 37, 41, 160, 161, 163}
+"""Ends of files, variables of the statement that follows, bytes of a file that is loaded, notes, heartbeats."""
 _UNREADABLE = {
+    _INCIDENT: "a gap: the server couldn't log all that was written (an incident event)",
     _PARTIAL_UPDATE: "an update that names only parts of a JSON value (binlog_row_value_options=PARTIAL_JSON)",
     _PAYLOAD: "a compressed transaction (binlog_transaction_compression=ON)",
     _ANONYMOUS: "a transaction without a GTID (gtid_mode isn't ON)",
@@ -120,7 +124,7 @@ class LogEvent(NamedTuple):
 def read_event(data: bytes, *, has_checksum: bool) -> LogEvent:
     """An event, with a checksum (CRC-32) at its end or not; a file's first event says it itself. BadEvent."""
     try:
-        at, kind, server, size, end, _ = _HEADER.unpack_from(data)
+        at, kind, server, size, end, flags = _HEADER.unpack_from(data)
         if size != len(data):
             raise BadEvent(f"an event of {size} bytes came with {len(data)}")
         if kind == FORMAT:
@@ -129,12 +133,12 @@ def read_event(data: bytes, *, has_checksum: bool) -> LogEvent:
             if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
                 raise BadEvent(f"an event's checksum is wrong (at {end} of the log)")
             data = data[:-4]
-        return LogEvent(at, end, _body(kind, server, at, data[19:]), size)
+        return LogEvent(at, end, _body(kind, server, at, data[19:], can_ignore=bool(flags & _IGNORABLE)), size)
     except (StructError, IndexError, UnicodeDecodeError, zlib.error) as error:
         raise BadEvent(f"an event isn't as the log's format says ({error})") from error
 
 
-def _body(kind: int, server: int, at: int, body: bytes) -> Body:
+def _body(kind: int, server: int, at: int, body: bytes, *, can_ignore: bool) -> Body:
     if kind in _ROWS:
         start = 8
         if kind in _WITH_EXTRA:
@@ -151,6 +155,8 @@ def _body(kind: int, server: int, at: int, body: bytes) -> Body:
             return _mariadb_gtid(server, at, body)
         case 2 | 165:
             return _statement(body, is_compressed=kind == _COMPRESSED_QUERY)
+        case 18:
+            return _statement(body, more=13)
         case 16:
             return Committed()
         case 38:
@@ -158,7 +164,9 @@ def _body(kind: int, server: int, at: int, body: bytes) -> Body:
         case 4:
             return Rotate(body[8:].decode(), int.from_bytes(body[:8], "little"))
         case _:
-            return Unreadable(_UNREADABLE[kind]) if kind in _UNREADABLE else Other()
+            if kind in _HARMLESS or (can_ignore and kind not in _UNREADABLE):
+                return Other()
+            return Unreadable(_UNREADABLE.get(kind, f"an event of a kind that isn't known ({kind})"))
 
 
 def _table(body: bytes) -> TableDescription:
@@ -189,9 +197,10 @@ def _mariadb_gtid(server: int, at: int, body: bytes) -> LogGtid:
     )
 
 
-def _statement(body: bytes, *, is_compressed: bool) -> Statement:
+def _statement(body: bytes, *, is_compressed: bool = False, more: int = 0) -> Statement:
+    """`more`: bytes between its head and its variables, as LOAD DATA has them."""
     _, _, size, _, status = _QUERY_HEAD.unpack_from(body)
-    at = 13 + status
+    at = 13 + more + status
     database = body[at : at + size].decode(errors="replace")
     text = body[at + size + 1 :]
     return Statement(database, (inflated(text) if is_compressed else text).decode(errors="replace"))

@@ -17,8 +17,9 @@ _WRITE = re.compile(
 _XA = re.compile(
     r"^xa\s+(start|begin|end|prepare|commit|rollback)\s+(.*?)(?:\s+one\s+phase)?\s*$", re.IGNORECASE | re.DOTALL
 )
+_REPLACING = re.compile(r"^create\s+or\s+replace\s+(database\b|schema\b)?", re.IGNORECASE)
 _NO_ROWS = {
-    "create index", "drop index", "create view", "drop view", "create or", "create trigger", "drop trigger",
+    "create index", "drop index", "create view", "drop view", "create trigger", "drop trigger",
     "create procedure", "drop procedure", "create function", "drop function", "create event", "drop event",
     "alter event", "alter view", "alter procedure", "alter function", "create user", "drop user", "alter user",
     "create role", "drop role", "create server", "drop server", "alter server", "rename user", "create unique",
@@ -37,6 +38,9 @@ _OF_KEYS = re.compile(
     re.IGNORECASE,
 )
 _OF_COLUMNS = re.compile(r"^(?:add|drop|modify|change|rename\s+column)\b(?!\s+partition)", re.IGNORECASE)
+_DROPS_REFERENCE = re.compile(r"\bdrop\s+(?:foreign|constraint)\b", re.IGNORECASE)
+_UNREAD = "\ufffd"
+"""What stands for letters of a client whose character set isn't UTF-8."""
 _QUOTES = "'\"`"
 
 
@@ -56,6 +60,8 @@ class Effect(NamedTuple):
 def effect_of(text: str, database: str) -> Effect:
     """What a statement of the log does."""
     bare = _VERSIONED.sub(" ", _COMMENT.sub(" ", text)).strip()
+    if found := _REPLACING.match(bare):
+        bare = f"{'drop' if found.group(1) else 'create'} {found.group(1) or ''}{bare[found.end() :]}"
     words = bare.lower().split(None, 2)
     first = words[0].rstrip(";") if words else ""
     two = " ".join(words[:2])
@@ -69,11 +75,12 @@ def effect_of(text: str, database: str) -> Effect:
         return Effect("xa", xa=(found.group(1).lower(), " ".join(found.group(2).split())))
     if first in _SILENT or two in _NO_ROWS:
         return Effect("none")
-    if found := _TRUNCATE.match(bare):
+    is_readable = _UNREAD not in text  # a name that can't be read may be any
+    if is_readable and (found := _TRUNCATE.match(bare)):
         return Effect("truncate", (_table(found.group(1), found.group(2), database),))
     if first in ("alter", "create", "drop", "rename", "truncate", "import"):
         return Effect("ddl", columns=_changed_columns(bare))
-    if found := _WRITE.match(bare):
+    if is_readable and (found := _WRITE.match(bare)):
         return Effect("dml", (_table(found.group(1), found.group(2), database),))
     return Effect("dml")
 
@@ -82,6 +89,8 @@ def _changed_columns(bare: str) -> tuple[str, ...] | None:
     """The clauses of an ALTER TABLE that are about columns; None where it may do anything to rows."""
     found = _ALTER.match(bare)
     if found is None:
+        return None
+    if drops_reference(bare):  # until now, it may have deleted rows unsaid
         return None
     clauses = [one for one in _clauses(bare[found.end() :]) if not _OF_KEYS.match(one)]
     return tuple(clauses) if all(_OF_COLUMNS.match(one) for one in clauses) else None
@@ -103,6 +112,11 @@ def _clauses(text: str) -> list[str]:
     return [one.strip() for one in (*found, text[start:]) if one.strip(" ;")]
 
 
+def drops_reference(text: str) -> bool:
+    """Whether a statement may take a foreign key away."""
+    return _DROPS_REFERENCE.search(text) is not None
+
+
 def names_column(clause: str, column: str) -> bool:
     """Whether a clause names a column; case is ignored."""
     return re.search(rf"(?<![\w$]){re.escape(column.lower())}(?![\w$])", clause.lower()) is not None
@@ -113,7 +127,9 @@ def names_table(text: str, database: str, table: str, current: str) -> bool:
     lower = text.lower()
     if re.search(rf"(?<![\w$]){re.escape(table.lower())}(?![\w$])", lower):
         return True
-    return bool(re.match(r"\s*(drop|alter)\s+(database|schema)", lower)) and (
+    if _UNREAD in text and not (table.isascii() and database.isascii()):
+        return True
+    return bool(re.match(r"\s*(drop|alter|create\s+or\s+replace)\s+(database|schema)", lower)) and (
         database.lower() in lower or database.lower() == current.lower()
     )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pymysqlreplication.gtid import GtidSet
 
 from sorbus.producers.mysql.gtids import MariadbGtids, MysqlGtids
-from sorbus.producers.mysql.log_events import BadEvent, LogGtid, Unreadable, inflated, read_event
+from sorbus.producers.mysql.log_events import BadEvent, LogGtid, Other, Unreadable, inflated, read_event
 from sorbus.producers.mysql.statements import effect_of, names_table
 
 SERVERS = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "57b70f4e-20d3-11e5-a393-4a63946f7eac")
@@ -54,6 +54,11 @@ def test_mariadb_keeps_the_last_of_each_domain() -> None:
         ("rename table t to u", "ddl", None),
         ("/* hi */ truncate table `t`", "truncate", None),
         ("drop table t", "ddl", None),
+        ("CREATE OR REPLACE TABLE t (a int)", "ddl", None),
+        ("create or replace database s", "ddl", None),
+        ("create or replace view v as select 1", "none", None),
+        ("alter table t drop foreign key f", "ddl", None),
+        ("truncate table `gr\ufffd\ufffde`", "ddl", None),
         ("create unique index i on t (a)", "none", None),
         ("insert into t select * from u", "dml", None),
         ("/*!40000 update t set a = 1 */", "dml", None),
@@ -71,6 +76,9 @@ def test_which_table_a_statement_is_about() -> None:
     assert names_table("delete from `T` where 1", "s", "t", "s")
     assert not names_table("delete from tt where 1", "s", "t", "s")
     assert names_table("drop database s", "s", "t", "x")
+    assert names_table("create or replace schema s", "s", "t", "x")
+    assert names_table("drop table `gr\ufffd\ufffde`", "s", "größe", "s")
+    assert not names_table("drop table `gr\ufffd\ufffde`", "s", "t", "s")
 
 
 def event(kind: int, body: bytes) -> bytes:
@@ -90,9 +98,14 @@ def test_mysql_8_says_when_a_transaction_was_committed_first() -> None:
     assert old.committed_at == 1_700_000_000_000_000
 
 
-@pytest.mark.parametrize("kind", [34, 39, 40, 42, 164])
+@pytest.mark.parametrize("kind", [26, 34, 39, 40, 42, 164, 99])  # 26: the server couldn't log all; 99: no such kind
 def test_what_cannot_be_read_is_said(kind: int) -> None:
     assert isinstance(read_event(event(kind, bytes(60)), has_checksum=False).body, Unreadable)
+
+
+def test_an_unknown_event_that_a_replica_may_ignore_is_ignored() -> None:
+    head = struct.pack("<IBIIIH", 1_700_000_000, 99, 1, 19, 500, 0x80)
+    assert isinstance(read_event(head, has_checksum=False).body, Other)
 
 
 @given(st.integers(0, 255), st.binary(max_size=80), st.booleans())
