@@ -26,7 +26,8 @@ from sorbus.producers.mysql.log_events import (
 from sorbus.producers.mysql.position import MysqlPosition
 from sorbus.producers.mysql.record_reader import ReadRecord
 from sorbus.producers.mysql.row_images import Image, NamelessRows, RowReader, ServerCharsets
-from sorbus.producers.mysql.statements import Effect, effect_of, names_column, names_table
+from sorbus.producers.mysql.snapshot_point import Told
+from sorbus.producers.mysql.statements import Effect, drops_reference, effect_of, names_column, names_table
 from sorbus.producers.mysql.table_keys import KeyTexts, dead_id, key_text
 
 MAX_CHANGES, MAX_BYTES = 5000, 4_000_000
@@ -97,9 +98,9 @@ class LogCollector:
         return bool(self._gtid)
 
     @property
-    def newest(self) -> tuple[str, str, int]:
-        """The transaction that was told of last, and the place in the log behind what was told: file, offset."""
-        return self._gtid or self.state.last, self.file, self.end
+    def told(self) -> Told:
+        """What reading by key has to see."""
+        return Told(self._gtid or self.state.last, self.file, self.end)
 
     @property
     def has_work(self) -> bool:
@@ -384,6 +385,8 @@ class LogCollector:
                 capture.name for capture in self._captured.captures for table in capture.tables
                 if names_table(statement.text, table.database, table.name, statement.database)
             }  # fmt: skip
+        if effect.kind == "ddl" and "references" in statement.text.lower():
+            self.altered |= set(self._names)  # whose rows cascades reach may be others now
         if effect.kind == "dml":
             for (database, table), text in self._captured.triggers:
                 if names_table(statement.text, database, table, statement.database):
@@ -391,6 +394,7 @@ class LogCollector:
                         capture.name for capture in self._captured.captures for each in capture.tables
                         if names_table(text, each.database, each.name, database)
                     }  # fmt: skip
+        if effect.kind == "dml" or drops_reference(statement.text):
             for cascade in self._captured.cascades:
                 if names_table(statement.text, *cascade.parent, statement.database):
                     for reached in {cascade.child, *ends_of(self._captured.cascades, cascade.child)}:
@@ -403,10 +407,9 @@ class LogCollector:
         for capture in self._captured.captures:
             if capture.name in self._fresh:
                 continue
-            root = (capture.table.database, capture.table.name)
-            if _same(root, name):
+            if (capture.table.database, capture.table.name) == name:
                 self._sweeps.append(StaleRecordDeletion(capture.name, self._next_version(), self._at))
-            elif any(_same((child.table.database, child.table.name), name) for child in capture.children):
+            elif any(_same((each.database, each.name), name) for each in capture.tables):  # or another's, by case
                 self._must_snapshot((capture.name,))
 
     def _xa_statement(self, effect: Effect) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from sorbus.connector import Position
 from sorbus.producers.mysql.gtids import Gtids, gtids_of
+from sorbus.producers.mysql.snapshot_point import Told
 
 Signatures = Mapping[str, str]
 """Column -> what its values are stored as (`MysqlColumn.signature`)."""
@@ -58,6 +59,11 @@ class MysqlPosition:
     prepared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """XA transactions whose first half was read: their name -> the data types that they changed."""
 
+    @property
+    def told(self) -> Told:
+        """What a snapshot has to see."""
+        return Told(self.transaction or self.last, self.file, self.end)
+
     def committed(self, gtid: str, at: int) -> Self:
         """After a whole transaction."""
         return replace(
@@ -75,6 +81,15 @@ class MysqlPosition:
         wanted = [name for name in data_types if name not in self.resnapshot]
         copying = None if self.copying and self.copying.data_type in data_types else self.copying
         return replace(self, resnapshot=(*self.resnapshot, *wanted), copying=copying)
+
+    def without_others(self, data_types: Collection[str]) -> Self:
+        """Only these are captured now: what changes of others from here on is read again once they come back."""
+        left = (self.copying.data_type,) if self.copying and self.copying.data_type not in data_types else ()
+        return replace(
+            self.snapshotting(left),
+            tables={name: found for name, found in self.tables.items() if name in data_types},
+            meaning={name: found for name, found in self.meaning.items() if name in data_types},
+        )
 
     def to_position(self) -> Position:
         """As plain JSON."""

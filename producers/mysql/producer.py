@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
-from sorbus.errors import AuthError, LostPosition
+from sorbus.errors import AuthError, LostPosition, PermanentError, TransientError
 from sorbus.mysql.connection import Session, mysql_errors
 from sorbus.mysql.discovery import MysqlDiscovery, connection_of
 from sorbus.producers.mysql.capture import MysqlCapture, open_captures
@@ -117,7 +117,7 @@ class MysqlProducer(MysqlDiscovery):
             state = None if not position else MysqlPosition.from_position(position)
             self._captures = open_captures(session, self._system, self._sources, state.tables if state else None)
             if state is not None:
-                state = self._resumed(session, server, state)
+                state = self._resumed(session, server, state.without_others([one.name for one in self._sources]))
         self._state = state
 
     def _resumed(self, session: Session, server: MysqlServer, state: MysqlPosition) -> MysqlPosition:
@@ -160,6 +160,12 @@ class MysqlProducer(MysqlDiscovery):
 
     def read(self, wait: float) -> Batch | None:
         """The next batch of a snapshot or the log; None when nothing came within `wait` seconds."""
+        try:
+            return self._read(wait)
+        except PermanentError as error:  # of no record: a table has changed since it was looked at
+            raise TransientError(f"{self._system.name}: {error}") from error
+
+    def _read(self, wait: float) -> Batch | None:
         if self._snapshot is None and self._must_snapshot():
             self._end_stream()
             self._begin_snapshot()
@@ -179,7 +185,7 @@ class MysqlProducer(MysqlDiscovery):
             self._end_stream()
             with mysql_errors(f"opening {self._system.name}"):
                 self._state = self._after_loss(self._state, str(error))
-            return self.read(wait)
+            return self._read(wait)
 
     def _must_snapshot(self) -> bool:
         state = self._state
@@ -223,7 +229,7 @@ class MysqlProducer(MysqlDiscovery):
         assert stream is not None
         assert collector is not None
         deadline = time.monotonic() + wait
-        while not collector.is_full:
+        while not collector.is_full and not collector.altered:
             if self._requested and not collector.in_transaction:
                 self._mark_requested(collector)
             event = self._held or stream.next(0.0 if collector.has_work else max(0.0, deadline - time.monotonic()))
@@ -278,7 +284,7 @@ class MysqlProducer(MysqlDiscovery):
         assert server is not None
         assert collector is not None
         with mysql_errors(f"reading {capture.name} by key"):
-            begin_after(session, server, *collector.newest)
+            begin_after(session, server, collector.told)
             try:
                 reader = RecordReader(session, capture)
                 for at in range(0, len(keys), _KEYS_AT_ONCE):

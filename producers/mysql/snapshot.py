@@ -14,7 +14,7 @@ from sorbus.producers.mysql.gtids import gtids_of
 from sorbus.producers.mysql.position import MysqlPosition, SnapshotCopy
 from sorbus.producers.mysql.record_reader import RecordReader, row_count
 from sorbus.producers.mysql.server import MysqlServer
-from sorbus.producers.mysql.snapshot_point import SnapshotPoint, begin_snapshot
+from sorbus.producers.mysql.snapshot_point import SnapshotPoint, Told, begin_snapshot
 
 _PAGE = 2000
 _log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class MysqlSnapshot:
             return next(self._batches, None)
 
     def _all(self) -> Iterator[Batch]:
-        point = begin_snapshot(self._session, self._server)
+        told = Told() if self.state is None else self.state.told
+        point = begin_snapshot(self._session, self._server, told)
         state = self.state or MysqlPosition(
             self._server.is_mariadb, self._server.identity, point.gtids, self._floor, file=point.file, end=point.end
         )

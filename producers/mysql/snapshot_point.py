@@ -17,6 +17,15 @@ from sorbus.producers.mysql.server import MysqlServer, executed
 
 _PATIENCE = 20.0
 """Seconds until what the log has told must be visible: the server writes the log before it commits."""
+_SOON = 0.05
+
+
+class Told(NamedTuple):
+    """The newest transaction that the log has told of (empty: none), and the place in the log behind it."""
+
+    gtid: str = ""
+    file: str = ""
+    end: int = 0
 
 
 class SnapshotPoint(NamedTuple):
@@ -27,33 +36,56 @@ class SnapshotPoint(NamedTuple):
     end: int = 0
 
 
-def begin_snapshot(session: Session, server: MysqlServer) -> SnapshotPoint:
-    """Begins a transaction that sees one moment; the session is in no other one. pymysql.Error."""
+def begin_snapshot(session: Session, server: MysqlServer, told: Told) -> SnapshotPoint:
+    """Begins a transaction that sees one moment, with all that the log has told; the session is in no other one.
+
+    TransientError, pymysql.Error.
+    """
     if not server.is_mariadb:
+        _wait(session, told.gtid)
         before = executed(session, server)
         _begin(session)
         return SnapshotPoint(before)
-    _begin(session)
+    begin_after(session, server, told)
     file, end = _place(session)
-    found = session.value("select binlog_gtid_pos(%s, %s)", [file, end]) or ""
-    return SnapshotPoint(gtids_of(found, is_mariadb=True), file, end)
+    return SnapshotPoint(_seen(session, file, end), file, end)
 
 
-def begin_after(session: Session, server: MysqlServer, gtid: str, file: str, end: int) -> None:
-    """Begins a transaction that sees a transaction which the log has told of. TransientError, pymysql.Error."""
-    deadline = time.monotonic() + _PATIENCE
+def begin_after(session: Session, server: MysqlServer, told: Told) -> None:
+    """Begins a transaction that sees all that the log has told. TransientError, pymysql.Error."""
     if not server.is_mariadb:
-        if gtid and session.value("select wait_for_executed_gtid_set(%s, %s)", [gtid, _PATIENCE]) != "0":
-            raise TransientError(f"transaction {gtid} is in the log and not committed yet")
+        _wait(session, told.gtid)
         return _begin(session)
+    began = time.monotonic()
+    ask_at = began + _SOON
     while True:
         _begin(session)
-        if _order(*_place(session)) >= _order(file, end):
+        place = _place(session)
+        if not told.gtid or _order(*place) >= _order(told.file, told.end):
             return None
+        now = time.monotonic()
+        if now >= ask_at:  # the place is another server's, as after a failover
+            if told.gtid in _seen(session, *place):
+                return None
+            ask_at = now + (now - began)
         session.execute("rollback")
-        if time.monotonic() > deadline:
-            raise TransientError(f"transaction {gtid} is in the log and not committed yet")
+        if now > began + _PATIENCE:
+            raise _late(told.gtid)
         time.sleep(0.002)
+
+
+def _wait(session: Session, gtid: str) -> None:
+    if gtid and session.value("select wait_for_executed_gtid_set(%s, %s)", [gtid, _PATIENCE]) != "0":
+        raise _late(gtid)
+
+
+def _late(gtid: str) -> TransientError:
+    return TransientError(f"transaction {gtid} is in the log and not committed yet")
+
+
+def _seen(session: Session, file: str, end: int) -> Gtids:
+    """MariaDB's transactions before a place of the log, which it reads from the file's beginning to there."""
+    return gtids_of(session.value("select binlog_gtid_pos(%s, %s)", [file, end]) or "", is_mariadb=True)
 
 
 def _begin(session: Session) -> None:
