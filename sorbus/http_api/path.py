@@ -6,7 +6,7 @@ A name with dots or brackets in it is quoted: `["@odata.nextLink"]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -70,10 +70,7 @@ def read_path(record: Json, path: str) -> Json | None:
 
 def is_null(record: Json, path: str) -> bool:
     """Whether null is at a path, in place of a value; False where the path leads nowhere."""
-    *way, last = parse_path(path) or ("",)
-    for step in way:
-        record = _step_into(record, step)
-    return _has(record, last) and _step_into(record, last) is None
+    return _is_there(record, path) and read_path(record, path) is None
 
 
 def path_ending(record: Record, path: str, depth: int = 2) -> str | None:
@@ -102,24 +99,29 @@ def write_path(record: Record | list[Json], path: str, value: Json) -> None:
     holder[_make_place(holder, steps[-1], path)] = value
 
 
-def take_path(record: Json, path: str) -> tuple[bool, Json | None]:
-    """Removes a path and what was made around it alone; whether it was there, and its value."""
-    *way, last = parse_path(path)
-    holders: list[tuple[Json, Step]] = []
-    holder = record
-    for step in way:
-        holders.append((holder, step))
-        holder = _step_into(holder, step)
-    if not _has(holder, last):
-        return False, None
-    value = _step_into(holder, last)
-    _drop(holder, last)
-    for around, step in reversed(holders):
-        inside = _step_into(around, step)
-        if inside and not (isinstance(step, Item) and isinstance(inside, Mapping) and list(inside) == [step.key]):
-            break
-        _drop(around, step)
-    return True, value
+def take_paths(record: Json, paths: Iterable[str]) -> dict[str, Json]:
+    """Removes paths and what was made around them alone; the values of those that were there, by path."""
+    there = [path for path in paths if _is_there(record, path)]
+    taken = {path: read_path(record, path) for path in there}
+    for path in last_first(there):
+        *way, last = parse_path(path)
+        holders: list[tuple[Json, Step]] = []
+        holder = record
+        for step in way:
+            holders.append((holder, step))
+            holder = _step_into(holder, step)
+        _drop(holder, last)
+        for around, step in reversed(holders):
+            inside = _step_into(around, step)
+            if inside and not (isinstance(step, Item) and isinstance(inside, Mapping) and list(inside) == [step.key]):
+                break
+            _drop(around, step)
+    return taken
+
+
+def last_first(paths: Iterable[str]) -> list[str]:
+    """Paths in an order in which removing one moves none of the others: a list's last place before those before it."""
+    return sorted(paths, key=lambda path: [step if isinstance(step, int) else -1 for step in parse_path(path)])[::-1]
 
 
 def drop_path(record: Json, path: str) -> None:
@@ -129,6 +131,13 @@ def drop_path(record: Json, path: str) -> None:
     for step in way:
         holder = _step_into(holder, step)
     _drop(holder, last)
+
+
+def _is_there(record: Json, path: str) -> bool:
+    *way, last = parse_path(path) or ("",)
+    for step in way:
+        record = _step_into(record, step)
+    return _has(record, last)
 
 
 def _has(holder: Json, step: Step) -> bool:

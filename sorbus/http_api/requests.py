@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from sorbus.http_api.description import ApiResource, Listing, Operation, Search
 from sorbus.http_api.interface import Call, FoundRecord, Json, Record
-from sorbus.http_api.path import drop_path, read_path, take_path, write_path
+from sorbus.http_api.path import drop_path, last_first, read_path, take_paths, write_path
 from sorbus.http_api.placeholders import Values, fill_json, fill_path, fill_text
 from sorbus.http_api.values import dump_json
 
@@ -48,19 +48,16 @@ def placed(resource: ApiResource, fields: Record) -> Record:
     if not moved:
         return fields
     out = copy.deepcopy(fields)
-    taken = [(into, *take_path(out, path)) for path, into in moved.items()]
-    for into, was_there, value in taken:
-        if was_there:
-            write_path(out, into, value)
+    for path, value in take_paths(out, moved).items():
+        write_path(out, moved[path], value)
     return out
 
 
 def merged(resource: ApiResource, current: Record, fields: Record) -> Record:
     """A whole record for an update that requires one: the current record with our fields, without read-only ones."""
     whole = copy.deepcopy(current)
-    for path, field in resource.fields.items():
-        if "[]" in path or not (field.read_only or field.once):
-            continue
+    fixed = [path for path, field in resource.fields.items() if (field.read_only or field.once) and "[]" not in path]
+    for path in last_first(fixed):
         drop_path(whole, path)
     return _over(whole, fields)
 
@@ -73,9 +70,9 @@ def emptied(resource: ApiResource, operation: Operation, fields: Record) -> Reco
     if operation.emptied_by == "null":
         return fields
     made: Record = _without_null(fields)
-    for path, field in resource.fields.items():
-        if field.kind != "text" and "[]" not in path and read_path(made, path) == "":
-            drop_path(made, path)
+    others = [path for path, field in resource.fields.items() if field.kind != "text" and "[]" not in path]
+    for path in last_first(path for path in others if read_path(made, path) == ""):
+        drop_path(made, path)
     return made
 
 

@@ -273,10 +273,12 @@ def test_what_is_answered_inside_attributes_and_sent_without_them_is_one_field(t
 
     body = {"requestBody": {"content": {"application/json": {"schema": sent}}}}
     paths = {
+        "/autocomplete/accounts": {"get": as_answer({"type": "array", "items": inside})},
         "/accounts": {"get": as_answer({"type": "array", "items": record}), "post": {**body, **as_answer(record)}},
         "/accounts/{id}": {"get": as_answer(record), "put": {**body, **as_answer(record)}},
     }
     spec = Spec({"openapi": "3.0.0", "info": {}, "servers": [{"url": "https://x.test"}], "paths": paths})
+    assert [one.path for one in collections(spec) if one.name == "accounts"] == ["/accounts"]
     draft = draft_openapi("x", spec, [])
     draft.data["auth"] = {"kind": "none"}
     (tmp_path / "x.yaml").write_text(write_draft(draft, "x.json"), "utf-8")
@@ -548,3 +550,11 @@ def test_an_unfinished_description_is_refused_with_what_is_missing(tmp_path: Pat
         (3, "base_url is unfinished: your address"),
         (7, "resources.orders.list.parameters.a is unfinished: nothing says what belongs here"),
     ]
+
+
+@pytest.mark.parametrize(("now", "kind"), [(1_764_000_000, "epoch"), (1_764_000_000_123, "epoch-ms")])
+def test_times_that_are_numbers_are_seconds_or_milliseconds(now: int, kind: str) -> None:
+    rows = [{"id": 1, "updated_at": now}, {"id": 2, "updated_at": None}]
+    draft = draft_answers("x", [Answered("https://x.test/orders", rows)], {"kind": "none"})
+    orders = draft.data["resources"]["orders"]  # type: ignore[index, call-overload]
+    assert orders["updated_format"] == kind  # type: ignore[index, call-overload]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.errors import PermanentError
-from sorbus.http_api.path import drop_path, is_null, parse_path, read_path, take_path, write_path
+from sorbus.http_api.path import drop_path, is_null, parse_path, read_path, take_paths, write_path
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,6}", fullmatch=True)
 selectors = st.one_of(
@@ -72,10 +72,10 @@ def test_a_quoted_name_is_read_as_it_is(name: str) -> None:
 def test_what_is_taken_leaves_nothing_that_was_made_for_it(path: str, value: object) -> None:
     record: dict[str, object] = {"kept": 1}
     write_path(record, path, value)
-    assert take_path(record, path) == (True, value)
+    assert take_paths(record, [path]) == {path: value}
     if "[2]" not in path and not path.startswith("kept"):  # items before it were made, too, and stay
         assert not [part for part in record.values() if part not in (1, [None] * 4)] or "[" in path
-    assert take_path({"kept": 1}, "other.name") == (False, None)
+    assert take_paths({"kept": 1}, ["other.name"]) == {}
 
 
 def test_null_is_told_from_nothing() -> None:

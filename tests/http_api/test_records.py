@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.errors import PermanentError, SorbusError, TransientError
-from sorbus.http_api.description import ApiResource, Description, Operation
+from sorbus.http_api.description import ApiField, ApiResource, Description, Operation
 from sorbus.http_api.interface import Answer, Api, Call, FoundRecord
 from sorbus.http_api.placeholders import fill_json, fill_path, quoted
 from sorbus.http_api.records import RecordsApi, open_api
-from sorbus.http_api.requests import form_fields, merged, request_with
+from sorbus.http_api.requests import form_fields, merged, placed, request_with
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.http_api.applications import Asked, Reply, answering, application, as_json
@@ -363,3 +363,17 @@ def test_an_inexact_search_is_made_exact_and_the_deleted_are_left_out() -> None:
     found = RecordsApi(Told(Answer(200, {}, body), resource)).search("contacts", "name", "Ada")
     assert found is not None
     assert [record["id"] for record in found] == [1]
+
+
+def test_fields_at_places_of_one_list_that_are_sent_elsewhere_are_all_sent() -> None:
+    fields = {f"at[{place}].city": ApiField(sent_as=f"city_{place}") for place in range(3)}
+    fields |= {"pair[0]": ApiField(sent_as="pair_id"), "pair[1]": ApiField(sent_as="pair_name")}
+    resource = ApiResource(fields=fields)
+    record = {"at": [{"city": "Oslo"}, {"city": "Bergen"}, {"city": "Turku", "kept": 1}], "pair": [7, "Belgium"]}
+    sent = {"city_0": "Oslo", "city_1": "Bergen", "city_2": "Turku", "pair_id": 7, "pair_name": "Belgium"}
+    assert placed(resource, record) == {"at": [{"kept": 1}], **sent}
+
+
+def test_a_whole_record_is_sent_without_any_of_its_read_only_places() -> None:
+    fields = {f"pair[{place}]": ApiField(read_only=True) for place in range(3)}
+    assert merged(ApiResource(fields=fields), {"pair": [7, "Belgium", "BE", "kept"]}, {}) == {"pair": ["kept"]}

@@ -16,7 +16,7 @@ from sorbus.http_api.openapi import Node, Spec
 _MOST = 150
 _DEEPEST = 2
 _KINDS = {"string": "text", "integer": "integer", "number": "decimal", "boolean": "boolean", "array": "list"}
-_MILLISECONDS = 100_000_000_000
+MILLISECONDS = 100_000_000_000
 """Seconds of the year 5138; milliseconds of 1973."""
 _TIME = re.compile(r"(_at|At|_time|Time|_date|Date|timestamp)$")
 
@@ -169,7 +169,7 @@ def ticks_of(about: Node, spec: Spec) -> str | None:
     if not (types := spec.types(about)) or not types <= {"integer", "number"}:
         return None
     example = about.get("example")
-    is_long = isinstance(example, int | float) and example > _MILLISECONDS
+    is_long = isinstance(example, int | float) and example > MILLISECONDS
     return "epoch-ms" if is_long or "milli" in str(about.get("description") or "").lower() else "epoch"
 
 

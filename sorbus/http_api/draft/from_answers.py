@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import JsonValue
 
+from sorbus.http_api.draft.fields import MILLISECONDS
 from sorbus.http_api.draft.notes import Draft
 from sorbus.http_api.draft.paging import Seen, guess_paging, written_paging
 from sorbus.http_api.draft.words import (
@@ -95,7 +96,8 @@ def _described(draft: Draft, name: str, path: str, one: Answered, at: str, recor
         )
         kind = _kind([value for record in records if (value := record.get(times[0])) is not None])
         if kind == "integer":
-            out["updated_format"] = "epoch"
+            longest = max(abs(record.get(times[0]) or 0) for record in records)
+            out["updated_format"] = "epoch-ms" if longest > MILLISECONDS else "epoch"
     mark = first(list(DELETED), names)
     if mark is not None:
         out["deleted"] = {mark: next(value for key, value in DELETED.items() if first([key], [mark]))}  # type: ignore[dict-item]
