@@ -19,6 +19,7 @@ from sorbus.producers.debezium.options import TYPES, DebeziumSource
 from sorbus.producers.record_keys import record_id
 
 _LONGEST_ID = 1000
+_TRANSACTION = {"status", "id", "event_count", "data_collections"}
 Row = dict[str, Any]
 
 
@@ -47,6 +48,16 @@ class NoChange(NamedTuple):
 
 def event_of(content: Content, options: DebeziumSource) -> RowChange | AllGone | NoChange:
     """What a value says. PermanentError."""
+    try:
+        return _event_of(content, options)
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+        raise PermanentError(
+            f"the message isn't as Debezium writes it ({type(error).__name__}: {str(error)[:200]})",
+            reason="not canonical",
+        ) from error
+
+
+def _event_of(content: Content, options: DebeziumSource) -> RowChange | AllGone | NoChange:
     raw, schema = content.raw, content.schema
     if not isinstance(raw, dict):
         raise PermanentError("the message's value is no record", reason="not canonical")
@@ -80,34 +91,46 @@ def event_of(content: Content, options: DebeziumSource) -> RowChange | AllGone |
 
 
 def id_of(key: Content | None, row: Row | None, options: DebeziumSource) -> bytes:
-    """The record's id. PermanentError."""
-    if options.key:
-        if row is None:
-            raise _no_id(f"the message has no values of {', '.join(options.key)}")
-        values = [row.get(name) for name in options.key]
-    elif key is None or key.raw is None:
-        raise _no_id("the message has no key; name the columns with `key:`")
-    elif isinstance(key.raw, dict):
-        whole = value_of(key.raw, key.schema, options.unavailable)
-        assert isinstance(whole, dict)
-        values = [_mongo_id(one) for name, one in whole.items() if name != "__dbz__physicalTableIdentifier"]
-    else:
-        values = [value_of(key.raw, key.schema, options.unavailable)]
+    """The record's id; with `key:`, of a message without a row, by the columns that its key has. PermanentError."""
+    try:
+        values = _key_values(key, row, options)
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+        raise _no_id(f"its key can't be read ({str(error)[:200]})") from error
     parts = []
     for value in values:
         if value is None or value is UNAVAILABLE or isinstance(value, InvalidValue | dict | list):
             raise _no_id(f"a part of the key is {'unavailable' if value is UNAVAILABLE else shown(value)}")
-        parts.append(as_text(value).encode(errors="surrogatepass"))
+        try:
+            parts.append(as_text(value).encode())
+        except UnicodeError as error:
+            raise _no_id(
+                f"a part of the key is {shown(value)}, which is no text: have Debezium write bytes as text"
+                " (`binary.handling.mode: hex`), or name other columns with `key:`"
+            ) from error
     id = record_id(parts)
-    if not id or len(id) > _LONGEST_ID or not id.decode(errors="replace").isprintable():
+    if not id or len(id) > _LONGEST_ID or not id.decode().isprintable():
         raise _no_id(f"the key has {len(id)} bytes or control characters: 1 to {_LONGEST_ID} are needed")
     return id
 
 
+def _key_values(key: Content | None, row: Row | None, options: DebeziumSource) -> list[object]:
+    given = None if key is None or key.raw is None else value_of(key.raw, key.schema, options.unavailable)
+    if options.key:
+        told = row if row is not None else given
+        if not isinstance(told, dict):
+            raise _no_id(f"the message has no values of {', '.join(options.key)}")
+        return [told.get(name) for name in options.key]
+    if given is None:
+        raise _no_id("the message has no key; name the columns with `key:`")
+    if not isinstance(given, dict):
+        return [given]
+    return [_mongo_id(one) for name, one in given.items() if name != "__dbz__physicalTableIdentifier"]
+
+
 def _flattened(raw: Row, schema: Schema | None, options: DebeziumSource) -> RowChange | NoChange:
     """A row alone, as ExtractNewRecordState leaves it."""
-    if raw.keys() <= {"ts_ms"} or raw.keys() >= {"status", "id", "event_count"}:
-        return NoChange()  # a heartbeat, or a transaction's end
+    if raw.keys() <= {"ts_ms"} or raw.keys() - {"ts_ms"} == _TRANSACTION:
+        return NoChange()  # a heartbeat, or where a transaction begins or ends
     at = raw.get("__source_ts_ms") or raw.get("__ts_ms")
     occurred_at = at * 1000 if isinstance(at, int) else None
     if str(raw.get("__deleted", "")).lower() == "true" or raw.get("__op") == "d":
@@ -145,10 +168,16 @@ def _document(text: str) -> Row:
         found = load_json(text)
     except ValueError as error:
         raise PermanentError("the document in `after` is not JSON", reason="not canonical") from error
-    plain = _plain(found)
-    if not isinstance(plain, dict):
+    if not isinstance(found, dict):
         raise PermanentError("the document in `after` is no record", reason="not canonical")
-    return plain
+    return {name: _plain_or_invalid(value) for name, value in found.items()}
+
+
+def _plain_or_invalid(value: Json) -> Any:
+    try:
+        return _plain(value)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return InvalidValue(f"{str(value)[:200]} ({str(error)[:200]})")
 
 
 def _plain(value: Json) -> Any:

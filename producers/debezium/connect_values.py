@@ -7,12 +7,15 @@ JsonConverter writes it: {"type", "name", "parameters", "fields": [{..., "field"
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from hashlib import md5
 from typing import Any
+from uuid import UUID
 
 from sorbus.calendar_limits import EPOCH
 from sorbus.http_api.interface import Json
@@ -93,14 +96,23 @@ def decimal_of(data: bytes, scale: int) -> Decimal:
 
 
 def is_placeholder(raw: Json, placeholder: str) -> bool:
-    """Also as bytes, as base64, and inside lists and maps, which Debezium fills with it."""
+    """In every form in which Debezium writes it: for bytes, UUIDs, and inside lists and maps, too."""
+    texts, data = _placeholders(placeholder)
     if isinstance(raw, str):
-        return raw == placeholder or (len(raw) > len(placeholder) and _decoded(raw) == placeholder.encode())
+        return raw in texts
     if isinstance(raw, bytes):
-        return raw == placeholder.encode()
+        return raw == data
     if isinstance(raw, list):
-        return len(raw) == 1 and is_placeholder(raw[0], placeholder)
+        return raw == list(data) or (len(raw) == 1 and is_placeholder(raw[0], placeholder))
     return isinstance(raw, dict) and len(raw) == 1 and all(is_placeholder(one, placeholder) for one in raw.values())
+
+
+@lru_cache(maxsize=8)
+def _placeholders(placeholder: str) -> tuple[frozenset[str], bytes]:
+    """As texts: itself, its bytes in base64 or hex, Java's UUID of them; and its bytes, which fill lists of numbers."""
+    data = placeholder.encode()
+    uuid = UUID(bytes=md5(data, usedforsecurity=False).digest(), version=3)
+    return frozenset((placeholder, b64encode(data).decode(), data.hex(), str(uuid))), data
 
 
 def _struct(raw: Json, schema: Schema, name: str, placeholder: str) -> object:
@@ -139,12 +151,3 @@ def _bytes(raw: Json) -> bytes:
         return b64decode(raw, validate=True)
     except NotBase64 as error:
         raise ValueError(f"{shown(raw)} is not base64") from error
-
-
-def _decoded(text: str) -> bytes:
-    if len(text) > 400:
-        return b""
-    try:
-        return b64decode(text, validate=True)
-    except (NotBase64, ValueError):
-        return b""

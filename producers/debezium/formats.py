@@ -56,9 +56,11 @@ class Formats:
             if text is None:
                 why = "doesn't know it" if self._ask is not None else "isn't named: write `registry:` in the connection"
                 raise _unreadable(f"it is Avro with schema id {number}, and the registry {why}")
-            written = json.loads(text)
-            plain = _plain(written)
-            self._avro[number] = fastavro.parse_schema(plain), connect_schema(written, {})
+            try:
+                written = json.loads(text)
+                self._avro[number] = fastavro.parse_schema(_plain(written)), connect_schema(written, {})
+            except Exception as error:
+                raise _unreadable(f"the schema with id {number} is not Avro ({type(error).__name__})") from error
         schema, connect = self._avro[number]
         try:
             stream = io.BytesIO(data)

@@ -30,7 +30,7 @@ from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.debezium.read_again import read_again
 from sorbus.producers.debezium.topic_reader import ClusterTopics, Offsets, TopicReader, lost
-from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
+from sorbus.producers.debezium.topic_stream import Outcome, TopicMessage, TopicStream
 
 _SLICE = 0.5
 _MOST_CHANGES = 2000
@@ -60,6 +60,8 @@ class DebeziumProducer:
         self._last = 0
         self._checked_at = 0.0
         self._waiting: deque[tuple[str, TopicMessage]] = deque()
+        self._previous: dict[tuple[str, int], tuple[bytes | None, bool]] = {}
+        """Of each partition: the key of the message before, and whether it was a delete."""
         self._owed: dict[str, set[bytes] | None] = {}
         """Topic -> ids that are to be read again; None: all."""
         self._again: tuple[str, Iterator[TopicMessage | None]] | None = None
@@ -169,7 +171,7 @@ class DebeziumProducer:
         data_type = ""
         while self._waiting and len(changes) + len(rejects) < _MOST_CHANGES:
             topic, message = self._waiting[0]
-            found, is_snapshot = self._streams[topic].outcome(message, self._next_version(), self._formats)
+            found, is_snapshot = self._outcome(topic, message)
             if isinstance(found, StaleRecordDeletion) and (changes or rejects):
                 break
             is_other = (
@@ -181,6 +183,8 @@ class DebeziumProducer:
                 break
             self._waiting.popleft()
             self._offsets[topic][message.partition] = message.offset + 1
+            is_delete = isinstance(found, Change) and found.data is None
+            self._previous[topic, message.partition] = message.key, is_delete
             if found is None:
                 continue
             self._last = found.version
@@ -199,6 +203,17 @@ class DebeziumProducer:
         assert self._reader is not None
         is_caught_up = not self._waiting and self._reader.is_at_end
         return Batch(changes, rejects, sweeps, self._position(), is_caught_up, copied)
+
+    def _outcome(self, topic: str, message: TopicMessage) -> Outcome:
+        """A tombstone means nothing after the delete that it follows; alone, when that was compacted away, it is it."""
+        stream = self._streams[topic]
+        if message.value is None:
+            key, is_delete = self._previous.get((topic, message.partition), (None, False))
+            is_told = key == message.key and (is_delete or bool(stream.options.key))
+            is_first = key is None and self._offsets[topic][message.partition] == message.offset
+            if is_told or (is_first and stream.options.key):
+                return None, False
+        return stream.outcome(message, self._next_version(), self._formats)
 
     def _read_again(self) -> Batch | None:
         """A part of what is owed. Unfinished while nothing is found."""

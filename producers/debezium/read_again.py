@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sorbus.errors import PermanentError
-from sorbus.producers.debezium.change_event import event_of, id_of
-from sorbus.producers.debezium.formats import Formats
+from sorbus.producers.debezium.change_event import AllGone, event_of, id_of
+from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.topic_reader import TopicReader
 from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
 from sorbus.settings import Settings
@@ -29,27 +29,48 @@ def read_again(
 
     `ids`: only of these; None: of all.
     """
-    newest: dict[bytes, tuple[int, int]] = {}
+    newest: dict[bytes, TopicMessage] = {}
+    emptied: list[TopicMessage] = []
     for message in _messages(settings, stream.options.topic, begins, until):
         if message is None:
             yield None
-        elif (id := _id(message, stream, formats)) is not None and (ids is None or id in ids):
-            newest[id] = (message.partition, message.offset)
-    wanted = set(newest.values())
+        elif isinstance(found := _id_or_end(message, stream, formats), AllGone):
+            emptied.append(message._replace(key=None, value=None))
+        elif ids is None or found in ids:
+            newest[found] = message._replace(key=None, value=None)
+    wanted = {
+        (one.partition, one.offset) for one in newest.values() if not any(_is_before(one, end) for end in emptied)
+    }
     for message in _messages(settings, stream.options.topic, begins, until) if wanted else ():
         if message is None or (message.partition, message.offset) in wanted:
             yield message
 
 
-def _id(message: TopicMessage, stream: TopicStream, formats: Formats) -> bytes | None:
+def _id_or_end(message: TopicMessage, stream: TopicStream, formats: Formats) -> bytes | AllGone:
+    """Which record a message is of; or that the table was emptied."""
+    known, key = None, None
     try:
         key = formats.read(message.key) if message.key is not None else None
-        known = None
-        if stream.options.key and message.value is not None:
-            known = getattr(event_of(formats.read(message.value), stream.options), "known", None)
+        if message.value is not None and (stream.options.key or not _has_id(key, stream)):
+            event = event_of(formats.read(message.value), stream.options)
+            if isinstance(event, AllGone):
+                return event
+            known = getattr(event, "known", None)
         return id_of(key, known, stream.options)
     except PermanentError:
         return f"no-id:{message.partition}:{message.offset}".encode()
+
+
+def _has_id(key: Content | None, stream: TopicStream) -> bool:
+    try:
+        return bool(id_of(key, None, stream.options))
+    except PermanentError:
+        return False
+
+
+def _is_before(one: TopicMessage, end: TopicMessage) -> bool:
+    """Whether the table was emptied after this message; other partitions are ordered by time alone."""
+    return one.offset < end.offset if one.partition == end.partition else one.at <= end.at
 
 
 def _messages(settings: Settings, topic: str, begins: list[int], until: list[int]) -> Iterator[TopicMessage | None]:

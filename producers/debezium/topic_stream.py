@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
 from sorbus.drift.watch import DriftWatch
-from sorbus.errors import PermanentError
+from sorbus.errors import PermanentError, SorbusError
 from sorbus.http_api.interface import Json
 from sorbus.http_api.path import parse_path
 from sorbus.mapping.errors import shown
@@ -24,6 +25,7 @@ from sorbus.producers.polling.json_shape import JsonShape, Reader
 from sorbus.schema import Kind
 
 _RAW = 20_000
+_log = logging.getLogger(__name__)
 
 
 class TopicMessage(NamedTuple):
@@ -75,8 +77,6 @@ class TopicStream:
         try:
             key = formats.read(message.key) if message.key is not None else None
             if message.value is None:
-                if self.options.key:
-                    return None, False  # the delete was told before it, with the row's values
                 return Change(self.name, id_of(key, None, self.options), version, message.at, None), False
             event = event_of(formats.read(message.value), self.options)
             if isinstance(event, NoChange):
@@ -89,6 +89,12 @@ class TopicStream:
                 return Change(self.name, id, version, occurred_at, None), False
         except PermanentError as error:
             return self._rejected(message, key, version, error, None), False
+        except SorbusError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's, and no other may wait for it
+            _log.exception("offset %d of %s can't be read", message.offset, self.options.topic)
+            why = PermanentError(f"the message can't be read ({type(error).__name__})", reason="not canonical")
+            return self._rejected(message, key, version, why, None), False
         try:
             data = self._encode(event.row, event.schema)
         except PermanentError as error:

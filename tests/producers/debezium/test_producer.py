@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
-from sorbus.conformance.sample_type import sample
+from sorbus.conformance.sample_type import NAME, sample
 from sorbus.connector import BoundSystem
 from sorbus.errors import LostPosition, TransientError
 from sorbus.mapfile.model import System
@@ -58,6 +58,41 @@ def test_an_emptied_table_and_what_comes_after(tape: InMemoryBus, source: TopicT
     source.put({"1": sample(1), "2": sample(2)})
     source.send("", json.dumps({"op": "t", "source": {"ts_ms": 1_700_000_000_000}}).encode())
     source.put({"2": sample(3)})
+    tape.until_live({"2": sample(3)})
+
+
+def test_a_record_from_before_its_table_was_emptied_is_not_published_again(
+    tape: InMemoryBus, source: TopicThings
+) -> None:
+    source.put({"1": sample(1), "2": sample(2)})
+    source.out.produce(source.topic, json.dumps({"op": "t", "source": {"ts_ms": 1_700_000_000_000}}).encode(), None)
+    source.put({"2": sample(3)})
+    tape.until_live({"2": sample(3)})
+    before = len(tape.events)
+    producer = tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: len(tape.events) > before, lambda: "it isn't published again")
+    tape.until_live({"2": sample(3)})
+    assert {id for id, _ in tape.events[before:]} == {"2"}
+
+
+def test_a_delete_and_its_tombstone_are_one_event(tape: InMemoryBus, source: TopicThings) -> None:
+    source.put({"1": sample(1), "2": sample(2)})
+    source.remove("1")
+    source.put({"3": sample(3)})
+    tape.until_live({"2": sample(2), "3": sample(3)})
+    assert sum(state.data is None for _, state in tape.events) == 1
+
+
+def test_a_tombstone_whose_delete_was_compacted_away_is_the_delete(tape: InMemoryBus, source: TopicThings) -> None:
+    """With `key:`, too, as far as the message's own key has its columns."""
+    source.options = {**source.options, "key": "id"}
+    source.put({"1": sample(1), "2": sample(2)})
+    tape.until_live({"1": sample(1), "2": sample(2)})
+    tape.crash()
+    source.put({"2": sample(3)})
+    source.send("1", None)
     tape.until_live({"2": sample(3)})
 
 

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sorbus.connector import StaleRecordDeletion
 from sorbus.errors import PermanentError
 from sorbus.producers.debezium.change_event import AllGone, NoChange, RowChange, event_of, id_of
 from sorbus.producers.debezium.connect_values import UNAVAILABLE, decimal_of, value_of
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import PLACEHOLDER, DebeziumSource
+from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
+from tests.conformance.test_debezium import TopicThings
 
 CONNECT, TIME = "org.apache.kafka.connect.data.", "io.debezium.time."
 OPTIONS = DebeziumSource(topic="erp.public.things")
@@ -198,3 +201,61 @@ def test_types_of_json_without_a_schema_come_from_the_map() -> None:
 def test_no_message_stops_the_reader(data: bytes) -> None:
     with suppress(PermanentError):
         event_of(Formats({1: json.dumps(AVRO)}.get).read(data), OPTIONS)
+
+
+def test_a_table_with_columns_named_like_a_transactions_end_is_a_table() -> None:
+    job = of({"id": 1, "status": "done", "event_count": 3, "name": "a"})
+    assert isinstance(job, RowChange)
+    assert job.row == {"id": 1, "status": "done", "event_count": 3, "name": "a"}
+    end = of({"status": "END", "id": "571:1", "event_count": 2, "data_collections": [], "ts_ms": 5})
+    assert isinstance(end, NoChange)
+
+
+@pytest.mark.parametrize(
+    ("raw", "items"),
+    [
+        (list(PLACEHOLDER.encode()), {"type": "int32"}),
+        (list(PLACEHOLDER.encode()), {"type": "int32", "name": TIME + "Date"}),
+        (["b68a35a7-17ad-35b3-af2a-ae46edb4545a"], None),
+        ([PLACEHOLDER], {"type": "string"}),
+        (PLACEHOLDER.encode().hex(), None),
+    ],
+)
+def test_an_unchanged_list_is_never_taken_for_its_placeholder(raw: object, items: object) -> None:
+    """As Debezium's UnchangedToastedPlaceholder makes them for int[], date[], uuid[], text[] and bytea."""
+    schema = {"type": "array", "items": items} if items else None
+    assert value_of(raw, schema, PLACEHOLDER) is UNAVAILABLE
+
+
+KEYS = st.sampled_from([
+    b'{"id": "7"}', b'{"id": "\\ud800"}', b'{"schema": 5, "payload": {"id": 1}}', b"",
+    json.dumps({"schema": {"type": "struct", "fields": [{"field": "id", "type": "bytes"}]},
+                "payload": {"id": b64(b"\xff\xfe")}}).encode(),
+    json.dumps({"schema": {"type": "struct", "fields": [{"field": "id", "type": "int32", "name": TIME + "Date"}]},
+                "payload": {"id": "x"}}).encode(),
+])  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["$date", "struct", "bytes"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "type", "fields", "field", "name", "$date", "$numberLong", "$binary", "items"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+DOCUMENTS = JSON.map(json.dumps)
+
+
+@given(KEYS, JSON, st.sampled_from(["c", "u", "r", "d", "t", "x"]), JSON | DOCUMENTS)
+def test_no_key_or_row_stops_the_topic(key: bytes, schema: object, op: str, row: object) -> None:
+    source = object.__new__(TopicThings)
+    source.topic, source.options = "erp.things", {"topic": "erp.things"}
+    stream = TopicStream(source.sources()[0], "erp")
+    value = json.dumps({"schema": schema, "payload": {"op": op, "before": row, "after": row}}).encode()
+    for data in (value, None):
+        found, _ = stream.outcome(TopicMessage(0, 1, key, data, 1_700_000_000_000_000), 5, Formats(None))
+        if found is not None and not isinstance(found, StaleRecordDeletion):
+            found.id.decode()
