@@ -64,8 +64,8 @@ class StreamPoller:
         shape = application_shape(source, system, resource)
         self._watch = RecordWatch(source.name, options.resource, shape.assignments, source.schema)
         self.is_done = False
-        self.lists = 0
-        """How many lists have been read to their end."""
+        self._lists = self._lists_wanted = 0
+        """How many lists have been read to their end, and how many have to be."""
         self._memory = ChangeDetector(
             source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
         )
@@ -80,6 +80,7 @@ class StreamPoller:
         self._asking: PollRun | None = None
         self._gives_up_at_once = False
         self._told: dict[str, bool] = {}
+        self._said_gone: frozenset[str] = frozenset()
         self._always: tuple[str, ...] = ()
         self._metrics: PollMetrics | None = None
         self._floor: int | None = None
@@ -120,10 +121,11 @@ class StreamPoller:
     def resnapshot(self) -> None:
         """Publishes every record again, with the next list."""
         self._memory.doubt_all()
-        self._schedule.at_once("everything")
+        self.list_anew()
 
     def list_anew(self) -> None:
-        """Reads every record, sooner than it would."""
+        """Reads every record, sooner than it would: from the beginning, also where a list is under way."""
+        self._lists_wanted = self._lists + (2 if "everything" in self._runs else 1)
         self._schedule.at_once("everything")
 
     def poll_now(self) -> None:
@@ -154,9 +156,18 @@ class StreamPoller:
         return bool(self._told) or self._look is not None
 
     @property
-    def is_listing(self) -> bool:
-        """Whether the list of all is being read."""
-        return "everything" in self._runs
+    def owes_list(self) -> bool:
+        """Whether only a list that has not been read yet can tell what `hear`, `reread` or `list_anew` asked."""
+        return self._lists < self._lists_wanted
+
+    def is_too_many(self, deletes: int) -> bool:
+        """Whether so many records that look deleted are rather a right that was taken away: only a list can tell."""
+        return self._reader.deletes.is_too_many(deletes, len(self._memory))
+
+    @property
+    def holds_deletes(self) -> bool:
+        """Whether a person is asked about deletes."""
+        return self._reader.deletes.held is not None
 
     @property
     def is_busy(self) -> bool:
@@ -214,6 +225,7 @@ class StreamPoller:
         if self.is_told and self._paces["look"].not_before <= now:
             if self._look is None:
                 self._look = PollRun(self._reader.records(list(self._told.items())), now, "look")
+                self._said_gone = frozenset(id for id, is_gone in self._told.items() if is_gone)
                 self._told = {}
             return self._look
         if self._paces["poll"].not_before > now:
@@ -275,13 +287,16 @@ class StreamPoller:
             _log.warning("%s: %s can't be fetched: %s; the next poll will pick it up", self._what, question.id, error)
             run.tries, self._gives_up_at_once = 0, run.pace == "look"
             if run.pace == "look":
-                self._schedule.at_once("changes" if self._polls_changes else "everything")
+                if self._polls_changes and question.id not in self._said_gone:
+                    self.poll_now()
+                else:  # a poll for changes never shows a delete
+                    self.list_anew()
             return self._send(run, UNREADABLE)
         pace.not_before, pace.problem = self._now() + error.retry_after, str(error)
         if run.is_over:  # the list wasn't believed, or its page is no longer known
             if run.name == "look":
                 self._look = None
-                self._schedule.at_once("everything")
+                self.list_anew()
             else:
                 self._runs.pop(run.name, None)
                 self._schedule.polled(run.name)
@@ -300,7 +315,7 @@ class StreamPoller:
             self.is_done = True
         if self._reader.wants_list:
             self._reader.wants_list = False
-            self._schedule.at_once("everything")
+            self.list_anew()
 
     @property
     def _polls_changes(self) -> bool:
@@ -314,17 +329,17 @@ class StreamPoller:
         self._schedule.polled(job)
         self._paces["poll"].problem = None
         if job == "everything":
-            self.lists += 1
+            self._lists += 1
             self._watch.end_list()
             self._report.tell(self._reader.deletes, self._reader.state.timeless)
             again = self._reader.again
-            if again:
-                self._schedule.at_once(job)
-            elif again is None:
+            if again is None:
                 self._listed_shape = self._shape
                 self._floor = None  # what was left is ours, or a question to a person
                 if self._polls_changes:
                     self._schedule.listed(run.began)
+            if again or self.owes_list:
+                self._schedule.at_once(job)
         seconds = self._now() - run.began
         assert self._metrics is not None
         self._metrics.polled(run.read, seconds)

@@ -105,7 +105,7 @@ class ContentSync:
                 _log.log(level, "%s: changes aren't heard for now: %s", self._what, error)
                 end = None
             self.is_listening = False
-            if end is not None and end.code == REFRESH_REQUIRED:
+            if end is not None and end.code == REFRESH_REQUIRED and self._cookie is not None:
                 _log.info("%s: the server can't resume where it was; all is listed", self._what)
                 self._cookie = None
                 continue

@@ -34,13 +34,13 @@ _COOKIES = "sorbus.sync"
 class _Heard:
     """A data type's search, and how far what it said has been looked at.
 
-    `lists`: how many lists have to be read for it; None: none. `cookie` counts once all before it has been looked at.
+    `cookie` counts once all before it has been looked at. `deletes`: how many were named since they were last too many.
     """
 
     sync: ContentSync
     cookie: str | None
     latest: str | None = None
-    lists: int | None = None
+    deletes: int = 0
 
 
 class LdapProducer(ApiProducer):
@@ -153,19 +153,24 @@ class LdapProducer(ApiProducer):
                 self._take(track, heard)
 
     def _take(self, track: StreamPoller, heard: _Heard) -> None:
-        for event in heard.sync.take():
+        events = heard.sync.take()
+        deletes = sum(isinstance(event, Named) and event.is_deleted for event in events)
+        if track.is_too_many(heard.deletes) and not (track.owes_list or track.holds_deletes):
+            heard.deletes = 0
+        heard.deletes += deletes
+        # An entry that we may no longer see is named, and looks, just like one that is gone.
+        is_doubtful = deletes > 0 and track.is_too_many(heard.deletes)
+        if is_doubtful:
+            track.list_anew()
+        for event in events:
             match event:
-                case Named():
+                case Named() if not (event.is_deleted and is_doubtful):
                     self._look_at(track, event)
                 case ListWanted():
-                    heard.lists = track.lists + (2 if track.is_listing else 1)
+                    track.list_anew()
                 case Heard():
                     heard.latest = b64encode(event.cookie).decode()
-        if heard.lists is not None and track.lists >= heard.lists and track.problem is None:
-            heard.lists = None
-        if heard.lists is not None and not track.is_listing:
-            track.list_anew()
-        if heard.latest is not None and heard.lists is None and not track.is_told and not track.is_busy:
+        if heard.latest is not None and not (track.owes_list or track.is_told or track.is_busy):
             heard.cookie = heard.latest
 
     def _look_at(self, track: StreamPoller, named: Named) -> None:
@@ -178,7 +183,7 @@ class LdapProducer(ApiProducer):
         if (key := api.key_of.get(named.id)) is not None:
             track.hear(key, deleted=named.is_deleted)
         elif named.is_deleted:
-            self._heard[track.name].lists = track.lists + (2 if track.is_listing else 1)
+            track.list_anew()
         if not named.is_deleted:
             track.poll_now()
 

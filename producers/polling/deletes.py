@@ -72,6 +72,14 @@ class Deletes:
         else:
             yield from self._by_second_list(found, lacking, listed)
 
+    def is_too_many(self, count: int, known: int) -> bool:
+        """Whether so many of those that were published may not be gone without a person's confirmation."""
+        if self._rules.may_vanish:
+            return False
+        if self._rules.max_deletes is not None:
+            return count > self._rules.max_deletes
+        return count > max(_AT_LEAST, known // _SHARE) or count == known > 1
+
     def _by_second_list(self, found: PageResult, lacking: Sequence[bytes], listed: AbsenceCheck) -> Steps:
         before, self._lacking = self._lacking, set()
         is_short = listed.total is not None and listed.records < listed.total
@@ -83,7 +91,7 @@ class Deletes:
             yield found
             return
         unsure = [id for id in lacking if id not in self.confirmed]
-        if self._is_too_many(len(unsure), listed.known):
+        if self.is_too_many(len(unsure), listed.known):
             self._hold(unsure, listed, self._rules.weak_proof)
         for id in lacking:
             if id in self.confirmed or (self.held is None and id in before):
@@ -103,7 +111,7 @@ class Deletes:
             if record is None:
                 gone[id] = self._memory.version(id)
                 unsure += id not in self.confirmed
-                if self._is_too_many(unsure, listed.known):
+                if self.is_too_many(unsure, listed.known):
                     break
                 continue
             there.add(id)
@@ -119,14 +127,14 @@ class Deletes:
                     listed.known,
                 )
                 break
-        if self._is_too_many(unsure, listed.known):
+        if self.is_too_many(unsure, listed.known):
             held = [id for id in lacking if id not in there and id not in self.confirmed]
             self._hold(held, listed, "and their own addresses say that they are gone, as they do without the right")
         # Some there and some gone, of many that were listed before: a right that comes or goes, or pages that shift.
         # Then a second list has to lack them too.
         before = self._lacking
         news = [id for id in lacking if id not in self._shown_alone and id not in self.confirmed]
-        is_unsteady = bool(there - self._shown_alone) and self._is_too_many(len(news), listed.known)
+        is_unsteady = bool(there - self._shown_alone) and self.is_too_many(len(news), listed.known)
         self._shown_alone = {id for id in there if id in self._memory}
         self._lacking = {id for id in gone if id not in before | self.confirmed} if is_unsteady else set()
         for id, version in gone.items():
@@ -134,13 +142,6 @@ class Deletes:
             if is_sure and self._memory.version(id) == version:  # nobody has heard since that it is back
                 add(found, self._memory.gone(id, self._now()))
         yield found
-
-    def _is_too_many(self, count: int, known: int) -> bool:
-        if self._rules.may_vanish:
-            return False
-        if self._rules.max_deletes is not None:
-            return count > self._rules.max_deletes
-        return count > max(_AT_LEAST, known // _SHARE) or count == known > 1
 
     def _hold(self, ids: Sequence[bytes], listed: AbsenceCheck, why: str) -> None:
         self.held = HeldDeletes(tuple(ids), listed.known, why)
