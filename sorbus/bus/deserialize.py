@@ -66,6 +66,8 @@ def decode_batch(
             continue
         try:
             prefix, id, deleted, version, at = read_head(frame)
+            if not _is_text(id):  # as text it would be that of other records, too
+                raise Undecodable(f"its id {id!r} isn't UTF-8; correct it where the event was written")
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
             continue
@@ -123,11 +125,19 @@ def _undecodable(error: Undecodable) -> PermanentError:
     return PermanentError(f"undecodable: {error}", reason="undecodable")
 
 
+def _is_text(id: bytes) -> bool:
+    try:
+        id.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
     """A tombstone is a delete if it names its version, as ours do; others can't be ordered."""
     headers = dict(headers_of(message))
     version, id = version_of(headers.get(EVENT_ID) or b""), bytes_of(message.key())
-    if version is None or not id:
+    if version is None or not id or not _is_text(id):
         return
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it holds more
