@@ -61,7 +61,10 @@ def _whole(column: MysqlColumn, value: object) -> object:
     number = _number(value)
     if number != number.to_integral_value():
         raise ValueError(f"{column.native} keeps whole numbers only: {_NARROW}")
-    return int(number)
+    whole = int(number)
+    if column.type == "year" and whole and not 1901 <= whole <= 2155:
+        raise ValueError("year keeps 1901 to 2155, and takes less than 100 for a year of one of two centuries")
+    return whole
 
 
 def _decimal(column: MysqlColumn, value: object) -> object:

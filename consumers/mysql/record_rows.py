@@ -77,16 +77,20 @@ class RecordRows:
         if delivery.deleted:
             self.key_of(id)
             return MysqlRow(place, delivery, id, None, {})
-        if len(delivery.data) * 2 > self._largest - _ROOM:
-            raise PermanentError(
-                f"the record has {len(delivery.data):,} bytes, and the server takes statements of {self._largest:,}:"
-                " let an administrator raise max_allowed_packet",
-                reason="ProgramLimitExceeded",
-            )
         record = self._decoded(delivery, id)
         values = [self.key_of(id), *(self._value(one, record, self._cells[one.into]) for one in self._own)]
         items = {name: self._items(name, record, id) for name in self._lists}
+        for row in (values, *(row for rows in items.values() for row in rows)):
+            self._require_room(sum(map(_most_bytes, row)))
         return MysqlRow(place, delivery, id, tuple(values), items)
+
+    def _require_room(self, size: int) -> None:
+        if size > self._largest - _ROOM:
+            raise PermanentError(
+                f"the record needs a statement of up to {size:,} bytes, and the server takes {self._largest:,}: let an"
+                " administrator raise max_allowed_packet",
+                reason="ProgramLimitExceeded",
+            )
 
     def _decoded(self, delivery: Delivery, id: str) -> dict[str, object]:
         try:
@@ -155,6 +159,13 @@ class RecordRows:
         return lacking(self._flow, id, [one.source] if one.source else uses or [one.into])
 
 
+def _most_bytes(value: object) -> int:
+    """Bytes of a value in a statement, if each has to be escaped."""
+    if isinstance(value, str):
+        return 2 * (len(value) if value.isascii() else len(value.encode())) + 10
+    return 2 * len(value) + 10 if isinstance(value, bytes) else 40
+
+
 def is_in_table(one: Assignment, table: MysqlTable) -> bool:
     """Not the id among same-named fields where the table has no such column: its key column has it already."""
     return one.row is not None or one.into != "id" or "id" in table.columns
@@ -165,7 +176,7 @@ def fitting(rows: Sequence[tuple[object, ...]], largest: int) -> list[Sequence[t
     runs: list[list[tuple[object, ...]]] = [[]]
     size = 0
     for row in rows:
-        length = sum(2 * len(value) + 10 if isinstance(value, str | bytes) else 40 for value in row)
+        length = sum(map(_most_bytes, row))
         if runs[-1] and (size + length > min(largest // 2, 4_000_000) or len(runs[-1]) >= 1000):
             runs.append([])
             size = 0

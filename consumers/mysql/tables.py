@@ -162,6 +162,14 @@ def obstacles(flow: BoundFlow, tables: Mapping[str, MysqlTable], parts: Parts) -
                 found.append(f"{table.full_name} has no column {name}; run `sorbus apply`, or fix the mapping sheet")
             elif column.is_generated:
                 found.append(f"{table.full_name}.{name} is computed by the server; take it out of the mapping sheet")
+        if child is not None and (column := table.columns.get(child.parent)) is not None:
+            key = root.columns[options.key]
+            if key.collation and column.collation and key.collation != column.collation:
+                found.append(
+                    f"{table.full_name}.{child.parent} compares by {column.collation}, and"
+                    f" {root.full_name}.{options.key} by {key.collation}: one record's rows may be taken for another's;"
+                    " let its owner give both the same collation"
+                )
         empty = [one.name for one in table.columns.values() if one.required and one.name not in filled]
         if empty:
             found.append(

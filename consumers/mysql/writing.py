@@ -206,9 +206,9 @@ class MysqlWriting:
         count = 0
         keys = {item.place: self._rows.key_of(item.id) for item in items}
         existing = self._existing(items, keys, may_differ=True)
-        gone = [keys[item.place] for item in items if existing[item.place]]
+        gone = [item for item in items if existing[item.place]]
         for at in range(0, len(gone), _AT_ONCE):
-            some = gone[at : at + _AT_ONCE]
+            some = [keys[item.place] for item in gone[at : at + _AT_ONCE]]
             where = f"where {self._key} in ({', '.join(['%s'] * len(some))})"
             if self._flow.flow.deletes == "soft":
                 now, column = (
@@ -220,14 +220,14 @@ class MysqlWriting:
                     [now, *some],
                 )
                 continue
-            self._delete_items(some)
+            self._delete_items([item.id for item in gone[at : at + _AT_ONCE]])
             count += self._session.execute(f"delete from {self._root} {where}", some)  # noqa: S608 - quoted names
         return count
 
-    def _delete_items(self, keys: Sequence[object]) -> None:
+    def _delete_items(self, ids: Sequence[str]) -> None:
         for name, child in self._options.children.items():
-            for at in range(0, len(keys), _AT_ONCE):
-                some = keys[at : at + _AT_ONCE]
+            for at in range(0, len(ids), _AT_ONCE):
+                some = ids[at : at + _AT_ONCE]
                 self._session.execute(
                     f"delete from {self._tables[name].sql} where {quoted(child.parent)} in"  # noqa: S608 - quoted names
                     f" ({', '.join(['%s'] * len(some))})",
@@ -249,7 +249,7 @@ class MysqlWriting:
             for row in old:
                 self._session.execute(self._update, [*row[1:], row[0]])
         if self._options.children:
-            self._delete_items([row[0] for row in old])
+            self._delete_items([item.id for item in items])  # also of new ones: another's delete may have left some
             for name in self._options.children:
                 columns = ", ".join(quoted(column) for column in self._rows.columns[name])
                 statement = f"insert into {self._tables[name].sql} ({columns}) values "  # noqa: S608 - quoted names

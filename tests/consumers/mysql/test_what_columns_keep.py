@@ -34,6 +34,7 @@ KEPT: dict[str, list[object]] = {
     "enum('a','B')": ["a", "B"],
     "set('a','b')": ["a,b", ""],
     "bit(4)": [15],
+    "year": [2024, 1901, 2155, 0],
 }
 REFUSED: dict[str, list[object]] = {
     "tinyint": [Decimal("1.5"), 128, "12a", ""],
@@ -54,6 +55,7 @@ REFUSED: dict[str, list[object]] = {
     "enum('a','b')": ["A", "1", "c"],
     "set('a','b')": ["A", "a,c", "3"],
     "bit(4)": [16],
+    "year": [5, 70, 99, 1900, 2156],
 }
 
 

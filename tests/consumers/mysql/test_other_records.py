@@ -1,0 +1,109 @@
+"""What is written for one record changes no other one, and one record ends no flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery
+from sorbus.consumers.mysql.consumer import MysqlConsumer
+from sorbus.errors import TransientError
+from sorbus.mapfile.model import DataType, Flow, System
+from sorbus.schema import RecordSchema, parse_schema
+from tests.mariadb import Mariadb
+
+pytestmark = pytest.mark.slow
+LINES = {"type": "array", "items": {"type": "record", "name": "line", "fields": [{"name": "sku", "type": "string"}]}}
+ORDER = parse_schema({"type": "record", "name": "order", "fields": [{"name": "lines", "type": LINES}]})
+DOCUMENT = parse_schema(
+    {"type": "record", "name": "page", "fields": [{"name": "doc", "type": {"type": "array", "items": "string"}}]}
+)
+
+
+class Books:
+    """One flow into a database."""
+
+    def __init__(self, server: Mariadb, database: str, schema: RecordSchema, **target: object) -> None:
+        self.server, self.database, self.schema = server, database, schema
+        connection = MysqlConsumer.Connection.model_validate(server.connection(database))
+        flow = BoundFlow(
+            Flow.model_validate({"data_type": "order", "from": "shop", "to": "books"}),
+            DataType(system_of_record="shop"), schema, (), MysqlConsumer.Target.model_validate(target),
+            BoundSystem("books", System(kind="mysql", owner="Sales"), connection, "", Path()),
+        )  # fmt: skip
+        for step in MysqlConsumer.plan(flow):
+            assert step.apply is not None, step
+            step.apply()
+        self.consumer = MysqlConsumer(flow)
+
+    def send(self, version: int, **records: bytes) -> list[RejectedDelivery]:
+        return self.consumer.apply(
+            [Delivery(id.encode(), version, False, self.schema, data, 0) for id, data in records.items()]
+        )
+
+
+@pytest.fixture
+def books(mariadb_server: Mariadb, mariadb: Callable[..., str]) -> Iterator[Callable[..., Books]]:
+    made: list[Books] = []
+
+    def make(schema: RecordSchema, *statements: str, **target: object) -> Books:
+        made.append(Books(mariadb_server, mariadb(*statements), schema, **target))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.consumer.close()
+
+
+def text(value: str) -> bytes:
+    size, head = len(value.encode()) << 1, b""
+    while size > 127:
+        head, size = head + bytes([size & 127 | 128]), size >> 7
+    return head + bytes([size]) + value.encode()
+
+
+def test_lists_whose_parent_column_compares_otherwise_than_the_key(books: Callable[..., Books]) -> None:
+    made = books(
+        ORDER,
+        "create table orders (id varchar(40) character set utf8mb4 collate utf8mb4_nopad_bin primary key)",
+        "create table order_lines (order_id varchar(40) not null, position int not null, sku varchar(40) not null)",
+        table="orders", existing=True, children={"lines": {"table": "order_lines", "parent": "order_id"}},
+    )  # fmt: skip
+    with pytest.raises(TransientError, match=r"order_lines\.order_id compares by .* the same collation"):
+        made.consumer.open()  # a change of `a` would delete the lines of `A`
+
+
+def test_rows_that_a_deleted_record_left_in_a_list_are_replaced(books: Callable[..., Books]) -> None:
+    made = books(
+        ORDER,
+        "create table orders (id varchar(40) primary key)",
+        "create table order_lines (order_id varchar(40) not null, sku varchar(40) not null)",
+        table="orders", existing=True,
+        children={"lines": {"table": "order_lines", "parent": "order_id", "position": None}},
+    )  # fmt: skip
+    made.consumer.open()
+    one = b"\2" + text("x") + b"\0"
+    assert made.send(1, a=one) == []
+    made.server.root("delete from orders", database=made.database)
+    assert made.send(2, a=one) == []
+    assert made.server.root("select order_id, sku from order_lines", database=made.database) == [("a", "x")]
+
+
+def test_a_record_larger_than_a_statement_once_it_is_written(
+    books: Callable[..., Books], mariadb_server: Mariadb
+) -> None:
+    mariadb_server.root("set global max_allowed_packet = 1048576")
+    try:
+        made = books(DOCUMENT, table="pages")
+        made.consumer.open()
+        long = b"\2" + text("\1" * 400_000) + b"\0"  # six characters each as JSON
+        short = b"\2" + text("x") + b"\0"
+        [refused] = made.send(1, a=short, b=long, c=short)
+        assert refused.place == 1
+        assert "max_allowed_packet" in str(refused.error)
+        [(count,)] = made.server.root("select count(*) from pages", database=made.database)
+        assert int(count) == 2
+    finally:
+        mariadb_server.root("set global max_allowed_packet = 67108864")
