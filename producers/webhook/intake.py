@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -34,7 +34,12 @@ class RecordIntake:
         self._shape = JsonShape(source, system, options.resources, options.lists, readers)
         named = [one for one in self._shape.assignments if one.row is not None]
         columns = {name for one in named for name in (one.source, *(one.rule.uses if one.rule else ())) if name}
-        self._columns = sorted(columns) if options.absent == "refuse" else []
+        columns |= set(options.lists.values())
+        is_strict = options.absent == "refuse"
+        self._columns = sorted(columns) if is_strict else []
+        self._same_named = {one.into: one.source for one in self._shape.assignments if one.source} if is_strict else {}
+        for one in named:
+            self._same_named.pop(one.into, None)
 
     def records(self, body: Json) -> list[Json]:
         """The records in a body. PermanentError where there is no record at the path."""
@@ -99,21 +104,38 @@ class RecordIntake:
             raise PermanentError(f"{shown(record)} is no record: an object is expected", reason="no record")
         for path in self._columns:
             if not _is_there(record, path):
-                raise PermanentError(
-                    f"field {path} isn't in the body: the sender may have sent a part of the record. Have it send the"
-                    " whole record, or write `absent: empty` if it leaves out empty fields",
-                    reason="incomplete body",
-                    field=path,
-                )
+                raise _incomplete(path, "the sender may have sent a part of the record")
         return self._shape.encode({**record})
 
     def canonical(self, record: Json) -> dict[str, object]:
         """The canonical record by field name. PermanentError."""
         return read_record(self._schema, self.encode(record), 0)[0]
 
+    def held(self, data: bytes) -> frozenset[str]:
+        """Of fields without a mapping row, those that a canonical record has values for."""
+        if not self._same_named:
+            return frozenset()
+        record, _ = read_record(self._schema, data, 0)
+        return frozenset(name for name in self._same_named if record[name] not in (None, [], {}))
+
+    def require(self, record: Json, held: Iterable[str]) -> None:
+        """That a record has these fields, which would be emptied. PermanentError."""
+        for path in sorted(self._same_named[name] for name in held):
+            if not _is_there(record, path):
+                raise _incomplete(path, "it has a value, which would be emptied")
+
     @staticmethod
     def _untimely(path: str, value: Json, why: str) -> PermanentError:
         return PermanentError(f"field {path}: {shown(value)} {why}", reason="no time", field=path, value=value)
+
+
+def _incomplete(path: str, why: str) -> PermanentError:
+    return PermanentError(
+        f"field {path} isn't in the body: {why}. Have it sent whole, or write `absent: empty` if empty fields are left"
+        " out",
+        reason="incomplete body",
+        field=path,
+    )
 
 
 def _is_there(record: Json, path: str) -> bool:

@@ -15,6 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.record_inbox import MOST_AT_ONCE, PostedRecord, RecordInbox
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.diagnosis import Diagnosis
+from sorbus.errors import LostPosition
 from sorbus.producers.webhook.inbox_history import discover_fields, inbox_of_system, read_newest, sample_records
 from sorbus.producers.webhook.intake import RecordIntake
 from sorbus.producers.webhook.record_feed import RecordFeed
@@ -110,10 +111,10 @@ class WebhookProducer:
     def remember(self, data_type: str, published: Iterable[PublishedState]) -> None:
         """What is on the data type's topic."""
         if data_type in self._feeds:
-            self._feeds[data_type].memory.remember(published)
+            self._feeds[data_type].remember(published)
 
     def open(self, position: Position | None) -> None:
-        """Resumes in the inbox. TransientError; MissingInbox before `sorbus apply`."""
+        """Resumes in the inbox. TransientError; MissingInbox before `sorbus apply`; LostPosition."""
         stored = (position or {}).get("inbox")
         place = stored if isinstance(stored, dict) else None
         deleted = (position or {}).get("deleted_versions")
@@ -123,19 +124,13 @@ class WebhookProducer:
         settings, names = Settings(), Names(self._system.topic_prefix)
         self._inbox = RecordInbox(settings, names, self._system.name, place)
         if self._inbox.lost:
-            _log.error(
-                "%s: Kafka removed posts of %s before they were published (its topic's retention, or a topic made"
-                " again): have their sender send again what is missing",
-                self._system.name,
-                self._system.name,
-            )
+            self._after_loss(self._inbox.lost)
         for arrived in self._inbox.history(self._inbox.next - _REMEMBERED):
             posted = arrived.record
             if posted is None or posted.data_type not in self._feeds:
                 continue
             self._is_repeated(posted)
-            if posted.kind == "delete":
-                self._feeds[posted.data_type].learn_delete(posted)
+            self._feeds[posted.data_type].learn(posted)
 
     def read(self, wait: float) -> Batch | None:
         """What was posted. TransientError."""
@@ -203,6 +198,17 @@ class WebhookProducer:
         inbox, self._inbox = self._inbox, None
         if inbox is not None:
             inbox.close()
+
+    def _after_loss(self, lost: str) -> None:
+        """LostPosition with advice, unless the map says to continue."""
+        name = self._system.name
+        if self._system.system.on_lost_slot == "stop":
+            raise LostPosition(
+                f"{name}: {lost}. They can't be read again: have their sender send again what is missing; to publish"
+                f" what the inbox holds, write `on_lost_slot: resnapshot` under {name} in the map, and restart its"
+                " producer"
+            )
+        _log.error("%s: %s; what the inbox holds is published. Have the rest sent again", name, lost)
 
     def _read_until(self) -> int | None:
         return None if self._inbox is None else self._inbox.next

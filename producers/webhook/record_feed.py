@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
+from sorbus.abilities import PublishedState
 from sorbus.bus.record_inbox import PostedRecord
 from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError
@@ -28,8 +30,16 @@ class RecordFeed:
         self.intake = intake
         self.memory = ChangeDetector(intake.name, intake.encode, lambda _: self._updated, can_look=False)
         self._updated: int | None = None
+        self._held: dict[bytes, frozenset[str]] = {}
+        self._unsure = set[bytes]()
+        self._ever_held: frozenset[str] = frozenset()
+        self._combinations: dict[frozenset[str], frozenset[str]] = {}
         self.older = 0
         """How many were older than what was known, and changed nothing."""
+
+    def remember(self, published: Iterable[PublishedState]) -> None:
+        """What is on the topic."""
+        self.memory.remember(self._noted(published))
 
     def judge(self, posted: PostedRecord) -> Change | RejectedRecord | None:
         """What is to be published of it; None for a repetition, or what is older than what is known."""
@@ -37,11 +47,12 @@ class RecordFeed:
         if posted.kind == "unreadable":
             error = PermanentError(posted.why or "it can't be read", reason="unreadable body")
             return _published(self.memory.refuse(id, _shown(posted.body), now, error))
-        record: Json = load_json(posted.body)
+        record: Json = None
         try:
+            record = _content(posted)
             self._updated = self.intake.updated(record, now)
         except PermanentError as error:
-            return _published(self.memory.refuse(id, record, now, error))
+            return _published(self.memory.refuse(id, _shown(posted.body), now, error))
         if posted.kind == "delete" or self.intake.is_deleted(record):
             if self.memory.is_older(id, self._updated):
                 self.older += 1
@@ -49,9 +60,20 @@ class RecordFeed:
             change = self.memory.gone(id, now, self._updated)
             if change is None and self._updated is not None:
                 self.memory.remember_deleted(id, self._updated)  # an older state may still come
+            self._held.pop(id, None)
             return change
+        if not self.memory.is_older(id, self._updated):
+            try:
+                # Of a record whose published state isn't known, all that others have is required.
+                self.intake.require(
+                    record, self._held.get(id, frozenset()) | (self._ever_held if id in self._unsure else frozenset())
+                )
+            except PermanentError as error:
+                return _published(self.memory.refuse(id, record, now, error))
         verdict = self.memory.judge(id, record, now, trusted=self._updated is None)
         self.older += verdict is ChangeVerdict.DOUBTFUL
+        if isinstance(verdict, Change) and verdict.data:
+            self._note(id, verdict.data)
         return _published(verdict)
 
     def newest(self, history: Iterable[PostedRecord]) -> dict[str, PostedRecord]:
@@ -64,17 +86,46 @@ class RecordFeed:
                 found[posted.id] = _Newest(at, posted)
         return {id: one.posted for id, one in found.items()}
 
-    def learn_delete(self, posted: PostedRecord) -> None:
-        """A delete that was published before, found again in the inbox."""
-        self.memory.remember_deleted(posted.id.encode(), self._at(posted))
+    def learn(self, posted: PostedRecord) -> None:
+        """What was judged before, found again in the inbox: deletes, and fields of records with open dead letters."""
+        id = posted.id.encode()
+        if posted.kind == "delete":
+            self.memory.remember_deleted(id, self._at(posted))
+        elif posted.kind == "record" and id in self._unsure:
+            with suppress(PermanentError):
+                self._held[id] = self._held.get(id, frozenset()) | self.intake.held(
+                    self.intake.encode(_content(posted))
+                )
+
+    def _noted(self, published: Iterable[PublishedState]) -> Iterator[PublishedState]:
+        for one in published:
+            if one.data:
+                self._note(one.id, one.data)
+            elif one.version:
+                self._unsure.add(one.id)
+            yield one
+
+    def _note(self, id: bytes, data: bytes) -> None:
+        held = self.intake.held(data)
+        self._held[id] = self._combinations.setdefault(held, held)
+        self._ever_held |= held
+        self._unsure.discard(id)
 
     def _at(self, posted: PostedRecord) -> int:
         if posted.kind == "unreadable" or not self.intake.options.updated:
             return 0
         try:
-            return self.intake.updated(load_json(posted.body), posted.received_at) or 0
+            return self.intake.updated(_content(posted), posted.received_at) or 0
         except PermanentError:
             return 0
+
+
+def _content(posted: PostedRecord) -> Json:
+    """PermanentError where what another program put into the inbox isn't JSON."""
+    try:
+        return load_json(posted.body)
+    except ValueError as error:
+        raise PermanentError(f"the post isn't JSON: {str(error)[:200]}", reason="unreadable body") from error
 
 
 def _published(verdict: Change | RejectedRecord | ChangeVerdict) -> Change | RejectedRecord | None:

@@ -13,16 +13,29 @@ from typing import Literal, NamedTuple, cast, get_args
 from confluent_kafka import KafkaError, Message, TopicPartition
 from pydantic import JsonValue
 
+from sorbus.bus.committed import REMOVED
 from sorbus.bus.inbox import MissingInbox
-from sorbus.bus.kafka import all_partitions, as_error, bytes_of, headers_of, kafka_errors, offset_of, topic_reader
+from sorbus.bus.kafka import (
+    admin,
+    all_partitions,
+    as_error,
+    bytes_of,
+    headers_of,
+    kafka_errors,
+    offset_of,
+    topic_reader,
+)
 from sorbus.bus.names import Names
 from sorbus.bus.sending import Single
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.errors import SorbusError, TransientError
 from sorbus.settings import Settings
 
 LARGEST_RECORD = 4_000_000
 """Bytes of a posted record as JSON."""
 _PARTITION = 0
+_TOPIC = "topic"
+"""The key of a position that holds the topic's id in Kafka."""
 MOST_AT_ONCE = 1000
 
 PostedKind = Literal["record", "delete", "unreadable"]
@@ -65,19 +78,22 @@ class RecordInbox:
         """`position` is an earlier `position()`; None: from the beginning. TransientError; MissingInbox."""
         self._settings, self._topic, self._system = settings, names.inbox(system), system
         self._consumer = topic_reader(settings, f"inbox-{system}")
-        self.lost = 0
-        """How many records Kafka removed before they were read."""
+        self.lost = ""
+        """Which posts were removed before they were read, as a clause; "" for none."""
         try:
             if not all_partitions(self._consumer, self._topic):
                 raise MissingInbox(f"there is no topic {self._topic} yet; run `sorbus apply`")
-            with kafka_errors(f"reading where {self._topic} begins and ends"):
-                first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), timeout=10.0)
-            offset = (position or {}).get(str(_PARTITION))
-            self.next = offset if isinstance(offset, int) else first
-            if not first <= self.next <= end:
-                self.lost = first - self.next if self.next < first else 1
-                self.next = first
-            self.first = first
+            self.first, end = self._bounds()
+            self._id = topic_ids(admin(settings), [self._topic]).get(self._topic, ("", 0))[0]
+            known = position or {}
+            offset, id = known.get(str(_PARTITION)), known.get(_TOPIC, self._id)
+            self.next = offset if isinstance(offset, int) else 0
+            if id != self._id or self.next > end:
+                self.lost = f"{self._topic} was made again, and posts may be missing that it held before"
+            elif self.next < self.first:
+                self.lost = f"{self.first - self.next:,} posts {REMOVED}"
+            if self.lost:
+                self.next = self.first
             with kafka_errors(f"reading {self._topic}"):
                 self._consumer.assign([TopicPartition(self._topic, _PARTITION, self.next)])
         except SorbusError:
@@ -124,25 +140,30 @@ class RecordInbox:
 
     def position(self) -> dict[str, JsonValue]:
         """After what `read` has returned."""
-        return {str(_PARTITION): self.next}
+        return {str(_PARTITION): self.next, _TOPIC: self._id}
 
     def behind(self) -> int:
         """How many records wait. TransientError."""
-        with kafka_errors(f"reading where {self._topic} ends"):
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), timeout=10.0)
-        return max(0, end - self.next)
+        return max(0, self._bounds()[1] - self.next)
 
     def close(self) -> None:
         """Stops reading."""
         with kafka_errors("closing a reader"):
             self._consumer.close()
 
+    def _bounds(self) -> tuple[int, int]:
+        with kafka_errors(f"reading where {self._topic} begins and ends"):
+            return self._consumer.get_watermark_offsets(TopicPartition(self._topic, _PARTITION), timeout=10.0)
+
     def _taken(self, message: Message) -> ArrivedRecord | None:
         if failure := message.error():
             if failure.code() != KafkaError._PARTITION_EOF:
                 raise as_error(failure, f"reading {self._topic}")
             return None
-        self.next = offset_of(message) + 1
+        offset = offset_of(message)
+        if offset < self.next or (offset > self.next and self._bounds()[0] > self.next):
+            raise TransientError(f"{self._topic} no longer holds offset {self.next}: it is opened again")
+        self.next = offset + 1
         return ArrivedRecord(self.next - 1, posted_record(message))
 
 

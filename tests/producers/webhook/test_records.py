@@ -8,20 +8,25 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sorbus.abilities import PublishedState
 from sorbus.avro.decode import read_record
+from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.record_inbox import PostedRecord
+from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import BoundSource, BoundSystem, Change, RejectedRecord
+from sorbus.errors import LostPosition
 from sorbus.mapfile.model import DataType, FieldMapping, System
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.webhook.intake import RecordIntake
@@ -80,21 +85,26 @@ class Form:
         self.position: dict[str, Any] | None = None
         self.events = 0
 
-    def drain(self, *, commits: bool = True) -> dict[str, dict[str, object]]:
-        """What a new producer publishes of all that was posted; the records as they are then."""
+    def drain(self, *, commits: bool = True, unsure: Collection[str] = ()) -> dict[str, dict[str, object]]:
+        """What a new producer publishes of all that was posted; the records as they are then.
+
+        `unsure`: records with an open dead letter.
+        """
         producer = WebhookProducer(self.system, self.sources)
         for one in self.sources:
             producer.remember(
                 one.name,
                 [
-                    PublishedState(id.encode(), version, version, data)
+                    PublishedState(id.encode(), version, version, b"" if id in unsure else data)
                     for (name, id), (version, data) in self.state.items()
                     if name == one.name and data is not None
                 ],
             )
         producer.open(self.position)
-        while (batch := producer.read(0.2)) is not None:
-            if not commits:
+        deadline = time.monotonic() + 30
+        while (batch := producer.read(0.2)) is not None or producer.lag():
+            assert time.monotonic() < deadline, f"{producer.lag()} posts are still to be read"
+            if batch is None or not commits:
                 continue
             for change in batch.changes:
                 key = (change.data_type, change.id.decode())
@@ -296,6 +306,55 @@ def test_a_partial_body_is_refused_unless_the_map_says_that_absent_is_empty(make
     assert form.rejected["1"].error.reason == "incomplete body"
     lenient = RecordIntake(source(rows=rows, absent="empty"), "form")
     assert lenient.canonical({"id": 1, "name": "b"})["email"] is None
+
+
+def test_without_a_sheet_an_absent_field_never_empties_one_that_has_a_value(make_form: MakeForm) -> None:
+    form = make_form()
+    form.house.post([{"id": 1, "name": "a", "email": "a@example.com"}, {"id": 2, "name": "b"}])
+    form.house.post({"id": 1, "name": "c"})
+    form.house.post({"id": 2, "name": "d"})
+    found = form.drain()
+    assert (found["1"]["email"], found["2"]["name"]) == ("a@example.com", "d")
+    assert form.rejected["1"].error.reason == "incomplete body"
+    form.house.post({"id": 1, "name": "e"})
+    assert form.drain(unsure={"1"})["1"]["email"] == "a@example.com", "nor with an open dead letter, after a restart"
+    form.house.post({"id": 1, "name": "f", "email": None})
+    assert form.drain()["1"]["email"] is None, "null is said"
+    lenient = RecordFeed(RecordIntake(source(absent="empty"), "form"))
+    for body in (b'{"id":1,"name":"a","email":"x"}', b'{"id":1,"name":"a"}'):
+        assert isinstance(lenient.judge(PostedRecord("contact", "1", "record", body, "", MICROS)), Change)
+
+
+def test_posts_that_kafka_removed_unread_stop_the_producer_until_the_map_says_otherwise(make_form: MakeForm) -> None:
+    form = make_form()
+    for id in (1, 2):
+        form.house.post({"id": id, "name": "x"})
+    topic, client = form.house.names.inbox("form"), admin(form.house.settings)
+    place = TopicPartition(topic, 0, 1)
+    client.delete_records([place])[place].result(10)  # as its retention does
+    with pytest.raises(LostPosition, match="1 posts were removed"):
+        form.drain()
+    form.system = replace(form.system, system=System(kind="webhook", on_lost_slot="resnapshot"))
+    assert form.drain().keys() == {"2"}
+    form.system = replace(form.system, system=System(kind="webhook"))
+    assert form.drain().keys() == {"2"}, "it has been told once"
+
+
+def test_an_inbox_that_was_made_again_stops_the_producer_however_much_it_holds(make_form: MakeForm) -> None:
+    form = make_form()
+    form.house.post({"id": 1, "name": "x"})
+    form.drain()
+    topic, client = form.house.names.inbox("form"), admin(form.house.settings)
+    client.delete_topics([topic])[topic].result(10)
+    deadline = time.monotonic() + 20
+    while topic_ids(client, [topic]):
+        assert time.monotonic() < deadline, f"{topic} is still there"
+    form.house.hear(form.system, form.sources)
+    form.house.post([{"id": id, "name": "y"} for id in (2, 3)])
+    with pytest.raises(LostPosition, match="made again"):
+        form.drain()
+    form.system = replace(form.system, system=System(kind="webhook", on_lost_slot="resnapshot"))
+    assert form.drain().keys() == {"1", "2", "3"}
 
 
 def test_a_letter_is_retried_from_the_inbox_once_the_map_is_right(make_form: MakeForm) -> None:
