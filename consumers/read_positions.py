@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.committed import REMOVED, CommittedPosition, lost_since
 from sorbus.bus.kafka import Partition, kafka_errors
-from sorbus.bus.topic_facts import TopicFacts, topic_facts, topic_ids
+from sorbus.bus.topic_facts import topic_facts, topic_ids
+from sorbus.bus.topic_settings import deletes_kept
 from sorbus.errors import LostPosition
 
 _TIMEOUT = 10.0
@@ -101,7 +102,7 @@ class ReadPositions:
                 continue  # it is still to be made
             self._ids[topic] = facts[topic].id
             if place is not None:
-                kept = self._kept(facts) if kept is None else kept
+                kept = deletes_kept(self._admin, facts) if kept is None else kept
                 why = lost_since(place, facts[topic], number, kept.get(topic))
                 if why:
                     self._lost(partition, why)
@@ -110,18 +111,6 @@ class ReadPositions:
                 _log.info("flow %s has no offsets: it reads %s from the beginning", self._flow, topic)
             del self._unchecked[partition]
         return again
-
-    def _kept(self, facts: Mapping[str, TopicFacts]) -> dict[str, float]:
-        """Topic -> the seconds for which a compacted one keeps deletes."""
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in facts]
-        with kafka_errors("reading the topics' settings"):
-            asked = self._admin.describe_configs(resources)
-            found = {str(one.name): future.result(_TIMEOUT) for one, future in asked.items()}
-        return {
-            topic: int(str(config["delete.retention.ms"].value)) / 1000
-            for topic, config in found.items()
-            if "compact" in str(config["cleanup.policy"].value)
-        }
 
     def _lost(self, partition: Partition, why: str) -> None:
         said = why.format(f"{partition[0]} (partition {partition[1]})")

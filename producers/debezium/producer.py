@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from sorbus.abilities import Resource
 from sorbus.bus.cluster import KafkaConnection
+from sorbus.bus.committed import CommittedPosition, lost_since
 from sorbus.bus.registry import open_registry
+from sorbus.bus.topic_facts import TopicFacts
 from sorbus.connector import (
     Batch,
     BoundSource,
@@ -35,6 +37,8 @@ from sorbus.producers.debezium.topic_stream import Outcome, TopicMessage, TopicS
 _SLICE = 0.5
 _MOST_CHANGES = 2000
 _CHECK_EVERY = 10.0
+_STAMP_EVERY = 3600.0
+"""Seconds after which the position of quiet topics is stored again, to show that they are still read."""
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +61,9 @@ class DebeziumProducer:
         self._ids: dict[str, str] = {}
         self._begins: Offsets = {}
         self._offsets: Offsets = {}
+        self._read_at: dict[str, list[float]] = {}
+        """Topic -> how late what was read of each partition is, in seconds since 1970; 0: not known."""
+        self._stamped_at = 0.0
         self._last = 0
         self._checked_at = 0.0
         self._waiting: deque[tuple[str, TopicMessage]] = deque()
@@ -95,9 +102,10 @@ class DebeziumProducer:
         last = stored.get("version")
         self._last = last if isinstance(last, int) else 0
         topics = cast("dict[str, dict[str, object]]", stored.get("topics") or {})
+        kept = self._cluster.deletes_kept(list(self._streams))
         for topic, found in facts.items():
             self._ids[topic], self._begins[topic] = found.id, list(found.begins)
-            self._offsets[topic] = list(found.begins)
+            self._offsets[topic], self._read_at[topic] = list(found.begins), [0.0] * len(found.begins)
             if topic not in topics:
                 if any(found.begins):
                     _log.warning(
@@ -106,11 +114,12 @@ class DebeziumProducer:
                     )  # fmt: skip
                 continue
             before = cast("list[int]", topics[topic]["offsets"])
-            if why := _why_lost(topics[topic].get("id"), before, found.id, found.begins, found.ends):
-                self._lose(topic, why)
+            read_at = cast("list[float]", topics[topic].get("read_at") or [0.0] * len(before))
+            if why := _why_lost(topic, str(topics[topic].get("id")), before, read_at, found, kept.get(topic)):
+                self._lose(why)
                 continue
-            self._offsets[topic] = before + list(found.begins[len(before) :])
-        self._checked_at = time.monotonic()
+            self._offsets[topic][: len(before)], self._read_at[topic][: len(before)] = before, read_at
+        self._checked_at = self._stamped_at = time.monotonic()
         self._reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
@@ -135,9 +144,7 @@ class DebeziumProducer:
         self._check()
         if not self._waiting:
             self._waiting.extend(self._reader.read(wait))
-        if not self._waiting:
-            return None
-        return self._taken()
+        return self._taken() if self._waiting else self._stamped()
 
     def confirm(self, position: Position) -> None:
         """Offsets are kept with the events: the cluster need not know."""
@@ -183,6 +190,7 @@ class DebeziumProducer:
                 break
             self._waiting.popleft()
             self._offsets[topic][message.partition] = message.offset + 1
+            self._read_at[topic][message.partition] = message.at / 1e6
             is_delete = isinstance(found, Change) and found.data is None
             self._previous[topic, message.partition] = message.key, is_delete
             if found is None:
@@ -202,7 +210,22 @@ class DebeziumProducer:
             copied = (data_type, self._count, self._count)
         assert self._reader is not None
         is_caught_up = not self._waiting and self._reader.is_at_end
+        if is_caught_up:
+            self._note_end()
         return Batch(changes, rejects, sweeps, self._position(), is_caught_up, copied)
+
+    def _stamped(self) -> Batch | None:
+        """The position alone, now and then, while nothing comes."""
+        assert self._reader is not None
+        if not self._reader.is_at_end or time.monotonic() - self._stamped_at < _STAMP_EVERY:
+            return None
+        self._note_end()
+        return Batch((), (), (), self._position(), caught_up=True)
+
+    def _note_end(self) -> None:
+        """Everything that there is now has been read."""
+        self._stamped_at = time.monotonic()
+        self._read_at = {topic: [time.time()] * len(offsets) for topic, offsets in self._offsets.items()}
 
     def _outcome(self, topic: str, message: TopicMessage) -> Outcome:
         """A tombstone means nothing after the delete that it follows; alone, when that was compacted away, it is it."""
@@ -254,7 +277,10 @@ class DebeziumProducer:
         return max(self._last + 1, time.time_ns() // 1000)
 
     def _position(self) -> Position:
-        topics = {topic: {"id": self._ids[topic], "offsets": list(offsets)} for topic, offsets in self._offsets.items()}
+        topics = {
+            topic: {"id": self._ids[topic], "offsets": list(offsets), "read_at": list(self._read_at[topic])}
+            for topic, offsets in self._offsets.items()
+        }
         return cast("Position", {"version": self._last, "topics": topics})
 
     def _check(self) -> None:
@@ -266,27 +292,25 @@ class DebeziumProducer:
         assert self._cluster is not None
         for topic, found in self._cluster.facts(list(self._streams)).items():
             known = self._offsets[topic]
-            if why := _why_lost(self._ids[topic], known, found.id, found.begins, found.ends):
-                raise TransientError(f"the topic {topic} {why}", retry_after=1.0)  # opening decides
+            if why := _why_lost(topic, self._ids[topic], known, [0.0] * len(known), found, None):
+                raise TransientError(why, retry_after=1.0)  # opening decides
             if len(found.begins) > len(known):
                 raise TransientError(f"the topic {topic} has new partitions", retry_after=1.0)
             self._begins[topic] = list(found.begins)
 
-    def _lose(self, topic: str, why: str) -> None:
+    def _lose(self, why: str) -> None:
         if self._system.system.on_lost_slot != "resnapshot":
-            raise LostPosition(lost(topic, why))
-        _log.warning("%s: the topic %s %s: it is read from its beginning", self._system.name, topic, why)
+            raise LostPosition(lost(why))
+        _log.warning("%s: %s: it is read from its beginning; deleted records may stay", self._system.name, why)
 
 
-def _why_lost(id_before: object, before: Sequence[int], id: str, begins: Sequence[int], ends: Sequence[int]) -> str:
-    """How a topic isn't the one that was read; "" if it is."""
-    if id_before != id:
-        return "was deleted and made again"
-    if len(before) > len(begins):
-        return f"has {len(begins)} partitions and had {len(before)}"
-    for number, at in enumerate(before):
-        if at < begins[number]:
-            return f"no longer holds messages that were not read yet (partition {number}, from {at} on)"
-        if at > ends[number]:
-            return f"was cut off (partition {number} ends at {ends[number]}, and {at} was read)"
+def _why_lost(
+    topic: str, id: str, offsets: Sequence[int], read_at: Sequence[float], found: TopicFacts, kept: float | None
+) -> str:
+    """How a topic isn't the one that was read, or has forgotten deletes; "" if all is there."""
+    if len(offsets) > len(found.begins):
+        return f"the topic {topic} has {len(found.begins)} partitions and had {len(offsets)}"
+    for number, (offset, at) in enumerate(zip(offsets, read_at, strict=True)):
+        if why := lost_since(CommittedPosition(offset, id, at), found, number, kept):
+            return why.format(f"the topic {topic} (partition {number})")
     return ""

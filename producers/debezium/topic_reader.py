@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -11,12 +12,14 @@ from confluent_kafka import Message as KafkaMessage
 
 from sorbus.bus.kafka import admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
-from sorbus.errors import LostPosition, TransientError
+from sorbus.bus.topic_settings import deletes_kept
+from sorbus.errors import AuthError, LostPosition, TransientError
 from sorbus.producers.debezium.topic_stream import TopicMessage
 from sorbus.settings import Settings
 
 _AT_ONCE = 2000
 _MORE = 0.05
+_log = logging.getLogger(__name__)
 Offsets = dict[str, list[int]]
 """Topic -> the next offset of each partition."""
 
@@ -34,6 +37,17 @@ class ClusterTopics:
             if topic not in found:
                 raise TransientError(f"there is no topic {topic}: see whether Debezium runs, and what it calls it")
         return found
+
+    def deletes_kept(self, topics: list[str]) -> dict[str, float]:
+        """Topic -> the seconds for which it keeps deletes, of those that are compacted. TransientError."""
+        try:
+            return deletes_kept(self._admin, topics)
+        except AuthError as error:
+            _log.warning(
+                "how long topics keep deletes can't be seen, so deletes that they forgot go unnoticed: grant"
+                " DESCRIBE_CONFIGS on them (%s)", error,
+            )  # fmt: skip
+            return {}
 
 
 class TopicReader:
@@ -66,7 +80,7 @@ class TopicReader:
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._left.discard(partition_of(message))
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise LostPosition(lost(str(message.topic()), "no longer holds what was not read yet"))
+                raise LostPosition(lost(f"the topic {message.topic()} no longer holds what was not read yet"))
             else:
                 raise as_error(failure, f"reading {message.topic()}")
 
@@ -75,10 +89,10 @@ class TopicReader:
         self._consumer.close()
 
 
-def lost(topic: str, why: str) -> str:
+def lost(why: str) -> str:
     """What to tell a person whose topic isn't the one that was read."""
     return (
-        f"the topic {topic} {why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
+        f"{why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
         " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
         " beginning; records that were deleted in between stay, since no message tells of them"
     )

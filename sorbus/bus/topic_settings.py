@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -44,10 +44,27 @@ def compacted_by(client: AdminClient, topic: str) -> str:
 
     AuthError, TransientError.
     """
-    with kafka_errors(f"reading the settings of {topic}"):
-        asked = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])
-        (config,) = [future.result(_TIMEOUT) for future in asked.values()]
-    longest = int(str(config["max.compaction.lag.ms"].value))
-    if longest > _NO_LIMIT or "compact" not in str(config["cleanup.policy"].value):
+    config = settings_of(client, [topic])[topic]
+    longest = int(config["max.compaction.lag.ms"])
+    if longest > _NO_LIMIT or "compact" not in config["cleanup.policy"]:
         return ""
     return (datetime.now(UTC) + timedelta(milliseconds=longest)).isoformat(timespec="seconds")
+
+
+def deletes_kept(client: AdminClient, topics: Iterable[str]) -> dict[str, float]:
+    """Topic -> the seconds for which it keeps deletes; only of topics that are compacted. AuthError, TransientError."""
+    found = settings_of(client, topics)
+    return {
+        topic: int(config["delete.retention.ms"]) / 1000
+        for topic, config in found.items()
+        if "compact" in config["cleanup.policy"]
+    }
+
+
+def settings_of(client: AdminClient, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Topic -> its settings in the cluster. AuthError, TransientError."""
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+    with kafka_errors("reading the topics' settings"):
+        asked = client.describe_configs(resources) if resources else {}
+        found = {str(one.name): future.result(_TIMEOUT) for one, future in asked.items()}
+    return {topic: {name: str(entry.value) for name, entry in config.items()} for topic, config in found.items()}

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import stamina
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import NAME, sample
@@ -125,7 +125,26 @@ def test_messages_that_were_removed_before_they_were_read_are_a_lost_position(
     tape.crash()
     source.put({"2": sample(2), "3": sample(3)})
     source.admin.delete_records([TopicPartition(source.topic, 0, 2)])[TopicPartition(source.topic, 0)].result(30)
-    with pytest.raises(LostPosition, match="no longer holds messages"):
+    with pytest.raises(LostPosition, match="were removed before they were read"):
+        tape.producer()
+
+
+def test_deletes_that_the_topic_has_forgotten_meanwhile_are_a_lost_position(
+    tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorbus.producers.debezium.producer._STAMP_EVERY", 0.0)
+    settings = {"cleanup.policy": "compact", "delete.retention.ms": "0"}
+    changes = [ConfigEntry(*one, incremental_operation=AlterConfigOpType.SET) for one in settings.items()]
+    resource = ConfigResource("topic", source.topic, incremental_configs=changes)
+    source.admin.incremental_alter_configs([resource])[resource].result(30)
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    tape.until(lambda: tape.producer().read(0.1) is not None, lambda: "the position of a quiet topic isn't stored")
+    tape.crash()
+    tape.producer()  # nothing has come, so that nothing can be missing
+    tape.crash()
+    source.put({"2": sample(2)})
+    with pytest.raises(LostPosition, match="keeps deletes for"):
         tape.producer()
 
 
@@ -145,7 +164,7 @@ def test_a_topic_that_was_made_again_is_another(
     changed = System(kind="debezium", owner="Sales", on_lost_slot=on_lost_slot)
     monkeypatch.setattr(source, "producer", lambda: _producer(source, bound, changed))
     if on_lost_slot == "stop":
-        with pytest.raises(LostPosition, match="made again"):
+        with pytest.raises(LostPosition, match="deleted and recreated"):
             open_patiently(tape)
     else:
         open_patiently(tape)
