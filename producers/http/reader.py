@@ -21,6 +21,7 @@ from sorbus.producers.polling.poll_state import (
     AskPage,
     AskRecord,
     Copying,
+    NamelessRecord,
     PageResult,
     PollState,
     Rules,
@@ -241,7 +242,7 @@ class ListReader:
     def _named(self, page: Page) -> tuple[PageResult, Named]:
         """A page's records by their ids; those without one are dead letters under a name of ours.
 
-        TransientError where none has one: the answer isn't as described, and nothing follows from it.
+        TransientError where none has one, and none says why: the answer isn't as described, nothing follows from it.
         """
         found, named = PageResult(read=len(page.records)), Named()
         nameless: list[tuple[Record, PermanentError]] = []
@@ -250,7 +251,7 @@ class ListReader:
                 named.append((self.rules.id_of(record), record))
             except PermanentError as error:
                 nameless.append((record, error))
-        if nameless and not named:
+        if nameless and not named and not any(isinstance(why, NamelessRecord) for _, why in nameless):
             raise TransientError(
                 f"no record among {self.rules.name} has an id: {nameless[0][1]}. The application may have changed, or"
                 " another one answers; see its description. Nothing was taken from that answer"

@@ -19,7 +19,7 @@ from sorbus.http_api.records import is_deleted
 from sorbus.http_api.values import InvalidValue, read_moment
 from sorbus.mapping.errors import shown
 from sorbus.producers.http.options import HttpSource
-from sorbus.producers.polling.poll_state import Rules
+from sorbus.producers.polling.poll_state import NamelessRecord, Rules
 
 LONGEST_ID = 1000
 """Bytes: an id is a key in Kafka, part of an index in PostgreSQL, and of an address."""
@@ -114,7 +114,7 @@ def _id_of(resource: ApiResource) -> Callable[[Record], bytes]:
     def id_of(record: Record) -> bytes:
         found = read_path(record, resource.id)
         if isinstance(found, InvalidValue) and found.why:
-            raise PermanentError(
+            raise NamelessRecord(
                 f"its id {shown(str(found))} (at {resource.id}) {found.why}", reason="no id", field=resource.id
             )
         if isinstance(found, Decimal) and found == found.to_integral_value():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sorbus.connector import Change, RejectedRecord
+from sorbus.errors import PermanentError
 from sorbus.http_api.interface import Page, Record
 
 
@@ -43,6 +44,10 @@ Steps = Generator["AskPage | AskRecord | PageResult", "Page | Record | None", No
 Taking = Generator["AskPage | AskRecord | PageResult", "Page | Record | None", PageResult]
 NO_ID = b"no-id:"
 """Begins the id under which a record without a valid one has its dead letter."""
+
+
+class NamelessRecord(PermanentError):
+    """A record without a valid id by a fault of its own, which its source names: the answer is as described."""
 
 
 class HeldDeletes(NamedTuple):

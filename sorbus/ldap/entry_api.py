@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Call, CutShort, FoundRecord, Json, Page, Record
+from sorbus.http_api.values import InvalidValue
 from sorbus.ldap.attribute_types import DirectorySchema
 from sorbus.ldap.entry_set import EntryRecord, EntrySet, equality, names_in, only, record_of, replace_references
 from sorbus.ldap.entry_writer import EntryWriter
@@ -216,7 +217,11 @@ class EntryApi:
         records = [record_of(one, entries, self.schema) for one in found]
         if entries.key != entries.identity:
             self._mark_doubles(records, doing)
-            self.key_of |= {str(one[entries.identity]): str(one[entries.key]) for one in records}
+            self.key_of |= {
+                str(one[entries.identity]): str(one[entries.key])
+                for one in records
+                if not isinstance(one[entries.key], InvalidValue)
+            }
         for name in entries.attributes:
             if name.lower() in entries.references:
                 self._look_up({dn for record in records for dn in names_in(record, name)}, name, names)

@@ -93,6 +93,9 @@ def record_of(entry: Entry, entries: EntrySet, schema: DirectorySchema) -> Entry
         values = [read_value(one, kind) for one in entry.values(schema.spellings(name))]
         is_list = name.lower() in entries.lists or name == CLASSES
         made[name] = as_list(values) if is_list else only(values, name)
+    if made[entries.key] is None and made[entries.identity] is not None:
+        why = f"is missing in {entry.dn}: give the entry one, or leave such entries out by `filter:`"
+        made[entries.key] = UnusableValue("", why)
     return made
 
 

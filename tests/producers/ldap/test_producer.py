@@ -307,3 +307,20 @@ def test_a_key_that_changes_only_its_case_is_another_record(server: Slapd) -> No
         desk.until(lambda: {"Anna", "anna"} & set(desk.records) == {"anna"}, "renamed", 10)
     finally:
         desk.close()
+
+
+def test_a_page_of_entries_without_the_key_holds_nobody_up(server: Slapd) -> None:
+    server.modify(people(range(100, 106)) + people([1], employeeNumber="7"))
+    desk = Desk(server, key="employeeNumber", references={}, every="every 1s")
+    desk.connect(LdapProducer.Connection.model_validate({**server.connection, "page_size": 3}))
+    try:
+        desk.until(lambda: set(desk.records) == {"7"} and len(desk.rejects) == 6, "there")
+        assert all("is missing in uid=u10" in str(one.error) for one in desk.rejects.values())
+        server.modify(people([107]))
+        desk.until(lambda: len(desk.rejects) == 7, "one more, alone on its page")
+        assert desk.producer
+        assert desk.producer.problem is None
+        server.modify(replacing(dn("u107"), {"employeeNumber": "8"}))
+        desk.until(lambda: set(desk.records) == {"7", "8"}, "mended")
+    finally:
+        desk.close()
