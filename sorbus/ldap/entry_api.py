@@ -252,7 +252,7 @@ class EntryApi:
             if not (asked := [one for one in wanted if one]):
                 continue
             filter = f"(&{entries.filter}(|{''.join(asked)}))"
-            found = self._directory.find(entries.base, entries.scope, filter, [entries.key], doing=doing)
+            found = self._directory.find_all(entries.base, entries.scope, filter, [entries.key], doing=doing)
             self._mark(records[at : at + _KEYS_AT_ONCE], found)
 
     def _mark(self, records: Sequence[EntryRecord], found: Sequence[Entry]) -> None:

@@ -137,6 +137,17 @@ class Directory:
                 require(outcome, doing)
             return [whole_entry(made, self.options.timeout, one, doing) for one in entries]
 
+    def find_all(self, base: str, scope: Scope, filter: str, attributes: Sequence[str], *, doing: str) -> list[Entry]:
+        """All entries that match, however few one answer may hold."""
+        found: list[Entry] = []
+        cookie = b""
+        with self.borrowed() as made:
+            while True:
+                page = self.page(made, base, scope, filter, attributes, doing=doing, cookie=cookie)
+                found += page.entries
+                if not (cookie := page.cookie):
+                    return found
+
     def page(
         self,
         made: Raw,

@@ -324,3 +324,22 @@ def test_a_page_of_entries_without_the_key_holds_nobody_up(server: Slapd) -> Non
         desk.until(lambda: set(desk.records) == {"7", "8"}, "mended")
     finally:
         desk.close()
+
+
+def test_a_key_of_more_entries_than_one_answer_may_hold_stops_no_list(tmp_path: Path) -> None:
+    limits = f'limits dn.exact="cn=reader,{BASE}" size.soft=20 size.hard=20 size.prtotal=unlimited'
+    server = Slapd(tmp_path / "slapd", lines=limits)
+    server.start()
+    server.organize()
+    reader = {"objectClass": "person", "cn": "reader", "sn": "r", "userPassword": "pw"}
+    shared = people(range(100, 130), employeeNumber="0")
+    server.modify(ldif(f"cn=reader,{BASE}", reader) + people([1], employeeNumber="7") + shared)
+    desk = Desk(server, key="employeeNumber", references={})
+    given = {**server.connection, "bind_dn": f"cn=reader,{BASE}", "password": "pw", "page_size": 15}
+    desk.connect(LdapProducer.Connection.model_validate(given))
+    try:
+        desk.until(lambda: set(desk.records) == {"7"} and len(desk.rejects) == 30, "there", 10)
+        assert all("is the employeeNumber of 30 entries" in str(one.error) for one in desk.rejects.values())
+    finally:
+        desk.close()
+        server.stop()
