@@ -57,11 +57,15 @@ def described_findings(flow: BoundFlow, description: Description, shape: Shape) 
         if path not in resource.fields:
             message = f"{name} has no field {path!r}"
             findings.append(flow.finding("unknown-field", message, closest(path, resource.fields)))
+    matches = flow.data_type.match if flow.flow.on_duplicate != "create" else []
+    if matches and not any(key in shape.into for key in matches):
+        message = f"nothing of match: [{', '.join(matches)}] is mapped to a field of {name}: all would be made again"
+        findings.append(flow.finding("unmatched", message, "map one of them, or write on_duplicate: create"))
     hidden = {path for path, field in resource.fields.items() if field.write_only}
     if options.marker in hidden:
         message = f"{options.marker} can't be read from {name}, so it marks nothing"
         findings.append(flow.finding("write-only", message, "name a field that is answered, or write marker: ''"))
-    for key in flow.data_type.match if flow.flow.on_duplicate != "create" else ():
+    for key in matches:
         if (into := shape.into.get(key)) in hidden:
             message = f"{into} can't be read from {name}, so match: [{key}] can't find the records that are there"
             fix = f"map {key} to a field that is answered (see sent_as), match by another, or on_duplicate: create"

@@ -201,5 +201,18 @@ def test_nothing_is_found_by_what_cant_be_read(tmp_path: Path, on_duplicate: str
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(("on_duplicate", "is_refused"), [("ask", True), ("link", True), ("create", False)])
+def test_a_flow_that_maps_nothing_to_match_by_is_refused(tmp_path: Path, on_duplicate: str, is_refused: bool) -> None:
+    """It would make each record again that is there."""
+    flow = flow_of(tmp_path, [row for row in ROWS if row[0] != "gadget.note"])
+    said = flow.flow.model_copy(update={"on_duplicate": on_duplicate})
+    flow = replace(flow, flow=said, data_type=DataType(match=["note"]))
+    if not is_refused:
+        check_flow(flow)
+        return
+    with pytest.raises(MapError, match=r"nothing of match: \[note\] is mapped to a field of invoices"):
+        check_flow(flow)
+
+
 def test_a_sound_flow_passes(tmp_path: Path) -> None:
     check_flow(flow_of(tmp_path, deletes="soft", deleted={"Type": "VOID"}))
