@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from sorbus.http_api.interface import Json, Record
@@ -55,17 +56,22 @@ class BatchMessage(NamedTuple):
 
 
 class OverlongLine(NamedTuple):
-    """A line that wasn't kept: how it begins, and how many bytes it had."""
+    """A line that wasn't kept: how it begins, how many bytes it had, and their digest."""
 
     head: bytes
     size: int
+    digest: str
 
 
 class BrokenLine(NamedTuple):
-    """A message that can't be read. `stream` is empty where it isn't known that it is one record of a stream."""
+    """A message that can't be read: its beginning as text, and the digest of all of it.
+
+    `stream` is empty where it isn't known that it is one record of a stream.
+    """
 
     stream: str
     text: str
+    digest: str
     why: str
 
 
@@ -81,13 +87,13 @@ Message = SchemaMessage | RecordMessage | StateMessage | ActivateVersionMessage 
 def parse_line(line: bytes | OverlongLine) -> Message:
     """What a line says. Raises nothing."""
     if isinstance(line, OverlongLine):
-        return _broken(line.head, f"it is {line.size:,} bytes long, and its end was not kept")
+        return _broken(line.head, line.digest, f"it is {line.size:,} bytes long, and its end was not kept")
     try:
         found = load_json(line)
     except ValueError as error:
         if _MESSAGE.search(line[:_HEAD]) is None and _MESSAGE.search(line[-_HEAD:]) is None:
             return NoMessage(_text(line))
-        return _broken(line, f"it is not JSON ({str(error)[:200]})")
+        return _broken(line, digest_of(line), f"it is not JSON ({str(error)[:200]})")
     if not isinstance(found, dict) or "type" not in found:
         return NoMessage(_text(line))
     stream = found.get("stream")
@@ -103,16 +109,21 @@ def parse_line(line: bytes | OverlongLine) -> Message:
         case "BATCH", _:
             return BatchMessage(str(stream))
         case (("RECORD" | "SCHEMA" | "STATE" | "ACTIVATE_VERSION"), _):
-            return _broken(line, f"a {found['type']} needs more than it has")
+            return _broken(line, digest_of(line), f"a {found['type']} needs more than it has")
     return NoMessage(_text(line))
 
 
-def _broken(line: bytes, why: str) -> BrokenLine:
+def digest_of(data: bytes) -> str:
+    """What tells apart lines, or records without an id, that begin alike."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def _broken(line: bytes, digest: str, why: str) -> BrokenLine:
     """Of one record only where nothing but the record's own content can be in doubt."""
     stream = _STREAM.search(line[:_HEAD])
     is_record = _MESSAGE.findall(line) == [b"RECORD"] and stream is not None and line.lstrip()[:1] == b"{"
     name = str(json.loads(stream[1].decode("utf-8", "replace"))) if is_record and stream is not None else ""
-    return BrokenLine(name, _text(line), why)
+    return BrokenLine(name, _text(line), digest, why)
 
 
 def _text(line: bytes) -> str:

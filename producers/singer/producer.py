@@ -30,7 +30,6 @@ _SLICE = 0.5
 _COLLECT = 0.25
 _CATALOG_LASTS = 3600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 900.0
-_SOON = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -249,8 +248,7 @@ class SingerProducer:
         self._backoff.reset()
         self.problem = None
         now = time.monotonic()
-        soon = any(stream.deletes.waits_for_list for stream in self._streams)
-        self._due = now + (min(_SOON, self._connection.seconds) if soon else self._connection.seconds)
+        self._due = now + self._connection.seconds
         if any(stream.owes_all for stream in self._streams):
             self._due = now
         for stream in self._streams:

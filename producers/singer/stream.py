@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterable
 from decimal import Decimal
-from hashlib import blake2b
 from typing import cast
 
 from pydantic import JsonValue
@@ -27,7 +26,7 @@ from sorbus.producers.polling.poll_state import NO_ID, PageResult, Rules, add
 from sorbus.producers.record_keys import record_id
 from sorbus.producers.singer.catalog import DELETED_AT, CatalogEntry, WantedStream
 from sorbus.producers.singer.json_schema import FieldSchema, fields_of, has_field, readers_of
-from sorbus.producers.singer.messages import BrokenLine, RecordMessage, SchemaMessage
+from sorbus.producers.singer.messages import BrokenLine, RecordMessage, SchemaMessage, digest_of
 from sorbus.producers.singer.options import SingerSource
 from sorbus.spelling import closest
 
@@ -79,6 +78,7 @@ class TapStream:
         self._missing: list[str] = []
         self._seen: set[bytes] = set()
         self._is_whole = self._from_beginning = self._has_schema = False
+        self._is_decided = True
         self._asked = self._asked_before = 0
         self._version: int | None = None
         self._new_version: int | None = None
@@ -137,8 +137,11 @@ class TapStream:
 
     @property
     def is_pressing(self) -> bool:
-        """Whether a run should begin at once: it decides about deletes, or a person has confirmed them."""
-        return self.deletes.waits_for_list or bool(self._report.confirmed_deletes())
+        """Whether a run should begin at once: it decides about deletes, or a person has confirmed them.
+
+        A run after which nothing is decided, as where a tap no longer brings the stream, makes no other one urgent.
+        """
+        return self._is_decided and (self.deletes.waits_for_list or bool(self._report.confirmed_deletes()))
 
     @property
     def wanted(self) -> WantedStream:
@@ -205,7 +208,7 @@ class TapStream:
         try:
             id = self._id(record)
         except PermanentError as error:
-            self._refuse(record, error, found)
+            self._refuse(record, digest_of(repr(record).encode(errors="surrogatepass")), error, found)
             return
         if record.get(DELETED_AT) is not None:
             self._seen.discard(id)
@@ -221,7 +224,7 @@ class TapStream:
             f"the tap's line for a record of {self._what} can't be read: {line.why}; report it to the tap's authors",
             reason="not canonical",
         )
-        self._refuse(line.text[:_RAW], error, found)
+        self._refuse(line.text[:_RAW], line.digest, error, found)
 
     def activate(self, version: int) -> None:
         """Records of other copies of the table than this one are obsolete, once the run has come to its end.
@@ -234,6 +237,7 @@ class TapStream:
     def end_run(self) -> PageResult:
         """The run came to its end: what it lacks may be deleted."""
         found = PageResult()
+        self._is_decided = False
         if not self._has_schema:
             _log.info("%s: the tap wrote nothing about it in this run", self._what)
             return found
@@ -249,13 +253,14 @@ class TapStream:
                     found.changes += step.changes
                     found.rejects += step.rejects
             self._report.tell(self.deletes, 0)
+            self._is_decided = True
         self._version = self._new_version if self._new_version is not None else self._version
         self._seen = set()
         return found
 
-    def _refuse(self, record: Json, error: PermanentError, found: PageResult) -> None:
+    def _refuse(self, record: Json, digest: str, error: PermanentError, found: PageResult) -> None:
         self._is_whole = False
-        id = NO_ID + blake2b(repr(record).encode(errors="replace"), digest_size=8).hexdigest().encode()
+        id = NO_ID + digest.encode()
         self._seen.add(id)
         add(found, self._memory.refuse(id, record, _now(), error))
 
@@ -319,7 +324,7 @@ class TapStream:
     def _id(self, record: Record) -> bytes:
         parts = []
         for name in self._key:
-            value = read_path(record, name)
+            value = record[name] if name in record else read_path(record, name)
             if isinstance(value, Decimal) and value == value.to_integral_value():
                 value = int(value)
             text = (

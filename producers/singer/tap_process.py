@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
@@ -61,7 +62,7 @@ class TapProcess:
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ)
         self._parts: list[bytes] = []
-        self._size = 0
+        self._size, self._digest = 0, blake2b(digest_size=8)
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
         self._said_part = b""
         self._is_open = True
@@ -134,15 +135,16 @@ class TapProcess:
 
     def _append(self, part: bytes) -> None:
         self._size += len(part)
+        self._digest.update(part)
         if self._size <= LONGEST_LINE:
             self._parts.append(part)
         elif len(self._parts) != 1 or len(self._parts[0]) > _HEAD:
             self._parts = [b"".join(self._parts)[:_HEAD]]
 
     def _line(self) -> bytes | OverlongLine:
-        data, size = b"".join(self._parts), self._size
-        self._parts, self._size = [], 0
-        return OverlongLine(data[:_HEAD], size) if size > LONGEST_LINE else data
+        data, size, digest = b"".join(self._parts), self._size, self._digest
+        self._parts, self._size, self._digest = [], 0, blake2b(digest_size=8)
+        return OverlongLine(data[:_HEAD], size, digest.hexdigest()) if size > LONGEST_LINE else data
 
     def _hear(self) -> None:
         data = _read(self._err)

@@ -49,7 +49,7 @@ def test_numbers_in_a_state_keep_every_digit() -> None:
 def test_no_line_stops_the_reader(line: bytes) -> None:
     parse_line(line)
     parse_line(b'{"type": "RECORD", "stream": "a", "record": ' + line)
-    parse_line(OverlongLine(line, 1 << 30))
+    parse_line(OverlongLine(line, 1 << 30, ""))
 
 
 @pytest.mark.parametrize(

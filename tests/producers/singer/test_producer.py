@@ -15,8 +15,11 @@ import pytest
 
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.errors import PartialOutage
+from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.singer.catalog import has_bookmark, without_bookmarks
+from sorbus.producers.singer.messages import RecordMessage, SchemaMessage
 from sorbus.producers.singer.options import SingerConnection
+from sorbus.producers.singer.producer import SingerProducer
 from sorbus.producers.singer.tap_process import TapProcess
 from tests.conformance.test_singer import SCHEMA, TapThings
 
@@ -197,6 +200,38 @@ def test_a_line_of_a_hundred_megabytes_is_one_dead_letter_and_little_memory(
     source.say(schema(), record(1), long, record(3))
     until_names(tape, **{"1": "a", "3": "a"})
     assert "bytes long" in " ".join(tape.rejected.values())
+
+
+def test_lines_that_begin_alike_and_cannot_be_read_are_a_dead_letter_each(
+    tape: InMemoryBus, source: ToldThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorbus.producers.singer.tap_process.LONGEST_LINE", 1 << 20)
+    head = b'{"type": "RECORD", "stream": "things", "record": {"name": "' + b"x" * 9000
+    long = [head + b"y" * (2 << 20) + b'", "id": %d}}' % number for number in (1, 2)]
+    broken = [head + b'\xff", "id": %d}}' % number for number in (3, 4)]
+    source.say(schema(), *long, *broken, record(5))
+    until_names(tape, **{"5": "a"})
+    tape.until(lambda: len(tape.rejected) == 4, lambda: f"{list(tape.rejected)} are not four")
+
+
+def test_a_stream_that_a_tap_no_longer_brings_starts_no_run_after_the_other(
+    tape: InMemoryBus, source: ToldThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.options = {**source.options, "replication": "FULL_TABLE", "removed_records": "delete", "max_deletes": 10}
+    source.say(schema(), record(1), record(2), state({}))
+    until_names(tape, **{"1": "a", "2": "a"})
+    monkeypatch.setattr(SingerConnection, "seconds", 60.0)
+    producer = tape.producer()
+    assert isinstance(producer, SingerProducer)
+    [stream] = producer._streams
+    stream.begin_run(None, from_beginning=True)
+    stream.describe(SchemaMessage("things", SCHEMA, ("id",)))
+    stream.judge(RecordMessage("things", {"id": 1, "name": "a"}, None), PageResult())
+    stream.end_run()
+    assert stream.is_pressing, "a second list decides about 2"
+    stream.begin_run(None, from_beginning=True)
+    stream.end_run()
+    assert not stream.is_pressing, "the tap wrote nothing about it"
 
 
 def test_duplicates_and_a_schema_again_in_the_middle(tape: InMemoryBus, source: ToldThings) -> None:
