@@ -60,6 +60,7 @@ class WebhookConsumer:
         self._messages = MessageMaker(flow)
         self._log = PostLog(State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type)
         self._rounds: PostRounds | None = None
+        self._unrecorded = list[tuple[Post, PostAnswer]]()
         self._newer: dict[bytes, int] = {}
         self._outcomes: Counter[str] = Counter()
         self._pruned_at = -_PRUNE_EVERY
@@ -124,7 +125,9 @@ class WebhookConsumer:
             }
             failing = self._log.failing(ids) if todo else set[str]()
             now, answered = self._rounds.run(todo, failing, is_troubled=bool(todo) and self._log.is_failing())
-            self._record(now)
+            self._unrecorded += now
+            self._record(self._unrecorded)  # also what was accepted before the state failed
+            self._unrecorded = []
         try:
             rejected = self._judged(answered, failing)
         except SorbusError:

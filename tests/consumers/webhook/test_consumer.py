@@ -176,6 +176,22 @@ def test_what_was_posted_but_not_recorded_is_posted_again_with_the_same_id(sende
     assert sender.posted()[-1] == first
 
 
+def test_what_was_accepted_while_the_state_failed_is_recorded_later_and_not_posted_again(
+    sender: Sender,
+) -> None:
+    def run(statement: str) -> None:
+        with State.of("").connection() as connection:
+            connection.execute(statement)
+
+    run("alter table webhook_attempt rename to elsewhere")  # the state fails between the posts and their record
+    with pytest.raises(TransientError):
+        sender.names(5, {"1": "a"})
+    run("alter table elsewhere rename to webhook_attempt")
+    sender.names(5, {"1": "a"})
+    sender.names(4, {"1": "older"})
+    assert [one[:2] for one in sender.posted()] == [("1", 5)]
+
+
 def test_deletes_are_told_unless_the_flow_ignores_them(receiver: Receiver, sender: Sender) -> None:
     sender.names(1, {"1": "a"})
     sender.names(2, {"1": None})
