@@ -137,6 +137,7 @@ class InboxWriter:
             "acks": "all",
             "compression.type": "lz4",
             "linger.ms": 1,
+            "max.in.flight.requests.per.connection": 1,  # a request that is sent again must not follow a later one
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.messages": 100_000,
             "message.timeout.ms": int(patience * 1000),
