@@ -78,7 +78,10 @@ class RecordIntake:
 
     def is_deleted(self, record: Json) -> bool:
         """Whether the record says that it is deleted."""
-        return any(_text(read_path(record, path)) == value for path, value in self.options.deleted.items())
+        return any(
+            _is_there(record, path) and _text(read_path(record, path)) == value
+            for path, value in self.options.deleted.items()
+        )
 
     def updated(self, record: Json, received_at: int) -> int | None:
         """When it was changed, in microseconds since 1970; None where the source names no field. PermanentError."""

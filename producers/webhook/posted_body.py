@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -83,8 +84,10 @@ async def _multipart(body: bytes, headers: Headers) -> Json:
 
     parser = MultiPartParser(headers, stream(), max_files=0, max_fields=_MOST_FIELDS, max_part_size=LARGEST_BODY)
     try:
+        _, named = parse_options_header(headers["content-type"])
+        body.decode(named.get(b"charset", b"utf-8").decode())  # the parser takes what isn't for Latin-1
         form: FormData = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
+    except (MultiPartException, LookupError, ValueError) as error:
         why = str(getattr(error, "message", error))[:200]
         raise PermanentError(
             f"the form can't be read, or holds files, which can't be a record: {why}", reason="unreadable body"

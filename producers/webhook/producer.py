@@ -129,7 +129,8 @@ class WebhookProducer:
             posted = arrived.record
             if posted is None or posted.data_type not in self._feeds:
                 continue
-            self._is_repeated(posted)
+            if not posted.why:
+                self._is_repeated(posted)
             self._feeds[posted.data_type].learn(posted)
 
     def read(self, wait: float) -> Batch | None:
@@ -151,6 +152,7 @@ class WebhookProducer:
                 changes.append(judged)
             elif isinstance(judged, RejectedRecord):
                 rejects.append(judged)
+                self._seen.pop(_key(posted), None)  # sent again once the map is right, it is taken
             elif posted.kind == "delete":
                 resolved.append((posted.data_type, posted.id.encode()))
         self._tell_older()
@@ -222,8 +224,7 @@ class WebhookProducer:
         """Whether the same post came before: the same delivery id and the same content."""
         if not posted.delivery:
             return False
-        told = "\0".join((posted.delivery, posted.data_type, posted.id, posted.kind)).encode()
-        key = blake2b(told + b"\0" + posted.body, digest_size=16).digest()
+        key = _key(posted)
         if key in self._seen:
             self._metrics.events("repeated", 1)
             return True
@@ -246,6 +247,11 @@ class WebhookProducer:
             self._said_at = time.monotonic()
             _log.info("%s: %d posts were older than what is known, and changed nothing", self._system.name, older)
         self._older = older
+
+
+def _key(posted: PostedRecord) -> bytes:
+    told = "\0".join((posted.delivery, posted.data_type, posted.id, posted.kind)).encode()
+    return blake2b(told + b"\0" + posted.body, digest_size=16).digest()
 
 
 def _is_delete(one: Change | RejectedRecord) -> bool:

@@ -82,6 +82,8 @@ class RecordFeed:
         for posted in history:
             before = found.get(posted.id)
             at = self._at(posted)
+            if at is None:  # it was refused: no older state may pass for it
+                at = before.at if before else 0
             if before is None or at >= before.at:
                 found[posted.id] = _Newest(at, posted)
         return {id: one.posted for id, one in found.items()}
@@ -90,7 +92,7 @@ class RecordFeed:
         """What was judged before, found again in the inbox: deletes, and fields of records with open dead letters."""
         id = posted.id.encode()
         if posted.kind == "delete":
-            self.memory.remember_deleted(id, self._at(posted))
+            self.memory.remember_deleted(id, self._at(posted) or 0)
         elif posted.kind == "record" and id in self._unsure:
             with suppress(PermanentError):
                 self._held[id] = self._held.get(id, frozenset()) | self.intake.held(
@@ -111,13 +113,16 @@ class RecordFeed:
         self._ever_held |= held
         self._unsure.discard(id)
 
-    def _at(self, posted: PostedRecord) -> int:
-        if posted.kind == "unreadable" or not self.intake.options.updated:
+    def _at(self, posted: PostedRecord) -> int | None:
+        """None where it has no time, and should."""
+        if not self.intake.options.updated:
             return 0
+        if posted.kind == "unreadable":
+            return None
         try:
             return self.intake.updated(_content(posted), posted.received_at) or 0
         except PermanentError:
-            return 0
+            return None
 
 
 def _content(posted: PostedRecord) -> Json:

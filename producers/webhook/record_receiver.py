@@ -137,13 +137,13 @@ def _received(
 ) -> ReceivedRecords:
     records, refusals = list[PostedRecord](), list[RecordRefusal]()
     for place, record in enumerate(found):
-        kind: PostedKind = "record"
+        kind: PostedKind = "delete" if is_delete else "record"  # also where it is refused, and judged again later
         body, id, why = b"", "", ""
         try:
             body = _written(record)
             id = intake.id_of(record)
             intake.updated(record, received_at)
-            if is_delete or intake.is_deleted(record):
+            if kind == "delete" or intake.is_deleted(record):
                 kind = "delete"
             else:
                 intake.encode(record)

@@ -191,6 +191,8 @@ def test_forms_and_compressed_bodies_are_read(make_form: MakeForm) -> None:
     assert form.house.post(packed, headers={"content-encoding": "gzip"}).status_code == 200  # the sent bytes are signed
     inner = {"content-encoding": "gzip", **signed(body)}
     assert form.house.post(packed, is_signed=False, headers=inner).status_code == 200  # or what was compressed
+    latin = f"{parts}--b--\r\n".encode("latin-1")
+    assert form.house.post(latin, headers=multipart).status_code == 400, "text of another encoding isn't guessed"
     file = 'Content-Disposition: form-data; name="f"; filename="x.pdf"\r\nContent-Type: application/pdf\r\n\r\nx\r\n'
     assert form.house.post(f"--b\r\n{file}--b--\r\n".encode(), headers=multipart).status_code == 400
     found = form.drain()
@@ -283,6 +285,45 @@ def test_a_repeated_delivery_is_published_once_also_after_a_restart(make_form: M
     form.house.post({"id": 1, "name": "old"}, id="msg_c")
     assert form.drain()["1"]["name"] == "old", "a new delivery is"
     assert form.events == 3
+
+
+def test_a_refused_delivery_that_is_sent_again_is_taken_once_the_map_is_right(make_form: MakeForm) -> None:
+    form = make_form(source(fields={"limit": {"kind": "boolean"}}))
+    body = {"id": 1, "name": "a", "limit": "12.50"}
+    assert form.house.post(body, id="msg_a").status_code == 422
+    form.drain()
+    form.sources = [source()]
+    form.house.hear(form.system, form.sources)
+    assert form.house.post(body, id="msg_a").json() == {"accepted": 1}
+    assert form.drain().keys() == {"1"}
+
+
+def test_a_delete_that_was_refused_stays_a_delete(make_form: MakeForm) -> None:
+    form = make_form(source(absent="empty"))
+    form.house.post({"id": 1, "name": "a", "email": "a@example.com"})
+    form.drain()
+    form.house.hear(form.system, [source(absent="empty", updated="at")])
+    assert form.house.post({"id": 1, "name": "a"}, method="DELETE").status_code == 422, "it has no time"
+    assert form.drain() == {}, "judged without that demand, it deletes"
+
+
+def test_a_letter_isn_t_closed_by_an_older_state_of_the_record() -> None:
+    feed = RecordFeed(RecordIntake(source(updated="at"), "form"))
+    bodies = ({"id": "1", "name": "a", "at": NOW.isoformat()}, {"id": "1", "name": "b"})
+    good, untimed = (PostedRecord("contact", "1", "record", json.dumps(one).encode(), "", MICROS) for one in bodies)
+    assert feed.newest([good, untimed])["1"] is untimed
+    assert feed.newest([untimed, good])["1"] is good
+
+
+def test_an_absent_field_is_no_sign_of_a_delete() -> None:
+    intake = RecordIntake(source(deleted={"left": ""}), "form")
+    assert not intake.is_deleted({"id": "1"})
+    assert intake.is_deleted({"id": "1", "left": ""})
+
+
+def test_what_another_program_put_into_the_inbox_is_a_letter_and_stops_nothing() -> None:
+    feed = RecordFeed(RecordIntake(source(), "form"))
+    assert isinstance(feed.judge(PostedRecord("contact", "1", "record", b"{", "", MICROS)), RejectedRecord)
 
 
 def test_what_was_read_and_not_published_is_read_again(make_form: MakeForm) -> None:
