@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import signal
 import subprocess
@@ -37,7 +38,7 @@ class Mariadb:
     """A server of its own in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port(13306)
+        self.folder, self.port = folder, free_port(13306 + os.getpid() % 5000)  # others begin at the same moment
         self.socket = str(folder / "s")
         self._process: subprocess.Popen[bytes] | None = None
         install, user = binary("mariadb-install-db"), getpass.getuser()

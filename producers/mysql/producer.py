@@ -127,10 +127,11 @@ class MysqlProducer(MysqlDiscovery):
 
     def _settled(self, state: MysqlPosition) -> MysqlPosition:
         """The state, in which data types whose tables or mapping are others than before are snapshotted again."""
+        begun = {*state.copied, *([state.copying.data_type] if state.copying else [])}
         changed = [
             one.name
             for one in self._captures
-            if one.name in state.copied
+            if one.name in begun
             and (state.tables.get(one.name) != one.signatures() or state.meaning.get(one.name) != one.meaning())
         ]
         if changed:

@@ -73,7 +73,13 @@ class MysqlSnapshot:
         if copying is None or copying.data_type != capture.name:
             sweep = capture.name in self.state.resnapshot or capture.name in self._sweeps
             copying = SnapshotCopy(capture.name, self.state.version + 1, str(point.gtids), sweep=sweep)
-            self.state = replace(self.state, version=copying.version, copying=copying)
+            self.state = replace(
+                self.state,
+                version=copying.version,
+                copying=copying,
+                tables={**self.state.tables, capture.name: capture.signatures()},
+                meaning={**self.state.meaning, capture.name: capture.meaning()},
+            )
         expected = row_count(self._session, capture.table)
         reader, now = RecordReader(self._session, capture), time.time_ns() // 1000
         _log.info("snapshot of %s begins: about %s records", capture.name, f"{expected:,}")
@@ -101,8 +107,6 @@ class MysqlSnapshot:
             copied=tuple(dict.fromkeys((*self.state.copied, capture.name))),
             resnapshot=tuple(name for name in self.state.resnapshot if name != capture.name),
             fresh={**self.state.fresh, capture.name: seen},
-            tables={**self.state.tables, capture.name: capture.signatures()},
-            meaning={**self.state.meaning, capture.name: capture.meaning()},
         )
         told = (capture.name, copying.records, copying.records)
         yield Batch((), (), sweeps, self.state.to_position(), caught_up=False, copied=told)

@@ -182,3 +182,19 @@ def test_a_column_dropped_before_its_record_is_read_by_its_key(shop: Callable[..
     run(tape, "insert into thing (id, name) values ('a', 'a')", "alter table thing drop column count")
     tape.until(lambda: "a" in tape.rejected, lambda: "the missing column was not told of")
     assert "column count is gone" in tape.rejected["a"]
+
+
+def test_a_mapping_that_changes_in_the_middle_of_a_snapshot(
+    shop: Callable[..., InMemoryBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sorbus.producers.mysql.snapshot._PAGE", 1)
+    tape = shop(
+        THINGS.replace("name varchar", "alias varchar(9), name varchar"),
+        "insert into thing values ('a', 'x', 'a', 1), ('b', 'y', 'b', 2), ('c', 'z', 'c', 3)",
+    )
+    while "a" not in tape.states:
+        tape.step()
+    assert "c" not in tape.states
+    tape.crash()
+    tape.source.mapping = [("name", "alias", ""), ("count", "count", "")]
+    until(tape, a=thing("x", 1), b=thing("y", 2), c=thing("z", 3))
