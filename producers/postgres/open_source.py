@@ -271,9 +271,13 @@ class OpenSource:
         return state.copying_all()
 
     def _with_new_meaning(self, state: PostgresPosition) -> PostgresPosition:
-        """Every record of a data type of which the map makes something else now is published again."""
+        """Every record of a data type of which the map makes something else now is published again.
+
+        Also of one that the map was without for a while, since nobody read its changes.
+        """
         now = {capture.name: capture.meaning() for capture in self.captures}
-        changed = [name for name, meaning in now.items() if state.meaning.get(name, meaning) != meaning]
+        known = state.meaning or now  # a position of an earlier release has none
+        changed = [name for name, meaning in now.items() if known.get(name) != meaning]
         if changed:
-            _log.info("%s: mapping of %s changed: snapshotting again", self._system.name, ", ".join(changed))
+            _log.info("%s: mapping of %s is new: snapshotting again", self._system.name, ", ".join(changed))
         return state.copying_again(changed)

@@ -80,3 +80,22 @@ def test_a_map_that_only_looks_otherwise_publishes_nothing_again(make_shop: Make
         shop.execute("update items set name = 'one' where id = 1")
         items.wait(lambda: items.live().get("1") == {"name": "one", "colour": "red", "weight": None}, items.live)
     assert len(items.events) == 21
+
+
+def test_a_data_type_that_was_taken_out_for_a_while_is_read_again(make_shop: MakeShop) -> None:
+    shop = make_shop(TABLES)
+    describe(shop, ROWS)
+    shop.apply()
+    items, things = shop.tape("item"), shop.tape("thing")
+    with shop.producing():
+        items.wait_for({str(n): item(n, f"item {n}") for n in range(1, 21)})
+        things.wait(lambda: len(things.events) == 1, "the thing")
+    shop.describe({"thing": (ITEM, {"table": "things"})})
+    shop.execute("delete from items where id = 20")
+    with shop.producing():
+        for count in range(2, 4):  # the position moves past the change of the items
+            shop.execute(f"update things set colour = 'blue {count}'")
+            things.wait(lambda count=count: len(things.events) == count, "the thing's change")  # type: ignore[misc]
+    describe(shop, ROWS)
+    with shop.producing():
+        items.wait_for({str(n): item(n, f"item {n}") for n in range(1, 20)})
