@@ -13,11 +13,11 @@ from sorbus.http_api.draft.credentials import auth_of, settings_in
 from sorbus.http_api.draft.fields import Shape, fields_of, ticks_of
 from sorbus.http_api.draft.notes import Draft
 from sorbus.http_api.draft.paging import Seen, guess_paging, written_paging
+from sorbus.http_api.draft.schemas import fields_at, is_inside, paths_in, quoted, record_of, records_of
 from sorbus.http_api.draft.words import (
     ATTRIBUTES,
     CREATED,
     DELETED,
-    RECORDS,
     SEARCHED,
     SINCE,
     UPDATED,
@@ -88,7 +88,7 @@ def collections(spec: Spec) -> list[Collection]:
     found, names = list[Collection](), set[str]()
     for path in sorted(spec.paths, key=lambda path: (not item_of(path), "{" in path)):
         operation = spec.operation("GET", path) if "GET" in spec.methods(path) else None
-        if operation is None or path.endswith("}") or _records_of(spec, operation) is None:
+        if operation is None or path.endswith("}") or records_of(spec, operation) is None:
             continue
         parts = [part for part in path.strip("/").split("/") if not part.startswith("{")]
         last = re.sub(r"\.json$", "", parts[-1]) if parts else "records"
@@ -142,9 +142,9 @@ class _Resource:
         self.place = f"resources.{one.name}"
         listed = spec.operation("GET", one.path)
         assert listed is not None
-        records, item = _records_of(spec, listed) or ("", {})
+        records, item = records_of(spec, listed) or ("", {})
         got = spec.operation("GET", one.item) if one.item else None
-        record_at, record = _record_of(spec, got, one.name) if got else ("", item)
+        record_at, record = record_of(spec, got, one.name) if got else ("", item)
         record = record or item
         names = spec.property_names(record)
         out: dict[str, JsonValue] = {"id": self._id(names)}
@@ -193,7 +193,7 @@ class _Resource:
     def _updated(self, record: Node, names: list[str]) -> list[str]:
         inside = [(f"{outer}.", self.spec.property_names(self.spec.at(record, outer) or {})) for outer in ATTRIBUTES]
         before, named = next(((at, each) for at, each in [("", names), *inside] if first(UPDATED, each)), ("", names))
-        found = [f"{before}{_quoted(name)}" for name in (first(UPDATED, named), first(CREATED, named)) if name]
+        found = [f"{before}{quoted(name)}" for name in (first(UPDATED, named), first(CREATED, named)) if name]
         times = [path for path in found if not self.spec.types(self.spec.at(record, path) or {}) & {"object"}]
         if not times or first(UPDATED, [path.removeprefix(before) for path in times]) is None:
             self._guess("list", None, "no field looks like the time of the last change: polls compare the whole list")
@@ -225,7 +225,7 @@ class _Resource:
             self._guess(
                 "list.refers", id, f"{why}. If a parameter makes the list show all, write it, and remove refers"
             )
-        outside = [path for path in _paths(self.spec, listed.response or {}) if not _is_inside(path, records)]
+        outside = [path for path in paths_in(self.spec, listed.response or {}) if not is_inside(path, records)]
         seen = Seen(
             {
                 name: {**about, **(self.spec.at(about.get("schema") or about, "") or {})}
@@ -294,9 +294,9 @@ class _Resource:
             if field is None or first([name], SEARCHED) is None:
                 continue
             one: dict[str, JsonValue] = {"path": _filled(self.one.path), "parameters": {name: "{value}"}}
-            found[_quoted(field)] = {**one, **({"records": records} if records else {}), "exact": False}
+            found[quoted(field)] = {**one, **({"records": records} if records else {}), "exact": False}
             self._guess(
-                f"search.{_quoted(field)}", name, f'"{name}" is a parameter of the list and a field; does it find all?'
+                f"search.{quoted(field)}", name, f'"{name}" is a parameter of the list and a field; does it find all?'
             )
         if not found:
             self._guess(
@@ -313,18 +313,18 @@ class _Resource:
             if operation is None or method is None:
                 continue
             written: dict[str, JsonValue] = {"method": method, "path": _filled(path)}
-            at, fields = _fields_at(spec, operation.request, names)
+            at, fields = fields_at(spec, operation.request, names)
             if at:
                 written["fields_at"] = at
                 self._guess(f"{name}.fields_at", at, "the body holds one object, which holds the record's fields")
             if spec.is_form(method, path):
                 written["encoding"] = "form"
-            record_at, record = _record_of(spec, operation, one.name)
+            record_at, record = record_of(spec, operation, one.name)
             if record_at and record:
                 written["record"] = record_at
             if record is None and name == "create" and operation.response is not None:
                 returned = next(
-                    (path for path in _paths(spec, operation.response) if path.split(".")[-1] == "id"), None
+                    (path for path in paths_in(spec, operation.response) if path.split(".")[-1] == "id"), None
                 )
                 written |= {"returns": "id", "returned_id": returned or self._no_id()}
             elif record is None:
@@ -347,68 +347,6 @@ class _Write(NamedTuple):
     fields: Node | None
 
 
-def _records_of(spec: Spec, operation: SpecOperation) -> tuple[str, Node] | None:
-    """The path of the list of records in an answer, and the schema of one; None if it holds none."""
-    response = operation.response
-    if response is None:
-        return None
-    lists = [
-        (path, item)
-        for path in ("", *_paths(spec, response, only={"array"}))
-        if (item := spec.at(response, f"{path}[0]")) and "array" in spec.types(spec.at(response, path) or {})
-        if spec.property_names(item)
-    ]
-    if not lists:
-        return None
-    lists.sort(key=lambda one: (one[0].count("."), first(RECORDS, [one[0].split(".")[-1]]) is None))
-    return lists[0]
-
-
-def _record_of(spec: Spec, operation: SpecOperation, name: str) -> tuple[str, Node | None]:
-    """The path of the record in an answer, and its schema."""
-    response = operation.response
-    if response is None or not (names := spec.property_names(response)):
-        return "", None
-    if first(["id", "uuid", "gid", *UPDATED, *CREATED], names):
-        return "", response
-    wrap = first([singular(name), *RECORDS], names)
-    inner = spec.at(response, _quoted(wrap)) if wrap else None
-    if wrap and inner and spec.property_names(inner):
-        return _quoted(wrap), inner
-    if wrap and inner and "array" in spec.types(inner) and (item := spec.at(inner, "[0]")):
-        return f"{_quoted(wrap)}[0]", item
-    return "", response if len(names) > 3 else None
-
-
-def _fields_at(spec: Spec, request: Node | None, names: list[str]) -> tuple[str, Node | None]:
-    if request is None:
-        return "", None
-    sent = spec.property_names(request)
-    if len(sent) == 1 and sent[0] not in names and (inner := spec.at(request, _quoted(sent[0]))):
-        if spec.property_names(inner):
-            return _quoted(sent[0]), inner
-        if "array" in spec.types(inner) and (item := spec.at(inner, "[0]")) and spec.property_names(item):
-            return f"{_quoted(sent[0])}[0]", item
-    return "", request
-
-
-def _paths(spec: Spec, schema: Node, *, only: set[str] | None = None, depth: int = 3, before: str = "") -> list[str]:
-    """The paths of an answer's properties, objects entered and lists not."""
-    found: list[str] = []
-    for name in dict.fromkeys(spec.property_names(schema)):
-        if '"' in name or not name:
-            continue
-        quoted = _quoted(name)
-        path = f"{before}{'' if quoted.startswith('[') or not before else '.'}{quoted}"
-        inner = spec.at(schema, quoted) or {}
-        kinds = spec.types(inner)
-        if only is None or kinds & only:
-            found.append(path)
-        if depth > 1 and spec.property_names(inner):
-            found += _paths(spec, inner, only=only, depth=depth - 1, before=path)
-    return found
-
-
 def _moment(spec: Spec, parameter: Node) -> str:
     schema = spec.at(parameter.get("schema") or parameter, "") or {}
     words = f"{parameter.get('description') or ''} {parameter.get('example') or ''}".lower()
@@ -419,20 +357,12 @@ def _moment(spec: Spec, parameter: Node) -> str:
     return "date" if schema.get("format") == "date" else "iso-seconds"
 
 
-def _is_inside(path: str, records: str) -> bool:
-    return bool(records) and (path == records or path.startswith((f"{records}.", f"{records}[")))
-
-
 def _filled(path: str) -> str:
     """A path with its last placeholder as {id} where it ends with it, and the others as settings."""
     ends = re.search(r"\{[^{}]+\}(\.json)?$", path)
     begin = path[: ends.start()] if ends else path
     made = _HOLE.sub(lambda found: f"{{{as_name(found[1])}}}", begin)
     return f"{made}{{id}}{ends[1] or ''}" if ends else made
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[^.\[\]\"]+", name) else f'["{name}"]'
 
 
 def unknown(spec: Spec, wanted: list[str]) -> list[str]:
