@@ -111,7 +111,11 @@ def attempts(
     for one in found:
         at, status = f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}", "none" if one.status is None else str(one.status)
         table.add_row(at, one.id, str(one.version), status, one.outcome, f"{1000 * one.seconds:.0f}", one.message)
-    Console(soft_wrap=True).print(table if found else f"{flow}: nothing was posted")
+    Console(soft_wrap=True).print(
+        table
+        if found
+        else f"{flow}: {'nothing like that' if id or failed else 'nothing'} was posted in the last 30 days"
+    )
 
 
 def _bound(ctx: typer.Context, flow: str) -> BoundFlow:

@@ -26,7 +26,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.record_inbox import PostedRecord
 from sorbus.bus.topic_facts import topic_ids
 from sorbus.connector import BoundSource, BoundSystem, Change, RejectedRecord
-from sorbus.errors import LostPosition
+from sorbus.errors import LostPosition, PermanentError
 from sorbus.mapfile.model import DataType, FieldMapping, System
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.webhook.intake import RecordIntake
@@ -398,6 +398,37 @@ def test_an_inbox_that_was_made_again_stops_the_producer_however_much_it_holds(m
     assert form.drain().keys() == {"1", "2", "3"}
 
 
+ORDER = parse_schema(
+    {
+        "type": "record",
+        "name": "order",
+        "fields": [
+            {
+                "name": "lines",
+                "type": {
+                    "type": "array",
+                    "items": {
+                        "type": "record",
+                        "name": "line",
+                        "fields": [{"name": "item", "type": ["null", "string"], "default": None}],
+                    },
+                },
+            }
+        ],
+    }
+)
+
+
+def test_an_absent_list_is_no_empty_one() -> None:
+    options = WebhookSource.model_validate({"id": "id", "lists": {"lines": "content.items"}})
+    intake = RecordIntake(BoundSource("order", DataType(system_of_record="form"), ORDER, (), options), "form")
+    for body in ({"id": "1"}, {"id": "1", "content": {}}):
+        with pytest.raises(PermanentError, match=r"content\.items"):
+            intake.encode(body)
+    assert intake.canonical({"id": "1", "content": {"items": []}}) == {"lines": []}
+    assert intake.canonical({"id": "1", "content": {"items": [{"item": "a"}]}}) == {"lines": [{"item": "a"}]}
+
+
 def test_a_letter_is_retried_from_the_inbox_once_the_map_is_right(make_form: MakeForm) -> None:
     form = make_form(source(fields={"limit": {"kind": "boolean"}}))
     assert form.house.post({"id": 1, "name": "a", "limit": "12.50"}).status_code == 422
@@ -483,7 +514,6 @@ def test_a_time_that_would_outlive_all_others_is_refused() -> None:
 
 @pytest.mark.parametrize("id", [None, "", True, 1.5, [1], {"a": 1}, "x" * 1001, "a\nb", "a\x00b"])
 def test_what_identifies_no_record_is_refused(id: object) -> None:
-    from sorbus.errors import PermanentError
     from sorbus.http_api.values import load_json
 
     intake = RecordIntake(source(), "form")
