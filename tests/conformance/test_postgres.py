@@ -135,5 +135,6 @@ class TestProducer(ProducerConformance):
                 " where database = current_database() and active_pid is not null"
             )
             connection.execute(
-                "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
+                "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+                " where database = current_database()"
             )
