@@ -74,7 +74,7 @@ def _is_before(one: TopicMessage, end: TopicMessage) -> bool:
 
 
 def _messages(settings: Settings, topic: str, begins: list[int], until: list[int]) -> Iterator[TopicMessage | None]:
-    reader = TopicReader(settings, f"again-{topic}", {topic: begins})
+    reader = TopicReader(settings, f"again-{topic}", {topic: begins}, may_skip=True)
     left = {number for number, (begin, end) in enumerate(zip(begins, until, strict=True)) if begin < end}
     try:
         while left and not reader.is_at_end:

@@ -51,11 +51,18 @@ class ClusterTopics:
 
 
 class TopicReader:
-    """Reads from these offsets on. `offsets` is to be set back only by a new reader."""
+    """Reads from these offsets on. `offsets` is to be set back only by a new reader.
 
-    def __init__(self, settings: Settings, role: str, offsets: Mapping[str, list[int]]) -> None:
-        strict = settings.model_copy(update={"kafka_config": {**settings.kafka_config, "auto.offset.reset": "error"}})
-        self._consumer = topic_reader(strict, role)
+    `may_skip`: what is no longer there was read before, so reading begins with what is left; otherwise LostPosition.
+    """
+
+    def __init__(
+        self, settings: Settings, role: str, offsets: Mapping[str, list[int]], *, may_skip: bool = False
+    ) -> None:
+        reset = {"auto.offset.reset": "earliest" if may_skip else "error"}
+        self._consumer = topic_reader(
+            settings.model_copy(update={"kafka_config": {**settings.kafka_config, **reset}}), role
+        )
         parts = [TopicPartition(topic, number, at) for topic, ats in offsets.items() for number, at in enumerate(ats)]
         self._left = {(part.topic, part.partition) for part in parts}
         with kafka_errors("reading topics"):

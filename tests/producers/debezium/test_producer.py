@@ -77,6 +77,18 @@ def test_a_record_from_before_its_table_was_emptied_is_not_published_again(
     assert {id for id, _ in tape.events[before:]} == {"2"}
 
 
+def test_what_was_removed_after_it_was_read_ends_no_reading_again(tape: InMemoryBus, source: TopicThings) -> None:
+    things = {"1": sample(1), "2": sample(2), "3": sample(3)}
+    source.put(things)
+    tape.until_live(things)
+    source.admin.delete_records([TopicPartition(source.topic, 0, 2)])[TopicPartition(source.topic, 0)].result(30)
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    tape.until(lambda: len(tape.events) > before, lambda: "nothing is published again")
+    assert {id for id, _ in tape.events[before:]} == {"3"}
+
+
 def test_a_delete_and_its_tombstone_are_one_event(tape: InMemoryBus, source: TopicThings) -> None:
     source.put({"1": sample(1), "2": sample(2)})
     source.remove("1")
