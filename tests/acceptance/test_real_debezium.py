@@ -17,6 +17,7 @@ from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office
 from tests.acceptance.test_kafka_connect import LOOK, SCHEMA, TABLE, Writers, connect
 from tests.conftest import Report
+from tests.replication_slots import drop_slots
 
 pytestmark = pytest.mark.real
 CHANGES, HALVES, KILLS = 10_000, 2, 3
@@ -104,19 +105,7 @@ def test_ten_thousand_changes_through_debezium(
                     letters = office.sorbus("dlq", "list", "--json", status=None)
     finally:
         with psycopg.connect(source, autocommit=True) as connection:
-            connection.execute(
-                "select pg_terminate_backend(active_pid) from pg_replication_slots"
-                " where database = current_database() and active_pid is not null"
-            )
-            for attempt in range(50):
-                try:
-                    connection.execute(
-                        "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
-                        " where database = current_database()"
-                    )
-                    break
-                except psycopg.errors.ObjectInUse:
-                    time.sleep(0.1 * (attempt > 0))
+            drop_slots(connection)
     report(
         f"{writers.changes} changes in JSON and in Avro, {HALVES * KILLS} kills of Sorbus, {HALVES - 1} of Debezium,"
         f" {len(rows(source, 'thing'))} rows in the end, {time.monotonic() - began:.0f} s"

@@ -25,6 +25,7 @@ from sorbus.ops.embedded.registry import RegistryServer
 from sorbus.schema import parse_schema
 from sorbus.settings import Settings
 from tests.consumers.line import SORBUS, eventually, open_letters
+from tests.replication_slots import drop_slots
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
 FLOW = "part-to-books"
@@ -216,9 +217,7 @@ def test_a_flow_whose_group_was_deleted_reads_all_again(company: Company) -> Non
 def test_a_dropped_slot_stops_the_producer_and_a_resnapshot_loses_nothing(company: Company) -> None:
     company.stop("produce")
     company.change("before the slot was dropped")
-    company.crm.execute(
-        "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
-    )
+    drop_slots(company.crm)
     company.change("after the slot was dropped")
     company.says("is gone", "slot-dropped", status=False)
     assert "resnapshot" in company.refuses("produce", "crm")

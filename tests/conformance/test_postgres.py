@@ -12,6 +12,7 @@ from psycopg import sql
 from sorbus.conformance import ConsumerConformance, ProducerConformance, Source, Target, Thing
 from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.producers.postgres.producer import PostgresProducer
+from tests.replication_slots import drop_slots
 
 TABLE = """
 create table thing (id text primary key, name text not null, note text, amount numeric(19, 4), count text,
@@ -129,12 +130,4 @@ class TestProducer(ProducerConformance):
         source = ShopTable(make_database(TABLE), unique)
         yield source
         with psycopg.connect(source.dsn, autocommit=True) as connection:
-            # A slot that isn't made yet ends with the server process that makes it.
-            connection.execute(
-                "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots"
-                " where database = current_database() and active_pid is not null"
-            )
-            connection.execute(
-                "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
-                " where database = current_database()"
-            )
+            drop_slots(connection)

@@ -23,6 +23,7 @@ from sorbus.errors import TransientError, Unfinished
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from tests.postgres.type_values import ARRAYS, NO_INPUT, OWN_TYPES, VALUES
+from tests.replication_slots import drop_slots
 
 HOSTILE = {
     "DateStyle": "German, DMY", "IntervalStyle": "sql_standard", "extra_float_digits": "-3", "bytea_output": "escape",
@@ -281,9 +282,7 @@ class Pair:
         return refused
 
     def close(self) -> None:
-        self.source.execute(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()"
-        )
+        drop_slots(self.source)
         for connection in (self.source, self.target, self.made):
             connection.close()
 

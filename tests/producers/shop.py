@@ -34,6 +34,7 @@ from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
 from sorbus.telemetry.stop import Stop
+from tests.replication_slots import drop_slots
 
 _SORBUS = str(Path(sys.executable).with_name("sorbus"))
 Record = dict[str, object]
@@ -250,6 +251,11 @@ class Shop:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def drop_slot(self) -> None:
+        """Drops the producer's slot, if there is one."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            drop_slots(connection, self.slot)
+
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(query.encode()).fetchall()
@@ -317,12 +323,4 @@ class Shop:
         """Leaves no slot behind in the shared server."""
         for tape in self._tapes:
             tape.close()
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(
-                "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots"
-                " where slot_name = %s and active_pid is not null",
-                [self.slot],
-            )
-            connection.execute(
-                "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", [self.slot]
-            )
+        self.drop_slot()

@@ -40,10 +40,6 @@ def identity(dsn: str) -> str:
     return str(row[0])
 
 
-def drop_slot(shop: Shop) -> None:
-    shop.execute(f"select pg_drop_replication_slot('{shop.slot}')")
-
-
 def refused(shop: Shop) -> str:
     error = shop.start().ended()
     assert isinstance(error, LostPosition), error
@@ -76,7 +72,7 @@ def test_a_named_database_is_copied_and_what_it_lacks_is_deleted(
 ) -> None:
     shop = published(make_shop, {})
     other = make_database(TABLE + "insert into items values (2, 'zwei'), (7, 'foreign')")
-    drop_slot(shop)
+    shop.drop_slot()
     shop.dsn = other
     shop.describe(SOURCE, {"accept_source": identity(other)})
     shop.apply()

@@ -224,7 +224,7 @@ def test_a_promoted_standby_that_lagged_is_lost(server: OwnServer, shop: Shop, b
     publish_more(shop)
     server.put_back(saved)
     if by_hand:
-        shop.execute(f"select pg_drop_replication_slot('{shop.slot}')")
+        shop.drop_slot()
     server.promote()
     shop.execute("select pg_promote()")
     if by_hand:
@@ -316,7 +316,7 @@ def test_a_slot_of_somebody_else_is_neither_used_nor_dropped(
     server: OwnServer, shop: Shop, kind: str, policy: str
 ) -> None:
     statement, words = FOREIGN[kind]
-    shop.execute(f"select pg_drop_replication_slot('{shop.slot}')")
+    shop.drop_slot()
     try:
         shop.execute(statement.format(slot=shop.slot))
     except psycopg.errors.UndefinedFile:
@@ -334,8 +334,8 @@ def test_a_slot_of_somebody_else_is_neither_used_nor_dropped(
 
 def test_a_slot_made_again_by_hand_is_lost_wherever_it_stands(server: OwnServer, shop: Shop) -> None:
     publish_more(shop)
+    shop.drop_slot()
     shop.execute(
-        f"select pg_drop_replication_slot('{shop.slot}')",
         "update items set v = 'lost'",
         f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')",
     )

@@ -34,17 +34,9 @@ def shop_of(make_shop: MakeShop, system: Mapping[str, object]) -> Shop:
     return shop
 
 
-def drop_slot(shop: Shop) -> None:
-    shop.execute(
-        f"select pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = '{shop.slot}'"
-        " and active_pid is not null",
-        f"select pg_drop_replication_slot('{shop.slot}')",
-    )
-
-
 def test_a_missing_slot_stops_the_producer_with_what_to_do(make_shop: MakeShop) -> None:
     shop = shop_of(make_shop, {})
-    drop_slot(shop)
+    shop.drop_slot()
     error = shop.start().ended()
     assert isinstance(error, LostPosition)
     for word in (f"slot {shop.slot} is gone", "on_lost_slot: resnapshot", "doesn't skip"):
@@ -56,7 +48,7 @@ def test_a_missing_slot_stops_the_producer_with_what_to_do(make_shop: MakeShop) 
 
 def test_a_missing_slot_is_followed_by_a_new_copy_where_the_map_says_so(make_shop: MakeShop) -> None:
     shop = shop_of(make_shop, {"on_lost_slot": "resnapshot"})
-    drop_slot(shop)
+    shop.drop_slot()
     shop.execute("delete from items where id = 1", "update items set name = 'zwei' where id = 2")
     tape = shop.tape("item")
     with shop.producing():
@@ -74,7 +66,7 @@ def test_a_new_copy_does_not_delete_a_record_whose_row_is_there_but_not_canonica
     tape, letters = shop.tape("item"), shop.dead_letters("item")
     with shop.producing():
         tape.wait(lambda: len(tape.live()) == 2, "the initial snapshot")
-    drop_slot(shop)
+    shop.drop_slot()
     shop.execute("update items set name = 'NaN' where id = 1", "update items set name = 3 where id = 2")
     with shop.producing():
         tape.wait(lambda: len(tape.events) == 3, "the new copy")
