@@ -55,6 +55,8 @@ class BoundSource:
     mapping: tuple[FieldMapping, ...]
     options: BaseModel
     lookups: Lookups = field(default_factory=dict)
+    reads: RecordSchema | None = None
+    """The schema of the data type that a process step reads; None for all other sources."""
 
 
 @dataclass(frozen=True, slots=True)

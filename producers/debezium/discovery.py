@@ -14,8 +14,7 @@ from sorbus.producers.debezium.change_event import RowChange, event_of
 from sorbus.producers.debezium.connect_values import Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
-from sorbus.producers.debezium.topic_reader import TopicReader
-from sorbus.producers.debezium.topic_stream import TopicMessage
+from sorbus.producers.topic_reader import TopicMessage, TopicReader
 from sorbus.schema import Kind
 from sorbus.settings import Settings
 

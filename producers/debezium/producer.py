@@ -12,9 +12,7 @@ from pydantic import BaseModel
 
 from sorbus.abilities import Resource
 from sorbus.bus.cluster import KafkaConnection
-from sorbus.bus.committed import CommittedPosition, lost_since
 from sorbus.bus.registry import open_registry
-from sorbus.bus.topic_facts import TopicFacts
 from sorbus.connector import (
     Batch,
     BoundSource,
@@ -31,8 +29,8 @@ from sorbus.producers.debezium.discovery import discover_topics
 from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.debezium.read_again import read_again
-from sorbus.producers.debezium.topic_reader import ClusterTopics, Offsets, TopicReader, lost
-from sorbus.producers.debezium.topic_stream import Outcome, TopicMessage, TopicStream
+from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
+from sorbus.producers.topic_reader import ClusterTopics, Offsets, TopicMessage, TopicReader, why_lost
 
 _SLICE = 0.5
 _MOST_CHANGES = 2000
@@ -96,7 +94,7 @@ class DebeziumProducer:
         self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
         for stream in self._streams.values():
             stream.begin(self._drift)
-        self._cluster = ClusterTopics(self._settings)
+        self._cluster = ClusterTopics(self._settings, "see whether Debezium runs, and what it calls it")
         facts = self._cluster.facts(list(self._streams))
         stored = position or {}
         last = stored.get("version")
@@ -115,12 +113,12 @@ class DebeziumProducer:
                 continue
             before = cast("list[int]", topics[topic]["offsets"])
             read_at = cast("list[float]", topics[topic].get("read_at") or [0.0] * len(before))
-            if why := _why_lost(topic, str(topics[topic].get("id")), before, read_at, found, kept.get(topic)):
+            if why := why_lost(topic, str(topics[topic].get("id")), before, read_at, found, kept.get(topic)):
                 self._lose(why)
                 continue
             self._offsets[topic][: len(before)], self._read_at[topic][: len(before)] = before, read_at
         self._checked_at = self._stamped_at = time.monotonic()
-        self._reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets)
+        self._reader = TopicReader(self._settings, f"debezium-{self._system.name}", self._offsets, lost)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
         """The newest messages of these records are looked for in the topic."""
@@ -292,7 +290,7 @@ class DebeziumProducer:
         assert self._cluster is not None
         for topic, found in self._cluster.facts(list(self._streams)).items():
             known = self._offsets[topic]
-            if why := _why_lost(topic, self._ids[topic], known, [0.0] * len(known), found, None):
+            if why := why_lost(topic, self._ids[topic], known, [0.0] * len(known), found, None):
                 raise TransientError(why, retry_after=1.0)  # opening decides
             if len(found.begins) > len(known):
                 raise TransientError(f"the topic {topic} has new partitions", retry_after=1.0)
@@ -304,13 +302,10 @@ class DebeziumProducer:
         _log.warning("%s: %s: it is read from its beginning; deleted records may stay", self._system.name, why)
 
 
-def _why_lost(
-    topic: str, id: str, offsets: Sequence[int], read_at: Sequence[float], found: TopicFacts, kept: float | None
-) -> str:
-    """How a topic isn't the one that was read, or has forgotten deletes; "" if all is there."""
-    if len(offsets) > len(found.begins):
-        return f"the topic {topic} has {len(found.begins)} partitions and had {len(offsets)}"
-    for number, (offset, at) in enumerate(zip(offsets, read_at, strict=True)):
-        if why := lost_since(CommittedPosition(offset, id, at), found, number, kept):
-            return why.format(f"the topic {topic} (partition {number})")
-    return ""
+def lost(why: str) -> str:
+    """What to tell a person whose topic isn't the one that was read."""
+    return (
+        f"{why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
+        " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
+        " beginning; records that were deleted in between stay, since no message tells of them"
+    )

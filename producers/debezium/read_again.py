@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from sorbus.errors import PermanentError
 from sorbus.producers.debezium.change_event import AllGone, event_of, id_of
 from sorbus.producers.debezium.formats import Content, Formats
-from sorbus.producers.debezium.topic_reader import TopicReader
-from sorbus.producers.debezium.topic_stream import TopicMessage, TopicStream
+from sorbus.producers.debezium.topic_stream import TopicStream
+from sorbus.producers.topic_reader import TopicMessage, TopicReader
 from sorbus.settings import Settings
 
 _WAIT = 0.5

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
 
 from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
 from sorbus.drift.watch import DriftWatch
@@ -22,20 +21,11 @@ from sorbus.producers.debezium.connect_values import UNAVAILABLE, Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.polling.json_shape import JsonShape, Reader
+from sorbus.producers.topic_reader import TopicMessage
 from sorbus.schema import Kind
 
 _RAW = 20_000
 _log = logging.getLogger(__name__)
-
-
-class TopicMessage(NamedTuple):
-    """A message as it was read. `at`: microseconds since 1970."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    at: int
 
 
 Outcome = tuple[Change | RejectedRecord | StaleRecordDeletion | None, bool]

@@ -33,7 +33,7 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.map.routine import parse_routine
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.mapfile.document import Document
-from sorbus.mapfile.model import Manual
+from sorbus.mapfile.model import STEP, Manual
 from sorbus.mapfile.timing import parse_timing
 
 BY_HAND, NOT = "by hand", "not at all"
@@ -120,7 +120,7 @@ def ask_systems(ask: Questions, answers: Answers) -> dict[str, SystemAnswer]:
 
 
 def _system(ask: Questions, name: str, offered: SystemAnswer) -> SystemAnswer:
-    kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "other"})
+    kinds = sorted({*known_kinds("sorbus.producers"), *known_kinds("sorbus.consumers"), "other"} - {STEP})
     kind = ask.one("  What is it?", offered.kind, kinds)
     owner = ask.text(f"  Who knows about {name}? A person or a team") or None
     shadow = kind == "spreadsheet" and ask.yes("  Is it an unofficial one?", False)

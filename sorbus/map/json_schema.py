@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from sorbus.connector import consumer_connector, known_kinds, producer_connector
-from sorbus.mapfile.model import Map
+from sorbus.mapfile.model import STEP, Map
 
 Schema = dict[str, JsonValue]
 
@@ -22,7 +22,7 @@ _REFERENCE = "#/$defs/{model}"
 
 def json_schema() -> Schema:
     """The map's schema (JSON Schema 2020-12), with the settings of every installed connector."""
-    producers = {kind: producer_connector(kind) for kind in known_kinds("sorbus.producers")}
+    producers = {kind: producer_connector(kind) for kind in known_kinds("sorbus.producers") if kind != STEP}
     consumers = {kind: consumer_connector(kind) for kind in known_kinds("sorbus.consumers")}
     connections = {kind: found.Connection for kind, found in consumers.items()}
     connections |= {kind: found.Connection for kind, found in producers.items()}

@@ -7,6 +7,7 @@ from sorbus.connector import consumer_connector, known_kinds, producer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap
+from sorbus.map.steps import step_of, step_resource
 
 
 def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
@@ -14,6 +15,9 @@ def catalog_of(loaded: LoadedMap, system: str) -> Catalog | None:
     try:
         if (found := read_catalog(loaded.folder, system)) is not None:
             return found
+        if (step := step_of(loaded.map, system)) is not None:
+            read = step_resource(step, loaded.schema(step.source), loaded.map.lookups)
+            return Catalog(None, {resource.name: resource for resource in read})
         kind = loaded.map.systems[system].kind
         is_source = kind in known_kinds("sorbus.producers")
         connector: object = (producer_connector if is_source else consumer_connector)(kind)

@@ -15,6 +15,7 @@ from sorbus.map.loaded import LoadedMap
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
 from sorbus.map.sheets.sheet import read_sheets
+from sorbus.map.steps import with_steps
 from sorbus.mapfile.document import read_document
 from sorbus.mapfile.model import Map
 from sorbus.mapfile.renamed import as_called_now
@@ -38,4 +39,5 @@ def load_map(path: Path) -> LoadedMap:
                 findings.append(Finding(path, document.line(*found.path), found.message, found.fix, found.code))
     if findings or written is None:
         raise MapError(sorted(findings))
+    written, mappings = with_steps(written, document, mappings)
     return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings, notices=tuple(notices)))

@@ -28,6 +28,7 @@ from sorbus.connector import (
 from sorbus.errors import Finding, MapError, SchemaError, UsageError
 from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
+from sorbus.map.steps import step_of
 from sorbus.mapfile.document import Document
 from sorbus.mapfile.model import FieldMapping, Map, System
 from sorbus.mapfile.validation_messages import explain
@@ -142,7 +143,9 @@ class LoadedMap:
         owner = self.map.owner_of(data_type)
         options = self._options(self.producer(owner).Source, written.source, ("data_types", data_type, "source"))
         rows = self.source_rows(owner, data_type)
-        return BoundSource(data_type, written, self._schema(data_type), rows, options, self.map.lookups)
+        step = step_of(self.map, owner)
+        reads = self._schema(step.source) if step is not None and step.source in self.map.data_types else None
+        return BoundSource(data_type, written, self._schema(data_type), rows, options, self.map.lookups, reads)
 
     def flow(self, name: str) -> BoundFlow:
         """A flow as its consumer needs it."""

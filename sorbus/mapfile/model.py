@@ -14,6 +14,8 @@ from sorbus.mapfile.timing import Timing, parse_timing
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Options = dict[str, JsonValue]
+STEP = "step"
+"""The kind of the system that stands for a process step."""
 
 
 class _Written(BaseModel):
@@ -199,6 +201,48 @@ class Flow(_Written):
         return parse_timing(self.timing)
 
 
+class ProcessStep(_Written):
+    """Records of one data type make records of another."""
+
+    name: Name | None = Field(default=None, description="Default: FROM-to-MAKES.")
+    source: Name = Field(alias="from", description="The data type whose events it reads.")
+    makes: Name = Field(description="The data type that it makes: this step alone owns it.")
+    owner: str = Field(description="A person or team to ask: Logistics, or Logistics <logistics@example.com>.")
+    where: str | None = Field(
+        default=None,
+        description='Which records make one: a condition over the fields of `from`, such as status == "confirmed".',
+    )
+    on_leave: Literal["delete", "keep"] = Field(
+        description="When a record no longer fits `where`, or is deleted: delete what it made, or keep it as it was"
+        " last made."
+    )
+    begin: Literal["beginning", "now"] = Field(
+        description="At its first start: beginning makes records of everything that the topic holds; now only of what"
+        " comes to fit `where` after that."
+    )
+    per: list[str] = Field(
+        default=[], description="One record for all that have the same values of these fields, such as customer_id."
+    )
+    sum: dict[str, str] = Field(
+        default={}, description="With per: field that it makes -> what is added up, a field of `from` or an expression."
+    )
+    count: str | None = Field(default=None, description="With per: the field that gets the number of records.")
+    lines: str | None = Field(
+        default=None, alias="list", description="With per: the list field that gets an item for each record."
+    )
+    on_lost_events: Literal["stop", "reread"] = Field(
+        default="stop",
+        description="When the topic lost events before this step read them: stop for a person, or read what the topic"
+        " holds from its beginning.",
+    )
+    notes: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The name that commands, topics' events and metrics know this step by."""
+        return self.name or f"{self.source}-to-{self.makes}"
+
+
 class Map(_Written):
     """A company's whole map: map.yaml with its mapping sheets."""
 
@@ -207,6 +251,7 @@ class Map(_Written):
     systems: dict[Name, System]
     data_types: dict[Name, DataType]
     flows: list[Flow] = []
+    steps: list[ProcessStep] = Field(default=[], description="Records that make records of another data type.")
     lookups: dict[str, dict[str, str]] = Field(default={}, description="Named value tables for `lookup(...)`.")
 
     def owner_of(self, data_type: str) -> str:

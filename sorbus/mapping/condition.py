@@ -20,8 +20,7 @@ def compile_condition(
 
     `fields`: the record's, with their types. `country` means `record.country`; both may be written.
     """
-    parsed = _with_fields(parse_rule(text), fields)
-    rule = compile_parsed(text, parsed, lookups=lookups, fields=fields)
+    rule = compile_expression(text, lookups=lookups, fields=fields)
     if rule.uses_value:
         raise RuleError("a condition has no value", fix='compare a field: country == "DE"')
     if not rule.uses:
@@ -29,6 +28,13 @@ def compile_condition(
     if rule.result != "boolean":
         raise RuleError(f"the condition {text!r} isn't true or false", fix='compare it: country == "DE"')
     return rule
+
+
+def compile_expression(
+    text: str, *, lookups: Mapping[str, Mapping[str, str]], fields: Mapping[str, Kind | None]
+) -> Rule:
+    """A rule over a record's fields by their plain names, such as `quantity * price`. RuleError."""
+    return compile_parsed(text, _with_fields(parse_rule(text), fields), lookups=lookups, fields=fields)
 
 
 def _with_fields(parsed: nodes.Expr, fields: Mapping[str, Kind | None]) -> nodes.Expr:

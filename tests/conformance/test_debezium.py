@@ -20,7 +20,7 @@ from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.errors import TransientError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.debezium.producer import DebeziumProducer
-from sorbus.producers.debezium.topic_reader import ClusterTopics
+from sorbus.producers.topic_reader import ClusterTopics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = [
@@ -70,7 +70,7 @@ class TopicThings(Source):
         self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
         for attempt in stamina.retry_context(on=TransientError, timeout=20):  # until its partitions have leaders
             with attempt:
-                ClusterTopics(KafkaConnection.model_validate(self.connection).settings()).facts([topic])
+                ClusterTopics(KafkaConnection.model_validate(self.connection).settings(), "").facts([topic])
         self.out = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
         self.live: set[str] = set()
 

@@ -11,6 +11,7 @@ from sorbus.connector import BoundFlow, BoundSource
 from sorbus.errors import Finding, MapError, SchemaError
 from sorbus.map.catalog import Catalog, read_catalog
 from sorbus.map.loaded import LoadedMap, Role
+from sorbus.map.steps import step_of, step_resource
 from sorbus.schema import RecordSchema
 
 T = TypeVar("T")
@@ -48,6 +49,11 @@ class Bound:
         system = self.attempt(lambda: loaded.system(name, role))
         if system is None or name in self.catalogs:
             return
+        if (step := step_of(loaded.map, name)) is not None:
+            if (schema := self.schemas.get(step.source)) is not None:
+                read = step_resource(step, schema, loaded.map.lookups)
+                self.catalogs[name] = Catalog(None, {resource.name: resource for resource in read})
+            return
         connector: object = loaded.producer(name) if role == "producer" else loaded.consumer(name)
         if isinstance(connector, SupportsDescription):
             found = self.attempt(lambda: connector.describe(system))
@@ -77,6 +83,7 @@ def bind(loaded: LoadedMap) -> Bound:
         if flow.runs and flow.data_type in written.data_types and flow.to in written.systems
     ]
     by_hand = {flow.data_type for flow in written.flows} - {flow.data_type for _, flow in running}
+    by_hand -= {step.source for step in written.steps}
     for name, owner in bound.owners.items():
         # An owner with only manual flows needs no connector: the map just names the owner.
         if name in bound.schemas and name not in by_hand:

@@ -3,7 +3,7 @@
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
 rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_filters` (conditions),
-`check_people` (who is asked and called, schedules by hand), `check_secrets`, `examples`.
+`check_steps` (process steps), `check_people` (who is asked and called, schedules by hand), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
 
@@ -19,6 +19,7 @@ from sorbus.map.checks.mapping import check_mapping
 from sorbus.map.checks.owners import check_owners
 from sorbus.map.checks.people import check_limits, check_people
 from sorbus.map.checks.secrets import check_secrets
+from sorbus.map.checks.steps import check_steps
 from sorbus.map.examples import check_examples
 from sorbus.map.json_schema import json_schema
 
@@ -45,6 +46,7 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *check_mapping(bound),
         *check_incomplete(bound),
         *check_filters(bound),
+        *check_steps(bound),
         *check_limits(loaded),
         *check_secrets(loaded),
     ]

@@ -15,7 +15,7 @@ from sorbus.spelling import closest
 
 
 class _Edge(NamedTuple):
-    """A flow's data from one resource to another, as (system, resource)."""
+    """A flow's data from one resource to another, as (system, resource); a step's `place` is negative, from -1 on."""
 
     place: int
     start: tuple[str, str]
@@ -121,7 +121,7 @@ def _resources(bound: Bound, place: int) -> dict[str, str]:
 
 
 def _loops(bound: Bound) -> Iterator[Finding]:
-    """Flows of several data types that feed one another: what leaves a resource returns to it."""
+    """Flows and steps of several data types that feed one another: what leaves a resource returns to it."""
     edges = list(_edges(bound))
     reported: set[frozenset[int]] = set()
     for edge in edges:
@@ -129,14 +129,17 @@ def _loops(bound: Bound) -> Iterator[Finding]:
         if circle is None or (places := frozenset(step.place for step in circle)) in reported:
             continue
         reported.add(places)
-        flows = bound.loaded.map.flows
-        way = " → ".join(
-            [" ".join(circle[0].start), *(f"{flows[s.place].data_type} {' '.join(s.end)}" for s in circle)]
-        )
+        flows, steps = bound.loaded.map.flows, bound.loaded.map.steps
+        known = {place: (flow.id, flow.data_type) for place, flow in enumerate(flows)}
+        known |= {-1 - number: (step.id, step.source) for number, step in enumerate(steps)}
+        way = " → ".join([" ".join(circle[0].start), *(f"{known[s.place][1]} {' '.join(s.end)}" for s in circle)])
         message = f"a loop: {way}"
-        names = ", ".join(flows[step.place].id for step in circle)
-        fix = f"delete one of these flows: {names}; or let one system own all of it"
-        yield bound.loaded.finding(("flows", max(places)), "loop", message, fix)
+        names = ", ".join(known[edge.place][0] for edge in circle)
+        what = "flows" if min(places) >= 0 else "flows and steps"
+        fix = f"delete one of these {what}: {names}; or let one system own all of it"
+        last = max(places)
+        path = ("flows", last) if last >= 0 else ("steps", -1 - last)
+        yield bound.loaded.finding(path, "loop", message, fix)
 
 
 def _edges(bound: Bound) -> Iterator[_Edge]:
@@ -152,6 +155,11 @@ def _edges(bound: Bound) -> Iterator[_Edge]:
             yield _Edge(place, start, end)
             if flow.flow.direction == "two-way":
                 yield _Edge(place, end, start)
+    for number, step in enumerate(bound.loaded.map.steps):
+        owner, source = bound.owners.get(step.source), bound.sources.get(step.source)
+        if owner is not None and source is not None and step.source != step.makes:
+            for resource in bound.loaded.producer(owner).resources_of(source.options).values():
+                yield _Edge(-1 - number, (owner, _bare(resource)), (step.id, step.source))
 
 
 def _bare(resource: str) -> str:

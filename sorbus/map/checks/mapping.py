@@ -50,10 +50,12 @@ def _row(bound: Bound, row: FieldMapping) -> Finding | None:
     systems, data_types = bound.loaded.map.systems, bound.loaded.map.data_types
     sides = (row.source_system, row.target_system)
     if sides.count(CANONICAL) == 2:
-        fix = "write a system of the map on one side"
-        return Finding(
-            row.file, row.line, "both sides are canonical, and one must be a system", fix, "no-canonical-side"
-        )
+        message, fix = "both sides are canonical, and one must be a system", "write a system of the map on one side"
+        makes = canonical_data_type(row.target_field)
+        if step := next((one for one in bound.loaded.map.steps if one.makes == makes), None):
+            message = f"{step.id} makes {makes} of {step.source}, and the row reads {row.source_field}"
+            fix = f"write {step.source}.FIELD for its Source Field"
+        return Finding(row.file, row.line, message, fix, "no-canonical-side")
     for system in sides:
         if system != CANONICAL and system not in systems:
             message = f"no system is called {system!r}"

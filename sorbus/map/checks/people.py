@@ -21,7 +21,9 @@ _DURATION_FIX = "write 30s, 5m, 2h, 1d or off"
 def check_people(loaded: LoadedMap) -> Iterator[Finding]:
     """Findings about owners, responsible people, `escalate_to` and manual schedules; they don't prevent running."""
     for name, system in loaded.map.systems.items():
-        yield from _contact(loaded, ("systems", name, "owner"), system.owner)
+        number = next((number for number, step in enumerate(loaded.map.steps) if step.id == name), None)
+        path = ("systems", name, "owner") if number is None else ("steps", number, "owner")
+        yield from _contact(loaded, path, system.owner)
     for place, flow in enumerate(loaded.map.flows):
         yield from _contact(loaded, ("flows", place, "escalate_to"), flow.escalate_to)
         if flow.manual is None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from sorbus.bus.committed import CommittedPosition, lost_since
 from sorbus.bus.kafka import admin, as_error, kafka_errors, offset_of, partition_of, topic_reader
 from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
 from sorbus.errors import AuthError, LostPosition, TransientError
-from sorbus.producers.debezium.topic_stream import TopicMessage
 from sorbus.settings import Settings
 
 _AT_ONCE = 2000
@@ -24,18 +24,28 @@ Offsets = dict[str, list[int]]
 """Topic -> the next offset of each partition."""
 
 
-class ClusterTopics:
-    """Facts about topics, over one connection."""
+class TopicMessage(NamedTuple):
+    """A message as it was read. `at`: microseconds since 1970."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._admin = admin(settings)
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    at: int
+
+
+class ClusterTopics:
+    """Facts about topics, over one connection. `missing`: what to do where there is no such topic."""
+
+    def __init__(self, settings: Settings, missing: str) -> None:
+        self._admin, self._missing = admin(settings), missing
 
     def facts(self, topics: list[str]) -> dict[str, TopicFacts]:
         """TransientError, also for a topic that isn't there."""
         found = topic_facts(self._admin, topics)
         for topic in topics:
             if topic not in found:
-                raise TransientError(f"there is no topic {topic}: see whether Debezium runs, and what it calls it")
+                raise TransientError(f"there is no topic {topic}: {self._missing}")
         return found
 
     def deletes_kept(self, topics: list[str]) -> dict[str, float]:
@@ -53,12 +63,22 @@ class ClusterTopics:
 class TopicReader:
     """Reads from these offsets on. `offsets` is to be set back only by a new reader.
 
-    `may_skip`: what is no longer there was read before, so reading begins with what is left; otherwise LostPosition.
+    `may_skip`: what is no longer there was read before, so reading begins with what is left; otherwise LostPosition
+    with the words that `lost` adds to why.
     """
 
     def __init__(
-        self, settings: Settings, role: str, offsets: Mapping[str, list[int]], *, may_skip: bool = False
+        self,
+        settings: Settings,
+        role: str,
+        offsets: Mapping[str, list[int]],
+        lost: Callable[[str], str] = str,
+        *,
+        may_skip: bool = False,
     ) -> None:
+        self._lost = lost
+        self.ends: dict[tuple[str, int], int] = {}
+        """Topic and partition -> where it was found to end: past the transaction markers, which aren't messages."""
         reset = {"auto.offset.reset": "earliest" if may_skip else "error"}
         self._consumer = topic_reader(
             settings.model_copy(update={"kafka_config": {**settings.kafka_config, **reset}}), role
@@ -75,6 +95,11 @@ class TopicReader:
 
     def read(self, wait: float) -> Iterator[tuple[str, TopicMessage]]:
         """What comes within `wait` seconds, by topic. TransientError, LostPosition."""
+        for message in self.messages(wait):
+            yield cast("str", message.topic()), _message(message)
+
+    def messages(self, wait: float) -> Iterator[KafkaMessage]:
+        """`read`, as Kafka's client gives them."""
         with kafka_errors("reading topics"):
             found = self._consumer.consume(1, max(0.0, wait))
             if found and found[0].error() is None:
@@ -83,11 +108,12 @@ class TopicReader:
             failure = message.error()
             if failure is None:
                 self._left.add(partition_of(message))
-                yield cast("str", message.topic()), _message(message)
+                yield message
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._left.discard(partition_of(message))
+                self.ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise LostPosition(lost(f"the topic {message.topic()} no longer holds what was not read yet"))
+                raise LostPosition(self._lost(f"the topic {message.topic()} no longer holds what was not read yet"))
             else:
                 raise as_error(failure, f"reading {message.topic()}")
 
@@ -96,13 +122,16 @@ class TopicReader:
         self._consumer.close()
 
 
-def lost(why: str) -> str:
-    """What to tell a person whose topic isn't the one that was read."""
-    return (
-        f"{why}, so that changes may be missing: have Debezium take a snapshot again (a signal, or a"
-        " new connector), and write `on_lost_slot: resnapshot` under the system in the map to read the topic from its"
-        " beginning; records that were deleted in between stay, since no message tells of them"
-    )
+def why_lost(
+    topic: str, id: str, offsets: Sequence[int], read_at: Sequence[float], found: TopicFacts, kept: float | None
+) -> str:
+    """How a topic isn't the one that was read, or has forgotten deletes; "" if all is there."""
+    if len(offsets) > len(found.begins):
+        return f"the topic {topic} has {len(found.begins)} partitions and had {len(offsets)}"
+    for number, (offset, at) in enumerate(zip(offsets, read_at, strict=True)):
+        if why := lost_since(CommittedPosition(offset, id, at), found, number, kept):
+            return why.format(f"the topic {topic} (partition {number})")
+    return ""
 
 
 def _message(message: KafkaMessage) -> TopicMessage:

@@ -1,0 +1,1 @@
+"""Process steps: records of one data type make records of another, from topic to topic."""

@@ -1,0 +1,196 @@
+"""All records with the same values of `per` make one record: sums, their number, a list of them.
+
+What each record adds is kept in memory, by its id, and rebuilt from the topic at each start: so a repeated, changed or
+deleted record corrects the sum exactly, and nothing has to agree with anything that is stored elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from sorbus.abilities import PublishedState
+from sorbus.connector import BoundSource
+from sorbus.errors import PermanentError
+from sorbus.map.steps import step_sums
+from sorbus.mapping.errors import RuleError
+from sorbus.mapping.filters.text import as_text
+from sorbus.mapping.rule import Rule
+from sorbus.producers.polling.change_detector import ChangeDetector
+from sorbus.producers.polling.json_shape import JsonShape
+from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.record_keys import key_fault, record_id
+from sorbus.producers.step.group import Contribution, Fields, Group
+from sorbus.producers.step.maker import StepCondition, put
+from sorbus.producers.step.options import StepSource
+from sorbus.producers.step.source_event import SourceEvent
+
+_NO_GROUP = b"(no group) "
+"""Before the id of a record that belongs to no group, in the id of its dead letter."""
+
+
+class GroupMaker:
+    """Makes a step's records with `per`."""
+
+    def __init__(self, source: BoundSource, system: str) -> None:
+        """MapError, RuleError."""
+        step = source.options
+        assert isinstance(step, StepSource)
+        assert source.reads is not None
+        self._step, self._name = step, source.name
+        self._condition = StepCondition(source, step)
+        self._sums: dict[str, Rule] = step_sums(step, source.reads, source.lookups)
+        shape = JsonShape(source, system, step.resources, step.lists, {})
+        self._detector = ChangeDetector(source.name, shape.encode, lambda _: None, can_look=False)
+        self._added: dict[bytes, Contribution] = {}
+        self._groups: dict[bytes, Group] = {}
+        self._changed: dict[bytes, int] = {}
+        """Group -> when it changed, in microseconds since 1970."""
+        self._without_group: set[bytes] = set()
+        """Records that are dead letters of their own, since nothing says where they belong."""
+        self._is_rebuilding = False
+
+    @property
+    def deleted_version(self) -> int:
+        """The highest version of any delete."""
+        return self._detector.deleted_version
+
+    @deleted_version.setter
+    def deleted_version(self, version: int) -> None:
+        self._detector.deleted_version = version
+
+    def remember(self, published: Iterable[PublishedState]) -> None:
+        """What is published."""
+        self._detector.remember(published)
+
+    def begin(self) -> None:
+        """Adds up from nothing; nothing is made until everything has come."""
+        self._added, self._groups, self._changed, self._is_rebuilding = {}, {}, {}, True
+        self._without_group.clear()
+
+    def take(self, event: SourceEvent, now: int, out: PageResult) -> None:
+        """Adds the record to its group, in place of what it added before."""
+        part = None
+        try:
+            part = self._contribution(event)
+            self._resolve(_NO_GROUP + event.id, now, out)
+        except PermanentError as error:
+            self._without_group.add(event.id)
+            put(out, self._detector.refuse(_NO_GROUP + event.id, event.record or {}, now, error), now)
+        before = self._added.pop(event.id, None)
+        if before is not None:
+            self._groups[before.group].remove(event.id, before)
+            self._changed[before.group] = event.occurred_at
+        if part is not None:
+            self._added[event.id] = part
+            self._groups.setdefault(part.group, Group(part.own, len(self._sums))).add(event.id, part)
+            self._changed[part.group] = event.occurred_at
+
+    def flush(self, now: int, out: PageResult) -> None:
+        """Makes the groups that have changed."""
+        if not self._is_rebuilding:
+            for id, occurred_at in self._changed.items():
+                self._make(id, now, occurred_at, out)
+            self._changed = {}
+
+    def finish(self, now: int, out: PageResult, *, is_whole: bool) -> None:
+        """Makes every group that differs from what is published."""
+        self._is_rebuilding = False
+        self.flush(now, out)
+        if is_whole:
+            for id in sorted(self._detector.ids() - self._groups.keys()):
+                if not id.startswith(_NO_GROUP):
+                    put(out, self._detector.gone(id, now), now)
+                elif id.removeprefix(_NO_GROUP) not in self._without_group:
+                    self._resolve(id, now, out)
+
+    def again(self, ids: Iterable[bytes] | None) -> None:
+        """These groups are made again by the next flush."""
+        wanted = list(self._groups if ids is None else ids)
+        if ids is None:
+            self._detector.doubt_all()
+        self._detector.doubt(wanted)
+        self._detector.forget_refused(wanted)
+        self._changed.update((id, self._changed.get(id, 0)) for id in wanted if id in self._groups)
+
+    def sources(self, ids: Iterable[bytes]) -> set[bytes]:
+        """Of dead letters of a record without a group; groups are made from memory."""
+        return {id.removeprefix(_NO_GROUP) for id in ids if id.startswith(_NO_GROUP)}
+
+    def absent(self, id: bytes, now: int, out: PageResult) -> None:
+        """A record that was asked for isn't in the topic."""
+        self._resolve(_NO_GROUP + id, now, out)
+
+    def _resolve(self, letter: bytes, now: int, out: PageResult) -> None:
+        """A dead letter of a record without a group is obsolete; nothing was ever published of it."""
+        self._without_group.discard(letter.removeprefix(_NO_GROUP))
+        if self._detector.gone(letter, now) is not None:
+            out.resolved.append(letter)
+
+    def _contribution(self, event: SourceEvent) -> Contribution | None:
+        """What a record adds; None if it is outside. PermanentError if nothing says where it belongs."""
+        if event.error is not None:
+            raise event.error
+        if event.record is None:
+            return None
+        own: Fields = {name: event.record.get(name) for name in self._step.per}
+        texts = [None if value is None else as_text(value).encode() for value in own.values()]
+        try:
+            if not self._condition.is_met(event):
+                return None
+        except PermanentError as error:
+            if None in texts:
+                raise
+            return Contribution(record_id(texts), own, (), None, self._of(event, error))
+        if wrong := key_fault(texts, list(own)):
+            field, why = wrong
+            told = f"field {field}: {why}, so that it belongs to no {self._name}: give it a value"
+            raise PermanentError(told, reason="no id", field=field, value=own[field])
+        id, line = record_id(texts), event.record if self._step.lines else None
+        try:
+            amounts = tuple(self._amount(name, rule, event.record) for name, rule in self._sums.items())
+        except PermanentError as error:
+            return Contribution(id, own, (), None, self._of(event, error))
+        return Contribution(id, own, amounts, line)
+
+    def _amount(self, name: str, rule: Rule, record: Fields) -> Decimal:
+        field = min(rule.uses)
+        try:
+            value = rule(None, record)
+        except RuleError as error:
+            told = f"field {name}: {rule.text}: {error}"
+            raise PermanentError(
+                told, reason="mapping", field=field, value=record.get(field), rule=rule.text
+            ) from error
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            told = f"field {name}: {rule.text} has no value, and a sum without it would be wrong"
+            raise PermanentError(told, reason="mapping", field=field, value=record.get(field), rule=rule.text)
+        return Decimal(value)
+
+    def _of(self, event: SourceEvent, error: PermanentError) -> PermanentError:
+        id = event.id.decode(errors="replace")
+        told = f"{self._step.source} {id} can't be added to it: {error}"
+        return PermanentError(told, reason=error.reason, field=error.field, value=error.value, rule=error.rule)
+
+    def _make(self, id: bytes, now: int, occurred_at: int, out: PageResult) -> None:
+        group = self._groups.get(id)
+        if not group:
+            self._groups.pop(id, None)
+            gone = self._detector.gone(id, now)
+            if gone is None:
+                out.resolved.append(id)
+            put(out, gone, occurred_at)
+            return
+        row: Fields = {**group.own, **dict(zip(self._sums, group.sums, strict=True))}
+        if self._step.count:
+            row[self._step.count] = group.count
+        if self._step.lines:
+            row[self._step.lines] = [group.lines[one] for one in sorted(group.lines)]
+        if group.faults:
+            fault = group.faults[min(group.faults)]
+            more = len(group.faults) - 1
+            told = f"{fault}; and {more} more" if more else str(fault)
+            error = PermanentError(told, reason=fault.reason, field=fault.field, value=fault.value, rule=fault.rule)
+            put(out, self._detector.refuse(id, {**row, "": told}, now, error), now)
+        else:
+            put(out, self._detector.judge(id, row, now, trusted=True), occurred_at)

@@ -1,0 +1,60 @@
+"""What a message of the topic that a step reads says of a record."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from confluent_kafka import Message
+
+from sorbus.avro.decode import Undecodable, read_record
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.errors import PermanentError
+from sorbus.event import EVENT_ID, HISTORICAL, data_at, occurred_at, open_frame, version_of
+from sorbus.schema import RecordSchema
+
+
+class SourceEvent(NamedTuple):
+    """A record's state: `record` its fields and `id`, None when it was deleted; `error` where it can't be read.
+
+    `occurred_at`: microseconds since 1970. `is_historical`: it repeats a known state (a snapshot, for instance).
+    """
+
+    id: bytes
+    version: int
+    occurred_at: int
+    record: dict[str, object] | None
+    error: PermanentError | None = None
+    is_historical: bool = False
+
+
+class SourceEvents:
+    """Reads the messages of one data type. `schema`: its fields as the step's rules know them."""
+
+    def __init__(self, schema: RecordSchema, resolver: SchemaResolver) -> None:
+        self._resolver = resolver
+        self._defaults = {field.name: field.default for field in schema.fields if field.has_default}
+
+    def read(self, message: Message, now: int) -> SourceEvent:
+        """What it says; `now` (microseconds since 1970) where it doesn't say when. TransientError without registry."""
+        key, value = bytes_of(message.key()), message.value()
+        headers = dict(headers_of(message))
+        if value is None:  # a tombstone: its delete came before, or compaction has left it alone
+            return SourceEvent(key, version_of(headers.get(EVENT_ID) or b"") or 0, now, None)
+        is_historical = HISTORICAL in headers
+        try:
+            frame = bytes_of(value)
+            head = open_frame(frame)
+            at = occurred_at(frame, head.at)
+            if head.deleted:
+                return SourceEvent(head.id, head.version, at, None, None, is_historical)
+            begin = data_at(frame, head.at)
+            record, end = read_record(self._resolver.schema(head.prefix), frame, begin)
+            if end != len(frame):
+                raise Undecodable(f"its record ends at byte {end} of {len(frame)}")
+            id = head.id.decode(errors="replace")
+            return SourceEvent(head.id, head.version, at, {"id": id, **self._defaults, **record}, None, is_historical)
+        except (Undecodable, PermanentError) as error:
+            _, partition = partition_of(message)
+            told = f"the event at offset {offset_of(message)} of partition {partition} can't be read: {error}"
+            return SourceEvent(key, 0, now, None, PermanentError(told, reason="undecodable"), is_historical)

@@ -1,0 +1,161 @@
+"""The topic that a step reads: where it has got to, and whether it is still the same topic."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import cast
+
+from confluent_kafka import Message
+
+from sorbus.bus.kafka import offset_of, partition_of
+from sorbus.bus.topic_facts import TopicFacts
+from sorbus.connector import Position
+from sorbus.errors import LostPosition
+from sorbus.producers.topic_reader import ClusterTopics, TopicReader, why_lost
+from sorbus.settings import Settings
+
+_CHECK_EVERY = 10.0
+_STAMP_EVERY = 3600.0
+"""Seconds after which the position of a quiet topic is stored again, to show that it is still read."""
+
+
+class SourceTopic:
+    """One step's, read in order. `open` it, and `close` it."""
+
+    def __init__(self, settings: Settings, topic: str, step: str, *, may_reread: bool) -> None:
+        self.topic, self._step, self._settings, self._may_reread = topic, step, settings, may_reread
+        self._cluster = ClusterTopics(settings, "run `sorbus apply`")
+        self._reader: TopicReader | None = None
+        self._waiting: deque[Message] = deque()
+        self._id = ""
+        self.begins: list[int] = []
+        self.offsets: list[int] = []
+        self._read_at: list[float] = []
+        """Of each partition, how late what was read is, in seconds since 1970; 0: not known."""
+        self._checked_at = self._stamped_at = 0.0
+
+    def open(self, stored: Position | None) -> str:
+        """Resumes after what is stored; why it begins with what the topic holds, where it can't. LostPosition."""
+        facts = self._facts()
+        why = "" if stored is None else self._why_lost(stored, facts)
+        self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
+        self._read_at = [0.0] * len(facts.begins)
+        if stored is not None and not why:
+            before = cast("list[int]", stored["offsets"])
+            self.offsets[: len(before)] = before
+            self._read_at[: len(before)] = cast("list[float]", stored["read_at"])
+        self._begin()
+        return why
+
+    def rewind(self) -> None:
+        """Begins again with the oldest message."""
+        facts = self._facts()
+        self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
+        self._read_at = [0.0] * len(facts.begins)
+        self._begin()
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything was read and taken."""
+        return not self._waiting and self._reader is not None and self._reader.is_at_end
+
+    def read(self, wait: float, most: int) -> list[Message]:
+        """The next messages, not yet taken. TransientError, LostPosition."""
+        assert self._reader is not None
+        if not self._waiting:
+            self._waiting.extend(self._reader.messages(wait))
+        return [message for message, _ in zip(self._waiting, range(most), strict=False)]
+
+    def taken(self, count: int) -> None:
+        """So many of them are done with."""
+        for _ in range(count):
+            message = self._waiting.popleft()
+            _, number = partition_of(message)
+            self.offsets[number] = offset_of(message) + 1
+            _, millis = message.timestamp()
+            self._read_at[number] = millis / 1000 if millis > 0 else 0.0
+        if self.is_at_end:
+            self._note_end()
+
+    def check(self) -> str:
+        """Now and then: why the topic is no longer the one that is read, "" if it is. LostPosition."""
+        now = time.monotonic()
+        if now - self._checked_at < _CHECK_EVERY:
+            return ""
+        self._checked_at = now
+        found = self._facts()
+        if why := self._why_lost(self.position(), found):
+            return why
+        if more := found.begins[len(self.offsets) :]:  # new partitions
+            self.begins += more
+            self.offsets += more
+            self._read_at += [0.0] * len(more)
+            self._begin()
+        return ""
+
+    def is_due(self) -> bool:
+        """Whether the position of a quiet topic is to be stored again."""
+        if not self.is_at_end or time.monotonic() - self._stamped_at < _STAMP_EVERY:
+            return False
+        self._note_end()
+        return True
+
+    def position(self) -> Position:
+        """Where it is, for `open`."""
+        made = {"id": self._id, "begins": self.begins, "offsets": list(self.offsets), "read_at": list(self._read_at)}
+        return cast("Position", made)
+
+    def lag(self) -> int:
+        """Messages that aren't read yet. TransientError."""
+        ends = self._facts().ends
+        return sum(max(0, end - at) for end, at in zip(ends, self.offsets or ends, strict=False))
+
+    def all_messages(self, wait: float) -> Iterator[list[Message]]:
+        """Every message from the oldest to the newest, by another reader, in parts; an empty one now and then."""
+        facts = self._facts()
+        reader = TopicReader(self._settings, f"step-{self._step}-all", {self.topic: list(facts.begins)}, may_skip=True)
+        try:
+            while not reader.is_at_end:
+                yield list(reader.messages(wait))
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._waiting.clear()
+
+    def _begin(self) -> None:
+        self.close()
+        self._checked_at = self._stamped_at = time.monotonic()
+        self._reader = TopicReader(self._settings, f"step-{self._step}", {self.topic: self.offsets}, self._lost)
+
+    def _note_end(self) -> None:
+        """Everything that there is now has been read, the transactions' markers too."""
+        assert self._reader is not None
+        self._stamped_at = time.monotonic()
+        for (_, number), end in self._reader.ends.items():
+            self.offsets[number] = max(self.offsets[number], end)
+        self._read_at = [time.time()] * len(self.offsets)
+
+    def _facts(self) -> TopicFacts:
+        return self._cluster.facts([self.topic])[self.topic]
+
+    def _why_lost(self, stored: Position, found: TopicFacts) -> str:
+        kept = self._cluster.deletes_kept([self.topic]).get(self.topic)
+        before, at = cast("list[int]", stored["offsets"]), cast("list[float]", stored["read_at"])
+        why = why_lost(self.topic, str(stored["id"]), before, at, found, kept)
+        if why and not self._may_reread:
+            raise LostPosition(self._lost(why))
+        return why
+
+    def _lost(self, why: str) -> str:
+        return (
+            f"{why}, so that records may be missing: see that the topic holds every record again (the producer of its"
+            f" owner fills it), and write `on_lost_events: reread` under the step {self._step} to read it from its"
+            " beginning"
+        )
