@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
@@ -187,6 +188,24 @@ class Erased(NamedTuple):
 
     rows: int
     left: str = ""
+
+
+class TargetTotals(NamedTuple):
+    """How many records a target holds, and the sum of each field asked for."""
+
+    records: int
+    sums: Mapping[str, Decimal]
+
+
+@runtime_checkable
+class SupportsTotals(Protocol):
+    """A consumer connector that can count a target's records, whoever entered them, with the right to read alone."""
+
+    def totals(self, flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
+        """Bounded in time; changes nothing. UsageError: a field that isn't there or can't be summed.
+
+        TransientError, AuthError, MapError.
+        """
 
 
 @runtime_checkable

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, Preview, older_preview
+from sorbus.abilities import Erased, Preview, TargetTotals, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.isolate import Isolation
 from sorbus.consumers.mysql.erase import erase_rows
 from sorbus.consumers.mysql.options import MysqlTarget
 from sorbus.consumers.mysql.record_rows import MysqlRow, RecordRows, is_in_table
 from sorbus.consumers.mysql.tables import APPLIED, obstacles, plan_target, target_parts
+from sorbus.consumers.mysql.totals import read_totals
 from sorbus.consumers.mysql.writing import MysqlEngine, MysqlWriting
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
@@ -51,6 +52,11 @@ class MysqlConsumer(MysqlDiscovery):
         """Its version."""
         with session_for(connection_of(system), "doctor", f"examining {system.name}") as session:
             yield Diagnosis(system.name, "version", session.value("select version()") or "?")
+
+    @classmethod
+    def totals(cls, flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
+        """What the target holds: see `totals.py`."""
+        return read_totals(flow, sums)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

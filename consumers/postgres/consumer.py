@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, Preview
+from sorbus.abilities import Erased, Preview, TargetTotals
 from sorbus.checksums import ComparedPart, ExpectedRecords, HashFunction, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
@@ -26,6 +26,7 @@ from sorbus.consumers.postgres.packed import Packed
 from sorbus.consumers.postgres.preview import preview_delivery
 from sorbus.consumers.postgres.shadow import PostgresShadow, shadow_names
 from sorbus.consumers.postgres.tables import APPLIED, plan_target
+from sorbus.consumers.postgres.totals import read_totals
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
 from sorbus.errors import PermanentError
@@ -93,6 +94,11 @@ class PostgresConsumer(PostgresDiscovery):
         """A consumer that writes the shadow tables in place of the live ones."""
         assert isinstance(flow.options, PostgresTarget)
         return cls(flow, shadow_names(flow.options))
+
+    @classmethod
+    def totals(cls, flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
+        """What the target holds: see `totals.py`."""
+        return read_totals(flow, sums)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, Preview, Resource, older_preview
+from sorbus.abilities import Erased, Preview, Resource, TargetTotals, older_preview
 from sorbus.connector import BoundFlow, BoundSystem, Delivery, RejectedDelivery, Step
 from sorbus.consumers.spreadsheet.new_file import plan_file, versions_of
 from sorbus.consumers.spreadsheet.options import SpreadsheetTarget
 from sorbus.consumers.spreadsheet.record_cells import RecordCells, Row
 from sorbus.consumers.spreadsheet.target_sheet import TargetSheet
+from sorbus.consumers.spreadsheet.totals import read_totals
 from sorbus.consumers.written_versions import WrittenRecord, WrittenSession
 from sorbus.diagnosis import Diagnosis
 from sorbus.dry_run import DryRunReads
@@ -65,6 +66,11 @@ class SpreadsheetConsumer:
         """The state, and the file with its columns."""
         state = plan_state(Settings().database, flow.system.topic_prefix)
         return [*state, *plan_file(flow, is_new=bool(state))]
+
+    @classmethod
+    def totals(cls, flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
+        """What the target holds: see `totals.py`."""
+        return read_totals(flow, sums)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

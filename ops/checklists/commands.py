@@ -9,6 +9,7 @@ import typer
 
 from sorbus.cli.context import Context
 from sorbus.cli.login import login_name
+from sorbus.ops.checklists import sheet_commands
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -103,6 +104,13 @@ def done(
     _show(checklists.finish(flow, person, verification), as_json=as_json)
 
 
+app.command("sheet")(sheet_commands.sheet)
+app.command("import")(sheet_commands.import_)
+app.command("baseline")(sheet_commands.baseline)
+app.command("reopen")(sheet_commands.reopen)
+app.command("figures")(sheet_commands.figures)
+
+
 def _show(one: Checklist, *, as_json: bool) -> None:
     from sorbus.ops.checklists.occurrences import as_data
 
@@ -115,6 +123,9 @@ def _show(one: Checklist, *, as_json: bool) -> None:
         ticked = f"  ({step.who}, {_when(step.at)})" if step.at else ""
         typer.echo(f"  [{'x' if step.who else ' '}] {number}. {step.words}{ticked}")
     typer.echo(f"Verification: {one.verification}")
+    if one.sheet is not None:
+        answered = f"{one.sheet.done:,} done, {one.sheet.not_done:,} not done, {one.sheet.left:,} not answered"
+        typer.echo(f"Sheet {one.sheet.code}, prepared {_when(one.sheet.prepared_at)}: {answered}")
     for each in one.done:
         typer.echo(f"Done {_when(each.done_at)} by {each.done_by}: {each.verification}")
 

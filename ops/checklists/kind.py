@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sorbus.mapfile.model import Map
+from sorbus.ops.checklists.occurrences import Checklist
 from sorbus.ops.checklists.standings import ChecklistStandings, checklist_standings
+from sorbus.ops.checklists.store import HISTORY
 from sorbus.ops.decisions.kind import ConsolePages, DecisionKind
 from sorbus.ops.digest.items import DigestItem, DigestRequest
 from sorbus.ops.digest.recipient import Recipient
 from sorbus.ops.monitoring.measure import Measurement
+
+MANY_ROUNDS = 3
+"""So many rounds in a row without figures are told of."""
 
 
 class ChecklistKind(DecisionKind):
@@ -49,3 +54,19 @@ class ChecklistDigest:
             elif one.due is not None and not one.is_done:
                 words = f"due by {one.due.astimezone():%Y-%m-%d %H:%M}; responsible: {one.responsible.name}"
                 yield DigestItem(f"{one.flow}: {words}", f"/checklists/{one.flow}", grave=False)
+            for words in _not_verified(one):
+                yield DigestItem(f"{one.flow}: {words}", f"/checklists/{one.flow}", grave=False)
+
+
+def _not_verified(one: Checklist) -> Iterator[str]:
+    """What people have not done or not counted."""
+    if (sheet := one.sheet) is not None and sheet.left + sheet.not_done:
+        not_done = f"{sheet.not_done:,} of {sheet.rows:,} changes are marked not done"
+        yield f"sheet {sheet.code}: {not_done}, {sheet.left:,} are not answered"
+    if (count := one.rounds_without_figures) >= MANY_ROUNDS:
+        since = one.done[count - 1].done_at
+        least = "at least " if count == HISTORY else ""
+        yield (
+            f"done {least}{count} times since {since.astimezone():%Y-%m-%d} without counting: nobody knows whether"
+            f" {one.target} is right. Prepare a sheet (`sorbus checklists sheet {one.flow}`) and import it"
+        )

@@ -11,6 +11,8 @@ from pydantic import JsonValue
 
 from sorbus.map.contact import Contact
 from sorbus.map.routine import Routine
+from sorbus.ops.checklists.sheets.figures import RoundFigure, as_json
+from sorbus.ops.checklists.sheets.prepared_sheet import PreparedSheet
 
 Standing = Literal["overdue", "open", "done", "on demand"]
 
@@ -22,6 +24,8 @@ class Round(NamedTuple):
     done_at: datetime
     done_by: str
     verification: str
+    figures: tuple[RoundFigure, ...] = ()
+    """What was counted and compared; none: only words say that it is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Checklist:
     due: datetime | None
     overdue_since: datetime | None
     done: tuple[Round, ...]
+    sheet: PreparedSheet | None = None
+    """The newest prepared sheet."""
 
     @property
     def standing(self) -> Standing:
@@ -70,6 +76,11 @@ class Checklist:
     def left(self) -> tuple[ChecklistStep, ...]:
         """The steps that nobody has ticked yet."""
         return tuple(step for step in self.steps if step.who is None)
+
+    @property
+    def rounds_without_figures(self) -> int:
+        """How many of the last rounds, without a break, were finished by words alone."""
+        return next((place for place, each in enumerate(self.done) if each.figures), len(self.done))
 
 
 def as_data(one: Checklist) -> dict[str, JsonValue]:
@@ -95,9 +106,12 @@ def as_data(one: Checklist) -> dict[str, JsonValue]:
                 "at": each.done_at.isoformat(),
                 "by": each.done_by,
                 "verification": each.verification,
+                "figures": as_json(each.figures),
             }
             for each in one.done
         ],
+        "sheet": one.sheet.as_json() if one.sheet else None,
+        "rounds_without_figures": one.rounds_without_figures,
     }
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sorbus.errors import SorbusError, TransientError
+from sorbus.ops.checklists import sheet_pages
 from sorbus.ops.checklists.occurrences import Checklist, Standing
 from sorbus.ops.checklists.store import Checklists
 from sorbus.ops.console.access.user import Role
@@ -98,6 +99,7 @@ def _found(request: Request) -> Checklist:
 
 
 routes = [
+    *sheet_pages.routes,
     Route("/checklists", show_all, methods=["GET"], name="checklists"),
     Route("/checklists/{flow}", show_one, methods=["GET"], name="checklist"),
     Route("/checklists/{flow}/tick", tick, methods=["POST"]),

@@ -43,6 +43,15 @@ class ChecklistStandings(OpenDecisions):
 
     def metrics(self, flows: Sequence[FlowState], at: float) -> Iterator[Gauge]:
         yield Gauge(
+            "sorbus_checklist_rounds_without_figures",
+            "The last rounds in a row that were finished by words alone.",
+            (*FLOW_LABELS, "responsible"),
+            [
+                ((one.flow, one.data_type, one.target, one.responsible.name), float(one.rounds_without_figures))
+                for one in self.checklists
+            ],
+        )
+        yield Gauge(
             "sorbus_checklist_overdue_seconds",
             "0 while it isn't.",
             (*FLOW_LABELS, "responsible"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import cast
 
+from psycopg.types.json import Jsonb
 from pydantic import JsonValue
 
 from sorbus.audit import AuditTrail
@@ -16,6 +17,8 @@ from sorbus.map.contact import contact as contact_of
 from sorbus.map.routine import Routine, parse_routine
 from sorbus.mapfile.model import Flow, Manual, Map
 from sorbus.ops.checklists.occurrences import Checklist, ChecklistStep, Round, in_hand
+from sorbus.ops.checklists.sheets.figures import RoundFigure, as_json, from_json
+from sorbus.ops.checklists.sheets.store import SheetStore
 from sorbus.postgres.connection import Connection
 from sorbus.spelling import closest
 from sorbus.state import State
@@ -61,10 +64,18 @@ class Checklists:
             self._note(connection, found, who, "untick" if undo else "tick", steps=", ".join(map(str, numbers)))
         return self.get(flow)
 
-    def finish(self, flow: str, who: str, verification: str, round: datetime | None = None) -> Checklist:
-        """The round in hand is done, and `verification` says what the look has shown. Steps that nobody ticked are
-        ticked for `who`. SorbusError when it is done already, isn't `round`, which the person was shown, or
-        `verification` says nothing.
+    def finish(
+        self,
+        flow: str,
+        who: str,
+        verification: str,
+        round: datetime | None = None,
+        figures: Sequence[RoundFigure] = (),
+    ) -> Checklist:
+        """The round in hand is done, and `verification` says what the look has shown, `figures` what was compared.
+
+        Steps that nobody ticked are ticked for `who`, and the round's sheets are closed. SorbusError when it is done
+        already, isn't `round`, which the person was shown, or `verification` says nothing.
         """
         found = self.get(flow)
         self._refuse_done(found, round)
@@ -74,10 +85,12 @@ class Checklists:
             for step in found.left:
                 connection.execute(_statement("tick"), _of(found, step=step.words, who=who))
             values = _of(found, who=who, verification=verification.strip())
+            values["figures"] = Jsonb(as_json(figures)) if figures else None
             if connection.execute(_statement("done"), values).fetchone() is None:
                 raise SorbusError(
                     f"another person has just finished this round of {flow}; see `sorbus checklists show`"
                 )
+            connection.execute(_statement("close"), _of(found))
             self._note(connection, found, who, "finish", reason=verification.strip())
         return self.get(flow)
 
@@ -108,7 +121,10 @@ class Checklists:
         manual = cast("Manual", flow.manual)
         [[since]] = self._state.run(_statement("know"), {"flow": flow.id, "schedule": manual.schedule})
         rows = self._state.run(_statement("last"), {"flow": flow.id, "most": HISTORY})
-        done = tuple(Round(*cast("tuple[datetime, datetime, str, str]", row)) for row in rows)
+        done = tuple(
+            Round(*cast("tuple[datetime, datetime, str, str]", row[:4]), tuple(from_json(row[4])) if row[4] else ())
+            for row in rows
+        )
         round, due, overdue_since = in_hand(_routine(flow.id, manual), cast("datetime", since), done, now)
         rows = self._state.run(_statement("ticks"), {"flow": flow.id, "round": round})
         ticks = {str(step): (str(who), cast("datetime", at)) for step, who, at in rows}
@@ -124,6 +140,7 @@ class Checklists:
             due,
             overdue_since,
             done,
+            SheetStore(self._state, flow.id, flow.data_type).newest(),
         )
 
 

@@ -70,6 +70,10 @@ class Manual(_Written):
     )
     responsible: str = Field(description="Who does it: Finance, or Finance <finance@example.com>.")
     verification: str = Field(description="How the result is verified.")
+    totals: list[str] = Field(
+        default=[],
+        description="Number fields of the target whose sums are compared beside the number of records: price.",
+    )
 
 
 class Reconcile(_Written):

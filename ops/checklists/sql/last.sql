@@ -1,4 +1,4 @@
-select round, done_at, done_by, verification
+select round, done_at, done_by, verification, figures
   from checklist_round
  where flow = %(flow)s
  order by round desc

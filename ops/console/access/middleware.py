@@ -127,7 +127,7 @@ class AccessMiddleware:
         async def again() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        form = await Request(request.scope, again).form(max_fields=MOST_FIELDS, max_files=0, max_part_size=LARGEST_BODY)
+        form = await Request(request.scope, again).form(max_fields=MOST_FIELDS, max_files=1, max_part_size=LARGEST_BODY)
         if any("\0" in name or (isinstance(value, str) and "\0" in value) for name, value in form.multi_items()):
             raise HTTPException(HTTPStatus.BAD_REQUEST, _NUL)
         sent = form.get(csrf.FIELD) or request.headers.get(csrf.HEADER, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sorbus.errors import Finding
@@ -11,9 +11,11 @@ from sorbus.map.contact import parse_contact
 from sorbus.map.routine import FIX as SCHEDULE_FIX
 from sorbus.map.routine import parse_routine
 from sorbus.mapfile.timing import parse_duration
+from sorbus.spelling import closest
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
+    from sorbus.mapfile.model import Flow
 
 _DURATION_FIX = "write 30s, 5m, 2h, 1d or off"
 
@@ -31,6 +33,7 @@ def check_people(loaded: LoadedMap) -> Iterator[Finding]:
         path = ("flows", place, "manual")
         yield from _contact(loaded, (*path, "responsible"), flow.manual.responsible)
         yield from _schedule(loaded, (*path, "schedule"), flow.id, flow.manual.schedule)
+        yield from _totals(loaded, (*path, "totals"), flow, flow.manual.totals)
 
 
 def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
@@ -53,6 +56,16 @@ def _schedule(loaded: LoadedMap, path: tuple[str | int, ...], flow: str, written
     except ValueError as error:
         message = f"{flow}: {str(error).removesuffix(SCHEDULE_FIX).rstrip('; ')}"
         yield loaded.finding(path, "bad-schedule", message, SCHEDULE_FIX)
+
+
+def _totals(loaded: LoadedMap, path: tuple[str | int, ...], flow: Flow, totals: Sequence[str]) -> Iterator[Finding]:
+    """Fields that the flow's mapping doesn't fill; without a mapping any name may be right."""
+    rows = loaded.target_rows(flow.to, flow.data_type)
+    filled = {row.target_field.rpartition(".")[2] for row in rows}
+    for name in totals:
+        if filled and name not in filled:
+            message = f"{flow.id}: totals: the mapping sheet fills no field {name!r} of {flow.to}"
+            yield loaded.finding(path, "unknown-total", message, closest(name, filled))
 
 
 def _contact(loaded: LoadedMap, path: tuple[str | int, ...], written: str | None) -> Iterator[Finding]:

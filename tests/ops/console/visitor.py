@@ -42,12 +42,18 @@ class Visitor:
         return found[1]
 
     def post(
-        self, path: str, data: Mapping[str, str | list[str]] | None = None, *, form: str = "", **headers: str
+        self,
+        path: str,
+        data: Mapping[str, str | list[str]] | None = None,
+        *,
+        form: str = "",
+        files: Mapping[str, tuple[str, bytes]] | None = None,
+        **headers: str,
     ) -> httpx.Response:
         """Sends a form of the page at `form` (`path` itself by default); redirects aren't followed."""
         sent = {"csrf": self.token(form or path), **(data or {})}
         said = {"Origin": self.url, "Sec-Fetch-HostPolicy": "same-origin", **headers}
-        return self.client.post(path, data=sent, headers=said)
+        return self.client.post(path, data=sent, files=files, headers=said)
 
 
 class Served:

@@ -1,0 +1,1 @@
+delete from manual_record where data_type = %(data_type)s and id = %(id)s
