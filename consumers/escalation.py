@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sorbus.connector import BoundFlow
-from sorbus.mapfile.timing import parse_duration
+from sorbus.timing.duration import parse_duration
 
 
 class EscalationTimer:

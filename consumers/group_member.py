@@ -52,6 +52,7 @@ class GroupMember:
         self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
         self._offsets: dict[Partition, int] = {}
         self._drained: set[Partition] = set()
+        self._begun: dict[Partition, int] = {}
         self._on_assigned: Callable[[], None] = lambda: None
         health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
 
@@ -155,25 +156,44 @@ class GroupMember:
         self._drained.clear()
         return True
 
+    def forget_drained(self) -> None:
+        """From now on only what is read to its end again counts for `take_drained`."""
+        self._drained.clear()
+
+    @property
+    def begun(self) -> dict[Partition, int]:
+        """The partitions that have come and weren't `looked_at`, with the offsets where the group was."""
+        return dict(self._begun)
+
+    def looked_at(self, partitions: Collection[Partition]) -> None:
+        """What waits in these is known."""
+        for partition in partitions:
+            self._begun.pop(partition, None)
+
     def leave(self) -> None:
         """Commits, and leaves the group."""
         leave(self._commit_and_close)
 
     def assigned(self, kafka: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Partitions that have come: they are read from where the group was."""
-        kafka.incremental_assign(self._positions.begin(kafka, partitions))
+        begun = self._positions.begin(kafka, partitions)
+        kafka.incremental_assign(begun)
+        self._begun |= {(part.topic, part.partition): part.offset for part in begun}
         kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
         self._health.report("kafka", None)
         self._on_assigned()
 
     def _revoked(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         self.commit(wait=True)
-        self._drained -= {(part.topic, part.partition) for part in partitions}
+        gone = {(part.topic, part.partition) for part in partitions}
+        self._drained -= gone
+        self.looked_at(gone)
         self._positions.forget(partitions)
 
     def _lost(self, _: KafkaConsumer, partitions: list[TopicPartition]) -> None:
         for part in partitions:
             self._offsets.pop((part.topic, part.partition), None)
+            self._begun.pop((part.topic, part.partition), None)
         self._positions.forget(partitions)
 
     def _assignment(self) -> set[Partition]:

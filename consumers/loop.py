@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 from confluent_kafka import Message
@@ -56,7 +57,9 @@ class ConsumeLoop:
         stop: Stop,
         batch: int = BATCH,
         history: HistoryRecorder = NO_HISTORY,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
+        """`clock`: the time by which the flow's times and quiet hours are kept."""
         id, data_type, target = flow.flow.id, flow.flow.data_type, flow.system.name
         names = Names(flow.system.topic_prefix)
         schemas = SchemaResolver(settings, names, [flow.schema])
@@ -64,8 +67,8 @@ class ConsumeLoop:
         privacy = flow_privacy(flow, schemas.schema, resources)
         self._flow, self._health, self._stop = flow, health, stop
         self._member = GroupMember(flow, settings, health, stop)
-        self._schedule = DeliverySchedule(flow, self._member, ControlReader(settings, names), health)
-        self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_paused, self._schedule.pause)
+        self._schedule = DeliverySchedule(flow, self._member, ControlReader(settings, names), health, settings, clock)
+        self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_held, self._schedule.pause)
         self._size = BatchSize(batch)
         self._target = TargetWriter(make, id, privacy, self._size)
         self._waiting = FlowWaiting(flow, privacy)
@@ -105,8 +108,10 @@ class ConsumeLoop:
             if not self._retry.run(self._schedule.wait):
                 continue
             messages, due = self._poll([]), self._due()
-            if messages and not self._schedule.is_told:
-                self._member.rewind(messages)  # partitions have just come: whether the flow is paused is read first
+            if messages and not self._schedule.is_time:
+                self._member.rewind(
+                    messages
+                )  # quiet hours have begun, or partitions have just come: a pause is heard first
                 continue
             if messages or due:
                 self._deliver(messages, due)

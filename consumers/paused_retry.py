@@ -29,13 +29,13 @@ class PausedRetry:
         flow: BoundFlow,
         health: Health,
         metrics: ConsumerMetrics,
-        is_paused: Callable[[], bool] = lambda: False,
+        is_held: Callable[[], bool] = lambda: False,
         pause: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`is_paused`: whether the flow is paused, and isn't tried again until a person resumes it. `pause` pauses it,
+        """`is_held`: whether the flow is paused, or it is quiet, and nothing is tried again for now. `pause` pauses it,
         for the reason given. TransientError.
         """
-        self._is_paused, self._pause = is_paused, pause
+        self._is_held, self._pause = is_held, pause
         self._member, self._flow, self._health, self._metrics = member, flow.flow.id, health, metrics
         self._escalation = EscalationTimer(flow)
         self._failing_since: float | None = None
@@ -62,7 +62,7 @@ class PausedRetry:
                 if isinstance(error, PauseFlow):
                     self._pause_flow(error)
                 self._failed(error, backoff.next(error.retry_after))
-                self._wait_while_paused()
+                self._wait_while_held()
                 if isinstance(error, Undecided):
                     raise
                 continue
@@ -87,10 +87,10 @@ class PausedRetry:
         except TransientError as fault:  # it is tried again, and pauses then
             _log.warning("flow %s can't be paused: %s", self._flow, fault)
 
-    def _wait_while_paused(self) -> None:
-        """A flow that a person has paused isn't in trouble, whatever it waited for before."""
+    def _wait_while_held(self) -> None:
+        """A flow that a person has paused, or in quiet hours, isn't in trouble, whatever it waited for before."""
         try:
-            while self._is_paused():
+            while self._is_held():
                 self.recovered()
                 self._member.hold(1.0)
         except TransientError as error:

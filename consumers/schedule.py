@@ -1,17 +1,19 @@
-"""When a flow delivers: at its times, not while a person has paused it, and at once when a person asks for it."""
+"""When a flow delivers: at its times, not in quiet hours or while a person has paused it, and at once when asked to."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from sorbus.bus.controls import ITSELF, UNTOLD, ControlReader, FlowControl, FlowPause
 from sorbus.connector import BoundFlow
 from sorbus.consumers.group_member import GroupMember, Stopped
-from sorbus.errors import TransientError
-from sorbus.mapfile.timing import Timing, parse_timing
+from sorbus.consumers.overdue import first_unread
+from sorbus.errors import MapError, TransientError
+from sorbus.settings import Settings
 from sorbus.telemetry.health import Health
 
 _STILL_COUNTS = 600.0
@@ -20,20 +22,42 @@ _log = logging.getLogger(__name__)
 
 
 class DeliverySchedule:
-    """One flow's timing, and what people told it."""
+    """One flow's times, and what people told it.
 
-    def __init__(self, flow: BoundFlow, member: GroupMember, controls: ControlReader, health: Health) -> None:
-        self._flow = flow.flow.id
-        self._timing: Timing = parse_timing(flow.flow.timing)
+    A run that was missed is caught up once: at once, or at the end of quiet hours. What a flow hasn't read is overdue
+    if it was published before the last time at which the flow was to run.
+    """
+
+    def __init__(
+        self,
+        flow: BoundFlow,
+        member: GroupMember,
+        controls: ControlReader,
+        health: Health,
+        settings: Settings,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        if flow.times is None:
+            raise MapError([flow.finding("bad-timing", "its timing can't be read", "see `sorbus map check`")])
+        self._flow, self._times, self._settings = flow.flow.id, flow.times, settings
         self._member, self._controls, self._health = member, controls, health
+        self._clock = clock or (lambda: datetime.now(UTC))
         self._due: datetime | None = None
         self._told: FlowControl | None = None
         self._synced_at = time.time() - _STILL_COUNTS
+        self._is_asked = False
+        """Whether a person's request to deliver now is being met, quiet hours or not."""
+        self._is_quiet = False
 
     @property
     def is_time(self) -> bool:
         """Whether it may deliver now."""
-        return self.is_told and not self._is_paused and (self._due is None or datetime.now(UTC) >= self._due)
+        if not self.is_told or self._is_paused:
+            return False
+        if self._times.is_always or self._is_asked:
+            return True
+        now = self._clock()
+        return (self._due is None or now >= self._due) and self._times.quiet_until(now) is None
 
     @property
     def _is_paused(self) -> bool:
@@ -43,6 +67,12 @@ class DeliverySchedule:
     def is_told(self) -> bool:
         """Whether it is known what people told it."""
         return self._told is not None
+
+    def is_held(self) -> bool:
+        """Whether nothing may be tried again, since the flow is paused or it is quiet. TransientError."""
+        if self.is_paused():
+            return True
+        return not (self._times.is_always or self._is_asked) and self._times.quiet_until(self._clock()) is not None
 
     def is_paused(self) -> bool:
         """Whether a person has paused it, as it was told within the last second; says so in the process's health.
@@ -76,19 +106,19 @@ class DeliverySchedule:
             return False
         if was_paused:
             self._member.resume()
-        if self._timing.is_real_time:
+        if self._times.is_always:
             return True
-        now = datetime.now(UTC)
-        self._due = self._timing.next_after(now) if self._due is None else self._timing.still_due(self._due, now)
-        asked = (self._told or UNTOLD).sync_at
-        if asked > self._synced_at:
-            self._synced_at, self._due = asked, now
-        if self._due is not None and now < self._due:
-            self._hold(min(1.0, (self._due - now).total_seconds()))
-            return True
-        self._member.resume()
-        if self._member.take_drained():
-            self._due = self._timing.next_after(now)
+        now = self._clock()
+        if not self._times.timing.is_real_time:
+            self._find_due(now)
+        self._hear_request(now)
+        begins = self._begins(now)
+        if begins is not None:
+            self._hold(min(1.0, (begins - now).total_seconds()))
+        elif not self._times.timing.is_real_time or self._is_asked:
+            self._member.resume()
+            if self._member.take_drained():
+                self._due, self._is_asked = self._times.timing.next_after(now), False
         return True
 
     def pause(self, reason: str) -> None:
@@ -101,6 +131,40 @@ class DeliverySchedule:
     def close(self) -> None:
         """Stops reading what people say."""
         self._controls.close()
+
+    def _begins(self, now: datetime) -> datetime | None:
+        """When it may deliver, as far as is known; None if it may now."""
+        if self._is_asked:
+            return None
+        quiet = self._times.quiet_until(now)
+        if (quiet is not None) != self._is_quiet:
+            self._is_quiet = quiet is not None
+            _log.info("flow %s: %s", self._flow, self._times.words(now) if quiet else "quiet hours are over")
+            if quiet is None:
+                self._member.resume()
+        if quiet is not None:
+            return quiet.moment
+        return self._due if self._due is not None and now < self._due else None
+
+    def _find_due(self, now: datetime) -> None:
+        """The next time to run: the last one, if what came with partitions has waited since before it."""
+        timing = self._times.timing
+        self._due = timing.next_after(now) if self._due is None else timing.still_due(self._due, now)
+        begun = self._member.begun
+        if not begun:
+            return
+        last = timing.last_until(now)
+        since = first_unread(self._settings, begun) if last is not None else None
+        if last is not None and since is not None and since < last.timestamp() and last < now:
+            _log.info("flow %s: the run of %s was missed, and is caught up", self._flow, last.isoformat())
+            self._due = last
+        self._member.looked_at(begun)
+
+    def _hear_request(self, now: datetime) -> None:
+        asked = (self._told or UNTOLD).sync_at
+        if asked > self._synced_at:
+            self._synced_at, self._due, self._is_asked = asked, now, True
+            self._member.forget_drained()
 
     def _hold(self, seconds: float) -> None:
         self._member.commit(wait=False)

@@ -12,10 +12,10 @@ from sorbus.bus.deserialize import DecodedBatch
 from sorbus.connector import BoundFlow
 from sorbus.drift.watch import has_state
 from sorbus.errors import MustWait, PermanentError, SorbusError, TransientError
-from sorbus.mapfile.timing import parse_duration
 from sorbus.privacy.errors import Privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.timing.duration import parse_duration
 from sorbus.waiting.events import held, message_of
 from sorbus.waiting.store import Due, HeldBack, WaitingStore
 

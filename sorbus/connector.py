@@ -21,6 +21,7 @@ from sorbus.errors import Finding, PermanentError, SorbusError
 from sorbus.mapfile.document import Document
 from sorbus.mapfile.model import DataType, FieldMapping, Flow, System
 from sorbus.schema import RecordSchema
+from sorbus.timing.delivery import DeliveryTimes
 
 Position = dict[str, JsonValue]
 Lookups = dict[str, dict[str, str]]
@@ -74,6 +75,8 @@ class BoundFlow:
     """Who to ask about the records: the owner of their system of record."""
     resources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Each data type that is delivered to the system, by any flow -> the resources that receive it."""
+    times: DeliveryTimes | None = field(default_factory=DeliveryTimes)
+    """When it delivers; None where the map's words for it can't be read."""
 
     def finding(self, code: str, message: str, fix: str) -> Finding:
         """A finding about the flow's `target:`."""

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 from pydantic import JsonValue
 
 from sorbus.map.contact import Contact
-from sorbus.map.routine import Routine
 from sorbus.ops.checklists.sheets.figures import RoundFigure, as_json
 from sorbus.ops.checklists.sheets.prepared_sheet import PreparedSheet
+from sorbus.timing.schedule import Timing
 
 Standing = Literal["overdue", "open", "done", "on demand"]
 
@@ -123,19 +123,19 @@ class InHand(NamedTuple):
     overdue_since: datetime | None
 
 
-def in_hand(routine: Routine, since: datetime, done: Sequence[Round], now: datetime) -> InHand:
+def in_hand(timing: Timing, since: datetime, done: Sequence[Round], now: datetime) -> InHand:
     """The last round whose time is up, if it isn't done; else the one whose time comes next.
 
     `since` is when the schedule became known: nothing from before is overdue. Rounds that nobody did stay undone; doing
     the last one is enough, since every round brings the whole of the data over.
     """
     newest = max((each.due for each in done), default=None)
-    if routine.is_on_demand:
+    if timing.is_on_demand:
         return InHand(max((each.done_at for each in done), default=since), None, None)
-    past, following = routine.last_until(now), routine.next_after(now)
+    past, following = timing.last_until(now), timing.next_after(now)
     assert past is not None
     assert following is not None
     settled = since if newest is None else max(newest, since)
     if past <= settled:
         return InHand(following, following, None)
-    return InHand(past, past, routine.next_after(settled))
+    return InHand(past, past, timing.next_after(settled))

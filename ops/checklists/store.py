@@ -14,7 +14,6 @@ from pydantic import JsonValue
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError, UsageError
 from sorbus.map.contact import contact as contact_of
-from sorbus.map.routine import Routine, parse_routine
 from sorbus.mapfile.model import Flow, Manual, Map
 from sorbus.ops.checklists.occurrences import Checklist, ChecklistStep, Round, in_hand
 from sorbus.ops.checklists.sheets.figures import RoundFigure, as_json, from_json
@@ -22,6 +21,7 @@ from sorbus.ops.checklists.sheets.store import SheetStore
 from sorbus.postgres.connection import Connection
 from sorbus.spelling import closest
 from sorbus.state import State
+from sorbus.timing.schedule import Timing
 
 HISTORY = 20
 """How many of the last rounds are shown."""
@@ -32,7 +32,7 @@ class Checklists:
     """The manual flows of a map. Every call may raise TransientError or AuthError, as `State` does."""
 
     def __init__(self, company: Map, state: State) -> None:
-        self._state = state
+        self._state, self._company = state, company
         self.flows = {flow.id: flow for flow in company.flows if flow.manual is not None and flow.none is None}
 
     def all(self, now: datetime | None = None) -> list[Checklist]:
@@ -117,6 +117,12 @@ class Checklists:
                 f"{found.flow}: the round that you were shown is over; nothing was recorded. Reload for the current one"
             )
 
+    def _timing(self, flow: str, manual: Manual) -> Timing:
+        try:
+            return self._company.due(manual.schedule)
+        except ValueError as error:
+            raise SorbusError(f"{flow}: its schedule can't be read, so nothing is ever due: {error}") from error
+
     def _read(self, flow: Flow, now: datetime) -> Checklist:
         manual = cast("Manual", flow.manual)
         [[since]] = self._state.run(_statement("know"), {"flow": flow.id, "schedule": manual.schedule})
@@ -125,7 +131,7 @@ class Checklists:
             Round(*cast("tuple[datetime, datetime, str, str]", row[:4]), tuple(from_json(row[4])) if row[4] else ())
             for row in rows
         )
-        round, due, overdue_since = in_hand(_routine(flow.id, manual), cast("datetime", since), done, now)
+        round, due, overdue_since = in_hand(self._timing(flow.id, manual), cast("datetime", since), done, now)
         rows = self._state.run(_statement("ticks"), {"flow": flow.id, "round": round})
         ticks = {str(step): (str(who), cast("datetime", at)) for step, who, at in rows}
         return Checklist(
@@ -142,13 +148,6 @@ class Checklists:
             done,
             SheetStore(self._state, flow.id, flow.data_type).newest(),
         )
-
-
-def _routine(flow: str, manual: Manual) -> Routine:
-    try:
-        return parse_routine(manual.schedule)
-    except ValueError as error:
-        raise SorbusError(f"{flow}: its schedule can't be read, so nothing is ever due: {error}") from error
 
 
 def _of(found: Checklist, **values: object) -> dict[str, object]:

@@ -63,10 +63,13 @@ def flow_badge(flow: Flow, state: FlowState | None, measured: Measurement | None
         HealthBadge("bad", f"{span(state.lag_seconds)} behind") if state.lag_seconds > state.patience + GRACE else None,
         *_worst_first(badge for each in measured.decisions for badge in each.flow_badges(flow.id)),
         HealthBadge("warn", "joining") if state.state == "joining" else None,
+        HealthBadge("idle", state.times) if state.quiet_until is not None else None,
         HealthBadge("ok", f"{number(state.lag_records)} to deliver") if state.lag_records and state.members else None,
     ]
-    quiet = HealthBadge("ok", "up to date") if state.members else HealthBadge("idle", "scheduled")
-    return next((sign for sign in found if sign), quiet)
+    well = (
+        HealthBadge("ok", "up to date", state.times) if state.members else HealthBadge("idle", "scheduled", state.times)
+    )
+    return next((sign for sign in found if sign), well)
 
 
 def _by_hand(flow: Flow, measured: Measurement | None) -> HealthBadge:

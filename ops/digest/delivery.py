@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.map.contact import Contact
-from sorbus.map.routine import parse_routine
 from sorbus.mapfile.model import Map
 from sorbus.ops.decisions.kind import DecisionKind
 from sorbus.ops.decisions.registry import DECISION_KINDS
@@ -23,6 +22,7 @@ from sorbus.ops.digest.writer import DigestWriter
 from sorbus.ops.monitoring.measure import Measurement
 from sorbus.settings import Settings
 from sorbus.state import State
+from sorbus.timing.schedule import parse_schedule
 
 DAY = timedelta(days=1)
 LATEST = timedelta(hours=2)
@@ -104,14 +104,14 @@ class DailyDelivery:
 
     def __init__(self, delivery: DigestDelivery, at: str, *, clock: Callable[[], datetime] | None = None) -> None:
         self._delivery = delivery
-        self._routine = parse_routine(f"daily at {at}")
+        self._timing = parse_schedule(f"daily at {at}")
         self._clock = clock or (lambda: datetime.now(UTC))
         self._done: datetime | None = None
 
     def after(self, measured: Measurement) -> None:
         """Sends what is due; what can't be sent is logged, and tried again after the next measurement."""
         now = self._clock()
-        due = self._routine.last_until(now)
+        due = self._timing.last_until(now)
         if due is None or due == self._done or now - due > LATEST:
             return
         try:

@@ -49,7 +49,7 @@ def resume(ctx: typer.Context, flow: Flow, who: Who = "", as_json: AsJson = Fals
 
 @app.command()
 def sync(ctx: typer.Context, flow: Flow, who: Who = "", as_json: AsJson = False) -> None:
-    """Let a flow with a timing deliver now what has been published, without waiting for its next time.
+    """Let a flow deliver now what has been published, without waiting for its next time or the end of quiet hours.
 
     Its consumer must be running, or be started within ten minutes.
 

@@ -54,11 +54,11 @@ class FlowControls:
         return f"{flow} is resumed"
 
     def sync(self, flow: str, who: str) -> str:
-        """A flow with a timing delivers now what has been published."""
+        """A flow with a timing, or in quiet hours, delivers now what has been published."""
         before = self.of(flow)
         if before.pause is not None:
             raise UsageError(f"{flow} is {before.pause.words}; sorbus resume {flow}")
-        if self._company.flow(flow).schedule.is_real_time:
+        if self._company.times(self._company.flow(flow)).is_always:
             return f"{flow} is real-time: it delivers at once anyway"
         self._tell(flow, replace(before, sync_at=time.time()), who, "sync", "")
         return f"{flow} delivers now; see sorbus status"

@@ -34,9 +34,9 @@ def history(
     """
     from sorbus.errors import SorbusError, UsageError
     from sorbus.history.read import read_buckets, read_runs
-    from sorbus.mapfile.timing import parse_duration
     from sorbus.spelling import closest
     from sorbus.state.database import State
+    from sorbus.timing.duration import parse_duration
 
     company = Context.of(ctx).load().map
     flows = [flow.id for flow in company.flows]

@@ -9,8 +9,8 @@ from typing import Literal
 from sorbus.errors import SorbusError
 from sorbus.map.contact import Contact, called_for
 from sorbus.mapfile.model import Flow, Map
-from sorbus.mapfile.timing import parse_duration
 from sorbus.ops.monitoring.flow_state import FlowState
+from sorbus.timing.duration import parse_duration
 
 Why = Literal["late", "letters"]
 

@@ -19,7 +19,7 @@ class FlowState:
     """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
 
     `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
-    `period` is the longest pause in seconds that its timing allows, 0 for real-time.
+    `period` is how old in seconds its oldest change may be by its timing and quiet hours, 0 for real-time outside them.
     """
 
     flow: str
@@ -42,6 +42,12 @@ class FlowState:
     """Why nothing new comes to it: what is wrong with the system of record, or its producer."""
     pause: FlowPause | None = None
     """Who has paused it."""
+    next_run: float | None = None
+    """When it delivers next, in seconds since 1970; None if it delivers now."""
+    quiet_until: float | None = None
+    """When its quiet hours end, in seconds since 1970; None outside of them."""
+    times: str = ""
+    """When it delivers, in words: quiet until 06:00 Europe/London; runs next at 18:00 UTC; "" if it delivers now."""
 
     @property
     def labels(self) -> tuple[str, str, str]:

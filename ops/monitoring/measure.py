@@ -19,10 +19,10 @@ from sorbus.bus.positions import read_positions
 from sorbus.bus.status import ProcessReport, StatusReader
 from sorbus.bus.topic_facts import topic_facts
 from sorbus.bus.topic_ownership import Owned, owned
+from sorbus.calendar_limits import moment_of
 from sorbus.history.volume import UnusualVolume
 from sorbus.http_api.limits.budgets import Budget
 from sorbus.mapfile.model import Flow, Map
-from sorbus.mapfile.timing import longest_pause, parse_timing
 from sorbus.ops.decisions.open_decisions import OpenDecisions
 from sorbus.ops.monitoring import offsets
 from sorbus.ops.monitoring.committed import Committed
@@ -145,7 +145,9 @@ class Watch:
         self._controls = ControlReader(settings, self._names)
         self._flows = [flow for flow in company.flows if flow.runs]
         self._data_types = tuple(company.data_types)
-        self._periods = {flow.id: longest_pause(flow.timing) for flow in self._flows}
+        self._times = {flow.id: company.times(flow) for flow in self._flows}
+        now = moment_of(1e6 * clock())
+        self._periods = {flow: times.timing.longest_pause(now) for flow, times in self._times.items()}
         self._admin = admin(settings)
         self._committed = Committed(settings)
         self._unread = UnreadReader(settings, clock=clock)
@@ -308,6 +310,10 @@ class Watch:
         position = sum(span.committed for span in spans.values())
         oldest = min((item.since for item in unread if item.since is not None), default=now)
         open_letters = letters.get((flow.data_type, flow.id), _NONE)
+        times, moment = self._times[flow.id], moment_of(1e6 * now)
+        next_run, quiet = times.next_run(moment), times.quiet_until(moment)
+        is_waiting = any(item.records for item in unread)
+        allowed = times.due_of(moment_of(1e6 * oldest)).timestamp() - oldest if is_waiting else 0.0
         return FlowState(
             flow=flow.id,
             data_type=flow.data_type,
@@ -320,9 +326,12 @@ class Watch:
             rate=self._rate(flow.id, position, now),
             dead_letters=open_letters.letters,
             last_change=last.get(flow.data_type),
-            period=self._periods[flow.id],
+            period=max(self._periods[flow.id], allowed),
             oldest_letter=open_letters.oldest if open_letters.letters else None,
             pause=pause,
+            next_run=next_run.timestamp() if next_run else None,
+            quiet_until=quiet.moment.timestamp() if quiet else None,
+            times=times.words(moment),
         )
 
     def _rate(self, flow: str, position: int, now: float) -> float | None:
@@ -354,4 +363,4 @@ class Watch:
 def _state(flow: Flow, group: ConsumerGroup) -> str:
     if group.members:
         return _STATES.get(group.state, group.state)
-    return "down" if parse_timing(flow.timing).is_real_time else "waiting"
+    return "down" if flow.is_real_time else "waiting"

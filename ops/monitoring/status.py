@@ -14,7 +14,7 @@ from sorbus.http_api.limits.budgets import Budget
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Measurement
 
-_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "paused": "yellow", "": ""}
+_STATE_STYLES = {"running": "green", "joining": "yellow", "waiting": "dim", "quiet": "dim", "paused": "yellow", "": ""}
 
 
 def as_json(measurement: Measurement) -> dict[str, JsonValue]:
@@ -80,6 +80,8 @@ def _state(flow: FlowState) -> str:
         return "paused"
     if flow.problem:
         return flow.problem.what
+    if flow.quiet_until is not None:
+        return "quiet"
     if flow.source_problem:
         return f"source {flow.source_problem.what}"
     return flow.state
@@ -94,6 +96,7 @@ def _caption(measurement: Measurement) -> Text:
     for data_type, read_at in sorted(measurement.last_reads.items()):
         lines.append(f"{data_type} was last read to its source's end {ago(measurement.at - read_at)}")
     lines += [f"{flow.flow}: {flow.pause.words}" for flow in measurement.flows if flow.pause]
+    lines += [f"{flow.flow}: {flow.times}" for flow in measurement.flows if flow.times and not flow.pause]
     lines += [line for one in measurement.decisions for line in one.lines()]
     lines += [
         f"{name}: {words}"

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 from sorbus.errors import ExitCode, SorbusError
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.routine import Routine, parse_routine
 from sorbus.ops.reconcile.by_delivery import reconciliation
 from sorbus.ops.reconcile.heal import heal, plan_heal, records_of
 from sorbus.ops.reconcile.run import ReconcileRequest
 from sorbus.ops.reconcile.store import ReconcileStore
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.timing.schedule import Timing
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class ScheduledReconciliations:
     def __init__(self, loaded: LoadedMap, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
         self._loaded, self._settings = loaded, settings
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._routines = dict(_routines(loaded))
+        self._timings = dict(_timings(loaded))
         self._thread: threading.Thread | None = None
         self._tried: dict[str, datetime] = {}
 
@@ -34,7 +34,7 @@ class ScheduledReconciliations:
         """Starts what is due, unless a reconciliation is running."""
         if self._thread is not None and self._thread.is_alive():
             return
-        due = [name for name in self._routines if self._is_due(name)]
+        due = [name for name in self._timings if self._is_due(name)]
         if due:
             self._thread = threading.Thread(target=self._run, args=(due,), name="reconcile", daemon=True)
             self._thread.start()
@@ -45,13 +45,13 @@ class ScheduledReconciliations:
             self._thread.join(seconds)
 
     def _is_due(self, name: str) -> bool:
-        due = self._routines[name].last_until(self._clock())
+        due = self._timings[name].last_until(self._clock())
         return due is not None and self._tried.get(name, datetime.min.replace(tzinfo=UTC)) < due
 
     def _run(self, flows: list[str]) -> None:
         for name in flows:
             now = self._clock()
-            due = self._routines[name].last_until(now)
+            due = self._timings[name].last_until(now)
             assert due is not None
             try:
                 if self._reconcile(name, due):
@@ -89,11 +89,11 @@ class ScheduledReconciliations:
                 heal(plan, run.flow, run.owner.name, self._settings, state, "schedule")
 
 
-def _routines(loaded: LoadedMap) -> Iterator[tuple[str, Routine]]:
+def _timings(loaded: LoadedMap) -> Iterator[tuple[str, Timing]]:
     """The flows with a schedule; one that can't be read is a finding of `map check`."""
     for flow in loaded.map.flows:
         if flow.runs and flow.reconcile.schedule is not None:
             try:
-                yield flow.id, parse_routine(flow.reconcile.schedule)
+                yield flow.id, loaded.map.due(flow.reconcile.schedule)
             except ValueError as error:
                 _log.error("a flow isn't reconciled", extra={"flow": flow.id, "reason": str(error)})

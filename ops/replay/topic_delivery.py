@@ -15,10 +15,10 @@ from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Unfinished
-from sorbus.mapfile.timing import parse_duration
 from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
+from sorbus.timing.duration import parse_duration
 from sorbus.waiting.events import held
 from sorbus.waiting.store import WaitingStore
 

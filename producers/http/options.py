@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sorbus.mapfile.timing import Timing, parse_timing
+from sorbus.timing.schedule import Timing, parse_timing
 
 _FIX = "write every 30s (s, m, h or d), or cron 0 2 * * * Europe/London"
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
@@ -15,7 +16,6 @@ from sorbus.drift.watch import DriftWatch
 from sorbus.errors import AuthError, PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api
-from sorbus.mapfile.timing import longest_pause
 from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.options import HttpSource
 from sorbus.producers.http.poll_position import PollPosition
@@ -95,7 +95,9 @@ class StreamPoller:
 
     def restore(self, stored: JsonValue) -> None:
         """Resumes where `position` said; None: from the beginning."""
-        self._metrics = PollMetrics(self._system, self.name, period=longest_pause(self._options.every))
+        self._metrics = PollMetrics(
+            self._system, self.name, period=self._options.polls.longest_pause(datetime.now(UTC))
+        )
         position = PollPosition.from_json(stored if self._floor is None else None)
         state = self._reader.state = position.state
         self._memory.deleted_version = position.deleted_version

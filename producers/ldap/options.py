@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sorbus.mapfile.timing import parse_duration
 from sorbus.producers.http.options import HttpSource, Recurring, Schedule
+from sorbus.timing.duration import parse_duration
 
 
 class LdapSource(BaseModel):

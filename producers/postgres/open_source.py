@@ -18,7 +18,6 @@ from psycopg.errors import LockNotAvailable
 from sorbus.connector import BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
-from sorbus.mapfile.timing import parse_duration
 from sorbus.postgres.connection import Connection as Session
 from sorbus.postgres.connection import PostgresConnection, connect, postgres_errors
 from sorbus.producers.postgres.capture import Capture, Key, MissingTables, open_captures
@@ -28,6 +27,7 @@ from sorbus.producers.postgres.position import PostgresPosition
 from sorbus.producers.postgres.server import Server, another_database, another_history, not_accepted, read_server
 from sorbus.producers.postgres.slot import Slot, advice, connect_replication, loss, read_slot
 from sorbus.producers.postgres.source_watch import SourceWatch
+from sorbus.timing.duration import parse_duration
 
 _LOOK_EVERY = 10.0
 CHUNK_IDLE_MS = 3000

@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from sorbus.mapfile.timing import parse_timing
 from sorbus.mapping.filters.moment import zone
+from sorbus.timing.schedule import parse_timing
 
 Replication = Literal["FULL_TABLE", "INCREMENTAL", "LOG_BASED"]
 _PINNED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9,._-]+\])?==(?P<version>[A-Za-z0-9.!+_-]+)")

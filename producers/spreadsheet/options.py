@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sorbus.mapfile.timing import parse_timing
 from sorbus.mapping.filters.moment import zone
 from sorbus.spreadsheet.files import SUFFIXES
 from sorbus.spreadsheet.sheet_rows import SheetForm
 from sorbus.spreadsheet.written_values import Order, styles_named
+from sorbus.timing.schedule import parse_timing
 
 
 def _every(text: str) -> str:

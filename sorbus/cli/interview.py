@@ -30,11 +30,10 @@ from sorbus.map.authoring.scaffold import (
     contradictions,
 )
 from sorbus.map.loaded import LoadedMap
-from sorbus.map.routine import parse_routine
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.mapfile.document import Document
 from sorbus.mapfile.model import STEP, Manual
-from sorbus.mapfile.timing import parse_timing
+from sorbus.timing.schedule import parse_schedule, parse_timing
 
 BY_HAND, NOT = "by hand", "not at all"
 _DSN = re.compile(r"([A-Z][A-Z0-9_]*)_DSN")
@@ -192,7 +191,7 @@ def _steps(ask: Questions) -> Iterator[str]:
 
 def _wrong_schedule(answer: str) -> str | None:
     try:
-        parse_routine(answer)
+        parse_schedule(answer)
     except ValueError as error:
         return str(error)
     return None

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from sorbus.mapfile.timing import parse_duration
+from sorbus.timing.duration import parse_duration
 
 
 def _duration(written: object) -> object:

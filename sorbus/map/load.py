@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sorbus.errors import Finding, MapError
+from sorbus.map.calendar_files import read_calendars
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
@@ -37,6 +38,8 @@ def load_map(path: Path) -> LoadedMap:
         except ValidationError as error:
             for found in explain(error, document.data):
                 findings.append(Finding(path, document.line(*found.path), found.message, found.fix, found.code))
+    if written is not None:
+        findings += read_calendars(written, document)
     if findings or written is None:
         raise MapError(sorted(findings))
     written, mappings = with_steps(written, document, mappings)

@@ -30,11 +30,12 @@ from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.steps import step_of
 from sorbus.mapfile.document import Document
-from sorbus.mapfile.model import FieldMapping, Map, System
+from sorbus.mapfile.model import FieldMapping, Flow, Map, System
 from sorbus.mapfile.validation_messages import explain
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema, read_schema
 from sorbus.spelling import closest
+from sorbus.timing.delivery import DeliveryTimes
 
 Role = Literal["producer", "consumer"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -83,12 +84,13 @@ class LoadedMap:
         return self.file.parent
 
     def digest(self) -> str:
-        """A digest of the map: map.yaml, its mappings/, schemas/ and catalog/, and its own .yaml files that connections
-        name (descriptions of applications).
+        """A digest of the map: map.yaml, its mappings/, schemas/ and catalog/, its own .yaml files that connections
+        name (descriptions of applications), and its calendars' files.
         """
         found = hashlib.sha256(self.file.read_bytes())
         named = (value for system in self.map.systems.values() for value in system.connection.values())
         own = sorted({name for name in named if isinstance(name, str) and name.endswith(".yaml")})
+        own += sorted(one.holidays for one in self.map.calendars.values() if one.holidays is not None)
         files = [file for name in ("mappings", "schemas", "catalog") for file in sorted((self.folder / name).glob("*"))]
         for file in [*files, *(self.folder / name for name in own)]:
             found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
@@ -169,7 +171,15 @@ class LoadedMap:
             self.map.lookups,
             self._keeper(flow.data_type),
             self.resources_in(flow.to),
+            self._times(flow),
         )
+
+    def _times(self, flow: Flow) -> DeliveryTimes | None:
+        """None if they can't be read, which is a finding of `map check`."""
+        try:
+            return self.map.times(flow)
+        except ValueError:
+            return None
 
     def resources_in(self, system: str) -> dict[str, tuple[str, ...]]:
         """Each data type that flows bring to a system -> the resources that take it. What is unsound is left out."""

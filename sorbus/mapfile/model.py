@@ -6,16 +6,25 @@ Models define a well-formed map; `sorbus.map.checks.check` checks whether it mak
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, StringConstraints, field_validator
 
-from sorbus.mapfile.timing import Timing, parse_timing
+from sorbus.timing.calendars import Calendars
+
+if TYPE_CHECKING:
+    from sorbus.timing.delivery import DeliveryTimes
+    from sorbus.timing.schedule import Timing
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Options = dict[str, JsonValue]
 STEP = "step"
 """The kind of the system that stands for a process step."""
+
+
+def lines(written: str | list[str]) -> list[str]:
+    """One text, or several."""
+    return [written] if isinstance(written, str) else written
 
 
 class _Written(BaseModel):
@@ -40,6 +49,10 @@ class System(_Written):
         description="The database that replaces the one read so far, as the stopped producer names it.",
     )
     heartbeat: str = Field(default="30s", description="Heartbeat interval that moves an idle slot on; 'off' for none.")
+    quiet: str | list[str] = Field(
+        default=[],
+        description="Hours in which no flow writes to it: weekdays 08:00-18:00 Europe/London, or several such lines.",
+    )
 
 
 class DataType(_Written):
@@ -121,7 +134,16 @@ class Flow(_Written):
     source: Name | None = Field(default=None, alias="from", description="Default: the data type's system of record.")
     to: Name
     direction: Literal["one-way", "two-way"] = "one-way"
-    timing: str = Field(default="real-time", description="real-time, every 15m, or cron 0 2 * * *.")
+    timing: str = Field(
+        default="real-time",
+        description="real-time, every 15m, cron 0 2 * * * Europe/London, or days: working days at 18:00 Europe/London,"
+        " last working day of the month.",
+    )
+    quiet: str | list[str] = Field(
+        default=[],
+        description="Hours in which nothing is delivered, beyond the target's own: 22:00-06:00 Europe/London, or"
+        " several such lines. What comes due in them is delivered once at their end.",
+    )
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
     deletes: Literal["hard", "soft", "ignore"] = "hard"
     where: str | None = Field(
@@ -200,9 +222,22 @@ class Flow(_Written):
         return self.manual is None and self.none is None
 
     @property
-    def schedule(self) -> Timing:
-        """When it runs; ValueError with the fix if `timing` can't be read."""
-        return parse_timing(self.timing)
+    def is_real_time(self) -> bool:
+        """Whether it delivers as changes come."""
+        return self.timing.strip() in ("real-time", "realtime")
+
+
+class Calendar(_Written):
+    """Which days are working days."""
+
+    holidays: str | None = Field(
+        default=None,
+        description="A file beside the map: CSV with a date (2026-12-25) a line, or a calendar (.ics) of whole days.",
+    )
+    weekend: list[Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]] = Field(
+        default=["saturday", "sunday"], max_length=6, description="Days of each week on which nobody works."
+    )
+    notes: str | None = None
 
 
 class ProcessStep(_Written):
@@ -250,13 +285,54 @@ class ProcessStep(_Written):
 class Map(_Written):
     """A company's whole map: map.yaml with its mapping sheets."""
 
+    _read_calendars: Calendars = PrivateAttr(default_factory=Calendars)
     company: str = "company"
     topic_prefix: str = Field(default="", pattern=r"^[a-z0-9._-]*$", description="Put before every topic and group.")
     systems: dict[Name, System]
     data_types: dict[Name, DataType]
     flows: list[Flow] = []
     steps: list[ProcessStep] = Field(default=[], description="Records that make records of another data type.")
+    calendars: dict[Name, Calendar] = Field(
+        default={},
+        description="Working days, for timings such as working days at 18:00; a text is the file of holidays.",
+    )
     lookups: dict[str, dict[str, str]] = Field(default={}, description="Named value tables for `lookup(...)`.")
+
+    @field_validator("calendars", mode="before")
+    @classmethod
+    def _holidays_alone(cls, written: object) -> object:
+        if not isinstance(written, dict):
+            return written
+        return {name: {"holidays": one} if isinstance(one, str) else one for name, one in written.items()}
+
+    @property
+    def working(self) -> Calendars:
+        """Its calendars with the holidays of their files; Monday to Friday where it has none."""
+        return self._read_calendars
+
+    def set_calendars(self, read: Calendars) -> None:
+        """Called once, by whoever read the files."""
+        self._read_calendars = read
+
+    def times(self, flow: Flow) -> DeliveryTimes:
+        """When a flow delivers; ValueError with the fix if `timing` or `quiet` can't be read."""
+        from sorbus.timing.delivery import DeliveryTimes
+        from sorbus.timing.quiet import parse_quiet
+        from sorbus.timing.schedule import parse_timing
+
+        quiet = parse_quiet(self.quiet(flow), self.working)
+        return DeliveryTimes(parse_timing(flow.timing, self.working), quiet)
+
+    def quiet(self, flow: Flow) -> list[str]:
+        """The hours in which a flow doesn't deliver, as written: its own and its target's."""
+        target = self.systems.get(flow.to)
+        return [*lines(flow.quiet), *(lines(target.quiet) if target else [])]
+
+    def due(self, schedule: str) -> Timing:
+        """A schedule of a checklist or a comparison, by the map's calendars; ValueError with the fix."""
+        from sorbus.timing.schedule import parse_schedule
+
+        return parse_schedule(schedule, self.working)
 
     def owner_of(self, data_type: str) -> str:
         """The system of record of `data_type`; the map has been checked, so there is exactly one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
@@ -12,13 +13,13 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 from sorbus.bus.kafka import admin, base_config
 from sorbus.bus.names import Names
 from sorbus.mapfile.model import Map
-from sorbus.mapfile.timing import longest_pause
 from sorbus.ops.dead_letters.kind import LetterKind
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.monitoring.consumer_lag import Span, Unread, UnreadReader
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Watch
 from sorbus.settings import Settings
+from sorbus.timing.schedule import parse_timing
 
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 HOUR, DAY = 3600.0, 86400.0
@@ -266,4 +267,4 @@ def test_what_kafka_was_too_slow_to_show_is_looked_at_again(
     ],
 )
 def test_the_longest_pause_of_a_timing_is_known(timing: str, seconds: float) -> None:
-    assert longest_pause(timing) == seconds
+    assert parse_timing(timing).longest_pause(datetime.now(UTC)) == seconds

@@ -3,7 +3,8 @@
 The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
 schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
 rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_filters` (conditions),
-`check_steps` (process steps), `check_people` (who is asked and called, schedules by hand), `check_secrets`, `examples`.
+`check_steps` (process steps), `check_people` (who is asked and called, schedules by hand),
+`check_times` (timings, quiet hours, calendars), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
 
@@ -20,6 +21,7 @@ from sorbus.map.checks.owners import check_owners
 from sorbus.map.checks.people import check_limits, check_people
 from sorbus.map.checks.secrets import check_secrets
 from sorbus.map.checks.steps import check_steps
+from sorbus.map.checks.times import check_calendars, check_system_times
 from sorbus.map.examples import check_examples
 from sorbus.map.json_schema import json_schema
 
@@ -32,7 +34,14 @@ __all__ = ["check", "check_to_run", "json_schema"]
 
 def check(loaded: LoadedMap) -> list[Finding]:
     """Every finding in a map, ordered by file and line; empty if it is valid. Secrets need not be set."""
-    return sorted({*check_to_run(loaded), *check_people(loaded), *check_examples(bind(loaded.for_check()))})
+    return sorted(
+        {
+            *check_to_run(loaded),
+            *check_people(loaded),
+            *check_calendars(loaded),
+            *check_examples(bind(loaded.for_check())),
+        }
+    )
 
 
 def check_to_run(loaded: LoadedMap) -> list[Finding]:
@@ -48,6 +57,7 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *check_filters(bound),
         *check_steps(bound),
         *check_limits(loaded),
+        *check_system_times(loaded),
         *check_secrets(loaded),
     ]
     return sorted(set(findings))

@@ -9,8 +9,8 @@ from sorbus.abilities import DetectsConflicts, NeedsOwnPlace
 from sorbus.bus.names import Names
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
+from sorbus.map.checks.times import check_times
 from sorbus.mapfile.model import Flow
-from sorbus.mapfile.timing import FIX, parse_timing
 from sorbus.spelling import closest
 
 
@@ -60,11 +60,7 @@ def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
         message = f"{flow.id} is two-way, which is not run yet: nothing would come back from {flow.to}"
         fix = "write direction: one-way, or leave `direction:` out"
         yield bound.loaded.finding((*path, "direction"), "not-run-yet", message, fix)
-    try:
-        parse_timing(flow.timing)
-    except ValueError as error:
-        message = f"{flow.id}: {str(error).removesuffix(FIX).rstrip('; ')}"
-        yield bound.loaded.finding((*path, "timing"), "bad-timing", message, FIX)
+    yield from check_times(bound.loaded, place)
     if flow.manual is not None and flow.none is not None:
         message = f"{flow.id} is both done by hand (manual) and not integrated (none)"
         yield bound.loaded.finding((*path, "none"), "contradiction", message, "keep the one that is true")

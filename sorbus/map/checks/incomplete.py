@@ -8,12 +8,12 @@ from sorbus.abilities import DetectsConflicts
 from sorbus.connector import BoundFlow
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.mapfile.timing import parse_duration
 from sorbus.mapping.assign import read_target
 from sorbus.mapping.convert import convert
 from sorbus.mapping.record_references import referred
 from sorbus.mapping.rule import RuleError, compile_rule
 from sorbus.spelling import closest
+from sorbus.timing.duration import parse_duration
 
 
 def check_incomplete(bound: Bound) -> Iterator[Finding]:

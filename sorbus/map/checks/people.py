@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from sorbus.errors import Finding
 from sorbus.map.contact import FIX as CONTACT_FIX
 from sorbus.map.contact import parse_contact
-from sorbus.map.routine import FIX as SCHEDULE_FIX
-from sorbus.map.routine import parse_routine
-from sorbus.mapfile.timing import parse_duration
 from sorbus.spelling import closest
+from sorbus.timing.duration import parse_duration
+from sorbus.timing.schedule import SCHEDULE_FIX
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
@@ -52,7 +51,7 @@ def check_limits(loaded: LoadedMap) -> Iterator[Finding]:
 
 def _schedule(loaded: LoadedMap, path: tuple[str | int, ...], flow: str, written: str) -> Iterator[Finding]:
     try:
-        parse_routine(written)
+        loaded.map.due(written)
     except ValueError as error:
         message = f"{flow}: {str(error).removesuffix(SCHEDULE_FIX).rstrip('; ')}"
         yield loaded.finding(path, "bad-schedule", message, SCHEDULE_FIX)

@@ -89,7 +89,7 @@ def test_an_unknown_schema_is_found_with_the_closest(findings_of: Findings) -> N
         (
             "{data_type: customer, to: erp, timing: hourly, target: {table: t}}",
             "bad-timing",
-            "write real-time, every 15m (s, m, h or d), or cron 0 2 * * * Europe/London",
+            "write real-time, every 15m (s, m, h or d), cron 0 2 * * * Europe/London, or days: working days at 18:00",
         ),
         (
             "{data_type: customer, to: erp, none: no, "

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from sorbus.audit import AuditTrail
 from sorbus.errors import SorbusError
-from sorbus.map.routine import parse_routine
 from sorbus.mapfile.model import Map
 from sorbus.ops.checklists.occurrences import Round, in_hand
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state.database import State, migrate
+from sorbus.timing.schedule import parse_schedule
 from tests.ops.conftest import Sorbus
 
 MONDAY = datetime(2026, 3, 9, 9, tzinfo=UTC)
@@ -189,7 +189,7 @@ MINUTES = st.integers(0, 60 * 24 * 90)
 @given(st.sampled_from(["daily", "Monday before 09:00", "monthly", "every 3d"]), MINUTES, st.lists(MINUTES, max_size=8))
 def test_whoever_does_what_is_in_hand_is_never_overdue(schedule: str, start: int, works: list[int]) -> None:
     """A round done at whatever time, early or late, leaves nothing overdue until the next time comes."""
-    routine, since, done = parse_routine(schedule), MONDAY + timedelta(minutes=start), list[Round]()
+    routine, since, done = parse_schedule(schedule), MONDAY + timedelta(minutes=start), list[Round]()
     for minutes in sorted(works):
         now = since + timedelta(minutes=minutes)
         hand = in_hand(routine, since, done, now)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sorbus.map.routine import FIX, parse_routine
+from sorbus.timing.calendars import Calendars
+from sorbus.timing.schedule import SCHEDULE_FIX, parse_schedule
 
 MOMENTS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 WRITTEN = [
@@ -30,7 +31,7 @@ WRITTEN = [
 
 @given(MOMENTS, st.sampled_from(WRITTEN))
 def test_the_last_and_the_next_time_enclose_every_moment(moment: datetime, text: str) -> None:
-    routine = parse_routine(text)
+    routine = parse_schedule(text, Calendars())
     last, following = routine.last_until(moment), routine.next_after(moment)
 
     assert last is not None
@@ -60,12 +61,12 @@ def test_the_last_and_the_next_time_enclose_every_moment(moment: datetime, text:
 def test_a_schedule_is_read_as_people_mean_it(text: str, following: str) -> None:
     wednesday = datetime(2026, 3, 11, 12, tzinfo=UTC)
 
-    assert parse_routine(text).next_after(wednesday) == datetime.fromisoformat(following)
+    assert parse_schedule(text, Calendars()).next_after(wednesday) == datetime.fromisoformat(following)
 
 
 def test_a_time_of_day_stays_when_the_clocks_change() -> None:
     before, after = datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 3, 29, 12, tzinfo=UTC)
-    routine = parse_routine("daily before 09:00 Europe/London")
+    routine = parse_schedule("daily before 09:00 Europe/London")
 
     assert routine.next_after(before) == datetime(2026, 3, 29, 8, tzinfo=UTC)
     assert routine.next_after(before - timedelta(days=1)) == datetime(2026, 3, 28, 9, tzinfo=UTC)
@@ -74,7 +75,7 @@ def test_a_time_of_day_stays_when_the_clocks_change() -> None:
 
 @pytest.mark.parametrize("text", ["on demand", "When needed"])
 def test_on_demand_is_never_due(text: str) -> None:
-    routine = parse_routine(text)
+    routine = parse_schedule(text, Calendars())
 
     assert routine.is_on_demand
     assert routine.next_after(datetime(2026, 1, 1, tzinfo=UTC)) is None
@@ -84,8 +85,8 @@ def test_on_demand_is_never_due(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "soon", "Monday or so", "31st of the month", "first moon of the month"])
 def test_what_is_no_schedule_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid schedule") as refused:
-        parse_routine(text)
-    assert str(refused.value).endswith(FIX)
+        parse_schedule(text, Calendars())
+    assert str(refused.value).endswith(SCHEDULE_FIX)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +94,4 @@ def test_what_is_no_schedule_is_refused_with_what_to_write(text: str) -> None:
 )
 def test_a_wrong_time_or_zone_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        parse_routine(text)
+        parse_schedule(text, Calendars())

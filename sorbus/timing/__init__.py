@@ -1,0 +1,1 @@
+"""When something runs: schedules, working days, quiet hours; one grammar for flows, reconciliation and checklists."""
