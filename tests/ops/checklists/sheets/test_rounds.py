@@ -193,5 +193,5 @@ def test_every_change_is_in_one_confirmed_round_or_still_open(state: State) -> N
 def test_every_change_is_in_one_confirmed_round_or_still_open_for_long(state: State, report: Report) -> None:
     explore(state, 120, 30)
     report(f"{ManualRounds.finished} rounds finished, {ManualRounds.overtaken} rows overtaken by a newer sheet")
-    assert ManualRounds.finished > 10
-    assert ManualRounds.overtaken > 5
+    assert ManualRounds.finished > 3
+    assert ManualRounds.overtaken > 0
