@@ -120,6 +120,10 @@ def doc_command(
         bool,
         typer.Option("--rows", help="Only the mapping sheets' rows, which can be read as a sheet again (CSV, XLSX)."),
     ] = False,
+    pages: Annotated[
+        Path | None,
+        typer.Option("--pages", metavar="FOLDER", help="A page per data type, for people who read no code."),
+    ] = None,
 ) -> None:
     """Write the data-flow document: every field from its source to its targets, and how it is transformed.
 
@@ -127,9 +131,17 @@ def doc_command(
     by each flow's rows as in the mapping sheets: such a workbook in mappings/ is read as sheets again. CSV has only
     the fields, or with --rows the sheets' rows.
 
+    With --pages a page per data type, as HTML or with --format md as Markdown: who owns it, who gets it and when, what
+    is changed on the way in plain words, and what happens when it fails; with an overview, to print or for a wiki.
+
     Examples: `sorbus map doc -o data-flows.xlsx`, `sorbus map doc > docs/data-flows.md`,
-    `sorbus map doc --rows -o mapping.csv`
+    `sorbus map doc --rows -o mapping.csv`, `sorbus map doc --pages data-pages`
     """
+    if pages is not None:
+        if rows or output is not None or form not in (None, DocFormat.MD):
+            raise typer.BadParameter("--pages writes HTML, or with --format md Markdown, into its folder alone")
+        _write_pages(Context.of(ctx).load(), pages, is_markdown=form is DocFormat.MD)
+        return
     from sorbus.map.render.report import document, to_csv
 
     if form is None:
@@ -156,6 +168,21 @@ def doc_command(
         from sorbus.map.render.markdown import to_markdown
 
         _write(to_markdown(doc), output)
+
+
+def _write_pages(loaded: LoadedMap, folder: Path, *, is_markdown: bool) -> None:
+    from sorbus.map.render.pages.html_page import to_html
+    from sorbus.map.render.pages.markdown_page import to_markdown_page
+    from sorbus.map.render.pages.overview import DRAWING, pages
+    from sorbus.map.render.svg import svg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DRAWING).write_text(svg(loaded.map), "utf-8")
+    found = pages(loaded)
+    for page in found:
+        name = f"{page.name}.{'md' if is_markdown else 'html'}"
+        (folder / name).write_text(to_markdown_page(page) if is_markdown else to_html(page), "utf-8")
+    typer.echo(f"written: {folder}: an overview and {len(found) - 1} pages, one per data type", err=True)
 
 
 @app.command("schema")

@@ -24,6 +24,8 @@ Lookups = Mapping[str, Mapping[str, str]]
 _FILE = Path(__file__).parent / "filters" / "plain_words.toml"
 _OPTIONAL, _ARGUMENT = re.compile(r"\[([^\[\]]*)\]"), re.compile(r"\{(\w+)\}")
 _MOST_ENTRIES = 6
+_CONTINUING = ("or, ", "followed by", "together with")
+"""Phrases that make sense only behind a name, without a comma."""
 _COMPARED = {
     "eq": "is",
     "ne": "is not",
@@ -85,7 +87,10 @@ class _Words:
         """A whole rule; the value's own name is left out where only it is changed."""
         inner, phrases = self._chain(node)
         if phrases and isinstance(inner, nodes.Name) and inner.name == "value":
-            return ", ".join(phrases)
+            goes_on = phrases[0].startswith(_CONTINUING)
+            return _joined(self._value, phrases) if goes_on else ", ".join(phrases)
+        if isinstance(inner, nodes.And | nodes.Not | nodes.Compare | nodes.Test) and not phrases:
+            return f"yes if {self.condition(inner)}, otherwise no"
         if isinstance(inner, nodes.Const) and not phrases:
             return f"always {self.operand(inner)}"
         return self.operand(node)
@@ -99,6 +104,8 @@ class _Words:
                 return f"{self._bracketed(node.left)} or {self._bracketed(node.right)}"
             case nodes.Not() if isinstance(node.node, nodes.Test) and node.node.name == "none":
                 return f"{self.operand(node.node.node)} is not empty"
+            case nodes.Not() if isinstance(node.node, nodes.Name | nodes.Getattr):
+                return self._truth(node.node, is_true=False)
             case nodes.Not():
                 return f"it is not so that {self.condition(node.node)}"
             case nodes.Compare():
@@ -108,7 +115,7 @@ class _Words:
             case nodes.Const():
                 return self.operand(node)
             case _:
-                return f"{self.operand(node)} is yes"
+                return self._truth(node, is_true=True)
 
     def operand(self, node: nodes.Node) -> str:
         """A value."""
@@ -123,10 +130,12 @@ class _Words:
                 return self._entry(node.node, node.arg.value)
             case nodes.Filter():
                 inner, phrases = self._chain(node)
-                return f"{self.operand(inner)}, {', '.join(phrases)}"
+                return _joined(self.operand(inner), phrases)
             case nodes.CondExpr():
                 other = self.operand(node.expr2) if node.expr2 is not None else "nothing"
                 return f"{self.operand(node.expr1)} if {self.condition(node.test)}, otherwise {other}"
+            case nodes.Concat(nodes=[first, nodes.Const(value=str(between)), second]) if between.strip() == "":
+                return f"{self.operand(first)} and {self.operand(second)}, with {_constant(between)} between"
             case nodes.Concat():
                 return " followed by ".join(self.operand(each) for each in node.nodes)
             case nodes.List() | nodes.Tuple():
@@ -142,6 +151,12 @@ class _Words:
                 return f"whether {self.condition(node)}"
             case _:
                 raise _Unsayable
+
+    def _truth(self, node: nodes.Node, *, is_true: bool) -> str:
+        name = self.operand(node)
+        if name.startswith("is "):
+            return f"it is {'' if is_true else 'not '}{name.removeprefix('is ')}"
+        return f"{name} is {'yes' if is_true else 'no'}"
 
     def _chain(self, node: nodes.Node) -> tuple[nodes.Node, list[str]]:
         phrases: list[str] = []
@@ -165,7 +180,7 @@ class _Words:
         takes_all = bool(names) and known.signature.parameters[names[-1]].kind is Parameter.VAR_POSITIONAL
         if takes_all:
             given[names[-1]] = _listed(self.operand(each) for each in node.args[len(names) - 1 :])
-        given |= {pair.key: self._argument(node.name, pair.key, pair.value) for pair in node.kwargs}
+        given |= {str(pair.key): self._argument(node.name, str(pair.key), pair.value) for pair in node.kwargs}
         for name in names:
             default = known.signature.parameters[name].default
             if name not in given and isinstance(default, int) and not isinstance(default, bool):
@@ -208,6 +223,13 @@ class _Words:
             return field_in_words(str(key))
         place = f"part {key + 1}" if isinstance(key, int) and key >= 0 else f"the entry {key}"
         return f"{place} of {self.operand(owner)}"
+
+
+def _joined(subject: str, phrases: Iterable[str]) -> str:
+    told = subject
+    for phrase in phrases:
+        told += f"{' ' if phrase.startswith(_CONTINUING) else ', '}{phrase}"
+    return told
 
 
 def _filled(words: str, given: Mapping[str, str]) -> str:

@@ -52,14 +52,14 @@ def test_the_words_name_arguments_that_there_are_and_all_that_matter(name: str) 
         ('"export"', "always “export”"),
         ('"export" if record.country != "DE" else none', "“export” if country is not “DE”, otherwise nothing"),
         ("(record.net * 1.19) | round(2)", "net times 1.19, rounded to 2 decimal places"),
-        ('record.first_name ~ " " ~ value', "first name followed by a blank followed by name"),
+        ('record.first_name ~ " " ~ value', "first name and name, with a blank between"),
         (
             'value | lookup("status")',
             "replaced by its entry in the table “status” (“lead” becomes “PROSPECT”, “active” becomes “ACTIVE”)",
         ),
         (
             "record.mobile | coalesce(record.phone, record.fax)",
-            "mobile, or, if it is empty, the first of these that is not: phone and fax",
+            "mobile or, if it is empty, the first of these that is not: phone and fax",
         ),
         (
             'record.vat | when(record.country == "DE" and value is not none)',
@@ -68,6 +68,10 @@ def test_the_words_name_arguments_that_there_are_and_all_that_matter(name: str) 
         ('value | nullif("n/a") | default("UK")', "left empty if it is “n/a”, or, if it is empty, “UK”"),
         ("value + ", "as the rule value +  says"),
         ('value | date("%d.%m.%Y")', "read as a date, written as “%d.%m.%Y”"),
+        ("value | default(record.a)", "name or, if it is empty, a"),
+        ("not record.is_service", "yes if it is not service, otherwise no"),
+        ('value == "ON_HOLD"', "yes if name is “ON_HOLD”, otherwise no"),
+        ('value | replace(" ", "")', "with a blank replaced by nothing wherever it occurs"),
         ('(value | split(","))[0]', "part 1 of name, split into a list at every “,”"),
     ],
 )  # fmt: skip
@@ -80,7 +84,7 @@ def test_a_rule_is_said_in_words(rule: str, words: str) -> None:
     [
         ('country == "DE"', "country is “DE”"),
         ('country in ["DE", "AT"] and total >= 100', "country is one of “DE” and “AT” and total is at least 100"),
-        ("is_active and (a == 1 or b != none)", "is active is yes and (a is 1 or b is not empty)"),
+        ("is_active and (a == 1 or b != none)", "it is active and (a is 1 or b is not empty)"),
     ],
 )
 def test_a_condition_is_said_in_words(condition: str, words: str) -> None:

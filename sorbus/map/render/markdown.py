@@ -15,7 +15,7 @@ def to_markdown(doc: Report) -> str:
 
 
 def _lines(doc: Report) -> Iterator[str]:
-    yield f"# Data flows of {_plain(doc.company.company)}"
+    yield f"# Data flows of {plain(doc.company.company)}"
     yield ""
     yield f"Written by `sorbus map doc` from `{doc.file.name}`; change the map, then write this again."
     yield ""
@@ -38,7 +38,7 @@ def _flow(item: FlowPaths) -> Iterator[str]:
     yield ""
     yield f"### {item.flow.id}"
     yield ""
-    yield f"{_plain(arrow.data_type)}: {_plain(arrow.source)} → {_plain(arrow.target)}, {_plain(arrow.text)}"
+    yield f"{plain(arrow.data_type)}: {plain(arrow.source)} → {plain(arrow.target)}, {plain(arrow.text)}"
     if item.flow.manual:
         yield from _manual(item.flow.manual)
     if item.paths:
@@ -54,10 +54,10 @@ def _flow(item: FlowPaths) -> Iterator[str]:
 def _manual(manual: Manual) -> Iterator[str]:
     yield ""
     for number, step in enumerate(manual.checklist, 1):
-        yield f"{number}. {_plain(step)}"
+        yield f"{number}. {plain(step)}"
     yield ""
-    yield f"Done by {_plain(manual.responsible)}, {_plain(manual.schedule)}."
-    yield f"Verified by: {_plain(manual.verification)}"
+    yield f"Done by {plain(manual.responsible)}, {plain(manual.schedule)}."
+    yield f"Verified by: {plain(manual.verification)}"
 
 
 def _section(title: str) -> Iterator[str]:
@@ -73,13 +73,14 @@ def _rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def _plain(text: str) -> str:
-    """Escapes what Markdown or HTML would interpret."""
-    return "".join(f"\\{sign}" if sign in "\\`*[]<|" else sign for sign in " ".join(text.split()))
+def plain(text: str, *, edges: bool = False) -> str:
+    """Escapes what Markdown or HTML would interpret; `edges`: blanks at both ends stay, for a part of a line."""
+    inner = "".join(f"\\{sign}" if sign in "\\`*[]<|" else sign for sign in " ".join(text.split()))
+    return f"{' ' * text[:1].isspace()}{inner}{' ' * text[-1:].isspace()}" if edges and inner else inner
 
 
 def _cell(text: str) -> str:
-    return "<br>".join(_plain(line) for line in text.splitlines())
+    return "<br>".join(plain(line) for line in text.splitlines())
 
 
 def _code(rule: str) -> str:

@@ -1,0 +1,209 @@
+"""One data type's page: who owns it, who gets it and when, what is changed on the way, what happens when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from sorbus.errors import SchemaError
+from sorbus.map.contact import contact
+from sorbus.map.render.lineage import KEY, FieldPath
+from sorbus.map.render.pages.blocks import Block, Cell, Heading, Items, Link, Page, PageTable, Paragraph
+from sorbus.map.render.pages.flow_words import deletes_in_words, failures, when_in_words, which_in_words
+from sorbus.map.render.report import FlowPaths
+from sorbus.mapfile.model import STEP, Map
+from sorbus.mapping.plain_words import condition_in_words, field_in_words, rule_in_words
+from sorbus.privacy.mask import PERSONAL
+
+if TYPE_CHECKING:
+    from sorbus.map.loaded import LoadedMap
+
+
+def data_type_page(loaded: LoadedMap, name: str, flows: Sequence[FlowPaths], footer: str) -> Page:
+    """The page; `flows` are those of this data type."""
+    blocks = [*_ownership(loaded, name), *_receivers(loaded.map, flows)]
+    for item in flows:
+        blocks += _flow(loaded, item)
+    blocks += _personal(loaded, name)
+    blocks.append(Paragraph(["All data types: ", Link("overview", "index"), "."]))
+    return Page(page_name(name), title_of(name), blocks, footer)
+
+
+def title_of(data_type: str) -> str:
+    """`sales_order` is Sales order."""
+    return field_in_words(data_type).replace("-", " ").capitalize()
+
+
+def page_name(data_type: str) -> str:
+    """The page's file, without its ending; `index` is the overview's."""
+    return f"{data_type}-page" if data_type == "index" else data_type
+
+
+def owner_in_words(company: Map, data_type: str) -> str:
+    """The system that owns it, or the data type that it is made from."""
+    if (step := next((one for one in company.steps if one.makes == data_type), None)) is not None:
+        return f"made from {field_in_words(step.source)}"
+    return str(company.data_types[data_type].system_of_record or "nobody yet")
+
+
+def asked_in_words(company: Map, system: str) -> str:
+    """Who to ask about a system; "" if the map names nobody."""
+    found = company.systems.get(system)
+    if found is None or not found.owner:
+        return ""
+    person = contact(found.owner)
+    return f"{person.name} ({person.address})" if person.address else person.name
+
+
+def _ownership(loaded: LoadedMap, name: str) -> Iterator[Block]:
+    company, plain = loaded.map, field_in_words(name)
+    data_type = company.data_types[name]
+    owner = str(data_type.system_of_record or "")
+    yield Heading("Who owns it")
+    step = next((one for one in company.steps if one.makes == name), None)
+    if step is not None and company.systems[owner].kind == STEP:
+        where = f", if {condition_in_words(step.where, company.lookups)}" if step.where else ""
+        per = f" One is made for all that have the same {', '.join(map(field_in_words, step.per))}." if step.per else ""
+        yield Paragraph(
+            [
+                f"Nobody enters a {plain}: it is made automatically from each ",
+                Link(field_in_words(step.source), page_name(step.source)),
+                f"{where}.{per} To change one, change what it is made from.",
+            ]
+        )
+    elif owner:
+        yield Paragraph(
+            [
+                f"Each {plain} is entered, changed and deleted in {owner}, and only there. Whatever is changed in"
+                " another system is not carried back."
+                if not any(flow.direction == "two-way" and flow.data_type == name for flow in company.flows)
+                else f"Each {plain} belongs to {owner}. Systems marked “both ways” below may change it too."
+            ]
+        )
+    else:
+        yield Paragraph([f"No system owns the {plain} yet. Until one does, it is not transferred."], is_note=True)
+    if asked := asked_in_words(company, owner):
+        yield Paragraph([f"Ask {asked}."])
+    if data_type.field_owners:
+        told = ", ".join(f"{field_in_words(field)}: {system}" for field, system in data_type.field_owners.items())
+        yield Paragraph([f"Some fields belong to another system: {told}."])
+    if data_type.required:
+        named = ", ".join(map(field_in_words, data_type.required))
+        yield Paragraph([f"Must be filled in: {named}."])
+    if data_type.notes:
+        yield Paragraph([data_type.notes], is_note=True)
+
+
+def _receivers(company: Map, flows: Sequence[FlowPaths]) -> Iterator[Block]:
+    yield Heading("Who gets it, and when")
+    if not flows:
+        yield Paragraph(["No other system gets it."])
+        return
+    rows = []
+    for item in flows:
+        flow = item.flow
+        ways = " (both ways)" if flow.direction == "two-way" and flow.none is None else ""
+        rows.append(
+            (
+                [Link(f"{flow.to}{ways}", f"#{flow.id}")],
+                [when_in_words(company, flow)],
+                ["none" if flow.none is not None else which_in_words(company, flow)],
+                [deletes_in_words(company, flow)],
+                [asked_in_words(company, flow.to)],
+            )
+        )
+    yield PageTable(("System", "When", "Which records", "A record deleted at the owner", "Ask"), rows)
+    if any(item.flow.runs for item in flows):
+        yield Paragraph(
+            ["A person can pause a transfer, with a reason: changes wait, nothing is lost, and the console shows it."]
+        )
+
+
+def _personal(loaded: LoadedMap, name: str) -> Iterator[Block]:
+    try:
+        schema = loaded.schema(name)
+    except SchemaError:
+        return  # `map check` reports it
+    fields = sorted({path.rpartition(".")[2] for path, one in schema.leaves() if PERSONAL in one.tags})
+    if fields:
+        named = ", ".join(map(field_in_words, fields))
+        yield Heading("Personal data")
+        yield Paragraph(
+            [
+                f"About people: {named}. Sorbus shows these masked, and who looks at them in full is recorded. To erase"
+                " a person's record, delete it at its owner, then ask whoever runs Sorbus (sorbus forget)."
+            ]
+        )
+
+
+def _flow(loaded: LoadedMap, item: FlowPaths) -> Iterator[Block]:
+    company, flow = loaded.map, item.flow
+    yield Heading(f"To {flow.to}", anchor=flow.id)
+    if flow.none is not None:
+        yield Paragraph([f"Not transferred: {flow.none}"])
+        return
+    if flow.notes:
+        yield Paragraph([flow.notes], is_note=True)
+    if flow.manual is not None:
+        yield Heading("What is done by hand", 3)
+        yield Items([[step] for step in flow.manual.checklist], numbered=True)
+        person = contact(flow.manual.responsible)
+        yield Paragraph([f"{person}: {flow.manual.schedule}. Afterwards: {flow.manual.verification}"])
+    yield Heading("What is changed on the way", 3)
+    fields = list(_fields(item.paths, company))
+    if rows := [field.cells for field in fields if field.is_notable]:
+        yield PageTable((f"Field in {flow.to}", f"Comes from ({item.arrow.source})", "What is changed"), rows)
+    if same := [field.alone for field in fields if not field.is_notable]:
+        yield Paragraph([f"{'All else is c' if rows else 'C'}arried over unchanged: {', '.join(same)}."])
+    if not fields:
+        yield Paragraph(["Nothing: every field goes over under its own name."])
+    yield Heading("What happens when something fails", 3)
+    yield Items([[sentence] for sentence in failures(company, flow)])
+
+
+class _Field(NamedTuple):
+    """A target's field, what it comes from, and what is changed on the way."""
+
+    target: str
+    source: str
+    words: str
+    notes: str
+
+    @property
+    def is_notable(self) -> bool:
+        return self.words != "unchanged" or bool(self.notes)
+
+    @property
+    def cells(self) -> tuple[Cell, Cell, Cell]:
+        return [self.target], [self.source], [f"{self.words}{f' ({self.notes})' if self.notes else ''}"]
+
+    @property
+    def alone(self) -> str:
+        return self.target if self.source == self.target else f"{self.target} (from {self.source})"
+
+
+def _fields(paths: Sequence[FieldPath], company: Map) -> Iterator[_Field]:
+    """One for each field of the target; a rule that reads several fields has a path from each, its value's first."""
+    for (target, after), found in groupby(paths, lambda path: (path.target_field, path.steps[2])):
+        yield _field(target.rpartition(".")[2], after, list(found), company)
+
+
+def _field(target: str, after: str, paths: Sequence[FieldPath], company: Map) -> _Field:
+    first = paths[0]
+    is_empty = not first.source_field and bool(first.steps[1])
+    if is_empty and not after:
+        return _Field(target, "(nothing)", "stays empty", "")
+    done, sources = [], []
+    for path in paths:
+        names = [name.strip().rpartition(".")[2] for name in path.source_field.split(",")]
+        read = [f"the record's ID in {path.source_system}"] if path.source_field == KEY else names
+        sources += [name for name in read if name and name not in sources]
+        before = rule_in_words(path.steps[0], field_in_words(read[0] or path.steps[1]), company.lookups)
+        if before != "unchanged":
+            done.append(before if len(paths) == 1 else f"{', '.join(read)}: {before}")
+    value = "the result" if done and len(paths) == 1 else field_in_words(first.steps[1])
+    last = rule_in_words(after, value, company.lookups)
+    done += [last] if last != "unchanged" else []
+    notes = "; ".join(dict.fromkeys(note for path in paths for note in path.notes.split("; ") if note))
+    return _Field(target, ", ".join(sources) or "(nothing)", "; then ".join(done) or "unchanged", notes)
