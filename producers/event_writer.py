@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from sorbus.bus.positions import position_message
 from sorbus.bus.publisher import Outgoing, Publisher
 from sorbus.connector import Batch, Change, Position, Producer, RejectedRecord, StaleRecordDeletion
 from sorbus.errors import PermanentError
-from sorbus.event import HISTORICAL, ON_TOMBSTONES, REREAD
+from sorbus.event import DELIVERED, HISTORICAL, ON_TOMBSTONES, REREAD
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
 from sorbus.producers.own_topics import OwnTopics
@@ -66,7 +67,7 @@ class EventWriter:
             self.commit()  # the stale records are read from the topic: what came before must be on it
             self._delete_stale(deletion)
         self._position = batch.position
-        self._add_changes(batch.changes, is_historical=batch.copied is not None)
+        self._add_changes(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
             self._letters.write(reject, self._publisher)
@@ -118,7 +119,13 @@ class EventWriter:
         stored = self._topics.stored(self._inbox.stored(position))
         return position_message(self._topics.names, self._topics.system, stored)
 
-    def _add_changes(self, changes: Sequence[Change], *, is_historical: bool = False) -> None:
+    def _add_changes(
+        self,
+        changes: Sequence[Change],
+        *,
+        is_historical: bool = False,
+        delivered: Mapping[tuple[str, bytes, int], int] = MappingProxyType({}),
+    ) -> None:
         if not changes:
             return
         encoders, topics = self._topics.encoders, self._topics.topics
@@ -135,6 +142,8 @@ class EventWriter:
                 continue
             if is_historical:
                 headers.append((HISTORICAL, b"1"))
+            if delivered and (brought := delivered.get((data_type, id, version))) is not None:
+                headers.append((DELIVERED, b"%d" % brought))
             if self.asked and (data_type, id) in self.asked:
                 self.asked.discard((data_type, id))
                 headers.append((REREAD, b"1"))

@@ -43,6 +43,13 @@ class Notice(NamedTuple):
 
 
 @runtime_checkable
+class TellsDeliveries(Protocol):
+    """A producer that tells the states that Sorbus itself wrote into its source: see `Batch.delivered`."""
+
+    tells_deliveries: bool
+
+
+@runtime_checkable
 class SupportsState(Protocol):
     """A producer that compares what it reads with what it published: a poll sees states, not changes.
 

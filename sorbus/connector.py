@@ -132,6 +132,8 @@ class Batch(NamedTuple):
     """During an initial snapshot: data type, records so far, records expected."""
     resolved: Sequence[tuple[str, bytes]] = ()
     """(data type, id): dead letters that a later change of their row made obsolete, although no record resulted."""
+    delivered: Mapping[tuple[str, bytes, int], int] = {}
+    """(Data type, id, version) of changes that Sorbus itself wrote into the source -> the version that it brought."""
 
 
 class Producer(Protocol):

@@ -25,7 +25,9 @@ HISTORICAL = "sorbus_historical"
 """The header of events that repeat a known state (initial snapshot, resnapshot); its value is 1."""
 REREAD = "sorbus_reread"
 """The header of events that a person asked for: the record is to be compared there, though nothing may have changed."""
-ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_subject", "ce_time"}
+DELIVERED = "sorbus_delivered"
+"""The header of a state that Sorbus itself wrote into the source; its value is the version that it brought."""
+ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_subject", "ce_time", DELIVERED}
 """Headers that a delete's tombstone also carries: it is all that compaction leaves in the end."""
 _OPS = ("upsert", "delete")
 

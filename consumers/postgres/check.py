@@ -67,7 +67,7 @@ def obstacles(session: Connection, flow: BoundFlow, tables: Mapping[str, Table],
             fix = "let its owner write a policy for our role, or grant it bypassrls"
             found.append(Obstacle(f"row security of {name} lets our role write nothing", fix, "42501"))
         empty = sorted(each.name for each in table.columns.values() if each.required and each.name not in filled[part])
-        if empty and not facts.has_triggers:
+        if empty and options.creates and not facts.has_triggers:
             fix = "add it to the mapping sheet, or let its owner give it a default"
             found.append(Obstacle(f"{name}.{', '.join(empty)} must have a value, and the map gives none", fix, "23502"))
         found += _takes_nothing(table, facts, filled[part])

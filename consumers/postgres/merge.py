@@ -46,6 +46,8 @@ class Merge(NamedTuple):
     deleted: str | None
     applied: sql.Identifier = sql.Identifier(APPLIED)
     """The side table, wherever it is."""
+    creates: bool = True
+    """Whether rows that aren't there are made."""
     counts_created: bool = True
     """Whether PostgreSQL can tell new rows from changed ones: of plain tables alone."""
 
@@ -140,7 +142,23 @@ def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
     return [noted.format(statement, returned, _IS_NEW, won, _COUNT)]
 
 
+def _update_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
+    sets = [sql.SQL("{} = {}").format(sql.Identifier(one.name), value_of("s", one)) for one in merge.columns]
+    write = sql.SQL("update {} t set {} from {} s join {} w on w.id = s.{} where {} = {}").format(
+        merge.table,
+        sql.SQL(", ").join(sets or [sql.SQL("{0} = t.{0}").format(sql.Identifier(merge.key))]),
+        sql.Identifier(merge.stage),
+        sql.Identifier(WON),
+        sql.Identifier(ID),
+        sql.Identifier("t", merge.key),
+        _key(merge),
+    )
+    return [_win(merge, merge.stage, again), write]
+
+
 def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
+    if not merge.creates:
+        return _update_theirs(merge, again)
     names = [merge.key, *(column.name for column in merge.columns)]
     values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     sets = [_set(name) for name in names[1:]] or [_set(merge.key)]

@@ -24,6 +24,11 @@ class PostgresTarget(BaseModel):
 
     table: str = Field(description="SCHEMA.TABLE; the schema is public if left out.")
     existing: bool = Field(default=False, description="The table is managed elsewhere: Sorbus only writes rows.")
+    creates: bool = Field(
+        default=True,
+        description="False, with existing: only rows that are there are written, since another system decides which"
+        " there are.",
+    )
     key: str = Field(default="id", description="The column that takes the record's id; it must be unique.")
     children: dict[str, ChildTarget] = Field(default={}, description="List field -> the table of its items.")
     deleted_column: str = Field(
@@ -35,4 +40,6 @@ class PostgresTarget(BaseModel):
         names = [self.table, *(child.table for child in self.children.values())]
         if len(set(names)) != len(names):
             raise ValueError(f"the tables {', '.join(names)} must differ")
+        if not self.creates and (not self.existing or self.children):
+            raise ValueError("creates: false is for an existing table without children")
         return self

@@ -8,6 +8,7 @@ from typing import cast
 import psycopg
 from psycopg import sql
 
+from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
 from sorbus.consumers.postgres.cells import HEADER, TRAILER, long_cell, row_start, text_cell
@@ -31,8 +32,10 @@ from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_uni
 from sorbus.mapping.assign import Assignment, Parts
 from sorbus.postgres.catalog import Table, qualified
 from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.postgres.delivery_note import write_note
 from sorbus.postgres.sqlstate import of_error
 from sorbus.schema import RecordSchema
+from sorbus.two_way.expand import proposals_of
 from sorbus.write_fault import About
 
 
@@ -60,6 +63,11 @@ class Writing:
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
         self._relation = qualified(tables[""].name)
+        self._shown_in = None
+        """The topic of what the target shows, if it may change records too."""
+        if flow.flow.direction == "two-way":
+            shown = proposals_of(flow.flow.data_type, flow.system.name)
+            self._shown_in = Names(flow.system.topic_prefix).topic(shown)
         self._defaults = {
             field.name: field.default
             for field in flow.schema.fields
@@ -189,6 +197,8 @@ class Writing:
         self._session.execute("set constraints all deferred")
 
     def _write(self, items: Sequence[Packed], again: bool) -> Written:
+        if self._shown_in is not None:
+            write_note(self._session, self._shown_in, {item.delivery.id: item.delivery.version for item in items})
         gone = [item for item in items if item.stage is None]
         has_changed, changed, deleted = False, 0, 0
         created: int | None = 0
@@ -356,6 +366,7 @@ class Writing:
             self._is_ours,
             options.deleted_column if self._flow.flow.deletes == "soft" else None,
             self._applied,
+            options.creates,
             table.is_plain,
         )
 

@@ -132,7 +132,7 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
 def overwrite(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Overwrite the value in the target with the owner's value, at once.
+    """Overwrite the value in the target with the owner's value, at once; in a two-way flow with the record's.
 
     Example: sorbus conflicts overwrite 12 --reason "moved last week"
     """
@@ -143,7 +143,7 @@ def overwrite(
 def keep(
     ctx: typer.Context, number: Number, reason: Reason = "", who: Who = "", yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Keep the value in the target until the owner changes that field again.
+    """Keep the value in the target until the owner changes that field again; in a two-way flow it becomes all systems'.
 
     Example: sorbus conflicts keep 12 --reason "support knows it better"
     """
@@ -181,6 +181,11 @@ def _decide(
     found = Conflicts(state).get(number)
     field = f"{found.field} of {found.data_type} {found.id} in {found.system}"
     will = "be overwritten with its owner's value" if choice == "overwrite" else "stay until its owner changes it"
+    is_merged = found.data_type in loaded.two_way and found.system in loaded.two_way[found.data_type].systems
+    if is_merged:
+        will = (
+            "be overwritten with the record's value" if choice == "overwrite" else "become the record's in all systems"
+        )
     if not yes:
         typer.confirm(f"{field} will {will}. Continue?", abort=True, err=True)
     done = ConflictResolver(loaded.map, Settings(), state).decide(
@@ -194,6 +199,8 @@ def _decide(
     if done.left:
         others = ", ".join(f"{one.number} ({one.field})" for one in done.left)
         then = f"Its record is delivered once these are decided too: {others}."
+    elif is_merged:
+        then = "Its record is published within seconds."
     elif done.letters:
         then = "Its dead letter was requeued and is delivered now."
     else:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
+from sorbus.bus.names import Names
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
+from sorbus.postgres.delivery_note import Delivered, read_note
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.client_encoding import UTF8, Encoding
 from sorbus.producers.postgres.fetch import oids_of
@@ -52,6 +54,8 @@ class Taken(NamedTuple):
     rejects: list[RejectedRecord]
     sweeps: list[StaleRecordDeletion]
     resolved: list[tuple[str, bytes]]
+    delivered: dict[tuple[str, bytes, int], int]
+    """See `sorbus.connector.Batch`."""
 
 
 class Collector:
@@ -65,10 +69,15 @@ class Collector:
         look: Callable[[Capture], None] | None = None,
         start: int = sys.maxsize,
         encoding: Encoding = UTF8,
+        names: Names = Names(),  # noqa: B008 - it never changes
     ) -> None:
         """`look` is called when a data type's tables may have changed: it refreshes the capture. `start`: the LSN from
-        which the stream is read, where that is before our position.
+        which the stream is read, where that is before our position. `names`: of the data types' topics.
         """
+        self._by_topic = {names.topic(capture.name): capture.name for capture in captures}
+        self._notes: dict[str, Delivered] = {}
+        self._noted_from = 0
+        self._delivered: dict[tuple[str, bytes, int], int] = {}
         self._encoding = encoding
         self.state = state
         self._repeats = RepeatedCommits(state.commit, start)
@@ -143,6 +152,8 @@ class Collector:
                 self._committed(found)
             elif type(found) is Relation:
                 self._readers.add(found)
+            elif kind == 77 and (note := read_note(message)) is not None:  # M
+                self._noted(*note)
             return True
         except IndexError as error:  # fewer values than the table's layout, which the server told, has columns
             raise ProtocolError(f"message {message[:1]!r} of {len(message)} bytes isn't as its table is") from error
@@ -157,6 +168,7 @@ class Collector:
         self.in_transaction = True
         self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
         self._row = 0
+        self._notes, self._noted_from = {}, len(self._changes)
         self._skip = self.state.done if self.state.transaction == begin.final_lsn else 0
         if begin.final_lsn < self.state.lsn:
             self._skip = sys.maxsize
@@ -170,6 +182,8 @@ class Collector:
     def _committed(self, commit: Commit) -> None:
         _check_lsn(commit.end_lsn)
         self.in_transaction = False
+        if self._notes:
+            self._label()
         self._recent.append(self._xid)
         seen = CommitSeen(commit.end_lsn, commit.committed_at, self._xid)
         if self._skip == sys.maxsize:
@@ -178,6 +192,20 @@ class Collector:
             self._repeats.passed()
             self.state = replace(self.state, lsn=commit.end_lsn, transaction=0, done=0, commit=seen)
         self._skip = 0
+
+    def _noted(self, topic: str, delivered: Delivered) -> None:
+        """This transaction is Sorbus's own, of these records."""
+        if (name := self._by_topic.get(topic)) is not None:
+            self._notes[name] = {**self._notes.get(name, {}), **delivered}
+
+    def _label(self) -> None:
+        """Tells which of the transaction's changes Sorbus made: not those whose rows are read later."""
+        later = self._reads.completed
+        for place, change in enumerate(self._changes[self._noted_from :], self._noted_from):
+            brought = self._notes.get(change.data_type, {}).get(change.id)
+            if brought is not None and place not in later:
+                self._delivered[change.data_type, change.id, change.version] = brought
+        self._noted_from = len(self._changes)
 
     def _state_of(self, shape: RowShape, message: bytes) -> None:
         """A row's new state, of a table that one data type reads as its record's own."""
@@ -354,13 +382,16 @@ class Collector:
     def take(self) -> Taken:
         """What has been collected, in the stream's order, and `state` moved past it."""
         has_read = self._reads.has_marked
+        if self._notes:
+            self._label()
         changes = self._reads.read(self._changes, self._rejects, self._occurred_at, self._next_version)
         if has_read and self._reads.awaits(self._recent):
             self._recent.clear()  # they have been seen, and need not be looked for again
         if self.in_transaction:
             self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize
-        taken = Taken(changes, self._rejects, self._sweeps, self._resolved)
+        taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._delivered)
+        self._delivered, self._noted_from = {}, 0
         self.state = replace(
             self.state.untold(self._resnapshot) if self._resnapshot else self.state,
             version=self._version,

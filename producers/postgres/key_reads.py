@@ -47,6 +47,11 @@ class KeyReads:
         """Whether records are only named."""
         return bool(self._marked)
 
+    @property
+    def completed(self) -> frozenset[int]:
+        """The places of changes that lack values."""
+        return frozenset(one.place for one in self._partial)
+
     def count(self) -> int:
         """How many keys are marked."""
         return sum(len(keys) for marked in self._marked.values() for keys in marked.keys.values())

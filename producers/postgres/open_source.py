@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from psycopg.errors import LockNotAvailable
 
+from sorbus.bus.names import Names
 from sorbus.connector import BoundSource, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, TransientError
@@ -48,6 +49,7 @@ class OpenSource:
         assert isinstance(system.connection, PostgresConnection)
         self._system, self._sources, self._slot = system, sources, slot
         self._connection = system.connection
+        self.names = Names(system.topic_prefix)
         beat = system.system.heartbeat
         self._heartbeat = None if beat == "off" else parse_duration(beat)
         self.session = connect(self._connection, "producer", autocommit=True)

@@ -49,6 +49,7 @@ class PostgresProducer(PostgresDiscovery):
     """Captures one database. One slot and one publication, both called sorbus_SYSTEM."""
 
     Source: type[BaseModel] = PostgresSource
+    tells_deliveries = True
 
     def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
         assert isinstance(system.connection, PostgresConnection)

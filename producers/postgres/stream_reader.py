@@ -43,7 +43,8 @@ class StreamReader:
             encoding = read_natively(replication)
         start = min(start, state.lsn)
         self._stream = ReplicationStream(replication, slot, slot, start)
-        self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding)
+        names = source.names
+        self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding, names)
         self._pace = SnapshotPace()
         self._is_followed = self._must_store = False
         self._held: bytes | None = None
@@ -116,7 +117,7 @@ class StreamReader:
                     break
             else:
                 self._answer(decode_frame(frame))
-        changes, rejects, sweeps, resolved = collector.take()
+        changes, rejects, sweeps, resolved, delivered = collector.take()
         self._snapshot.saw(changes, rejects, sweeps)
         self._pace.streamed()
         # A slice of the snapshot may share the transaction, which is committed after it.
@@ -125,7 +126,8 @@ class StreamReader:
         )  # fmt: skip
         self._stored_at = time.monotonic()
         is_all = caught_up and not self._is_followed
-        return Batch(changes, rejects, sweeps, self.state.to_position(), is_all, resolved=resolved)
+        position = self.state.to_position()
+        return Batch(changes, rejects, sweeps, position, is_all, resolved=resolved, delivered=delivered)
 
     def close(self) -> None:
         """Gives up what is read beside the stream."""
@@ -187,12 +189,12 @@ class StreamReader:
         collector = self._collector
         if part.keys:
             collector.again(part.capture, part.keys, may_be_gone=False)
-        changes, rejects, sweeps, resolved = collector.take()
+        changes, rejects, sweeps, resolved, delivered = collector.take()
         changes += [made for made in part.made if type(made) is Change]
         rejects += [made for made in part.made if type(made) is RejectedRecord]
         changes, progress = self._snapshot.chosen(part, changes)
         self.state = replace(self.state, copying=progress)
-        return self._batch_of(part, Taken(changes, rejects, sweeps, resolved))
+        return self._batch_of(part, Taken(changes, rejects, sweeps, resolved, delivered))
 
     def _ended_snapshot(self, part: Slice) -> Batch:
         """Rows without a key, and the deletion of stale records, which goes after the last that was read."""
@@ -207,10 +209,10 @@ class StreamReader:
         return self._batch_of(part, taken)
 
     def _batch_of(self, part: Slice, taken: Taken) -> Batch:
-        changes, rejects, sweeps, resolved = taken
+        changes, rejects, sweeps, resolved, delivered = taken
         records = part.progress.records
         told = part.progress.data_type, records, records if part.is_last else max(records, part.progress.expected)
-        return Batch(changes, rejects, sweeps, self.state.to_position(), False, told, resolved)
+        return Batch(changes, rejects, sweeps, self.state.to_position(), False, told, resolved, delivered)
 
     def _answer(self, frame: object) -> None:
         if isinstance(frame, Keepalive):

@@ -27,7 +27,17 @@ _PANELS = {
     "Write down what you have": ("init", "discover", "map", "api", "schemas"),
     "Run it": ("plan", "apply", "up", "produce", "consume", "webhooks", "webhook", "replay"),
     "See how it goes": ("doctor", "status", "watch", "console", "trace", "preview", "alerts", "digest"),
-    "Fix and decide": ("dlq", "duplicates", "conflicts", "waiting", "drift", "checklists", "crosswalk", "forget"),
+    "Fix and decide": (
+        "dlq",
+        "duplicates",
+        "conflicts",
+        "waiting",
+        "two-way",
+        "drift",
+        "checklists",
+        "crosswalk",
+        "forget",
+    ),
     "Try it here": ("demo", "stack"),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}

@@ -98,7 +98,7 @@ def draw_command(
 
     Examples: `sorbus map draw > map.mmd`, `sorbus map draw -o map.svg`
     """
-    company = Context.of(ctx).load().map
+    company = Context.of(ctx).load().as_written.map
     if form is DrawingFormat.SVG or (form is None and output is not None and output.suffix.lower() == ".svg"):
         from sorbus.map.render.svg import svg
 
@@ -218,7 +218,7 @@ app.command("suggest")(suggest_command)
 
 def summary(loaded: LoadedMap) -> str:
     """One line for a valid map: what it contains."""
-    company = loaded.map
+    company = loaded.as_written.map
     counts = {
         "system": len(company.systems),
         "data type": len(company.data_types),

@@ -127,6 +127,10 @@ class Conflicts:
         """Records that it was written and the application normalized it: it was not an edit."""
         self._run("turn", numbers=list(numbers), state="rewritten")
 
+    def kept(self, numbers: Sequence[int]) -> None:
+        """Records that the target's value has become the record's."""
+        self._run("turn", numbers=list(numbers), state="over")
+
     def settle(self, id: str, *, but: Collection[str] = ()) -> None:
         """Ends a record's conflicts, except for these fields: owner and target agree, or the record is deleted."""
         self._run("settle", id=id, but=list(but))

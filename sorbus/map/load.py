@@ -43,4 +43,5 @@ def load_map(path: Path) -> LoadedMap:
     if findings or written is None:
         raise MapError(sorted(findings))
     written, mappings = with_steps(written, document, mappings)
-    return routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings, notices=tuple(notices)))
+    loaded = routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings, notices=tuple(notices)))
+    return loaded.with_two_way()

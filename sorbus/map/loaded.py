@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,7 @@ from sorbus.mapping.field_refs import CANONICAL, canonical_data_type
 from sorbus.schema import RecordSchema, read_schema
 from sorbus.spelling import closest
 from sorbus.timing.delivery import DeliveryTimes
+from sorbus.two_way.expand import TwoWay, expanded, renamed_rows, two_way_types
 
 Role = Literal["producer", "consumer"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,6 +76,27 @@ class LoadedMap:
     unrouted: tuple[Finding, ...] = ()
     notices: tuple[str, ...] = ()
     """Keys and values of earlier releases in the map."""
+    two_way: Mapping[str, TwoWay] = field(default_factory=dict, repr=False, compare=False)
+    """The data types that several systems change; `map` has their parts (see `sorbus.two_way.expand`)."""
+    without_parts: LoadedMap | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def as_written(self) -> LoadedMap:
+        """The map as people wrote it, without the parts of two-way data types: for what is shown to them."""
+        return self.without_parts or self
+
+    def with_two_way(self) -> LoadedMap:
+        """The same map with the parts of its two-way data types."""
+        found = two_way_types(self.map, self.mappings)
+        if not found:
+            return self
+        schemas = {}
+        for name in found:
+            with suppress(SchemaError):  # which `map check` reports
+                schemas[name] = self.schema(name)
+        rows = renamed_rows(self.mappings, found)
+        made = expanded(self.map, found, schemas)
+        return replace(self, map=made, mappings=rows, two_way=found, without_parts=self)
 
     def for_check(self) -> LoadedMap:
         """The same map without required secrets; a MapError without findings then means that a value is unknown."""
@@ -106,6 +129,10 @@ class LoadedMap:
 
     def schema(self, data_type: str) -> RecordSchema:
         """A data type's schema: schemas/NAME.avsc beside the map, else Sorbus's own; SchemaError if there is none."""
+        for two_way in self.two_way.values():
+            for system in two_way.systems:
+                if two_way.proposals(system) == data_type:
+                    return two_way.schema_of(system, self.schema(two_way.data_type))
         name = self.map.data_types[data_type].schema_name or data_type
         own = self.folder / "schemas"
         if Path(name).name == name:
@@ -161,10 +188,13 @@ class LoadedMap:
         """The flow at a place in the map's list of flows."""
         flow = self.map.flows[place]
         options = self._options(self.consumer(flow.to).Target, flow.target, ("flows", place, "target"))
+        schema, two_way = self._schema(flow.data_type), self.two_way.get(flow.data_type)
+        if two_way is not None and flow.to in two_way.systems:
+            schema = two_way.written_schema(flow.to, schema)
         return BoundFlow(
             flow,
             self.map.data_types[flow.data_type],
-            self._schema(flow.data_type),
+            schema,
             self.target_rows(flow.to, flow.data_type),
             options,
             self.system(flow.to, "consumer"),

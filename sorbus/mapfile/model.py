@@ -61,7 +61,19 @@ class DataType(_Written):
     schema_name: str | None = Field(default=None, alias="schema", description="The .avsc name; the data type's own.")
     system_of_record: Name | list[Name] | None = Field(default=None, description="The one system that owns it.")
     source: Options = Field(default={}, description="Where the owner keeps it: the connector's own settings.")
-    field_owners: dict[str, Name] = Field(default={}, description="Fields that another system owns; not run yet.")
+    field_owners: dict[str, Name] = Field(
+        default={}, description="With two-way flows, fields that another system owns: only its changes of them count."
+    )
+    merge: dict[str, Literal["latest", "union", "ask"]] = Field(
+        default={},
+        description="With two-way flows, fields that several systems may change. When two change one at a time: latest"
+        " takes the later change, union unites lists, ask holds the record back until a person decides.",
+    )
+    clock_tolerance: str = Field(
+        default="5s",
+        description="With merge: latest, how far systems' clocks may differ. Of changes that are closer than this the"
+        " system of record's counts.",
+    )
     required: list[str] = Field(default=[], description="Fields no record may lack, beyond the schema's own.")
     match: list[str] = Field(default=[], description="Fields that identify duplicates.")
     partitions: int = Field(default=4, ge=1, le=1000)
@@ -145,6 +157,11 @@ class Flow(_Written):
         " several such lines. What comes due in them is delivered once at their end.",
     )
     target: Options = Field(default={}, description="Where in the target it goes: the connector's own settings.")
+    proposals: Options = Field(
+        default={},
+        description="With direction: two-way, where the target's own changes are read, as its connector's source"
+        " settings. Default: the target's table by its key.",
+    )
     deletes: Literal["hard", "soft", "ignore"] = "hard"
     where: str | None = Field(
         default=None,

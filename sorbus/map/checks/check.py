@@ -1,9 +1,9 @@
 """Whether a map makes sense: every finding at once, each with its file, line and fix.
 
-The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_bound` (kinds, connections,
-schemas, catalogs), `check_mapping` and `check_types` (the sheets, whose direct
-rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_filters` (conditions),
-`check_steps` (process steps), `check_people` (who is asked and called, schedules by hand),
+The themes: `check_owners` (who owns what), `check_flows` (what goes where, loops), `check_two_way` (whose change of a
+field counts), `check_bound` (kinds, connections, schemas, catalogs), `check_mapping` and `check_types` (the sheets,
+whose direct rows `route` has routed), `check_incomplete` (required fields, defaults, references), `check_filters`
+(conditions), `check_steps` (process steps), `check_people` (who is asked and called, schedules by hand),
 `check_times` (timings, quiet hours, calendars), `check_secrets`, `examples`.
 Nothing outside the map's folder is reached.
 """
@@ -22,6 +22,7 @@ from sorbus.map.checks.people import check_limits, check_people
 from sorbus.map.checks.secrets import check_secrets
 from sorbus.map.checks.steps import check_steps
 from sorbus.map.checks.times import check_calendars, check_system_times
+from sorbus.map.checks.two_way import check_two_way
 from sorbus.map.examples import check_examples
 from sorbus.map.json_schema import json_schema
 
@@ -51,6 +52,7 @@ def check_to_run(loaded: LoadedMap) -> list[Finding]:
         *bound.findings,
         *check_owners(bound),
         *check_flows(bound),
+        *check_two_way(bound),
         *loaded.unrouted,
         *check_mapping(bound),
         *check_incomplete(bound),

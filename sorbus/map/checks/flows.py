@@ -56,10 +56,6 @@ def _ends(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
 
 def _running(bound: Bound, place: int, flow: Flow) -> Iterator[Finding]:
     path = ("flows", place)
-    if flow.direction == "two-way":
-        message = f"{flow.id} is two-way, which is not run yet: nothing would come back from {flow.to}"
-        fix = "write direction: one-way, or leave `direction:` out"
-        yield bound.loaded.finding((*path, "direction"), "not-run-yet", message, fix)
     yield from check_times(bound.loaded, place)
     if flow.manual is not None and flow.none is not None:
         message = f"{flow.id} is both done by hand (manual) and not integrated (none)"
@@ -140,8 +136,11 @@ def _loops(bound: Bound) -> Iterator[Finding]:
 
 def _edges(bound: Bound) -> Iterator[_Edge]:
     for place, flow in bound.flows.items():
-        source = bound.sources.get(flow.flow.data_type)
-        owner = bound.owners.get(flow.flow.data_type)
+        name = flow.flow.data_type
+        source, owner = bound.sources.get(name), bound.owners.get(name)
+        if (two_way := bound.loaded.two_way.get(name)) is not None:
+            owner = two_way.system_of_record
+            source = bound.sources.get(two_way.proposals(owner))
         if source is None or owner is None or owner == flow.flow.to:
             continue
         held = bound.loaded.producer(owner).resources_of(source.options)

@@ -53,9 +53,6 @@ def _field_owners(bound: Bound, name: str) -> Iterator[Finding]:
         if system not in bound.loaded.map.systems:
             message = f"{name}.{field}: no system is called {system!r}"
             yield bound.loaded.finding(path, "unknown-system", message, closest(system, bound.loaded.map.systems))
-        else:
-            message = f"{name}.{field}: an owner for a single field is not run yet: {system} would feed nothing"
-            yield bound.loaded.finding(path, "not-run-yet", message, "delete field_owners: one system owns all fields")
 
 
 def _named_fields(bound: Bound, name: str, schema: RecordSchema) -> Iterator[Finding]:

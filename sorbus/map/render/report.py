@@ -107,6 +107,7 @@ class Report:
 
 def document(loaded: LoadedMap) -> Report:
     """Joins a map's flows and mapping sheets; a field that nothing fills is shown with a note."""
+    loaded = loaded.as_written
     company = loaded.map
     drawn = zip(company.flows, arrows(company), strict=True)
     flows = tuple(FlowPaths(flow, arrow, paths_of(loaded, flow, arrow)) for flow, arrow in drawn)

@@ -32,6 +32,7 @@ def tabs(loaded: LoadedMap) -> list[ReportTable]:
 
     A row from system to system is in its flow's tab. Within a tab the rows keep the sheets' order.
     """
+    loaded = loaded.as_written
     through = {route.row: canonical_data_type(route.canonical) for route in loaded.routes}
     found: dict[str, list[FieldMapping]] = {
         f"{owner} {name}": [] for name, each in loaded.map.data_types.items() if (owner := each.system_of_record)

@@ -53,8 +53,8 @@ def test_the_examples_have_nothing_to_mend(name: str) -> None:
         ),
         (
             "{system_of_record: crm, source: {table: c}, field_owners: {email: erp}}",
-            "not-run-yet",
-            "delete field_owners: one system owns all fields",
+            "contradiction",
+            "delete field_owners, or write direction: two-way under a flow of customer",
         ),
         ("{system_of_record: crm, source: {tabel: c}}", "missing", "write table: …"),
         (
@@ -175,17 +175,17 @@ def test_flows_that_end_elsewhere_are_no_loop(findings_of: Findings) -> None:
     assert findings_of(SYSTEMS + LOOP + "  - {data_type: person, to: crm, target: {table: visitors}}\n") == []
 
 
-def test_a_two_way_flow_is_refused_until_it_runs_and_counts_in_loops(findings_of: Findings) -> None:
+def test_a_two_way_flow_counts_in_loops_both_ways(findings_of: Findings) -> None:
     two_way = "flows:\n  - {data_type: customer, to: erp, direction: two-way, target: {table: partners}}\n"
     (refused,) = findings_of(SYSTEMS + OWNED + two_way)
-    assert (refused.code, refused.fix) == ("not-run-yet", "write direction: one-way, or leave `direction:` out")
+    assert (refused.code, refused.fix) == ("unmapped", "write rows from erp to canonical, or direction: one-way")
 
     supplier = "  supplier: {system_of_record: web, schema: customer, source: {table: people}}\n"
     more = "  - {data_type: supplier, to: erp, target: {table: partners}}\n"
-    assert [one.code for one in findings_of(SYSTEMS + OWNED + supplier + two_way + more)] == ["not-run-yet"]
+    assert [one.code for one in findings_of(SYSTEMS + OWNED + supplier + two_way + more)] == ["unmapped"]
     more = "  - {data_type: customer, to: web, target: {table: people}}\n" + more
     codes = [finding.code for finding in findings_of(SYSTEMS + OWNED + supplier + two_way + more)]
-    assert sorted(codes) == ["loop", "not-run-yet"]
+    assert sorted(codes) == ["loop", "unmapped"]
 
 
 @pytest.mark.parametrize(

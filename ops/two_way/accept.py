@@ -1,0 +1,45 @@
+"""A person accepts how the systems of a two-way data type are joined."""
+
+from __future__ import annotations
+
+from sorbus.audit import AuditTrail
+from sorbus.drift.watch import has_state
+from sorbus.errors import UsageError
+from sorbus.map.loaded import LoadedMap
+from sorbus.ops.two_way.join import JoinPlan
+from sorbus.settings import Settings
+from sorbus.state.database import State
+
+_JOIN = b"""
+insert into joined_type as old (data_type, joined_by) values (%s, %s)
+on conflict (data_type) do update set joined_by = excluded.joined_by, joined_at = now(), generation = old.generation + 1
+where %s
+"""
+_GONE = b"""
+update merged_record m set prefix = null, data = null, about = '{"origins": {}, "held": []}', owed = true,
+    version = n.version
+from (
+    select id, row_number() over (order by id)
+        + (select max(version) from merged_record where data_type = %s) as version
+    from merged_record where data_type = %s and data is not null and id <> all (%s)
+) n
+where m.data_type = %s and m.id = n.id
+"""
+
+
+def accept_join(loaded: LoadedMap, settings: Settings, plan: JoinPlan, who: str, *, again: bool) -> None:
+    """The merge publishes from now on. `again`: what was joined before is forgotten, and all is read once more.
+
+    UsageError without Sorbus's database. TransientError.
+    """
+    if not has_state(settings):
+        raise UsageError("two-way data types need Sorbus's own database: set SORBUS_DATABASE")
+    state, name = State.of(loaded.map.topic_prefix), plan.data_type
+    with state.connection() as connection:
+        connection.execute(_JOIN, (name, who, again))
+        if again:
+            connection.execute(b"delete from system_view where data_type = %s", (name,))
+            owned = [id.decode() for id in plan.owned]
+            connection.execute(_GONE, (name, name, owned, name))
+        details = {"records": plan.records, "again": again}
+        AuditTrail(state).note_in(connection, who, "join", "two-way", name, data_type=name, details=details)

@@ -1,0 +1,279 @@
+"""The producer of a data type that several systems change: proposals in, merged records out.
+
+A proposal's outcome is committed in Sorbus's database before its events are published, and every record whose newest
+version may not be on the topic is published again after a restart: the version guard makes a repeat harmless.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import BaseModel
+
+from sorbus.bus.kafka import admin
+from sorbus.bus.names import Names
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.bus.topic_facts import topic_facts
+from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
+from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
+from sorbus.producers.merge.contests import ContestLog
+from sorbus.producers.merge.loops import LoopBreaker
+from sorbus.settings import Settings
+from sorbus.state.database import State
+from sorbus.two_way.expand import proposals_of
+from sorbus.two_way.merge import Merging, Ruling, Verdict
+from sorbus.two_way.options import MergeConnection, MergeSource
+from sorbus.two_way.proposal_topics import ProposalMessage, ProposalTopics
+from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
+from sorbus.two_way.store import MergeStore, StoredRecord
+
+_MOST = 1000
+_DECISIONS_EVERY, _UNLINKED_EVERY = 1.0, 30.0
+_UNLINKED_AFTER = 3600.0
+_STORE_EVERY = 3600.0
+
+
+class MergeProducer:
+    """Merges the proposals of one data type's systems."""
+
+    Connection: type[BaseModel] = MergeConnection
+    Source: type[BaseModel] = MergeSource
+
+    def __init__(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
+        (source,) = sources
+        assert isinstance(source.options, MergeSource)
+        self._system, self._source, self._options = system, source, source.options
+        self._names = Names(system.topic_prefix)
+        self._settings = Settings()
+        self._version = 0
+        self._topics: ProposalTopics | None = None
+        self._store: MergeStore | None = None
+        self._floor = 0
+        self._owed_after: int | None = 0
+        """Up to which version what may not be on the topic has been published again; None: all of it."""
+        self._asked: list[bytes] = []
+        self._looked_at = self._unlinked_at = self._stored_at = 0.0
+        self._generation = 0
+        self._published: dict[bytes, int] = {}
+
+    @classmethod
+    def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
+        """Its topics and Sorbus's own database are planned with all others."""
+        return []
+
+    @classmethod
+    def resources_of(cls, options: BaseModel) -> dict[str, str]:  # noqa: ARG003 - the interface's
+        """A merge holds one kind of record."""
+        return {"": "record"}
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """System -> the topic of what it shows."""
+        return {system: self._names.topic(proposals_of(self._source.name, system)) for system in self._options.proposes}
+
+    def take_over(self, floors: Mapping[str, int]) -> None:
+        """All records are published again, above this version."""
+        self._floor = floors[self._source.name]
+
+    def open(self, position: Position | None) -> None:
+        """Resumes after `position`. TransientError, AuthError, LostPosition."""
+        if not self._settings.database:
+            raise AuthError(f"{self._system.name} keeps merged records in Sorbus's own database: set SORBUS_DATABASE")
+        state = State.of(self._system.topic_prefix)
+        schemas = SchemaResolver(self._settings, self._names, [self._source.schema])
+        codec = RecordCodec(self._source.name, self._source.schema, schemas)
+        decoder = FrameDecoder(schemas)
+        store = self._store = MergeStore(state, self._source.name, codec.encode, codec.decode, decoder)
+        self._generation = store.generation()
+        known = position if position and position.get("generation") == self._generation else {}
+        self._topics = ProposalTopics(self._settings, self.topics, decoder, known)
+        stored = (position or {}).get("version")
+        self._version = max(stored if isinstance(stored, int) else 0, self._floor, store.newest_version())
+        self._merging = Merging(self._options.rules(), self._new_version, codec.fits)
+        self._contests = ContestLog(state, self._source.name, self._options.flows)
+        self._loops = LoopBreaker()
+        self._owed_after = 0
+        if self._floor:
+            self.resnapshot([self._source.name])
+            self._floor = 0
+
+    def resnapshot(self, data_types: Sequence[str]) -> None:
+        """Gives every record a new version."""
+        if self._source.name in data_types:
+            self._version, self._owed_after = self._opened.owe_all(self._version), 0
+
+    def reread(self, data_type: str, ids: Sequence[bytes]) -> None:
+        """These records are published again."""
+        if data_type == self._source.name:
+            self._asked += ids
+
+    @property
+    def problem(self) -> str | None:
+        """What waits for a person."""
+        if self._loops.stopped:
+            id, name, one, other = self._loops.stopped
+            return (
+                f"{self._source.name} {id.decode(errors='replace')}: {name} is changed again and again between {one}"
+                f" and {other}; it is stopped until a person decides: sorbus conflicts list"
+            )
+        return None
+
+    def read(self, wait: float) -> Batch | None:
+        """The next merged records; None when nothing came within `wait` seconds.
+
+        Unfinished until a person has accepted how its systems' records are joined. TransientError.
+        """
+        store, topics = self._opened, self._topics
+        assert topics is not None
+        if not self._generation:
+            self._generation = store.generation()
+            if not self._generation:
+                command = f"sorbus two-way join {self._source.name}"
+                raise Unfinished(f"see how its systems' records are joined, and accept it: {command}", retry_after=1.0)
+        if self._owed_after is not None:
+            if owed := store.owed(self._owed_after, _MOST):
+                self._owed_after = max(owed.values())
+                return self._batch(store.load(owed).values(), caught_up=False)
+            self._owed_after = None
+        now = time.monotonic()
+        if self._asked:
+            ids, self._asked = self._asked[:_MOST], self._asked[_MOST:]
+            return self._asked_for(ids)
+        if now - self._looked_at > _DECISIONS_EVERY:
+            self._looked_at = now
+            if store.generation() != self._generation:
+                raise TransientError(f"the systems of {self._source.name} were joined again", retry_after=0.0)
+            if decided := self._decided():
+                return self._batch(decided, caught_up=False)
+        if now - self._unlinked_at > _UNLINKED_EVERY:
+            self._unlinked_at = now
+            if ids := store.unlinked(_UNLINKED_AFTER, _MOST):
+                return self._batch(store.load(ids).values(), caught_up=False, tells_unlinked=True)
+        messages = topics.read(min(wait, 0.5))
+        if not messages:
+            if topics.is_at_end and now - self._stored_at > _STORE_EVERY:
+                return self._batch((), caught_up=True)
+            return None
+        return self._merged(messages, caught_up=topics.is_at_end)
+
+    def confirm(self, position: Position) -> None:  # noqa: ARG002 - all that was given out is on the topic
+        """The versions that were given out are on the topic."""
+        published, self._published = self._published, {}
+        if published:
+            self._opened.published(published)
+
+    def lag(self) -> int | None:
+        """Proposals that aren't read yet."""
+        if self._topics is None:
+            return None
+        facts = topic_facts(admin(self._settings), self.topics.values())
+        return self._topics.lag({topic: found.ends for topic, found in facts.items()})
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._topics is not None:
+            self._topics.close()
+            self._topics = None
+        self._published.clear()
+
+    @property
+    def _opened(self) -> MergeStore:
+        assert self._store is not None
+        return self._store
+
+    def _new_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _merged(self, messages: Sequence[ProposalMessage], *, caught_up: bool) -> Batch:
+        store = self._opened
+        found = store.load(message.id for message in messages)
+        rulings: list[tuple[bytes, Ruling]] = []
+        refused: list[RejectedRecord] = []
+        for message in messages:
+            stored = found[message.id]
+            record, proposal = stored.record, message.proposal
+            before = record.views.get(proposal.system)
+            if before is not None and proposal.version <= before.version:
+                continue
+            shown = self._loops.shown(record)
+            made = self._merging.take(record, proposal)
+            stored.frames[proposal.system] = message.frame
+            for ruling in made:
+                if ruling.verdict is Verdict.REFUSED:
+                    refused.append(self._refused(message, ruling))
+                elif self._loops.turns(record, ruling, shown):
+                    made = [*made, self._merging.hold(record, ruling.field, ruling.system)]
+            rulings += [(message.id, ruling) for ruling in made]
+        store.save(list(found.values()))
+        self._contests.note({id: each.record for id, each in found.items()}, rulings)
+        return self._batch(found.values(), refused, caught_up=caught_up)
+
+    def _decided(self) -> list[StoredRecord]:
+        store = self._opened
+        decisions = self._contests.decisions()
+        found = store.load(one.id.encode() for one in decisions)
+        for one in decisions:
+            record = found[one.id.encode()].record
+            self._merging.decide(record, one.field, one.system, keep=one.state == "keep")
+        store.save(list(found.values()))
+        self._contests.carried_out(decisions)
+        self._loops.decided((one.id.encode(), one.field) for one in decisions)
+        return list(found.values())
+
+    def _asked_for(self, ids: Sequence[bytes]) -> Batch:
+        store = self._opened
+        found = store.load(ids)
+        for stored in found.values():
+            self._merging.send_again(stored.record)
+        store.save(list(found.values()))
+        return self._batch(found.values(), caught_up=False, tells_unlinked=True)
+
+    def _batch(
+        self,
+        found: Iterable[StoredRecord],
+        refused: Sequence[RejectedRecord] = (),
+        *,
+        caught_up: bool,
+        tells_unlinked: bool = False,
+    ) -> Batch:
+        assert self._topics is not None
+        changes: list[Change] = []
+        rejects = list(refused)
+        name = self._source.name
+        encode = self._opened.encode
+        for stored in found:
+            record = stored.record
+            if record.may_go:
+                at = max((origin.at for origin in record.origins.values()), default=time.time_ns() // 1000)
+                data = None if record.values is None else encode(record.values)[1]
+                changes.append(Change(name, record.id, record.version, at, data))
+                self._published[record.id] = record.version
+            elif tells_unlinked and record.is_unlinked:
+                rejects += self._unlinked(stored)
+        self._stored_at = time.monotonic()
+        position = {**self._topics.position(), "version": self._version, "generation": self._generation}
+        return Batch(changes, rejects, (), position, caught_up)
+
+    def _unlinked(self, stored: StoredRecord) -> list[RejectedRecord]:
+        record = stored.record
+        systems = sorted(system for system, view in record.views.items() if view.values is not None)
+        owner = self._options.system_of_record
+        error = PermanentError(
+            f"{', '.join(systems)} has a {self._source.name} {record.id.decode(errors='replace')} that {owner} doesn't:"
+            f" {owner} decides which there are. Create it there under this id, or delete it in {', '.join(systems)}",
+            reason="not at its owner",
+        )
+        now = time.time_ns() // 1000
+        return [RejectedRecord(self._source.name, record.id, self._new_version(), now, b"", error)]
+
+    def _refused(self, message: ProposalMessage, ruling: Ruling) -> RejectedRecord:
+        shown = "null" if ruling.theirs is None else repr(ruling.theirs)
+        error = PermanentError(
+            f"{ruling.system} has {shown} in {ruling.field} of {self._source.name}"
+            f" {message.id.decode(errors='replace')}, which the field can't have: correct it in {ruling.system}",
+            reason="not canonical",
+            field=ruling.field,
+        )
+        return RejectedRecord(self._source.name, message.id, self._new_version(), message.proposal.at, b"", error)

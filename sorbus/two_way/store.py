@@ -1,0 +1,150 @@
+"""Merged records in the state database: read and written a batch at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from sorbus.state.database import State
+from sorbus.two_way.merge import Held, MergedRecord, Origin, Values, View
+
+Encode = Callable[[Values], tuple[bytes, bytes]]
+"""A record -> its frame's head and its Avro."""
+Decode = Callable[[bytes, bytes], Values]
+"""The inverse, whichever schema wrote it."""
+DecodeFrame = Callable[[bytes], Values]
+
+_RECORDS = b"""
+select id, version, prefix, data, about, owed from merged_record where data_type = %s and id = any (%s)
+"""
+_VIEWS = b"select id, system, version, knows, frame from system_view where data_type = %s and id = any (%s)"
+_SAVE_RECORDS = b"""
+insert into merged_record as old (data_type, id, version, prefix, data, about, owed, unlinked_since)
+select %s, id, version, prefix, data, about::json, owed, case when unlinked then now() end
+from unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bytea[], %s::text[], %s::boolean[], %s::boolean[])
+    as given (id, version, prefix, data, about, owed, unlinked)
+on conflict (data_type, id) do update set
+    version = excluded.version, prefix = excluded.prefix, data = excluded.data, about = excluded.about,
+    owed = excluded.owed,
+    unlinked_since = case when excluded.unlinked_since is not null then coalesce(old.unlinked_since, now()) end
+"""
+_SAVE_VIEWS = b"""
+insert into system_view (data_type, id, system, version, knows, frame)
+select %s, * from unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bytea[])
+on conflict (data_type, id, system) do update set
+    version = excluded.version, knows = excluded.knows, frame = excluded.frame
+"""
+
+
+@dataclass(slots=True)
+class StoredRecord:
+    """A record with the frames of what its systems show: those go back as they came."""
+
+    record: MergedRecord
+    frames: dict[str, bytes | None]
+
+
+class MergeStore:
+    """One data type's merged records. TransientError without the database."""
+
+    def __init__(self, state: State, data_type: str, encode: Encode, decode: Decode, decode_frame: DecodeFrame) -> None:
+        self._state, self._data_type = state, data_type
+        self.encode, self._decode, self._decode_frame = encode, decode, decode_frame
+
+    def load(self, ids: Iterable[bytes]) -> dict[bytes, StoredRecord]:
+        """These records, new ones where there are none yet."""
+        wanted = list(dict.fromkeys(ids))
+        given = self._data_type, [id.decode() for id in wanted]
+        found = {id: StoredRecord(MergedRecord(id), {}) for id in wanted}
+        for id, version, prefix, data, about, owed in self._state.run(_RECORDS, given):
+            one = found[str(id).encode()].record
+            one.version, one.is_owed = cast("int", version), bool(owed)
+            one.values = None if data is None else self._decode(cast("bytes", prefix), cast("bytes", data))
+            told = cast("Mapping[str, object]", about)
+            origins = cast("Mapping[str, tuple[str, int, int]]", told["origins"])
+            one.origins = {name: Origin(*each) for name, each in origins.items()}
+            held = cast("Sequence[tuple[str, str, int]]", told["held"])
+            one.held = {(name, system): Held(None, None, at) for name, system, at in held}
+        for id, system, version, knows, frame in self._state.run(_VIEWS, given):
+            stored = found[str(id).encode()]
+            raw = None if frame is None else bytes(cast("bytes", frame))
+            values = None if raw is None else self._decode_frame(raw)
+            stored.frames[str(system)] = raw
+            stored.record.views[str(system)] = View(cast("int", version), values, cast("int", knows))
+        for stored in found.values():
+            one = stored.record
+            for (name, system), held_one in one.held.items():
+                view = one.views.get(system)
+                theirs = (view.values or {}).get(name) if view is not None else None
+                one.held[name, system] = held_one._replace(theirs=theirs)
+        return found
+
+    def save(self, stored: Sequence[StoredRecord]) -> None:
+        """Writes them in one transaction."""
+        rows: list[tuple[object, ...]] = []
+        for each in stored:
+            one = each.record
+            prefix = data = None
+            if one.values is not None:
+                prefix, data = self.encode(one.values)
+            about = {"origins": one.origins, "held": [[*key, each.at] for key, each in one.held.items()]}
+            rows.append((one.id.decode(), one.version, prefix, data, json.dumps(about), one.is_owed, one.is_unlinked))
+        views = [
+            (each.record.id.decode(), system, view.version, view.knows, each.frames.get(system))
+            for each in stored
+            for system, view in each.record.views.items()
+        ]
+        with self._state.connection() as connection:
+            if rows:
+                connection.execute(_SAVE_RECORDS, (self._data_type, *map(list, zip(*rows, strict=True))))
+            if views:
+                connection.execute(_SAVE_VIEWS, (self._data_type, *map(list, zip(*views, strict=True))))
+
+    def owed(self, after: int, most: int) -> dict[bytes, int]:
+        """Records whose newest version may not be on the topic: id -> version, those after `after` in their order."""
+        statement = (
+            b"select id, version from merged_record where data_type = %s and owed and version > %s"
+            b" order by version limit %s"
+        )
+        rows = self._state.run(statement, (self._data_type, after, most))
+        return {str(id).encode(): cast("int", version) for id, version in rows}
+
+    def published(self, versions: Mapping[bytes, int]) -> None:
+        """These versions are on the topic."""
+        self._state.run(
+            b"update merged_record m set owed = false from unnest(%s::text[], %s::bigint[]) as g (id, version)"
+            b" where m.data_type = %s and m.id = g.id and m.version = g.version",
+            ([id.decode() for id in versions], list(versions.values()), self._data_type),
+        )
+
+    def newest_version(self) -> int:
+        """The highest version of any record; 0 if there is none."""
+        statement = b"select coalesce(max(version), 0) from merged_record where data_type = %s"
+        return cast("int", self._state.run(statement, (self._data_type,))[0][0])
+
+    def owe_all(self, above: int) -> int:
+        """Gives every record a new version above this one, to be published; returns the highest."""
+        self._state.run(
+            b"update merged_record m set owed = true, version = %s + n.number from (select id, row_number() over"
+            b" (order by id) as number from merged_record where data_type = %s and data is not null) n"
+            b" where m.data_type = %s and m.id = n.id",
+            (above, self._data_type, self._data_type),
+        )
+        return max(above, self.newest_version())
+
+    def unlinked(self, seconds: float, most: int) -> list[bytes]:
+        """Records that the system of record hasn't shown for so long; each is told once."""
+        rows = self._state.run(
+            b"update merged_record set unlinked_since = 'infinity' where (data_type, id) in (select data_type, id"
+            b" from merged_record where data_type = %s and unlinked_since < now() - make_interval(secs => %s)"
+            b" order by unlinked_since limit %s) returning id",
+            (self._data_type, seconds, most),
+        )
+        return [str(id).encode() for (id,) in rows]
+
+    def generation(self) -> int:
+        """How often a person has accepted how its systems' records are joined; 0: not yet."""
+        rows = self._state.run(b"select generation from joined_type where data_type = %s", (self._data_type,))
+        return cast("int", rows[0][0]) if rows else 0
