@@ -12,8 +12,10 @@ from starlette.routing import Route
 
 from sorbus.errors import UsageError
 from sorbus.map.render.diagram import arrows
-from sorbus.mapfile.model import FieldMapping, Flow
-from sorbus.mapping.field_refs import CANONICAL
+from sorbus.map.render.lineage import paths_of
+from sorbus.map.render.pages.field_words import FieldWords, fields_in_words
+from sorbus.map.render.pages.flow_words import failures, when_in_words, which_in_words
+from sorbus.mapfile.model import Flow
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.drawing import draw_live
 from sorbus.ops.console.health_status import HealthBadges, badges_of
@@ -77,9 +79,22 @@ def show_flow(request: Request) -> Response:
         figures=[figure for each in measured.decisions if (figure := each.figure(id))] if measured else [],
         history=console.live.history.get(id, ()),
         timeline=read_timeline(console.state, id) if flow.runs else Timeline(),
-        rows=_rows_into(console, flow),
+        fields=_fields_of(console, flow),
+        when=when_in_words(company, flow),
+        which=which_in_words(company, flow),
+        failures=list(failures(company, flow)) if flow.none is None else [],
         task=task if (task := console.jobs.task) and task.name.startswith(f"{id}: ") else None,
     )
+
+
+def show_field(request: Request) -> Response:
+    """One field of a flow's target: what it comes from and what is changed on the way, in words and as written."""
+    console, id, name = console_of(request), request.path_params["id"], request.path_params["field"]
+    flow = next((one for one in console.loaded.map.flows if one.id == id), None)
+    field = next((one for one in _fields_of(console, flow) if one.target == name), None) if flow is not None else None
+    if flow is None or field is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"the flow {id} fills no field {name}")
+    return render(request, "field.html", flow=flow, field=field)
 
 
 @needs(Role.operator)
@@ -173,21 +188,18 @@ def _needs(console: Console) -> list[tuple[str, str, str]]:
     return found
 
 
-def _rows_into(console: Console, flow: Flow) -> list[FieldMapping]:
-    """The rows of the mapping sheets that fill a flow's target."""
-    return [
-        row
-        for row in console.loaded.mappings
-        if row.source_system == CANONICAL
-        and row.target_system == flow.to
-        and row.source_field.partition(".")[0] == flow.data_type
-    ]
+def _fields_of(console: Console, flow: Flow) -> list[FieldWords]:
+    """The fields of a flow's target in words."""
+    company = console.loaded.map
+    arrow = next(arrow for arrow in arrows(company) if arrow.flow == flow.id)
+    return list(fields_in_words(paths_of(console.loaded, flow, arrow), company))
 
 
 routes = [
     Route("/", show, methods=["GET"], name="home"),
     Route("/measure", measure, methods=["POST"]),
     Route("/flows/{id}", show_flow, methods=["GET"], name="flow"),
+    Route("/flows/{id}/fields/{field:path}", show_field, methods=["GET"], name="field"),
     Route("/flows/{id}", control_flow, methods=["POST"]),
     Route("/systems/{name}", show_system, methods=["GET"], name="system"),
 ]

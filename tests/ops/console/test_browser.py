@@ -124,7 +124,7 @@ def test_people_log_in_and_out(serve: Serve, state: State, page: Page) -> None:
 def test_what_a_map_says_is_text_and_never_a_script(serve: Serve, page: Page) -> None:
     served = serve()
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
-    for path in ("/", "/flows/customer-to-plan", "/systems/crm"):
+    for path in ("/", "/flows/customer-to-plan", "/flows/customer-to-accounting/fields/name", "/systems/crm"):
         page.goto(served.url + path)
         assert page.locator("img[src='x']").count() == 0, path
     expect(page.locator("dd", has_text="<img src=x onerror=alert(1)>").first).to_be_visible()

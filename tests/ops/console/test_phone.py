@@ -10,6 +10,7 @@ WIDTH = 390
 PATHS = [
     "/",
     "/flows/customer-to-accounting",
+    "/flows/customer-to-accounting/fields/name",
     "/systems/crm",
     "/letters",
     "/waiting",

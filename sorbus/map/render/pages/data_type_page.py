@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sorbus.errors import SchemaError
 from sorbus.map.contact import contact
-from sorbus.map.render.lineage import KEY, FieldPath
 from sorbus.map.render.pages.blocks import Block, Cell, Heading, Items, Link, Page, PageTable, Paragraph
+from sorbus.map.render.pages.field_words import FieldWords, fields_in_words
 from sorbus.map.render.pages.flow_words import deletes_in_words, failures, when_in_words, which_in_words
 from sorbus.map.render.report import FlowPaths
 from sorbus.mapfile.model import STEP, Map
-from sorbus.mapping.plain_words import condition_in_words, field_in_words, rule_in_words
+from sorbus.mapping.plain_words import condition_in_words, field_in_words
 from sorbus.privacy.mask import PERSONAL
 
 if TYPE_CHECKING:
@@ -151,8 +150,8 @@ def _flow(loaded: LoadedMap, item: FlowPaths) -> Iterator[Block]:
         person = contact(flow.manual.responsible)
         yield Paragraph([f"{person}: {flow.manual.schedule}. Afterwards: {flow.manual.verification}"])
     yield Heading("What is changed on the way", 3)
-    fields = list(_fields(item.paths, company))
-    if rows := [field.cells for field in fields if field.is_notable]:
+    fields = list(fields_in_words(item.paths, company))
+    if rows := [_cells(field) for field in fields if field.is_notable]:
         yield PageTable((f"Field in {flow.to}", f"Comes from ({item.arrow.source})", "What is changed"), rows)
     if same := [field.alone for field in fields if not field.is_notable]:
         yield Paragraph([f"{'All else is c' if rows else 'C'}arried over unchanged: {', '.join(same)}."])
@@ -162,48 +161,5 @@ def _flow(loaded: LoadedMap, item: FlowPaths) -> Iterator[Block]:
     yield Items([[sentence] for sentence in failures(company, flow)])
 
 
-class _Field(NamedTuple):
-    """A target's field, what it comes from, and what is changed on the way."""
-
-    target: str
-    source: str
-    words: str
-    notes: str
-
-    @property
-    def is_notable(self) -> bool:
-        return self.words != "unchanged" or bool(self.notes)
-
-    @property
-    def cells(self) -> tuple[Cell, Cell, Cell]:
-        return [self.target], [self.source], [f"{self.words}{f' ({self.notes})' if self.notes else ''}"]
-
-    @property
-    def alone(self) -> str:
-        return self.target if self.source == self.target else f"{self.target} (from {self.source})"
-
-
-def _fields(paths: Sequence[FieldPath], company: Map) -> Iterator[_Field]:
-    """One for each field of the target; a rule that reads several fields has a path from each, its value's first."""
-    for (target, after), found in groupby(paths, lambda path: (path.target_field, path.steps[2])):
-        yield _field(target.rpartition(".")[2], after, list(found), company)
-
-
-def _field(target: str, after: str, paths: Sequence[FieldPath], company: Map) -> _Field:
-    first = paths[0]
-    is_empty = not first.source_field and bool(first.steps[1])
-    if is_empty and not after:
-        return _Field(target, "(nothing)", "stays empty", "")
-    done, sources = [], []
-    for path in paths:
-        names = [name.strip().rpartition(".")[2] for name in path.source_field.split(",")]
-        read = [f"the record's ID in {path.source_system}"] if path.source_field == KEY else names
-        sources += [name for name in read if name and name not in sources]
-        before = rule_in_words(path.steps[0], field_in_words(read[0] or path.steps[1]), company.lookups)
-        if before != "unchanged":
-            done.append(before if len(paths) == 1 else f"{', '.join(read)}: {before}")
-    value = "the result" if done and len(paths) == 1 else field_in_words(first.steps[1])
-    last = rule_in_words(after, value, company.lookups)
-    done += [last] if last != "unchanged" else []
-    notes = "; ".join(dict.fromkeys(note for path in paths for note in path.notes.split("; ") if note))
-    return _Field(target, ", ".join(sources) or "(nothing)", "; then ".join(done) or "unchanged", notes)
+def _cells(field: FieldWords) -> tuple[Cell, Cell, Cell]:
+    return [field.target], [field.source], [f"{field.words}{f' ({field.notes})' if field.notes else ''}"]
