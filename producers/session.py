@@ -174,6 +174,9 @@ class CaptureSession:
                 if isinstance(self._producer, SupportsBackfill):
                     _log.info("%s: snapshot of %s: %s", self._topics.system, asked.data_type, asked.action)
                     self._producer.backfill(*asked)
+                elif asked.action == "start" and not asked.where:
+                    _log.info("%s: %s is made again", self._topics.system, asked.data_type)
+                    self._producer.resnapshot([asked.data_type])
 
     def _measure(self) -> None:
         self._hot.look()

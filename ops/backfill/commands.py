@@ -36,6 +36,8 @@ def backfill(
     end of a whole snapshot, records that the source no longer has are deleted. Records for which a condition gives an
     error are left out: the status counts them and shows the first, the producer's log has more.
 
+    What a process step makes is made again: all of it, or --id; with `begin: now`, that id also counts as new.
+
     Examples: sorbus backfill customer; sorbus backfill customer --id 17 --id 18; sorbus backfill customer --where
     'country == "DE"'; sorbus backfill customer --status
     """
@@ -46,6 +48,7 @@ def backfill(
     from sorbus.bus.sending import send
     from sorbus.drift.watch import has_state
     from sorbus.errors import UsageError
+    from sorbus.map.steps import step_of
     from sorbus.mapping.errors import RuleError
     from sorbus.mapping.record_condition import RecordCondition
     from sorbus.ops.backfill.status import show_status
@@ -61,7 +64,10 @@ def backfill(
         raise UsageError(f"the map has no data type {data_type!r}: {', '.join(loaded.map.data_types)}")
     names, owner = Names(loaded.map.topic_prefix), loaded.map.owner_of(data_type)
     connector = loaded.producer(owner)
-    if not isinstance(connector, SupportsBackfill):
+    is_step = step_of(loaded.map, owner) is not None
+    if is_step and (where or status or pause or resume or cancel):
+        raise UsageError(f"the step {owner} makes all records of {data_type} again, or those that --id names")
+    if not isinstance(connector, SupportsBackfill) and not is_step:
         raise UsageError(f"{owner} (kind {loaded.map.systems[owner].kind}) reads all its records by its own schedule")
     if where:
         source = next(each for each in loaded.sources(owner) if each.name == data_type)
@@ -69,7 +75,7 @@ def backfill(
             RecordCondition(where, source.schema, source.lookups)
         except RuleError as error:
             raise UsageError(f"--where {where!r}: {error}") from None
-    if status:
+    if status and isinstance(connector, SupportsBackfill):
         show_status(connector, settings, names, owner, [each.name for each in loaded.sources(owner)], as_json=as_json)
         return
     if dry_run:
@@ -86,4 +92,5 @@ def backfill(
         AuditTrail(State.of(loaded.map.topic_prefix)).note(
             who or login_name(), "backfill", "data type", data_type, data_type=data_type, details=details
         )
-    typer.echo(f"the producer of {owner} is asked; see sorbus backfill {data_type} --status")
+    see = "" if is_step else f"; see sorbus backfill {data_type} --status"
+    typer.echo(f"the producer of {owner} is asked{see}")

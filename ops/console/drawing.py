@@ -112,7 +112,8 @@ def _flow(layout: Layout, row: LayoutRow, signs: HealthBadges, states: dict[str,
         parts += [f"{number(dead)} dead letter{'s' * (dead != 1)}"] if dead else []
         figures = " · ".join([*parts, arrow.text])
     dashes = DASHES[arrow.way]
-    sign = signs.flows[arrow.flow]
+    # A process step is a system: its own sign says how it is.
+    sign = signs.flows[arrow.flow] if arrow.flow else signs.systems.get(arrow.target, HealthBadge("idle", "step"))
     said = _fitted(sign.text, TARGET_WIDTH - 56 - text_width(arrow.data_type, 13))
     return DrawnFlow(row, layout.curve(row), dashes, sign, said, shorten(figures, 12, TARGET_WIDTH - 40))
 

@@ -25,7 +25,8 @@ RUN_FOLDER = Path(".sorbus/run")
 def plan(
     ctx: typer.Context,
     flow: Annotated[
-        str | None, typer.Argument(help="A flow, such as customer-to-accounting: a dry run of all its records.")
+        str | None,
+        typer.Argument(help="A flow, such as customer-to-accounting, or a process step: a dry run of all its records."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The steps, or the counts and samples, as JSON.")] = False,
     check: Annotated[bool, typer.Option(help="Without FLOW: exit with 1 if anything differs.")] = False,
@@ -48,8 +49,11 @@ def plan(
     refused, held, asked, waiting, unchanged. It is the delivery itself, undone: nothing is sent or kept. The records
     come from the topic, or from their owner if it has none yet. Exit code 1 if some records need a person.
 
+    With a process step: what it would make of all that its topic holds now.
+
     Examples: `sorbus plan`, `sorbus plan --check` in a pipeline, `sorbus plan customer-to-accounting --out plan.csv`,
-    `sorbus --map new.yaml plan customer-to-accounting`, `sorbus plan customer-to-accounting --compare plan.csv`
+    `sorbus --map new.yaml plan customer-to-accounting`, `sorbus plan customer-to-accounting --compare plan.csv`,
+    `sorbus plan order-to-delivery`
     """
     import json
 
@@ -160,12 +164,24 @@ def _plan_flow(ctx: typer.Context, *options: Any) -> NoReturn:
     """`options`: those of `FlowPlanRequest`, in its order."""
     from sorbus.cli.show_personal import note_shown
     from sorbus.ops.flow_plan.command import FlowPlanRequest, plan_flow
+    from sorbus.ops.flow_plan.step_plan import plan_step, require_step_options
     from sorbus.telemetry.logs import configure_logs
 
     configure_logs("plan", level="WARNING")
     request = FlowPlanRequest(*options)
     if request.show_personal:
         note_shown("plan", flow=request.flow)
+    if any(step.id == request.flow for step in Context.of(ctx).load_sound().map.steps):
+        require_step_options(limit=request.limit, out=request.out, compare=request.compare)
+        raise typer.Exit(
+            plan_step(
+                Context.of(ctx).load_sound(),
+                request.flow,
+                samples=request.samples,
+                as_json=request.as_json,
+                show_personal=request.show_personal,
+            )
+        )
     raise typer.Exit(plan_flow(Context.of(ctx).load_sound(), request))
 
 

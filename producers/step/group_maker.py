@@ -21,7 +21,7 @@ from sorbus.producers.polling.json_shape import JsonShape
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.record_keys import key_fault, record_id
 from sorbus.producers.step.group import Contribution, Fields, Group
-from sorbus.producers.step.maker import StepCondition, put
+from sorbus.producers.step.maker import StepCondition, put, resolve
 from sorbus.producers.step.options import StepSource
 from sorbus.producers.step.source_event import SourceEvent
 
@@ -125,7 +125,7 @@ class GroupMaker:
         """A dead letter of a record without a group is obsolete; nothing was ever published of it."""
         self._without_group.discard(letter.removeprefix(_NO_GROUP))
         if self._detector.gone(letter, now) is not None:
-            out.resolved.append(letter)
+            resolve(out, letter)
 
     def _contribution(self, event: SourceEvent) -> Contribution | None:
         """What a record adds; None if it is outside. PermanentError if nothing says where it belongs."""
@@ -178,7 +178,7 @@ class GroupMaker:
             self._groups.pop(id, None)
             gone = self._detector.gone(id, now)
             if gone is None:
-                out.resolved.append(id)
+                resolve(out, id)
             put(out, gone, occurred_at)
             return
         row: Fields = {**group.own, **dict(zip(self._sums, group.sums, strict=True))}

@@ -79,3 +79,9 @@ def put(out: PageResult, judged: Judged | None, occurred_at: int) -> None:
         out.changes.append(judged._replace(occurred_at=occurred_at))
     elif judged is not None and not isinstance(judged, ChangeVerdict):
         out.rejects.append(judged)
+
+
+def resolve(out: PageResult, id: bytes) -> None:
+    """A record's dead letter is obsolete, also one that came before it in the same batch."""
+    out.rejects = [one for one in out.rejects if one.id != id]
+    out.resolved.append(id)

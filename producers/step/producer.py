@@ -15,6 +15,7 @@ from confluent_kafka import Message
 from pydantic import BaseModel
 
 from sorbus.abilities import PublishedState
+from sorbus.bus.kafka import bytes_of, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
@@ -122,8 +123,8 @@ class StepProducer:
         if why := self._topic.check():
             _log.warning("%s: %s: it is read from its beginning", self._step.id, why)
             self._read_all(is_whole=False)
-        if self._asked and not self._is_reading_all:
-            return self._made_again()
+        if self._asked and not self._is_reading_all and (found := self._made_again()) is not None:
+            return found
         messages = self._topic.read(wait, _AT_ONCE)
         out, now, is_historical = PageResult(), _now(), self._is_reading_all and self._is_first
         self._take(messages, now, out)
@@ -234,10 +235,7 @@ class StepProducer:
         until = list(self._topic.offsets)
         for messages in self._topic.all_messages(_SLICE):
             for message in messages:
-                key, number, offset = message.key(), message.partition(), message.offset()
-                assert number is not None
-                assert offset is not None
-                id = key.encode() if isinstance(key, str) else key or b""
+                id, (number, offset) = bytes_of(message.key()), _place(message)
                 if id in ids:
                     seen.add(id)
                     if number < len(until) and offset < until[number]:
@@ -255,19 +253,19 @@ class StepProducer:
         yield out
 
     def _scan(self) -> Iterator[Sequence[Change | RejectedRecord]]:
-        """A run of its own, with nothing published before."""
+        """Each record's newest event, with nothing published before. Two passes: of all, only offsets are kept."""
         self._events = self._reading()
         self._maker.begin()
-        try:
-            for messages in self._topic.all_messages(_SLICE):
-                out, now = PageResult(), _now()
-                self._take(messages, now, out)
-                yield [*out.changes, *out.rejects]
+        newest: dict[bytes, tuple[int, int]] = {}
+        for messages in self._topic.all_messages(_SLICE):
+            newest.update((bytes_of(message.key()), _place(message)) for message in messages)
+        for messages in self._topic.all_messages(_SLICE):
             out, now = PageResult(), _now()
-            self._maker.finish(now, out, is_whole=False)
-            yield [*out.changes, *out.rejects]
-        finally:
-            self._topic.close()
+            self._take([one for one in messages if newest.get(bytes_of(one.key())) == _place(one)], now, out)
+            yield [*(one for one in out.changes if one.data is not None), *out.rejects]
+        out, now = PageResult(), _now()
+        self._maker.finish(now, out, is_whole=False)
+        yield [*(one for one in out.changes if one.data is not None), *out.rejects]
 
 
 def _maker(system: BoundSystem, source: BoundSource, earlier: EarlierRecords | None) -> Maker:
@@ -288,6 +286,11 @@ def _is_same(stored: Position, topic: SourceTopic) -> bool:
     """Whether the topic holds every record that it held: the same one, with nothing cut off."""
     now = topic.position()
     return stored["id"] == now["id"] and stored["begins"] == now["begins"]
+
+
+def _place(message: Message) -> tuple[int, int]:
+    _, number = partition_of(message)
+    return number, offset_of(message)
 
 
 def _now() -> int:

@@ -11,7 +11,7 @@ from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.json_shape import JsonShape
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.step.earlier_records import EarlierRecords
-from sorbus.producers.step.maker import StepCondition, put
+from sorbus.producers.step.maker import StepCondition, put, resolve
 from sorbus.producers.step.options import StepSource
 from sorbus.producers.step.source_event import SourceEvent
 
@@ -104,4 +104,4 @@ class SingleMaker:
         if self._step.on_leave == "delete":
             put(out, self._detector.gone(id, now), at)
         else:
-            out.resolved.append(id)
+            resolve(out, id)

@@ -220,7 +220,7 @@ def summary(loaded: LoadedMap) -> str:
     """One line for a valid map: what it contains."""
     company = loaded.as_written.map
     counts = {
-        "system": len(company.systems),
+        "system": len(company.systems) - len(company.steps),
         "data type": len(company.data_types),
         "flow": len(company.flows),
         "field mapping": len(loaded.mappings),

@@ -33,6 +33,7 @@ EXAMPLES = {
     "singer": 2,
     "mysql": 2,
     "debezium": 2,
+    "steps": 3,
 }
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]

@@ -7,7 +7,7 @@ from enum import Enum
 from textwrap import shorten
 from typing import NamedTuple
 
-from sorbus.mapfile.model import DataType, Flow, Map, System
+from sorbus.mapfile.model import STEP, DataType, Flow, Map, System
 
 NOBODY = "(none)"
 """Stands for the missing owner in a drawing; no system can be called so."""
@@ -35,6 +35,7 @@ class Arrow(NamedTuple):
     text: str
     two_way: bool = False
     flow: str = ""
+    """Empty for what a process step reads."""
 
 
 def owners(data_type: DataType) -> list[str]:
@@ -46,6 +47,18 @@ def owners(data_type: DataType) -> list[str]:
 def arrows(company: Map) -> list[Arrow]:
     """Every flow of the map, in its order; one without a source and owner comes from NOBODY."""
     return [_arrow(company, flow) for flow in company.flows]
+
+
+def step_arrows(company: Map) -> list[Arrow]:
+    """What each process step reads: from the owner of the data type to the step, which owns what it makes."""
+    found = []
+    for step in company.steps:
+        data_type = company.data_types.get(step.source)
+        source = next(iter(owners(data_type) if data_type else []), NOBODY)
+        per = f" per {', '.join(step.per)}" if step.per else ""
+        only = f", only {shorten(step.where, 60)}" if step.where else ""
+        found.append(Arrow(step.source, source, step.id, Way.LIVE, f"makes {step.makes}{per}{only}"))
+    return found
 
 
 def _arrow(company: Map, flow: Flow) -> Arrow:
@@ -70,7 +83,8 @@ def kind_of(system: System | None) -> str:
     """A drawing's label for how Sorbus talks to a system."""
     if system is None:
         return "not in the map"
-    return f"{system.kind}, shadow" if system.shadow else system.kind
+    kind = "process step" if system.kind == STEP else system.kind
+    return f"{kind}, shadow" if system.shadow else kind
 
 
 def mermaid(company: Map) -> str:
@@ -79,7 +93,7 @@ def mermaid(company: Map) -> str:
 
 
 def _mermaid_lines(company: Map) -> Iterator[str]:
-    drawn = arrows(company)
+    drawn = [*arrows(company), *step_arrows(company)]
     names = list(dict.fromkeys([*company.systems, *(end for arrow in drawn for end in (arrow.source, arrow.target))]))
     ids = {name: f"s{number}_{name.replace('-', '_')}" for number, name in enumerate(names, 1)}
     yield "---"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from sorbus.map.render.diagram import Arrow, arrows, kind_of, owned
+from sorbus.map.render.diagram import Arrow, arrows, kind_of, owned, step_arrows
 from sorbus.mapfile.model import Map
 
 MARGIN, TOP = 32.0, 132.0
@@ -100,7 +100,7 @@ class Layout:
 
 def lay_out(company: Map, lines_of: Callable[[Arrow], list[str]] | None = None) -> Layout:
     """Measures and places a map's drawing. `lines_of` overrides the labels of an arrow."""
-    drawn = arrows(company)
+    drawn = [*arrows(company), *step_arrows(company)]
     colors = {name: number for number, name in enumerate(dict.fromkeys([*company.data_types, *(a[0] for a in drawn)]))}
     left, right = _left(company, drawn, colors), _right(company, drawn, colors, lines_of)
     _order(left, right)

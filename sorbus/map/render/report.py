@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.map.render.diagram import Arrow, Way, arrows, owned, owners
 from sorbus.map.render.lineage import FieldPath, paths_of, reads
-from sorbus.mapfile.model import FieldMapping, Flow, Map
+from sorbus.mapfile.model import FieldMapping, Flow, Map, ProcessStep
 from sorbus.mapping.field_refs import CANONICAL
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Report:
 
     def tables(self) -> list[ReportTable]:
         """The tables of the rest of the map."""
-        return [self._systems(), self._data_types(), self._flows(), self._by_hand(), self._idle()]
+        steps = [self._steps()] if self.company.steps else []
+        return [self._systems(), self._data_types(), self._flows(), *steps, self._by_hand(), self._idle()]
 
     def _systems(self) -> ReportTable:
         heads = ("System", "Kind", "Shadow", "Contact", "Owns", "Notes")
@@ -88,6 +89,16 @@ class Report:
             for flow, arrow in ((item.flow, item.arrow) for item in self.flows)
         ]
         return ReportTable("Flows", heads, rows)
+
+    def _steps(self) -> ReportTable:
+        heads = ("Process Step", "Reads", "Makes", "Contact", "Which Records", "Together", "When A Record Leaves",
+                 "Begins With", "Notes")  # fmt: skip
+        rows = [
+            (step.id, step.source, step.makes, step.owner, step.where or "", _together(step), step.on_leave, step.begin,
+             step.notes or "")
+            for step in self.company.steps
+        ]  # fmt: skip
+        return ReportTable("Process steps", heads, rows)
 
     def _by_hand(self) -> ReportTable:
         heads = ("Flow", "Step", "To Do", "When", "Responsible", "Verification")
@@ -133,6 +144,16 @@ def _bare(item: FlowPaths) -> FieldPath:
     way = item.arrow
     why = f"{way.data_type}, every field" if way.way is Way.LIVE else f"{way.data_type}, {way.text}"
     return FieldPath(way.source, "", way.target, "", ("", why, ""), item.flow.notes or "")
+
+
+def _together(step: ProcessStep) -> str:
+    """What a step puts together; "" for one record of each."""
+    if not step.per:
+        return ""
+    sums = [f"{name} = sum of {text}" for name, text in step.sum.items()]
+    more = [f"{step.count} = number"] if step.count else []
+    more += [f"{step.lines} = list"] if step.lines else []
+    return f"per {', '.join(step.per)}: {', '.join([*sums, *more])}"
 
 
 def _which(flow: Flow) -> str:

@@ -22,7 +22,7 @@ from sorbus.map.render.layout import (
     shorten,
     text_width,
 )
-from sorbus.mapfile.model import Map
+from sorbus.mapfile.model import STEP, Map
 
 LIGHT = (
     *("#2563eb", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#c2255c"),
@@ -94,7 +94,10 @@ def _style() -> str:
 def _heading(root: ET.Element, company: Map, layout: Layout) -> None:
     drawn = arrows(company)
     ways = Counter(arrow.way for arrow in drawn)
-    parts = [f"{len(company.systems)} systems", f"{len(company.data_types)} data types", f"{len(drawn)} flows"]
+    steps = len(company.steps)
+    systems = sum(system.kind != STEP for system in company.systems.values())
+    parts = [f"{systems} systems", f"{len(company.data_types)} data types", f"{len(drawn)} flows"]
+    parts += [f"{steps} process step{'s' * (steps != 1)}"] if steps else []
     parts += [f"{ways[way]} {way.value}" for way in (Way.MANUAL, Way.NONE) if ways[way]]
     _text(root, MARGIN, 52, company.company, "title ink")
     _text(root, MARGIN, 76, " · ".join(parts), "soft")
