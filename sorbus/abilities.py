@@ -215,6 +215,24 @@ class SupportsTotals(Protocol):
         """
 
 
+class LastRead(NamedTuple):
+    """When the rows of a target were last read, by anybody; times in seconds since 1970.
+
+    `at`: None if not since `known_since`, from when on the target keeps count.
+    """
+
+    at: float | None
+    known_since: float
+
+
+@runtime_checkable
+class SupportsLastRead(Protocol):
+    """A consumer connector whose targets know when their rows were last read."""
+
+    def last_read(self, flow: BoundFlow) -> LastRead | None:
+        """None where this target doesn't know. Bounded in time; reads no rows. TransientError, AuthError."""
+
+
 @runtime_checkable
 class SupportsErasure(Protocol):
     """A consumer that can erase the personal fields that a delivered delete leaves in its target."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Erased, Preview, TargetTotals
+from sorbus.abilities import Erased, LastRead, Preview, TargetTotals
 from sorbus.checksums import ComparedPart, ExpectedRecords, HashFunction, TargetChecksumReader
 from sorbus.connector import BoundFlow, BoundSystem, Consumer, Delivery, RejectedDelivery, Step
 from sorbus.consumers.postgres.check import plan_obstacles
@@ -19,6 +19,7 @@ from sorbus.consumers.postgres.column_limits import target_warnings
 from sorbus.consumers.postgres.dry_run import DryRun
 from sorbus.consumers.postgres.erase import erase_record
 from sorbus.consumers.postgres.expected import StagedRecords
+from sorbus.consumers.postgres.last_read import last_read
 from sorbus.consumers.postgres.lookup import look_up
 from sorbus.consumers.postgres.open_target import OpenTarget, closed
 from sorbus.consumers.postgres.options import PostgresTarget
@@ -99,6 +100,11 @@ class PostgresConsumer(PostgresDiscovery):
     def totals(cls, flow: BoundFlow, sums: Sequence[str]) -> TargetTotals:
         """What the target holds: see `totals.py`."""
         return read_totals(flow, sums)
+
+    @classmethod
+    def last_read(cls, flow: BoundFlow) -> LastRead | None:
+        """When somebody last read the target's tables: see `last_read.py`."""
+        return last_read(flow)
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:

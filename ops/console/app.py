@@ -28,7 +28,7 @@ from sorbus.ops.console.access.middleware import AccessMiddleware
 from sorbus.ops.console.access.streams import Streams
 from sorbus.ops.console.access.user import Visit
 from sorbus.ops.console.page_context import Console, Section, console_of, render, templates, visit_of
-from sorbus.ops.console.pages import accounts, audit, home, login, runbooks, trace
+from sorbus.ops.console.pages import accounts, advice, audit, home, login, runbooks, trace
 from sorbus.ops.decisions.kind import DecisionKind
 
 
@@ -43,7 +43,7 @@ class PageGroup:
 def pages_of(kinds: Sequence[DecisionKind]) -> list[PageGroup]:
     """In the menu's order."""
     decisions = [page for kind in kinds if (page := _decision_page(kind))]
-    return [_page(home), *decisions, *map(_page, (trace, audit, accounts, login, runbooks))]
+    return [_page(home), *decisions, *map(_page, (trace, advice, audit, accounts, login, runbooks))]
 
 
 def _page(module: ModuleType) -> PageGroup:

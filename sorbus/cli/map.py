@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sorbus.cli.context import Context
+from sorbus.cli.map_advise import advise_command
 from sorbus.cli.map_examples import examples_command
 from sorbus.cli.map_explain import explain_command
 from sorbus.cli.map_import import import_command
@@ -214,6 +215,7 @@ app.command("test")(examples_command)
 app.command("routes")(routes_command)
 app.command("import")(import_command)
 app.command("suggest")(suggest_command)
+app.command("advise")(advise_command)
 
 
 def summary(loaded: LoadedMap) -> str:

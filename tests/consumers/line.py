@@ -150,13 +150,15 @@ class Line:
         """What `sorbus apply` does for the flow."""
         make_tables(self.flow)
 
-    def publish(self, events: Iterable[tuple[str, int, Record | None]], *, tombstones: bool = True) -> None:
-        """Writes events, a tombstone behind each delete."""
+    def publish(
+        self, events: Iterable[tuple[str, int, Record | None]], *, tombstones: bool = True, at: float = 0
+    ) -> None:
+        """Writes events, a tombstone behind each delete. `at`: when, in seconds since 1970; 0: now."""
         for id, version, record in events:
             value, headers = self.writer.event(id, version, record)
-            self.write(id, value, headers)
+            self.write(id, value, headers, at=at)
             if record is None and tombstones:
-                self.write(id, None, headers)
+                self.write(id, None, headers, at=at)
         self.flush()
 
     def write(
@@ -165,9 +167,11 @@ class Line:
         value: bytes | None,
         headers: Iterable[tuple[str, str | bytes | None]] = (),
         partition: int = -1,
+        at: float = 0,
     ) -> None:
         """Queues one message as it is, for the partition of its key unless another is named."""
-        self._producer.produce(self.topic, value, key.encode(), partition, headers=list(headers))
+        moment = int(at * 1000)
+        self._producer.produce(self.topic, value, key.encode(), partition, headers=list(headers), timestamp=moment)
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0, "Kafka didn't take the test's events"

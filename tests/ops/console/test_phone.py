@@ -23,6 +23,7 @@ PATHS = [
     "/checklists/customer-to-plan",
     "/trace",
     "/audit",
+    "/advice",
     "/runbooks",
     "/runbooks/stopped",
 ]
