@@ -22,6 +22,7 @@ from sorbus.telemetry.stop import Stop
 
 # A topic that is still to be made, and a batch so slow that the group expelled us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
+_TIMEOUT = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +54,8 @@ class GroupMember:
         self._offsets: dict[Partition, int] = {}
         self._drained: set[Partition] = set()
         self._begun: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
+        """Where a partition ended when it was last read to its end, unless a message has come since."""
         self._on_assigned: Callable[[], None] = lambda: None
         health.report("kafka", f"Kafka has not answered yet at {settings.kafka}")
 
@@ -84,8 +87,10 @@ class GroupMember:
             failure = message.error()
             if failure is None:
                 batch.events.append(message)
+                self._ends.pop(partition_of(message), None)
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._drained.add(partition_of(message))
+                self._ends[partition_of(message)] = offset_of(message)
                 batch.ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
                 self.restart([self._positions.fell_behind(partition_of(message))])
@@ -144,6 +149,7 @@ class GroupMember:
         """Events were lost: what the topic holds is read again from its beginning."""
         for partition in self._assignment().intersection(partitions):
             self._offsets.pop(partition, None)
+            self._ends.pop(partition, None)
             with kafka_errors("beginning again"):
                 self._kafka.incremental_unassign([TopicPartition(*partition)])  # seeking fails before the first fetch
                 self._kafka.incremental_assign([TopicPartition(*partition, OFFSET_BEGINNING)])
@@ -151,8 +157,14 @@ class GroupMember:
     def take_drained(self) -> bool:
         """Whether all its partitions were read to their end since this was last so."""
         assigned = self._assignment()
-        if not assigned or not assigned <= self._drained:
+        # Kafka's client says only once that a partition has ended: maybe before, while they were paused.
+        unsaid = assigned - self._drained
+        if not assigned or not unsaid <= self._ends.keys():
             return False
+        with kafka_errors("asking where partitions end"):
+            for partition in unsaid:
+                if self._kafka.get_watermark_offsets(TopicPartition(*partition), _TIMEOUT)[1] != self._ends[partition]:
+                    return False
         self._drained.clear()
         return True
 
@@ -178,7 +190,9 @@ class GroupMember:
         """Partitions that have come: they are read from where the group was."""
         begun = self._positions.begin(kafka, partitions)
         kafka.incremental_assign(begun)
-        self._begun |= {(part.topic, part.partition): part.offset for part in begun}
+        for part in begun:
+            self._begun[part.topic, part.partition] = part.offset
+            self._ends.pop((part.topic, part.partition), None)
         kafka.resume(partitions)  # librdkafka keeps a pause when partitions are lost; `hold` pauses again
         self._health.report("kafka", None)
         self._on_assigned()
@@ -211,10 +225,13 @@ class GroupMember:
             failure = message.error()
             if failure is None:
                 firsts.setdefault(partition_of(message), offset_of(message))
+            elif failure.code() == KafkaError._PARTITION_EOF:
+                self._ends[partition_of(message)] = offset_of(message)
             elif failure.code() == KafkaError._AUTO_OFFSET_RESET:
                 self.restart([self._positions.fell_behind(partition_of(message))])
         assigned = self._assignment()
         for partition, offset in firsts.items():
+            self._ends.pop(partition, None)
             if partition not in assigned:
                 continue  # another member's by now
             with kafka_errors("rewinding"):

@@ -119,6 +119,7 @@ class DeliverySchedule:
             self._member.resume()
             if self._member.take_drained():
                 self._due, self._is_asked = self._times.timing.next_after(now), False
+                _log.info("flow %s: all that was published is delivered; it %s", self._flow, self._times.words(now))
         return True
 
     def pause(self, reason: str) -> None:

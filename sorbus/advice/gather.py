@@ -91,7 +91,7 @@ def _unread_days(loaded: LoadedMap, flow: Flow, delivered: float, now: float) ->
         return None
     if found is None or found.known_since > delivered:
         return None
-    # The target knows the last read alone: one after the last delivery was somebody's, one before it may be Sorbus's.
+    # The target knows the last read alone: one after the last delivery was another's, one before it may be Sorbus's.
     return (now - delivered) / DAY if found.at is None or found.at <= delivered + _MARGIN else 0.0
 
 

@@ -28,7 +28,7 @@ def advise_command(
     """Say which flows needn't be real-time, are cheaper by hand or not needed, and which should be real-time.
 
     From what was measured in the last 100 days: when changes came, dead letters, conflicts, requests to deliver at
-    once, and whether somebody reads the rows of PostgreSQL targets. The map is never changed: each line says what to
+    once, and whether anyone reads the rows of PostgreSQL targets. The map is never changed: each line says what to
     write into it.
 
     Examples: sorbus map advise; sorbus map advise order-to-reporting --json

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import chdir
+from datetime import UTC, datetime, timedelta
 
 from sorbus.audit import AuditTrail
+from sorbus.map.load import load_map
 from sorbus.ops.monitoring.flow_state import FlowState
 from sorbus.ops.monitoring.measure import Watch
 from sorbus.ops.monitoring.status import as_json
@@ -100,3 +103,42 @@ def test_a_difference_of_a_paused_flow_says_so(line: Line, state: State, typed: 
     (difference,) = found["differences"]
     assert (difference["id"], difference["cause"]) == ("g2", "flow_paused")
     assert "paused by Anna" in difference["why"]
+
+
+def test_a_missed_run_is_caught_up_once_and_what_comes_after_it_waits(make_line: MakeLine) -> None:
+    line = make_line(timing="cron 0 0 1 1 *")
+    two_years_ago = time.time() - 2 * 366 * 86400
+    line.publish([("g1", 1, named("One")), ("g2", 1, named("Two"))], at=two_years_ago)
+    with line.process() as process:
+        line.until({"g1": "One", "g2": "Two"})
+        eventually(lambda: "it runs next at" in process.told, "the end of the run")
+        line.publish([("g1", 2, named("Later"))])
+        process.end()
+    with line.process() as process:
+        eventually(lambda: process.told.count("delivering gadget") == 2, "a restart")
+        found = eventually(lambda: state if (state := flow_state(line)).members else None, "a member of the group")
+        assert (found.lag_records, found.complaint) == (1, None)
+        assert found.times.startswith("runs next at 20")
+        assert line.rows() == {"g1": "One", "g2": "Two"}
+        line.sorbus("sync", FLOW)
+        line.until({"g1": "Later", "g2": "Two"})
+        assert process.told.count("is caught up") == 1
+        process.end()
+
+
+def test_quiet_hours_are_kept_except_for_a_person_who_asks(make_line: MakeLine) -> None:
+    line = make_line()
+    written = (line.folder / "map.yaml").read_text()
+    soon = datetime.now(UTC) + timedelta(hours=3)
+    quiet = f"    quiet: {soon - timedelta(hours=6):%H:%M}-{soon:%H:%M}\n"
+    line.write_map(written.replace("    timing: real-time\n", f"    timing: real-time\n{quiet}"), "")
+    line.loaded = load_map(line.folder / "map.yaml")
+    with line.process() as process:
+        line.publish([("g1", 1, named("One"))], at=time.time() - 7200)
+        eventually(lambda: f"quiet until {soon:%H:%M} UTC" in process.told, "the consumer's word that it is quiet")
+        found = eventually(lambda: state if (state := flow_state(line)).members else None, "a member of the group")
+        assert (found.lag_records, found.complaint, found.times) == (1, None, f"quiet until {soon:%H:%M} UTC")
+        assert line.rows() == {}
+        line.sorbus("sync", FLOW)
+        line.until({"g1": "One"})
+        process.end()
