@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sorbus.bus.names import Names
-from sorbus.checksums import SupportsTargetChecksums
+from sorbus.checksums import SupportsOwnerChecksums, SupportsTargetChecksums
 from sorbus.connector import BoundFlow, BoundSystem
 from sorbus.dry_run import DryRunReads, ListReading, SupportsDryRun, WriteOnly
 from sorbus.errors import BudgetSpent, RateLimited, UsageError
@@ -55,13 +55,16 @@ class Comparison(Protocol):
 
 
 def reconciliation(loaded: LoadedMap, request: ReconcileRequest, settings: Settings, progress: Progress) -> Comparison:
-    """By checksums where the target computes them, else by dry runs of the delivery. UsageError if neither can be.
+    """By checksums where owner and target compute them, else by dry runs of the delivery. UsageError if neither can be.
 
     A flow with a condition is compared by dry runs: databases can't evaluate it.
     """
     flow = loaded.flow(request.flow).flow
     kind = loaded.consumer(flow.to)
-    has_checksums = isinstance(kind, SupportsTargetChecksums) and flow.where is None
+    owner: object = loaded.producer(loaded.map.owner_of(flow.data_type))
+    has_checksums = (
+        isinstance(kind, SupportsTargetChecksums) and isinstance(owner, SupportsOwnerChecksums) and flow.where is None
+    )
     if not has_checksums and isinstance(kind, SupportsDryRun):
         return DeliveryReconciliation(loaded, request, settings, progress)
     return Reconciliation(loaded, request, settings, progress)
