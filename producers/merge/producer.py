@@ -67,6 +67,18 @@ class MergeProducer:
         """A merge holds one kind of record."""
         return {"": "record"}
 
+    @classmethod
+    def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:
+        """See `SupportsOwnerLookup`."""
+        settings = Settings()
+        schemas = SchemaResolver(settings, Names(system.topic_prefix), [source.schema])
+        codec = RecordCodec(source.name, source.schema, schemas)
+        store = MergeStore(
+            State.of(system.topic_prefix), source.name, codec.encode, codec.decode, FrameDecoder(schemas)
+        )
+        values = store.load([id.encode()])[id.encode()].record.values
+        return None if values is None else codec.encode(values)[1]
+
     @property
     def topics(self) -> dict[str, str]:
         """System -> the topic of what it shows."""

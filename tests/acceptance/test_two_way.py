@@ -322,8 +322,15 @@ def test_a_change_anywhere_reaches_all_and_people_decide_what_no_rule_does(offic
             crm.execute("update customers set email = 'begin' where id = 'C3'")
             office.until(lambda: "" if "C3" in office.sorbus("conflicts", "list") else "no loop was stopped", 90)
             told = office.sorbus("conflicts", "list", "--json")
+        traced = office.sorbus("trace", "customer", "C1", status=None)
     assert "C3" in told
     assert "email" in told
+    assert "customer-merge" in traced
+    assert "can't be told" not in traced, traced
+    assert "no difference found" in office.sorbus("reconcile", "customer-to-support")
+    with psycopg.connect(office.dsns["support"], autocommit=True) as support:  # nothing captures it now
+        support.execute("update contacts set rate = rate + 1 where id = 'C4'")
+    assert "C4" in office.sorbus("reconcile", "customer-to-support", status=1)
 
 
 # What a job of the books that runs after each change takes its work from.
