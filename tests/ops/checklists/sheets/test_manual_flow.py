@@ -135,6 +135,7 @@ def test_a_person_transfers_what_changed_and_sorbus_counts(book: Line) -> None:
     assert "2 done, 1 not done" in shown["done"][0]["verification"]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_target_that_was_filled_before_is_confirmed_at_once(book: Line) -> None:
     book.publish([(f"g{n}", n, gadget("nut", price=Decimal(n), lines=[])) for n in range(1, 6)])
     assert told(book, "baseline", FLOW, "-m", "compared", "--dry-run")["records"] == "5"
@@ -148,5 +149,6 @@ def test_a_target_that_was_filled_before_is_confirmed_at_once(book: Line) -> Non
     assert audit[-2:] == [("baseline", "compared all five"), ("reopen", "wrong line")]
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_people_while_nothing_is_published(book: Line) -> None:
     assert "nothing is published of gadget" in book.sorbus("checklists", "sheet", FLOW, status=1)
