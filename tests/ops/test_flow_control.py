@@ -7,6 +7,8 @@ import time
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from sorbus.audit import AuditTrail
 from sorbus.map.load import load_map
 from sorbus.ops.monitoring.flow_state import FlowState
@@ -105,6 +107,7 @@ def test_a_difference_of_a_paused_flow_says_so(line: Line, state: State, typed: 
     assert "paused by Anna" in difference["why"]
 
 
+@pytest.mark.slow
 def test_a_missed_run_is_caught_up_once_and_what_comes_after_it_waits(make_line: MakeLine) -> None:
     line = make_line(timing="cron 0 0 1 1 *")
     two_years_ago = time.time() - 2 * 366 * 86400
