@@ -116,6 +116,15 @@ class DriftWatch:
                     del found[drift[:2]]
                     self._accept_one(resource, drift)
                     self._settle(key, "the map was fixed")
+            for drift in [
+                one
+                for one in found.values()
+                if one.what == "missing" and one.severity == "info" and one.renamed in mapped
+            ]:
+                del found[drift[:2]]
+                self._accept_one(resource, drift)
+                if (key := (data_type, resource, drift.field, drift.what)) in self._open:
+                    self._settle(key, f"the map reads {drift.renamed} now")
             for field in now.keys() & mapped.keys() - before.keys():
                 self._accept_one(resource, Drift(field, "new", now=now[field]))
             fresh = [drift for key, drift in found.items() if (data_type, resource, *key) not in self._open]

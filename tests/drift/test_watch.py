@@ -52,6 +52,23 @@ def test_a_change_while_nobody_looked_is_found_and_settles_itself_when_the_map_i
     assert {one.settled_by for one in store.findings("crm", settled=True)} == {"sorbus"}
 
 
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_a_renamed_field_is_no_finding_once_the_map_reads_its_new_name(state: State, seen_before: bool) -> None:
+    """Also where the change was seen before the map was fixed, and where nothing was read meanwhile, as of a sheet."""
+    store, after = DriftStore(state), {"id": "integer", "telephone": "text", "points": "integer"}
+    watch = DriftWatch("crm", store)
+    watch.saw("person", "people", BEFORE, {"id": "id = id"})
+    if seen_before:
+        assert len(watch.saw("person", "people", after, {"id": "id = id"})) == 2
+        eventually(lambda: len(store.findings()) == 2, "the findings")
+    watch.close()
+    watch = DriftWatch("crm", store)
+    assert watch.saw("person", "people", after, MENDED) == []
+    watch.close()
+    assert store.findings() == []
+    assert store.shapes("crm") == {"people": after}
+
+
 def test_what_is_gone_and_mapped_stays_held_until_it_is_back(state: State) -> None:
     store = DriftStore(state)
     watch = DriftWatch("crm", store)
