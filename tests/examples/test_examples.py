@@ -34,7 +34,7 @@ EXAMPLES = {
     "mysql": 2,
     "debezium": 2,
     "steps": 3,
-    "year": 30,
+    "year": 32,
 }
 TABLES = ("employees", "customers", "products", "orders", "order_lines")
 MakeDatabase = Callable[[str], str]

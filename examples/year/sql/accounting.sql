@@ -4,7 +4,7 @@ create table debtors (
     country char(2), terms integer not null, blocked tinyint(1) not null
 );
 create table bank_entries (
-    entry_no varchar(20) primary key, booked_on date not null, amount decimal(12, 2) not null, currency char(3) not null,
+    entry_no varchar(20) primary key, debtor_no integer not null, booked_on date not null, amount decimal(12, 2) not null, currency char(3) not null,
     reference varchar(200) not null
 );
 create table bank_allocations (

@@ -45,8 +45,8 @@ class Finance:
             payment = Payment(f"B-{self.at.next():06d}", monday + timedelta(6), tuple(allocations))
             statements.append(
                 "start transaction;"
-                f"insert into bank_entries values ('{payment.number}', '{payment.booked_on}', {payment.amount}, 'EUR',"
-                f" 'Customer {customer}');"
+                f"insert into bank_entries values ('{payment.number}', {customer}, '{payment.booked_on}',"
+                f" {payment.amount}, 'EUR', 'Customer {customer}');"
                 + "".join(
                     f"insert into bank_allocations values ('{payment.number}', {line}, '{number}', {amount});"
                     for line, (number, amount) in enumerate(allocations, 1)

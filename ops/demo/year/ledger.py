@@ -114,6 +114,7 @@ class Ledger:
                 **_same(members, "hr", "projects", "reporting", of="employees"),
                 "directory.employees": employees,
                 **_same(books, "erp", "accounting", "crm", "reporting", of="month_end"),
+                **_same(self._balances(), "crm", "reporting", of="balances"),
                 "projects.month_end": self._project_balances(),
             }
         )
@@ -218,6 +219,13 @@ class Ledger:
         rows |= {f"owed by {customer}": (str(amount),) for customer, amount in owed.items() if amount}
         rows["owed"] = (str(sum(owed.values(), Decimal(0))),)
         return rows
+
+    def _balances(self) -> Rows:
+        """Customer -> paid, in how many payments."""
+        paid: dict[int, list[Decimal]] = defaultdict(list)
+        for one in self.payments.values():
+            paid[self.invoices[one.allocations[0][0]].customer].append(one.amount)
+        return {str(id): (str(sum(amounts, Decimal(0))), str(len(amounts))) for id, amounts in paid.items()}
 
     def _project_balances(self) -> Rows:
         """Project -> invoiced, paid."""

@@ -34,7 +34,15 @@ def picture(company: Map, months: Sequence[MonthEnd], done: Mapping[str, int]) -
     for month in months:
         moved.update(month.moved)
     _text(root, _MARGIN, 48, f"{company.company}: {_span(len(months))}", "title")
-    _text(root, _MARGIN, 72, _summary(months, len(company.systems), sum(done.values()), sum(moved.values())), "soft")
+    _text(
+        root,
+        _MARGIN,
+        72,
+        _summary(
+            months, sum(one.kind != "step" for one in company.systems.values()), sum(done.values()), sum(moved.values())
+        ),
+        "soft",
+    )
     bottom = _flows(root, company, moved, 112)
     bottom = _months(root, months, bottom + 40)
     page.set("height", str(bottom))

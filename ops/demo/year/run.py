@@ -20,7 +20,7 @@ from sorbus.ops.demo.year.servers import wait
 from sorbus.ops.demo.year.stage import Stage
 from sorbus.ops.demo.year.workplace import WEEKS, YEAR
 
-_AGREE_WITHIN = 300.0
+_AGREE_WITHIN, _TELL_EVERY = 300.0, 30.0
 _MOVED = """select subject, sum(created + updated + linked + written + deleted)::int from {}.flow_history
     where activity = 'delivery' group by 1"""
 
@@ -115,7 +115,8 @@ class Year:
 
     def settle(self, patience: float = _AGREE_WITHIN) -> tuple[list[Difference], float]:
         """Waits until all systems agree and nothing is on its way; what differed at first, and the seconds it took."""
-        began, first = time.monotonic(), None
+        began = told = time.monotonic()
+        first: list[Difference] | None = None
         while True:
             self.stage.check_work()
             found = self.differences()
@@ -129,6 +130,9 @@ class Year:
                 )
             if self._stopped():
                 raise TransientError("stopped while systems did not agree yet")
+            if time.monotonic() > told + _TELL_EVERY:
+                told = time.monotonic()
+                self._say(f"    {len(found)} differences are on their way, the first: {found[0] if found else 'lag'}")
             wait(1)
 
     def _week(self, month: int, week: int, faults: list[Fault]) -> list[Outcome]:

@@ -29,9 +29,8 @@ def announce(months: int, orders: int, console: Console) -> None:
     """What a run would do; nothing is started."""
     company = load_map(examples() / "year" / "map.yaml").map
     flows = sum(flow.runs for flow in company.flows)
-    console.print(
-        f"{company.company}: {len(company.systems)} systems, {flows} flows, {months} months of {orders} orders"
-    )
+    systems = sum(one.kind != "step" for one in company.systems.values())
+    console.print(f"{company.company}: {systems} systems, {flows} flows, {months} months of {orders} orders")
     console.print("Starts Kafka, registry, PostgreSQL, MariaDB, slapd and two HTTP applications on this machine.")
     for (month, week), kinds in sorted(schedule(months).items()):
         for kind in kinds:

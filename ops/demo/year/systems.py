@@ -66,7 +66,7 @@ class Systems:
     def _tickets(self) -> Rows:
         found = self._desk("support", "select id, subject, customer, status, minutes from tickets")
         status = {"open": "OPEN", "done": "RESOLVED"}
-        return {key: (row[0], row[1], status[row[2]], f"{int(row[3]) / 60:.2f}") for key, row in found.items()}
+        return {key: (row[0], row[1], status[row[2]], trimmed(f"{int(row[3]) / 60:.2f}")) for key, row in found.items()}
 
     def _people(self) -> Rows:
         entries = _ldif(self.directory.search("(objectClass=inetOrgPerson)", f"ou=people,{BASE}"))

@@ -30,7 +30,7 @@ class Warehouse:
                 continue
             self.at.run("erp", "select ship(%s, %s)", f"DL-{order.number}", day)
             self.at.did("erp: delivery shipped")
-            self._finance.expect(self.at.ledger.ship(order, day), place)
+            self._finance.expect(self.at.ledger.ship(order, day), due)
         self.to_ship = waits
         return sum(due <= place for due, *_ in waits)
 

@@ -37,3 +37,6 @@ group by customer_id having sum(total_amount - paid_amount) <> 0
 union all
 select 'owed', coalesce(sum(total_amount - paid_amount), 0)::text, null, null, null
 from shown_invoices;
+
+-- relation: balances
+select customer_id, paid::text, payments::text from balances;

@@ -71,3 +71,6 @@ group by customer_id having sum(total_amount - paid_amount) <> 0
 union all
 select 'owed', coalesce(sum(total_amount - paid_amount), 0)::text, null, null, null
 from invoices;
+
+-- relation: balances
+select customer_id, paid::text, payments::text from balances;
