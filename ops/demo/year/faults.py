@@ -223,9 +223,11 @@ class Restored(Fault):
         replayed = [flow for flow in flows if flow.endswith("-to-reporting")]
         for flow in replayed:
             self.stage.sorbus("replay", flow)
+        self.stage.sorbus("reconcile", "invoice-to-reporting")
         return [
             "stop Sorbus before the backup is put back, and start it after",
             *(f"sorbus replay {flow}" for flow in replayed),
+            "sorbus reconcile invoice-to-reporting",
         ]
 
 

@@ -52,7 +52,8 @@ class Staff:
     def move(self, one: Employee) -> None:
         """Another department; now and then another name, and with it another login."""
         one.title, one.department = self.at.chance.choice(_JOBS)
-        if self.at.chance.random() < 0.3:
+        leads = {other.manager for other in self.at.ledger.employees.values()}
+        if self.at.chance.random() < 0.3 and one.number not in leads:
             one.family, one.user = self.at.chance.choice(_FAMILIES), f"user{self.at.next()}"
         self.at.run(
             "hr",
