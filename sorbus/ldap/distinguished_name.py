@@ -201,3 +201,11 @@ class _Parser:
 
     def _error(self, why: str) -> ValueError:
         return ValueError(f"{self._text[:200]!r} isn't a distinguished name: {why} at character {self._at + 1}")
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two DNs, as they are written, name one entry; what is no DN names none."""
+    try:
+        return DistinguishedName.parse(one).normal() == DistinguishedName.parse(other).normal()
+    except ValueError:
+        return False

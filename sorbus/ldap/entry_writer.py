@@ -9,9 +9,10 @@ from sorbus.errors import Contended, MustWait, PermanentError
 from sorbus.http_api.interface import Call, Json, Record
 from sorbus.ldap.active_directory import CONTROL, ENABLED, enabled
 from sorbus.ldap.attribute_types import AttributeType, DirectorySchema
-from sorbus.ldap.distinguished_name import DistinguishedName
+from sorbus.ldap.distinguished_name import DistinguishedName, is_same_name
 from sorbus.ldap.entry_naming import EntryNaming, Renaming
 from sorbus.ldap.entry_set import CLASSES, EntryRecord, EntrySet, equality, values_for
+from sorbus.ldap.referrers import follow, referrers_of
 from sorbus.ldap.results import ALREADY_EXISTS, NO_SUCH_OBJECT
 from sorbus.ldap.search import Entry
 from sorbus.ldap.session import Changes, Directory
@@ -68,6 +69,7 @@ class EntryWriter:
         dn = entry.dn
         if renaming is not None:
             said = f"renaming {resource} {dn} of {self._directory.system}"
+            referrers = referrers_of(dn, self._directory, self._entries)
             with self._name_may_be_taken(str(renaming.dn)):
                 self._unless_moved(
                     resource,
@@ -76,7 +78,7 @@ class EntryWriter:
                     lambda: self._directory.rename(entry.dn, renaming.rdn, renaming.superior, doing=said),
                     superior=renaming.superior,
                 )
-            dn = str(renaming.dn)
+            follow(referrers, dn := str(renaming.dn), self._directory)
         if changes := self._changes(fields, entry, renaming):
             self._unless_moved(resource, id, dn, lambda: self._directory.modify(dn, changes, doing=doing))
 
@@ -193,7 +195,7 @@ class EntryWriter:
             found = self._directory.find(base, "subtree", wanted, ["1.1"], doing=doing, most=2) if wanted else []
             if not found:
                 raise
-            if superior is not None and _same_name(found[0].dn, dn):
+            if superior is not None and is_same_name(found[0].dn, dn):
                 doing = f"moving {resource} {dn} of {self._directory.system}"
                 raise _no_place(doing, DistinguishedName.parse(superior), error) from error
             raise Contended(
@@ -215,14 +217,7 @@ def _no_place(doing: str, superior: DistinguishedName, error: PermanentError) ->
 def _same(one: bytes, other: bytes, kind: AttributeType) -> bool:
     if one == other or kind.syntax != "name":
         return one == other
-    return _same_name(one.decode(errors="replace"), other.decode(errors="replace"))
-
-
-def _same_name(one: str, other: str) -> bool:
-    try:
-        return DistinguishedName.parse(one).normal() == DistinguishedName.parse(other).normal()
-    except ValueError:
-        return False
+    return is_same_name(one.decode(errors="replace"), other.decode(errors="replace"))
 
 
 def _is_true(value: Json) -> bool:

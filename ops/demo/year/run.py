@@ -34,7 +34,8 @@ class MonthEnd:
     """A month's end: how many relations and records were compared, and what had to be settled before they agreed.
 
     `unsettled` counts, by relation, what was on its way when the month's business was done; `settled` is the seconds
-    until nothing was; `complaints` is what `sorbus status` still has to say then. `sold` and `owed` are the report, in euros, equal in each of `reported`.
+    until nothing was; `complaints` is what `sorbus status` still says then. `sold` and `owed` are the report, in euros,
+    equal in each of `reported`.
     """
 
     month: int

@@ -115,7 +115,13 @@ def test_a_manager_comes_first_and_is_named_by_the_entrys_name(staff: Staff) -> 
     assert staff.put(a=someone("Anna, the +1")) == {}
     assert staff.put(b=someone("Bert", manager_id="a")) == {}
     assert texts(staff.entries()[dn("bert")], "manager") == [dn("anna\\2C")]
-    staff.put(a=someone("Anna, the +1", user="boss"))  # the reference is by identity: the next delivery knows the name
+    assert staff.put(
+        c=someone("Cleo", manager_id="c1"), d=someone("Dora", manager_id="a"), c1=someone("C One")
+    ).keys() <= {"c"}
+    staff.put(a=someone("Anna, the +1", user="boss"))
+    assert {name: texts(staff.entries()[dn(name)], "manager") for name in ("bert", "dora")} == {
+        "bert": [dn("boss")], "dora": [dn("boss")],
+    }  # fmt: skip
     staff.put(b=someone("Bert", manager_id="a", title="x"))
     assert texts(staff.entries()[dn("bert")], "manager") == [dn("boss")]
 

@@ -1,0 +1,52 @@
+"""Entries that name another one by its DN: they follow when it is renamed, where the directory doesn't see to that.
+
+Active Directory keeps such values itself, as OpenLDAP does with the overlay refint; then nothing is found here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sorbus.errors import Contended
+from sorbus.ldap.distinguished_name import is_same_name
+from sorbus.ldap.entry_set import EntrySet, equality
+from sorbus.ldap.session import Directory
+
+_log = logging.getLogger(__name__)
+
+
+class Referrer(NamedTuple):
+    """An entry, and its attribute that holds the other's name, spelled there so."""
+
+    dn: str
+    attribute: str
+    value: bytes
+
+
+def referrers_of(dn: str, directory: Directory, entries: EntrySet) -> list[Referrer]:
+    """Those among a flow's entries, by the attributes that the flow makes references of."""
+    return [one for attribute in entries.references for one in _by(attribute, dn, directory, entries)]
+
+
+def follow(referrers: list[Referrer], new: str, directory: Directory) -> None:
+    """They name it by its new name. One that was changed meanwhile stays as it is now."""
+    for one in referrers:
+        doing = f"having {one.attribute} of {one.dn} follow to {new} in {directory.system}"
+        try:
+            directory.modify(one.dn, {one.attribute: [("delete", [one.value]), ("add", [new.encode()])]}, doing=doing)
+        except Contended as error:
+            _log.info("%s: %s", doing, error)
+
+
+def _by(attribute: str, dn: str, directory: Directory, entries: EntrySet) -> Iterator[Referrer]:
+    same = equality(directory.schema, attribute, dn)
+    if same is None:
+        return
+    doing = f"looking for entries of {directory.system} whose {attribute} is {dn}"
+    wanted = f"(&{entries.filter}{same})"
+    for entry in directory.find_all(entries.base, entries.scope, wanted, [attribute], doing=doing):
+        for value in entry.values(directory.schema.spellings(attribute)):
+            if is_same_name(value.decode(errors="replace"), dn):
+                yield Referrer(entry.dn, attribute, value)
