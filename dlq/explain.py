@@ -177,6 +177,11 @@ _BY_REASON: dict[str, _Words] = {
     "unreadable row": _Words("Can't be read", "A value of the record in {source} can't be read.", "CORRECT"),
     "no id": _Words("No ID", "{source} lists the record without an ID.", "Give it one in {source}{ask}."),
     "no key": _Words("No key", "The record has no key, so it can't be identified.", "Give it one in {source}{ask}."),
+    "not at its owner": _Words(
+        "Not at its owner",
+        "One system has the record, and the system that decides which records there are doesn't.",
+        "Create it there with the same ID, or delete it where it is.",
+    ),
     "key gone": _Words("Key changed", "The record's key was removed in {source}.", "Look for it in {source}{ask}."),
     "drift": _Words(
         "Source changed",

@@ -218,8 +218,9 @@ class MergeProducer:
                 elif self._loops.turns(record, ruling, shown):
                     made = [*made, self._merging.hold(record, ruling.field, ruling.system)]
             rulings += [(message.id, ruling) for ruling in made]
-        store.save(list(found.values()))
+        # First, so that nothing waits for a person who isn't asked: after a crash in between it is noted once more.
         self._contests.note({id: each.record for id, each in found.items()}, rulings)
+        store.save(list(found.values()))
         return self._batch(found.values(), refused, caught_up=caught_up)
 
     def _decided(self) -> list[StoredRecord]:
