@@ -67,14 +67,14 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
         crashed = False
         for message in database.stream(found.state.lsn):
             while not found.feed(message):
-                changes, _, sweeps, _ = found.take()
+                changes, _, sweeps, *_ = found.take()
                 topics.commit(changes, sweeps, found.state)
             fed += 1
             if fed in crashes:
                 crashed = True
                 break
             if found.state.resnapshot or fed in cuts:
-                changes, rejects, sweeps, _ = found.take()
+                changes, rejects, sweeps, *_ = found.take()
                 assert not rejects
                 topics.commit(changes, sweeps, found.state)
                 if found.state.resnapshot:
@@ -82,7 +82,7 @@ def run(database: Database, topics: Topics, cuts: list[int], crashes: list[int])
                     break
         if crashed:
             continue
-        changes, _, sweeps, _ = found.take()
+        changes, _, sweeps, *_ = found.take()
         topics.commit(changes, sweeps, found.state)
         if not found.state.resnapshot:
             return
@@ -143,7 +143,7 @@ def test_a_truncate_is_a_batch_of_its_own_beginning() -> None:
     assert [change.id for change in found.take()[0] if change.data_type == "plain"] == [b"1"]
     assert found.feed(wire.truncate([ORDERS]))
     assert found.feed(wire.insert(ORDERS, [b"2", b"a", None]))
-    changes, _, sweeps, _ = found.take()
+    changes, _, sweeps, *_ = found.take()
     assert {sweep.data_type for sweep in sweeps} == {"plain", "order"}
     assert all(isinstance(sweep, StaleRecordDeletion) and sweep.version > 2000 for sweep in sweeps)
     assert max(sweep.version for sweep in sweeps) < min(change.version for change in changes if change.id == b"2")
@@ -167,7 +167,7 @@ def test_a_row_that_can_not_be_canonical_is_a_reject_with_the_raw_row() -> None:
         wire.insert(ORDERS, [b"99999999999999999999", b"a", None]),
     ):
         found.feed(message)
-    _, rejects, _, _ = found.take()
+    rejects = found.take().rejects
     (reject,) = (reject for reject in rejects if reject.data_type == "plain")
     assert json.loads(reject.raw) == {"id": "99999999999999999999", "name": "a", "big": None}
     assert reject.error.field == "id"

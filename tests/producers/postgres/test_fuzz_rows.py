@@ -107,7 +107,7 @@ def test_no_message_raises_anything_but_a_fault_of_the_stream(report: Report) ->
 
 def _taken(found: object) -> list[object]:
     try:
-        changes, _, sweeps, _ = found.take()  # type: ignore[attr-defined]
+        changes, _, sweeps, *_ = found.take()  # type: ignore[attr-defined]
     except SorbusError:
         return []
     return [*changes, *sweeps]
