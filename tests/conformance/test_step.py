@@ -24,6 +24,8 @@ from sorbus.producers.topic_reader import ClusterTopics
 from sorbus.schema import FieldType
 from sorbus.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 _ENCODE = encoder(FieldType("record", fields=SCHEMA.fields))
 
 
