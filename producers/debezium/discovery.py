@@ -9,12 +9,12 @@ from sorbus.abilities import CatalogField, Resource
 from sorbus.bus.kafka import admin, kafka_errors, topic_reader
 from sorbus.bus.registry import open_registry
 from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.errors import PermanentError, TransientError
 from sorbus.producers.debezium.change_event import RowChange, event_of
 from sorbus.producers.debezium.connect_values import Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
-from sorbus.producers.topic_reader import TopicMessage, TopicReader
 from sorbus.schema import Kind
 from sorbus.settings import Settings
 

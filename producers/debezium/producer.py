@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sorbus.abilities import Resource
 from sorbus.bus.cluster import KafkaConnection
 from sorbus.bus.registry import open_registry
+from sorbus.bus.topic_reader import ClusterTopics, Offsets, TopicMessage, TopicReader, why_lost
 from sorbus.connector import (
     Batch,
     BoundSource,
@@ -30,7 +31,6 @@ from sorbus.producers.debezium.formats import Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.debezium.read_again import read_again
 from sorbus.producers.debezium.topic_stream import Outcome, TopicStream
-from sorbus.producers.topic_reader import ClusterTopics, Offsets, TopicMessage, TopicReader, why_lost
 
 _SLICE = 0.5
 _MOST_CHANGES = 2000

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sorbus.bus.topic_reader import TopicMessage, TopicReader
 from sorbus.errors import PermanentError
 from sorbus.producers.debezium.change_event import AllGone, event_of, id_of
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.topic_stream import TopicStream
-from sorbus.producers.topic_reader import TopicMessage, TopicReader
 from sorbus.settings import Settings
 
 _WAIT = 0.5

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 
+from sorbus.bus.topic_reader import TopicMessage
 from sorbus.connector import BoundSource, Change, RejectedRecord, StaleRecordDeletion
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PermanentError, SorbusError
@@ -21,7 +22,6 @@ from sorbus.producers.debezium.connect_values import UNAVAILABLE, Schema
 from sorbus.producers.debezium.formats import Content, Formats
 from sorbus.producers.debezium.options import DebeziumSource
 from sorbus.producers.polling.json_shape import JsonShape, Reader
-from sorbus.producers.topic_reader import TopicMessage
 from sorbus.schema import Kind
 
 _RAW = 20_000

@@ -11,14 +11,14 @@ from confluent_kafka import Message
 
 from sorbus.bus.kafka import offset_of, partition_of
 from sorbus.bus.topic_facts import TopicFacts
+from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
 from sorbus.connector import Position
 from sorbus.errors import LostPosition
-from sorbus.producers.topic_reader import ClusterTopics, TopicReader, why_lost
 from sorbus.settings import Settings
 
 _CHECK_EVERY = 10.0
-_STAMP_EVERY = 3600.0
-"""Seconds after which the position of a quiet topic is stored again, to show that it is still read."""
+_STAMP_EVERY, _IDLE_STAMP = 3600.0, 10.0
+"""Seconds after which the position of a quiet topic is stored: again and again, and once it was read to the end."""
 
 
 class SourceTopic:
@@ -34,6 +34,7 @@ class SourceTopic:
         self.offsets: list[int] = []
         self._read_at: list[float] = []
         """Of each partition, how late what was read is, in seconds since 1970; 0: not known."""
+        self._is_end_noted = False
         self._checked_at = self._stamped_at = 0.0
 
     def open(self, stored: Position | None) -> str:
@@ -76,6 +77,7 @@ class SourceTopic:
             self.offsets[number] = offset_of(message) + 1
             _, millis = message.timestamp()
             self._read_at[number] = millis / 1000 if millis > 0 else 0.0
+            self._is_end_noted = False
         if self.is_at_end:
             self._note_end()
 
@@ -97,7 +99,8 @@ class SourceTopic:
 
     def is_due(self) -> bool:
         """Whether the position of a quiet topic is to be stored again."""
-        if not self.is_at_end or time.monotonic() - self._stamped_at < _STAMP_EVERY:
+        pause = _STAMP_EVERY if self._is_end_noted else _IDLE_STAMP
+        if not self.is_at_end or time.monotonic() - self._stamped_at < pause:
             return False
         self._note_end()
         return True
@@ -137,7 +140,7 @@ class SourceTopic:
     def _note_end(self) -> None:
         """Everything that there is now has been read, the transactions' markers too."""
         assert self._reader is not None
-        self._stamped_at = time.monotonic()
+        self._is_end_noted, self._stamped_at = True, time.monotonic()
         for (_, number), end in self._reader.ends.items():
             self.offsets[number] = max(self.offsets[number], end)
         self._read_at = [time.time()] * len(self.offsets)
