@@ -109,9 +109,8 @@ class ConsumeLoop:
                 continue
             messages, due = self._poll([]), self._due()
             if messages and not self._schedule.is_time:
-                self._member.rewind(
-                    messages
-                )  # quiet hours have begun, or partitions have just come: a pause is heard first
+                # Quiet hours have begun, or partitions have just come: a pause is heard first.
+                self._member.rewind(messages)
                 continue
             if messages or due:
                 self._deliver(messages, due)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import sorbus.producers.mysql.gtids as sets
-from sorbus.mysql.connection import Session
+from sorbus.mysql.connection import Row, Session
 from sorbus.producers.mysql.row_images import ServerCharsets
 
 _VARIABLES = (
@@ -16,6 +16,8 @@ _VARIABLES = (
     "log_replica_updates", "read_only",
 )  # fmt: skip
 _IN_FILE = "in the server's configuration file, under [mysqld], and restart it"
+_UNKNOWN = {1064, 1054, 1109, 1227}
+"""What a server answers to a statement, column or table that it doesn't know, and to one that needs a privilege."""
 
 
 class ServerFault(NamedTuple):
@@ -100,9 +102,8 @@ def _grant_faults(session: Session, server: MysqlServer) -> Iterator[ServerFault
 
 def _filter_faults(session: Session) -> Iterator[ServerFault]:
     for statement in ("show binary log status", "show master status"):
-        try:
-            rows = session.query(statement)
-        except Exception:  # noqa: BLE001, S112 - older servers know the second, newer ones the first alone
+        rows = _known(session, statement)  # older servers know the second, newer ones the first alone
+        if rows is None:
             continue
         for row in rows:
             only, never = (str(value or "") for value in row[2:4])
@@ -113,6 +114,18 @@ def _filter_faults(session: Session) -> Iterator[ServerFault]:
                     f"take the line out {_IN_FILE.replace('in the', 'of the', 1)}",
                 )
         return
+
+
+def _known(session: Session, statement: str) -> list[Row] | None:
+    """The rows of a statement; None where the server doesn't know it, or our role may not. pymysql.Error."""
+    from pymysql.err import MySQLError
+
+    try:
+        return session.query(statement)
+    except MySQLError as error:
+        if error.args and error.args[0] in _UNKNOWN:
+            return None
+        raise
 
 
 def retention_days(server: MysqlServer) -> float | None:
@@ -130,10 +143,7 @@ def read_charsets(session: Session) -> ServerCharsets:
         "select id, character_set_name from information_schema.collation_character_set_applicability"
         " where id is not null",
     ):
-        try:
-            rows = session.query(statement)
-        except Exception:  # noqa: BLE001, S112 - only MariaDB 10.10 and newer know the second
-            continue
+        rows = _known(session, statement) or []  # only MariaDB 10.10 and newer know the second
         numbers.update({int(str(number)): str(name) for number, name in rows if name is not None})
     letters: dict[str, dict[int, str]] = {}
     one_byte = session.query("select character_set_name from information_schema.character_sets where maxlen = 1")
