@@ -80,7 +80,8 @@ class Erasure:
         trace = self._bus.trace(self._names.topic(self._receipt.data_type), self._key)
         letters = self._bus.letters(self._names.dead_letters(self._receipt.data_type), self._key)
         data_type, id = self._receipt.data_type, self._receipt.id
-        owner = self._loaded.map.owner_of(data_type)
+        two_way = self._loaded.two_way.get(data_type)
+        owner = self._loaded.map.owner_of(data_type) if two_way is None else two_way.system_of_record
         fix = (
             f"delete it in {owner} first: its producer publishes the delete, and `sorbus forget` cleans up the rest"
             f" (if it is deleted there already, see that `sorbus produce {owner}` runs)"
