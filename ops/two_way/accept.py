@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from sorbus.audit import AuditTrail
 from sorbus.drift.watch import has_state
 from sorbus.errors import UsageError
@@ -21,10 +23,23 @@ update merged_record m set prefix = null, data = null, about = '{"origins": {}, 
 from (
     select id, row_number() over (order by id)
         + (select max(version) from merged_record where data_type = %s) as version
-    from merged_record where data_type = %s and data is not null and id <> all (%s)
+    from merged_record r where data_type = %s and data is not null
+        and not exists (select from unnest(%s::text[]) owned (id) where owned.id = r.id)
 ) n
 where m.data_type = %s and m.id = n.id
 """
+
+
+def gone(loaded: LoadedMap, settings: Settings, plan: JoinPlan) -> int:
+    """How many merged records the system of record no longer has: joining again deletes them. TransientError."""
+    if not has_state(settings):
+        return 0
+    rows = State.of(loaded.map.topic_prefix).run(
+        b"select count(*) from merged_record r where data_type = %s and data is not null"
+        b" and not exists (select from unnest(%s::text[]) owned (id) where owned.id = r.id)",
+        (plan.data_type, [id.decode() for id in plan.owned]),
+    )
+    return cast("int", rows[0][0])
 
 
 def accept_join(loaded: LoadedMap, settings: Settings, plan: JoinPlan, who: str, *, again: bool) -> None:

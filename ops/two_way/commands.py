@@ -35,6 +35,7 @@ def join(
     again: Annotated[
         bool, typer.Option("--again", help="Forget what was joined, and join what the systems show now.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted (--again).")] = False,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="Most seconds to wait until all systems' records are published.")
     ] = 30.0,
@@ -52,7 +53,7 @@ def join(
     """
     from rich.console import Console
 
-    from sorbus.ops.two_way.accept import accept_join
+    from sorbus.ops.two_way.accept import accept_join, gone
     from sorbus.ops.two_way.join import merge_options, plan_join
     from sorbus.ops.two_way.published import wait_until_published
     from sorbus.privacy.mask import PERSONAL
@@ -66,6 +67,9 @@ def join(
     fields = loaded.schema(data_type).fields
     hidden = frozenset(field.name for field in fields if PERSONAL in field.tags and not show_personal)
     typer.echo(json.dumps(_as_json(plan), indent=2) if as_json else _as_text(plan, hidden))
+    if accept and again and (deleted := gone(loaded, settings, plan)) and not yes:
+        what = f"{deleted:,} records that {plan.system_of_record} no longer has are deleted in all systems. Continue?"
+        typer.confirm(what, abort=True, err=True)
     if accept:
         accept_join(loaded, settings, plan, who or login_name(), again=again)
         if not as_json:
@@ -90,6 +94,8 @@ def _as_text(plan: JoinPlan, hidden: frozenset[str]) -> str:
             for id, ruling in one.examples[name, verdict]:
                 theirs, ours = ("…", "…") if name in hidden else (repr(ruling.theirs), repr(ruling.ours))
                 lines.append(f"      {id}: {system} has {theirs}, the record will have {ours}")
+    if plan.unread:
+        lines.append(f"{plan.unread:,} messages can't be read: they become dead letters")
     return "\n".join(lines)
 
 
@@ -98,6 +104,7 @@ def _as_json(plan: JoinPlan) -> dict[str, object]:
         "data_type": plan.data_type,
         "system_of_record": plan.system_of_record,
         "records": plan.records,
+        "unread": plan.unread,
         "systems": {
             system: {
                 "records": one.records,

@@ -15,7 +15,7 @@ from sorbus.settings import Settings
 from sorbus.spelling import closest
 from sorbus.two_way.merge import MergedRecord, Merging, Proposal, Ruling, Verdict
 from sorbus.two_way.options import MergeSource
-from sorbus.two_way.proposal_topics import ProposalTopics
+from sorbus.two_way.proposal_topics import ProposalTopics, UnreadProposal
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
 
 _EXAMPLES = 3
@@ -45,6 +45,8 @@ class JoinPlan:
     owned: frozenset[bytes]
     """The ids of the system of record's records."""
     systems: dict[str, JoinedSystem]
+    unread: int = 0
+    """Messages that can't be read: they become dead letters."""
 
     @property
     def records(self) -> int:
@@ -80,11 +82,15 @@ def plan_join(loaded: LoadedMap, settings: Settings, data_type: str, progress: C
     two_way = loaded.two_way[data_type]
     topics = {system: names.topic(two_way.proposals(system)) for system in two_way.systems}
     shown: dict[str, dict[bytes, Proposal]] = {system: {} for system in topics}
-    reader, read = ProposalTopics(settings, topics, FrameDecoder(schemas), {}), 0
+    reader, read = ProposalTopics(settings, topics, FrameDecoder(schemas), {}, data_type), 0
+    unread = 0
     try:
         while not reader.is_at_end:
             messages = reader.read(1.0)
             for message in messages:
+                if isinstance(message, UnreadProposal):
+                    unread += 1
+                    continue
                 before = shown[message.proposal.system].get(message.id)
                 if before is None or before.version <= message.proposal.version:
                     shown[message.proposal.system][message.id] = message.proposal
@@ -96,7 +102,8 @@ def plan_join(loaded: LoadedMap, settings: Settings, data_type: str, progress: C
     codec = RecordCodec(data_type, source.schema, schemas)
     merging = Merging(options.rules(), lambda: next(versions), codec.fits)
     owned = {id: one for id, one in shown.pop(options.system_of_record).items() if one.values is not None}
-    plan = JoinPlan(data_type, options.system_of_record, frozenset(owned), {system: JoinedSystem() for system in shown})
+    systems = {system: JoinedSystem() for system in shown}
+    plan = JoinPlan(data_type, options.system_of_record, frozenset(owned), systems, unread)
     for system, proposals in shown.items():
         plan.systems[system].missing = len(
             owned.keys() - {id for id, one in proposals.items() if one.values is not None}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
+from sorbus.bus.topic_facts import topic_ids
+from sorbus.bus.topic_ownership import owned
 from sorbus.checksums import SupportsMarks
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
@@ -22,12 +25,16 @@ def wait_until_published(loaded: LoadedMap, settings: Settings, data_type: str, 
         connector: object = loaded.producer(system)
         if isinstance(connector, SupportsMarks):
             marks[system] = connector, connector.mark(loaded.system(system, "producer"))
-    deadline = time.monotonic() + seconds
+    client, deadline = admin(settings), time.monotonic() + seconds
     while marks:
         positions = read_positions(settings, names)
+        topics = topic_ids(client, [names.topic(two_way.proposals(system)) for system in marks])
         for system, (producer, mark) in list(marks.items()):
-            position = positions.get(system)
-            if position is not None and producer.has_passed(position, mark, two_way.proposals(system)):
+            position, shown = positions.get(system), two_way.proposals(system)
+            # A topic that was lost and made again is empty until its producer knows of it.
+            left, there = owned(position).get(shown), topics.get(names.topic(shown))
+            is_same = left is not None and there is not None and left.topic == there[0]
+            if position is not None and is_same and producer.has_passed(position, mark, shown):
                 del marks[system]
         if marks and time.monotonic() > deadline:
             behind = ", ".join(marks)

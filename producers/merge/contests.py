@@ -41,8 +41,16 @@ class ContestLog:
 
     def decisions(self) -> list[Conflict]:
         """What people have decided and the merge hasn't carried out. TransientError."""
-        found = Conflicts(self._state, None, self._data_type, "").page(("overwrite", "keep"), most=_AT_ONCE)
-        return [one for one in found if self._flows.get(one.system) == one.flow]
+        found = []
+        for system, flow in self._flows.items():
+            page = Conflicts(self._state, system, self._data_type, "").page(("overwrite", "keep"), most=_AT_ONCE)
+            found += [one for one in page if one.flow == flow]
+        return found
+
+    def over(self, id: bytes) -> None:
+        """The record is gone: nothing about it is left to decide. TransientError."""
+        for system in self._flows:
+            Conflicts(self._state, system, self._data_type, "").settle(id.decode(errors="replace"))
 
     def carried_out(self, decisions: Sequence[Conflict]) -> None:
         """They are part of the record now. TransientError."""

@@ -20,8 +20,8 @@ _Turns = dict[tuple[bytes, str], deque[float]]
 class LoopBreaker:
     """Counts, for each field of a record, changes that follow a delivery. Not kept over restarts."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, system_of_record: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first, self._clock = system_of_record, clock
         self._turns: _Turns = {}
         self._open: dict[tuple[bytes, str], tuple[str, str]] = {}
 
@@ -45,7 +45,8 @@ class LoopBreaker:
         """Whether this change is one too many. `shown`: before it."""
         other = shown.get(ruling.field)
         if ruling.verdict is Verdict.OVERRULED:
-            other = next((origin.system for name, origin in record.origins.items() if name == ruling.field), other)
+            origin = record.origins.get(ruling.field)
+            other = origin.system if origin is not None else self._first
         elif ruling.verdict is not Verdict.TAKEN:
             return False
         if other is None or other == ruling.system:
@@ -57,7 +58,7 @@ class LoopBreaker:
         times.append(now)
         if len(times) < TURNS or now - times[0] > WITHIN:
             return False
-        self._turns.pop(key)
+        del self._turns[key]
         self._open[key] = (ruling.system, other)
         return True
 

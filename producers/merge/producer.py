@@ -11,27 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from sorbus.bus.kafka import admin
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.bus.topic_facts import topic_facts
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
 from sorbus.errors import AuthError, PermanentError, TransientError, Unfinished
-from sorbus.producers.merge.contests import ContestLog
+from sorbus.producers.merge.contests import RECORD, ContestLog
 from sorbus.producers.merge.loops import LoopBreaker
 from sorbus.settings import Settings
 from sorbus.state.database import State
 from sorbus.two_way.expand import proposals_of
-from sorbus.two_way.merge import Merging, Ruling, Verdict
+from sorbus.two_way.merge import MergedRecord, Merging, Ruling, Verdict
 from sorbus.two_way.options import MergeConnection, MergeSource
-from sorbus.two_way.proposal_topics import ProposalMessage, ProposalTopics
+from sorbus.two_way.proposal_topics import ProposalMessage, ProposalTopics, UnreadProposal
 from sorbus.two_way.record_codec import FrameDecoder, RecordCodec
 from sorbus.two_way.store import MergeStore, StoredRecord
 
 _MOST = 1000
 _DECISIONS_EVERY, _UNLINKED_EVERY = 1.0, 30.0
 _UNLINKED_AFTER = 3600.0
-_STORE_EVERY = 3600.0
+_STORE_EVERY, _IDLE_STORE = 3600.0, 10.0
+"""Seconds after which the position of quiet topics is stored: again and again, and once they were read to the end."""
 
 
 class MergeProducer:
@@ -56,6 +55,8 @@ class MergeProducer:
         self._looked_at = self._unlinked_at = self._stored_at = 0.0
         self._generation = 0
         self._published: dict[bytes, int] = {}
+        self._told: list[bytes] = []
+        """What was given out since the last `confirm`: versions, and records that have dead letters."""
 
     @classmethod
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
@@ -99,12 +100,12 @@ class MergeProducer:
         store = self._store = MergeStore(state, self._source.name, codec.encode, codec.decode, decoder)
         self._generation = store.generation()
         known = position if position and position.get("generation") == self._generation else {}
-        self._topics = ProposalTopics(self._settings, self.topics, decoder, known)
+        self._topics = ProposalTopics(self._settings, self.topics, decoder, known, self._source.name)
         stored = (position or {}).get("version")
         self._version = max(stored if isinstance(stored, int) else 0, self._floor, store.newest_version())
         self._merging = Merging(self._options.rules(), self._new_version, codec.fits)
         self._contests = ContestLog(state, self._source.name, self._options.flows)
-        self._loops = LoopBreaker()
+        self._loops = LoopBreaker(self._options.system_of_record)
         self._owed_after = 0
         if self._floor:
             self.resnapshot([self._source.name])
@@ -125,9 +126,10 @@ class MergeProducer:
         """What waits for a person."""
         if self._loops.stopped:
             id, name, one, other = self._loops.stopped
+            what = f"{self._source.name} {id.decode(errors='replace')}: {name or 'the whole record'}"
             return (
-                f"{self._source.name} {id.decode(errors='replace')}: {name} is changed again and again between {one}"
-                f" and {other}; it is stopped until a person decides: sorbus conflicts list"
+                f"{what} is changed again and again between {one} and"
+                f" {other}; it is stopped until a person decides: sorbus conflicts list"
             )
         return None
 
@@ -164,7 +166,7 @@ class MergeProducer:
                 return self._batch(store.load(ids).values(), caught_up=False, tells_unlinked=True)
         messages = topics.read(min(wait, 0.5))
         if not messages:
-            if topics.is_at_end and now - self._stored_at > _STORE_EVERY:
+            if topics.is_at_end and now - self._stored_at > (_STORE_EVERY if topics.is_end_stored else _IDLE_STORE):
                 return self._batch((), caught_up=True)
             return None
         return self._merged(messages, caught_up=topics.is_at_end)
@@ -174,13 +176,13 @@ class MergeProducer:
         published, self._published = self._published, {}
         if published:
             self._opened.published(published)
+        told, self._told = self._told, []
+        if told:
+            self._opened.told(told)
 
     def lag(self) -> int | None:
         """Proposals that aren't read yet."""
-        if self._topics is None:
-            return None
-        facts = topic_facts(admin(self._settings), self.topics.values())
-        return self._topics.lag({topic: found.ends for topic, found in facts.items()})
+        return None if self._topics is None else self._topics.lag()
 
     def close(self) -> None:
         """Disconnects."""
@@ -188,6 +190,7 @@ class MergeProducer:
             self._topics.close()
             self._topics = None
         self._published.clear()
+        self._told.clear()
 
     @property
     def _opened(self) -> MergeStore:
@@ -198,41 +201,50 @@ class MergeProducer:
         self._version += 1
         return self._version
 
-    def _merged(self, messages: Sequence[ProposalMessage], *, caught_up: bool) -> Batch:
+    def _merged(self, messages: Sequence[ProposalMessage | UnreadProposal], *, caught_up: bool) -> Batch:
         store = self._opened
-        found = store.load(message.id for message in messages)
+        found = store.load(message.id for message in messages if isinstance(message, ProposalMessage))
         rulings: list[tuple[bytes, Ruling]] = []
         refused: list[RejectedRecord] = []
+        right: list[tuple[str, bytes]] = []
         for message in messages:
+            if isinstance(message, UnreadProposal):
+                version = self._new_version()
+                refused.append(
+                    RejectedRecord(self._source.name, message.id, version, message.at, message.raw, message.error)
+                )
+                continue
             stored = found[message.id]
             record, proposal = stored.record, message.proposal
-            before = record.views.get(proposal.system)
-            if before is not None and proposal.version <= before.version:
-                continue
-            shown = self._loops.shown(record)
+            shown, was_held = self._loops.shown(record), bool(record.held)
             made = self._merging.take(record, proposal)
-            stored.frames[proposal.system] = message.frame
+            if record.views[proposal.system].version == proposal.version:
+                stored.frames[proposal.system] = message.frame
             for ruling in made:
                 if ruling.verdict is Verdict.REFUSED:
                     refused.append(self._refused(message, ruling))
                 elif self._loops.turns(record, ruling, shown):
                     made = [*made, self._merging.hold(record, ruling.field, ruling.system)]
+            if made and all(ruling.verdict is Verdict.EQUAL for ruling in made):
+                right.append((self._source.name, message.id))  # no event says that a refused value was corrected
+            if was_held and record.values is None:
+                self._contests.over(message.id)
             rulings += [(message.id, ruling) for ruling in made]
         # First, so that nothing waits for a person who isn't asked: after a crash in between it is noted once more.
         self._contests.note({id: each.record for id, each in found.items()}, rulings)
         store.save(list(found.values()))
-        return self._batch(found.values(), refused, caught_up=caught_up)
+        return self._batch(found.values(), refused, caught_up=caught_up)._replace(resolved=right)
 
     def _decided(self) -> list[StoredRecord]:
         store = self._opened
         decisions = self._contests.decisions()
         found = store.load(one.id.encode() for one in decisions)
         for one in decisions:
-            record = found[one.id.encode()].record
-            self._merging.decide(record, one.field, one.system, keep=one.state == "keep")
+            record, name = found[one.id.encode()].record, "" if one.field == RECORD else one.field
+            self._merging.decide(record, name, one.system, keep=one.state == "keep")
         store.save(list(found.values()))
         self._contests.carried_out(decisions)
-        self._loops.decided((one.id.encode(), one.field) for one in decisions)
+        self._loops.decided((one.id.encode(), "" if one.field == RECORD else one.field) for one in decisions)
         return list(found.values())
 
     def _asked_for(self, ids: Sequence[bytes]) -> Batch:
@@ -264,13 +276,13 @@ class MergeProducer:
                 changes.append(Change(name, record.id, record.version, at, data))
                 self._published[record.id] = record.version
             elif tells_unlinked and record.is_unlinked:
-                rejects += self._unlinked(stored)
+                rejects.append(self._unlinked(record))
+                self._told.append(record.id)
         self._stored_at = time.monotonic()
         position = {**self._topics.position(), "version": self._version, "generation": self._generation}
         return Batch(changes, rejects, (), position, caught_up)
 
-    def _unlinked(self, stored: StoredRecord) -> list[RejectedRecord]:
-        record = stored.record
+    def _unlinked(self, record: MergedRecord) -> RejectedRecord:
         systems = sorted(system for system, view in record.views.items() if view.values is not None)
         owner = self._options.system_of_record
         error = PermanentError(
@@ -279,7 +291,7 @@ class MergeProducer:
             reason="not at its owner",
         )
         now = time.time_ns() // 1000
-        return [RejectedRecord(self._source.name, record.id, self._new_version(), now, b"", error)]
+        return RejectedRecord(self._source.name, record.id, self._new_version(), now, b"", error)
 
     def _refused(self, message: ProposalMessage, ruling: Ruling) -> RejectedRecord:
         shown = "null" if ruling.theirs is None else repr(ruling.theirs)

@@ -14,6 +14,8 @@ from typing import NamedTuple, cast
 from sorbus.two_way.rules import MergeRules
 
 Values = dict[str, object]
+DELETED, KEPT = "deleted", "kept"
+"""In place of values: a record that was deleted where that doesn't count."""
 
 
 class Verdict(Enum):
@@ -119,10 +121,14 @@ class Merging:
         self._rules, self._new_version, self._fits = rules, new_version, fits
 
     def take(self, record: MergedRecord, proposal: Proposal) -> list[Ruling]:
-        """Takes a system's new state into the record. One that was taken before changes nothing."""
+        """Takes a system's new state into the record. One that was taken before changes nothing.
+
+        The newest one, read again after a crash, is refused again: its dead letter may not have been written.
+        """
         system, before = proposal.system, record.views.get(proposal.system)
         if before is not None and proposal.version <= before.version:
-            return []
+            is_newest = proposal.version == before.version and record.values is not None
+            return list(self._refusals(record, proposal)) if is_newest else []
         knew = before.knows if before is not None else 0
         knows = max(knew, proposal.delivered or 0)
         record.views[system] = View(proposal.version, proposal.values, knows)
@@ -145,12 +151,15 @@ class Merging:
         held = record.held.pop((name, system), None)
         if held is None or record.values is None:
             return
-        if keep or self._rules.owner(name) == system:
+        if name and (keep or self._rules.owner(name) == system):
             self._set(record, name, held.theirs, system, held.at)
         self._owe(record)
 
     def hold(self, record: MergedRecord, name: str, system: str) -> Ruling:
-        """A person must decide about a field before the record is sent again."""
+        """A person must decide about a field, or about a record that goes ("") before it is sent again."""
+        if not name:
+            record.held[name, system] = Held(None, None, 0)
+            return Ruling(Verdict.ASKED, system, name, DELETED, KEPT)
         view, ours = record.views.get(system), (record.values or {}).get(name)
         theirs = (view.values or {}).get(name) if view is not None else None
         record.held[name, system] = Held(theirs, None, record.origins[name].at)
@@ -184,7 +193,14 @@ class Merging:
         if proposal.delivered is not None:
             return []
         self._owe(record)
-        return [Ruling(Verdict.OVERRULED, proposal.system, "", "deleted", "kept")]
+        return [Ruling(Verdict.OVERRULED, proposal.system, "", DELETED, KEPT)]
+
+    def _refusals(self, record: MergedRecord, proposal: Proposal) -> Iterator[Ruling]:
+        """The values that the record can't have."""
+        for name, theirs in self._proposed(proposal):
+            is_heard = self._rules.owner(name) in (None, proposal.system)
+            if is_heard and theirs != self._value(record, name) and not self._fits(name, theirs):
+                yield Ruling(Verdict.REFUSED, proposal.system, name, theirs, self._value(record, name))
 
     def _join(self, record: MergedRecord, proposal: Proposal) -> Iterator[Ruling]:
         """A system's first state of a record that others have too: gaps are filled, and no value is replaced."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 from pydantic import JsonValue
 
 from sorbus.avro.decode import Undecodable
-from sorbus.bus.kafka import admin, as_error, bytes_of, headers_of, kafka_errors, offset_of, partition_of, topic_reader
-from sorbus.bus.topic_facts import topic_facts
-from sorbus.bus.topic_settings import deletes_kept
-from sorbus.errors import LostPosition, TransientError
+from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
+from sorbus.bus.topic_reader import ClusterTopics, TopicReader, why_lost
+from sorbus.errors import LostPosition, PermanentError
 from sorbus.event import DELIVERED, EVENT_ID, occurred_at, open_frame, version_of
 from sorbus.settings import Settings
 from sorbus.two_way.merge import Proposal
 from sorbus.two_way.record_codec import FrameDecoder
 
-_AT_ONCE = 1000
+_CHECK_EVERY = 10.0
 
 
 class ProposalMessage(NamedTuple):
@@ -30,113 +29,128 @@ class ProposalMessage(NamedTuple):
     frame: bytes | None
 
 
+class UnreadProposal(NamedTuple):
+    """A message of a system's topic that can't be read, and why."""
+
+    id: bytes
+    system: str
+    at: int
+    raw: bytes
+    error: PermanentError
+
+
 class ProposalTopics:
     """A position in the topics of all systems. `topics`: system -> topic."""
 
     def __init__(
-        self, settings: Settings, topics: Mapping[str, str], decode: FrameDecoder, position: Mapping[str, JsonValue]
+        self,
+        settings: Settings,
+        topics: Mapping[str, str],
+        decode: FrameDecoder,
+        position: Mapping[str, JsonValue],
+        data_type: str,
     ) -> None:
         """Resumes after `position`; {}: at the beginning. TransientError, AuthError, LostPosition."""
         self._systems = {topic: system for system, topic in topics.items()}
-        self._decode = decode
-        client = admin(settings)
-        facts = topic_facts(client, self._systems)
-        kept = deletes_kept(client, list(self._systems))
-        self._ids: dict[str, str] = {}
-        self._offsets: dict[str, list[int]] = {}
+        self._decode, self._data_type = decode, data_type
+        self._cluster = ClusterTopics(settings, "run `sorbus apply`")
+        facts = self._cluster.facts(list(self._systems))
+        self._ids = {topic: found.id for topic, found in facts.items()}
+        self._offsets = {topic: list(found.begins) for topic, found in facts.items()}
+        self._read_at = {topic: [0.0] * len(found.begins) for topic, found in facts.items()}
+        """Topic -> how late what was read of each partition is, in seconds since 1970; 0: not known."""
         stored = cast("Mapping[str, Mapping[str, object]]", position.get("topics") or {})
-        read_at = cast("float", position.get("read_at") or 0.0)
-        for topic, system in self._systems.items():
-            if topic not in facts:
-                raise TransientError(f"there is no topic {topic}; run `sorbus apply`")
-            found, before = facts[topic], stored.get(topic)
-            self._ids[topic], self._offsets[topic] = found.id, list(found.begins)
-            if before is None:
-                continue
-            offsets = cast("list[int]", before["offsets"])
-            is_behind = any(at < end for at, end in zip(offsets, found.ends, strict=False))
-            if before["id"] != found.id:
-                raise _lost(topic, system, "was made again")
-            if any(at < begin for at, begin in zip(offsets, found.begins, strict=False)):
-                raise _lost(topic, system, "has lost messages that were not read")
-            if is_behind and time.time() - read_at > kept.get(topic, float("inf")):
-                raise _lost(topic, system, "may have forgotten deletes that were not read")
-            self._offsets[topic][: len(offsets)] = offsets
-        self._consumer = topic_reader(settings, "merge")
-        parts = [TopicPartition(topic, part, at) for topic, ats in self._offsets.items() for part, at in enumerate(ats)]
-        self._left = {(part.topic, part.partition) for part in parts}
-        with kafka_errors("reading proposals"):
-            self._consumer.assign(parts)
+        for topic, before in stored.items():
+            if topic in self._offsets:
+                offsets = cast("list[int]", before["offsets"])
+                self._ids[topic] = str(before["id"])
+                self._offsets[topic][: len(offsets)] = offsets
+                self._read_at[topic][: len(offsets)] = cast("list[float]", before["read_at"])
+        self._is_end_stored = False
+        self._check()
+        self._reader = TopicReader(settings, f"merge-{data_type}", self._offsets, self._lost)
 
     @property
     def is_at_end(self) -> bool:
         """Whether every partition has been read to its end."""
-        return not self._left
+        return self._reader.is_at_end
+
+    @property
+    def is_end_stored(self) -> bool:
+        """Whether the last `position` was that of the end, past the markers of transactions."""
+        return self._is_end_stored
 
     def position(self) -> dict[str, JsonValue]:
         """Where to resume after what was read."""
+        self._is_end_stored = self.is_at_end
+        if self.is_at_end:  # past the markers of transactions, which aren't messages
+            for (topic, number), end in self._reader.ends.items():
+                self._offsets[topic][number] = max(self._offsets[topic][number], end)
+            self._read_at = {topic: [time.time()] * len(offsets) for topic, offsets in self._offsets.items()}
         topics: dict[str, JsonValue] = {
-            topic: {"id": self._ids[topic], "offsets": list(offsets)} for topic, offsets in self._offsets.items()
+            topic: {"id": self._ids[topic], "offsets": list(offsets), "read_at": list(self._read_at[topic])}
+            for topic, offsets in self._offsets.items()
         }
-        return {"topics": topics, "read_at": time.time()}
+        return {"topics": topics}
 
-    def lag(self, facts: Mapping[str, Sequence[int]]) -> int:
-        """Messages that aren't read yet. `facts`: topic -> the end of each partition."""
+    def lag(self) -> int:
+        """Messages that aren't read yet. TransientError."""
+        facts = self._cluster.facts(list(self._systems))
         return sum(
             max(0, end - at)
-            for topic, ends in facts.items()
-            for end, at in zip(ends, self._offsets[topic], strict=False)
+            for topic, found in facts.items()
+            for end, at in zip(found.ends, self._offsets[topic], strict=False)
         )
 
-    def read(self, wait: float) -> list[ProposalMessage]:
-        """What comes within `wait` seconds. TransientError."""
-        found: list[ProposalMessage] = []
-        with kafka_errors("reading proposals"):
-            messages = self._consumer.consume(1, max(0.0, wait))
-            if messages and messages[0].error() is None:
-                messages += self._consumer.consume(_AT_ONCE, 0.02)
-        for message in messages:
-            failure = message.error()
-            if failure is None:
-                topic, partition = partition_of(message)
-                self._left.add((topic, partition))
-                self._offsets[topic][partition] = offset_of(message) + 1
-                if (one := self._proposal(message, self._systems[topic])) is not None:
-                    found.append(one)
-            elif failure.code() == KafkaError._PARTITION_EOF:
-                self._left.discard(partition_of(message))
-            else:
-                raise as_error(failure, "reading proposals")
+    def read(self, wait: float) -> list[ProposalMessage | UnreadProposal]:
+        """What comes within `wait` seconds. TransientError, LostPosition."""
+        if time.monotonic() - self._checked_at > _CHECK_EVERY:
+            self._check()
+        found = []
+        for message in self._reader.messages(wait):
+            self._is_end_stored = False
+            topic, number = partition_of(message)
+            self._offsets[topic][number] = offset_of(message) + 1
+            self._read_at[topic][number] = max(0.0, message.timestamp()[1] / 1000)
+            found.append(self._proposal(message, self._systems[topic]))
         return found
 
     def close(self) -> None:
         """Leaves the cluster."""
-        self._consumer.close()
+        self._reader.close()
 
-    def _proposal(self, message: Message, system: str) -> ProposalMessage | None:
-        """None for what Sorbus didn't write."""
+    def _check(self) -> None:
+        """Whether the topics still hold what is to be read."""
+        self._checked_at = time.monotonic()
+        topics = list(self._systems)
+        facts, kept = self._cluster.facts(topics), self._cluster.deletes_kept(topics)
+        for topic, offsets in self._offsets.items():
+            why = why_lost(topic, self._ids[topic], offsets, self._read_at[topic], facts[topic], kept.get(topic))
+            if why:
+                raise LostPosition(self._lost(why))
+
+    def _proposal(self, message: Message, system: str) -> ProposalMessage | UnreadProposal:
         headers, frame = dict(headers_of(message)), message.value()
         delivered = int(told) if (told := headers.get(DELIVERED)) is not None and told.isdigit() else None
-        if frame is None:
-            version = version_of(headers.get(EVENT_ID) or b"")
-            at = message.timestamp()[1] * 1000
-            if version is None:
-                return None
-            return ProposalMessage(bytes_of(message.key()), Proposal(system, version, at, None, delivered), None)
-        raw = bytes_of(frame)
+        id, raw, at = bytes_of(message.key()), bytes_of(frame), max(0, message.timestamp()[1]) * 1000
         try:
+            if frame is None:
+                if (version := version_of(headers.get(EVENT_ID) or b"")) is None:
+                    raise Undecodable("a delete that no producer of Sorbus wrote: it has no version")
+                return ProposalMessage(id, Proposal(system, version, at, None, delivered), None)
             head = open_frame(raw)
             at = occurred_at(raw, head.at)
             values = None if head.deleted else self._decode(raw)
-        except Undecodable:
-            return None
-        return ProposalMessage(
-            head.id, Proposal(system, head.version, at, values, delivered), None if head.deleted else raw
+        except Undecodable as error:
+            why = PermanentError(f"a message of what {system} shows can't be read: {error}", reason="undecodable")
+            return UnreadProposal(id, system, at, raw, why)
+        except PermanentError as error:
+            return UnreadProposal(id, system, at, raw, error)
+        proposal = Proposal(system, head.version, at, values, delivered)
+        return ProposalMessage(head.id, proposal, None if head.deleted else raw)
+
+    def _lost(self, why: str) -> str:
+        return (
+            f"{why}: deletes may be missing. Once every producer of {self._data_type}'s systems runs (`sorbus status`):"
+            f" sorbus two-way join {self._data_type} --again --accept"
         )
-
-
-def _lost(topic: str, system: str, why: str) -> LostPosition:
-    return LostPosition(
-        f"the topic {topic} of what {system} shows {why}: deletes may be missing. Once {system}'s producer has"
-        " published every record again (`sorbus status`), run `sorbus two-way join DATA_TYPE --again`"
-    )

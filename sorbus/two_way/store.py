@@ -135,14 +135,21 @@ class MergeStore:
         return max(above, self.newest_version())
 
     def unlinked(self, seconds: float, most: int) -> list[bytes]:
-        """Records that the system of record hasn't shown for so long; each is told once."""
+        """Records that the system of record hasn't shown for so long, and that weren't told of."""
         rows = self._state.run(
-            b"update merged_record set unlinked_since = 'infinity' where (data_type, id) in (select data_type, id"
-            b" from merged_record where data_type = %s and unlinked_since < now() - make_interval(secs => %s)"
-            b" order by unlinked_since limit %s) returning id",
+            b"select id from merged_record where data_type = %s and unlinked_since < now() - make_interval(secs => %s)"
+            b" order by unlinked_since limit %s",
             (self._data_type, seconds, most),
         )
         return [str(id).encode() for (id,) in rows]
+
+    def told(self, ids: Iterable[bytes]) -> None:
+        """These have dead letters."""
+        self._state.run(
+            b"update merged_record set unlinked_since = 'infinity' where data_type = %s and id = any (%s)"
+            b" and unlinked_since is not null",
+            (self._data_type, [id.decode() for id in ids]),
+        )
 
     def generation(self) -> int:
         """How often a person has accepted how its systems' records are joined; 0: not yet."""

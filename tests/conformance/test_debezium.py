@@ -15,12 +15,12 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sorbus.bus.cluster import KafkaConnection
+from sorbus.bus.topic_reader import ClusterTopics
 from sorbus.conformance import ProducerConformance, Source, Thing
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.errors import TransientError
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.debezium.producer import DebeziumProducer
-from sorbus.producers.topic_reader import ClusterTopics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = [

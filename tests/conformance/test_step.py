@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sorbus.avro.encode import encoder
+from sorbus.bus.topic_reader import ClusterTopics
 from sorbus.conformance import ProducerConformance, Source, Thing
 from sorbus.conformance.in_memory_bus import InMemoryBus
 from sorbus.conformance.sample_type import SCHEMA
@@ -20,7 +21,6 @@ from sorbus.errors import TransientError
 from sorbus.event import HISTORICAL, envelope_schema, event_encoder, single_object_prefix
 from sorbus.ops.embedded import Addresses
 from sorbus.producers.step.producer import StepProducer
-from sorbus.producers.topic_reader import ClusterTopics
 from sorbus.schema import FieldType
 from sorbus.settings import Settings
 

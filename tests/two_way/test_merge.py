@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from sorbus.producers.merge.loops import TURNS, LoopBreaker
 from sorbus.two_way.merge import MergedRecord, Merging, Proposal, Verdict
 from sorbus.two_way.rules import MergeRules
 from tests.search import examples
@@ -278,3 +279,33 @@ def test_joining_fills_gaps_and_replaces_nothing_but_as_rules_say() -> None:
         "list": Verdict.TAKEN,
     }  # fmt: skip
     assert record.values == {"gap": "g", "theirs": "2", "asked": "1", "late": "1", "list": ["a", "b"]}
+
+
+def test_a_record_that_is_deleted_as_often_as_it_is_sent_is_held_until_a_person_decides() -> None:
+    merging, record = record_of(ASK, phone="1")
+    breaker = LoopBreaker("crm", lambda: 0.0)
+    for number in range(1, 2 * TURNS, 2):
+        merging.take(record, Proposal("books", number, 0, {"phone": "1"}, delivered=record.version))
+        (ruling,) = merging.take(record, Proposal("books", number + 1, 0, None))
+        assert ruling.verdict is Verdict.OVERRULED
+        if breaker.turns(record, ruling, breaker.shown(record)):
+            break
+    assert breaker.stopped == (b"1", "", "books", "crm")
+    assert merging.hold(record, "", "books").verdict is Verdict.ASKED
+    assert not record.may_go
+    merging.decide(record, "", "books", keep=True)
+    assert record.may_go
+    assert record.values == {"phone": "1"}
+
+
+def test_the_newest_state_is_refused_again_and_an_older_one_is_not() -> None:
+    rules = MergeRules("crm", {"books": frozenset({"a"})}, {}, {"a": "latest"})
+    merging = Merging(rules, count(1).__next__, lambda _, value: value is not None)
+    record = MergedRecord(b"1")
+    merging.take(record, Proposal("crm", 1, 0, {"a": "x"}))
+    merging.take(record, Proposal("books", 1, 1, {"a": "x"}))
+    refused = Proposal("books", 2, 2, {"a": None})
+    assert [one.verdict for one in merging.take(record, refused)] == [Verdict.REFUSED]
+    assert [one.verdict for one in merging.take(record, refused)] == [Verdict.REFUSED]
+    merging.take(record, Proposal("books", 3, 3, {"a": "x"}))
+    assert merging.take(record, refused) == []

@@ -118,7 +118,7 @@ def test_what_cant_be_run_is_refused(
 def test_a_field_that_two_systems_change_in_turn_is_stopped_and_one_that_people_change_is_not() -> None:
     for gap, is_stopped in ((0.5, True), (30.0, False)):
         clock = [0.0]
-        breaker = LoopBreaker(lambda clock=clock: clock[0])
+        breaker = LoopBreaker("crm", lambda clock=clock: clock[0])
         rules = MergeRules("crm", {"books": frozenset({"email"})}, {}, {"email": "latest"})
         merging, record = Merging(rules, count(1).__next__), MergedRecord(b"1")
         merging.take(record, Proposal("crm", 1, 0, {"email": "a"}))

@@ -1,0 +1,213 @@
+"""What becomes of a merge's dead letters, and of what it can't read, when it ends between its database and Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sorbus.avro.encode import encoder
+from sorbus.bus.names import Names
+from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.connector import Batch, BoundSource, BoundSystem, Position
+from sorbus.errors import LostPosition, TransientError
+from sorbus.event import DELIVERED, event_encoder
+from sorbus.mapfile.model import DataType, System
+from sorbus.ops.embedded import Addresses
+from sorbus.producers.merge.producer import MergeProducer
+from sorbus.schema import FieldType, parse_schema
+from sorbus.settings import Settings
+from sorbus.state.database import State, close_states, migrate
+from sorbus.two_way.expand import proposals_of
+from sorbus.two_way.options import MergeConnection, MergeSource
+
+SCHEMA = parse_schema(
+    {
+        "type": "record",
+        "name": "customer",
+        "fields": [{"name": "name", "type": "string"}, {"name": "email", "type": ["null", "string"], "default": None}],
+    }
+)
+OPEN = parse_schema(
+    {**SCHEMA.json, "fields": [{"name": "name", "type": ["null", "string"], "default": None}, SCHEMA.json["fields"][1]]}  # type: ignore[index, list-item, dict-item]
+)
+
+
+class Proposals:
+    """The topics of two systems, as their producers write them, and a merge of them that may end at any moment."""
+
+    def __init__(self, kafka: str, prefix: str, state: State) -> None:
+        self.kafka, self.prefix, self.state = kafka, f"{prefix}.", state
+        self.admin = AdminClient({"bootstrap.servers": kafka})
+        self.out = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
+        self.topics = {system: f"{prefix}.{proposals_of('customer', system)}" for system in ("crm", "books")}
+        names = Names(self.prefix)
+        self.make(*self.topics.values(), names.schemas)
+        resolver = SchemaResolver(Settings(), names, [SCHEMA])
+        self.heads = {
+            system: resolver.prefix(proposals_of("customer", system), SCHEMA if system == "crm" else OPEN)
+            for system in self.topics
+        }
+        self.position: Position | None = None
+        self.version = 1
+        options = MergeSource(
+            system_of_record="crm",
+            proposes={"crm": ["name", "email"], "books": ["name", "email"]},
+            merges={"name": "latest", "email": "latest"},
+            tolerance="1s",
+            flows={"crm": "customer-to-crm", "books": "customer-to-books"},
+        )
+        data_type = DataType(system_of_record="customer-merge")
+        self.source = BoundSource("customer", data_type, SCHEMA, (), options)
+        self.system = BoundSystem("customer-merge", System(kind="merge"), MergeConnection(), self.prefix, Path())
+        state.run(b"insert into joined_type (data_type, joined_by) values ('customer', 'test')")
+
+    def make(self, *topics: str) -> None:
+        for future in self.admin.create_topics(
+            [NewTopic(topic, 1, 1, config={"cleanup.policy": "compact"}) for topic in topics]
+        ).values():
+            future.result(30)
+
+    def show(self, system: str, id: str, *, delivered: int | None = None, **values: object) -> None:
+        """A system shows a state of a record; without values, that it is gone."""
+        self.version += 10
+        schema = SCHEMA if system == "crm" else OPEN
+        encode = event_encoder(self.heads[system], system, proposals_of("customer", system))
+        at = time.time_ns() // 1000
+        data = encoder(FieldType("record", fields=schema.fields))({"email": None, **values}) if values else None
+        value, headers = encode(id.encode(), self.version, at, at, data)
+        more = [(DELIVERED, b"%d" % delivered)] if delivered else []
+        self.out.produce(self.topics[system], value, id.encode(), headers=[*headers, *more])
+        self.out.flush(30)
+
+    def merge(self, *, ends_before_kafka: bool = False, until: int = 1, quiet: bool = False) -> list[Batch]:
+        """One run of the merge, until it has given out so much: its batches with something in them.
+
+        `quiet`: until it has stored that it has read everything.
+        """
+        merge, found = MergeProducer(self.system, [self.source]), []
+        merge.open(self.position)
+        deadline = time.monotonic() + 20
+        try:
+            while sum(len(one.changes) + len(one.rejects) + len(one.resolved) for one in found) < until:
+                assert time.monotonic() < deadline, f"only {found}"
+                batch = merge.read(0.5)
+                if batch is None:
+                    if quiet and merge._topics is not None and merge._topics.is_end_stored:
+                        break
+                    continue
+                if not ends_before_kafka:
+                    self.position = batch.position
+                    merge.confirm(batch.position)
+                if batch.changes or batch.rejects or batch.resolved:
+                    found.append(batch)
+            return found
+        finally:
+            merge.close()
+
+
+@pytest.fixture
+def proposals(stack: Addresses, unique: str, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proposals]:
+    for name, value in stack.env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SORBUS_REGISTRY", "")
+    monkeypatch.setenv("SORBUS_DATABASE", database)
+    state = State(database, f"{unique}.")
+    migrate(state)
+    yield Proposals(stack.kafka, unique, state)
+    state.close()
+    close_states()
+
+
+def test_what_was_decided_before_a_crash_is_published_after_it_once(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a")
+    (lost,) = proposals.merge(ends_before_kafka=True)
+    (again,) = proposals.merge()
+    assert again.changes == lost.changes
+    proposals.show("crm", "2", name="b")
+    (only,) = proposals.merge()
+    assert [change.id for change in only.changes] == [b"2"]
+
+
+def test_a_refused_value_is_a_dead_letter_however_the_merge_ends(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a")
+    proposals.merge()
+    proposals.show("books", "1", delivered=2, name="a", email=None)
+    proposals.show("books", "1", name=None, email="e")
+    for ends in (True, False):
+        found = proposals.merge(ends_before_kafka=ends, until=2)  # the other field's change, and this
+        (reject,) = [reject for batch in found for reject in batch.rejects]
+        assert (reject.id, reject.error.field) == (b"1", "name")
+        assert "books has null in name of customer 1" in str(reject.error)
+    proposals.show("books", "1", name="a", email="e")
+    (batch,) = proposals.merge()
+    assert batch.resolved == [("customer", b"1")]
+
+
+def test_a_message_that_cant_be_read_is_a_dead_letter_and_stops_nothing(proposals: Proposals) -> None:
+    proposals.out.produce(proposals.topics["books"], b"nonsense", b"7")
+    unknown, _ = event_encoder(b"\xc3\x01" + bytes(8), "books", "customer-proposals-books")(b"8", 5, 0, 0, b"a")
+    proposals.out.produce(proposals.topics["books"], unknown, b"8")
+    proposals.out.flush(30)
+    proposals.show("crm", "1", name="a")
+    found = proposals.merge(until=3)
+    rejects = [reject for batch in found for reject in batch.rejects]
+    assert sorted(reject.id for reject in rejects) == [b"7", b"8"]
+    assert any(change.id == b"1" for batch in found for change in batch.changes)
+
+
+def test_a_record_that_its_owner_lacks_is_told_of_however_the_merge_ends(proposals: Proposals) -> None:
+    proposals.show("books", "9", name="a")
+    proposals.show("crm", "1", name="a")
+    proposals.merge()
+    long_ago = b"update merged_record set unlinked_since = now() - interval '2 hours' where unlinked_since is not null"
+    proposals.state.run(long_ago)
+    for ends in (True, False):
+        (batch,) = proposals.merge(ends_before_kafka=ends)
+        (reject,) = batch.rejects
+        assert (reject.id, reject.error.reason) == (b"9", "not at its owner")
+    proposals.show("crm", "9", name="b")
+    (batch,) = proposals.merge()
+    assert [(change.id, not change.data) for change in batch.changes] == [(b"9", False)]
+    assert not batch.rejects
+
+
+def test_a_topic_that_was_made_again_stops_the_merge(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a")
+    proposals.merge()
+    proposals.admin.delete_topics([proposals.topics["books"]])[proposals.topics["books"]].result(30)
+    for attempt in stamina.retry_context(on=(KafkaException, TransientError), timeout=30):
+        with attempt:  # Kafka takes a moment to forget the old one, and to find a leader for the new one
+            if proposals.topics["books"] not in proposals.admin.list_topics(timeout=10).topics:
+                proposals.make(proposals.topics["books"])
+            with pytest.raises(LostPosition, match="two-way join customer --again"):
+                proposals.merge()
+
+
+def test_a_quiet_topic_that_was_read_to_its_end_is_not_lost_after_days(
+    proposals: Proposals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposals.show("crm", "1", name="a")
+    transaction = Producer({"bootstrap.servers": proposals.kafka, "transactional.id": proposals.prefix})
+    transaction.init_transactions(30)
+    transaction.begin_transaction()
+    transaction.produce(proposals.topics["books"], None, b"nobody")  # its end is a marker, which is no message
+    transaction.commit_transaction(30)
+    monkeypatch.setattr("sorbus.producers.merge.producer._IDLE_STORE", 0.0)
+    proposals.merge(until=2)
+    proposals.show("crm", "2", name="b")
+    proposals.merge(until=9, quiet=True)
+    merge = MergeProducer(proposals.system, [proposals.source])
+    assert proposals.position is not None
+    topics = proposals.position["topics"]
+    assert isinstance(topics, dict)
+    for topic in topics.values():
+        assert isinstance(topic, dict)
+        topic["read_at"] = [time.time() - 30 * 86400]
+    merge.open(proposals.position)
+    merge.close()
