@@ -25,7 +25,7 @@ Offsets = dict[str, list[int]]
 
 
 class TopicMessage(NamedTuple):
-    """A message as it was read. `at`: microseconds since 1970."""
+    """A message of a topic. `at`: microseconds since 1970."""
 
     partition: int
     offset: int

@@ -19,6 +19,7 @@ from sorbus.errors import LostPosition, TransientError
 from sorbus.event import DELIVERED, event_encoder
 from sorbus.mapfile.model import DataType, System
 from sorbus.ops.embedded import Addresses
+from sorbus.ops.forget.stored import Stored
 from sorbus.producers.merge.producer import MergeProducer
 from sorbus.schema import FieldType, parse_schema
 from sorbus.settings import Settings
@@ -211,3 +212,16 @@ def test_a_quiet_topic_that_was_read_to_its_end_is_not_lost_after_days(
         topic["read_at"] = [time.time() - 30 * 86400]
     merge.open(proposals.position)
     merge.close()
+
+
+def test_forgetting_a_record_leaves_nothing_of_what_systems_showed(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="Ada Lovelace")
+    proposals.show("books", "1", name="Ada Lovelace")
+    proposals.merge()
+    proposals.show("crm", "1")  # the books keep it: a soft delete
+    proposals.merge()
+    erased = {one.what: one.count for one in Stored(proposals.state, "customer", "1").erase(dry_run=False)}
+    rows = proposals.state.run(b"select coalesce(m::text, '') || v::text from merged_record m, system_view v")
+    assert rows
+    assert not any(b"Ada Lovelace".hex() in str(row) or "Ada" in str(row) for row in rows)
+    assert 1 in erased.values()
