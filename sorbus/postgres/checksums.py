@@ -70,13 +70,18 @@ a table that stays locked, or of which policies would hide rows, is an error.
 
 
 def prepare(session: Connection) -> None:
-    """Settings for comparing; those that a server of this version has."""
+    """Settings for comparing; those that a server of this version has. Ends the transaction in progress.
+
+    In no transaction: the role's limit for idle ones may be shorter than the way to the server and back.
+    """
+    session.commit()
+    session.autocommit = True
     session.execute(
         "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) s (name, value) join pg_settings"
         " using (name)",
         (list(_UNHURRIED), list(_UNHURRIED.values())),
     )
-    session.commit()
+    session.autocommit = False
 
 
 class PostgresChecksums:

@@ -88,7 +88,7 @@ def _run(office: Office) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("dsn", ["CRM_DSN", "THERE_DSN"])
 def test_a_role_s_limits_of_time_end_no_comparison(limited: Callable[..., Office], dsn: str) -> None:
-    company = limited(dsn, idle_in_transaction_session_timeout="20ms", statement_timeout="100ms")
+    company = limited(dsn, idle_in_transaction_session_timeout="1ms", statement_timeout="100ms")
     # The owner's snapshot is held while the flow is waited for.
     assert "job: 50 records, agrees" in company.sorbus("certify", "job", "--wait", "10")
 
