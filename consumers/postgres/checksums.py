@@ -172,7 +172,7 @@ def _tables(session: Connection, options: PostgresTarget) -> dict[str, Table]:
 
 def _session(flow: BoundFlow) -> Connection:
     assert isinstance(flow.system.connection, PostgresConnection)
-    session = connect(flow.system.connection, f"reconcile {flow.flow.id}")
+    session = connect(flow.system.connection, f"reconcile {flow.flow.id}", unhurried=True)
     with postgres_errors(_doing(flow)):
         prepare(session)
     return session

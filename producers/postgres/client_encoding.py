@@ -59,8 +59,8 @@ def _set(session: Connection, name: str, value: str) -> None:
 
 
 def connect_reading(connection: PostgresConnection, application: str) -> tuple[Connection, Encoding]:
-    """A session to read rows in. TransientError, AuthError."""
-    session = connect(connection, application)
+    """A session to read rows in, for as long as it takes. TransientError, AuthError."""
+    session = connect(connection, application, unhurried=True)
     try:
         with postgres_errors(f"connecting for {application}"):
             encoding = read_natively(session)

@@ -22,6 +22,7 @@ from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError, TransientError
 from sorbus.postgres.catalog import Column, Table
 from sorbus.postgres.connection import Connection, as_error, is_of_tables
+from sorbus.postgres.exported_snapshot import join_snapshot
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key
 from sorbus.producers.postgres.client_encoding import Encoding, statement_bytes
 from sorbus.producers.postgres.layout import Oids, raw_json
@@ -154,7 +155,7 @@ class KeyReader:
     def _begin(self, after: Collection[int]) -> None:
         if self._snapshot:
             self._session.execute("set transaction isolation level repeatable read read only")
-            self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(self._snapshot)))
+            join_snapshot(self._session, self._snapshot)
             return
         deadline = time.monotonic() + _PATIENCE
         while True:

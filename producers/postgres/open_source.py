@@ -52,7 +52,7 @@ class OpenSource:
         self.names = Names(system.topic_prefix)
         beat = system.system.heartbeat
         self._heartbeat = None if beat == "off" else parse_duration(beat)
-        self.session = connect(self._connection, "producer", autocommit=True)
+        self.session = connect(self._connection, "producer", autocommit=True, unhurried=True)
         self._reading: tuple[Session, Encoding] | None = None
         self._chunk_reading: tuple[Session, Encoding] | None = None
         self._drift: DriftWatch | None = None
@@ -175,7 +175,6 @@ class OpenSource:
         opened, self._chunk_reading = self._chunk_reading, None
         if opened is None:
             opened = connect_reading(self._connection, "snapshot")
-            opened[0].execute("set statement_timeout = 0")
             opened[0].execute("set lock_timeout = 0")
             # Its lock must not outlast our attention: others may be waiting to alter or truncate the table.
             opened[0].execute(f"set idle_in_transaction_session_timeout = {CHUNK_IDLE_MS}")

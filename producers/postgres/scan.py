@@ -21,10 +21,9 @@ def scan_records(system: BoundSystem, source: BoundSource) -> Iterator[Sequence[
     connection = system.connection
     assert isinstance(connection, PostgresConnection)
     doing = f"reading {source.name} from {system.name}"
-    with connect(connection, "scan") as session:
+    with connect(connection, "scan", unhurried=True) as session:
         with postgres_errors(doing):
             session.execute("set transaction isolation level repeatable read read only")
-            session.execute("set local idle_in_transaction_session_timeout = 0")
             row = session.execute("select pg_export_snapshot()").fetchone()
             [capture] = open_captures(session, [source])
         assert row is not None

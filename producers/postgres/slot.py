@@ -12,7 +12,7 @@ from psycopg.errors import DuplicateObject
 
 from sorbus.connector import BoundSystem
 from sorbus.errors import LostPosition, TransientError
-from sorbus.postgres.connection import Connection, PostgresConnection, full_dsn, postgres_errors
+from sorbus.postgres.connection import Connection, PostgresConnection, full_dsn, lift_transaction_limit, postgres_errors
 from sorbus.producers.postgres.pending_query import PendingQuery
 from sorbus.producers.postgres.pgoutput import lsn_text, parse_lsn
 from sorbus.producers.postgres.position import PostgresPosition
@@ -102,7 +102,9 @@ class SlotMaking:
 def connect_replication(connection: PostgresConnection, name: str) -> Connection:
     """A connection that speaks the replication protocol."""
     with postgres_errors("connecting for replication"):
-        return psycopg.connect(full_dsn(connection, name, replication="database"), autocommit=True)
+        session = psycopg.connect(full_dsn(connection, name, unhurried=True, replication="database"), autocommit=True)
+        lift_transaction_limit(session)  # it holds the first copy's snapshot
+        return session
 
 
 def drop_slot(connection: Connection, name: str, ending: int | None = None) -> None:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from sorbus.connector import Change, RejectedRecord
 from sorbus.postgres.connection import PostgresConnection, postgres_errors
+from sorbus.postgres.exported_snapshot import join_snapshot
 from sorbus.producers.postgres.capture import Capture, ChildTable, Key, id_picker
 from sorbus.producers.postgres.client_encoding import connect_reading, statement_bytes
 from sorbus.producers.postgres.fetch import KeyReader, add_item, child_oids, oids_of, parent_join
@@ -128,7 +129,7 @@ class _Rows:
         try:
             with postgres_errors(self._doing):
                 self._session.execute("set transaction isolation level repeatable read read only")
-                self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot)))
+                join_snapshot(self._session, snapshot)
                 copy = sql.SQL("copy ({}) to stdout").format(query)
                 self._asked = PendingQuery(self._session, statement_bytes(copy, self._encoding))
         except BaseException:

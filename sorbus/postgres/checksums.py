@@ -13,6 +13,7 @@ from psycopg.pq.abc import PGresult
 from sorbus.checksums import FieldTotal, HashFunction, RecordTexts, RowDigest, SegmentSum
 from sorbus.postgres.catalog import Column
 from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.postgres.exported_snapshot import join_snapshot
 
 _PROBE = "Sorbus: \u00e9\u4e2d\U0001f600"
 _CONVERTED = frozenset({"LATIN1", "LATIN2", "LATIN5", "LATIN9"})
@@ -57,9 +58,6 @@ def hash_algorithms(session: Connection) -> list[str]:
 
 
 _UNHURRIED = {
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "transaction_timeout": "0",
     "idle_session_timeout": "0",
     "lock_timeout": "60s",
     "row_security": "off",
@@ -70,9 +68,9 @@ a table that stays locked, or of which policies would hide rows, is an error.
 
 
 def prepare(session: Connection) -> None:
-    """Settings for comparing; those that a server of this version has. Ends the transaction in progress.
+    """Settings for comparing that a server of this version has, in a session that was opened `unhurried`.
 
-    In no transaction: the role's limit for idle ones may be shorter than the way to the server and back.
+    Ends the transaction in progress, and begins none: the role's limit of one may be shorter than a statement.
     """
     session.commit()
     session.autocommit = True
@@ -105,7 +103,7 @@ class PostgresChecksums:
             self._session.rollback()
             self._session.execute("set transaction isolation level repeatable read read only")
             if shared is not None:
-                self._session.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(shared)))
+                join_snapshot(self._session, shared)
             self._session.execute("select 1")
 
     def share(self) -> str:

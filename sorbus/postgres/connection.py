@@ -42,13 +42,21 @@ _SETTINGS = {
 """Everything that determines how a value is written or read as text, whatever the role's and database's defaults."""
 
 
-def full_dsn(connection: PostgresConnection, application: str, **more: str) -> str:
-    """The connection string with our session settings: how values are written, keepalives, a name for pg_stat."""
+_UNHURRIED = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+"""For work that takes as long as tables are large: given at connecting, before a role's own limits count."""
+
+
+def full_dsn(connection: PostgresConnection, application: str, *, unhurried: bool = False, **more: str) -> str:
+    """The connection string with our session settings: how values are written, keepalives, a name for pg_stat.
+
+    `unhurried`: the role's limits of time are lifted.
+    """
     try:
         given = conninfo_to_dict(connection.dsn.get_secret_value())
     except psycopg.ProgrammingError as error:
         raise AuthError("the dsn is not a connection string; write postgresql://USER@HOST/DATABASE") from error
-    options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in _SETTINGS.items())])
+    settings = {**_SETTINGS, **(_UNHURRIED if unhurried else {})}
+    options = " ".join([str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items())])
     defaults = {"connect_timeout": "5", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
     if "," in str(given.get("host") or given.get("hostaddr") or ""):  # a primary and its standbys
         defaults["target_session_attrs"] = "read-write"
@@ -83,14 +91,28 @@ _POOLER = (
 _POOLERS_SAY = ("unsupported startup parameter", "unsupported replication option")
 
 
-def connect(connection: PostgresConnection, application: str, *, autocommit: bool = False) -> Connection:
-    """Connects. TransientError if the server is unreachable, AuthError if it rejects us."""
+def connect(
+    connection: PostgresConnection, application: str, *, autocommit: bool = False, unhurried: bool = False
+) -> Connection:
+    """Connects. TransientError if the server is unreachable, AuthError if it rejects us.
+
+    `unhurried`: the role's limits of time are lifted.
+    """
     with postgres_errors(f"connecting for {application}"):
-        session = psycopg.connect(full_dsn(connection, application), autocommit=autocommit)
+        session = psycopg.connect(full_dsn(connection, application, unhurried=unhurried), autocommit=True)
+        if unhurried:
+            lift_transaction_limit(session)
+        session.autocommit = autocommit
     if lost := {name: wanted for name, wanted in _REPORTED.items() if session.info.parameter_status(name) != wanted}:
         session.close()
         raise AuthError(f"connecting for {application}: the session doesn't have {_said(lost)}: {_POOLER}")
     return session
+
+
+def lift_transaction_limit(session: Connection) -> None:
+    """What `unhurried` can't give at connecting, since older servers don't have it. In no transaction."""
+    if session.info.server_version >= 170000:
+        session.execute("set transaction_timeout = 0")
 
 
 def _said(settings: Mapping[str, str]) -> str:

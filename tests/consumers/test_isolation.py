@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -227,4 +229,43 @@ def test_a_locked_row_waits_and_its_neighbours_land(make_database: Callable[[str
         assert refusal.place == 1
         assert isinstance(refusal.error, MustWait)
     assert consumer.apply([writer.delivery(f"g{n}", 2, gadget("y")) for n in range(3)]) == []
+    consumer.close()
+
+
+SLOW_ROW = """
+create function slow() returns trigger language plpgsql as $$
+begin
+  if new.name = 'slow' then perform pg_sleep(0.3); end if;
+  return new;
+end $$;
+create trigger slow before update on gadgets for each row execute function slow();
+"""
+SLEEPS = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+
+
+@pytest.mark.parametrize(("first", "then"), [("g1", "g2"), ("g2", "g1")])
+def test_who_locks_rows_in_turn_with_us_loses_nothing(
+    make_database: Callable[[str], str], first: str, then: str
+) -> None:
+    """In a deadlock PostgreSQL ends whoever has waited for a second: we have given way before."""
+    dsn = make_database(TABLE + SLOW_ROW)
+    flow = flow_into(dsn, existing=True)
+    make_tables(flow)
+    consumer, writer = opened(flow), Writer()
+    assert consumer.apply([writer.delivery(id, 1, gadget("x")) for id in ("g1", "g2")]) == []
+    batch = [writer.delivery(id, 2, gadget("slow")) for id in ("g1", "g2")]
+    with psycopg.connect(dsn) as theirs, psycopg.connect(dsn, autocommit=True) as watch, ThreadPoolExecutor() as pool:
+        theirs.execute("update gadgets set note = 'theirs' where id = %s", (first,))
+        delivered = pool.submit(consumer.apply, batch)
+        end = time.monotonic() + 10
+        while not watch.execute(SLEEPS).fetchone() and not delivered.done():
+            assert time.monotonic() < end, "nothing was written"
+        theirs.execute("update gadgets set note = 'theirs' where id = %s", (then,))  # raises DeadlockDetected otherwise
+        theirs.commit()
+        waiting = delivered.result(20)
+        assert all(isinstance(one.error, MustWait) for one in waiting)
+        if waiting:
+            assert consumer.apply(batch) == []
+        rows = watch.execute("select id, name from gadgets order by 1").fetchall()
+    assert rows == [("g1", "slow"), ("g2", "slow")]
     consumer.close()

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.demo.year.business import Business
@@ -19,6 +20,7 @@ from sorbus.ops.demo.year.ledger import Difference, Rows, differences
 from sorbus.ops.demo.year.servers import wait
 from sorbus.ops.demo.year.stage import Stage
 from sorbus.ops.demo.year.workplace import WEEKS, YEAR
+from sorbus.state.database import schema_of
 
 _AGREE_WITHIN, _TELL_EVERY = 300.0, 30.0
 _MOVED = """select subject, sum(created + updated + linked + written + deleted)::int from {}.flow_history
@@ -179,9 +181,9 @@ class Year:
 
     def _delivered(self) -> dict[str, int]:
         """Records that each flow wrote so far, by Sorbus's own history (a kill loses its last minute there)."""
-        schema = "sorbus" if not self.stage.prefix else f'"sorbus_{self.stage.prefix.rstrip(".")}"'
+        schema = sql.Identifier(schema_of(self.stage.prefix))
         with psycopg.connect(self.stage.env()["SORBUS_DATABASE"]) as connection:
-            rows = connection.execute(_MOVED.format(schema).encode()).fetchall()
+            rows = connection.execute(sql.SQL(_MOVED).format(schema)).fetchall()
         return {str(flow): int(count) for flow, count in rows}
 
     def _told(self) -> str:
