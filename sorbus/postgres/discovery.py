@@ -41,5 +41,6 @@ class PostgresDiscovery:
     def hash_algorithms(cls, system: BoundSystem) -> Sequence[str]:
         """What the database can hash text with."""
         assert isinstance(system.connection, PostgresConnection)
-        with connect(system.connection, "reconcile") as session, postgres_errors(f"comparing {system.name}"):
+        session = connect(system.connection, "reconcile", autocommit=True, unhurried=True)
+        with session, postgres_errors(f"comparing {system.name}"):
             return hash_algorithms(session)
