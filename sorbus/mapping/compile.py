@@ -6,14 +6,14 @@ type if known, and its value if it is constant. Other nodes are rejected, with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from jinja2 import nodes
 
 from sorbus.mapping.apply import apply_filter
 from sorbus.mapping.errors import RuleError, shown
-from sorbus.mapping.expression import Expression, Run, constant, same_kind, value_itself
+from sorbus.mapping.expression import Expression, Run, constant, field_text, same_kind, value_itself
 from sorbus.mapping.filters import FILTERS
 from sorbus.mapping.filters.text import as_text, bounded
 from sorbus.mapping.operators import ARITHMETIC, COMPARISONS, SIGNS, negative
@@ -122,7 +122,7 @@ class Compiler:
                 raise RuleError(f"record[{key}] names no field", fix="write record.NAME")
             fields = self.scope.fields
             if fields is not None and key not in fields:
-                raise RuleError(f"there is no field {key!r} to read as record.{key}", fix=closest(key, fields))
+                raise RuleError(f"there is no field {key!r} to read as record.{key}", fix=_meant(key, fields))
             self.uses.add(key)
             return Expression(_field(key), fields[key] if fields is not None else None, form="field", name=key)
         inner = self.compile(owner)
@@ -256,6 +256,13 @@ def _visitor(
 
 class _MissingField(RuleError):
     """A missing field or entry: an error, unless `default` or `coalesce` follows directly."""
+
+
+def _meant(key: str, fields: Iterable[str]) -> str:
+    """How to write the field that was meant: one whose path begins so (of an HTTP API), or the closest name."""
+    if inside := sorted(name for name in fields if name.startswith((f"{key}.", f"{key}["))):
+        return f"a field inside another is written with its whole path: {' or '.join(map(field_text, inside[:4]))}"
+    return closest(key, fields)
 
 
 def _field(name: str) -> Run:

@@ -56,3 +56,8 @@ def same_kind(parts: Sequence[Expression]) -> Kind | None:
     """The type that all parts have, ignoring constant nulls; None if they differ or one is unknown."""
     kinds = {part.kind for part in parts if not (part.written and part.constant is None)}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def field_text(name: str) -> str:
+    """How a rule names a field of the record."""
+    return f"record.{name}" if name.isidentifier() else f'record["{name}"]'

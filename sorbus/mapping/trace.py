@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sorbus.mapping.apply import EXPECTED
 from sorbus.mapping.errors import RuleError, shown
-from sorbus.mapping.expression import Expression
+from sorbus.mapping.expression import Expression, field_text
 from sorbus.mapping.filters import FILTERS, FilterTable
 from sorbus.mapping.operators import SIGNS
 from sorbus.mapping.rule import Rule
@@ -110,7 +110,7 @@ def written(part: Expression) -> str:
         case "value":
             return "value"
         case "field":
-            return f"record.{part.name}" if part.name.isidentifier() else f'record["{part.name}"]'
+            return field_text(part.name)
         case "entry":
             return f"{written(inner[0])}.{part.name}"
         case "filter":

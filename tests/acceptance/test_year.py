@@ -26,7 +26,7 @@ from sorbus.ops.demo.year.ledger import Difference
 from sorbus.ops.demo.year.picture import picture
 from sorbus.ops.demo.year.run import Year, written
 from sorbus.ops.demo.year.stage import Stage
-from sorbus.ops.demo.year.workplace import Volume, Workplace
+from sorbus.ops.demo.year.workplace import Volume
 from sorbus.ops.embedded import Addresses
 from tests.conftest import Report
 
@@ -63,10 +63,7 @@ def stage(stack: Addresses, unique: str, tmp_path: Path) -> Stage:
 def test_a_year_of_business_and_faults_is_equal_in_every_system(stage: Stage, report: Report) -> None:
     folder = Path(os.environ.get("SORBUS_YEAR_FOLDER", stage.folder))
     with stage:
-        business = Business(Workplace(
-            stage.dsns, stage.accounting.execute, stage.desks["support"].database,
-            stage.map_folder / "share/prices.xlsx", Volume(ORDERS),
-        ))  # fmt: skip
+        business = Business(stage.workplace(Volume(ORDERS)))
         year, began = Year(stage, business, report), time.monotonic()
         try:
             year.open()

@@ -313,3 +313,12 @@ def test_each_filter_takes_any_value_or_refuses_it(name: str, value: object, dat
 )
 def test_quotes_that_a_spreadsheet_turned_round_delimit_texts_too(written: str, made: str) -> None:
     assert compile_rule(written, lookups={})(None, {}) == made
+
+
+@pytest.mark.parametrize("rule", ["record.status.is_closed", "value if record.status.is_closed else none"])
+def test_a_field_inside_another_is_named_as_it_has_to_be_written(rule: str) -> None:
+    fields: Mapping[str, Kind | None] = {"status.id": "int", "status.is_closed": "boolean", "statuses": None}
+    with pytest.raises(RuleError) as refused:
+        compiled(rule, fields=fields)
+    assert refused.value.fix.endswith('record["status.id"] or record["status.is_closed"]')
+    assert compiled('record["status.is_closed"]', fields=fields).uses == {"status.is_closed"}

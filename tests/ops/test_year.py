@@ -129,18 +129,18 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     assert "name a new --folder" in said.stderr
 
 
-def test_the_desk_refuses_a_revoked_key_and_keeps_what_it_is_given(tmp_path: Path) -> None:
+def test_the_http_application_refuses_a_revoked_key_and_keeps_what_it_is_given(tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 
-    from sorbus.ops.demo.year.desk import DeskApp
+    from sorbus.ops.demo.year.http_application import PeopleAndTickets
 
     key = tmp_path / "key"
     key.write_text("old", "utf-8")
-    client = TestClient(DeskApp(tmp_path / "desk.sqlite", key).application(), headers={"x-api-key": "old"})
+    client = TestClient(PeopleAndTickets(tmp_path / "people.sqlite", key).application(), headers={"x-api-key": "old"})
     made = client.post("/people", json={"number": "C-1", "name": "Weiß", "ours": "7"})
     assert made.status_code == 201
     assert client.get("/people", params={"field": "ours", "value": "7"}).json()["total"] == 1
     assert client.patch("/people/1", json={"name": "Weiss"}).json()["name"] == "Weiss"
     key.write_text("new", "utf-8")
     assert client.get("/people/1").status_code == 401
-    assert sqlite3.connect(tmp_path / "desk.sqlite").execute("select name from people").fetchall() == [("Weiss",)]
+    assert sqlite3.connect(tmp_path / "people.sqlite").execute("select name from people").fetchall() == [("Weiss",)]

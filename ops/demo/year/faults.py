@@ -123,7 +123,7 @@ class SupportKey(Fault):
 
     def begin(self) -> None:
         self.key = secrets.token_hex(12)
-        self.stage.desks["support"].set_key(self.key)
+        self.stage.applications["support"].set_key(self.key)
 
     def fix(self) -> list[str]:
         self.stage.write_secret("SUPPORT_KEY", self.key)

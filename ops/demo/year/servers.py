@@ -1,4 +1,4 @@
-"""The servers of the year that the stack doesn't have: MariaDB, OpenLDAP's slapd, and the desk application."""
+"""The servers of the year that the stack doesn't have: MariaDB, OpenLDAP's slapd, and the HTTP application."""
 
 from __future__ import annotations
 
@@ -203,8 +203,8 @@ class Slapd:
             raise SorbusError(f"directory: {done.stderr.strip()[:500]}")
 
 
-class Desk:
-    """The desk application in a process of its own: `name`.sqlite and `name`.key in `folder`."""
+class HttpApplication:
+    """The HTTP application in a process of its own: `name`.sqlite and `name`.key in `folder`."""
 
     def __init__(self, name: str, folder: Path, preferred_port: int) -> None:
         self.name, self.folder, self.port = name, folder, free_port(preferred_port)
@@ -226,7 +226,14 @@ class Desk:
         """Starts it and returns once it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process.start(
-            [sys.executable, "-m", "sorbus.ops.demo.year.desk", str(self.port), str(self.database), str(self.key_file)]
+            [
+                sys.executable,
+                "-m",
+                "sorbus.ops.demo.year.http_application",
+                str(self.port),
+                str(self.database),
+                str(self.key_file),
+            ]
         )
         self._process.wait_until(lambda: _answers(self.port), deadline=_START_WITHIN, event="it answers")
 

@@ -17,12 +17,12 @@ from sorbus.ops.demo.year.picture import picture
 from sorbus.ops.demo.year.run import Year, written
 from sorbus.ops.demo.year.servers import check_programs
 from sorbus.ops.demo.year.stage import Stage
-from sorbus.ops.demo.year.workplace import Volume, Workplace
+from sorbus.ops.demo.year.workplace import Volume
 from sorbus.ops.embedded.stack import Stack
 from sorbus.telemetry.stop import Stop
 
 _RESULTS = ("year.json", "year.svg", "up.log")
-_SERVERS = ("stack", "mariadb", "slapd", "desks", "run")
+_SERVERS = ("stack", "mariadb", "slapd", "applications", "run")
 
 
 def announce(months: int, orders: int, console: Console) -> None:
@@ -51,10 +51,7 @@ def run(folder: Path, months: int, orders: int, stop: Stop, console: Console, *,
     say(f"starting Kafka, registry, PostgreSQL, MariaDB and slapd in {folder} (fetched once)")
     try:
         with Stack(folder / "stack", fast=True) as stack, Stage(folder, stack.env(), stack.create_database) as stage:
-            business = Business(Workplace(
-                stage.dsns, stage.accounting.execute, stage.desks["support"].database,
-                stage.map_folder / "share/prices.xlsx", Volume(orders),
-            ))  # fmt: skip
+            business = Business(stage.workplace(Volume(orders)))
             year = Year(stage, business, say, stopped=stop.is_set)
             try:
                 year.open()

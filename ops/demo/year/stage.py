@@ -19,8 +19,10 @@ from psycopg import sql
 
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.demo.company import examples
-from sorbus.ops.demo.year.servers import DATABASE, Desk, Mariadb, Slapd
+from sorbus.ops.demo.year.servers import DATABASE, HttpApplication, Mariadb, Slapd
 from sorbus.ops.demo.year.systems import Systems
+from sorbus.ops.demo.year.tools import ProjectTables, TicketTable
+from sorbus.ops.demo.year.workplace import Volume, Workplace
 
 DATABASES = {
     "crm": "CRM_DSN", "erp": "ERP_DSN", "projects": "PROJECTS_DSN", "hr": "HR_DSN", "reporting": "REPORTING_DSN",
@@ -44,9 +46,9 @@ class Stage:
         self.dsns: dict[str, str] = {}
         self._create_database, self._given_env = create_database, dict(env)
         self.accounting, self.directory = Mariadb(self.folder / "mariadb"), Slapd(self.folder / "slapd")
-        self.desks = {
-            "support": Desk("support", self.folder / "desks", 18080),
-            "mailing": Desk("mailing", self.folder / "desks", 18081),
+        self.applications = {
+            "support": HttpApplication("support", self.folder / "applications", 18080),
+            "mailing": HttpApplication("mailing", self.folder / "applications", 18081),
         }
         self._up: subprocess.Popen[bytes] | None = None
         self._ending = ExitStack()
@@ -55,13 +57,13 @@ class Stage:
         with ExitStack() as starting:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._copy_map()
-            for stop in (self.accounting.stop, self.directory.stop, *(desk.stop for desk in self.desks.values())):
+            for stop in (self.accounting.stop, self.directory.stop, *(one.stop for one in self.applications.values())):
                 starting.callback(stop)
             self.accounting.start()
             self.directory.start()
             self._fill()
-            for desk in self.desks.values():
-                desk.start()
+            for one in self.applications.values():
+                one.start()
             self._ending = starting.pop_all()
         return self
 
@@ -74,7 +76,16 @@ class Stage:
     @property
     def systems(self) -> Systems:
         """How each system is read."""
-        return Systems(self.dsns, self.accounting, self.directory, self.desks, self.map_folder / "share/prices.xlsx")
+        return Systems(
+            self.dsns, self.accounting, self.directory, self.applications, self.map_folder / "share/prices.xlsx"
+        )
+
+    def workplace(self, volume: Volume) -> Workplace:
+        """Where people work in these systems."""
+        return Workplace(
+            self.dsns, self.accounting.execute, ProjectTables(self.dsns["projects"]),
+            TicketTable(self.applications["support"].database), self.map_folder / "share/prices.xlsx", volume,
+        )  # fmt: skip
 
     def env(self) -> dict[str, str]:
         """What Sorbus's commands need to find this company."""
@@ -195,8 +206,8 @@ class Stage:
         (self.map_folder / "share").mkdir(exist_ok=True)
         file = self.map_folder / "map.yaml"
         ports = {
-            "13306": self.accounting.port, "13389": self.directory.port, "18080": self.desks["support"].port,
-            "18081": self.desks["mailing"].port,
+            "13306": self.accounting.port, "13389": self.directory.port, "18080": self.applications["support"].port,
+            "18081": self.applications["mailing"].port,
         }  # fmt: skip
         text = re.sub("|".join(ports), lambda found: str(ports[found[0]]), file.read_text("utf-8"))
         file.write_text((f"topic_prefix: {self.prefix}\n" if self.prefix else "") + text, "utf-8")
@@ -215,6 +226,6 @@ class Stage:
             self.write_secret(name, password)
         self.accounting.set_password(passwords["ACCOUNTING_PASSWORD"])
         self.directory.organize(passwords["DIRECTORY_PASSWORD"])
-        self.desks["support"].folder.mkdir(parents=True, exist_ok=True)
-        self.desks["support"].set_key(passwords["SUPPORT_KEY"])
-        self.desks["mailing"].set_key(passwords["MAILING_KEY"])
+        self.applications["support"].folder.mkdir(parents=True, exist_ok=True)
+        self.applications["support"].set_key(passwords["SUPPORT_KEY"])
+        self.applications["mailing"].set_key(passwords["MAILING_KEY"])

@@ -16,7 +16,7 @@ import openpyxl
 import psycopg
 
 from sorbus.ops.demo.year.ledger import Rows, trimmed
-from sorbus.ops.demo.year.servers import BASE, Desk, Mariadb, Slapd
+from sorbus.ops.demo.year.servers import BASE, HttpApplication, Mariadb, Slapd
 
 _FOLDER = Path(__file__).with_name("sql")
 _BLOCKED = ("erp.customers", "accounting.customers")
@@ -27,12 +27,25 @@ class Systems:
     """All of them: `dsns` by the name of the PostgreSQL system."""
 
     def __init__(
-        self, dsns: Mapping[str, str], accounting: Mariadb, directory: Slapd, desks: Mapping[str, Desk], prices: Path
+        self,
+        dsns: Mapping[str, str],
+        accounting: Mariadb,
+        directory: Slapd,
+        applications: Mapping[str, HttpApplication],
+        prices: Path,
     ) -> None:
-        self.dsns, self.accounting, self.directory, self.desks, self.prices = dsns, accounting, directory, desks, prices
+        self.dsns, self.accounting, self.directory, self.applications, self.prices = (
+            dsns,
+            accounting,
+            directory,
+            applications,
+            prices,
+        )
         self._readers: dict[str, Callable[[], Rows]] = {
-            "support.customers": lambda: self._desk("support", "select ours, number, name, email, status from people"),
-            "mailing.customers": lambda: self._desk("mailing", "select ours, number, name, email from people"),
+            "support.customers": lambda: self._application(
+                "support", "select ours, number, name, email, status from people"
+            ),
+            "mailing.customers": lambda: self._application("mailing", "select ours, number, name, email from people"),
             "support.tickets": self._tickets,
             "directory.employees": self._people,
             "share.products": self._prices,
@@ -56,15 +69,15 @@ class Systems:
             return {key: (*row[:3], str(row[3] == "INACTIVE").lower()) for key, row in wanted.items()}
         return wanted
 
-    def _desk(self, name: str, query: str) -> Rows:
-        connection = sqlite3.connect(self.desks[name].database, timeout=30)
+    def _application(self, name: str, query: str) -> Rows:
+        connection = sqlite3.connect(self.applications[name].database, timeout=30)
         try:
             return keyed(name, connection.execute(query).fetchall())
         finally:
             connection.close()
 
     def _tickets(self) -> Rows:
-        found = self._desk("support", "select id, subject, customer, status, minutes from tickets")
+        found = self._application("support", "select id, subject, customer, status, minutes from tickets")
         status = {"open": "OPEN", "done": "RESOLVED"}
         return {key: (row[0], row[1], status[row[2]], trimmed(f"{int(row[3]) / 60:.2f}")) for key, row in found.items()}
 

@@ -1,7 +1,7 @@
 """A small HTTP application with people and tickets in SQLite: the year's support desk, and its mailing list.
 
-`python -m sorbus.ops.demo.year.desk PORT DATABASE KEY_FILE`. It answers JSON, wants the key that KEY_FILE holds at that
-moment in the header X-Api-Key, and is described for Sorbus in examples/year/apis/desk.yaml.
+`python -m sorbus.ops.demo.year.http_application PORT DATABASE KEY_FILE`. It answers JSON, wants the key that KEY_FILE
+holds at that moment in the header X-Api-Key, and is described for Sorbus in examples/year/apis/people.yaml.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST = 500
 
 
 def open_database(file: Path) -> sqlite3.Connection:
-    """The application's database, made on first use; people at the desk write to it too."""
+    """The application's database, made on first use; its people write to it too."""
     connection = sqlite3.connect(file, timeout=30, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("pragma journal_mode = wal")
@@ -47,7 +47,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class DeskApp:
+class PeopleAndTickets:
     """The endpoints of both resources."""
 
     def __init__(self, database: Path, key_file: Path) -> None:
@@ -133,7 +133,5 @@ def _sent(resource: str, body: Mapping[str, object]) -> dict[str, object]:
 
 if __name__ == "__main__":
     _, port, database, key_file = sys.argv
-    uvicorn.run(
-        DeskApp(Path(database), Path(key_file)).application(), host="127.0.0.1", port=int(port), log_level="warning",
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
+    served = PeopleAndTickets(Path(database), Path(key_file)).application()
+    uvicorn.run(served, host="127.0.0.1", port=int(port), log_level="warning", timeout_graceful_shutdown=1)
