@@ -63,6 +63,10 @@ def _not_verified(one: Checklist) -> Iterator[str]:
     if (sheet := one.sheet) is not None and sheet.left + sheet.not_done:
         not_done = f"{sheet.not_done:,} of {sheet.rows:,} changes are marked not done"
         yield f"sheet {sheet.code}: {not_done}, {sheet.left:,} are not answered"
+    if sheet is not None and sheet.closed_at is None and sheet.more:
+        yield f"sheet {sheet.code}: {sheet.more:,} more changes did not fit; prepare the next one"
+    if sheet is not None and sheet.left_out:
+        yield f"sheet {sheet.code}: {sheet.left_out:,} records could not be listed; the sheet says why"
     if (count := one.rounds_without_figures) >= MANY_ROUNDS:
         since = one.done[count - 1].done_at
         least = "at least " if count == HISTORY else ""

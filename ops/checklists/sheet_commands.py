@@ -38,6 +38,7 @@ def sheet(
     accept_deletes: Annotated[
         bool, typer.Option("--accept-deletes", help="Confirmed records that are gone from the topic are deletes.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file, with the marks in it.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -49,11 +50,20 @@ def sheet(
     Examples: sorbus checklists sheet product-to-price_book -o prices.xlsx; sorbus checklists sheet
     product-to-price_book --dry-run
     """
+    from sorbus.errors import SorbusError, UsageError
+
+    if out is not None and out.exists() and not force and not dry_run:
+        raise UsageError(
+            f"{out} is there already, perhaps with marks that aren't imported; use another name, or --force"
+        )
     opened = _open(ctx, flow)
     found = opened.prepare(who or login_name(), _records(opened), limit, accept_deletes=accept_deletes, dry_run=dry_run)
     name = out or Path(f"{flow}-{found.sheet.code}.xlsx" if found.sheet else f"{flow}.xlsx")
     if found.file:
-        name.write_bytes(found.file)
+        try:
+            name.write_bytes(found.file)
+        except OSError as error:
+            raise SorbusError(f"{name} can't be written: {error.strerror or error}; prepare the sheet again") from error
     if as_json:
         told = {
             "flow": flow,
@@ -66,7 +76,9 @@ def sheet(
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.counts().items())
-    if not found.rows:
+    if not found.rows and found.file:
+        typer.echo(f"{flow}: nothing has changed; {name} asks for the figures that verify it: then import it")
+    elif not found.rows:
         typer.echo(f"{flow}: nothing has changed since the last confirmed round")
     elif dry_run:
         typer.echo(f"{flow}: {kinds}; nothing was recorded")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Literal, NamedTuple
 
 from sorbus.mapping.filters.text import as_text
 from sorbus.ops.checklists.sheets.changes import FieldValue, TargetFields
 from sorbus.ops.checklists.sheets.filled_file import FilledRow
-from sorbus.ops.checklists.sheets.workbook import LONGEST_TEXT, heads_of
-from sorbus.spreadsheet.cells import Cell, UnusableCell, plain
+from sorbus.ops.checklists.sheets.workbook import fitting, heads_of
+from sorbus.spreadsheet.cells import Cell, UnusableCell, is_shortened, plain
+from sorbus.spreadsheet.written_values import number_readings
 
 Outcome = Literal["done", "not done", "outdated"]
 
@@ -101,8 +102,10 @@ def _answer(filled: FilledRow, prepared: Mapping[str, PreparedRow]) -> RowAnswer
         if filled.reason and not row.outcome:
             return finding("it has a reason, but is not marked", "write done or not done")
         return None
-    if filled.id and filled.id != row.id:
+    if filled.id and filled.id != row.id and not _is_rewritten(filled.id, row, prepared):
         what = f"the row {filled.code} is of record {row.id}, and the file says {filled.id}"
+        if is_shortened(filled.id) or _as_number(filled.id) == _as_number(row.id) is not None:
+            return finding(what, "a program changed how the IDs are written: restore them, or import the .xlsx file")
         return finding(what, "a part of the rows was moved or sorted by itself; prepare the sheet again")
     if altered := _altered(filled, row):
         return finding(altered, "values are changed at their owner; restore the cell, or prepare the sheet again")
@@ -150,8 +153,24 @@ def _is_same(cell: Cell, value: FieldValue) -> bool:
     if isinstance(value, Decimal):
         if isinstance(found, int | Decimal):
             return value == found
-        return isinstance(found, str) and found.strip() == as_text(value)
-    return _spaces(as_text(found)) == _spaces(as_text(value)[:LONGEST_TEXT])
+        return isinstance(found, str) and value in [number for _, number in number_readings(found)]
+    return _spaces(as_text(found)) == _spaces(fitting(as_text(value)))
+
+
+def _is_rewritten(written: str, row: PreparedRow, prepared: Mapping[str, PreparedRow]) -> bool:
+    """Whether it is the record's id without its leading zeros, as programs save text files, and no other record's."""
+    number = _as_number(written)
+    if number is None or number != _as_number(row.id):
+        return False
+    return not any(each.id != row.id and _as_number(each.id) == number for each in prepared.values())
+
+
+def _as_number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def _spaces(text: str) -> str:

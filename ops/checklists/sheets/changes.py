@@ -45,7 +45,8 @@ class ManualChange(NamedTuple):
     def differing(self) -> list[str]:
         """The fields to change, in order; of new and deleted records all that hold something."""
         before, after = self.before or {}, self.after or {}
-        return [name for name in {**after, **before} if before.get(name) != after.get(name)]
+        names = after if self.after is not None else before
+        return [name for name in names if before.get(name) != after.get(name)]
 
 
 def changes(records: Iterable[OwnerRecord], confirmed: Mapping[str, ConfirmedRecord]) -> Iterator[ManualChange]:
@@ -71,9 +72,16 @@ def absent(ids: Iterable[str], confirmed: Mapping[str, ConfirmedRecord]) -> set[
 def _change(id: str, after: TargetFields | None, known: ConfirmedRecord | None) -> ManualChange | None:
     before = known.fields if known is not None else None
     number = known.target_number if known is not None else ""
-    if after == before:
+    if _is_same(before, after):
         is_doubted = known is not None and known.check_again
         return ManualChange(id, "check", before, after, number) if is_doubted else None
     return ManualChange(
         id, "new" if before is None else "deleted" if after is None else "changed", before, after, number
     )
+
+
+def _is_same(before: TargetFields | None, after: TargetFields | None) -> bool:
+    """By the fields that are mapped now: one that no longer is, is no longer this flow's to change."""
+    if before is None or after is None:
+        return before is after
+    return all(before.get(name) == value for name, value in after.items())

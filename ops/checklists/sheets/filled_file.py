@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
@@ -16,16 +16,18 @@ from sorbus.ops.checklists.sheets.workbook import (
     NUMBER,
     REASON,
     ROW,
+    SHEET_CODE,
     WHY_DIFFERENT,
     YOUR_FIGURE,
 )
 from sorbus.spreadsheet.cells import Cell, UnusableCell, is_empty, plain
-from sorbus.spreadsheet.files import WORKBOOKS
+from sorbus.spreadsheet.files import SUFFIXES, WORKBOOKS, lock_of
 from sorbus.spreadsheet.sheet_rows import SheetForm, SheetRow, SheetRows, read_sheets
 from sorbus.spreadsheet.xlsx import XlsxFile
 
 LARGEST = 20_000_000
 """Bytes of a file; a prepared sheet has about 100 for each row."""
+LARGEST_UNPACKED = 300_000_000
 MOST_ROWS = 50_000
 LONGEST = 60.0
 """Seconds that reading a file may take."""
@@ -51,35 +53,39 @@ class FilledRow(NamedTuple):
 
 
 class FilledFile(NamedTuple):
-    """The whole file. `figures`: as entered; `faults`: figures that are no numbers."""
+    """The whole file. `figures`: as entered; `faults`: figures that are no numbers; `code`: its sheet's, if it says."""
 
     rows: list[FilledRow]
     figures: Mapping[str, Decimal]
     why_different: str
     faults: list[str]
+    code: str = ""
 
 
 def read_filled(path: Path) -> FilledFile:
     """Reads a workbook or a CSV file. SorbusError says why it can't be read at all."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SorbusError(f"{path.name}: {suffix or 'such'} files can't be read: save it as .xlsx or .csv")
     if path.stat().st_size > LARGEST:
         raise SorbusError(
             f"{path.name} is larger than {LARGEST // 1_000_000} MB; a prepared sheet is smaller: is it one?"
         )
     try:
-        rows = list(_rows(path))
-        is_workbook = path.suffix.lower() in WORKBOOKS
-        figures, why, faults = _figures(path) if is_workbook else ({}, "", [])
+        if lock := lock_of(path):
+            raise lock.error(path)  # its marks may not be saved yet
+        if suffix not in WORKBOOKS:
+            return FilledFile(list(_rows(path, [])), {}, "", [])
+        changes_tab, figures = _look_through(path)
+        return figures._replace(rows=list(_rows(path, [changes_tab])))
     except TransientError as error:
         raise SorbusError(str(error)) from error  # a file doesn't become readable by waiting
-    return FilledFile(rows, figures, why, faults)
 
 
-def _rows(path: Path) -> Iterator[FilledRow]:
-    ends_at = time.monotonic() + LONGEST
-    sheets = [_changes_tab(path)] if path.suffix.lower() in WORKBOOKS else []
+def _rows(path: Path, sheets: list[str]) -> Iterator[FilledRow]:
+    in_time = _deadline(path)
     for sheet in read_sheets(path, sheets, SheetForm((ROW, DONE))):
-        if time.monotonic() > ends_at:
-            raise SorbusError(f"{path.name} takes longer than {LONGEST:.0f} s to read: nothing was recorded")
+        in_time()
         if sheet is None:
             continue
         try:
@@ -93,22 +99,48 @@ def _rows(path: Path) -> Iterator[FilledRow]:
             sheet.close()
 
 
-def _changes_tab(path: Path) -> str:
-    """The sheet with the changes, whatever a person has called it."""
+def _look_through(path: Path) -> tuple[str, FilledFile]:
+    """The sheet with the changes, whatever a person has called it, and the file's figures; each sheet is read once."""
+    in_time = _deadline(path)
     book = XlsxFile(path)
     try:
+        unpacked = sum(part.file_size for part in book.infos)
+        if unpacked > LARGEST_UNPACKED:
+            raise SorbusError(
+                f"{path.name} unpacks to {unpacked // 1_000_000:,} MB; a prepared sheet is smaller: is it one?"
+            )
+        changes_tab, figures = None, FilledFile([], {}, "", [])
         for tab in book.tabs:
-            for _, cells in book.rows(tab):
-                texts = {_text(cell) for cell in cells}
-                if {ROW, DONE} <= texts:
-                    return tab.name
-        known = ", ".join(tab.name for tab in book.tabs)
-        raise SorbusError(
-            f"{path.name} has no sheet with the columns {ROW} and {DONE} (it has {known}): is it a sheet that Sorbus"
-            " prepared? `sorbus checklists sheet FLOW` prepares one"
-        )
+            entered = _FiguresTab(path.name, tab.name)
+            for number, cells in book.rows(tab):
+                in_time()
+                texts = [_text(cell) for cell in cells]
+                if changes_tab is None and {ROW, DONE} <= set(texts):
+                    changes_tab = tab.name
+                    break
+                entered.see(number, cells, texts)
+            if entered.is_found and not figures.code:
+                figures = FilledFile([], entered.found, entered.why, entered.faults, entered.code)
+        if changes_tab is None:
+            known = ", ".join(tab.name for tab in book.tabs)
+            raise SorbusError(
+                f"{path.name} has no sheet with the columns {ROW} and {DONE} (it has {known}): is it a sheet that"
+                " Sorbus prepared? `sorbus checklists sheet FLOW` prepares one"
+            )
+        return changes_tab, figures
     finally:
         book.close()
+
+
+def _deadline(path: Path) -> Callable[[], None]:
+    """Raises SorbusError once reading the file has taken too long."""
+    ends_at = time.monotonic() + LONGEST
+
+    def in_time() -> None:
+        if time.monotonic() > ends_at:
+            raise SorbusError(f"{path.name} takes longer than {LONGEST:.0f} s to read: nothing was recorded")
+
+    return in_time
 
 
 def _row(sheet: SheetRows, row: SheetRow, columns: Mapping[str, int]) -> FilledRow:
@@ -128,36 +160,42 @@ def _row(sheet: SheetRows, row: SheetRow, columns: Mapping[str, int]) -> FilledR
     return FilledRow(place, texts[ROW], texts[ID], is_done, texts[REASON], texts[NUMBER], cells, fault)
 
 
-def _figures(path: Path) -> tuple[dict[str, Decimal], str, list[str]]:
-    """The figures entered, why they differ, and what can't be read of them."""
-    book = XlsxFile(path)
-    found: dict[str, Decimal] = {}
-    why, faults, column = "", list[str](), None
-    try:
-        for tab in book.tabs:
-            for number, cells in book.rows(tab):
-                texts = [_text(cell) for cell in cells]
-                if YOUR_FIGURE in texts:
-                    column = texts.index(YOUR_FIGURE)
-                    continue
-                if column is None or column >= len(cells) or not texts[column] or not texts[0]:
-                    continue
-                if texts[0] == WHY_DIFFERENT:
-                    why = texts[column]
-                    continue
-                try:
-                    found[texts[0]] = _number(cells[column])
-                except ValueError:
-                    if texts[column] != "read by Sorbus":
-                        faults.append(
-                            f"{path.name}, sheet {tab.name}, row {number}: {texts[0]}: {texts[column]!r} is not"
-                            " a valid number; write it like 1234.56"
-                        )
-            if column is not None:
-                break
-    finally:
-        book.close()
-    return found, why, faults
+class _FiguresTab:
+    """The figures entered in a sheet of the workbook, why they differ, and what can't be read of them."""
+
+    def __init__(self, file: str, tab: str) -> None:
+        self._where = f"{file}, sheet {tab}"
+        self._column: int | None = None
+        self.found: dict[str, Decimal] = {}
+        self.faults: list[str] = []
+        self.code = self.why = ""
+
+    @property
+    def is_found(self) -> bool:
+        """Whether this is the sheet with the figures."""
+        return self._column is not None
+
+    def see(self, number: int, cells: Sequence[Cell], texts: Sequence[str]) -> None:
+        """The next row, and its cells' texts."""
+        if texts[0] == SHEET_CODE and len(texts) > 1:
+            self.code = texts[1]
+        if YOUR_FIGURE in texts:
+            self._column = texts.index(YOUR_FIGURE)
+            return
+        column = self._column
+        if column is None or column >= len(cells) or not texts[column] or not texts[0]:
+            return
+        if texts[0] == WHY_DIFFERENT:
+            self.why = texts[column]
+            return
+        try:
+            self.found[texts[0]] = _number(cells[column])
+        except ValueError:
+            if texts[column] != "read by Sorbus":
+                self.faults.append(
+                    f"{self._where}, row {number}: {texts[0]}: {texts[column]!r} is not a valid number; write it like"
+                    " 1234.56"
+                )
 
 
 def _number(cell: Cell) -> Decimal:

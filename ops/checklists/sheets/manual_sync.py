@@ -21,8 +21,8 @@ from sorbus.ops.checklists.sheets.changes import (
 from sorbus.ops.checklists.sheets.figures import RoundFigure, Totals, contradictions, side_by_side, totals_of
 from sorbus.ops.checklists.sheets.filled_file import read_filled
 from sorbus.ops.checklists.sheets.prepared_sheet import PreparedSheet
-from sorbus.ops.checklists.sheets.store import SheetStore
-from sorbus.ops.checklists.sheets.workbook import SheetContent, to_xlsx
+from sorbus.ops.checklists.sheets.store import KnownRows, SheetStore
+from sorbus.ops.checklists.sheets.workbook import SheetContent, to_xlsx, unwritable
 from sorbus.ops.checklists.store import Checklists
 from sorbus.state import State
 
@@ -34,7 +34,7 @@ _FEW = 10
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a sheet holds. `file` is empty when there is nothing to transfer, or in a dry run."""
+    """What a sheet holds. `file` is empty in a dry run, and where nothing has changed and no round is due."""
 
     rows: Sequence[ManualChange]
     more: int
@@ -108,11 +108,14 @@ class ManualSync:
         left_out = [(one.id, one.error) for one in records if one.error]
         owner = self._totals(one.fields for one in records if one.fields is not None)
         owner = owner._replace(records=owner.records + len(left_out))
+        left_out += [(row.id, why) for row in rows if (why := unwritable(row))]
+        rows = [row for row in rows if not unwritable(row)]
         found = Preparation(rows[:limit], max(0, len(rows) - limit), left_out, owner)
-        if dry_run or not rows:
-            return found
         now = self.checklist
-        sheet = self.store.add(now.round, who, owner, found.rows)
+        is_due = now.due is not None and not now.is_done
+        if dry_run or not (rows or is_due):
+            return found
+        sheet = self.store.add(now.round, who, owner, found.rows, more=found.more, left_out=len(left_out))
         content = SheetContent(
             sheet.code,
             self._flow,
@@ -145,21 +148,24 @@ class ManualSync:
         SorbusError if the file can't be read at all; what is wrong with a row or a figure is in the result.
         """
         filled = read_filled(path)
-        codes = {row.code.rpartition("-")[0] for row in filled.rows}
-        prepared = self.store.prepared(codes)
-        if not prepared:
+        codes = {row.code.rpartition("-")[0] for row in filled.rows} | {filled.code}
+        if not self.store.has_any(codes):
             raise SorbusError(
                 f"{path.name} has no row that was prepared for {self._flow}: import it for the flow of its sheet"
             )
-        numbers = self.store.numbers({row.number for row in filled.rows if row.number})
+        numbers = {row.number for row in filled.rows if row.number}
         found = SheetImport(faults=list(filled.faults))
-        for each in judge(filled.rows, prepared, numbers):
-            if isinstance(each, RowAnswer):
-                found.recorded.append(each)
-            else:
-                found.findings.append(each)
-        if not dry_run:
-            found.overtaken = self.store.record(found.recorded, who, path.name)
+
+        def judged(known: KnownRows) -> list[RowAnswer]:
+            each = list(judge(filled.rows, known.prepared, known.numbers))
+            found.findings = [one for one in each if isinstance(one, RowFinding)]
+            found.recorded = [one for one in each if isinstance(one, RowAnswer)]
+            return found.recorded
+
+        if dry_run:
+            judged(self.store.known(codes, numbers))
+        else:
+            found.overtaken = self.store.record(codes, numbers, judged, who, path.name)
         figures = {**filled.figures, **(entered or {})}
         self._verify(found, figures, accept_difference or filled.why_different, who, dry_run=dry_run)
         return found
@@ -206,23 +212,32 @@ class ManualSync:
             found.why_open = "the round of this sheet is finished already" if sheet else ""
             return
         left = sheet.left - sum(each.row.sheet == sheet.sheet and each.row.outcome is None for each in pending)
-        found.why_open = next(self._still_open(found, left, accepted), "")
+        if sheet.round != now.round:
+            found.why_open = (
+                f"sheet {sheet.code} was prepared for an earlier round, and lists nothing that changed since: prepare a"
+                " sheet for this one"
+            )
+            return
+        found.why_open = next(self._still_open(found, sheet, left, accepted), "")
         if found.why_open or dry_run:
             return
         if now.is_done:
             found.why_open = "this round is done already; what is recorded counts for the next one"
             return
         told = f"sheet {sheet.code}: {sheet.done} done, {sheet.not_done} not done; {summary(found.figures)}"
+        told += f"; {sheet.left_out:,} left out" if sheet.left_out else ""
         told += f"; accepted: {accepted}" if any(one.agrees is False for one in found.figures) else ""
         self._checklists.finish(self._flow, who, told, now.round, found.figures)
         found.finished = True
 
-    def _still_open(self, found: SheetImport, left: int, accepted: str) -> Iterator[str]:
+    def _still_open(self, found: SheetImport, sheet: PreparedSheet, left: int, accepted: str) -> Iterator[str]:
         """Why the round can't be finished by this file."""
         if found.findings or found.faults:
             yield "rows or figures of the file need a correction"
         if left > 0:
             yield f"{left:,} row{'s are' if left != 1 else ' is'} not answered yet"
+        if sheet.more:
+            yield f"{sheet.more:,} more changes did not fit into sheet {sheet.code}: prepare the next one"
         unknown = [one.name for one in found.figures if one.agrees is None]
         if unknown:
             why = f" ({self._read})" if isinstance(self._read, str) else ""

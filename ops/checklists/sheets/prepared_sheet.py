@@ -12,7 +12,10 @@ from sorbus.ops.checklists.sheets.figures import Totals
 
 @dataclass(frozen=True, slots=True)
 class PreparedSheet:
-    """`owner`: the owner's figures when it was prepared; `closed_at`: when its round was finished."""
+    """`owner`: the owner's figures when it was prepared; `closed_at`: when its round was finished.
+
+    `done` counts rows that another sheet has confirmed in the meantime too.
+    """
 
     sheet: int
     code: str
@@ -24,6 +27,10 @@ class PreparedSheet:
     rows: int
     done: int
     not_done: int
+    more: int = 0
+    """Changes that did not fit into it."""
+    left_out: int = 0
+    """Records whose fields couldn't be made."""
 
     @property
     def left(self) -> int:
@@ -39,5 +46,7 @@ class PreparedSheet:
             "rows": self.rows,
             "done": self.done,
             "not_done": self.not_done,
+            "more": self.more,
+            "left_out": self.left_out,
             "closed_at": self.closed_at.isoformat() if self.closed_at else None,
         }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from psycopg.types.json import Json, Jsonb
 from pydantic import JsonValue
@@ -26,6 +26,13 @@ _FOLDER = Path(__file__).parent / "sql"
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """Without vowels, so that no code is a word or a month."""
 _CODE_LENGTH = 6
+
+
+class KnownRows(NamedTuple):
+    """`prepared`: the flow's rows by row code; `numbers`: which record has which number in the target."""
+
+    prepared: Mapping[str, PreparedRow]
+    numbers: Mapping[str, str]
 
 
 class SheetStore:
@@ -58,24 +65,42 @@ class SheetStore:
             )
         return None
 
-    def add(self, round: datetime, who: str, owner: Totals, rows: Sequence[ManualChange]) -> PreparedSheet:
-        """Keeps a sheet, and gives it its code."""
+    def add(
+        self,
+        round: datetime,
+        who: str,
+        owner: Totals,
+        rows: Sequence[ManualChange],
+        *,
+        more: int = 0,
+        left_out: int = 0,
+    ) -> PreparedSheet:
+        """Keeps a sheet, and gives it its code. `more`, `left_out`: what it doesn't list."""
         written = {name: format(value, "f") for name, value in owner.by_name().items()}
         with self._state.connection() as connection:
             added = None
             while added is None:
                 code = "".join(secrets.choice(_LETTERS) for _ in range(_CODE_LENGTH))
                 values = {"code": code, "flow": self._flow, "round": round, "who": who, "figures": Jsonb(written)}
+                values |= {"more": more, "left_out": left_out}
                 added = connection.execute(_statement("add_sheet"), values).fetchone()
             sheet, at = cast("tuple[int, datetime]", added)
             with connection.cursor() as cursor:
                 cursor.executemany(_statement("add_row"), [self._row(sheet, n, row) for n, row in enumerate(rows, 1)])
             self._note(connection, who, "prepare", {"sheet": code, "rows": len(rows)})
-        return PreparedSheet(sheet, code, round, at, who, owner, None, len(rows), 0, 0)
+        return PreparedSheet(sheet, code, round, at, who, owner, None, len(rows), 0, 0, more, left_out)
 
-    def prepared(self, codes: Collection[str]) -> dict[str, PreparedRow]:
-        """The rows of these sheets by row code; sheets of other flows are left out."""
-        rows = self._state.run(_statement("rows"), {"flow": self._flow, "codes": list(codes)})
+    def has_any(self, codes: Collection[str]) -> bool:
+        """Whether one of these sheets is of this flow; one without changes has no row."""
+        return bool(self._state.run(_statement("sheets"), {"flow": self._flow, "codes": list(codes)}))
+
+    def known(self, codes: Collection[str], numbers: Collection[str]) -> KnownRows:
+        """What is recorded of these sheets, for a judgement that records nothing."""
+        with self._state.connection() as connection:
+            return self._known(connection, codes, numbers)
+
+    def _known(self, connection: Connection, codes: Collection[str], numbers: Collection[str]) -> KnownRows:
+        rows = connection.execute(_statement("rows"), {"flow": self._flow, "codes": list(codes)}).fetchall()
         found = {}
         for sheet, code, number, id, before, after, outcome, reason, target, closed in rows:
             found[f"{code}-{number}"] = PreparedRow(
@@ -90,20 +115,26 @@ class SheetStore:
                 str(target),
                 bool(closed),
             )
-        return found
+        given = connection.execute(_statement("numbers"), {"flow": self._flow, "numbers": list(numbers)}).fetchall()
+        return KnownRows(found, {str(number): str(id) for number, id in given})
 
-    def numbers(self, numbers: Collection[str]) -> dict[str, str]:
-        """Which record has which of these numbers in the target."""
-        rows = self._state.run(_statement("numbers"), {"flow": self._flow, "numbers": list(numbers)})
-        return {str(number): str(id) for number, id in rows}
+    def record(
+        self,
+        codes: Collection[str],
+        numbers: Collection[str],
+        judge: Callable[[KnownRows], Iterable[RowAnswer]],
+        who: str,
+        file: str,
+    ) -> list[RowAnswer]:
+        """Records what `judge` makes of these sheets' rows, and returns those that a newer sheet had overtaken.
 
-    def record(self, answers: Iterable[RowAnswer], who: str, file: str) -> list[RowAnswer]:
-        """Records answers in one transaction, and returns those that a newer sheet had overtaken."""
+        One transaction, which no other import of the flow runs beside: two people may answer a row at a time.
+        """
         overtaken = []
         counts = {"done": 0, "not done": 0, "outdated": 0}
         with self._state.connection() as connection:
             connection.execute(_statement("lock"), {"flow": self._flow})
-            for each in answers:
+            for each in judge(self._known(connection, codes, numbers)):
                 row, outcome = each.row, each.outcome
                 of = {"flow": self._flow, "id": row.id, "sheet": row.sheet, "row": row.number, "who": who}
                 if outcome == "done":

@@ -98,11 +98,22 @@ class RecordReader:
         made: dict[str, FieldValue] = {}
         for part, assignments in self._flow.parts.items():
             if part == RECORD:
-                values = {one.into: _value(one, row) for one in assignments}
+                values = {one.into: self._value(one, row) for one in assignments}
                 made |= {name: values[name] for name in self._flow.columns if name in values}
             else:
                 made[part] = _items(row.get(part), assignments, id)
         return made
+
+    def _value(self, assignment: Assignment, row: Row) -> FieldValue:
+        try:
+            return _value(assignment, row)
+        except PermanentError as error:
+            if assignment.into not in self._flow.personal:
+                raise
+            rule = f" by the rule {assignment.rule.text}" if assignment.rule else ""
+            raise PermanentError(
+                f"field {assignment.into}: its value, which is personal, can't be converted{rule}", reason="mapping"
+            ) from error
 
 
 def _items(items: object, assignments: tuple[Assignment, ...], parent: str) -> str | None:

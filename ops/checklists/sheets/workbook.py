@@ -25,10 +25,13 @@ ROW, CHANGE, ID, DIFFERENCE = "Row", "Change", "Record ID", "What to do"
 DONE, REASON, NUMBER = "Done?", "Reason if not done", "Number in the target"
 MARKS = ("done", "not done")
 CHANGES, FIGURES, LEFT_OUT = "Changes", "Figures", "Left out"
+SHEET_CODE = "Code of this sheet"
 YOUR_FIGURE = "In the target (enter)"
 WHY_DIFFERENT = "If a figure differs: why"
-LONGEST_TEXT = 32_000
-"""Characters of a cell that are written; a cell holds 32,767."""
+LONGEST_TEXT = 32_767
+"""What a cell holds, in UTF-16 code units; most characters are one, emoji two."""
+_LONGEST_SHOWN = 300
+"""Characters of a value that `what_to_do` repeats; its own cell has all of them."""
 _DIGITS = 15
 _WIDEST = 50
 AnyCell = Cell | MergedCell
@@ -68,6 +71,28 @@ class SheetContent:
 def row_code(code: str, number: int) -> str:
     """How a row is found again, wherever it is moved: no program takes it for a number or a date."""
     return f"{code}-{number}"
+
+
+def unwritable(change: ManualChange) -> str:
+    """Why the change can't be in a sheet; empty: it can. A text that is cut would be transferred without its end."""
+    for name, value in (change.after or {}).items():
+        if (length := _length(as_text(value))) > LONGEST_TEXT:
+            return (
+                f"field {name} has {length:,} characters, and a cell holds {LONGEST_TEXT:,}: shorten it at its owner,"
+                " or by a rule such as `truncate`"
+            )
+    return ""
+
+
+def _length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitting(text: str) -> str:
+    """As much of a text as a cell holds."""
+    if len(text) * 2 <= LONGEST_TEXT:
+        return text
+    return text.encode("utf-16-le", "surrogatepass")[: LONGEST_TEXT * 2].decode("utf-16-le", "ignore")
 
 
 def what_to_do(change: ManualChange) -> str:
@@ -141,13 +166,16 @@ def _changes(sheet: Worksheet, content: SheetContent) -> None:
 
 
 def _figures(sheet: Worksheet, content: SheetContent) -> None:
-    due = f", due {content.due.astimezone():%Y-%m-%d %H:%M}" if content.due else ""
+    due = f", due {content.due.astimezone():%Y-%m-%d %H:%M %Z}" if content.due else ""
     left = f"{content.more:,} more changes did not fit; the next sheet lists them." if content.more else ""
+    first = f"1. Make each change of the sheet “{CHANGES}” in {content.target}."
+    if not content.rows:
+        first = f"1. Nothing has changed since the last round. Compare {content.target} all the same."
     told = (
         f"{content.company}: {content.data_type} into {content.target}, by hand",
-        f"Sheet {content.code}, prepared {content.prepared_at.astimezone():%Y-%m-%d %H:%M} for"
+        f"Sheet {content.code}, prepared {content.prepared_at.astimezone():%Y-%m-%d %H:%M %Z} for"
         f" {content.responsible}{due}.",
-        f"1. Make each change of the sheet “{CHANGES}” in {content.target}.",
+        first,
         f"2. In its column “{DONE}” write done, or not done with a reason. A row left empty is asked for again.",
         "3. Enter the figures below as the target shows them, then hand this file back: on the checklist's page of the"
         f" console, or by sorbus checklists import {content.flow} FILE.",
@@ -159,7 +187,9 @@ def _figures(sheet: Worksheet, content: SheetContent) -> None:
         _text(sheet.cell(line, 1), text)
         line += 1
     sheet.cell(1, 1).font = Font(bold=True, size=14)
-    line += 1
+    _text(sheet.cell(line, 1), SHEET_CODE)
+    _text(sheet.cell(line, 2), content.code)
+    line += 2
     heads = ("Figure", "At the owner when prepared", YOUR_FIGURE)
     for place, head in enumerate(heads, 1):
         cell = sheet.cell(line, place, head)
@@ -197,24 +227,31 @@ def _value(cell: AnyCell, value: FieldValue) -> None:
     match value:
         case None:
             pass
-        case bool():
-            cell.value = value
         case Decimal() if len(value.normalize().as_tuple().digits) <= _DIGITS and abs(value) < 10**_DIGITS:
             cell.value = value
+            # not General, which shows and exports 123456789012 as 1.23457E+11
+            cell.number_format = _number_format(value)
         case _:
             _text(cell, as_text(value))
 
 
 def _text(cell: AnyCell, text: str) -> None:
     """Text stays text: no formula, no number, no date, even when a person edits the cell."""
-    cell.value = escaped(text[:LONGEST_TEXT])
+    cell.value = escaped(fitting(text))
     cell.data_type = "s"
     cell.number_format, cell.quotePrefix = "@", True
     cell.alignment = Alignment(vertical="top", wrap_text=True)
 
 
 def _shown(value: FieldValue) -> str:
-    return as_text(value) or "(empty)"
+    text = as_text(value)
+    return f"{text[:_LONGEST_SHOWN]}…" if len(text) > _LONGEST_SHOWN else text or "(empty)"
+
+
+def _number_format(value: Decimal) -> str:
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return "0." + "0" * -exponent if exponent < 0 else "0"
 
 
 def _widths(sheet: Worksheet, heads: Sequence[str]) -> None:

@@ -103,7 +103,10 @@ def test_a_person_transfers_what_changed_and_sorbus_counts(book: Line) -> None:
             ("00042", 8, gadget("bolt", price=Decimal("1.50"), note="not in the price book", lines=[])),
         ]
     )
-    made = told(book, "sheet", FLOW, "-o", str(file))
+    marked = file.read_bytes()
+    assert "use another name, or --force" in book.sorbus("checklists", "sheet", FLOW, "-o", str(file), status=2)
+    assert file.read_bytes() == marked, "hours of marks may be in it"
+    made = told(book, "sheet", FLOW, "-o", str(file), "--force")
     assert made["rows"] == {"deleted": 1, "changed": 1, "new": 1}
     [row] = [
         dict(zip(next(iter(sheet.values)), values, strict=True))

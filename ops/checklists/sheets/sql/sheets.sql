@@ -1,0 +1,1 @@
+select code from manual_sheet where flow = %(flow)s and code = any(%(codes)s)
