@@ -65,13 +65,18 @@ class ConflictDigest:
     title: str = "Conflicts"
 
     def items(self, recipient: Recipient) -> Iterator[DigestItem]:
+        for flow, one in self.counts.loops:
+            if recipient.owns_target(flow):
+                told = f"{flow}: {one.system} and {one.in_turn_with} change {one.field} in turn, without an end"
+                words = f"{told}; {one.records:,} {'record is' if one.records == 1 else 'records are'} held"
+                yield DigestItem(words, "/conflicts")
         for (flow, state), count in self.counts.fields.items():
             if count and recipient.owns_target(flow):
                 is_open = state == "open"
                 words = "need a decision" if is_open else "replaced by the owner's value"
                 fields = "field" if count == 1 else "fields"
                 page = f"/conflicts?{urlencode({'state': state})}"
-                yield DigestItem(f"{flow}: {count:,} {fields} edited in the wrong system, {words}", page, grave=is_open)
+                yield DigestItem(f"{flow}: {count:,} {fields} with two values, {words}", page, grave=is_open)
 
 
 def _plain(value: object) -> JsonValue:

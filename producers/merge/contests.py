@@ -30,7 +30,11 @@ class ContestLog:
             asks = ruling.verdict is Verdict.ASKED
             held = records[id].held.get((ruling.field, ruling.system))
             contest = Contest(
-                ruling.field or RECORD, _json(held.before if held else None), _json(ruling.theirs), _json(ruling.ours)
+                ruling.field or RECORD,
+                _json(held.before if held else None),
+                _json(ruling.theirs),
+                _json(ruling.ours),
+                ruling.in_turn_with or None,
             )
             conflicts = Conflicts(self._state, ruling.system, self._data_type, "")
             text = id.decode(errors="replace")

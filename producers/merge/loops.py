@@ -15,6 +15,7 @@ from sorbus.two_way.merge import MergedRecord, Ruling, Verdict
 TURNS, WITHIN = 25, 60.0
 _REMEMBERED = 10_000
 _Turns = dict[tuple[bytes, str], deque[float]]
+Shown = dict[str, tuple[str, set[str]]]
 
 
 class LoopBreaker:
@@ -32,37 +33,47 @@ class LoopBreaker:
             return id, name, one, other
         return None
 
-    def shown(self, record: MergedRecord) -> dict[str, str]:
-        """Each field whose value another system than its origin has shown since -> that system."""
+    def shown(self, record: MergedRecord) -> Shown:
+        """Each field whose value another system than its origin has shown since -> its origin, and those systems."""
         found = {}
         for name, origin in record.origins.items():
-            for system, view in record.views.items():
-                if system != origin.system and view.knows >= origin.version:
-                    found[name] = system
+            systems = {system for system, view in record.views.items() if view.knows >= origin.version}
+            if others := systems - {origin.system}:
+                found[name] = origin.system, others
         return found
 
-    def turns(self, record: MergedRecord, ruling: Ruling, shown: dict[str, str]) -> bool:
-        """Whether this change is one too many. `shown`: before it."""
-        other = shown.get(ruling.field)
+    def turns(self, record: MergedRecord, ruling: Ruling, shown: Shown) -> str | None:
+        """The other system that this change is made in turn with, if it is one too many. `shown`: before it."""
+        other = _answered(ruling, shown)
         if ruling.verdict is Verdict.OVERRULED:
             origin = record.origins.get(ruling.field)
             other = origin.system if origin is not None else self._first
         elif ruling.verdict is not Verdict.TAKEN:
-            return False
+            return None
         if other is None or other == ruling.system:
-            return False
+            return None
         key, now = (record.id, ruling.field), self._clock()
         if len(self._turns) > _REMEMBERED:
             self._turns = {each: times for each, times in self._turns.items() if now - times[-1] < WITHIN}
         times = self._turns.setdefault(key, deque(maxlen=TURNS))
         times.append(now)
         if len(times) < TURNS or now - times[0] > WITHIN:
-            return False
+            return None
         del self._turns[key]
         self._open[key] = (ruling.system, other)
-        return True
+        return other
 
     def decided(self, fields: Iterable[tuple[bytes, str]]) -> None:
         """A person has decided about these fields of records."""
         for key in fields:
             self._open.pop(key, None)
+
+
+def _answered(ruling: Ruling, shown: Shown) -> str | None:
+    """The other system: whose value was delivered to this one before it changed it, or to which this one's was."""
+    if ruling.field not in shown:
+        return None
+    origin, others = shown[ruling.field]
+    if ruling.system in others:
+        return origin
+    return min(others) if ruling.system == origin else None

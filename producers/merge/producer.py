@@ -223,8 +223,8 @@ class MergeProducer:
             for ruling in made:
                 if ruling.verdict is Verdict.REFUSED:
                     refused.append(self._refused(message, ruling))
-                elif self._loops.turns(record, ruling, shown):
-                    made = [*made, self._merging.hold(record, ruling.field, ruling.system)]
+                elif other := self._loops.turns(record, ruling, shown):
+                    made = [*made, self._merging.hold(record, ruling.field, ruling.system, other)]
             if made and all(ruling.verdict is Verdict.EQUAL for ruling in made):
                 right.append((self._source.name, message.id))  # no event says that a refused value was corrected
             if was_held and record.values is None:

@@ -35,6 +35,8 @@ class Contest(NamedTuple):
     sent: Json
     theirs: Json
     ours: Json
+    in_turn_with: str | None = None
+    """The system that changed it in turn with this one, until it was held."""
 
 
 class ConflictVerdict(NamedTuple):
@@ -75,6 +77,20 @@ class Conflict:
     decided_at: datetime | None
     decided_by: str | None
     reason: str
+    in_turn_with: str | None = None
+    """Of a field that two systems changed in turn until it was held: the other system."""
+
+
+class OpenField(NamedTuple):
+    """A field of records that wait for a person. `since`: the oldest, in seconds since 1970; `id`: one of them."""
+
+    system: str
+    data_type: str
+    field: str
+    in_turn_with: str | None
+    records: int
+    since: float
+    id: str
 
 
 class FieldPlace(NamedTuple):
@@ -114,6 +130,7 @@ class Conflicts:
         columns = {
             "fields": [one.field for one in found],
             **{name: [to_text(getattr(one, name)) for one in found] for name in ("sent", "theirs", "ours")},
+            "in_turn_with": [one.in_turn_with for one in found],
         }
         values = {"id": id, "version": version, "flow": flow, "external_id": external_id, **columns}
         rows = self._run("put", **values, state="open" if asks else "overwrite")
@@ -191,6 +208,10 @@ class Conflicts:
         """By system, data type and state: how many are open, and how many were overwritten within a day."""
         rows = cast("list[tuple[str, str, str, int]]", self._run("counts"))
         return {(system, data_type, state): count for system, data_type, state, count in rows}
+
+    def open_fields(self) -> list[OpenField]:
+        """What waits for a person, by system, data type, field and loop."""
+        return [OpenField(*cast("tuple[str, str, str, str | None, int, float, str]", row)) for row in self._run("open")]
 
     def places(self, days: int = 7) -> list[FieldPlace]:
         """Fields whose values were overwritten in the last days, most frequent first."""

@@ -56,6 +56,8 @@ class Ruling(NamedTuple):
     field: str
     theirs: object
     ours: object
+    in_turn_with: str = ""
+    """Of a field that is held for a loop: the other system that changed it in turn."""
 
 
 class Origin(NamedTuple):
@@ -155,15 +157,18 @@ class Merging:
             self._set(record, name, held.theirs, system, held.at)
         self._owe(record)
 
-    def hold(self, record: MergedRecord, name: str, system: str) -> Ruling:
-        """A person must decide about a field, or about a record that goes ("") before it is sent again."""
+    def hold(self, record: MergedRecord, name: str, system: str, other: str) -> Ruling:
+        """A person must decide about a field, or about a record that goes ("") before it is sent again.
+
+        `other`: the system that changes it in turn with `system`.
+        """
         if not name:
             record.held[name, system] = Held(None, None, 0)
-            return Ruling(Verdict.ASKED, system, name, DELETED, KEPT)
+            return Ruling(Verdict.ASKED, system, name, DELETED, KEPT, other)
         view, ours = record.views.get(system), (record.values or {}).get(name)
         theirs = (view.values or {}).get(name) if view is not None else None
         record.held[name, system] = Held(theirs, None, record.origins[name].at)
-        return Ruling(Verdict.ASKED, system, name, theirs, ours)
+        return Ruling(Verdict.ASKED, system, name, theirs, ours, other)
 
     def send_again(self, record: MergedRecord) -> None:
         """Gives the record a new version."""

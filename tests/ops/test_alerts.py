@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, Metric
 from ruamel.yaml import YAML
 
 import sorbus.telemetry.metrics
+from sorbus.conflict.store import OpenField
 from sorbus.http_api.limits.budgets import Budget, Window
 from sorbus.map.contact import Contact
 from sorbus.mapfile.model import Map
@@ -67,7 +68,11 @@ MEASURED = Measurement(
     decisions=(
         LetterCounts({("order", "order-to-books"): 2}),
         DuplicateCounts({"order-to-books": 4}),
-        ConflictCounts({("order-to-books", "open"): 1}),
+        ConflictCounts(
+            {("order-to-books", "open"): 1},
+            {"order-to-books": 60.0},
+            [("order-to-books", OpenField("books", "order", "email", "crm", 1, 60.0, "7"))],
+        ),
         DifferenceCounts(
             {("order-to-books", "missing"): 1}, {"order-to-books": LastRun(datetime.now(UTC), False, None)}
         ),
@@ -191,6 +196,8 @@ def test_the_exporter_shows_what_was_measured() -> None:
     assert shown["sorbus_flow_lag_seconds", *flow] == 12.5
     assert shown["sorbus_dead_letters_open", "order", "order-to-books"] == 2
     assert shown["sorbus_duplicates_open", *flow] == 4
+    assert shown["sorbus_conflict_oldest_seconds", *flow] == 40
+    assert shown["sorbus_conflict_loops", *flow, "email", "crm"] == 1
     assert shown["sorbus_slot_lag_bytes", "crm"] == 4096
     assert ("sorbus_slot_lag_bytes", "other") not in shown
     assert shown["sorbus_standby_faults", "crm"] == 2

@@ -291,7 +291,8 @@ def test_a_record_that_is_deleted_as_often_as_it_is_sent_is_held_until_a_person_
         if breaker.turns(record, ruling, breaker.shown(record)):
             break
     assert breaker.stopped == (b"1", "", "books", "crm")
-    assert merging.hold(record, "", "books").verdict is Verdict.ASKED
+    ruling = merging.hold(record, "", "books", "crm")
+    assert (ruling.verdict, ruling.in_turn_with) == (Verdict.ASKED, "crm")
     assert not record.may_go
     merging.decide(record, "", "books", keep=True)
     assert record.may_go

@@ -1,13 +1,14 @@
 insert into conflict as old (
-    system, data_type, resource, id, flow, external_id, field, version, sent, theirs, ours, state, decided_at, decided_by
+    system, data_type, resource, id, flow, external_id, field, version, sent, theirs, ours, state, in_turn_with, decided_at,
+    decided_by
 )
 select
     %(system)s, %(data_type)s, %(resource)s, %(id)s, %(flow)s, %(external_id)s, field, %(version)s, sent::json, theirs::json,
-    ours::json, %(state)s, case when %(state)s = 'overwrite' then now() end,
+    ours::json, %(state)s, in_turn_with, case when %(state)s = 'overwrite' then now() end,
     case when %(state)s = 'overwrite' then 'sorbus' end
-from unnest(%(fields)s::text[], %(sent)s::text[], %(theirs)s::text[], %(ours)s::text[]) as each (
-    field, sent, theirs, ours
-)
+from unnest(
+    %(fields)s::text[], %(sent)s::text[], %(theirs)s::text[], %(ours)s::text[], %(in_turn_with)s::text[]
+) as each (field, sent, theirs, ours, in_turn_with)
 on conflict (system, data_type, resource, id, field) where state in ('open', 'overwrite', 'keep') do update set
     flow = excluded.flow,
     external_id = excluded.external_id,
@@ -16,6 +17,8 @@ on conflict (system, data_type, resource, id, field) where state in ('open', 'ov
     theirs = excluded.theirs,
     ours = excluded.ours,
     state = excluded.state,
+    -- a later value of a field that is held for a loop is still about the loop
+    in_turn_with = coalesce(excluded.in_turn_with, case when old.state = 'open' then old.in_turn_with end),
     found_at = case when old.state = 'open' then old.found_at else now() end,
     changed_at = now(),
     -- a person's word is kept when it is carried out, and void when the question is another one

@@ -155,7 +155,7 @@ def test_an_owner_is_told_what_is_theirs() -> None:
         "5 order records lack vat_number, which books needs; add it in crm."
     )
     assert found["Possible duplicates"] == ["order-to-books: 3 records may exist already, and need a decision"]
-    assert found["Conflicts"] == ["order-to-books: 2 fields edited in the wrong system, need a decision"]
+    assert found["Conflicts"] == ["order-to-books: 2 fields with two values, need a decision"]
     assert found["Flows that are behind"] == ["order-to-books: 2 h late; 40 changes wait"]
     assert "Changed sources" not in found
     assert "Manual checklists" not in found

@@ -14,12 +14,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sorbus.avro.encode import encoder
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.conflict.store import Conflicts
 from sorbus.connector import Batch, BoundSource, BoundSystem, Position
 from sorbus.errors import LostPosition, TransientError
 from sorbus.event import DELIVERED, event_encoder
 from sorbus.mapfile.model import DataType, System
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.forget.stored import Stored
+from sorbus.producers.merge.loops import TURNS
 from sorbus.producers.merge.producer import MergeProducer
 from sorbus.schema import FieldType, parse_schema
 from sorbus.settings import Settings
@@ -225,3 +227,35 @@ def test_forgetting_a_record_leaves_nothing_of_what_systems_showed(proposals: Pr
     assert rows
     assert not any(b"Ada Lovelace".hex() in str(row) or "Ada" in str(row) for row in rows)
     assert 1 in erased.values()
+
+
+def test_two_systems_that_answer_each_delivery_are_stopped_and_both_are_named(proposals: Proposals) -> None:
+    proposals.show("crm", "1", name="a", email="0")
+    merge, told = MergeProducer(proposals.system, [proposals.source]), Conflicts(proposals.state)
+    merge.open(None)
+    try:
+        for turn in range(3 * TURNS):
+            version = merged(merge)
+            if version is None:
+                break
+            system = ("books", "crm")[turn % 2]
+            proposals.show(system, "1", delivered=version, name="a", email=str(turn))
+            proposals.show(system, "1", name="a", email=str(turn + 1))
+    finally:
+        merge.close()
+    (held,) = told.page()
+
+    assert (held.id, held.field, {held.system, str(held.in_turn_with)}) == ("1", "email", {"crm", "books"})
+    assert turn < 2 * TURNS + 2
+
+
+def merged(merge: MergeProducer) -> int | None:
+    """The version of the record's next event; None once it is held."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        batch = merge.read(0.5)
+        if batch is not None and batch.changes:
+            return batch.changes[-1].version
+        if batch is not None and merge.problem:
+            return None
+    raise AssertionError("neither an event nor a stop within 20 s")
