@@ -9,6 +9,16 @@ from sorbus.errors import PermanentError
 
 Fields = dict[str, object]
 _EXACT = Context(prec=400, traps=[Inexact])
+_DIGITS = 100
+"""On each side of the point: more than any decimal of a schema, and a billion of them are added up exactly."""
+
+
+def is_addable(amount: Decimal) -> bool:
+    """Whether sums with this amount are exact: a text such as 1e999 makes a number, too."""
+    if not amount.is_finite():
+        return False
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -_DIGITS and amount.adjusted() <= _DIGITS
 
 
 class Contribution(NamedTuple):

@@ -20,7 +20,7 @@ from sorbus.producers.polling.change_detector import ChangeDetector
 from sorbus.producers.polling.json_shape import JsonShape
 from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.record_keys import key_fault, record_id
-from sorbus.producers.step.group import Contribution, Fields, Group
+from sorbus.producers.step.group import Contribution, Fields, Group, is_addable
 from sorbus.producers.step.maker import StepCondition, put, resolve
 from sorbus.producers.step.options import StepSource
 from sorbus.producers.step.source_event import SourceEvent
@@ -72,7 +72,7 @@ class GroupMaker:
         """Adds the record to its group, in place of what it added before."""
         part = None
         try:
-            part = self._contribution(event)
+            part = self._unreadable(event) or self._contribution(event)
             self._resolve(_NO_GROUP + event.id, now, out)
         except PermanentError as error:
             self._without_group.add(event.id)
@@ -127,6 +127,13 @@ class GroupMaker:
         if self._detector.gone(letter, now) is not None:
             resolve(out, letter)
 
+    def _unreadable(self, event: SourceEvent) -> Contribution | None:
+        """A record that was added up and can't be read any more holds its group, as one without an amount does."""
+        before = self._added.get(event.id)
+        if event.error is None or before is None:
+            return None
+        return Contribution(before.group, before.own, (), None, self._of(event, event.error))
+
     def _contribution(self, event: SourceEvent) -> Contribution | None:
         """What a record adds; None if it is outside. PermanentError if nothing says where it belongs."""
         if event.error is not None:
@@ -165,7 +172,10 @@ class GroupMaker:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             told = f"field {name}: {rule.text} has no value, and a sum without it would be wrong"
             raise PermanentError(told, reason="mapping", field=field, value=record.get(field), rule=rule.text)
-        return Decimal(value)
+        if not is_addable(amount := Decimal(value)):
+            told = f"field {name}: {rule.text} is {amount}, which can't be added up exactly"
+            raise PermanentError(told, reason="mapping", field=field, value=record.get(field), rule=rule.text)
+        return amount
 
     def _of(self, event: SourceEvent, error: PermanentError) -> PermanentError:
         id = event.id.decode(errors="replace")

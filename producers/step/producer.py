@@ -19,14 +19,16 @@ from sorbus.bus.kafka import bytes_of, offset_of, partition_of
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, RejectedRecord, Step
-from sorbus.errors import PermanentError, Unfinished
+from sorbus.errors import LostPosition, TransientError, Unfinished
 from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.step.beginning import Beginning
 from sorbus.producers.step.earlier_records import EarlierRecords
 from sorbus.producers.step.group_maker import GroupMaker
 from sorbus.producers.step.maker import Maker, StepCondition
 from sorbus.producers.step.options import StepConnection, StepSource
+from sorbus.producers.step.requested_records import RequestedRecords
 from sorbus.producers.step.single_maker import SingleMaker
-from sorbus.producers.step.source_event import SourceEvent, SourceEvents
+from sorbus.producers.step.source_event import SourceEvents
 from sorbus.producers.step.source_topic import SourceTopic
 from sorbus.settings import Settings
 from sorbus.state import State
@@ -55,7 +57,9 @@ class StepProducer:
             self._earlier = EarlierRecords(State.of(system.topic_prefix), step.id)
         self._maker = _maker(system, self._source, self._earlier)
         topic = Names(system.topic_prefix).topic(step.source)
-        self._topic = SourceTopic(self._settings, topic, step.id, may_reread=step.on_lost_events == "reread")
+        self._topic = SourceTopic(
+            self._settings, topic, step.id, may_reread=step.on_lost_events == "reread", needs_all=bool(step.per)
+        )
         self._events: SourceEvents | None = None
         self._is_whole = False
         """While everything is read: whether what doesn't come isn't there any more."""
@@ -63,9 +67,12 @@ class StepProducer:
         self._is_first = False
         """Whether what is made of everything repeats what is known, and reports no change."""
         self._made = 0
-        self._beginning: Iterator[None] | None = None
-        self._asked: set[bytes] = set()
-        self._again: Iterator[PageResult] | None = None
+        self._is_partial = False
+        """Whether the topic has lost events: until everything is asked for again, what isn't there may still exist."""
+        self._beginning: Beginning | None = None
+        self._requested = RequestedRecords(self._topic)
+        self._is_reading = False
+        """Whether anything was read since `open`: what is asked for before that, nobody has asked for."""
         self._unsaved: Batch | None = None
 
     @classmethod
@@ -94,28 +101,34 @@ class StepProducer:
         self._events = self._reading()
         stored = position or {}
         self._maker.deleted_version = cast("int", stored.get("deleted_version") or 0)
+        self._is_partial, self._made = bool(stored.get("is_partial")), 0
         place = cast("Position | None", stored.get("topic"))
         why = self._topic.open(place)
+        is_same = place is not None and _is_same(place, self._topic)
         if why:
             _log.warning("%s: %s: it is read from its beginning", self._step.id, why)
-        if place is None and self._earlier is not None and not self._earlier.has_begun():
-            self._beginning = self._begin_now(self._earlier)
+            self._is_partial |= not is_same
+        if self._earlier is not None and not self._earlier.has_begun():
+            self._begin(self._earlier, is_first=place is None)
         elif place is None or why or stored.get("is_reading_all") or self._step.per:
-            self._read_all(is_whole=place is not None and _is_same(place, self._topic), is_first=place is None)
+            was_first = bool(stored.get("is_reading_all") and stored.get("is_first") and not why)
+            self._read_all(is_whole=is_same and not self._is_partial, is_first=place is None or was_first)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:  # noqa: ARG002 - there is one
         """Everything is made again."""
+        self._is_partial &= not self._is_reading  # a person says that the topic holds everything
         self._maker.again(None)
         if self._beginning is None:
-            self._read_all(is_whole=True, is_first=True)
+            self._read_all(is_whole=not self._is_partial, is_first=True)
 
     def reread(self, data_type: str, ids: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
         """These are made again."""
         self._maker.again(ids)
-        self._asked |= self._maker.sources(ids)
+        self._requested.add(self._maker.sources(ids), are_named=self._is_reading)
 
     def read(self, wait: float) -> Batch | None:
         """What the next events make; None if nothing came within `wait` seconds. TransientError, LostPosition."""
+        self._is_reading = True
         if self._unsaved is not None:
             return self._saved(self._unsaved)
         if self._beginning is not None:
@@ -123,18 +136,20 @@ class StepProducer:
         if why := self._topic.check():
             _log.warning("%s: %s: it is read from its beginning", self._step.id, why)
             self._read_all(is_whole=False)
-        if self._asked and not self._is_reading_all and (found := self._made_again()) is not None:
-            return found
+            self._is_partial = True
+        if self._requested and not self._is_reading_all:
+            return self._made_again()
         messages = self._topic.read(wait, _AT_ONCE)
         out, now, is_historical = PageResult(), _now(), self._is_reading_all and self._is_first
         self._take(messages, now, out)
         self._topic.taken(len(messages))
-        if self._is_reading_all and self._topic.is_at_end:
+        if has_ended := self._is_reading_all and self._topic.is_at_end:
             self._is_reading_all = False
-            self._asked = set()
+            self._requested.all_have_come()
             self._maker.finish(now, out, is_whole=self._is_whole)
         self._maker.flush(now, out)
-        if not messages and not out.changes and not out.rejects and not self._topic.is_due():
+        has_more = has_ended or messages or out.changes or out.rejects or out.resolved
+        if not has_more and not self._topic.is_due():
             return None
         return self._saved(self._batch(out, is_historical=is_historical))
 
@@ -148,7 +163,7 @@ class StepProducer:
     def close(self) -> None:
         """Disconnects."""
         self._topic.close()
-        self._beginning = self._again = None
+        self._beginning = None
 
     def _reading(self) -> SourceEvents:
         assert self._source.reads is not None
@@ -160,6 +175,7 @@ class StepProducer:
         self._maker.begin()
         self._is_reading_all, self._is_whole, self._is_first = True, is_whole, is_first
         self._made = 0
+        self._requested.search_again()
 
     def _take(self, messages: Sequence[Message], now: int, out: PageResult) -> None:
         """All of them, or none: what can fail is asked before."""
@@ -175,10 +191,12 @@ class StepProducer:
         position: Position = {
             "topic": self._topic.position(),
             "is_reading_all": self._is_reading_all,
+            "is_first": self._is_first,
+            "is_partial": self._is_partial,
             "deleted_version": self._maker.deleted_version,
         }
         resolved = [(name, id) for id in out.resolved]
-        is_caught_up = self._topic.is_at_end and not self._asked
+        is_caught_up = self._topic.is_at_end and not self._requested
         self._made += len(out.changes)
         copied = (name, self._made, self._made) if is_historical and out.changes else None
         return Batch(out.changes, out.rejects, (), position, is_caught_up, copied, resolved)
@@ -191,66 +209,41 @@ class StepProducer:
         self._unsaved = None
         return batch
 
-    def _begun(self, beginning: Iterator[None]) -> Batch:
-        for _ in beginning:
+    def _begin(self, earlier: EarlierRecords, *, is_first: bool) -> None:
+        """Notes what is there. LostPosition where that was done before, and is not known any more."""
+        if not is_first:
+            raise LostPosition(
+                f"{self._step.id} has begun before, and Sorbus's database (SORBUS_DATABASE) doesn't know which records"
+                " were there then: restore the database, or write `begin: beginning` under the step if it began so"
+            )
+        assert self._events is not None
+        condition = StepCondition(self._source, self._step)
+        self._beginning = Beginning(self._step.id, self._topic, self._events, condition, earlier)
+
+    def _begun(self, beginning: Beginning) -> Batch:
+        if not beginning.advance():
             raise Unfinished(f"{self._step.id}: noting which records were there before", retry_after=0.0)
         self._beginning = None
         return self._batch(PageResult())
 
-    def _begin_now(self, earlier: EarlierRecords) -> Iterator[None]:
-        """Notes every record of the topic; what comes after that is new."""
-        assert self._events is not None
-        condition, seen = StepCondition(self._source, self._step), dict[bytes, tuple[int, bool]]()
-        while not self._topic.is_at_end:
-            messages = self._topic.read(_SLICE, _AT_ONCE)
-            for message in messages:
-                event = self._events.read(message, _now())
-                if event.record is None and event.error is None:
-                    seen.pop(event.id, None)
-                else:
-                    seen[event.id] = event.version, _fits(condition, event)
-            self._topic.taken(len(messages))
-            yield
-        count = earlier.begin((id, version, fits) for id, (version, fits) in seen.items())
-        fitting = sum(fits for _, fits in seen.values())
-        _log.info("%s begins now: of %d records, %d fit and make nothing", self._step.id, count, fitting)
-
-    def _made_again(self) -> Batch | None:
-        """A part of what was asked for. Unfinished while nothing is found."""
-        if self._again is None:
-            if self._earlier is not None:
-                self._earlier.ask(self._asked)
-            self._again = self._find(frozenset(self._asked))
-        for out in self._again:
-            if out.changes or out.rejects or out.resolved:
-                return self._saved(self._batch(out))
-            raise Unfinished(f"{self._step.id}: {self._topic.topic} is being read again", retry_after=0.0)
-        self._again, self._asked = None, set()
-        return None
-
-    def _find(self, ids: frozenset[bytes]) -> Iterator[PageResult]:
-        """The newest event of each, of those that were taken already."""
-        newest: dict[bytes, Message] = {}
-        seen: set[bytes] = set()
-        until = list(self._topic.offsets)
-        for messages in self._topic.all_messages(_SLICE):
-            for message in messages:
-                id, (number, offset) = bytes_of(message.key()), _place(message)
-                if id in ids:
-                    seen.add(id)
-                    if number < len(until) and offset < until[number]:
-                        newest[id] = message
-            yield PageResult()
-        found = list(newest.values())
-        for at in range(0, len(found), _AT_ONCE):
-            out, now = PageResult(), _now()
-            self._take(found[at : at + _AT_ONCE], now, out)
-            self._maker.flush(now, out)
-            yield out
+    def _made_again(self) -> Batch:
+        """A part of what was asked for. Unfinished while it is searched for."""
         out, now = PageResult(), _now()
-        for id in sorted(ids - seen):
+        try:
+            if self._earlier is not None:
+                self._earlier.ask(self._requested.named)
+            found = self._requested.find(_AT_ONCE)
+            if found is None:
+                raise Unfinished(f"{self._step.id}: {self._topic.topic} is being read again", retry_after=0.0)
+            self._take(found.messages, now, out)
+        except TransientError:
+            self._requested.search_again()
+            raise
+        for id in found.absent:
             self._maker.absent(id, now, out)
-        yield out
+        self._requested.done(found)
+        self._maker.flush(now, out)
+        return self._saved(self._batch(out))
 
     def _scan(self) -> Iterator[Sequence[Change | RejectedRecord]]:
         """Each record's newest event, with nothing published before. Two passes: of all, only offsets are kept."""
@@ -274,18 +267,11 @@ def _maker(system: BoundSystem, source: BoundSource, earlier: EarlierRecords | N
     return GroupMaker(source, system.name) if step.per else SingleMaker(source, system.name, earlier)
 
 
-def _fits(condition: StepCondition, event: SourceEvent) -> bool:
-    """Whether a record fits; one that can't be decided is taken as one that was there before."""
-    try:
-        return event.error is not None or condition.is_met(event)
-    except PermanentError:
-        return True
-
-
 def _is_same(stored: Position, topic: SourceTopic) -> bool:
     """Whether the topic holds every record that it held: the same one, with nothing cut off."""
     now = topic.position()
-    return stored["id"] == now["id"] and stored["begins"] == now["begins"]
+    begins = cast("list[int]", stored["begins"])
+    return stored["id"] == now["id"] and begins == cast("list[int]", now["begins"])[: len(begins)]
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -74,11 +74,11 @@ class SingleMaker:
         """Everything is made at once."""
 
     def finish(self, now: int, out: PageResult, *, is_whole: bool) -> None:
-        """Deletes what is made of records that are no longer there."""
+        """Records that are no longer there leave."""
         seen, self._seen = self._seen or set(), None
-        if is_whole and self._step.on_leave == "delete":
+        if is_whole:
             for id in sorted(self._detector.ids() - seen):
-                put(out, self._detector.gone(id, now), now)
+                self._leave(id, now, now, out)
 
     def again(self, ids: Iterable[bytes] | None) -> None:
         """Doubts what is published."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 from confluent_kafka import Message
@@ -24,8 +25,10 @@ _STAMP_EVERY, _IDLE_STAMP = 3600.0, 10.0
 class SourceTopic:
     """One step's, read in order. `open` it, and `close` it."""
 
-    def __init__(self, settings: Settings, topic: str, step: str, *, may_reread: bool) -> None:
+    def __init__(self, settings: Settings, topic: str, step: str, *, may_reread: bool, needs_all: bool = False) -> None:
+        """`needs_all`: it is read from its beginning at each start, and so must hold what was read before, too."""
         self.topic, self._step, self._settings, self._may_reread = topic, step, settings, may_reread
+        self._needs_all = needs_all
         self._cluster = ClusterTopics(settings, "run `sorbus apply`")
         self._reader: TopicReader | None = None
         self._waiting: deque[Message] = deque()
@@ -40,7 +43,7 @@ class SourceTopic:
     def open(self, stored: Position | None) -> str:
         """Resumes after what is stored; why it begins with what the topic holds, where it can't. LostPosition."""
         facts = self._facts()
-        why = "" if stored is None else self._why_lost(stored, facts)
+        why = "" if stored is None else self._why_lost(stored, facts, needs_all=self._needs_all)
         self._id, self.begins, self.offsets = facts.id, list(facts.begins), list(facts.begins)
         self._read_at = [0.0] * len(facts.begins)
         if stored is not None and not why:
@@ -148,10 +151,14 @@ class SourceTopic:
     def _facts(self) -> TopicFacts:
         return self._cluster.facts([self.topic])[self.topic]
 
-    def _why_lost(self, stored: Position, found: TopicFacts) -> str:
+    def _why_lost(self, stored: Position, found: TopicFacts, *, needs_all: bool = False) -> str:
         kept = self._cluster.deletes_kept([self.topic]).get(self.topic)
         before, at = cast("list[int]", stored["offsets"]), cast("list[float]", stored["read_at"])
         why = why_lost(self.topic, str(stored["id"]), before, at, found, kept)
+        if needs_all and not why:
+            cut = (now - then for then, now in zip(cast("list[int]", stored["begins"]), found.begins, strict=False))
+            if (count := sum(map(partial(max, 0), cut))) > 0:
+                why = f"{count:,} messages of the topic {self.topic} were removed (retention, or deleted records)"
         if why and not self._may_reread:
             raise LostPosition(self._lost(why))
         return why

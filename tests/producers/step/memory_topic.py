@@ -11,7 +11,7 @@ from sorbus.abilities import PublishedState
 from sorbus.avro.encode import encoder
 from sorbus.conformance.sample_type import NAME, SCHEMA, decode
 from sorbus.connector import Batch, Position
-from sorbus.errors import Unfinished
+from sorbus.errors import TransientError, Unfinished
 from sorbus.event import HISTORICAL, Headers, envelope_schema, event_encoder, single_object_prefix
 from sorbus.producers.step.producer import StepProducer
 from sorbus.schema import FieldType
@@ -60,6 +60,15 @@ class MemoryLog:
     partitions: list[dict[int, MemoryMessage]] = field(default_factory=lambda: [{} for _ in range(PARTITIONS)])
     ends: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
     version: int = 1_700_000_000_000_000
+    begins: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+    faults: int = 0
+    """How many of the next answers are faults."""
+
+    def answer(self) -> None:
+        """TransientError, as of a broker that is away."""
+        if self.faults:
+            self.faults -= 1
+            raise TransientError("the broker is away")
 
     def put(self, id: str, thing: Thing | None, *, historical: bool = False) -> None:
         """An event of a thing, None: deleted, with its tombstone."""
@@ -108,6 +117,7 @@ class MemoryTopic:
         return not self._left(1)
 
     def read(self, wait: float, most: int) -> list[MemoryMessage]:
+        self._log.answer()
         return self._left(most)
 
     def taken(self, count: int) -> None:
@@ -128,6 +138,7 @@ class MemoryTopic:
 
     def all_messages(self, wait: float) -> Iterator[list[MemoryMessage]]:
         for messages in self._log.partitions:
+            self._log.answer()
             yield list(messages.values())
 
     def close(self) -> None:
@@ -168,7 +179,7 @@ class StepBus:
         for _ in range(1000):
             try:
                 return self.producer().read(0.0)
-            except Unfinished:
+            except (Unfinished, TransientError):  # as the session does: the same producer is asked again
                 continue
         raise AssertionError("it never gets anywhere")
 

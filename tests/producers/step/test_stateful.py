@@ -111,6 +111,11 @@ class StepMachine(RuleBasedStateMachine):
     def die(self) -> None:
         self.bus.crash()
 
+    @rule(count=st.integers(1, 3))
+    def fail(self, count: int) -> None:
+        """The next answers of Kafka are faults that pass."""
+        self.log.faults = count
+
     @rule(id=IDS)
     def requeue(self, id: str) -> None:
         if id in self.bus.rejected:
@@ -252,7 +257,7 @@ def at_most(examples: int, steps: int) -> settings:
 
 
 @pytest.fixture(autouse=True)
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_producer, "_AT_ONCE", 2)
     monkeypatch.setenv("SORBUS_DATABASE", "postgresql://nowhere")
 

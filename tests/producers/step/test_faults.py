@@ -1,0 +1,207 @@
+"""Faults in the middle of a step's work: what was being done is done after them, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import ClassVar
+
+import psycopg
+import pytest
+
+from sorbus.conformance.sample_type import NAME
+from sorbus.connector import Batch
+from sorbus.errors import LostPosition
+from sorbus.state import State
+from tests.producers.step.memory_topic import Thing
+from tests.producers.step.test_stateful import GroupMachine, NowMachine, SingleMachine, small_batches, state
+
+__all__ = ["small_batches", "state"]
+
+
+def thing(count: int = 20, amount: str = "2.0000", name: str = "a") -> Thing:
+    return {"name": name, "count": count, "amount": Decimal(amount), "note": None}
+
+
+def begun_now(state: State, monkeypatch: pytest.MonkeyPatch, things: int) -> NowMachine:
+    """A step with `begin: now` over a topic that holds things which fit; nothing is read yet."""
+    monkeypatch.setattr(NowMachine, "state", state)
+    machine = NowMachine()
+    for number in range(things):
+        machine.say(str(number), thing())
+    return machine
+
+
+def test_a_step_that_begins_now_makes_nothing_of_what_was_there_although_kafka_fails(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = begun_now(state, monkeypatch, 9)
+    machine.log.faults = 2
+    machine.bus.settle()
+    machine.say("10", thing())
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"10"}
+
+
+def test_a_step_that_begins_now_makes_nothing_of_what_was_there_although_the_database_is_away(
+    state: State, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    machine = begun_now(state, monkeypatch, 9)
+    machine.bus.producer()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"alter table {state.schema}.step_record rename to away".encode())
+        with pytest.raises(AssertionError, match="never gets anywhere"):
+            machine.bus.read()
+        assert machine.bus.position is None
+        connection.execute(f"alter table {state.schema}.away rename to step_record".encode())
+    machine.bus.settle()
+    machine.say("10", thing())
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"10"}
+
+
+def test_a_dead_letter_of_before_the_step_began_makes_nothing_because_the_step_is_restarted(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = begun_now(state, monkeypatch, 2)
+    machine.bus.settle()
+    machine.say("1", {**thing(), "count": None})
+    machine.bus.settle()
+    assert machine.bus.rejected.keys() == {"1"}
+    machine.bus.crash()
+    machine.say("1", thing(30))
+    machine.bus.settle()
+    assert machine.bus.live() == {}
+    machine.bus.producer().reread(NAME, [b"1"])  # a person asks for it
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"1"}
+
+
+def test_a_step_whose_database_forgot_what_was_there_stops(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = begun_now(state, monkeypatch, 2)
+    machine.bus.settle()
+    machine.bus.crash()
+    state.run(b"delete from step_begin")
+    with pytest.raises(LostPosition, match=r"begun before.*restore the database.*begin: beginning"):
+        machine.bus.producer()
+    assert machine.bus.live() == {}
+
+
+def test_what_a_person_asks_for_is_made_again_although_kafka_fails() -> None:
+    machine = SingleMachine()
+    for number in range(5):
+        machine.say(str(number), thing())
+    machine.bus.settle()
+    machine.bus.producer().reread(NAME, [b"3"])
+    machine.log.faults = 1
+    before = machine.bus.states["3"]
+    machine.bus.settle()
+    assert machine.bus.states["3"] > before
+
+
+def test_what_a_person_asks_for_is_made_again_although_everything_is_being_read() -> None:
+    machine = SingleMachine()
+    for number in range(9):
+        machine.say(str(number), thing())
+    machine.bus.settle()
+    machine.bus.producer().resnapshot([NAME])
+    machine.bus.step()  # has passed some of them
+    passed = min(id for id, (version, _) in machine.bus.states.items() if version > machine.bus.events)
+    machine.bus.producer().reread(NAME, [passed.encode()])
+    before = machine.bus.states[passed]
+    machine.bus.settle()
+    assert machine.bus.states[passed] > before
+
+
+def test_what_is_searched_for_is_not_older_than_what_was_read_meanwhile() -> None:
+    machine = SingleMachine()
+    for number in range(5):
+        machine.say(str(number), thing(amount="1.0000"))
+    machine.bus.settle()
+    producer = machine.bus.producer()
+    producer.reread(NAME, [b"0", b"1", b"2", b"3", b"4"])
+    machine.bus.step()  # a part of them
+    for number in range(5):
+        machine.say(str(number), thing(amount="2.0000"))
+    producer.resnapshot([NAME])
+    machine.bus.settle()
+    producer.reread(NAME, [b"4"])
+    machine.bus.settle()
+    assert {one["amount"] for one in machine.bus.live().values()} == {Decimal(2)}
+
+
+@pytest.mark.parametrize("machine", [SingleMachine, GroupMachine])
+def test_the_first_reading_reports_no_change_also_after_a_restart(machine: type[SingleMachine]) -> None:
+    one = machine()
+    for number in range(9):
+        one.say(str(number), thing(name=f"n{number}"))
+    told: list[bool] = []
+    for number, batch in enumerate(batches(one)):
+        told += [batch.copied is not None] * len(batch.changes)
+        one.bus.publish(batch)
+        if number == 1:
+            one.bus.crash()
+    assert told == [True] * 9
+    one.bus.settle()
+    one.say("10", thing(name="new"))
+    (batch,) = [batch for batch in batches(one) if batch.changes]
+    assert batch.copied is None
+
+
+def batches(machine: SingleMachine | GroupMachine) -> Iterator[Batch]:
+    """Until nothing is left."""
+    while (batch := machine.bus.read()) is not None:
+        yield batch
+
+
+def test_a_letter_of_a_record_that_is_gone_is_closed_also_where_what_is_made_is_kept() -> None:
+    class Keep(SingleMachine):
+        options: ClassVar[dict[str, object]] = {**SingleMachine.options, "on_leave": "keep"}
+
+    machine = Keep()
+    machine.say("1", thing())
+    machine.say("2", {**thing(), "count": None})
+    machine.bus.settle()
+    machine.say("2", None)
+    machine.log.compact(tombstones=True)
+    machine.bus.crash()
+    machine.bus.producer().resnapshot([NAME])
+    machine.bus.settle()
+    assert machine.bus.rejected == {}
+    assert machine.bus.live().keys() == {"1"}
+
+
+def test_a_record_that_can_not_be_read_any_more_holds_its_sum() -> None:
+    machine = GroupMachine()
+    for number in range(3):
+        machine.say(str(number), thing())
+    machine.bus.settle()
+    before = machine.bus.states["a"]
+    machine.log.append("1", b"nonsense", [])
+    machine.say("2", thing(amount="0.1000"))
+    machine.bus.settle()
+    assert machine.bus.states["a"] == before
+    assert "thing 1 can't be added to it: the event at offset" in machine.bus.rejected["a"]
+    machine.say("1", thing(amount="0.1000"))
+    machine.bus.settle()
+    assert machine.bus.live()["a"]["amount"] == Decimal("2.2")
+    assert machine.bus.rejected == {}
+
+
+def test_amounts_that_no_sum_holds_are_dead_letters() -> None:
+    class Cubes(GroupMachine):
+        options: ClassVar[dict[str, object]] = {
+            **GroupMachine.options, "sum": {"amount": "(note | decimal) * (note | decimal) * (note | decimal)"}
+        }  # fmt: skip
+
+    machine = Cubes()
+    machine.say("1", {**thing(), "note": "1e99"})
+    machine.say("2", {**thing(), "note": "1e-99"})
+    machine.say("3", {**thing(name="b"), "note": "2"})
+    machine.bus.settle()
+    assert "can't be added up exactly" in machine.bus.rejected["a"]
+    assert machine.bus.live().keys() == {"b"}
+    machine.say("1", {**thing(), "note": "1"})
+    machine.say("2", {**thing(), "note": "1"})
+    machine.bus.settle()
+    assert machine.bus.live()["a"]["amount"] == 2
