@@ -106,12 +106,28 @@ def test_the_picture_shows_every_flow_month_and_fault() -> None:
     map = load_map(examples() / "year" / "map.yaml").map
     flows = {flow.id: number for number, flow in enumerate(map.flows)}
     month = MonthEnd(1, 1200, 30, 9000, {"erp.orders": 4}, 2.0, "10.50", "1.00", ["erp", "crm"], moved=flows)
-    month.faults = [Outcome("support desk: API key revoked", 1, 2)]
+    steps = ["the new key into SUPPORT_KEY's file", "wait"]
+    month.faults = [Outcome("API key revoked", 1, 2, "stopped", "sorbus status", "support: API key was revoked", steps)]
     drawn = picture(map, [month, replace(month, month=2)], {"crm: order": 1200})
     words = [element.text or "" for element in ET.fromstring(drawn).iter() if element.text]
     assert {*map.systems, *map.data_types} <= set(words)
     assert {f"{2 * number:,}" for number in flows.values()} <= set(words)
-    assert words.count("support desk: API key revoked") == 2
+    assert words.count("week 2: API key revoked") == 2
+    assert words.count("sorbus status, then the new key into SUPPORT_KEY's file (and 1 more)") == 2
+    assert words.count("\n".join(["support: API key was revoked", *steps])) == 2
+    assert {"10.50 €", "1.00 €", "1,200"} <= set(words)
+
+
+def test_bars_of_one_picture_share_a_scale() -> None:
+    map = load_map(examples() / "year" / "map.yaml").map
+    months = [MonthEnd(1, 300, unsettled={"erp.orders": 600}), MonthEnd(2, 400, unsettled={"erp.orders": 1})]
+    drawn = ET.fromstring(picture(map, months, {}))
+    widths = {
+        kind: [float(bar.get("width", 0)) for bar in drawn.iter() if bar.get("class") == kind]
+        for kind in ("bar", "late")
+    }
+    assert widths["bar"] == [pytest.approx(widths["late"][0] * share, abs=0.1) for share in (0.5, 2 / 3)]
+    assert widths["late"][1] < widths["bar"][0]
 
 
 def test_a_dry_run_says_what_would_go_wrong_when_and_starts_nothing(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from math import sqrt
 from xml.etree import ElementTree as ET
 
 from sorbus.map.render.svg import LIGHT
 from sorbus.mapfile.model import Map
+from sorbus.ops.demo.year.faults import Outcome
 from sorbus.ops.demo.year.run import MonthEnd
 
 _WIDTH, _MARGIN = 1180, 40
 _BOX, _ROW, _GAP = 170, 26, 20
 _TYPE_X, _TARGET_X = 390, 860
-_BARS = 150
+_BARS, _FAULT = 150, 36
+_ALONE = "started again; nothing else to do"
 _STYLE = """
 text { font-family: Inter, system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; font-size: 13px; fill: #0f172a }
 .page { fill: #f8fafc } .box { fill: #ffffff; stroke: #94a3b8 } .soft { fill: #56657a; font-size: 11.5px }
@@ -64,7 +67,11 @@ def _summary(months: Sequence[MonthEnd], systems: int, events: int, delivered: i
 
 def _flows(root: ET.Element, company: Map, moved: Mapping[str, int], top: float) -> float:
     """Owners on the left, data types, and where they go on the right; widths grow with the records."""
-    for x, words in ((_MARGIN, "SYSTEM OF RECORD"), (_TYPE_X, "DATA TYPE"), (_TARGET_X, "GOES TO, RECORDS")):
+    for x, words in (
+        (_MARGIN, "SYSTEM OF RECORD"),
+        (_TYPE_X, "DATA TYPE"),
+        (_TARGET_X, "GOES TO, RECORDS DELIVERED (THE MORE THE WIDER)"),
+    ):
         _text(root, x, top, words, "head")
     types = sorted(company.data_types, key=lambda name: (_owner(company, name), name))
     flows = [flow for flow in company.flows if flow.runs]
@@ -76,10 +83,12 @@ def _flows(root: ET.Element, company: Map, moved: Mapping[str, int], top: float)
     right, y = {}, top + 18
     for system in into:
         rows = sorted((flow for flow in flows if flow.to == system), key=lambda flow: types.index(flow.data_type))
-        _box(root, _TARGET_X, y, len(rows) * _ROW + 8, system)
+        height = len(rows) * _ROW + 8
+        _box(root, _TARGET_X, y, height)
+        _system(root, _TARGET_X + _BOX + 12, y + height / 2, company, system)
         for place, flow in enumerate(rows):
             right[flow.id] = y + 17 + place * _ROW
-        y += len(rows) * _ROW + 8 + _GAP
+        y += height + _GAP
     bottom, step = y, (y - top - 30) / len(types)
     left = {name: top + 18 + step * (place + 0.5) for place, name in enumerate(types)}
     for flow in flows:
@@ -94,8 +103,8 @@ def _flows(root: ET.Element, company: Map, moved: Mapping[str, int], top: float)
         _text(root, _TARGET_X + 10, there + 4, flow.data_type, "soft")
     for system in dict.fromkeys(_owner(company, name) for name in types):
         own = [left[name] for name in types if _owner(company, name) == system]
-        _box(root, _MARGIN, min(own) - 16, max(own) - min(own) + 32, "")
-        _text(root, _MARGIN + 12, (min(own) + max(own)) / 2 + 4, system)
+        _box(root, _MARGIN, min(own) - 18, max(own) - min(own) + 36)
+        _system(root, _MARGIN + 12, (min(own) + max(own)) / 2, company, system)
     for name in types:
         color = LIGHT[types.index(name) % len(LIGHT)]
         line = f"M{_MARGIN + _BOX} {left[name]:.0f}H{_TYPE_X}"
@@ -110,31 +119,47 @@ def _flows(root: ET.Element, company: Map, moved: Mapping[str, int], top: float)
 
 def _months(root: ET.Element, months: Sequence[MonthEnd], top: float) -> float:
     """A line for each month: its events, what had to be settled at its end, the report, and what went wrong."""
-    columns = (("MONTH", 0), ("EVENTS", 60), ("ON THEIR WAY AT ITS END", 250), ("AGREED", 420), ("SOLD, OWED", 560),
-               ("WHAT WENT WRONG, SEEN AND FIXED", 760))  # fmt: skip
+    columns = (("MONTH", 0), ("EVENTS", 60), ("DIFFERENT AT ITS END", 230), ("THEN EQUAL", 400), ("SOLD, OWED", 520),
+               ("WHAT WENT WRONG, WHERE IT WAS SEEN, WHAT PEOPLE DID", 670))  # fmt: skip
     for words, x in columns:
         _text(root, _MARGIN + x, top, words, "head")
-    most = max([1, *(one.events for one in months)])
+    most = max([1, *(one.events for one in months), *(sum(one.unsettled.values()) for one in months)])
     y = top + 12
     for month in months:
-        lines = max(2, len(month.faults))
         line = {"class": "rule", "x1": str(_MARGIN), "x2": str(_WIDTH - _MARGIN), "y1": f"{y:.0f}", "y2": f"{y:.0f}"}
         ET.SubElement(root, "line", line)
-        middle = y + 22
-        late, x = sum(month.unsettled.values()), _MARGIN
+        middle, x = y + 22, _MARGIN
+        late = sum(month.unsettled.values())
         _text(root, x, middle, f"{month.month:02}")
         _bar(root, x + 60, middle - 11, _BARS * month.events / most, "bar")
         _text(root, x + 60, middle + 16, f"{month.events:,}", "soft")
-        _bar(root, x + 250, middle - 11, min(_BARS, _BARS * late / most), "late")
-        _text(root, x + 250, middle + 16, f"{late:,} records, settled in {month.settled:.0f} s", "soft")
-        _text(root, x + 420, middle, f"{month.records:,} records", "ok")
-        _text(root, x + 420, middle + 16, f"in {month.relations} relations", "soft")
-        _text(root, x + 560, middle, f"{month.sold} / {month.owed}")
-        _text(root, x + 560, middle + 16, f"in {len(month.reported)} systems, to the cent", "soft")
+        _bar(root, x + 230, middle - 11, _BARS * late / most, "late")
+        _text(root, x + 230, middle + 16, f"{late:,} records, for {month.settled:.0f} s", "soft")
+        _text(root, x + 400, middle, f"{month.records:,} records", "ok")
+        _text(root, x + 400, middle + 16, f"in {month.relations} relations", "soft")
+        _text(root, x + 520, middle, f"{Decimal(month.sold):,} €")
+        _text(root, x + 520, middle + 16, f"{Decimal(month.owed):,} €")
+        _text(root, x + 520, middle + 32, f"in {len(month.reported)} systems, to the cent", "soft")
         for place, fault in enumerate(month.faults):
-            _text(root, x + 760, middle + place * 16, fault.fault[:62], "fault")
-        y += 14 + 17 * lines
+            _fault(root, x + 670, middle + place * _FAULT, fault)
+        y += max(66, 22 + _FAULT * len(month.faults))
     return y + 30
+
+
+def _fault(root: ET.Element, x: float, y: float, fault: Outcome) -> None:
+    """Two lines; what Sorbus said, and each step, show when pointed at."""
+    group = ET.SubElement(root, "g")
+    ET.SubElement(group, "title").text = "\n".join([fault.words, *fault.steps]).strip() or fault.fault
+    _text(group, x, y, f"week {fault.week}: {fault.fault}", "fault")
+    seen = f"{fault.command}, then " if fault.command else ""
+    steps, more = fault.steps, f" (and {len(fault.steps) - 1} more)" if len(fault.steps) > 1 else ""
+    _text(group, x + 12, y + 15, f"{seen}{shortened(steps[0], 70 - len(seen) - len(more))}{more}" if steps else _ALONE,
+          "soft")  # fmt: skip
+
+
+def shortened(words: str, most: int) -> str:
+    """At most so many characters, cut at a blank."""
+    return words if len(words) <= most else f"{words[:most].rpartition(' ')[0]} ..."
 
 
 def _owner(company: Map, data_type: str) -> str:
@@ -145,10 +170,15 @@ def _span(months: int) -> str:
     return "a year" if months == 12 else f"{months} month{'s' * (months != 1)}"
 
 
-def _box(root: ET.Element, x: float, y: float, height: float, name: str) -> None:
+def _box(root: ET.Element, x: float, y: float, height: float) -> None:
     size = {"x": str(x), "y": f"{y:.0f}", "width": str(_BOX), "height": f"{height:.0f}", "rx": "8"}
     ET.SubElement(root, "rect", {"class": "box", **size})
-    _text(root, x + _BOX + 12, y + height / 2 + 4, name)
+
+
+def _system(root: ET.Element, x: float, middle: float, company: Map, name: str) -> None:
+    """Its name, and what it stands on."""
+    _text(root, x, middle - 3, name)
+    _text(root, x, middle + 12, company.systems[name].kind if name in company.systems else "", "soft")
 
 
 def _bar(root: ET.Element, x: float, y: float, width: float, kind: str) -> None:
