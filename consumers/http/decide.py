@@ -198,14 +198,24 @@ class Decider:
         decision = self._candidates.decision_for([id]).get(id)
         if decision is not None and decision.external_id is not None:
             return self._decided(decision, wanted)
-        marked = self._finder.marked(id)
-        if marked and (left := self._still_candidates(id, marked)):
-            return self._one_of(left, "it carries our id", "duplicate")
+        marked = self._finder.marked(id) or []
+        left = self._still_candidates(id, [one.external_id for one in marked])
+        if marked := [one for one in marked if one.external_id in left]:
+            ours = [one.external_id for one in marked if self._finder.is_borne_out(one, wanted.fields)]
+            return (
+                self._one_of(ours, "it carries our id", "duplicate") if ours else self._strangers(marked, "duplicate")
+            )
         if decision is not None:
             return self._decided(decision, wanted)
         if self._flow.on_duplicate == "create" or not self._finder.keys:
             return Create("it is not linked yet, and the flow matches by nothing", wanted.fields)
         return self._matched(id, wanted)
+
+    def _strangers(self, marked: Sequence[Candidate], reason: str) -> Ask:
+        """They carry our id, but the mark may be another's: they must not be overwritten."""
+        shown = marked[:10]
+        why = f"{', '.join(one.external_id for one in shown)} carries our id in {self._shape.marker}, but other values"
+        return Ask(why, reason, tuple(Alike(one.external_id, 50, ("carries our id",)) for one in shown), list(shown))
 
     def _decided(self, decision: Decision, wanted: Wanted) -> Action:
         if decision.external_id is None:
@@ -340,7 +350,9 @@ class Decider:
         """
         marked = self._finder.marked(id)
         if marked is not None:
-            return marked
+            states = (sent, wanted.fields) if wanted is not None else (sent,)
+            ours = [one.external_id for one in marked if self._finder.is_borne_out(one, *states)]
+            return ours if ours or not marked or is_decided else self._strangers(marked, "uncertain")
         if self._flow.on_duplicate != "create" and wanted is not None and self._finder.keys:
             found = self._sent_or_wanted(wanted, sent)
             if found is not None:

@@ -12,7 +12,7 @@ from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.search_folding import Spelling
 from sorbus.consumers.http.shape import Shape, Wanted
-from sorbus.http_api.interface import Api, CutShort, Record
+from sorbus.http_api.interface import Api, CutShort, Json, Record
 from sorbus.http_api.path import is_null, path_ending, read_path
 from sorbus.identity.blocking_index import BlockingIndex
 from sorbus.identity.crosswalk import Crosswalk
@@ -20,6 +20,7 @@ from sorbus.identity.match import Candidate, Matcher
 
 _RECENT = 10_000
 _STRIPES = 512
+_NOTHING: tuple[Json, ...] = (None, "", [], {})
 
 
 class Finder:
@@ -44,16 +45,37 @@ class Finder:
             api, options.resource, shape.resource, matcher, lambda most: crosswalk.others("", most)
         )
 
-    def marked(self, id: str) -> list[str] | None:
-        """The external ids of records that carry our id, as the application has them now; None if it can't be asked."""
+    def marked(self, id: str) -> list[Candidate] | None:
+        """Records that carry our id, as the application has them now; None if it can't be asked."""
         marker = self._shape.marker
         found = self._search(marker, id) if marker else None
         if found is None:
             return None
-        ids = [self._id(one) for one in found if str(read_path(one, marker)) == id]
+        marked = [self._candidate(one) for one in found if str(read_path(one, marker)) == id]
         # Another data type's record may have the same id, and so the same mark.
-        owners, ours = self._crosswalk.owners_of(ids), self._crosswalk.data_type
-        return [each for each in ids if each not in owners or owners[each].data_type == ours]
+        owners, ours = self._crosswalk.owners_of([one.external_id for one in marked]), self._crosswalk.data_type
+        return [one for one in marked if one.external_id not in owners or owners[one.external_id].data_type == ours]
+
+    def is_borne_out(self, marked: Candidate, *states: Fields) -> bool:
+        """Whether what carries our id also has a match key, or most of the values, of one of `states` of our record.
+
+        The mark alone proves nothing: applications number such a field themselves (a party's code), and people fill it.
+        """
+        fields = self._shape.resource.fields
+        telling = {
+            field: into
+            for field, into in self._shape.into.items()
+            if into != self._shape.marker and not (into in fields and fields[into].write_only)
+        }
+        for state in states:
+            ours = {field: state[into] for field, into in telling.items() if state.get(into) not in _NOTHING}
+            if self._share_key(ours, [marked]):
+                return True
+            both = [field for field in ours if marked.fields.get(field) not in _NOTHING]
+            equal = sum(same(ours[one], marked.fields[one], fields.get(telling[one])) for one in both)
+            if not ours or 2 * equal > len(both):
+                return True
+        return False
 
     def candidates(self, wanted: Wanted, *, now: bool = False) -> list[Candidate] | None:
         """Records that may be this one; None if nothing the application can be asked would show them all.
@@ -95,7 +117,7 @@ class Finder:
         """The external ids of those that have all of `sent` and are nobody's yet; None if all can't be read."""
         if self._shape.resource.list is None:
             return None
-        given = {path: value for path, value in sent.items() if value not in (None, "", [], {})}
+        given = {path: value for path, value in sent.items() if value not in _NOTHING}
         found = [
             self._id(record)
             for record in self._listed.all()

@@ -3,6 +3,7 @@
 In its description a path is a model's name, and a body a search's domain or values besides the fields. Lists continue
 after the last record's id, or time and id, so that no page shifts. A change to an address alone, not through its party,
 doesn't update the party's write_date: the full refresh finds it.
+Each request carries the user's preferences, as those of Tryton's own clients do: prices belong to a company.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class TrytonApi:
             raise TypeError("Tryton needs the transport for its logins")
         self._transport = transport
         self._resources = transport.description.resources
+        self._preferences: Record | None = None
         transport.log_in_by(self._log_in)
 
     def page(self, resource: str, *, since: datetime | None = None, after: str | None = None) -> Page:
@@ -103,7 +105,7 @@ class TrytonApi:
         about = self._about(resource)
         operation = _operation(about.create, resource)
         values = {**self._filled(operation), **self._values(about, fields, {})}
-        return _call(operation.path, "create", [values], _ACTIVE)
+        return _call(operation.path, "create", [values], self._context())
 
     def updating(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Call:  # noqa: ARG002
         """See `Api`. Reads the current record if lists inside change, since each of their items has an id."""
@@ -116,26 +118,36 @@ class TrytonApi:
             raw = self._rows(operation.path, domain, self._names(about), doing, [["id", "ASC"]], 1, _EVERYTHING)
             there = raw[0] if raw else {}
         values = {**self._filled(operation), **self._values(about, fields, there)}
-        return _call(operation.path, "write", [_number(id)], values, _EVERYTHING)
+        return _call(operation.path, "write", [_number(id)], values, self._context(_EVERYTHING))
 
     def deleting(self, resource: str, id: str, *, current: FoundRecord | None = None) -> Call:  # noqa: ARG002
         """See `Api`. If the description gives a body, it is what Tryton does instead of a deletion."""
         operation = _operation(self._about(resource).delete, resource)
         if operation.body:
-            return _call(operation.path, "write", [_number(id)], self._filled(operation), _EVERYTHING)
-        return _call(operation.path, "delete", [_number(id)], _EVERYTHING)
+            return _call(operation.path, "write", [_number(id)], self._filled(operation), self._context(_EVERYTHING))
+        return _call(operation.path, "delete", [_number(id)], self._context(_EVERYTHING))
 
     def _log_in(self) -> Signature:
         connection = self._transport.application.connection
         name, password = connection.username or "", connection.value("password")
         call = _call("", "common.db.login", name, {"password": password}, "en")
         doing = f"logging in to {self._transport.application.system}"
+        self._preferences = None
         session = self._transport.send_unsigned(call, doing=doing).body
         found = session.get("result") if isinstance(session, dict) else None
         if not isinstance(found, list) or len(found) < 2:
             raise AuthError(f"{doing}: Tryton gives no session; a person has to fix username or password in the map")
         text = f"{name}:{found[0]}:{found[1]}"
         return Signature({"Authorization": f"Session {base64.b64encode(text.encode()).decode()}"})
+
+    def _context(self, own: Record | None = None) -> Record:
+        """What a request is to see, by default what is active, in the user's company."""
+        preferences = self._preferences
+        if preferences is None:
+            call = _call("res.user", "get_preferences", True, _ACTIVE)
+            found = self._ask(call, f"reading the preferences of {self._transport.application.connection.username}")
+            preferences = self._preferences = found if isinstance(found, dict) else {}
+        return {**preferences, **(own or _ACTIVE)}
 
     def _about(self, resource: str) -> ApiResource:
         if resource not in self._resources:
@@ -162,15 +174,15 @@ class TrytonApi:
         *,
         order: Json,
         limit: int,
-        context: Record = _ACTIVE,
+        context: Record | None = None,
     ) -> list[Record]:
         rows = self._rows(model, domain, self._names(about), doing, order, limit, context)
         return [flat(row, about.fields) for row in rows]
 
     def _rows(
-        self, model: str, domain: Json, names: list[str], doing: str, order: Json, limit: int, context: Record
+        self, model: str, domain: Json, names: list[str], doing: str, order: Json, limit: int, context: Record | None
     ) -> list[Record]:
-        found = self._ask(_call(model, "search_read", domain, 0, limit, order, names, context), doing)
+        found = self._ask(_call(model, "search_read", domain, 0, limit, order, names, self._context(context)), doing)
         if not isinstance(found, list):
             raise TransientError(f"{doing}: Tryton's answer holds no list of records")
         return found

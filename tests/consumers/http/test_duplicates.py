@@ -29,11 +29,52 @@ def test_records_that_were_there_by_hand_are_linked_and_brought_up_to_date(house
     assert house.faulty.contacts()[house.linked("c7")]["our_id"] == "c7"
 
 
-def test_our_own_mark_is_enough(house: House) -> None:
-    id = house.faulty.add(name="Somebody", our_id="c1")
-    house.deliver(house.opened(), event("c1", 1, contact("Ada")))
+@pytest.mark.parametrize(
+    ("there", "match"),
+    [
+        ({"name": "A. Byron", "email": "ADA@example.test"}, ("email",)),
+        ({"name": "Ada", "email": "old@example.test", "city": "Oslo"}, ("email",)),
+        ({"name": "Ada", "email": "old@example.test", "city": "Oslo"}, ()),
+    ],
+)
+def test_our_own_mark_is_enough_with_a_key_or_most_values(
+    house: House, there: dict[str, str], match: tuple[str, ...]
+) -> None:
+    id = house.faulty.add(**there, our_id="c1")
+    assert house.deliver(house.opened(match=match), event("c1", 1, contact("Ada", city="Oslo"))).refused == {}
     assert house.linked("c1") == id
     assert list(house.there()) == ["Ada"]
+
+
+STRANGER = {"name": "Brightwater", "email": None, "city": "Oslo", "our_id": "1"}
+
+
+@pytest.mark.parametrize("match", [("email",), ()])
+@pytest.mark.parametrize("on_duplicate", ["ask", "link", "create"])
+def test_a_record_that_carries_our_id_by_chance_is_a_question(
+    house: House, on_duplicate: str, match: tuple[str, ...]
+) -> None:
+    """Applications number records themselves: their first party has the code 1, as our first customer the id 1."""
+    house.faulty.add(**STRANGER)
+    consumer = house.opened(match=match, on_duplicate=on_duplicate)
+    done = house.deliver(consumer, event("1", 1, contact("Ada", city="Oslo")))
+    assert done.reasons == {0: "duplicate"}
+    assert "carries our id in our_id" in str(done.refused[0])
+    assert list(house.there()) == ["Brightwater"], "nothing of it was changed, and nothing made"
+    decide(house, Decision("create", None))
+    assert house.deliver(consumer, event("1", 1, contact("Ada", city="Oslo"))).refused == {}
+    assert set(house.there()) == {"Brightwater", "Ada"}
+
+
+@pytest.mark.parametrize("record", [contact("Ada", city="Oslo"), None])
+def test_what_carries_our_id_by_chance_is_not_what_was_being_made(
+    house: House, record: dict[str, object] | None
+) -> None:
+    house.faulty.add(**STRANGER)
+    house.crosswalk.intend("1", 1, contact("Ada", city="Oslo"))
+    done = house.deliver(house.opened(idempotency_header=""), event("1", 2, record))
+    assert done.reasons == {0: "uncertain"}
+    assert list(house.there()) == ["Brightwater"], "neither changed nor deleted"
 
 
 def test_a_mark_that_people_use_for_themselves_stays(house: House) -> None:
