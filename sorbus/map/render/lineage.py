@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
+from sorbus.map.known_fields import catalog_of
+from sorbus.map.render.captured import captured_rows, default_of
 from sorbus.map.render.diagram import Arrow, Way
 from sorbus.mapfile.model import FieldMapping, Flow
 from sorbus.mapping.field_refs import CANONICAL, ID, FieldRef, canonical_fields, canonical_reference, column_reference
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
 
 KEY = "(the record's key)"
+EVERY = "every other field"
+"""Where neither side's fields are written down: same names."""
 
 
 class FieldPath(NamedTuple):
@@ -31,6 +35,8 @@ class FieldPath(NamedTuple):
     target_field: str
     steps: tuple[str, str, str]
     notes: str
+    default: str = ""
+    """What the canonical field holds if nothing fills it."""
 
     @property
     def rule(self) -> str:
@@ -45,11 +51,38 @@ class FieldPath(NamedTuple):
 
 def paths_of(loaded: LoadedMap, flow: Flow, arrow: Arrow) -> tuple[FieldPath, ...]:
     """The paths of one flow's fields; a field that nothing fills is included, with a note."""
-    captured = loaded.source_rows(arrow.source, flow.data_type)
+    captured = captured_rows(loaded, arrow.source, flow.data_type)
     rows = _delivered(loaded.target_rows(flow.to, flow.data_type))
+    others: list[FieldPath] = []
     if not rows and arrow.way is Way.LIVE:
+        if not loaded.source_rows(arrow.source, flow.data_type) and catalog_of(loaded, arrow.source) is None:
+            captured = ()  # what its owner has of the fields, and nobody has written down which
+            others = [FieldPath(arrow.source, EVERY, arrow.target, EVERY, ("", flow.data_type, ""), "")]
         rows = _as_it_is(loaded, flow, captured)
-    return tuple(path for row in rows for path in _joined(row, captured, arrow, flow.data_type))
+    found = (*(path for row in rows for path in _joined(row, captured, arrow, flow.data_type)), *others)
+    return tuple(one if one.source_field else one._replace(default=default_of(loaded, one.steps[1])) for one in found)
+
+
+def paths_back(loaded: LoadedMap, flow: Flow, arrow: Arrow) -> tuple[FieldPath, ...]:
+    """The paths of the fields that a two-way flow brings back to the system of record."""
+    if not arrow.two_way:
+        return ()
+    proposed = loaded.source_rows(flow.to, flow.data_type)
+    written = loaded.target_rows(arrow.source, flow.data_type)
+    found = []
+    for before in proposed:
+        into = [row for row in written if row.source_field == before.target_field]
+        same = FieldMapping(
+            source_system=CANONICAL,
+            source_field=before.target_field,
+            target_system=arrow.source,
+            target_field=before.target_field.rpartition(".")[2],
+        )
+        for row in into or [same]:
+            steps = (before.rule, before.target_field, row.rule)
+            notes = "; ".join(filter(None, (before.notes, row.notes)))
+            found.append(FieldPath(flow.to, reads(before, proposed), arrow.source, row.target_field, steps, notes))
+    return tuple(found)
 
 
 def _delivered(rows: Sequence[FieldMapping]) -> list[FieldMapping]:

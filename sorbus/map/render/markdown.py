@@ -44,7 +44,7 @@ def _flow(item: FlowPaths) -> Iterator[str]:
     if item.paths:
         yield ""
         rows = []
-        for path in item.paths:
+        for path in (*item.paths, *item.back):
             before, canonical, after = path.steps
             rule = " → ".join(filter(None, (_code(before), canonical, _code(after))))
             rows.append((*(_cell(cell) for cell in path[:4]), rule, _cell(path.notes)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sorbus.map.render.diagram import Arrow, Way, arrows, owned, owners
-from sorbus.map.render.lineage import FieldPath, paths_of, reads
+from sorbus.map.render.lineage import FieldPath, paths_back, paths_of, reads
 from sorbus.mapfile.model import FieldMapping, Flow, Map, ProcessStep
 from sorbus.mapping.field_refs import CANONICAL
 
@@ -28,6 +28,8 @@ class FlowPaths:
     flow: Flow
     arrow: Arrow
     paths: tuple[FieldPath, ...]
+    back: tuple[FieldPath, ...] = ()
+    """What a two-way flow brings back."""
 
 
 class ReportTable(NamedTuple):
@@ -51,13 +53,28 @@ class Report:
     def fields(self) -> ReportTable:
         """All fields' paths in one table; a flow without fields is one row that says why."""
         return ReportTable(
-            "Fields", COLUMNS, [path.cells for item in self.flows for path in item.paths or [_bare(item)]]
+            "Fields",
+            COLUMNS,
+            [path.cells for item in self.flows for path in (*(item.paths or [_bare(item)]), *item.back)],
         )
 
     def tables(self) -> list[ReportTable]:
         """The tables of the rest of the map."""
         steps = [self._steps()] if self.company.steps else []
-        return [self._systems(), self._data_types(), self._flows(), *steps, self._by_hand(), self._idle()]
+        shared = (
+            [self._shared()]
+            if any(each.merge or each.field_owners for each in self.company.data_types.values())
+            else []
+        )
+        return [self._systems(), self._data_types(), *shared, self._flows(), *steps, self._by_hand(), self._idle()]
+
+    def _shared(self) -> ReportTable:
+        rows = [
+            (name, field, rule)
+            for name, each in self.company.data_types.items()
+            for field, rule in {**each.field_owners, **each.merge}.items()
+        ]
+        return ReportTable("Fields that several systems change", ("Data Type", "Field", "Owner Or Rule"), rows)
 
     def _systems(self) -> ReportTable:
         heads = ("System", "Kind", "Shadow", "Contact", "Owns", "Notes")
@@ -121,8 +138,11 @@ def document(loaded: LoadedMap) -> Report:
     loaded = loaded.as_written
     company = loaded.map
     drawn = zip(company.flows, arrows(company), strict=True)
-    flows = tuple(FlowPaths(flow, arrow, paths_of(loaded, flow, arrow)) for flow, arrow in drawn)
+    flows = tuple(
+        FlowPaths(flow, arrow, paths_of(loaded, flow, arrow), paths_back(loaded, flow, arrow)) for flow, arrow in drawn
+    )
     delivered = {(item.arrow.source, path.steps[1]) for item in flows for path in item.paths}
+    delivered |= {(path.source_system, path.steps[1]) for item in flows for path in item.back}
     idle = (m for m in loaded.mappings if m.target_system == CANONICAL)
     return Report(
         company, loaded.file, flows, tuple(m for m in idle if (m.source_system, m.target_field) not in delivered)

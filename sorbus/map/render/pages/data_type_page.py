@@ -10,10 +10,12 @@ from sorbus.map.contact import contact
 from sorbus.map.render.pages.blocks import Block, Cell, Heading, Items, Link, Page, PageTable, Paragraph
 from sorbus.map.render.pages.field_words import FieldWords, fields_in_words
 from sorbus.map.render.pages.flow_words import deletes_in_words, failures, when_in_words, which_in_words
+from sorbus.map.render.pages.shared_fields import shared_fields
 from sorbus.map.render.report import FlowPaths
 from sorbus.mapfile.model import STEP, Map
 from sorbus.mapping.plain_words import condition_in_words, field_in_words
 from sorbus.privacy.mask import PERSONAL
+from sorbus.two_way.expand import two_way_types
 
 if TYPE_CHECKING:
     from sorbus.map.loaded import LoadedMap
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def data_type_page(loaded: LoadedMap, name: str, flows: Sequence[FlowPaths], footer: str) -> Page:
     """The page; `flows` are those of this data type."""
-    blocks = [*_ownership(loaded, name), *_receivers(loaded.map, flows)]
+    blocks = [*_ownership(loaded, name), *shared_fields(loaded, name), *_receivers(loaded.map, flows)]
     for item in flows:
         blocks += _flow(loaded, item)
     blocks += _personal(loaded, name)
@@ -76,17 +78,15 @@ def _ownership(loaded: LoadedMap, name: str) -> Iterator[Block]:
             [
                 f"Each {plain} is entered, changed and deleted in {owner}, and only there. Whatever is changed in"
                 " another system is not carried back."
-                if not any(flow.direction == "two-way" and flow.data_type == name for flow in company.flows)
-                else f"Each {plain} belongs to {owner}. Systems marked “both ways” below may change it too."
+                if name not in two_way_types(company, loaded.mappings)
+                else f"Each {plain} is entered and deleted in {owner}, and only there. Some of its fields may be"
+                " changed in other systems too, those marked “both ways” below."
             ]
         )
     else:
         yield Paragraph([f"No system owns the {plain} yet. Until one does, it is not transferred."], is_note=True)
     if asked := asked_in_words(company, owner):
         yield Paragraph([f"Ask {asked}."])
-    if data_type.field_owners:
-        told = ", ".join(f"{field_in_words(field)}: {system}" for field, system in data_type.field_owners.items())
-        yield Paragraph([f"Some fields belong to another system: {told}."])
     if data_type.required:
         named = ", ".join(map(field_in_words, data_type.required))
         yield Paragraph([f"Must be filled in: {named}."])
@@ -138,7 +138,7 @@ def _personal(loaded: LoadedMap, name: str) -> Iterator[Block]:
 
 def _flow(loaded: LoadedMap, item: FlowPaths) -> Iterator[Block]:
     company, flow = loaded.map, item.flow
-    yield Heading(f"To {flow.to}", anchor=flow.id)
+    yield Heading(f"To {flow.to}{' and back' if item.back else ''}", anchor=flow.id)
     if flow.none is not None:
         yield Paragraph([f"Not transferred: {flow.none}"])
         return
@@ -149,16 +149,22 @@ def _flow(loaded: LoadedMap, item: FlowPaths) -> Iterator[Block]:
         yield Items([[step] for step in flow.manual.checklist], numbered=True)
         person = contact(flow.manual.responsible)
         yield Paragraph([f"{person}: {flow.manual.schedule}. Afterwards: {flow.manual.verification}"])
-    yield Heading("What is changed on the way", 3)
-    fields = list(fields_in_words(item.paths, company))
-    if rows := [_cells(field) for field in fields if field.is_notable]:
-        yield PageTable((f"Field in {flow.to}", f"Comes from ({item.arrow.source})", "What is changed"), rows)
-    if same := [field.alone for field in fields if not field.is_notable]:
-        yield Paragraph([f"{'All else is c' if rows else 'C'}arried over unchanged: {', '.join(same)}."])
-    if not fields:
-        yield Paragraph(["Nothing: every field goes over under its own name."])
+    yield Heading(f"What is changed on the way{f' to {flow.to}' if item.back else ''}", 3)
+    yield from _fields(list(fields_in_words(item.paths, company)), flow.to, item.arrow.source)
+    if not item.paths:
+        yield Paragraph(["Nothing: every field that both systems have goes over under its own name."])
+    if item.back:
+        yield Heading(f"What comes back from {flow.to}", 3)
+        yield from _fields(list(fields_in_words(item.back, company)), item.arrow.source, flow.to)
     yield Heading("What happens when something fails", 3)
     yield Items([[sentence] for sentence in failures(company, flow)])
+
+
+def _fields(fields: Sequence[FieldWords], target: str, source: str) -> Iterator[Block]:
+    if rows := [_cells(field) for field in fields if field.is_notable]:
+        yield PageTable((f"Field in {target}", f"Comes from ({source})", "What is changed"), rows)
+    if same := [field.alone for field in fields if not field.is_notable]:
+        yield Paragraph([f"{'All else is c' if rows else 'C'}arried over unchanged: {', '.join(same)}."])
 
 
 def _cells(field: FieldWords) -> tuple[Cell, Cell, Cell]:

@@ -39,7 +39,7 @@ def _field(target: str, after: str, paths: Sequence[FieldPath], company: Map) ->
     first = paths[0]
     is_empty = not first.source_field and bool(first.steps[1])
     if is_empty and not after:
-        return FieldWords(target, "(nothing)", "stays empty", "", paths)
+        return FieldWords(target, "(nothing)", f"always {first.default}" if first.default else "stays empty", "", paths)
     done, sources = [], []
     for path in paths:
         names = [name.strip().rpartition(".")[2] for name in path.source_field.split(",")]

@@ -112,8 +112,25 @@ def failures(company: Map, flow: Flow) -> Iterator[str]:
         edited = f"it stays so until the record is changed in {owner} or the two are compared"
         if flow.reconcile.schedule:
             edited += f" ({flow.reconcile.schedule})"
-    if flow.direction == "one-way":
+    if flow.direction == "two-way":
+        yield from _two_way_failures(company, flow, str(owner))
+    else:
         yield f"A field is edited in {target}, although {owner} owns it: {edited}. Correct it in {owner}."
+
+
+def _two_way_failures(company: Map, flow: Flow, owner: str) -> Iterator[str]:
+    asked = [field_in_words(name) for name, rule in company.data_types[flow.data_type].merge.items() if rule == "ask"]
+    if asked:
+        yield (
+            f"Two systems change the same field at a time ({', '.join(asked)}): a person chooses the value, in the"
+            " console under “Conflicts”. Until then the record is not carried to any system."
+        )
+    if flow.to != owner:
+        yield f"A record is deleted in {flow.to}: it is created there again. To delete it, delete it in {owner}."
+    yield (
+        "A program changes a field back each time it arrives: after 25 rounds within a minute Sorbus holds that record,"
+        f" and {_escalation(company, flow)} is told. Stop the program first, then choose the value under “Conflicts”."
+    )
 
 
 def _reads_before_it_writes(company: Map, flow: Flow) -> bool:

@@ -16,7 +16,7 @@ h3 { margin-bottom: .3rem; } a { color: #174ea6; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .95rem; }
 th, td { border: 1px solid var(--line); padding: .4rem .6rem; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; } th { overflow-wrap: break-word; min-width: 6rem; }
+h1, h2, h3, p, li, th, td { overflow-wrap: anywhere; } th { min-width: 6rem; }
 thead th { background: var(--head); } tbody th { font-weight: 600; }
 .note { background: var(--note); border-left: 4px solid #c98a00; padding: .5rem .8rem; }
 img { max-width: 100%; height: auto; } footer { margin-top: 3rem; font-size: .85rem; color: #51606f; }

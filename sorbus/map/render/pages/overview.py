@@ -17,6 +17,7 @@ _FOOTER = "Written by Sorbus from the company's map. To correct it, change the m
 
 def pages(loaded: LoadedMap) -> list[Page]:
     """The overview first, then a page per data type, in the map's order."""
+    loaded = loaded.as_written
     found = [_overview(loaded)]
     flows = document(loaded).flows
     for name in loaded.map.data_types:
