@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,15 +16,17 @@ from pathlib import Path
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg import sql
 
+from sorbus.backoff import Backoff
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.embedded.shared import join, own
 from sorbus.state import State, migrate
 from tests import postgres_version
+from tests.databases import new_database
 from tests.http_api.faulty import Faulty, serving
 
 _FOLDER = "SORBUS_TEST_STACK"
+_SHORTER = 0.2
 _run = ExitStack()
 Report = Callable[[str], None]
 
@@ -105,10 +108,7 @@ def make_database(stack: Addresses) -> Callable[[str], str]:
     """Makes an empty database of this test's own, runs `sql` in it, and returns how to connect."""
 
     def make(script: str = "") -> str:
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(stack.database, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        dsn = stack.database.rpartition("/")[0] + f"/{name}"
+        dsn = new_database(stack.database)
         if script:
             with psycopg.connect(dsn) as connection:
                 connection.execute(script.encode())
@@ -120,13 +120,11 @@ def make_database(stack: Addresses) -> Callable[[str], str]:
 @pytest.fixture(scope="session")
 def with_state(stack: Addresses) -> str:
     """The name of a database that holds Sorbus's own state, to be copied: that takes half as long as to migrate."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    opened = State(stack.database.rpartition("/")[0] + f"/{name}")
+    dsn = new_database(stack.database)
+    opened = State(dsn)
     migrate(opened)
     opened.close()
-    return name
+    return dsn.rpartition("/")[2]
 
 
 @pytest.fixture
@@ -134,12 +132,21 @@ def database(request: pytest.FixtureRequest, stack: Addresses, make_database: Ca
     """A database of this test's own: empty, or with Sorbus's state where the test asks for `state` too."""
     if "state" not in request.fixturenames:
         return make_database("")
-    name = f"t{uuid.uuid4().hex[:12]}"
-    template = request.getfixturevalue("with_state")
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        made = sql.SQL("create database {} template {}")
-        connection.execute(made.format(sql.Identifier(name), sql.Identifier(template)))
-    return stack.database.rpartition("/")[0] + f"/{name}"
+    return new_database(stack.database, request.getfixturevalue("with_state"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pauses_are_short() -> Iterator[None]:
+    """Loops in the tests' own process try again sooner, unless a test gives the jitter: then pauses are its subject."""
+    plain = Backoff.next
+
+    def sooner(backoff: Backoff, retry_after: float | None = None) -> float:
+        is_ours = retry_after is None and backoff._jitter is random.random
+        return plain(backoff, retry_after) * (_SHORTER if is_ours else 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backoff, "next", sooner)
+        yield
 
 
 @pytest.fixture

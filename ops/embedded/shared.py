@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,12 @@ from sorbus.ops.embedded.stack import Addresses, Stack
 
 _OWNER, _HOST, _START = "owner.lock", "host.lock", "start.lock"
 _ADDRESSES, _HOST_LOG = "addresses.json", "host.log"
+_STACK, _MEMORY = "stack", Path("/dev/shm")  # noqa: S108 - a folder of our own in it
 
 # A first start may have to fetch everything.
 _START_SECONDS = 600.0
 _STOP_SECONDS = 60.0
+_ROOM = 4 << 30
 
 
 @contextlib.contextmanager
@@ -47,6 +50,7 @@ def own() -> Iterator[Path]:
             while not _taken(host) and time.monotonic() < end:
                 time.sleep(0.05)
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(_MEMORY / folder.name, ignore_errors=True)
 
 
 def join(folder: Path) -> Addresses:
@@ -85,15 +89,32 @@ def host(folder: Path) -> None:
         if not (folder / _OWNER).exists():
             return
         threading.Thread(target=watch, daemon=True).start()
-        with Stack(folder / "stack", fast=True) as stack:
-            draft = folder / f"{_ADDRESSES}.draft"
-            draft.write_text(json.dumps(asdict(stack.addresses)), encoding="utf-8")
-            draft.rename(folder / _ADDRESSES)
-            while not orphaned.wait(1.0) and stack.is_running():
-                pass
+        _put_in_memory(folder)
+        try:
+            with Stack(folder / _STACK, fast=True) as stack:
+                draft = folder / f"{_ADDRESSES}.draft"
+                draft.write_text(json.dumps(asdict(stack.addresses)), encoding="utf-8")
+                draft.rename(folder / _ADDRESSES)
+                while not orphaned.wait(1.0) and stack.is_running():
+                    pass
+        finally:
+            shutil.rmtree(_MEMORY / folder.name, ignore_errors=True)
         # With the owner alive, the folder is the owner's to remove; it looks for logs there when a server ended.
         if orphaned.is_set():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_memory(folder: Path) -> None:
+    """Where there is room, keep in memory what Kafka and the registry write through to the disk for each topic, schema
+    and commit: a run's data need not outlive the machine.
+    """
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM:
+        return
+    stack = folder / _STACK
+    stack.mkdir()
+    for data in ("kafka", "registry"):
+        (_MEMORY / folder.name / data).mkdir(parents=True)
+        (stack / data).symlink_to(_MEMORY / folder.name / data)
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ class Inbox:
         self.has_lost = False
         self._system, self._topic = system, names.inbox(system)
         self._next: dict[int, int] = {}
-        self._consumer = topic_reader(settings, f"inbox-{system}")
+        self._consumer = topic_reader(settings, f"inbox-{system}", wait_ms=50)
         try:
             partitions = all_partitions(self._consumer, self._topic)
             if not partitions:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NoAnswer
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -40,6 +40,7 @@ _AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLV
 
 _log = logging.getLogger(__name__)
 _LEAVING = 2.0
+_PROMPT = 1.0
 _REFUSED_FOR = 60.0
 _refused: tuple[float, str] | None = None
 """When (monotonic seconds) and with which message a broker last rejected a client of this process."""
@@ -53,6 +54,7 @@ def base_config(settings: Settings, role: str) -> Config:
         "bootstrap.servers": settings.kafka,
         "client.id": f"sorbus-{role}",
         "topic.metadata.refresh.interval.ms": 30_000,
+        "reconnect.backoff.ms": 20,  # half of it passes before a new client connects to the brokers it was told of
         "reconnect.backoff.max.ms": 2_000,
         **(token_login(settings.kafka_token) if settings.kafka_token else {}),
         **settings.kafka_config,
@@ -84,6 +86,17 @@ def idempotent_producer(settings: Settings, role: str) -> Producer:
     """A producer for single messages outside transactions: dead letters and their closing."""
     config = {"enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5}
     return _made(Producer, {**config, "message.max.bytes": MAX_MESSAGE_BYTES, **base_config(settings, role)})
+
+
+def prompt_id(producer: Producer, topic: str) -> None:
+    """Has a new producer get its producer id now: without one it sends nothing.
+
+    librdkafka looks for one every half second, and after each answer about a topic. Asked twice, since the first answer
+    may come from a bootstrap server, whose connection it then closes. A missing answer shows in what is done next.
+    """
+    with suppress(KafkaException):
+        for _ in range(2):
+            producer.list_topics(topic, timeout=_PROMPT)
 
 
 def group_consumer(settings: Settings, group: str, reachable: Reachable | None = None) -> Consumer:
@@ -136,8 +149,11 @@ def leave(ending: Callable[[], None]) -> None:
         )
 
 
-def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 50) -> Consumer:
-    """A reader of whole topics, outside any group. `wait_ms`: how long a fetch waits when there is nothing."""
+def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_ms: int = 10) -> Consumer:
+    """A reader of whole topics, outside any group.
+
+    `wait_ms`: how long a fetch waits when there is nothing, so how soon an end is told, and how often one asks there.
+    """
     return _made(
         Consumer,
         {
@@ -231,7 +247,7 @@ def read_to_end(
         while left:
             messages = consumer.consume(1, 1.0)
             if messages:  # consume waits for as many as requested: available messages arrive at once
-                messages += consumer.consume(4999, 0.02)
+                messages += consumer.consume(4999, 0.005)
             else:
                 patience -= 1.0
                 if patience <= 0:

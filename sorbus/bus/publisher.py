@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException
 
-from sorbus.bus.kafka import as_error, kafka_errors, transactional_producer
+from sorbus.bus.kafka import as_error, kafka_errors, prompt_id, transactional_producer
 from sorbus.bus.reachable import Reachable
 from sorbus.errors import PermanentError, TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
 
 _TIMEOUT, _STEP = 60.0, 2.0
+# Kafka's own topic, which it makes itself; asking about another might make that.
+_TRANSACTIONS = "__transaction_state"
 Outgoing = tuple[str, bytes, bytes | None, Headers]
 """A message on its way: topic, key, value, headers."""
 
@@ -40,6 +42,7 @@ class Publisher:
         self._id = transactional_id
         self._producer = transactional_producer(settings, transactional_id, reachable)
         self._begun_at: float | None = None
+        prompt_id(self._producer, _TRANSACTIONS)
         self._in_steps(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
 
     @property

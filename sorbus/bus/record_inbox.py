@@ -77,7 +77,7 @@ class RecordInbox:
     def __init__(self, settings: Settings, names: Names, system: str, position: Mapping[str, JsonValue] | None) -> None:
         """`position` is an earlier `position()`; None: from the beginning. TransientError; MissingInbox."""
         self._settings, self._topic, self._system = settings, names.inbox(system), system
-        self._consumer = topic_reader(settings, f"inbox-{system}")
+        self._consumer = topic_reader(settings, f"inbox-{system}", wait_ms=50)
         self.lost = ""
         """Which posts were removed before they were read, as a clause; "" for none."""
         try:

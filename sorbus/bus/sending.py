@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from sorbus.bus.kafka import kafka_errors
+from sorbus.bus.kafka import kafka_errors, prompt_id
 from sorbus.errors import TransientError
 
-_TIMEOUT = 30.0
+_TIMEOUT, _AT_ONCE = 30.0, 0.02
 
 
 class Single(NamedTuple):
@@ -45,7 +45,9 @@ def send(producer: Producer, messages: Iterable[Single], doing: str, done: Calla
             except KafkaException as error:
                 raise TransientError(f"{doing}: {key.decode(errors='replace')} can't be written: {error}") from error
     with kafka_errors(doing):
-        left = producer.flush(_TIMEOUT)
+        if left := producer.flush(_AT_ONCE):
+            prompt_id(producer, topic)
+            left = producer.flush(_TIMEOUT)
     if left:
         producer.purge()
         producer.flush(1.0)

@@ -81,7 +81,7 @@ class TopicReader:
         """Topic and partition -> where it was found to end: past the transaction markers, which aren't messages."""
         reset = {"auto.offset.reset": "earliest" if may_skip else "error"}
         self._consumer = topic_reader(
-            settings.model_copy(update={"kafka_config": {**settings.kafka_config, **reset}}), role
+            settings.model_copy(update={"kafka_config": {**settings.kafka_config, **reset}}), role, wait_ms=50
         )
         parts = [TopicPartition(topic, number, at) for topic, ats in offsets.items() for number, at in enumerate(ats)]
         self._left = {(part.topic, part.partition) for part in parts}

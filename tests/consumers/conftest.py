@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from functools import partial
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
+from tests import databases
 from tests.consumers.plugin import line, make_line
 
 __all__ = ["line", "make_line", "new_database"]
@@ -18,11 +17,4 @@ __all__ = ["line", "make_line", "new_database"]
 @pytest.fixture(scope="session")
 def new_database(stack: Addresses) -> Callable[[], str]:
     """Makes empty databases, also for fixtures that live longer than one test."""
-
-    def make() -> str:
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(stack.database, autocommit=True) as connection:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        return stack.database.rpartition("/")[0] + f"/{name}"
-
-    return make
+    return partial(databases.new_database, stack.database)

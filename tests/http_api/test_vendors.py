@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.connector import BoundSystem
 from sorbus.errors import PermanentError
@@ -28,6 +25,7 @@ from sorbus.http_api.values import read_moment
 from sorbus.mapfile.model import System
 from sorbus.ops.embedded import Addresses
 from sorbus.state import State
+from tests.databases import new_database
 from tests.http_api.vendors.crm import Pipedrive, Salesforce, Zoho
 from tests.http_api.vendors.mock import HERE, VendorMock
 from tests.http_api.vendors.people import BambooHR, Freshdesk, Mailchimp
@@ -53,11 +51,7 @@ Open = Callable[[VendorMock], Api]
 @pytest.fixture(scope="module")
 def state(stack: Addresses, with_state: str) -> Iterator[State]:
     """A state for all tests of this module."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        made = sql.SQL("create database {} template {}")
-        connection.execute(made.format(sql.Identifier(name), sql.Identifier(with_state)))
-    opened = State(stack.database.rpartition("/")[0] + f"/{name}")
+    opened = State(new_database(stack.database, with_state))
     yield opened
     opened.close()
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.identity.crosswalk import Crosswalk
 from sorbus.ops.embedded import Addresses
 from sorbus.state.database import State, migrate
+from tests.databases import new_database
 
 
 @pytest.fixture(scope="session")
 def state_dsn(stack: Addresses) -> str:
     """A database that holds nothing but the state."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    return stack.database.rpartition("/")[0] + f"/{name}"
+    return new_database(stack.database)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from sorbus.bus.kafka import admin
 from sorbus.connector import Step
-from sorbus.errors import SchemaError
+from sorbus.errors import SchemaError, SorbusError
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
 from sorbus.mapfile.model import Map
@@ -92,6 +92,18 @@ def test_topics_are_made_once_with_their_compaction(write: Write, settings: Sett
     ]
     run(steps)
     assert plan_topics(client, wanted) == []
+
+
+def test_one_request_makes_all_topics_and_each_step_tells_of_its_own(settings: Settings, unique: str) -> None:
+    client = admin(settings)
+    odd = Topic(f"{unique}b", 1, {"cleanup.policy": "none"})
+    first, refused, last = plan_topics(client, [Topic(f"{unique}a", 1, POLICY), odd, Topic(f"{unique}c", 2, POLICY)])
+    run([first])
+    assert plan_topics(client, [Topic(f"{unique}c", 2, POLICY)]) == []
+    for _ in range(2):
+        with pytest.raises(SorbusError, match=f"making topic {unique}b"):
+            run([refused])
+    run([last])
 
 
 def test_a_changed_setting_is_put_back(settings: Settings, unique: str) -> None:

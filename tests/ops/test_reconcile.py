@@ -10,7 +10,6 @@ import runpy
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.bus.kafka import all_partitions, bytes_of, idempotent_producer, read_to_end, topic_reader
 from sorbus.map.load import load_map
@@ -28,6 +26,7 @@ from sorbus.ops.reconcile.store import ReconcileStore
 from sorbus.settings import Settings
 from sorbus.state import State
 from tests.acceptance.office import Office, execute, rows_of
+from tests.databases import new_database
 from tests.ops import reconcile_company as company
 
 ROWS = 300
@@ -36,15 +35,11 @@ ROWS = 300
 @pytest.fixture(scope="module")
 def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """The company with its flows delivered, and running."""
-    names = [f"t{uuid.uuid4().hex[:12]}" for _ in range(4)]
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        for name in names:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    dsns = [stack.database.rpartition("/")[0] + f"/{name}" for name in names]
+    dsns = [new_database(stack.database) for _ in range(4)]
     execute(dsns[0], company.OWNER, company.FILL.format(rows=ROWS))
     execute(dsns[2], company.THEIRS)
     env = dict(zip(("CRM_DSN", "REPORTING_DSN", "BOOKS_DSN", "SORBUS_DATABASE"), dsns, strict=True))
-    made = Office(Path(tmp_path_factory.mktemp("office")), names[0], {**stack.env(), **env})
+    made = Office(Path(tmp_path_factory.mktemp("office")), dsns[0].rpartition("/")[2], {**stack.env(), **env})
     company.write(made)
     made.sorbus("apply", "--yes")
     with made.up():

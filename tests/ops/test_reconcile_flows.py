@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute
+from tests.databases import new_database
 from tests.ops.reconcile_company import reconcile
 
 OWNER = """
@@ -49,15 +48,11 @@ LOOSE = [{"name": "size", "type": "int"}]
 @pytest.fixture(scope="module")
 def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One data type on its way into five tables, each in another manner, and one whose key may be null."""
-    names = [f"t{uuid.uuid4().hex[:12]}" for _ in range(3)]
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        for name in names:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    dsns = [stack.database.rpartition("/")[0] + f"/{name}" for name in names]
+    dsns = [new_database(stack.database) for _ in range(3)]
     execute(dsns[0], OWNER)
     execute(dsns[1], TARGET)
     env = dict(zip(("CRM_DSN", "THERE_DSN", "SORBUS_DATABASE"), dsns, strict=True))
-    made = Office(Path(tmp_path_factory.mktemp("flows")), names[0], {**stack.env(), **env})
+    made = Office(Path(tmp_path_factory.mktemp("flows")), dsns[0].rpartition("/")[2], {**stack.env(), **env})
     with_tasks = {"tasks": {"table": "{}_tasks"}}
 
     def flow(name: str, table: str, **more: object) -> dict[str, object]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from sorbus.ops.embedded import Addresses
 from tests.acceptance.office import Office, execute, rows_of
+from tests.databases import new_database
 
 OWNER = """
 create table jobs (id int primary key, v text);
@@ -29,14 +29,10 @@ select 1 from pg_stat_activity where application_name = 'sorbus reconcile job' a
 @pytest.fixture(scope="module")
 def office(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One flow, delivered, and running."""
-    names = [f"t{uuid.uuid4().hex[:12]}" for _ in range(3)]
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        for name in names:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    dsns = [stack.database.rpartition("/")[0] + f"/{name}" for name in names]
+    dsns = [new_database(stack.database) for _ in range(3)]
     execute(dsns[0], OWNER)
     env = dict(zip(("CRM_DSN", "THERE_DSN", "SORBUS_DATABASE"), dsns, strict=True))
-    made = Office(Path(tmp_path_factory.mktemp("limits")), names[0], {**stack.env(), **env})
+    made = Office(Path(tmp_path_factory.mktemp("limits")), dsns[0].rpartition("/")[2], {**stack.env(), **env})
     systems = {
         name: {"kind": "postgres", "connection": {"dsn": f"${{{name.upper()}_DSN}}"}} for name in ("crm", "there")
     }

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 from typer.testing import Result
 
 from sorbus.audit import AuditFilter, AuditTrail
@@ -38,6 +36,7 @@ from sorbus.ops.decisions.registry import DECISION_KINDS
 from sorbus.ops.embedded import Addresses
 from sorbus.settings import Settings
 from sorbus.state import State, migrate
+from tests.databases import new_database
 from tests.ops.conftest import Sorbus
 from tests.ops.console.conftest import Serve, write_map
 from tests.ops.console.visitor import Served, Visitor, serving
@@ -58,10 +57,7 @@ PATHS = [
 @pytest.fixture(scope="module")
 def shared(stack: Addresses) -> Iterator[State]:
     """One state for all tests here, each of which begins with the same accounts."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(stack.database, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    state = State(stack.database.rpartition("/")[0] + f"/{name}")
+    state = State(new_database(stack.database))
     migrate(state)
     made = Accounts(state)
     for account, role in (("mara", Role.operator), ("vic", Role.viewer), ("ada", Role.admin)):
