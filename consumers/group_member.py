@@ -182,6 +182,13 @@ class GroupMember:
         for partition in partitions:
             self._begun.pop(partition, None)
 
+    def committed(self) -> dict[Partition, int]:
+        """Where the group is in its partitions, all that has landed committed. TransientError, AuthError."""
+        self.commit(wait=True)
+        with kafka_errors("asking where the group is"):
+            found = self._kafka.committed(self._kafka.assignment(), _TIMEOUT)
+        return {(part.topic, part.partition): max(part.offset, OFFSET_BEGINNING) for part in found}
+
     def leave(self) -> None:
         """Commits, and leaves the group."""
         leave(self._commit_and_close)

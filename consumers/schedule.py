@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sorbus.bus.controls import ITSELF, UNTOLD, ControlReader, FlowControl, FlowPause
 from sorbus.connector import BoundFlow
@@ -18,6 +17,8 @@ from sorbus.telemetry.health import Health
 
 _STILL_COUNTS = 600.0
 """Seconds: a request to deliver at once that was made so long before the process started."""
+_STRAGGLERS = timedelta(seconds=90)
+"""After a run: Kafka shows what was written before it, in a transaction that was still open, a minute later at most."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,11 @@ class DeliverySchedule:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._due: datetime | None = None
         self._told: FlowControl | None = None
-        self._synced_at = time.time() - _STILL_COUNTS
+        self._began = time.time()
+        self._heard: float | None = None
+        """The request to deliver at once that was heard last; None before the first look."""
+        self._look_again: datetime | None = None
+        """When to look for what a run was too early for."""
         self._is_asked = False
         """Whether a person's request to deliver now is being met, quiet hours or not."""
         self._is_quiet = False
@@ -93,6 +98,8 @@ class DeliverySchedule:
         if pause != before:
             _log.info("flow %s: %s", self._flow, pause.words if pause else "resumed")
             self._health.note("paused", pause.words if pause else None)
+        if pause is not None:  # it ends what was asked for before
+            self._is_asked, self._heard = False, self._told.sync_at
         return pause is not None
 
     def wait(self) -> bool:
@@ -119,15 +126,14 @@ class DeliverySchedule:
             self._member.resume()
             if self._member.take_drained():
                 self._due, self._is_asked = self._times.timing.next_after(now), False
+                self._look_again = now + _STRAGGLERS
                 _log.info("flow %s: all that was published is delivered; it %s", self._flow, self._times.words(now))
         return True
 
     def pause(self, reason: str) -> None:
         """Pauses the flow until a person resumes it, for what its target said. TransientError."""
-        before = self._told or UNTOLD
-        if before.pause is None:
-            pause = FlowPause(ITSELF, reason, time.time())
-            self._controls.tell(self._flow, replace(before, pause=pause))
+        if (self._told or UNTOLD).pause is None:
+            self._controls.tell_pause(self._flow, FlowPause(ITSELF, reason, time.time()))
 
     def close(self) -> None:
         """Stops reading what people say."""
@@ -152,19 +158,25 @@ class DeliverySchedule:
         timing = self._times.timing
         self._due = timing.next_after(now) if self._due is None else timing.still_due(self._due, now)
         begun = self._member.begun
+        if not begun and self._look_again is not None and now >= self._look_again:
+            begun = self._member.committed()
         if not begun:
             return
         last = timing.last_until(now)
         since = first_unread(self._settings, begun) if last is not None else None
-        if last is not None and since is not None and since < last.timestamp() and last < now:
+        if last is not None and since is not None and since < last.timestamp():
             _log.info("flow %s: the run of %s was missed, and is caught up", self._flow, last.isoformat())
             self._due = last
         self._member.looked_at(begun)
+        self._look_again = None
 
     def _hear_request(self, now: datetime) -> None:
-        asked = (self._told or UNTOLD).sync_at
-        if asked > self._synced_at:
-            self._synced_at, self._due, self._is_asked = asked, now, True
+        if self._told is None:
+            return
+        before, self._heard = self._heard, self._told.sync_at
+        # A new request is known by its being another one: clocks of those who ask differ.
+        if self._heard and (self._heard > self._began - _STILL_COUNTS if before is None else self._heard != before):
+            self._due, self._is_asked = now, True
             self._member.forget_drained()
 
     def _hold(self, seconds: float) -> None:

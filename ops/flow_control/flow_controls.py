@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 
 from sorbus.audit import AuditTrail
-from sorbus.bus.controls import ControlReader, FlowControl, FlowPause, control_message
+from sorbus.bus.controls import ControlReader, FlowControl, FlowPause, pause_message, sync_message
 from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
-from sorbus.bus.sending import send
+from sorbus.bus.sending import Single, send
 from sorbus.errors import SorbusError, UsageError
 from sorbus.mapfile.model import Map
 from sorbus.settings import Settings
@@ -42,7 +41,8 @@ class FlowControls:
     def pause(self, flow: str, who: str, reason: str) -> str:
         """Nothing is delivered until it is resumed."""
         pause = FlowPause(who, reason.strip() or "no reason given", time.time())
-        self._tell(flow, replace(self.of(flow), pause=pause), who, "pause", reason)
+        self.of(flow)
+        self._tell(flow, pause_message(self._names, flow, pause), who, "pause", reason)
         return f"{flow} is {pause.words}; sorbus resume {flow} resumes it"
 
     def resume(self, flow: str, who: str) -> str:
@@ -50,7 +50,7 @@ class FlowControls:
         before = self.of(flow)
         if before.pause is None:
             return f"{flow} isn't paused"
-        self._tell(flow, replace(before, pause=None), who, "resume", "")
+        self._tell(flow, pause_message(self._names, flow, None), who, "resume", "")
         return f"{flow} is resumed"
 
     def sync(self, flow: str, who: str) -> str:
@@ -60,11 +60,11 @@ class FlowControls:
             raise UsageError(f"{flow} is {before.pause.words}; sorbus resume {flow}")
         if self._company.times(self._company.flow(flow)).is_always:
             return f"{flow} is real-time: it delivers at once anyway"
-        self._tell(flow, replace(before, sync_at=time.time()), who, "sync", "")
+        at = max(time.time(), before.sync_at + 1e-3)  # who asked before may have a clock that is ahead
+        self._tell(flow, sync_message(self._names, flow, at), who, "sync", "")
         return f"{flow} delivers now; see sorbus status"
 
-    def _tell(self, flow: str, now: FlowControl, who: str, action: str, reason: str) -> None:
-        message = control_message(self._names, flow, now)
+    def _tell(self, flow: str, message: Single, who: str, action: str, reason: str) -> None:
         send(idempotent_producer(self._settings, f"control-{flow}"), [message], f"telling flow {flow}")
         if self._state is None:
             return

@@ -31,7 +31,7 @@ _OF_FLOWS: tuple[tuple[str, str, Callable[[FlowState], float]], ...] = (
     ("sorbus_flow_position", "Offsets delivered; grows while the flow moves.", lambda flow: flow.position),
     (
         "sorbus_flow_period_seconds",
-        "The longest pause its timing allows; 0: real-time, +Inf: paused by a person.",
+        "How old its oldest change may become by its timing; 0: real-time, +Inf: paused by a person.",
         lambda flow: flow.patience,
     ),
 )

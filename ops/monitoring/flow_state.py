@@ -19,7 +19,8 @@ class FlowState:
     """How a flow is doing. `lag_seconds` is the age of the first event not yet delivered, 0 if there is none.
 
     `position` only grows while events are delivered; `rate` is in events a second since the last look, None before.
-    `period` is how old in seconds its oldest change may be by its timing and quiet hours, 0 for real-time outside them.
+    `period` is how old in seconds the oldest change that waits may become by the flow's timing and quiet hours, 0 for
+    real-time outside them; while none waits, the longest time between two runs.
     """
 
     flow: str

@@ -326,7 +326,7 @@ class Watch:
             rate=self._rate(flow.id, position, now),
             dead_letters=open_letters.letters,
             last_change=last.get(flow.data_type),
-            period=max(self._periods[flow.id], allowed),
+            period=allowed if is_waiting else self._periods[flow.id],
             oldest_letter=open_letters.oldest if open_letters.letters else None,
             pause=pause,
             next_run=next_run.timestamp() if next_run else None,

@@ -1,4 +1,6 @@
-"""What people tell flows: to pause, and to deliver now. One message a flow, on a compacted topic.
+"""What people tell flows: to pause, and to deliver now. Two messages a flow, on a compacted topic.
+
+They are two, so that a pause and a request to deliver, told at the same moment, don't undo each other.
 
 Kafka keeps it, not Sorbus's database: a consumer that starts while the database is away must not deliver what a person
 has paused.
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +32,8 @@ from sorbus.errors import SorbusError
 from sorbus.settings import Settings
 
 _EVERY = 1.0
+_SYNC = "sync "
+"""Begins the key of the message that asks a flow to deliver now."""
 _WITHOUT_TOPIC = 15.0
 ITSELF = "itself"
 """Who paused a flow that its target wants nothing for any more."""
@@ -74,6 +78,7 @@ class ControlReader:
         self._settings, self._names, self._topic = settings, names, names.controls
         self._consumer: Consumer | None = None
         self._found: dict[str, FlowControl] = {}
+        self._syncs: dict[str, float] = {}
         self._next = 0.0
 
     def read(self) -> Mapping[str, FlowControl]:
@@ -99,16 +104,16 @@ class ControlReader:
         """What one flow was told. TransientError, AuthError."""
         return self.read().get(flow, UNTOLD)
 
-    def tell(self, flow: str, control: FlowControl) -> None:
-        """Tells a flow this; it is what `of` returns from now on. TransientError, AuthError."""
+    def tell_pause(self, flow: str, pause: FlowPause | None) -> None:
+        """Pauses or resumes a flow; `of` says so from now on. TransientError, AuthError."""
         producer = idempotent_producer(self._settings, f"control-{flow}")
-        send(producer, [control_message(self._names, flow, control)], f"telling flow {flow}")
-        self._found[flow] = control
+        send(producer, [pause_message(self._names, flow, pause)], f"telling flow {flow}")
+        self._found[flow] = replace(self._found.get(flow, UNTOLD), pause=pause)
 
     def close(self) -> None:
         """Stops reading; the next `read` starts over."""
         consumer, self._consumer = self._consumer, None
-        self._found, self._next = {}, 0.0
+        self._found, self._syncs, self._next = {}, {}, 0.0
         if consumer is not None:
             with kafka_errors("closing a reader"):
                 consumer.close()
@@ -136,13 +141,24 @@ class ControlReader:
         self._consumer = consumer
 
     def _take(self, message: Message) -> None:
-        flow, value = bytes_of(message.key()).decode(errors="replace"), message.value()
+        key, value = bytes_of(message.key()).decode(errors="replace"), message.value()
         try:
-            self._found[flow] = _AS_CONTROL.validate_json(value) if value else UNTOLD
+            told = _AS_CONTROL.validate_json(value) if value else UNTOLD
         except ValidationError:  # from another release of Sorbus
-            self._found[flow] = UNTOLD
+            told = UNTOLD
+        flow = key.removeprefix(_SYNC)
+        if flow != key:
+            self._syncs[flow] = told.sync_at
+            self._found[flow] = replace(self._found.get(flow, UNTOLD), sync_at=told.sync_at)
+        else:  # an older release tells both in this one
+            self._found[flow] = replace(told, sync_at=self._syncs.get(flow, told.sync_at))
 
 
-def control_message(names: Names, flow: str, control: FlowControl) -> Single:
-    """The message that tells a flow this."""
-    return Single(names.controls, flow.encode(), json.dumps(asdict(control)).encode())
+def pause_message(names: Names, flow: str, pause: FlowPause | None) -> Single:
+    """The message that pauses or resumes a flow."""
+    return Single(names.controls, flow.encode(), json.dumps(asdict(FlowControl(pause))).encode())
+
+
+def sync_message(names: Names, flow: str, at: float) -> Single:
+    """The message that asks a flow to deliver now; `at` (seconds since 1970) differs from that of the last one."""
+    return Single(names.controls, f"{_SYNC}{flow}".encode(), json.dumps({"sync_at": at}).encode())

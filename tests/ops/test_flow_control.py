@@ -107,6 +107,22 @@ def test_a_difference_of_a_paused_flow_says_so(line: Line, state: State, typed: 
     assert "paused by Anna" in difference["why"]
 
 
+@pytest.mark.parametrize("timing", ["daily at {due}", "monthly", "every 2d"])
+@pytest.mark.parametrize(("seconds", "words"), [(1, None), (-600, "changes are waiting and no consumer runs")])
+def test_a_flow_whose_run_has_not_come_is_a_complaint_and_one_that_waits_for_its_run_is_none(
+    make_line: MakeLine, timing: str, seconds: int, words: str | None
+) -> None:
+    """Its schedule has time for a day, or for a month: what was due an hour ago is late all the same."""
+    now = datetime.now(UTC)
+    line = make_line(timing=timing.format(due=f"{now - timedelta(hours=1):%H:%M}"))
+    times = line.loaded.flow(FLOW).times
+    last = times.missed(now) if times else None
+    assert last is not None
+    line.publish([("g1", 1, named("One"))], at=last.timestamp() + seconds)
+    found = flow_state(line)
+    assert (found.lag_records, found.complaint) == (1, words)
+
+
 @pytest.mark.slow
 def test_a_missed_run_is_caught_up_once_and_what_comes_after_it_waits(make_line: MakeLine) -> None:
     line = make_line(timing="cron 0 0 1 1 *")
