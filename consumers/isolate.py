@@ -7,7 +7,7 @@ every record fails with a cause that may be the system's, none becomes a dead le
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -113,8 +113,21 @@ class _Failed(NamedTuple, Generic[I, E]):
 class Isolation(Generic[I, E]):
     """Delivers batches through one session of an engine."""
 
-    def __init__(self, engine: Engine[E], writes: Writes[I, E], flow: str, record: str, system: str) -> None:
-        """`record`: what the records are called; `system`: the target."""
+    def __init__(
+        self,
+        engine: Engine[E],
+        writes: Writes[I, E],
+        flow: str,
+        record: str,
+        system: str,
+        *,
+        commit: Callable[[Sequence[I]], Written] | None = None,
+    ) -> None:
+        """`record`: what the records are called; `system`: the target.
+
+        `commit` writes records in a transaction of their own, where there is a shorter way than the engine's.
+        """
+        self._commit = commit or self._in_transaction
         self._engine, self._writes = engine, writes
         self._doing, self._record, self._system = f"flow {flow}", record, system
         self._most: int | None = None
@@ -131,8 +144,7 @@ class Isolation(Generic[I, E]):
         while left:
             part = left.pop()
             try:
-                with self._engine.transaction():
-                    written = self._writes.write(part)
+                written = self._commit(part)
             except self._engine.error as error:
                 found, rest = self._apart(error, part)
                 if not found and not has_proof:
@@ -147,6 +159,10 @@ class Isolation(Generic[I, E]):
                 has_proof = has_proof or written.has_changed
         self._grow()
         return [self._refusal(one) for one in failed if self._is_its_own(one, len(items), has_proof=has_proof)]
+
+    def _in_transaction(self, part: Sequence[I]) -> Written:
+        with self._engine.transaction():
+            return self._writes.write(part)
 
     def _parts(self, items: Sequence[I]) -> list[Sequence[I]]:
         """The batch in parts as large as the target takes, the first one last."""
@@ -183,7 +199,8 @@ class Isolation(Generic[I, E]):
             found = self._engine.as_error(error, self._doing)
             if isinstance(found, PermanentError):
                 found = TransientError(str(found))
-            if about is About.LOAD and isinstance(found, TransientError):
+            # A server ends sessions that reach its limits of time or memory, and doesn't always come to say so.
+            if (about is About.LOAD or self._engine.is_closed) and isinstance(found, TransientError):
                 found.smaller = len(part) > 1
             raise found from error
         return about

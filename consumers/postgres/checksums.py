@@ -9,8 +9,8 @@ from psycopg import DataError, sql
 from sorbus.checksums import ComparedField, ComparedPart, HashFunction
 from sorbus.connector import BoundFlow
 from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.stages import is_added_id
 from sorbus.consumers.postgres.tables import check_columns, find_applied, target_parts, without_absent_id
-from sorbus.consumers.postgres.writing import is_added_id
 from sorbus.errors import TransientError, UsageError
 from sorbus.mapping.assign import Assignment
 from sorbus.postgres.canonical_text import id_text, target_form, target_text

@@ -106,14 +106,43 @@ def upsert(merge: Merge, again: bool) -> list[sql.Composed]:
     return (_upsert_ours(merge, again) if merge.own_version else _upsert_theirs(merge, again)) + _children(merge)
 
 
+def upsert_given(merge: Merge, arrays: sql.Composable, again: bool) -> sql.Composed | None:
+    """Likewise in one statement, of an array for each of the stage's columns, and without the session's tables.
+
+    None where that takes more: where lists belong to the records, where PostgreSQL doesn't tell who won, and where rows
+    are to be changed only, which must be looked for after their versions are locked, or one could be missed.
+    """
+    if merge.children or not merge.counts_created or not (merge.own_version or merge.creates):
+        return None
+    stage, won = sql.Identifier(merge.stage), sql.Identifier(WON)
+    names = _list([ID, VERSION, *(column.name for column in merge.columns)])
+    given = sql.SQL("with {} ({}) as (select * from unnest({}))").format(stage, names, arrays)
+    if not merge.own_version:  # the names are those of the tables that they stand for
+        given = sql.SQL("{}, {} as ({})").format(given, won, _noted(merge, merge.stage, again))
+    write = _guarded_insert(merge, again) if merge.own_version else _insert_won(merge)
+    return sql.SQL("{}, w as ({} returning {}) {}").format(given, write, _IS_NEW, _COUNT)
+
+
 def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
+    statement = _guarded_insert(merge, again)
+    if not merge.children:
+        return [_counted(statement) if merge.counts_created else statement]
+    returned, won = sql.Identifier("t", merge.key), sql.Identifier(WON)
+    if not merge.counts_created:
+        noted = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w")
+        return [noted.format(statement, returned, won)]
+    noted = sql.SQL("with w as ({} returning {}::text as id, {}), n as (insert into {} select id from w) {}")
+    return [noted.format(statement, returned, _IS_NEW, won, _COUNT)]
+
+
+def _guarded_insert(merge: Merge, again: bool) -> sql.Composed:
     names = [merge.key, *(column.name for column in merge.columns), VERSION_COLUMN]
     values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     values.append(sql.Identifier("s", VERSION))
     sets = [_set(name) for name in names[1:]]
     if merge.deleted:
         sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
-    statement = sql.SQL(
+    return sql.SQL(
         "insert into {table} as t ({names}) select {values} from {stage} s where not exists (select 1 from {applied} a"
         " where a.relation = {relation} and a.id = s.{id} and a.version {beats} s.{v})"
         " on conflict ({key}) do update set {sets} where t.{version} {newer} excluded.{version}"
@@ -132,14 +161,6 @@ def _upsert_ours(merge: Merge, again: bool) -> list[sql.Composed]:
         version=sql.Identifier(VERSION_COLUMN),
         newer=_newer(again),
     )
-    if not merge.children:
-        return [_counted(statement) if merge.counts_created else statement]
-    returned, won = sql.Identifier("t", merge.key), sql.Identifier(WON)
-    if not merge.counts_created:
-        noted = sql.SQL("with w as ({} returning {}::text as id) insert into {} select id from w")
-        return [noted.format(statement, returned, won)]
-    noted = sql.SQL("with w as ({} returning {}::text as id, {}), n as (insert into {} select id from w) {}")
-    return [noted.format(statement, returned, _IS_NEW, won, _COUNT)]
 
 
 def _update_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
@@ -159,12 +180,17 @@ def _update_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
 def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
     if not merge.creates:
         return _update_theirs(merge, again)
+    write = _insert_won(merge)
+    return [_win(merge, merge.stage, again), _counted(write) if merge.counts_created else write]
+
+
+def _insert_won(merge: Merge) -> sql.Composed:
     names = [merge.key, *(column.name for column in merge.columns)]
     values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     sets = [_set(name) for name in names[1:]] or [_set(merge.key)]
     if merge.deleted:
         sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
-    write = sql.SQL(
+    return sql.SQL(
         "insert into {} as t ({}) select {} from {} s join {} w on w.id = s.{} on conflict ({}) do update set {}"
     ).format(
         merge.table,
@@ -176,7 +202,6 @@ def _upsert_theirs(merge: Merge, again: bool) -> list[sql.Composed]:
         sql.Identifier(merge.key),
         sql.SQL(", ").join(sets),
     )
-    return [_win(merge, merge.stage, again), _counted(write) if merge.counts_created else write]
 
 
 _IS_NEW = sql.SQL("t.xmax = 0 as is_new")  # a row that was there carries the lock of its update
@@ -189,11 +214,16 @@ def _counted(write: sql.Composed) -> sql.Composed:
 
 def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
     """Notes the staged versions in the side table, and which of them were newer."""
+    return sql.SQL("with w as ({}) insert into {} select id from w on conflict do nothing").format(
+        _noted(merge, stage, again), sql.Identifier(WON)
+    )
+
+
+def _noted(merge: Merge, stage: str, again: bool) -> sql.Composed:
     return sql.SQL(
-        "with w as (insert into {applied} as a (relation, id, version) select {relation}, {id}, {v} from {stage}"
+        "insert into {applied} as a (relation, id, version) select {relation}, {id}, {v} from {stage}"
         " order by 2 on conflict (relation, id) do update set version = excluded.version"
-        " where a.version {newer} excluded.version returning a.id)"
-        " insert into {won} select id from w on conflict do nothing"
+        " where a.version {newer} excluded.version returning a.id"
     ).format(
         applied=merge.applied,
         relation=sql.Literal(merge.relation),
@@ -201,7 +231,6 @@ def _win(merge: Merge, stage: str, again: bool) -> sql.Composed:
         v=sql.Identifier(VERSION),
         stage=sql.Identifier(stage),
         newer=_newer(again),
-        won=sql.Identifier(WON),
     )
 
 

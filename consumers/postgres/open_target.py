@@ -10,6 +10,7 @@ from sorbus.consumers.postgres.check import obstacles
 from sorbus.consumers.postgres.faults import PostgresEngine
 from sorbus.consumers.postgres.options import PostgresTarget
 from sorbus.consumers.postgres.packing import DeliveryPacker
+from sorbus.consumers.postgres.stages import is_added_id
 from sorbus.consumers.postgres.tables import (
     APPLIED,
     check_columns,
@@ -18,7 +19,7 @@ from sorbus.consumers.postgres.tables import (
     target_parts,
     without_absent_id,
 )
-from sorbus.consumers.postgres.writing import Writing, is_added_id
+from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
@@ -48,7 +49,14 @@ class OpenTarget:
             raise
         self.packer = DeliveryPacker(flow, self.parts, self.writing)
         engine = PostgresEngine(self.session)
-        self.isolation = Isolation(engine, self.writing, flow.flow.id, flow.flow.data_type, flow.system.name)
+        self.isolation = Isolation(
+            engine,
+            self.writing,
+            flow.flow.id,
+            flow.flow.data_type,
+            flow.system.name,
+            commit=self.writing.write_committed,
+        )
 
     @property
     def is_open(self) -> bool:

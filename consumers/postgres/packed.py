@@ -8,19 +8,23 @@ from psycopg import sql
 
 from sorbus.connector import Delivery
 from sorbus.consumers.postgres.shape import TableShape
+from sorbus.consumers.postgres.staging import Given
 
 
 class Stage(NamedTuple):
     """What one writer's schema needs: its shape, its stage tables, and the statements, for `again` False and True.
 
-    `park`: likewise, the statement that parks unique values that move; None where there are none.
+    `park`: likewise, the statement that parks unique values that move; None where there are none. `given`: the one that
+    needs no stage, None where there is none. `inserts`: into the stage's tables, for few rows.
     """
 
     shape: TableShape
     name: str
     children: dict[str, str]
-    statements: tuple[list[sql.Composed], list[sql.Composed]]
+    statements: tuple[list[bytes], list[bytes]]
     park: tuple[sql.Composed | None, sql.Composed | None]
+    given: tuple[Given | None, Given | None]
+    inserts: dict[str, Given | None]
 
 
 class Packed(NamedTuple):

@@ -24,7 +24,7 @@ class DeliveryPacker:
         id, version, is_deleted, schema, data, at, *_ = delivery
         if is_deleted:
             return Packed(place, delivery, None, b"", {})
-        stage = self._writing.stage(schema)
+        stage = self._writing.stages.of(schema)
         row = stage.shape.packed(id, version, data, at)
         if row is not None:
             return Packed(place, delivery, stage, row, {})

@@ -227,7 +227,7 @@ class PostgresShadow:
             )
             for number, (part, child) in enumerate(self._options.children.items())
         ]
-        merge = self._live.writing.merge(_STAGE, self._stage_columns(""), children)
+        merge = self._live.writing.stages.merge(_STAGE, self._stage_columns(""), children)
         for name in (_STAGE, GONE, *(child.stage for child in children)):
             self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(name)))
         self._session.execute(forget_won())

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from psycopg import sql
 
 from sorbus.consumers.postgres.options import PostgresTarget
+from sorbus.consumers.postgres.stages import is_added_id
 from sorbus.consumers.postgres.tables import VERSION_COLUMN
-from sorbus.consumers.postgres.writing import is_added_id
 from sorbus.mapping.assign import Parts
 from sorbus.postgres.catalog import Table, qualified
 from sorbus.postgres.connection import Connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
@@ -11,32 +13,30 @@ from psycopg import sql
 from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
-from sorbus.consumers.postgres.cells import HEADER, TRAILER, long_cell, row_start, text_cell
+from sorbus.consumers.postgres.cells import long_cell, row_start, text_cell
 from sorbus.consumers.postgres.faults import copy_context, try_value
 from sorbus.consumers.postgres.merge import (
     GONE,
-    ChildMerge,
-    Merge,
-    create_gone,
-    create_stage,
-    delete,
     forget_won,
     newer,
-    upsert,
 )
 from sorbus.consumers.postgres.options import PostgresTarget
-from sorbus.consumers.postgres.packed import Packed, Stage
-from sorbus.consumers.postgres.shape import StageColumn, TableShape
-from sorbus.consumers.postgres.tables import VERSION_COLUMN
-from sorbus.consumers.postgres.unique_swaps import create_parked, park, read_unique, still_parked
-from sorbus.mapping.assign import Assignment, Parts
-from sorbus.postgres.catalog import Table, qualified
-from sorbus.postgres.connection import Connection, postgres_errors
+from sorbus.consumers.postgres.packed import Packed
+from sorbus.consumers.postgres.stages import Fill, Stages
+from sorbus.consumers.postgres.unique_swaps import still_parked
+from sorbus.mapping.assign import Parts
+from sorbus.postgres.catalog import Table
+from sorbus.postgres.connection import Connection
 from sorbus.postgres.delivery_note import write_note
 from sorbus.postgres.sqlstate import of_error
-from sorbus.schema import RecordSchema
 from sorbus.two_way.expand import proposals_of
 from sorbus.write_fault import About
+
+FEW = 500
+"""Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near."""
+_TAKEN_APART = 4e-6
+_SPARED = 3
+"""What a record costs more as arrays, in seconds, and the round trips that they spare."""
 
 
 class Writing:
@@ -54,29 +54,30 @@ class Writing:
         """Makes the session's temporary tables, in the transaction in progress."""
         assert isinstance(flow.options, PostgresTarget)
         self._session, self._flow, self._options = session, flow, flow.options
-        self._parts, self._tables, self._applied = parts, tables, applied
+        self._tables = tables
         self.obstacle = obstacle
-        self._stages: dict[str, Stage] = {}
-        self._again = self._alone = False
-        self.is_dry_run = False
-        """Whether an outer transaction undoes everything in the end: what a commit would do is then done at once."""
+        self.stages = Stages(session, flow, parts, tables, applied)
+        self._again = self._alone = self._is_dry_run = False
         self.changed_nothing = False
         """Whether the target took less than it was given since `begin`."""
-        self._relation = qualified(tables[""].name)
         self._shown_in = None
         """The topic of what the target shows, if it may change records too."""
         if flow.flow.direction == "two-way":
             shown = proposals_of(flow.flow.data_type, flow.system.name)
             self._shown_in = Names(flow.system.topic_prefix).topic(shown)
-        self._defaults = {
-            field.name: field.default
-            for field in flow.schema.fields
-            if field.has_default and isinstance(field.default, str | int | bool | None)
-        }
-        for statement in [*create_gone(), *create_parked()]:
-            session.execute(statement)
-        self._unique = read_unique(session, tables[""], self._options.key)
-        self._deletes = delete(self._for_deletes(), False), delete(self._for_deletes(), True)
+        began = time.monotonic()
+        session.execute("select 1")
+        self.few = max(FEW, int(_SPARED * (time.monotonic() - began) / _TAKEN_APART))
+        """Up to so many records are given as arrays."""
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether an outer transaction undoes everything in the end: what a commit would do is then done at once."""
+        return self._is_dry_run
+
+    @is_dry_run.setter
+    def is_dry_run(self, value: bool) -> None:
+        self._is_dry_run, self.stages.is_kept = value, not value
 
     def begin(self, *, again: bool, alone: bool) -> None:
         """How the next batch is to be written; see `sorbus.connector.Consumer.apply`."""
@@ -84,15 +85,74 @@ class Writing:
 
     def write(self, items: Sequence[Packed], *, again: bool | None = None) -> Written:
         """Writes them in the transaction in progress."""
-        gone = [item for item in items if item.stage is None]
         if self.is_dry_run:
-            self._clear()
-        # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
-        self.lock(alone=self._alone or bool(gone and self._is_ours))
+            self.stages.clear()
+        self._lock_for(items)
         written = self._write(items, self._again if again is None else again)
         if self.is_dry_run:
             self._session.execute("set constraints all immediate")
         return written
+
+    def write_committed(self, items: Sequence[Packed]) -> Written:
+        """Writes them in a transaction of their own, in few round trips: few records in one. psycopg.Error.
+
+        What fails in one round trip is tried again by COPY, which says where a value was refused.
+        """
+        if self.is_dry_run:
+            with self._session.transaction():
+                return self.write(items)
+        if self._are_few(items):
+            try:
+                return self._committed(items, by_copy=False)
+            except psycopg.Error:
+                if self._session.closed:
+                    raise
+        return self._committed(items, by_copy=True)
+
+    def _are_few(self, items: Sequence[Packed]) -> bool:
+        count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
+        stages = {id(item.stage): item.stage for item in items if item.stage is not None}
+        return count <= self.few and self.stages.take_arrays(list(stages.values()))
+
+    def _committed(self, items: Sequence[Packed], *, by_copy: bool) -> Written:
+        """COPY can't be part of a pipeline."""
+        session = self._session
+        session.autocommit = True  # psycopg would wait for the answer to its own BEGIN
+        try:
+            with session.pipeline():
+                session.execute("begin")
+                self._lock_for(items)
+                if not by_copy:
+                    counted = self._given(items) or self._staged(items, self.stages.insert, self._again)
+                    session.execute("commit")
+            if by_copy:
+                self._fill_all(items, self.stages.staging.copy)
+                with session.pipeline():
+                    counted = self._merge(items, self._again)
+                    session.execute("commit")
+            return counted()
+        finally:
+            if not session.closed:
+                session.rollback()
+                session.autocommit = False
+
+    def _given(self, items: Sequence[Packed]) -> Callable[[], Written] | None:
+        """Writes them without a stage, where that can be done."""
+        stage = items[0].stage
+        given = (
+            stage.given[self._again] if stage is not None and {id(one.stage) for one in items} == {id(stage)} else None
+        )
+        if given is None:
+            return None
+        self._note(items)
+        cursor = self.stages.staging.execute(given, [item.row for item in items])
+
+        def counted() -> Written:
+            wrote, fresh = _count(cursor)
+            self.changed_nothing = self.changed_nothing or wrote < len(items)
+            return Written(wrote, fresh, 0, wrote > 0)
+
+        return counted
 
     def move(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
         """Writes them in a transaction in which unique values can move; those that could not be part of it."""
@@ -146,22 +206,16 @@ class Writing:
         for column in stage.shape.stage:
             try:
                 with self._session.transaction(force_rollback=True):
-                    self._copy(stage.name, [item.row])
+                    self.stages.staging.copy(stage.name, [item.row])
                     for statement in try_value(stage.name, column, self._tables[""].columns[column.name].native):
                         self._session.execute(statement)
             except psycopg.DataError:
                 return column.name
         return None
 
-    def stage(self, schema: RecordSchema) -> Stage:
-        """The stage for records as this writer lays them out."""
-        if schema.text not in self._stages:
-            self._stages[schema.text] = self._make_stage(schema)
-        return self._stages[schema.text]
-
     def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
         """Of records that could be written: id -> the version in the target, where that is newer."""
-        statement = newer(self._for_deletes())
+        statement = newer(self.stages.merge_of_deletes())
         given = [one.id.decode() for one in deliveries], [one.version for one in deliveries]
         with self._session.transaction():
             found = self._session.execute(statement, given).fetchall()
@@ -169,19 +223,19 @@ class Writing:
 
     def fill(self, items: Sequence[Packed]) -> None:
         """Puts packed records into their stages, in the transaction in progress, and writes nothing else."""
-        for stage in self._stages.values():
+        for stage in self.stages:
             if rows := [item for item in items if item.stage is stage]:
-                self._fill(stage, rows)
+                self.stages.fill(stage, rows, self.stages.staging.copy)
 
     def explained(self) -> list[psycopg.Error]:
         """What the server has against the statements that write and delete; nothing is written."""
-        stage = self.stage(self._flow.schema)
-        deletes = self._deletes[False] if self._flow.flow.deletes != "ignore" else []
+        stage = self.stages.of(self._flow.schema)
+        deletes = self.stages.deletes[False] if self._flow.flow.deletes != "ignore" else []
         errors = []
         for statement in [*stage.statements[False], *deletes]:
             try:
                 with self._session.transaction(force_rollback=True):
-                    self._session.execute(sql.SQL("explain {}").format(statement))
+                    self._session.execute(b"explain " + statement)
             except psycopg.Error as error:
                 if self._session.closed or of_error(error) in _NOT_A_RECORDS:
                     raise
@@ -192,51 +246,78 @@ class Writing:
         """Holds off other writers of the table until the transaction ends: all of them, or those `alone`."""
         if not self.is_dry_run:  # which no other writer sees, and which must not hold them up until its end
             lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self._relation)))
+            self._session.execute(
+                sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self.stages.relation))
+            )
         # Deferrable constraints look at what a transaction leaves, not at each step.
         self._session.execute("set constraints all deferred")
 
+    def _lock_for(self, items: Sequence[Packed]) -> None:
+        # A deleted row of our own tables has nothing left that a late writer of an older state could wait for.
+        self.lock(alone=self._alone or (self.stages.is_ours and any(item.stage is None for item in items)))
+
     def _write(self, items: Sequence[Packed], again: bool) -> Written:
+        return self._staged(items, self.stages.staging.copy, again)()
+
+    def _staged(self, items: Sequence[Packed], fill: Fill, again: bool) -> Callable[[], Written]:
+        self._fill_all(items, fill)
+        return self._merge(items, again)
+
+    def _note(self, items: Sequence[Packed]) -> None:
         if self._shown_in is not None:
             write_note(self._session, self._shown_in, {item.delivery.id: item.delivery.version for item in items})
-        gone = [item for item in items if item.stage is None]
-        has_changed, changed, deleted = False, 0, 0
-        created: int | None = 0
-        if gone and self._flow.flow.deletes != "ignore":
-            self._copy(GONE, [_gone_row(item) for item in gone])
-            done = [self._session.execute(statement).rowcount for statement in self._deletes[again]]
-            self.changed_nothing = self.changed_nothing or min(done[0], done[-1]) < len(gone)
-            deleted = done[0 if self._is_ours else -1]
-            has_changed = max(done) > 0
-            if len(gone) < len(items):
-                self._session.execute(forget_won())
-        for place, stage in enumerate(self._stages.values()):
-            rows = [item for item in items if item.stage is stage]
-            if not rows:
-                continue
-            if place:
-                self._session.execute(forget_won())
-            self._fill(stage, rows)
-            counts = [_count(self._session.execute(statement)) for statement in stage.statements[again]]
-            wrote, fresh = counts[0 if self._is_ours else 1]
-            changed += wrote
-            created = None if fresh is None or created is None else created + fresh
-            self.changed_nothing = self.changed_nothing or counts[0][0] < len(rows)
-            has_changed = has_changed or any(count for count, _ in counts)
-        return Written(changed, created, deleted, has_changed)
 
-    @property
-    def _is_ours(self) -> bool:
-        return VERSION_COLUMN in self._tables[""].columns
+    def _fill_all(self, items: Sequence[Packed], fill: Fill) -> None:
+        self._note(items)
+        gone = [_gone_row(item) for item in items if item.stage is None]
+        if gone and self._flow.flow.deletes != "ignore":
+            fill(GONE, gone)
+        for stage in self.stages:
+            if rows := [item for item in items if item.stage is stage]:
+                self.stages.fill(stage, rows, fill)
+
+    def _merge(self, items: Sequence[Packed], again: bool) -> Callable[[], Written]:
+        """From the stages into the target; what that wrote can be asked once the server has answered."""
+        execute = self._session.execute
+        count = Counter(id(item.stage) for item in items)
+        gone = count[id(None)] if self._flow.flow.deletes != "ignore" else 0
+        deletes = [execute(statement) for statement in self.stages.deletes[again]] if gone else []
+        if gone and gone < len(items):
+            execute(forget_won())
+        upserts: list[tuple[int, list[psycopg.Cursor[tuple[object, ...]]]]] = []
+        for stage in self.stages:
+            if staged := count[id(stage)]:
+                if upserts:
+                    execute(forget_won())
+                upserts.append((staged, [execute(statement) for statement in stage.statements[again]]))
+
+        def counted() -> Written:
+            has_changed, changed, deleted = False, 0, 0
+            created: int | None = 0
+            if deletes:
+                done = [cursor.rowcount for cursor in deletes]
+                self.changed_nothing = self.changed_nothing or min(done[0], done[-1]) < gone
+                deleted = done[0 if self.stages.is_ours else -1]
+                has_changed = max(done) > 0
+            for staged, cursors in upserts:
+                counts = [_count(cursor) for cursor in cursors]
+                wrote, fresh = counts[0 if self.stages.is_ours else 1]
+                changed += wrote
+                created = None if fresh is None or created is None else created + fresh
+                self.changed_nothing = self.changed_nothing or counts[0][0] < staged
+                has_changed = has_changed or any(count for count, _ in counts)
+            return Written(changed, created, deleted, has_changed)
+
+        return counted
 
     def _move_once(self, items: Sequence[Packed], spared: set[bytes]) -> list[tuple[Packed, psycopg.Error]]:
         """Parks what moves and writes the items within the transaction in progress; those that fail."""
         if self.is_dry_run:
-            self._clear()
+            self.stages.clear()
         self.lock(alone=True)  # a parked row must not be seen or overtaken by another writer
         gone = [item for item in items if item.stage is None]
         failed = self._each(gone)
-        for stage in self._stages.values():
+        for stage in self.stages:
             rows = [item for item in items if item.stage is stage]
             parking = stage.park[self._again]
             if parking is None or not rows:
@@ -246,13 +327,13 @@ class Writing:
                 self._session.execute("insert into sorbus_spared values (%s)", (id.decode(),))
             try:
                 with self._session.transaction():
-                    self._empty(stage)
-                    self._fill(stage, rows)
+                    self.stages.empty(stage)
+                    self.stages.fill(stage, rows, self.stages.staging.copy)
                     self._session.execute(parking)
             except psycopg.Error as error:  # a check or a trigger refuses the placeholders
                 if self._session.closed or of_error(error) in _NOT_A_RECORDS:
                     raise
-            self._empty(stage)
+            self.stages.empty(stage)
         return failed + self._each([item for item in items if item.stage is not None])
 
     def _each(self, items: Sequence[Packed]) -> list[tuple[Packed, psycopg.Error]]:
@@ -268,7 +349,7 @@ class Writing:
                     self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(GONE)))
                     self._session.execute(forget_won())
                     for stage in {id(item.stage): item.stage for item in part if item.stage is not None}.values():
-                        self._empty(stage)
+                        self.stages.empty(stage)
                     self._write(part, self._again)
             except psycopg.Error as error:
                 if self._session.closed or of_error(error) in _NOT_A_RECORDS:
@@ -279,104 +360,6 @@ class Writing:
                 middle = len(part) // 2
                 left += [part[middle:], part[:middle]]
         return failed
-
-    def _fill(self, stage: Stage, items: Sequence[Packed]) -> None:
-        self._copy(stage.name, [item.row for item in items])
-        for name, table in stage.children.items():
-            self._copy(table, [row for item in items for row in item.items.get(name, ())])
-
-    def _clear(self) -> None:
-        """Empties the session's tables, as a commit does."""
-        for table in (GONE, "sorbus_won", "sorbus_parked", "sorbus_spared"):
-            self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
-        for stage in self._stages.values():
-            self._empty(stage)
-
-    def _empty(self, stage: Stage) -> None:
-        for table in (stage.name, *stage.children.values()):
-            self._session.execute(sql.SQL("delete from {}").format(sql.Identifier(table)))
-
-    def _copy(self, table: str, rows: Sequence[bytes]) -> None:
-        statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(table))
-        with self._session.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(b"".join((HEADER, *rows, TRAILER)))
-
-    def _make_stage(self, schema: RecordSchema) -> Stage:
-        """A stage for one writer's schema. It is made outside the batch's transaction, and lives with the session."""
-        session = self._session
-        options, number = self._options, len(self._stages)
-        shapes: dict[str, TableShape] = {}
-        merges: list[ChildMerge] = []
-        names: dict[str, str] = {}
-        statements = []
-        for field, child in options.children.items():
-            writer = schema.by_name.get(field)
-            item = writer.type.item if writer else None
-            if item is None:
-                continue
-            columns = self._tables[field].columns
-            own = {child.parent, child.position}
-            shape = TableShape(
-                [a for a in self._parts[field] if a.into not in own and not is_added_id(a)],
-                columns,
-                item.fields,
-                defaults={},
-                children={},
-            )
-            shapes[field], names[field] = shape, f"sorbus_stage{number}_{field}"[:63]
-            statements.append(create_stage(names[field], shape.stage, is_child=True))
-            parent_type = columns[child.parent].unbounded
-            merges.append(
-                ChildMerge(
-                    names[field], self._tables[field].identifier, child.parent, parent_type, child.position, shape.stage
-                )
-            )
-        assignments = [a for a in self._parts[""] if a.into != options.key]
-        shape = TableShape(
-            assignments,
-            self._tables[""].columns,
-            schema.fields,
-            defaults=self._defaults,
-            children=shapes,
-            holds=self._flow.flow.on_incomplete != "pass",
-        )
-        name = f"sorbus_stage{number}"
-        statements.append(create_stage(name, shape.stage, is_child=False))
-        with postgres_errors(f"preparing flow {self._flow.flow.id}"):
-            for statement in statements:
-                session.execute(statement)
-            if not self.is_dry_run:
-                session.commit()
-        merge = self.merge(name, shape.stage, merges)
-        parks = park(merge, self._tables[""], self._unique, False), park(merge, self._tables[""], self._unique, True)
-        return Stage(shape, name, names, (upsert(merge, False), upsert(merge, True)), parks)
-
-    def merge(self, stage: str, columns: Sequence[StageColumn], children: Sequence[ChildMerge]) -> Merge:
-        """What the statements that merge a stage into the target are made of."""
-        options = self._options
-        table = self._tables[""]
-        return Merge(
-            self._relation,
-            stage,
-            table.identifier,
-            options.key,
-            table.columns[options.key].unbounded,
-            columns,
-            children,
-            self._is_ours,
-            options.deleted_column if self._flow.flow.deletes == "soft" else None,
-            self._applied,
-            options.creates,
-            table.is_plain,
-        )
-
-    def _for_deletes(self) -> Merge:
-        children = [
-            ChildMerge("", table.identifier, child.parent, table.columns[child.parent].unbounded, child.position, ())
-            for name, child in self._options.children.items()
-            for table in [self._tables[name]]
-        ]
-        return self.merge("", (), children)
 
 
 _NOT_A_RECORDS = frozenset({About.SYSTEM, About.LOAD})
@@ -389,11 +372,6 @@ def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
     row = done.fetchone()
     assert row is not None
     return cast("int", row[0]), cast("int", row[1])
-
-
-def is_added_id(assignment: Assignment) -> bool:
-    """The parent's id among same-named fields: the parent column has it already."""
-    return assignment.row is None and assignment.source == "id"
 
 
 def _gone_row(item: Packed) -> bytes:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sorbus.connector import Delivery
 from sorbus.consumers.postgres.consumer import PostgresConsumer
+from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import TransientError
 from tests.consumers.gadgets import (
     GADGET,
@@ -116,11 +117,20 @@ PRICES = st.builds(lambda n: Decimal(n).scaleb(-2), st.integers(-(10**13), 10**1
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
 
+class Batch(NamedTuple):
+    """Of (id, version), and how it is applied; `few`: the most records that are given as arrays, and not by COPY."""
+
+    coming: list[tuple[str, int]]
+    again: bool
+    alone: bool
+    few: int
+
+
 class Told(NamedTuple):
-    """A history, and how it is told: batches of (id, version), each applied with (again, alone)."""
+    """A history, and how it is told."""
 
     history: dict[str, dict[int, Record | None]]
-    batches: list[tuple[list[tuple[str, int]], bool, bool]]
+    batches: list[Batch]
 
     @property
     def newest(self) -> dict[str, Record | None]:
@@ -153,10 +163,11 @@ def told(draw: st.DrawFn) -> Told:
     every = [(id, number) for id, states in history.items() for number in states]
     coming = draw(st.lists(st.sampled_from(every), max_size=14))
     coming = draw(st.permutations([*coming, *((id, max(states)) for id, states in history.items())]))
-    batches: list[tuple[list[tuple[str, int]], bool, bool]] = []
+    batches: list[Batch] = []
     while coming:
         size = draw(st.integers(1, len(coming)))
-        batches.append((list(coming[:size]), draw(st.booleans()), draw(st.booleans())))
+        few = draw(st.sampled_from([0, 100]))
+        batches.append(Batch(list(coming[:size]), draw(st.booleans()), draw(st.booleans()), few))
         coming = coming[size:]
     return Told(history, batches)
 
@@ -200,11 +211,12 @@ class Ledger:
 def test_any_order_of_redeliveries_deletes_and_replays_ends_in_the_newest_state(target: Target, story: Told) -> None:
     target.clear()
     ledger = Ledger(target.layout)
-    for batch, again, alone in story.batches:
-        given = deliveries(target, story, batch)
-        assert target.consumers[0].apply(given, again=again, alone=alone) == []
+    for batch in story.batches:
+        given = deliveries(target, story, batch.coming)
+        writing_of(target.consumers[0]).few = batch.few
+        assert target.consumers[0].apply(given, again=batch.again, alone=batch.alone) == []
         outcomes = target.consumers[0].take_outcomes()
-        assert {name: count for name, count in outcomes.items() if count} == ledger.expected(given, again=again)
+        assert {name: count for name, count in outcomes.items() if count} == ledger.expected(given, again=batch.again)
     target.must_hold(story.newest)
 
 
@@ -214,10 +226,10 @@ def test_two_consumers_at_once_end_in_the_newest_state(target: Target, story: To
     target.clear()
     faults: list[BaseException] = []
 
-    def deliver(consumer: PostgresConsumer, part: Sequence[tuple[list[tuple[str, int]], bool, bool]]) -> None:
+    def deliver(consumer: PostgresConsumer, part: Sequence[Batch]) -> None:
         try:
-            for batch, again, alone in part:
-                persistently(consumer, deliveries(target, story, batch), again, alone)
+            for batch in part:
+                persistently(consumer, deliveries(target, story, batch.coming), batch)
         except BaseException as error:  # noqa: BLE001 - shown by the test itself
             faults.append(error)
 
@@ -234,11 +246,17 @@ def test_two_consumers_at_once_end_in_the_newest_state(target: Target, story: To
     target.must_hold(story.newest)
 
 
-def persistently(consumer: PostgresConsumer, batch: Sequence[Delivery], again: bool, alone: bool) -> None:
+def writing_of(consumer: PostgresConsumer) -> Writing:
+    assert consumer._target is not None
+    return consumer._target.writing
+
+
+def persistently(consumer: PostgresConsumer, given: Sequence[Delivery], batch: Batch) -> None:
     """As the loop does it: a deadlock with the other one is tried again."""
     for _ in range(20):
+        writing_of(consumer).few = batch.few
         try:
-            assert consumer.apply(batch, again=again, alone=alone) == []
+            assert consumer.apply(given, again=batch.again, alone=batch.alone) == []
             return
         except TransientError:
             consumer.close()

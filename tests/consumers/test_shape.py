@@ -144,7 +144,7 @@ def test_garbage_is_undecodable_or_refused_and_never_anything_else(
 ) -> None:
     record = GOOD.data[GOOD.at :]
     broken = (record[:place] if keep else b"") + junk + (record[place:] if keep else b"")
-    stage = lined._opened().writing.stage(GADGET_WITH_LINES)
+    stage = lined._opened().writing.stages.of(GADGET_WITH_LINES)
     try:
         row = stage.shape.row(GOOD.data[: GOOD.at] + broken, GOOD.at, b"g1")
     except (Undecodable, PermanentError):

@@ -37,9 +37,9 @@ class Filtered:
         """How many events were outside, by the consumer."""
         self.target.clear()
         outside = 0
-        for batch, again, alone in story.batches:
-            given = deliveries(self.target, story, batch)
-            assert self.consumer.apply(given, again=again, alone=alone) == []
+        for batch in story.batches:
+            given = deliveries(self.target, story, batch.coming)
+            assert self.consumer.apply(given, again=batch.again, alone=batch.alone) == []
             found = self.consumer.take_outcomes()
             assert found is not None
             outside += found["filtered"]
@@ -70,8 +70,8 @@ def keeping(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> 
 def test_the_target_has_the_records_that_fit_whatever_the_order(deleting: Filtered, story: Told) -> None:
     given_outside = sum(
         story.history[id][version] is not None and not is_inside(story.history[id][version])
-        for batch, _, _ in story.batches
-        for id, version in {id: max(v for i, v in batch if i == id) for id, _ in batch}.items()
+        for batch in story.batches
+        for id, version in {id: max(v for i, v in batch.coming if i == id) for id, _ in batch.coming}.items()
     )
     assert deleting.deliver(story) == given_outside
     deleting.target.must_hold({id: one if is_inside(one) else None for id, one in story.newest.items()})

@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 
 from sorbus.connector import Consumer, Delivery, Producer
+from sorbus.consumers.postgres.consumer import PostgresConsumer
 from sorbus.errors import TransientError, Unfinished
 from sorbus.map.load import load_map
 from sorbus.map.loaded import LoadedMap
@@ -264,8 +265,16 @@ class Pair:
                         for change in batch.changes
                         if change.data_type == name
                     ]
-                    for refusal in consumer.apply(taken):
-                        refused[flow_name, taken[refusal.place].id.decode()] = str(refusal.error)
+                    # The copied rows go by COPY, the streamed ones as arrays: apart those that were refused by COPY, as
+                    # one that is refused sends all others by COPY too.
+                    assert isinstance(consumer, PostgresConsumer)
+                    assert consumer._target is not None
+                    consumer._target.writing.few = 10_000 if streamed else 0
+                    twins = {one.id: str(int(one.id) - len(self.columns.values)) for one in taken}
+                    bad = [one for one in taken if (flow_name, twins[one.id]) in refused]
+                    for some in ([one for one in taken if one not in bad], bad):
+                        for refusal in consumer.apply(some):
+                            refused[flow_name, some[refusal.place].id.decode()] = str(refusal.error)
                 for reject in batch.rejects:
                     for to in "bc":
                         refused[f"{reject.data_type}-to-{to}", reject.id.decode()] = str(reject.error)

@@ -1,0 +1,103 @@
+"""Giving PostgreSQL rows: by COPY into a session's temporary tables, or as arrays within a statement.
+
+A row comes packed for COPY's binary format; its cells are, as they are, the elements of binary arrays (PostgreSQL's
+`array_recv`), so that one statement takes many rows as one array a column. A COPY takes two round trips to the server,
+such a statement none of its own: it is for few rows, since taking rows apart costs more than copying them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import Buffer, Dumper
+from psycopg.pq import Format
+
+from sorbus.consumers.postgres.cells import HEADER, NULL, TRAILER
+from sorbus.postgres.connection import Connection
+
+Cursor = psycopg.Cursor[tuple[object, ...]]
+_length = Struct(">i").unpack_from
+_array_head = Struct(">iiIii").pack
+# Types by their own names: `character` and `bit` would be those of one character and one bit.
+_COLUMNS = """
+select format('%%I.%%I', n.nspname, t.typname), a.atttypid,
+        t.typarray <> 0 and t.typcategory <> 'A' and a.atttypmod = -1
+    from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = quote_ident(%s)::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum
+"""
+
+
+class _Array(bytes):
+    """A parameter that is laid out already."""
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: _Array) -> Buffer:
+        return obj
+
+
+class Given(NamedTuple):
+    """A statement that is given rows: an array for each column, of elements of these types."""
+
+    statement: bytes
+    oids: Sequence[int]
+
+
+class Staging:
+    """What one session's rows are given to."""
+
+    def __init__(self, session: Connection) -> None:
+        self._session = session
+        session.adapters.register_dumper(_Array, _ArrayDumper)
+
+    def copy(self, table: str, rows: Sequence[bytes]) -> None:
+        """By COPY. psycopg.Error, whose context says in which row."""
+        statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier(table))
+        with self._session.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(b"".join((HEADER, *rows, TRAILER)))
+
+    def execute(self, given: Given, rows: Sequence[bytes]) -> Cursor:
+        """With these rows. psycopg.Error."""
+        arrays = [_array(oid, cells) for oid, cells in zip(given.oids, _columns(rows, len(given.oids)), strict=True)]
+        return psycopg.RawCursor(self._session).execute(given.statement, arrays, prepare=True)
+
+    def arrays(self, table: str) -> tuple[sql.SQL, list[int]] | None:
+        """A table's columns as arrays ($1, $2 ...) that `unnest` takes, and their elements' types.
+
+        None where a value can't be an element as it is: it is an array itself, or its type has a length. psycopg.Error.
+        """
+        found = self._session.execute(_COLUMNS, (table,)).fetchall()
+        if not all(fits for _, _, fits in found):
+            return None
+        arrays = ", ".join(f"${n}::{native}[]" for n, (native, _, _) in enumerate(found, 1))
+        return sql.SQL(arrays), [int(str(oid)) for _, oid, _ in found]
+
+    def insert(self, table: str) -> Given | None:
+        """The INSERT into a table; None as for `arrays`."""
+        found = self.arrays(table)
+        if found is None:
+            return None
+        statement = sql.SQL("insert into {} select * from unnest({})").format(sql.Identifier(table), found[0])
+        return Given(statement.as_bytes(self._session), found[1])
+
+
+def _columns(rows: Sequence[bytes], count: int) -> list[list[bytes]]:
+    """The cells of packed rows, by column."""
+    columns: list[list[bytes]] = [[] for _ in range(count)]
+    for row in rows:
+        at = 2
+        for column in columns:
+            end = at + 4 + max(0, _length(row, at)[0])
+            column.append(row[at:end])
+            at = end
+    return columns
+
+
+def _array(oid: int, cells: Sequence[bytes]) -> _Array:
+    return _Array(b"".join((_array_head(1, int(NULL in cells), oid, len(cells), 1), *cells)))
