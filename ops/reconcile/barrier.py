@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from confluent_kafka import KafkaError, Message
 
@@ -89,7 +90,7 @@ class FlowBarrier:
                 told = f"flow {self._flow.flow.id} is {pause.words}; it is {behind:,} messages behind"
                 return Behind("flow_paused", told)
             if time.monotonic() > deadline:
-                return Behind("flow_behind", f"flow {self._flow.flow.id} is {behind:,} messages behind")
+                return Behind("flow_behind", f"flow {self._flow.flow.id} is {behind:,} messages behind{self._when()}")
             beat()
             time.sleep(_ASK_EVERY)
         return None
@@ -101,6 +102,12 @@ class FlowBarrier:
         self._unread.close()
         self._controls.close()
         self._committed.close()
+
+    def _when(self) -> str:
+        """When it delivers, unless that is always."""
+        id, times = self._flow.flow.id, self._flow.times
+        words = "" if times is None else times.words(datetime.now(UTC))
+        return f"; {words}, or now with `sorbus sync {id}`" if words else ""
 
     def _behind(self, group: str, until: dict[Part, int]) -> int:
         """Messages before `until` that the group has yet to deliver."""

@@ -204,7 +204,10 @@ def _of_calendar(plain: str, calendars: Calendars | None, name: str | None) -> D
 def _calendar(plain: str, calendars: Calendars | None, name: str | None) -> WorkingCalendar:
     if calendars is None:
         raise ValueError(f"{plain!r} needs a calendar, and none is known here; write weekdays or a cron line")
-    return calendars.of(name)
+    calendar = calendars.of(name)
+    if len(calendar.weekend) == len(_ORDER):
+        raise ValueError(f"{plain!r} never occurs: the calendar's weekend is the whole week; leave days out of it")
+    return calendar
 
 
 def _of_month(place: str | None, day: str | None, number: str | None, period: str) -> DayRule | None:

@@ -107,6 +107,25 @@ def test_a_difference_of_a_paused_flow_says_so(line: Line, state: State, typed: 
     assert "paused by Anna" in difference["why"]
 
 
+def test_a_difference_of_a_flow_that_waits_for_its_run_says_when_it_comes(
+    line: Line, state: State, typed: Typed
+) -> None:
+    prefix = line.loaded.map.topic_prefix[:-1]
+    line.write_map(FILTERED.format(prefix=prefix, timing="cron 0 0 1 1 *"), "")
+    with line.process() as process:
+        line.publish([("g1", 1, named("One"))])
+        typed("sync", FLOW)
+        line.until({"g1": "One"})
+        eventually(lambda: "all that was published is delivered" in process.told, "the end of what was asked for")
+        line.publish([("g1", 2, named("Changed"))])
+        found = json.loads(typed.json("reconcile", FLOW, "--wait", "1", status=1))
+        process.end()
+    (difference,) = found["differences"]
+    assert difference["cause"] == "flow_behind"
+    assert "runs next at " in difference["why"]
+    assert f"`sorbus sync {FLOW}`" in difference["why"]
+
+
 @pytest.mark.parametrize("timing", ["daily at {due}", "monthly", "every 2d"])
 @pytest.mark.parametrize(("seconds", "words"), [(1, None), (-600, "changes are waiting and no consumer runs")])
 def test_a_flow_whose_run_has_not_come_is_a_complaint_and_one_that_waits_for_its_run_is_none(

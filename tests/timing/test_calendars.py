@@ -54,6 +54,14 @@ def test_a_working_day_of_a_month_is_counted_with_the_holidays(
     assert timing.last_until(due) == due
 
 
+@pytest.mark.parametrize("text", ["working days", "working days at 18:00", "last working day of the month"])
+def test_a_calendar_without_a_working_day_is_refused(text: str) -> None:
+    """It would never be due, which must not mean always."""
+    calendars = Calendars({"uk": WorkingCalendar(frozenset(range(7)))})
+    with pytest.raises(ValueError, match="never occurs: the calendar's weekend is the whole week"):
+        parse_timing(text, calendars)
+
+
 @settings(max_examples=40)
 @given(CALENDARS, DAYS)
 def test_working_days_and_holidays_cover_what_is_no_weekend(calendar: WorkingCalendar, day: date) -> None:
