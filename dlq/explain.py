@@ -15,7 +15,8 @@ import psycopg.errors
 from sorbus.errors import SchemaError
 from sorbus.map.contact import owner_of
 from sorbus.map.loaded import LoadedMap
-from sorbus.mapfile.model import FieldMapping
+from sorbus.map.steps import step_of
+from sorbus.mapfile.model import FieldMapping, ProcessStep
 from sorbus.mapping.field_refs import CANONICAL
 
 
@@ -143,7 +144,7 @@ _BY_REASON: dict[str, _Words] = {
     "mapping": _Words("Can't be converted", "{Field} can't be converted for {target}.", "CORRECT"),
     "undecided filter": _Words(
         "Condition undecided",
-        "The flow's condition (`where`) can't be decided for this record, because of {field}.",
+        "The condition (`where`) can't be decided for this record, because of {field}.",
         "Correct {field_at_owner} in {source}{ask}, or change the condition in the map; then retry.",
     ),
     "value": _Words("Not a valid value", "{Field} is not a valid value for {target}."),
@@ -176,6 +177,11 @@ _BY_REASON: dict[str, _Words] = {
     "not canonical": _Words("Not a valid record", "{Field} doesn't fit what a {data_type} must be."),
     "unreadable row": _Words("Can't be read", "A value of the record in {source} can't be read.", "CORRECT"),
     "no id": _Words("No ID", "{source} lists the record without an ID.", "Give it one in {source}{ask}."),
+    "no group": _Words(
+        "In no group",
+        "{Field} is empty or can't be used, so that the record counts for no {data_type}.",
+        "Fill in {field_at_owner} in {source}{ask}: it then counts automatically.",
+    ),
     "no key": _Words("No key", "The record has no key, so it can't be identified.", "Give it one in {source}{ask}."),
     "not at its owner": _Words(
         "Not at its owner",
@@ -227,6 +233,10 @@ def explain(loaded: LoadedMap, letter: Refused) -> Explanation:
     owner = owner_of(loaded.map, source) if source in loaded.map.systems else None
     limit = next((form.format(*found.groups()) for sign, form in _LIMITS if (found := sign.search(letter.words))), "")
     field, at_owner = _named(fields, letter, source)
+    if (step := step_of(loaded.map, source)) is not None:  # a person corrects what it is made of
+        source = _origin(loaded, step)
+        if not letter.flow:
+            at_owner = f"{at_owner} of the {step.source}"
     values = {
         "target": target,
         "source": source,
@@ -239,6 +249,8 @@ def explain(loaded: LoadedMap, letter: Refused) -> Explanation:
         "ask": f" (ask {owner.name})" if owner else "",
     }
     fix = _FIXES.get(words.fix, words.fix)
+    if not letter.flow:  # the row of a source isn't edited here
+        fix = fix.replace(" Or edit it here.", "").replace("shorten it here or in", "shorten it in")
     return Explanation(words.title, words.what.format(**values), fix.format(**values), fields)
 
 
@@ -259,6 +271,13 @@ def _systems(loaded: LoadedMap, letter: Refused) -> tuple[str, str]:
     data_type = loaded.map.data_types.get(letter.data_type)
     owner = str(data_type.system_of_record) if data_type else letter.system
     return (letter.system, owner) if letter.flow else ("Sorbus", letter.system)
+
+
+def _origin(loaded: LoadedMap, step: ProcessStep) -> str:
+    """The system in which people change what a step makes its records of, maybe by other steps."""
+    owner = loaded.map.owner_of(step.source)
+    before = step_of(loaded.map, owner)
+    return owner if before is None else _origin(loaded, before)
 
 
 def _fields(loaded: LoadedMap, letter: Refused) -> tuple[FieldNames, ...]:

@@ -58,7 +58,7 @@ class ChangeDetector:
         self._buried: dict[bytes, int] = {}
         self._looked_at: dict[bytes, tuple[bytes, int]] = {}
 
-    def __contains__(self, id: bytes) -> bool:
+    def __contains__(self, id: object) -> bool:
         return id in self._known
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container
 
 from sorbus.errors import PermanentError
 from sorbus.producers.step.earlier_records import EarlierRecords
@@ -21,10 +22,18 @@ class Beginning:
     """One step's. What fails can be tried again: nothing counts as read before it is noted here."""
 
     def __init__(
-        self, step: str, topic: SourceTopic, events: SourceEvents, condition: StepCondition, earlier: EarlierRecords
+        self,
+        step: str,
+        topic: SourceTopic,
+        events: SourceEvents,
+        condition: StepCondition,
+        earlier: EarlierRecords,
+        made: Container[bytes],
     ) -> None:
+        """`made`: records that are made already, by a step of another name; they go on."""
         self._step, self._topic, self._events, self._condition = step, topic, events, condition
         self._earlier = earlier
+        self._made = made
         self._seen: dict[bytes, tuple[int, bool]] = {}
         """Id -> version, and whether it fits."""
 
@@ -36,7 +45,7 @@ class Beginning:
                 if event.record is None and event.error is None:
                     self._seen.pop(event.id, None)
                 else:
-                    self._seen[event.id] = event.version, _fits(self._condition, event)
+                    self._seen[event.id] = event.version, event.id not in self._made and _fits(self._condition, event)
             self._topic.taken(len(messages))
             return False
         if not self._earlier.has_begun():  # else the answer of a commit was lost

@@ -59,6 +59,9 @@ class GroupMaker:
     def deleted_version(self, version: int) -> None:
         self._detector.deleted_version = version
 
+    def __contains__(self, id: object) -> bool:
+        return id in self._detector
+
     def remember(self, published: Iterable[PublishedState]) -> None:
         """What is published."""
         self._detector.remember(published)
@@ -152,7 +155,7 @@ class GroupMaker:
         if wrong := key_fault(texts, list(own)):
             field, why = wrong
             told = f"field {field}: {why}, so that it belongs to no {self._name}: give it a value"
-            raise PermanentError(told, reason="no id", field=field, value=own[field])
+            raise PermanentError(told, reason="no group", field=field, value=own[field])
         id, line = record_id(texts), event.record if self._step.lines else None
         try:
             amounts = tuple(self._amount(name, rule, event.record) for name, rule in self._sums.items())

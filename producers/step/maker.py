@@ -22,6 +22,9 @@ class Maker(Protocol):
     deleted_version: int
     """The highest version of any delete: what is made again begins above it."""
 
+    def __contains__(self, id: object) -> bool:
+        """Whether this record is made, or refused."""
+
     def remember(self, published: Iterable[PublishedState]) -> None:
         """What the topic of what it makes holds."""
 

@@ -157,8 +157,8 @@ class StepProducer:
         """Offsets are kept with what was made."""
 
     def lag(self) -> int | None:
-        """Messages that aren't read yet."""
-        return self._topic.lag()
+        """Nothing is held back for it: its topic keeps every record anyway."""
+        return None
 
     def close(self) -> None:
         """Disconnects."""
@@ -218,7 +218,7 @@ class StepProducer:
             )
         assert self._events is not None
         condition = StepCondition(self._source, self._step)
-        self._beginning = Beginning(self._step.id, self._topic, self._events, condition, earlier)
+        self._beginning = Beginning(self._step.id, self._topic, self._events, condition, earlier, self._maker)
 
     def _begun(self, beginning: Beginning) -> Batch:
         if not beginning.advance():

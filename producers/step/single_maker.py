@@ -38,6 +38,9 @@ class SingleMaker:
     def deleted_version(self, version: int) -> None:
         self._detector.deleted_version = version
 
+    def __contains__(self, id: object) -> bool:
+        return id in self._detector
+
     def remember(self, published: Iterable[PublishedState]) -> None:
         """What is published."""
         self._detector.remember(published)

@@ -113,11 +113,6 @@ class SourceTopic:
         made = {"id": self._id, "begins": self.begins, "offsets": list(self.offsets), "read_at": list(self._read_at)}
         return cast("Position", made)
 
-    def lag(self) -> int:
-        """Messages that aren't read yet. TransientError."""
-        ends = self._facts().ends
-        return sum(max(0, end - at) for end, at in zip(ends, self.offsets or ends, strict=False))
-
     def all_messages(self, wait: float) -> Iterator[list[Message]]:
         """Every message from the oldest to the newest, by another reader, in parts; an empty one now and then."""
         facts = self._facts()

@@ -118,3 +118,40 @@ def test_a_field_is_named_as_the_target_and_the_owner_call_it(loaded: LoadedMap,
 )
 def test_what_people_read(loaded: LoadedMap, reason: str, field: str, words: str, what: str) -> None:
     assert explain(loaded, _letter(reason, field, words)).what == what
+
+
+STEPS = """
+systems:
+  bank: {kind: postgres, connection: {dsn: "postgresql://x"}, owner: Treasury}
+data_types:
+  payment: {system_of_record: bank, source: {table: public.payments}, schema: customer}
+  balance: {schema: customer}
+  reminder: {schema: customer}
+steps:
+  - {from: payment, makes: balance, owner: Finance, begin: beginning, on_leave: delete}
+  - {from: balance, makes: reminder, owner: Claims, begin: beginning, on_leave: delete}
+flows:
+  - {data_type: balance, to: bank, target: {table: balances, existing: true}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "data_type", "reason", "fix"),
+    [
+        ("payment-to-balance", "balance", "mapping", "Correct email of the payment in bank (ask Finance): "),
+        ("payment-to-balance", "balance", "no group", "Fill in email of the payment in bank (ask Finance): "),
+        ("balance-to-reminder", "reminder", "mapping", "Correct email of the balance in bank (ask Claims): "),
+    ],
+)  # fmt: skip
+def test_a_letter_of_a_step_says_where_what_it_reads_is_corrected(
+    tmp_path: Path, system: str, data_type: str, reason: str, fix: str
+) -> None:
+    (tmp_path / "map.yaml").write_text(STEPS)
+    error = PermanentError("field email: no", reason=reason, field="email")
+    letter = DeadLetter.refused(
+        error, data_type=data_type, system=system, flow="", origin=("t", 0, 0), record_id=b"1", value=b""
+    )
+    found = explain(load_map(tmp_path / "map.yaml"), letter)
+    assert found.fix.startswith(fix)
+    assert "here" not in found.fix
+    assert system not in found.what

@@ -133,9 +133,6 @@ class MemoryTopic:
     def position(self) -> Position:
         return {"id": "x", "begins": [0] * PARTITIONS, "offsets": list(self.offsets), "read_at": [0.0] * PARTITIONS}
 
-    def lag(self) -> int:
-        return sum(self._log.ends) - sum(self.offsets)
-
     def all_messages(self, wait: float) -> Iterator[list[MemoryMessage]]:
         for messages in self._log.partitions:
             self._log.answer()

@@ -87,6 +87,23 @@ def test_a_step_whose_database_forgot_what_was_there_stops(state: State, monkeyp
     assert machine.bus.live() == {}
 
 
+def test_what_is_made_already_goes_on_when_the_step_begins_now_by_another_name(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = begun_now(state, monkeypatch, 2)
+    machine.bus.settle()
+    machine.say("2", thing())
+    machine.bus.settle()
+    assert machine.bus.live().keys() == {"2"}
+    machine.bus.crash()
+    machine.name, machine.bus.position = f"{machine.name}-renamed", None
+    machine.bus.settle()
+    machine.say("1", thing(30))
+    machine.say("2", thing(30))
+    machine.bus.settle()
+    assert {id: one["count"] for id, one in machine.bus.live().items()} == {"2": 30}
+
+
 def test_what_a_person_asks_for_is_made_again_although_kafka_fails() -> None:
     machine = SingleMachine()
     for number in range(5):
