@@ -118,11 +118,19 @@ def show(ctx: typer.Context, number: Number, show_personal: ShowPersonal = False
     if as_json:
         typer.echo(json.dumps(as_object(found), ensure_ascii=False, default=str))
         return
+    from sorbus.ops.conflicts.side_by_side import two_way_of
+
     owner = loaded.map.owner_of(found.data_type) if found.data_type in loaded.map.data_types else "its owner"
+    if two_way_of(loaded, found) is not None:
+        owner = "the record"
     typer.echo(f"{found.number}: {found.field} of {found.data_type} {found.id}, {found.external_id} in {found.system}")
     for who, value in (("sent last", found.sent), (f"{found.system} has", found.theirs), (f"{owner} has", found.ours)):
         typer.echo(f"  {who}: {_text(value)}")
     typer.echo(f"  found {found.found_at.astimezone():%Y-%m-%d %H:%M}; {DESCRIPTIONS[found.state]}")
+    if found.in_turn_with:
+        typer.echo(
+            f"  {found.system} and {found.in_turn_with} changed it in turn, without an end: stop what writes back"
+        )
     if found.decided_by and found.decided_at:
         reason = f": {found.reason}" if found.reason else ""
         typer.echo(f"  decided {found.decided_at.astimezone():%Y-%m-%d %H:%M} by {found.decided_by}{reason}")

@@ -1,7 +1,8 @@
-"""Conflicts: fields that people changed in a system that doesn't own them, and whose value stays."""
+"""Conflicts: fields that people changed in a system that doesn't own them, or in two systems at a time."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from starlette.exceptions import HTTPException
@@ -11,9 +12,11 @@ from starlette.routing import Route
 
 from sorbus.conflict.store import Choice, Conflict, Conflicts
 from sorbus.errors import SorbusError
+from sorbus.map.render.pages.shared_fields import whose_change_counts
 from sorbus.ops.conflicts.masking import ConflictMask
 from sorbus.ops.conflicts.resolver import ConflictResolver
-from sorbus.ops.conflicts.states import BY_VIEW, DESCRIPTIONS
+from sorbus.ops.conflicts.side_by_side import RECORD, SystemValue, two_way_of, values_by_system
+from sorbus.ops.conflicts.states import BY_VIEW, DESCRIPTIONS, TWO_WAY_DESCRIPTIONS
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.page_context import (
     console_of,
@@ -104,14 +107,28 @@ def decide(request: Request) -> Response:
 
 def _page(request: Request, found: Conflict, *, is_shown: bool) -> Response:
     console = console_of(request)
-    known = found.data_type in console.loaded.map.data_types
-    owner = console.loaded.map.owner_of(found.data_type) if known else "its owner"
+    loaded = console.loaded
+    known = found.data_type in loaded.map.data_types
+    owner = loaded.map.owner_of(found.data_type) if known else "its owner"
+    two_way, values = two_way_of(loaded, found), list[SystemValue]()
+    if two_way is not None:
+        values = values_by_system(loaded, console.settings, console.state, two_way, found)
+        if not is_shown:
+            mask = ConflictMask(loaded)
+            values = [
+                one if one.system == found.system else replace(one, value=mask(replace(found, theirs=one.value)).theirs)
+                for one in values
+            ]
     return render(
         request,
-        "conflicts/one.html",
+        "conflicts/two_way.html" if two_way is not None else "conflicts/one.html",
         one=found,
         owner=owner,
-        descriptions=DESCRIPTIONS,
+        two_way=two_way,
+        values=values,
+        is_record=found.field == RECORD,
+        rule=whose_change_counts(two_way, found.field) if two_way is not None else "",
+        descriptions=TWO_WAY_DESCRIPTIONS if two_way is not None else DESCRIPTIONS,
         is_shown=is_shown,
         text=text_of,
         may_act=person_of(request).may(Role.operator),

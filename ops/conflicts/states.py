@@ -22,3 +22,10 @@ DESCRIPTIONS: Mapping[ConflictState, str] = {
     "rewritten": "the application reformats the field; it is no longer compared",
     "over": "closed automatically",
 }
+TWO_WAY_DESCRIPTIONS: Mapping[ConflictState, str] = {
+    **DESCRIPTIONS,
+    "overwrite": "the record's value will be brought to all systems",
+    "keep": "this system's value will become the record's in all systems",
+    "overwritten": "the record's value was kept",
+}
+"""The same where several systems change a field."""

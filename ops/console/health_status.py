@@ -97,6 +97,11 @@ def system_badge(company: Map, name: str, measured: Measurement | None) -> Healt
     return next((sign for sign in found if sign), quiet)
 
 
+def worst(badges: Iterable[HealthBadge]) -> HealthBadge:
+    """The one that needs a person most; there is at least one."""
+    return _worst_first(badges)[0]
+
+
 def _worst_first(badges: Iterable[HealthBadge]) -> list[HealthBadge]:
     return sorted(badges, key=lambda badge: _ORDER[badge.kind])
 

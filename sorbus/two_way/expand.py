@@ -87,11 +87,12 @@ class TwoWay:
             "owners": owners,
             "merges": merges,
             "tolerance": self.written.clock_tolerance,
-            "flows": {**flows, self.system_of_record: self._back},
+            "flows": {**flows, self.system_of_record: self.back},
         }
 
     @property
-    def _back(self) -> str:
+    def back(self) -> str:
+        """The flow that brings what other systems have changed to the system of record."""
         return f"{self.data_type}-to-{self.system_of_record}"
 
     def way_back(self) -> Flow:
@@ -100,7 +101,7 @@ class TwoWay:
         column = key[0] if isinstance(key, list) and key else key if isinstance(key, str) else "id"
         return Flow.model_validate(
             {
-                "name": self._back,
+                "name": self.back,
                 "data_type": self.data_type,
                 "to": self.system_of_record,
                 "direction": "two-way",

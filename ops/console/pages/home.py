@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
@@ -12,13 +13,12 @@ from starlette.routing import Route
 
 from sorbus.errors import UsageError
 from sorbus.map.render.diagram import arrows
-from sorbus.map.render.lineage import paths_of
-from sorbus.map.render.pages.field_words import FieldWords, fields_in_words
-from sorbus.map.render.pages.flow_words import failures, when_in_words, which_in_words
+from sorbus.map.render.pages.flow_words import when_in_words, which_in_words
 from sorbus.mapfile.model import Flow
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.drawing import draw_live
-from sorbus.ops.console.health_status import HealthBadges, badges_of
+from sorbus.ops.console.flow_description import describe_flow, source_in_words
+from sorbus.ops.console.health_status import HealthBadges, badges_of, worst
 from sorbus.ops.console.live import FLOWS
 from sorbus.ops.console.page_context import (
     Console,
@@ -40,13 +40,13 @@ section = Section("Live map", "/")
 
 def show(request: Request) -> Response:
     """The live map, what needs attention, and every flow in a table."""
-    live, company = console_of(request).live, console_of(request).loaded.map
+    live = console_of(request).live
     signs = _signs(console_of(request))
     return render(
         request,
         "home.html",
         signs=signs,
-        drawing=draw_live(company, signs, live.measured),
+        drawing=draw_live(console_of(request).loaded.as_written.map, _drawn_signs(console_of(request)), live.measured),
         states=_states(console_of(request)),
         flows=_flows(console_of(request)),
         needs=_needs(console_of(request)),
@@ -67,22 +67,20 @@ def show_flow(request: Request) -> Response:
         flow = company.flow(id)
     except KeyError as error:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"the map has no flow {id}") from error
-    measured = console.live.measured
+    measured, words = console.live.measured, describe_flow(console.loaded, flow)
     return render(
         request,
         "flow.html",
         flow=flow,
-        arrow=next(arrow for arrow in arrows(company) if arrow.flow == id),
+        words=words,
         sign=_signs(console).flows[id],
         state=_states(console).get(id),
         measured=measured,
         figures=[figure for each in measured.decisions if (figure := each.figure(id))] if measured else [],
         history=console.live.history.get(id, ()),
         timeline=read_timeline(console.state, id) if flow.runs else Timeline(),
-        fields=_fields_of(console, flow),
         when=when_in_words(company, flow),
         which=which_in_words(company, flow),
-        failures=list(failures(company, flow)) if flow.none is None else [],
         task=task if (task := console.jobs.task) and task.name.startswith(f"{id}: ") else None,
     )
 
@@ -91,10 +89,11 @@ def show_field(request: Request) -> Response:
     """One field of a flow's target: what it comes from and what is changed on the way, in words and as written."""
     console, id, name = console_of(request), request.path_params["id"], request.path_params["field"]
     flow = next((one for one in console.loaded.map.flows if one.id == id), None)
-    field = next((one for one in _fields_of(console, flow) if one.target == name), None) if flow is not None else None
-    if flow is None or field is None:
+    words = describe_flow(console.loaded, flow) if flow is not None else None
+    field = next((one for one in words.fields if one.target == name), None) if words is not None else None
+    if words is None or field is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"the flow {id} fills no field {name}")
-    return render(request, "field.html", flow=flow, field=field)
+    return render(request, "field.html", flow=flow, field=field, whose=words.whose(field))
 
 
 @needs(Role.operator)
@@ -148,9 +147,9 @@ def show_system(request: Request) -> Response:
         name=name,
         system=system,
         signs=signs,
-        own=company.owned_by(name),
+        own=[(each, _read_as(console, each, name)) for each in company.owned_by(name)],
         topics={topic.data_type: topic for topic in measured.topics} if measured else {},
-        outgoing=[(flow, source) for flow, source in flows if source == name],
+        outgoing=[(flow, source) for flow, source in flows if name in source.split(", ")],
         incoming=[(flow, source) for flow, source in flows if flow.to == name],
         states=_states(console),
         facts=[fact for each in measured.decisions for fact in each.system_facts(name)] if measured else [],
@@ -159,9 +158,26 @@ def show_system(request: Request) -> Response:
     )
 
 
+def _read_as(console: Console, data_type: str, system: str) -> str:
+    """A data type that is read from a system, for people: of a two-way one, what that system shows of it."""
+    shown = {each.proposals(system): each.data_type for each in console.loaded.two_way.values()}
+    return f"{shown[data_type]}, as it is in {system}" if data_type in shown else data_type
+
+
 def _signs(console: Console) -> HealthBadges:
     live = console.live
     return badges_of(console.loaded.map, live.measured, live.troubles.get(FLOWS, ""), live.unknown(FLOWS))
+
+
+def _drawn_signs(console: Console) -> HealthBadges:
+    """The signs for the map as people wrote it: a system of record's also tells of the merge and the way back to it."""
+    signs = _signs(console)
+    systems = dict(signs.systems)
+    for two_way in console.loaded.two_way.values():
+        back = signs.flows.get(two_way.back)
+        found = [systems[two_way.system_of_record], systems[two_way.merge], *([back] if back is not None else [])]
+        systems[two_way.system_of_record] = worst(found)
+    return replace(signs, systems=systems)
 
 
 def _states(console: Console) -> dict[str, object]:
@@ -172,7 +188,10 @@ def _states(console: Console) -> dict[str, object]:
 def _flows(console: Console) -> list[tuple[Flow, str]]:
     """Every flow with the system that it comes from."""
     company = console.loaded.map
-    return list(zip(company.flows, (arrow.source for arrow in arrows(company)), strict=True))
+    return [
+        (flow, source_in_words(console.loaded, arrow))
+        for flow, arrow in zip(company.flows, arrows(company), strict=True)
+    ]
 
 
 def _needs(console: Console) -> list[tuple[str, str, str]]:
@@ -186,13 +205,6 @@ def _needs(console: Console) -> list[tuple[str, str, str]]:
         href = f"/flows/{subject}" if is_flow else f"/systems/{owner}" if owner in company.systems else ""
         found.append((subject, href, words))
     return found
-
-
-def _fields_of(console: Console, flow: Flow) -> list[FieldWords]:
-    """The fields of a flow's target in words."""
-    company = console.loaded.map
-    arrow = next(arrow for arrow in arrows(company) if arrow.flow == flow.id)
-    return list(fields_in_words(paths_of(console.loaded, flow, arrow), company))
 
 
 routes = [
