@@ -164,8 +164,10 @@ def test_a_field_of_the_record_is_masked_by_the_record_not_by_a_column_of_that_n
     for name in ("phone", "email", "name"):
         conflicts.put("C1", 3, "f", "C1", [Contest(name, None, "theirs", "ours")], asks=True)
     conflicts.put("C1", 3, "f", "C1", [Contest("currency", None, "EUR", "GBP")], asks=True)
+    conflicts.put("C2", 3, "f", "C2", [Contest("(record)", None, "deleted", "kept")], asks=True)
 
     shown = {one.field: one.theirs for one in map(ConflictMask(loaded), conflicts.page())}
 
     assert shown.pop("currency") == "EUR"
+    assert shown.pop("(record)") == "deleted"
     assert "theirs" not in shown.values()
