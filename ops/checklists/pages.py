@@ -12,6 +12,7 @@ from starlette.routing import Route
 from sorbus.errors import SorbusError, TransientError
 from sorbus.ops.checklists import sheet_pages
 from sorbus.ops.checklists.occurrences import Checklist, Standing
+from sorbus.ops.checklists.sheets.figures import RECORDS
 from sorbus.ops.checklists.store import Checklists
 from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.page_context import (
@@ -39,6 +40,7 @@ def show_one(request: Request) -> Response:
         request,
         "checklists/one.html",
         one=_found(request),
+        figures=_figures(request),
         kinds=CHIPS,
         may_act=person_of(request).may(Role.operator),
     )
@@ -81,6 +83,12 @@ def finish(request: Request) -> Response:
 def _store(request: Request) -> Checklists:
     console = console_of(request)
     return Checklists(console.loaded.map, console.state)
+
+
+def _figures(request: Request) -> list[str]:
+    """What is counted and added up of this flow."""
+    manual = _store(request).flows[str(request.path_params["flow"])].manual
+    return [RECORDS, *(manual.totals if manual else ())]
 
 
 def _round(request: Request) -> datetime | None:

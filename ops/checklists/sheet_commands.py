@@ -72,6 +72,7 @@ def sheet(
             "rows": found.counts(),
             "more": found.more,
             "left_out": [{"record": id, "why": why} for id, why in found.left_out],
+            "trouble": found.trouble,
         }
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -86,6 +87,8 @@ def sheet(
         typer.echo(f"{name}: {kinds}; mark the rows, then: sorbus checklists import {flow} {name}")
     if found.more:
         typer.echo(f"{found.more:,} more changes wait for the next sheet")
+    if found.trouble:
+        typer.echo(f"{found.trouble}: what has changed there since is missing", err=True)
     for id, why in found.left_out:
         typer.echo(f"left out: record {id}: {why}", err=True)
 

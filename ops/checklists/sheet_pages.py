@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path, PurePath
 
 from starlette.datastructures import UploadFile
@@ -18,6 +20,8 @@ from sorbus.ops.console.access.user import Role
 from sorbus.ops.console.page_context import console_of, done, form_of, needs, person_of, refused, render
 from sorbus.spreadsheet.files import SUFFIXES
 
+FIGURE = "figure:"
+"""Before a figure's name, in the form."""
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -54,7 +58,7 @@ def import_(request: Request) -> Response:
     if suffix not in SUFFIXES:
         return refused(request, here, f"{suffix or 'This file'} can't be read: save it as .xlsx or .csv.")
     try:
-        found = _imported(request, flow, upload, suffix, is_trial=form.get("trial") == "1")
+        found = _imported(request, flow, upload, suffix, _entered(request), is_trial=form.get("trial") == "1")
     except TransientError:
         raise
     except SorbusError as error:
@@ -63,11 +67,30 @@ def import_(request: Request) -> Response:
     return render(request, "checklists/imported.html", flow=flow, found=found, is_trial=form.get("trial") == "1")
 
 
-def _imported(request: Request, flow: str, upload: UploadFile, suffix: str, *, is_trial: bool) -> SheetImport:
+def _entered(request: Request) -> dict[str, Decimal]:
+    """The figures in the form; SorbusError for one that is no number."""
+    found = {}
+    for name, value in form_of(request).items():
+        figure, text = name.removeprefix(FIGURE), str(value).strip()
+        if figure == name or not text:
+            continue
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            number = Decimal("nan")
+        if not number.is_finite():
+            raise SorbusError(f"{figure}: {text!r} is not a valid number; write it like 1234.56")
+        found[figure] = number
+    return found
+
+
+def _imported(
+    request: Request, flow: str, upload: UploadFile, suffix: str, entered: Mapping[str, Decimal], *, is_trial: bool
+) -> SheetImport:
     with tempfile.TemporaryDirectory(prefix="sorbus-") as folder:
         path = Path(folder) / f"your file{suffix}"
         path.write_bytes(upload.file.read())
-        return _open(request, flow).sync.import_file(path, person_of(request).name, dry_run=is_trial)
+        return _open(request, flow).sync.import_file(path, person_of(request).name, entered=entered, dry_run=is_trial)
 
 
 def _open(request: Request, flow: str) -> OpenedSync:

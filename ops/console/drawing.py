@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sorbus.map.render.diagram import DASHES, Arrow, Way
@@ -19,6 +20,7 @@ from sorbus.map.render.layout import (
     shorten,
     text_width,
 )
+from sorbus.map.render.pages.flow_words import timing_in_words
 from sorbus.mapfile.model import Map
 from sorbus.ops.console.health_status import HealthBadges
 from sorbus.ops.console.template_filters import number
@@ -87,7 +89,8 @@ def draw_live(company: Map, signs: HealthBadges, measured: Measurement | None) -
     layout = lay_out(company, lambda _: [""])
     left = [_system(box, MARGIN, OWNER_WIDTH, (box.height - BOX_HEIGHT) / 2, signs) for box in layout.left]
     right = [_system(box, layout.target_x, TARGET_WIDTH, -2, signs) for box in layout.right]
-    flows = [_flow(layout, row, signs, states) for box in layout.right for row in box.rows]
+    timings = {flow.id: flow.timing for flow in company.flows if flow.timing.startswith("cron")}
+    flows = [_flow(layout, row, signs, states, timings) for box in layout.right for row in box.rows]
     return Drawing(layout, left + right, flows, TOP - _ABOVE, layout.height - TOP + _ABOVE - _BELOW)
 
 
@@ -100,8 +103,12 @@ def _system(box: Box, x: float, width: float, middle: float, signs: HealthBadges
     return DrawnSystem(box, x, width, box.y + middle, sign, said, name, below)
 
 
-def _flow(layout: Layout, row: LayoutRow, signs: HealthBadges, states: dict[str, FlowState]) -> DrawnFlow:
+def _flow(
+    layout: Layout, row: LayoutRow, signs: HealthBadges, states: dict[str, FlowState], timings: Mapping[str, str]
+) -> DrawnFlow:
     arrow = row.arrow
+    if timing := timings.get(arrow.flow):
+        arrow = arrow._replace(text=arrow.text.replace(timing, timing_in_words(timing), 1))
     state = states.get(arrow.flow)
     if arrow.way is not Way.LIVE or state is None:
         figures = arrow.text

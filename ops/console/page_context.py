@@ -25,6 +25,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 import sorbus
 from sorbus.dlq.service import DeadLetterService
 from sorbus.map.loaded import LoadedMap
+from sorbus.map.render.pages.flow_words import timing_in_words
 from sorbus.ops.console import template_filters
 from sorbus.ops.console.access import csrf
 from sorbus.ops.console.access.authenticators import Proxies
@@ -219,5 +220,6 @@ def templates(kinds: Sequence[DecisionKind]) -> Environment:
         "number": template_filters.number,
         "span": template_filters.span,
         "sparkline": template_filters.sparkline,
+        "timing": timing_in_words,
     }
     return made

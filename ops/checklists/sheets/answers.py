@@ -95,6 +95,9 @@ def _answer(filled: FilledRow, prepared: Mapping[str, PreparedRow]) -> RowAnswer
     if row is None:
         if not filled.code:
             return finding("it has no row code", "rows can't be added here: a new record is entered at its owner")
+        if filled.code.rpartition("-")[0] in {each.code for each in prepared.values()}:
+            what = f"its sheet has no row {filled.code}: the record was erased (`sorbus forget`), or the code changed"
+            return finding(what, "erase it in the target too and delete the row, or restore the code")
         return finding(f"no sheet of this flow has a row {filled.code}", "import it for the flow of its sheet")
     if filled.fault:
         return finding(filled.fault, "correct the cell and import the file again")

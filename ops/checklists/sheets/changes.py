@@ -40,6 +40,8 @@ class ManualChange(NamedTuple):
     before: TargetFields | None
     after: TargetFields | None
     target_number: str = ""
+    last_reason: str = ""
+    """Why a person last marked the record as not done."""
 
     @property
     def differing(self) -> list[str]:

@@ -42,6 +42,8 @@ class Preparation:
     owner: Totals
     sheet: PreparedSheet | None = None
     file: bytes = b""
+    trouble: str = ""
+    """Why changes of the owner may be missing."""
 
     def counts(self) -> dict[str, int]:
         """How many rows there are of each kind of change."""
@@ -100,8 +102,12 @@ class ManualSync:
         limit: int = MOST_ROWS,
         accept_deletes: bool = False,
         dry_run: bool = False,
+        trouble: str = "",
     ) -> Preparation:
-        """Lists what changed since it was last confirmed. SorbusError when too many records are absent."""
+        """Lists what changed since it was last confirmed. SorbusError when too many records are absent.
+
+        `trouble`: why changes of the owner may be missing; the sheet says so.
+        """
         confirmed = self.store.confirmed()
         self._refuse_absence(records, confirmed, accept=accept_deletes)
         rows = list(changes(records, confirmed))
@@ -109,8 +115,9 @@ class ManualSync:
         owner = self._totals(one.fields for one in records if one.fields is not None)
         owner = owner._replace(records=owner.records + len(left_out))
         left_out += [(row.id, why) for row in rows if (why := unwritable(row))]
-        rows = [row for row in rows if not unwritable(row)]
-        found = Preparation(rows[:limit], max(0, len(rows) - limit), left_out, owner)
+        reasons = self.store.not_done()
+        rows = [row._replace(last_reason=reasons.get(row.id, "")) for row in rows if not unwritable(row)]
+        found = Preparation(rows[:limit], max(0, len(rows) - limit), left_out, owner, trouble=trouble)
         now = self.checklist
         is_due = now.due is not None and not now.is_done
         if dry_run or not (rows or is_due):
@@ -131,8 +138,9 @@ class ManualSync:
             isinstance(self._read, Totals),
             left_out,
             found.more,
+            trouble,
         )
-        return Preparation(found.rows, found.more, left_out, owner, sheet, to_xlsx(content))
+        return Preparation(found.rows, found.more, left_out, owner, sheet, to_xlsx(content), trouble)
 
     def import_file(
         self,

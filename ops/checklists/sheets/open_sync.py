@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.checklists.sheets.changes import OwnerRecord
 from sorbus.ops.checklists.sheets.manual_sync import ManualSync, Preparation
-from sorbus.ops.checklists.sheets.owner_records import Progress, read_owner_records
+from sorbus.ops.checklists.sheets.owner_records import Progress, owner_trouble, read_owner_records
 from sorbus.ops.checklists.sheets.target_fields import ManualFlow, manual_flow
 from sorbus.ops.checklists.sheets.target_totals import read_target_totals
 from sorbus.ops.checklists.store import Checklists
@@ -56,4 +56,5 @@ class OpenedSync:
             limit=limit,
             accept_deletes=accept_deletes,
             dry_run=dry_run,
+            trouble=owner_trouble(self._loaded, self._settings, self._written.data_type),
         )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from sorbus.bus.names import Names
+from sorbus.bus.status import StatusReader
 from sorbus.errors import SorbusError, TransientError
+from sorbus.map.loaded import LoadedMap
 from sorbus.ops.checklists.sheets.changes import OwnerRecord
 from sorbus.ops.checklists.sheets.target_fields import ManualFlow, RecordReader
 from sorbus.ops.flow_plan.records import NewestEvents, TopicRecords
+from sorbus.ops.monitoring.problems import problems_of
 from sorbus.settings import Settings
 
 MOST_RECORDS = 200_000
@@ -46,6 +50,21 @@ def read_owner_records(settings: Settings, flow: ManualFlow, progress: Progress)
             f" {MOST_RECORDS:,}; narrow the flow with `where:`"
         )
     return list(_records(topic, newest, RecordReader(flow)))
+
+
+def owner_trouble(loaded: LoadedMap, settings: Settings, data_type: str) -> str:
+    """Why the topic may lack what changed at its owner; "" if the producer works or never reported. TransientError."""
+    company = loaded.map
+    owner = company.owner_of(data_type)
+    reader = StatusReader(settings, Names(company.topic_prefix))
+    try:
+        reports = reader.read()
+    finally:
+        reader.close()
+    if not any(one.process == f"produce {owner}" for one in reports):
+        return ""
+    found = (one for one in problems_of(company, reports, {}) if one.subject == owner)
+    return next((f"{owner}: {one.words}" for one in found if one.kind in ("system", "producer")), "")
 
 
 def _records(topic: TopicRecords, newest: NewestEvents, reader: RecordReader) -> Iterator[OwnerRecord]:

@@ -94,6 +94,10 @@ class SheetStore:
         """Whether one of these sheets is of this flow; one without changes has no row."""
         return bool(self._state.run(_statement("sheets"), {"flow": self._flow, "codes": list(codes)}))
 
+    def not_done(self) -> dict[str, str]:
+        """Records whose last answer was that it is not done -> why."""
+        return {str(id): str(reason) for id, reason in self._state.run(_statement("not_done"), {"flow": self._flow})}
+
     def known(self, codes: Collection[str], numbers: Collection[str]) -> KnownRows:
         """What is recorded of these sheets, for a judgement that records nothing."""
         with self._state.connection() as connection:

@@ -66,6 +66,8 @@ class SheetContent:
     left_out: Sequence[tuple[str, str]] = ()
     more: int = 0
     """Changes that didn't fit; the next sheet lists them."""
+    trouble: str = ""
+    """Why changes of the owner may be missing."""
 
 
 def row_code(code: str, number: int) -> str:
@@ -96,7 +98,11 @@ def fitting(text: str) -> str:
 
 
 def what_to_do(change: ManualChange) -> str:
-    """The row in words: each field with its old and new value."""
+    """The row in words: each field with its old and new value, and why it was not done last time."""
+    return _change_in_words(change) + (f"\nNot done last time: {change.last_reason}" if change.last_reason else "")
+
+
+def _change_in_words(change: ManualChange) -> str:
     before, after = change.before or {}, change.after or {}
     if change.kind == "new":
         return "Create it."
@@ -181,6 +187,7 @@ def _figures(sheet: Worksheet, content: SheetContent) -> None:
         f" console, or by sorbus checklists import {content.flow} FILE.",
         "Rows may be sorted, filtered or deleted. Values changed here change nothing: change them at the owner.",
         left,
+        f"Attention: {content.trouble}. What has changed there since is not in this sheet." if content.trouble else "",
     )
     line = 1
     for text in filter(None, told):

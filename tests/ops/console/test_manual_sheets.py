@@ -59,6 +59,27 @@ def test_a_sheet_is_imported_by_a_click_and_each_refused_row_says_why(
     assert visitor.post("/checklists/nothing/sheet", form=HERE).status_code == 404
 
 
+def test_figures_that_a_text_file_lacks_are_entered_on_the_page(
+    visitor: Visitor, state: State, loaded: LoadedMap
+) -> None:
+    sync = ManualSync(Checklists(loaded.map, state), state, FLOW, "asked")
+    made = sync.prepare([OwnerRecord("1", {"name": "Alder"})], ("name",), "Larkspur", "ann")
+    assert made.sheet is not None
+    file = f"Row;Done?\n{made.sheet.code}-1;done\n".encode()
+
+    def sent(figure: str) -> str:
+        answer = visitor.post(
+            f"{HERE}/import", {"figure:records": figure}, form=HERE, files={"file": ("customers.csv", file)}
+        )
+        return answer.text if answer.status_code == 200 else visitor.get(answer.headers["location"]).text
+
+    assert "Records in plan (if the file does not say)" in visitor.get(HERE).text
+    assert "records: &#39;one&#39; is not a valid number" in sent("one")
+    assert "enter what the target holds: records" in sent("")
+    assert "figures differ" in sent("2")
+    assert "The round is finished." in sent("1")
+
+
 def test_a_sheet_is_prepared_by_a_click(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = visitor.post(f"{HERE}/sheet", form=HERE)
     assert "nothing is published of customer" in visitor.get(nothing.headers["location"]).text

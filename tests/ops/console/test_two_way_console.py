@@ -36,6 +36,7 @@ systems:
   crm: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: Sales}}
   books: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: Finance}}
   desk: {{kind: postgres, connection: {{dsn: "{dsn}"}}, owner: Support}}
+  wiki: {{kind: postgres, connection: {{dsn: "{dsn}"}}}}
 data_types:
   customer:
     system_of_record: crm
@@ -45,6 +46,7 @@ data_types:
 flows:
   - {{data_type: customer, to: books, direction: two-way, target: {{table: partners, key: code, existing: true}}}}
   - {{data_type: customer, to: desk, direction: two-way, target: {{table: contacts, key: code, existing: true}}}}
+  - {{data_type: customer, to: wiki, timing: cron 30 18 * * 1-5 Europe/Berlin, target: {{table: contacts}}}}
 """
 SHEET = """Source System,Source Field,Target System,Target Field,Rule
 canonical,customer.name,books,partners.title,
@@ -104,6 +106,8 @@ def test_the_map_is_drawn_as_people_wrote_it(console: Served) -> None:
     drawing = home[home.index("<svg") : home.rindex("</svg>")]
     assert "customer-merge" not in drawing
     assert "proposals" not in drawing
+    assert drawing.count("l11 -5.5v11z") == 2, "an arrow's head at both ends"
+    assert "Monday to Friday at 18:30 (Europe/Berlin)" in drawing
     flow = visitor.get("/flows/customer-to-books").text
     assert 'from <a href="/systems/crm">crm</a>' in flow
     assert "customer-merge" not in flow

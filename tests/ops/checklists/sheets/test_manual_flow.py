@@ -10,7 +10,9 @@ import openpyxl
 import psycopg
 import pytest
 
+from sorbus.bus.status import reporting
 from sorbus.state.database import migrate
+from sorbus.telemetry.health import Health
 from tests.consumers.gadgets import gadget
 from tests.consumers.line import Line
 from tests.consumers.plugin import line, make_line
@@ -150,6 +152,20 @@ def test_a_target_that_was_filled_before_is_confirmed_at_once(book: Line) -> Non
     assert "not confirmed" in book.sorbus("checklists", "reopen", FLOW, "g9", "-m", "x", status=1)
     audit = book.state.run(b"select action, reason from audit where subject = %s order by number", [FLOW])
     assert audit[-2:] == [("baseline", "compared all five"), ("reopen", "wrong line")]
+
+
+def test_a_sheet_tells_that_the_owners_producer_does_not_run(book: Line) -> None:
+    book.publish([("g1", 1, gadget("nut", lines=[]))])
+    assert told(book, "sheet", FLOW, "--dry-run")["trouble"] == ""
+    with reporting(book.settings, book.names, "produce crm", Health()):
+        pass
+
+    file = book.folder / "prices.xlsx"
+    made = told(book, "sheet", FLOW, "-o", str(file))
+
+    assert str(made["trouble"]).startswith("crm: its producer is not running since ")
+    texts = [str(row[0]) for row in openpyxl.load_workbook(file)["Figures"].values]
+    assert any(text.startswith("Attention: crm: its producer is not running") for text in texts)
 
 
 @pytest.mark.slow

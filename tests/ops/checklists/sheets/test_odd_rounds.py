@@ -148,6 +148,31 @@ def test_a_changed_mapping_asks_for_what_changed_alone(
     assert [each.differing for each in found] == ([] if differing is None else [differing])
 
 
+def test_why_it_was_not_done_is_in_the_next_sheet_until_it_is_done(state: State, tmp_path: Path) -> None:
+    sync = weekly(state)
+    file = edited(prepared(sync, RECORDS[:2]).file, lambda rows: mark(rows, "not done", "the price list is missing"))
+    assert sync.import_file(save(tmp_path, file), "ann", entered=count(0)).finished
+
+    again = prepared(sync, RECORDS)
+    sheet = openpyxl.load_workbook(save(tmp_path, again))["Changes"]
+    told = [row[3] for row in sheet.iter_rows(min_row=2, values_only=True)]
+    assert told == ["Create it.\nNot done last time: the price list is missing"] * 2 + ["Create it."]
+    sync.import_file(save(tmp_path, edited(again.file, mark)), "ann", entered=count(3))
+    changed = [one._replace(fields={"name": "nut", "price": None}) for one in RECORDS]
+    assert {row.last_reason for row in prepared(sync, changed).rows} == {""}
+
+
+def test_the_row_of_a_record_that_was_erased_is_told(state: State, tmp_path: Path) -> None:
+    sync = weekly(state)
+    made = prepared(sync)
+    state.run(b"delete from manual_sheet_row where id = '2'")  # as `sorbus forget` does
+
+    found = sync.import_file(save(tmp_path, edited(made.file, mark)), "ann")
+
+    assert (found.count("done"), [each.record for each in found.findings]) == (2, ["2"])
+    assert "was erased (`sorbus forget`)" in found.findings[0].what
+
+
 def test_times_of_a_sheet_name_their_zone(state: State, tmp_path: Path) -> None:
     sync = weekly(state)
     texts = [row[0] for row in openpyxl.load_workbook(save(tmp_path, prepared(sync)))["Figures"].values if row[0]]
