@@ -103,6 +103,27 @@ def test_what_is_wrong_is_said_with_its_fix(change: Change, code: str, words: st
 
 
 @pytest.mark.parametrize(
+    ("keys", "is_wrong"),
+    [
+        ({}, True),
+        ({"per": ["customer", "currency"]}, False),
+        ({"where": 'currency == "EUR"'}, False),
+        ({"where": 'reference == "EUR"'}, True),
+        ({"sum": {"paid": 'amount if currency == "EUR" else 0 | decimal'}}, False),
+        ({"sum": {"paid": "quantity"}}, False),
+    ],
+)
+def test_amounts_of_several_currencies_are_not_added_up(
+    keys: dict[str, object], is_wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = [{"name": "currency", "type": "string"}, {"name": "quantity", "type": "long"}]
+    monkeypatch.setitem(SCHEMAS, "payment", [*SCHEMAS["payment"], *more])
+    found = [one for one in check(load_map(write(tmp_path, step(2, **keys)))) if one.code == "wrong-sum"]
+    assert bool(found) == is_wrong
+    assert all("whatever their currency" in one.message and "to per" in one.fix for one in found)
+
+
+@pytest.mark.parametrize(
     ("row", "code", "words"),
     [
         (("canonical", "order.amnt", "canonical", "delivery.words", ""), "unknown-column", "did you mean amount?"),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
-from sorbus.map.steps import step_condition, step_sums
+from sorbus.map.steps import Lookups, step_condition, step_sums
 from sorbus.mapfile.model import ProcessStep
 from sorbus.mapping.errors import RuleError
+from sorbus.mapping.rule import Rule
 from sorbus.mapping.types import EXACT, FLOAT
 from sorbus.schema import RecordSchema
 from sorbus.spelling import closest
 
+_CURRENCY = "currency"
+"""The field that says of what currency a record's amounts are, in every canonical schema."""
+_MONEY = re.compile(r"(?:\w+_)?(?:amount|price|total|cost|fee|tax)")
 _GROUPING = frozenset({"string", "enum", "uuid", "int", "long", "boolean", "date"})
 """Types whose values have one spelling only."""
 
@@ -128,11 +133,27 @@ def _fields(bound: Bound, place: int, step: ProcessStep, schema: RecordSchema) -
         elif rule.result not in EXACT:
             message = f"{step.id}: {text} is no number"
             yield bound.loaded.finding(where, "bad-type", message, f"write {text} | decimal, or name a number")
+        elif _mixes_currencies(step, rule, schema, lookups):
+            message = f"{step.id}: {name} adds up amounts whatever their {_CURRENCY}"
+            fix = f'add {_CURRENCY} to per, or name one in where, such as {_CURRENCY} == "EUR"'
+            yield bound.loaded.finding(where, "wrong-sum", message, fix)
     made = bound.schemas.get(step.makes)
     if made is not None and step.lines and step.lines not in dict(_lists(made)):
         message = f"{step.id}: {step.makes} has no list of records called {step.lines!r}"
         fix = closest(step.lines, dict(_lists(made)))
         yield bound.loaded.finding((*path, "list"), "unknown-field", message, fix)
+
+
+def _mixes_currencies(step: ProcessStep, rule: Rule, schema: RecordSchema, lookups: Lookups) -> bool:
+    """Whether a sum adds amounts of money, and nothing says that their records have one currency."""
+    money = [name for name in rule.uses if _MONEY.fullmatch(name) and name in schema.by_name]
+    if not money or _CURRENCY not in schema.by_name:
+        return False
+    try:
+        where = step_condition(step, schema, lookups)
+    except RuleError:
+        return False  # reported already
+    return _CURRENCY not in {*step.per, *rule.uses, *(where.uses if where is not None else ())}
 
 
 def _lists(schema: RecordSchema) -> Iterator[tuple[str, None]]:
