@@ -47,7 +47,7 @@ def programs(wanted: str) -> Path:
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=cache_folder()) as staging:
             _fetch(Path(staging))
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):  # another worker was quicker
                 (Path(staging) / "made").rename(folder)
     return folder / "bin"
 
