@@ -23,6 +23,7 @@ from sorbus.telemetry.stop import Stop
 # A topic that is still to be made, and a batch so slow that the group expelled us: the next poll joins again.
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _TIMEOUT = 10.0
+_MANY, _PATIENCE = 20, 0.004
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +52,7 @@ class GroupMember:
         self._kafka = group_consumer(settings, group, reachable)
         rereads = flow.flow.on_lost_events == "reread"
         self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
+        self._are_many = False
         self._offsets: dict[Partition, int] = {}
         self._drained: set[Partition] = set()
         self._begun: dict[Partition, int] = {}
@@ -70,10 +72,12 @@ class GroupMember:
     def poll(self, most: int) -> list[Message]:
         """What has arrived: wakes at the first message, then takes what is there."""
         with kafka_errors("consuming"):
-            first: list[Message] = self._kafka.consume(1, 0.5)
-            if not first:
-                return []
-            return first + self._kafka.consume(most - 1, 0.004) if most > 1 else first
+            found: list[Message] = self._kafka.consume(1, 0.5)
+            if found and most > 1:
+                # Where many come, a little patience makes few large batches of them; a single change doesn't wait.
+                found += self._kafka.consume(most - 1, _PATIENCE if self._are_many else 0.0)
+            self._are_many = len(found) > _MANY
+            return found
 
     def lost_events(self) -> list[Partition]:
         """The partitions that lost events, to be `restart`ed. LostPosition, TransientError."""

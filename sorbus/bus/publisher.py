@@ -17,6 +17,10 @@ from sorbus.event import Headers
 from sorbus.settings import Settings
 
 _TIMEOUT, _STEP = 60.0, 2.0
+_SETTLES = 0.001
+"""Seconds after a commit until its markers are written, mostly. Whoever begins before is told that transactions are
+concurrent, and librdkafka waits 20 ms then.
+"""
 # Kafka's own topic, which it makes itself; asking about another might make that.
 _TRANSACTIONS = "__transaction_state"
 Outgoing = tuple[str, bytes, bytes | None, Headers]
@@ -42,6 +46,7 @@ class Publisher:
         self._id = transactional_id
         self._producer = transactional_producer(settings, transactional_id, reachable)
         self._begun_at: float | None = None
+        self._committed_at = 0.0
         prompt_id(self._producer, _TRANSACTIONS)
         self._in_steps(self._producer.init_transactions, f"taking over the transactions of {transactional_id}")
 
@@ -53,6 +58,7 @@ class Publisher:
     def begin(self) -> None:
         """Begins a transaction unless one is in progress."""
         if self._begun_at is None:
+            time.sleep(max(0.0, self._committed_at + _SETTLES - time.monotonic()))
             with kafka_errors("beginning a transaction"):
                 self._producer.begin_transaction()
             self._begun_at = time.monotonic()
@@ -100,7 +106,7 @@ class Publisher:
         if self._begun_at is None:
             return
         self._in_steps(self._producer.commit_transaction, "committing a transaction")
-        self._begun_at = None
+        self._begun_at, self._committed_at = None, time.monotonic()
 
     def _in_steps(self, call: Callable[[float], None], doing: str) -> None:
         """Runs a transactional call in short steps, so that signals are handled; librdkafka resumes it each time."""
