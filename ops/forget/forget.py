@@ -17,7 +17,8 @@ from sorbus.deadletter import DeadLetter
 from sorbus.errors import AuthError, ExitCode, PermanentError, SorbusError, TransientError
 from sorbus.event import open_frame
 from sorbus.map.loaded import LoadedMap
-from sorbus.mapfile.model import Flow
+from sorbus.map.steps import step_of
+from sorbus.mapfile.model import Flow, ProcessStep
 from sorbus.ops.forget.receipt import Done, Left, Receipt
 from sorbus.ops.forget.stored import Stored
 from sorbus.ops.forget.topics import Bus, TopicTrace
@@ -55,6 +56,7 @@ class Erasure:
         until = time.monotonic() + wait
         for flow in self._flows:
             self._flow(flow, trace, until)
+        self._made()
         refused = self._letters()
         for link in self._stored.links():
             resource = f" --resource {link.resource}" if link.resource else ""
@@ -86,11 +88,37 @@ class Erasure:
             f"delete it in {owner} first: its producer publishes the delete, and `sorbus forget` cleans up the rest"
             f" (if it is deleted there already, see that `sorbus produce {owner}` runs)"
         )
+        if (step := step_of(self._loaded.map, owner)) is not None:
+            fix = self._fix_of_step(step)
         if trace.is_live:
             raise OwnerHasIt(f"{data_type} {id}: {owner} still has it by the last event on its topic; {fix}")
         if any(not letter.flow for letter in letters):
             raise OwnerHasIt(f"{data_type} {id}: {owner} has a row of it that couldn't be made canonical; {fix}")
         return trace
+
+    def _fix_of_step(self, step: ProcessStep) -> str:
+        """Nobody deletes what a step made: it goes with what it is made of."""
+        if step.per:
+            return f"it is made of {step.source} records: delete those of {self._receipt.id} at their owner first"
+        id, owner = self._receipt.id, self._loaded.map.owner_of(step.source)
+        if self._bus.trace(self._names.topic(step.source), self._key).is_live:
+            return f"it is made of {step.source} {id}: delete that in {owner} first"
+        if step.on_leave == "delete":
+            return f"see that `sorbus produce {step.id}` runs: {step.source} {id} is deleted, and so will this be"
+        return (
+            f"{step.source} {id} is gone, and the step keeps what it made (`on_leave: keep`): write `on_leave: delete`,"
+            f" restart the step, run `sorbus backfill {step.makes} --id {id}`, and write `keep` again"
+        )
+
+    def _made(self) -> None:
+        """What steps have made of it, under the same id, is a record of its own."""
+        id = self._receipt.id
+        for step in self._loaded.map.steps:
+            if step.source != self._receipt.data_type or step.per:
+                continue
+            if self._bus.trace(self._names.topic(step.makes), self._key).is_live:
+                what = f"{step.makes} {id}, which the step made of it"
+                self._receipt.left.append(Left(step.id, what, f"run `sorbus forget {step.makes} {id}`, too"))
 
     def _flow(self, flow: Flow, trace: TopicTrace, until: float) -> None:
         left = self._receipt.left

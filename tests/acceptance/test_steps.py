@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.state.database import schema_of
 from tests.acceptance.office import Office, execute, rows_of, unlike
 from tests.acceptance.steps_company import SCHEMAS, SHEET, found, steps_map
+from tests.commands import type_command
 from tests.conftest import Report
 
 
@@ -211,3 +213,33 @@ def by_id(rows: list[dict[str, object]]) -> dict[str, dict[str, object]]:
     found = {str(row["id"]): row for row in rows}
     assert len(found) == len(rows)
     return found
+
+
+@pytest.mark.slow
+def test_what_a_step_kept_of_an_erased_record_is_named_and_can_be_erased(office: Office) -> None:
+    crm, books = office.env["CRM_DSN"], office.env["BOOKS_DSN"]
+    company = steps_map(office.prefix)
+    company["steps"][0]["on_leave"] = "keep"  # type: ignore[index]
+    office.write(company, SHEET, SCHEMAS)
+    execute(crm, "insert into orders values (1, 'Ann Lee', 'confirmed', 1, null), (2, 'moor', 'confirmed', 1, null)")
+    with office.up():
+        office.until(lambda: unless(ids(books), ["1", "2"]), 60)
+        assert "it is made of order 1: delete that in crm first" in refusal(office, "delivery", "1")
+        execute(crm, "delete from orders")
+        office.until(lambda: "crm still has it" in refusal(office, "order", "1"), 60)
+        assert "`sorbus forget delivery 1`" in office.sorbus("forget", "order", "1", "--yes", status=1)
+        assert "`sorbus backfill delivery --id 1`" in refusal(office, "delivery", "1")
+    company["steps"][0]["on_leave"] = "delete"  # type: ignore[index]
+    office.write(company, SHEET, SCHEMAS)
+    with office.up():
+        office.until(lambda: office.said("capturing delivery") < 2, 60)
+        office.sorbus("backfill", "delivery", "--id", "1")
+        office.until(lambda: unless(ids(books), ["2"]), 60)
+        office.sorbus("forget", "delivery", "1", "--yes", status=None)
+        office.until(lambda: "still has it" in refusal(office, "delivery", "1"), 30)
+
+
+def refusal(office: Office, data_type: str, id: str) -> str:
+    """Why a record can't be erased, if so."""
+    with chdir(office.folder):
+        return type_command("forget", data_type, id, "--dry-run", env=office.env).output
