@@ -311,7 +311,7 @@ class Resource:
 
 @runtime_checkable
 class SupportsSourceWarnings(Protocol):
-    """A producer connector that can predict which records will become dead letters."""
+    """A producer connector that can say which records will become dead letters, or aren't made as the map says now."""
 
     def source_warnings(self, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
         """For `sorbus plan` and `apply`: one warning each, with its fix. Warnings don't stop the producer.

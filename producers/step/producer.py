@@ -24,6 +24,7 @@ from sorbus.producers.polling.poll_state import PageResult
 from sorbus.producers.step.beginning import Beginning
 from sorbus.producers.step.earlier_records import EarlierRecords
 from sorbus.producers.step.group_maker import GroupMaker
+from sorbus.producers.step.made_by import KEY, is_outdated, made_by, outdated_words, stored_position
 from sorbus.producers.step.maker import Maker, StepCondition
 from sorbus.producers.step.options import StepConnection, StepSource
 from sorbus.producers.step.requested_records import RequestedRecords
@@ -69,6 +70,7 @@ class StepProducer:
         self._made = 0
         self._is_partial = False
         """Whether the topic has lost events: until everything is asked for again, what isn't there may still exist."""
+        self._made_by = made_by(self._source)
         self._beginning: Beginning | None = None
         self._requested = RequestedRecords(self._topic)
         self._is_reading = False
@@ -79,6 +81,13 @@ class StepProducer:
     def plan(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[Step]:  # noqa: ARG003 - the interface's
         """Topics are planned for every data type: there is nothing else to create."""
         return []
+
+    @classmethod
+    def source_warnings(cls, system: BoundSystem, sources: Sequence[BoundSource]) -> list[str]:
+        """Whether it has made records by other rules than it has now. TransientError, AuthError."""
+        (source,) = sources
+        is_old = is_outdated(source, stored_position(system, system.name))
+        return [outdated_words(source)] if is_old else []
 
     @classmethod
     def resources_of(cls, options: BaseModel) -> dict[str, str]:
@@ -102,6 +111,9 @@ class StepProducer:
         stored = position or {}
         self._maker.deleted_version = cast("int", stored.get("deleted_version") or 0)
         self._is_partial, self._made = bool(stored.get("is_partial")), 0
+        if is_outdated(self._source, stored):
+            self._made_by = str(stored[KEY])
+            _log.warning("%s", outdated_words(self._source))
         place = cast("Position | None", stored.get("topic"))
         why = self._topic.open(place)
         is_same = place is not None and _is_same(place, self._topic)
@@ -144,7 +156,7 @@ class StepProducer:
         self._take(messages, now, out)
         self._topic.taken(len(messages))
         if has_ended := self._is_reading_all and self._topic.is_at_end:
-            self._is_reading_all = False
+            self._is_reading_all, self._made_by = False, made_by(self._source)
             self._requested.all_have_come()
             self._maker.finish(now, out, is_whole=self._is_whole)
         self._maker.flush(now, out)
@@ -193,6 +205,7 @@ class StepProducer:
             "is_reading_all": self._is_reading_all,
             "is_first": self._is_first,
             "is_partial": self._is_partial,
+            KEY: self._made_by,
             "deleted_version": self._maker.deleted_version,
         }
         resolved = [(name, id) for id in out.resolved]

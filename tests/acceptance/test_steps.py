@@ -216,6 +216,26 @@ def by_id(rows: list[dict[str, object]]) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.slow
+def test_a_changed_step_says_so_until_everything_is_made_again(office: Office) -> None:
+    crm, books = office.env["CRM_DSN"], office.env["BOOKS_DSN"]
+    execute(crm, "insert into orders values (1, 'kiln', 'confirmed', 1, null), (2, 'moor', 'draft', 1, null)")
+    with office.up():
+        office.until(lambda: unless(ids(books), ["1"]), 60)
+    assert "has changed" not in told(office, "plan")
+    company = steps_map(office.prefix)
+    company["steps"][0]["where"] = 'status == "draft"'  # type: ignore[index]
+    office.write(company, SHEET, SCHEMAS)
+    for command in ("plan", "doctor"):
+        assert "`sorbus backfill delivery`" in told(office, command), command
+    with office.up():
+        office.until(lambda: office.said("capturing delivery") < 2, 60)
+        assert "`sorbus backfill delivery`" in told(office, "plan")
+        office.sorbus("backfill", "delivery")
+        office.until(lambda: unless(ids(books), ["2"]), 60)
+        office.until(lambda: "has changed" in told(office, "plan"), 30)
+
+
+@pytest.mark.slow
 def test_what_a_step_kept_of_an_erased_record_is_named_and_can_be_erased(office: Office) -> None:
     crm, books = office.env["CRM_DSN"], office.env["BOOKS_DSN"]
     company = steps_map(office.prefix)
@@ -241,5 +261,10 @@ def test_what_a_step_kept_of_an_erased_record_is_named_and_can_be_erased(office:
 
 def refusal(office: Office, data_type: str, id: str) -> str:
     """Why a record can't be erased, if so."""
+    return told(office, "forget", data_type, id, "--dry-run")
+
+
+def told(office: Office, *words: str) -> str:
+    """All that a command says, warnings and errors too."""
     with chdir(office.folder):
-        return type_command("forget", data_type, id, "--dry-run", env=office.env).output
+        return type_command(*words, env=office.env).output
