@@ -126,3 +126,11 @@ def test_the_command_writes_a_folder(tmp_path: Path) -> None:
     typed("--format", "md")
     assert (tmp_path / "out" / "index.md").is_file()
     assert "--pages writes HTML" in typed("--rows", status=2)
+
+
+def test_what_a_process_step_makes_is_corrected_where_it_is_made_from() -> None:
+    (file,) = [file for file in EXAMPLES if file.parent.name == "steps"]
+    told = {page.name: to_markdown_page(page) for page in pages(load_map(file))}["delivery"]
+
+    assert "Correct the order that it is made from." in told
+    assert "Correct it in" not in told

@@ -35,6 +35,7 @@ _LONGEST_SHOWN = 300
 _DIGITS = 15
 _WIDEST = 50
 AnyCell = Cell | MergedCell
+_WRAPPED, _BOLD, _STRUCK = Alignment(vertical="top", wrap_text=True), Font(bold=True), Font(strike=True)
 _HEAD, _ENTER = PatternFill("solid", fgColor="1F3A5F"), PatternFill("solid", fgColor="FFF4CC")
 _KINDS = {
     "new": PatternFill("solid", fgColor="E3F2E1"),
@@ -150,9 +151,9 @@ def _changes(sheet: Worksheet, content: SheetContent) -> None:
             cell = sheet.cell(line, place)
             _value(cell, shown.get(name))
             if name in differing:
-                cell.font, cell.fill = Font(bold=True), _KINDS["changed"]
+                cell.font, cell.fill = _BOLD, _KINDS["changed"]
             elif change.after is None:
-                cell.font = Font(strike=True)
+                cell.font = _STRUCK
         for place in range(first_mark, first_mark + 3):
             cell = sheet.cell(line, place)
             cell.fill, cell.number_format = _ENTER, "@"
@@ -247,7 +248,7 @@ def _text(cell: AnyCell, text: str) -> None:
     cell.value = escaped(fitting(text))
     cell.data_type = "s"
     cell.number_format, cell.quotePrefix = "@", True
-    cell.alignment = Alignment(vertical="top", wrap_text=True)
+    cell.alignment = _WRAPPED
 
 
 def _shown(value: FieldValue) -> str:

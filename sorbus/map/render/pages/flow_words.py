@@ -9,7 +9,7 @@ from sorbus.abilities import DetectsConflicts
 from sorbus.connector import consumer_connector
 from sorbus.errors import SorbusError
 from sorbus.map.contact import contact
-from sorbus.mapfile.model import Flow, Map
+from sorbus.mapfile.model import STEP, Flow, Map
 from sorbus.mapping.plain_words import condition_in_words, field_in_words
 
 _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
@@ -115,7 +115,11 @@ def failures(company: Map, flow: Flow) -> Iterator[str]:
     if flow.direction == "two-way":
         yield from _two_way_failures(company, flow, str(owner))
     else:
-        yield f"A field is edited in {target}, although {owner} owns it: {edited}. Correct it in {owner}."
+        step = next((one for one in company.steps if one.makes == flow.data_type), None)
+        correct = f"Correct it in {owner}"
+        if step is not None and company.systems[str(owner)].kind == STEP:
+            correct = f"Correct the {field_in_words(step.source)} that it is made from"
+        yield f"A field is edited in {target}, although {owner} owns it: {edited}. {correct}."
 
 
 def _two_way_failures(company: Map, flow: Flow, owner: str) -> Iterator[str]:
