@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,33 +34,94 @@ class Running(NamedTuple):
     url: str
     said: str
     folder: Path
+    server: Server | None = None
+
+
+class Server:
+    """An application that one of the scripts starts, on one port for as long as this exists; `folder` gets its log.
+
+    `by_pid_file`: the script takes port and pid file, not folder and port. `env` is added to the environment.
+    """
+
+    def __init__(
+        self, script: str, folder: Path, *, by_pid_file: bool = False, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._script, self._folder, self._env = script, folder, {**os.environ, **(env or {})}
+        self._port, self._pid = free_port(), folder / "pid"
+        self._arguments = [str(self._port), str(self._pid)] if by_pid_file else [str(folder), str(self._port)]
+
+    def start(self) -> Running:
+        """Starts it, again after `kill`, and returns once it answers."""
+        path = SCRIPTS / self._script
+        if not path.is_file():
+            pytest.skip(f"{path} is not there: the scripts that start real applications lie beside the checkout")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._pid.unlink(missing_ok=True)
+        said, told = self._folder / "script.out", self._folder / "script.err"
+        with said.open("wb") as out, told.open("wb") as error:
+            # The server lives on in the background and keeps what it inherits, so nothing is read through pipes.
+            done = subprocess.run(
+                ["bash", str(path), *self._arguments], env=self._env, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=error, timeout=_FIRST_START, check=False,
+            )  # fmt: skip
+        assert done.returncode == 0, f"{self._script} ended with {done.returncode}:\n{_last_words(told)}"
+        words = said.read_text("utf-8", "replace").split()
+        running = _answering(
+            f"http://127.0.0.1:{self._port}", words[-1] if words else "", self._folder, told,
+            lambda: Path(f"/proc/{self._pid.read_text().strip()}").exists(),
+        )  # fmt: skip
+        return running._replace(server=self)
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        if self._pid.is_file():
+            _end(int(self._pid.read_text()))
+
+    def kill(self) -> None:
+        """kill -9 of it and of all its processes, and waits until they are gone."""
+        top = int(self._pid.read_text())
+        children = Path(f"/proc/{top}/task/{top}/children").read_text("ascii").split()
+        pids = [top, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 15
+        while left := [pid for pid in pids if _is_alive(pid)]:
+            assert time.monotonic() < deadline, f"{self._script}: {left} survived kill -9 for 15 s"
+            time.sleep(0.05)
 
 
 @contextmanager
 def redmine() -> Iterator[Running]:
-    """Redmine on SQLite; `said` is the administrator's API key."""
-    with _kept("redmine", "redmine.sqlite3") as folder, _started("redmine.sh", folder, folder / "pid") as running:
+    """Redmine on SQLite, a request at a time, or its writers would get "database is locked" from each other.
+
+    `said` is the administrator's API key.
+    """
+    env = {"PUMA_MAX_THREADS": "1"}
+    with _kept("redmine", "redmine.sqlite3") as folder, _started(Server("redmine.sh", folder, env=env)) as running:
         yield running
 
 
 @contextmanager
 def tryton() -> Iterator[Running]:
     """Tryton on SQLite, its database called erp; admin / adminpw."""
-    with _kept("tryton", "db/erp.sqlite") as folder, _started("tryton.sh", folder, folder / "pid") as running:
+    with _kept("tryton", "db/erp.sqlite") as folder, _started(Server("tryton.sh", folder)) as running:
         yield running
 
 
 @contextmanager
-def request_tracker(folder: Path) -> Iterator[Running]:
-    """Request Tracker; root / password. Its database is the machine's: use names of your own in it."""
-    with _started("request-tracker.sh", folder, folder / "pid", by_pid_file=True) as running:
+def request_tracker(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Request Tracker; root / password. Its database is the machine's (use names of your own in it) unless `env` says.
+
+    RT_SITE_CONFIG_DIR names another folder with its settings.
+    """
+    with _started(Server("request-tracker.sh", folder, by_pid_file=True, env=env)) as running:
         yield running
 
 
 @contextmanager
 def stripe_mock(folder: Path) -> Iterator[Running]:
     """Stripe's mock server: checks requests by Stripe's OpenAPI description, keeps nothing."""
-    with _started("stripe-mock.sh", folder, folder / "pid", by_pid_file=True) as running:
+    with _started(Server("stripe-mock.sh", folder, by_pid_file=True)) as running:
         yield running
 
 
@@ -105,29 +166,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def _started(script: str, folder: Path, pid: Path, *, by_pid_file: bool = False) -> Iterator[Running]:
-    path = SCRIPTS / script
-    if not path.is_file():
-        pytest.skip(f"{path} is not there: the scripts that start real applications lie beside the checkout")
-    port = free_port()
-    arguments = [str(port), str(pid)] if by_pid_file else [str(folder), str(port)]
-    folder.mkdir(parents=True, exist_ok=True)
-    pid.unlink(missing_ok=True)
-    said, told = folder / "script.out", folder / "script.err"
-    command = ["bash", str(path), *arguments]
+def _started(server: Server) -> Iterator[Running]:
     try:
-        with said.open("wb") as out, told.open("wb") as error:
-            # The server lives on in the background and keeps what it inherits, so nothing is read through pipes.
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=error, timeout=_FIRST_START)
-        assert done.returncode == 0, f"{script} ended with {done.returncode}:\n{_last_words(told)}"
-        words = said.read_text("utf-8", "replace").split()
-        url = f"http://127.0.0.1:{port}"
-        yield _answering(
-            url, words[-1] if words else "", folder, told, lambda: Path(f"/proc/{pid.read_text().strip()}").exists()
-        )
+        yield server.start()
     finally:
-        if pid.is_file():
-            _end(int(pid.read_text()))
+        server.stop()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether it runs; one that has ended and that nobody asked about yet (Z) doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _end(pid: int) -> None:
@@ -182,7 +233,7 @@ def _kept(name: str, database: str) -> Iterator[Path]:
             shutil.copyfile(pristine, folder / database)
         elif (SCRIPTS / f"{name}.sh").is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            with _started(f"{name}.sh", folder, folder / "pid"):
+            with _started(Server(f"{name}.sh", folder)):
                 pass
             shutil.copyfile(folder / database, pristine)
         yield folder

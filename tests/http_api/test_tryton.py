@@ -5,21 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
 from sorbus.errors import AuthError, PermanentError, TransientError
 from sorbus.http_api.auth import Signature
 from sorbus.http_api.connection import Application, HttpConnection
+from sorbus.http_api.interface import Record
 from sorbus.http_api.load import load_description
 from sorbus.http_api.systems.tryton import TrytonApi, _refuse
 from sorbus.http_api.transport import HttpTransport
 from sorbus.state import State
 from tests.acceptance.real import tryton
+from tests.acceptance.real_year.tryton import Tryton
 from tests.http_api.applications import answering, as_json
 
 
-def bound(base_url: str, password: str = "adminpw") -> Application:
+def bound(base_url: str, password: str = "adminpw", username: str = "admin") -> Application:
     """The shipped description, with pages of two."""
     described = load_description("tryton")
     party = described.resources["party"]
@@ -28,9 +31,9 @@ def bound(base_url: str, password: str = "adminpw") -> Application:
     small = party.list.pagination.model_copy(update={"size": 2})
     listed = party.list.model_copy(update={"pagination": small})
     changed = party.changes.model_copy(update={"pagination": small})
-    resources = {"party": party.model_copy(update={"list": listed, "changes": changed})}
+    resources = {**described.resources, "party": party.model_copy(update={"list": listed, "changes": changed})}
     described = described.model_copy(update={"resources": resources})
-    connection = HttpConnection.model_validate({"api": "tryton", "username": "admin", "password": password})
+    connection = HttpConnection.model_validate({"api": "tryton", "username": username, "password": password})
     return Application("erp", described, connection, {}, base_url, "", described.auth, ())
 
 
@@ -93,6 +96,24 @@ def test_parties_are_made_read_changed_found_and_gone(transport: HttpTransport, 
     with pytest.raises(AuthError, match="logging in to erp"):
         TrytonApi(refused).get("party", id)
     refused.close()
+
+
+@pytest.mark.real
+def test_a_price_is_written_and_read_in_the_users_company(state: State) -> None:
+    with tryton() as running:
+        people = Tryton(running)
+        password = people.prepare()
+        opened = HttpTransport(bound(people.url, password, "sorbus"), state)
+        api = TrytonApi(opened)
+        kind: Record = {"type": "goods", "default_uom": 1, "cost_price_method": "fixed"}
+        made = api.create("product", {"code": "GA-1", "name": "Gauge", "list_price": "19.99", **kind}, key="")
+        assert people.products() == {"GA-1": ("Gauge", "19.99")}
+        api.update("product", str(made["id"]), {"list_price": "20.5"}, current=None)
+        assert people.products() == {"GA-1": ("Gauge", "20.5")}
+        current = api.get("product", str(made["id"]))
+        assert current is not None
+        assert current.record["list_price"] == Decimal("20.5")
+        opened.close()
 
 
 def every(api: TrytonApi, since: datetime | None) -> list[int]:

@@ -61,16 +61,21 @@ class Fault:
         return []
 
     def seen(self, patience: float = _SEEN_WITHIN) -> str:
-        """The line that says it, once it does; SorbusError if it never does."""
-        said = ""
+        """The sentence that says it, once it does; SorbusError if it never does."""
+        said: list[str] = []
         for _ in range(max(1, round(patience / 2))):
-            said = self.stage.sorbus(*self.look, status=_OK)
-            below = re.split(r"\n\s*\n", said, maxsplit=1)[-1] if self.look == ("status",) else said  # not the table
-            for line in below.splitlines():
-                if re.search(self.sign, line, re.IGNORECASE):
-                    return line.strip()
+            said = self._said()
+            if found := next((one for one in said if re.search(self.sign, one, re.IGNORECASE)), ""):
+                return found.strip()
             wait(2)
-        raise SorbusError(f"{self.title}: `sorbus {' '.join(self.look)}` doesn't say so:\n{said[-3000:]}")
+        told = "\n".join(said)[-3000:]
+        raise SorbusError(f"{self.title}: `sorbus {' '.join(self.look)}` doesn't say so:\n{told}")
+
+    def _said(self) -> list[str]:
+        if self.look != ("status",):
+            return self.stage.sorbus(*self.look, status=_OK).splitlines()
+        shown = json.loads(self.stage.sorbus("status", "--json", status=_OK))  # where a person's screen wraps sentences
+        return [*map(str, shown["complaints"]), *(f"{one['of']}: {one['words']}" for one in shown["notes"])]
 
 
 class Killed(Fault):

@@ -66,8 +66,11 @@ class Year:
         *,
         kinds: tuple[type[Fault], ...] = tuple(KINDS),
         stopped: Callable[[], bool] = lambda: False,
+        patience: float = _AGREE_WITHIN,
     ) -> None:
+        """`patience`: seconds within which all systems have to agree."""
         self.stage, self.business, self._say, self._kinds, self._stopped = stage, business, say, kinds, stopped
+        self._patience = patience
         self.months: list[MonthEnd] = []
         self._moved: Counter[str] = Counter()
 
@@ -117,7 +120,7 @@ class Year:
 
         return differences(wanted, read)
 
-    def settle(self, patience: float = _AGREE_WITHIN) -> tuple[list[Difference], float]:
+    def settle(self) -> tuple[list[Difference], float]:
         """Waits until all systems agree and nothing is on its way; what differed at first, and the seconds it took."""
         began = told = time.monotonic()
         first: list[Difference] | None = None
@@ -127,10 +130,10 @@ class Year:
             first = found if first is None else first
             if not found and self.stage.lag() == 0 and not self.differences():
                 return first, time.monotonic() - began
-            if time.monotonic() - began > patience:
+            if time.monotonic() - began > self._patience:
                 shown = "\n".join(map(str, found[:12]))
                 raise Disagreement(
-                    f"{len(found)} differences after {patience:.0f} s, the first:\n{shown}\n{self._told()}"
+                    f"{len(found)} differences after {self._patience:.0f} s, the first:\n{shown}\n{self._told()}"
                 )
             if self._stopped():
                 raise TransientError("stopped while systems did not agree yet")
