@@ -33,6 +33,8 @@ PATIENCE = 10.0
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _REDIRECTS = 3
 _LONGEST_FAULT = 300
+_LOCKED_FOR = 330.0
+"""Seconds; Tryton counts the attempts of five minutes, those that it refuses with 429 included."""
 _MAY_HAVE_HAPPENED = "it may have been carried out nevertheless"
 
 
@@ -111,8 +113,11 @@ class HttpTransport:
         return self._good(call, answer, doing)
 
     def send_unsigned(self, call: Call, *, doing: str) -> Answer:
-        """For a hook's login: without credentials. Errors as in `send`."""
-        return self._good(call, self._asked(call, Signature(), doing), doing)
+        """For a hook's login: without credentials. Errors as in `send`.
+
+        A 429 that names no time is a locked account: each attempt would prolong that, so all processes wait longer.
+        """
+        return self._good(call, self._asked(call, Signature(), doing, at_429=_LOCKED_FOR), doing)
 
     def close(self) -> None:
         """Ends waits and connections."""
@@ -126,8 +131,11 @@ class HttpTransport:
             raise error
         return answer
 
-    def _asked(self, call: Call, signature: Signature, doing: str) -> Answer:
-        """One request's answer, whatever its status, once breaker and rate limit allow it."""
+    def _asked(self, call: Call, signature: Signature, doing: str, at_429: float | None = None) -> Answer:
+        """One request's answer, whatever its status, once breaker and rate limit allow it.
+
+        `at_429`: seconds to wait after an answer 429 that says nothing of it.
+        """
         closed_for = self._breaker.allow()
         if closed_for > 0:
             last = f"; last error: {self._last_fault}" if self._last_fault else ""
@@ -154,7 +162,8 @@ class HttpTransport:
             self._failed(call)
             raise
         self._metrics.answered(call.method, answer.status, monotonic() - began)
-        self._limiter.heard(answer.status, answer.headers, retry_after(answer.headers))
+        named = retry_after(answer.headers)
+        self._limiter.heard(answer.status, answer.headers, at_429 if named is None else named)
         if answer.status >= 500 and answer.status != 501:
             self._last_fault = f"{self.application.system} answered {answer.status}"
             self._failed(call)

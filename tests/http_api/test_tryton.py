@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from sorbus.errors import AuthError, PermanentError, TransientError
+from sorbus.errors import AuthError, PermanentError, RateLimited, TransientError
 from sorbus.http_api.auth import Signature
 from sorbus.http_api.connection import Application, HttpConnection
 from sorbus.http_api.interface import Record
@@ -157,3 +157,18 @@ def test_an_address_that_is_not_tryton_says_how_it_is_written(state: State) -> N
         with pytest.raises(TransientError, match="HOST:PORT/DATABASE"):
             TrytonApi(transport).get("party", "1")
         transport.close()
+
+
+def test_a_locked_account_is_left_alone_by_all_processes(state: State) -> None:
+    """Tryton counts each attempt, refused ones too: retries at the usual pace would keep it locked for ever."""
+    with answering(lambda _: as_json(429, {"error": "Too Many Requests"})) as (url, asked):
+        flows = [HttpTransport(bound(url), state, flow=name, patience=0.1) for name in ("party", "product")]
+        with pytest.raises(TransientError, match="answers 429"):
+            TrytonApi(flows[0]).get("party", "1")
+        for transport in (*flows, *flows):
+            with pytest.raises(RateLimited) as caught:
+                TrytonApi(transport).get("party", "1")
+            assert 300 < (caught.value.retry_after or 0) <= 330
+        assert len(asked) == 1, "only the first attempt was sent"
+        for transport in flows:
+            transport.close()

@@ -138,7 +138,7 @@ class PowerCut(_Real, Killed):
 
 REAL_KINDS: Sequence[type[Fault]] = (
     *(kind for kind in KINDS if kind is not SupportKey),
-    RedmineKey, TrackerPassword, TrytonAway, TrackerAway, TrytonPassword, PowerCut,
+    TrytonPassword, TrackerPassword, TrytonAway, TrackerAway, RedmineKey, PowerCut,
 )  # fmt: skip
 
 
