@@ -24,6 +24,8 @@ from sorbus.telemetry.stop import Stop
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _TIMEOUT = 10.0
 _MANY, _PATIENCE = 20, 0.004
+_COMMIT_EVERY = 0.1
+"""Seconds between commits of offsets: each costs Kafka as much as an event, and what comes again changes nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ class GroupMember:
         rereads = flow.flow.on_lost_events == "reread"
         self._positions = ReadPositions(admin(settings), self._flow, self.events, rereads=rereads)
         self._are_many = False
+        self._committed_at = 0.0
         self._offsets: dict[Partition, int] = {}
         self._drained: set[Partition] = set()
         self._begun: dict[Partition, int] = {}
@@ -72,7 +75,7 @@ class GroupMember:
     def poll(self, most: int) -> list[Message]:
         """What has arrived: wakes at the first message, then takes what is there."""
         with kafka_errors("consuming"):
-            found: list[Message] = self._kafka.consume(1, 0.5)
+            found: list[Message] = self._kafka.consume(1, _COMMIT_EVERY if self._offsets else 0.5)
             if found and most > 1:
                 # Where many come, a little patience makes few large batches of them; a single change doesn't wait.
                 found += self._kafka.consume(most - 1, _PATIENCE if self._are_many else 0.0)
@@ -115,8 +118,12 @@ class GroupMember:
 
     def commit(self, *, wait: bool) -> None:
         """Commits what has landed. Kafka's refusal is no fault: the same events come again and change nothing."""
+        now = time.monotonic()
+        if not wait and now - self._committed_at < _COMMIT_EVERY:
+            return
         if not (self._offsets or self._repeat_offsets()):
             return
+        self._committed_at = now
         # A batch that waited long may hold partitions that are another member's by now, further on than we were.
         assigned = self._assignment()
         offsets = [self._positions.stamped(at, offset) for at, offset in self._offsets.items() if at in assigned]
@@ -133,6 +140,7 @@ class GroupMember:
 
     def hold(self, seconds: float) -> None:
         """Waits with all partitions paused; polling all the while, or the group would think us dead. Stopped."""
+        self.commit(wait=False)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self._stop.is_set():

@@ -180,7 +180,6 @@ class DeliverySchedule:
             self._member.forget_drained()
 
     def _hold(self, seconds: float) -> None:
-        self._member.commit(wait=False)
         try:
             self._member.hold(seconds)
         except Stopped:

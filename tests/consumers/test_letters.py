@@ -37,6 +37,9 @@ class Moody:
     def poll(self, seconds: float) -> int:
         return 0
 
+    def list_topics(self, topic: str, timeout: float) -> None:
+        """It has its producer id."""
+
     def purge(self) -> None:
         self._waiting.clear()
 
