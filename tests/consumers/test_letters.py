@@ -100,7 +100,7 @@ def letters(producer: Moody) -> Letters:
 
 @pytest.mark.parametrize("mood", ["broken", "silent"])
 def test_what_failed_is_written_by_the_next_flush(mood: str) -> None:
-    producer = Moody(mood)
+    producer = Moody(mood, mood)  # asked twice: a producer may still be waiting for its id
     ours = letters(producer)
     first, second = ours.write(told(b"g1", 4), ERROR).id, ours.write(told(b"g2", 5), ERROR).id
     with pytest.raises(TransientError, match="did not accept"):
