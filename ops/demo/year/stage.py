@@ -157,6 +157,11 @@ class Stage:
         found = self.log.read_text("utf-8", "replace").splitlines()[-lines:] if self.log.exists() else []
         return "\n".join(line[:500] for line in found)
 
+    @property
+    def work_pid(self) -> int:
+        """Of `sorbus up`, 0 while it doesn't run."""
+        return 0 if self._up is None else self._up.pid
+
     def lag(self) -> int | None:
         """How many events are on their way by `sorbus status`."""
         flows = json.loads(self.sorbus("status", "--json"))["flows"]

@@ -58,10 +58,10 @@ class Systems:
         system, _, name = relation.partition(".")
         if system == "accounting":
             return keyed(
-                relation, self.accounting.execute(f"set group_concat_max_len = 100000; {_queries(system)[name]}")
+                relation, self.accounting.execute(f"set group_concat_max_len = 100000; {queries(system)[name]}")
             )
         with psycopg.connect(self.dsns[system]) as connection:
-            return keyed(relation, connection.execute(_queries(system)[name].encode()).fetchall())
+            return keyed(relation, connection.execute(queries(system)[name].encode()).fetchall())
 
     def compared(self, relation: str, wanted: Rows) -> Rows:
         """The ledger's rows in the words that this system has for them."""
@@ -100,7 +100,7 @@ class Systems:
 
 
 @cache
-def _queries(system: str) -> dict[str, str]:
+def queries(system: str) -> dict[str, str]:
     """Relation -> the query that reads it; the first column is the key."""
     _, *parts = (_FOLDER / f"{system}.sql").read_text("utf-8").split("-- relation: ")
     return {name.strip(): query for name, _, query in (part.partition("\n") for part in parts)}
