@@ -38,7 +38,9 @@ class N8n:
 
     def __init__(self, script: Path, installed: Path, folder: Path, env: Mapping[str, str]) -> None:
         self.folder, self.port = folder, free_port(15678)
-        self._script, self._env = script, {**os.environ, **env, "N8N_SECURE_COOKIE": "false"}
+        own = {"N8N_SECURE_COOKIE": "false", "N8N_RUNNERS_BROKER_PORT": str(free_port(15679))}
+        self._script, self._env = script, {**os.environ, **env, **own}
+        self._is_owned = False
         if not (installed / "installed").exists():
             self._run_script(installed)
             _end(installed, signal.SIGTERM)
@@ -55,12 +57,16 @@ class N8n:
         return int(file.read_text()) if file.exists() else 0
 
     def start(self) -> None:
-        """Returns once its pages answer; its health does so before."""
+        """Returns once its pages answer, and its first user is logged in; its health answers before."""
         self._run_script(self.folder)
         end = time.monotonic() + _STARTS_WITHIN
         while not self._is_ready():
-            assert time.monotonic() < end, f"n8n was not ready within {_STARTS_WITHIN:.0f} s"
+            said = (self.folder / "log").read_text("utf-8", "replace")[-500:]
+            assert Path(f"/proc/{self.pid}").exists(), f"n8n ended by itself: {said}"
+            assert time.monotonic() < end, f"n8n was not ready within {_STARTS_WITHIN:.0f} s: {said}"
             time.sleep(0.5)
+        if self._is_owned:
+            self.ask("POST", "/rest/login", {"emailOrLdapLoginId": _OWNER["email"], "password": _OWNER["password"]})
 
     def kill(self) -> None:
         """kill -9 of all its processes."""
@@ -73,6 +79,7 @@ class N8n:
     def own(self) -> None:
         """Its first user, logged in."""
         self.ask("POST", "/rest/owner/setup", _OWNER)
+        self._is_owned = True
 
     def create_credential(self, name: str, kind: str, data: Mapping[str, object]) -> str:
         """Its id."""

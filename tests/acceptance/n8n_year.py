@@ -29,14 +29,14 @@ _POLLED_WITHIN = 90.0
 
 @dataclass
 class Observed:
-    """A fault, or a month's end. `told`: messages of the error workflow since the observation before.
+    """A fault, or a month's end. `told`: messages of the error workflow since the one before.
 
     While it lasted, by relation and kind: `behind` is what differed in workflows that failed and said so, `during` in
     those whose last run says success, so that nobody is told. `after`: the latter once it is fixed, unless known.
     """
 
     what: str
-    told: int = 0
+    told: dict[str, int] = field(default_factory=dict)
     failing: list[str] = field(default_factory=list)
     behind: dict[str, int] = field(default_factory=dict)
     during: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Rival:
         self.desk = Desk("support", n8n.folder.parent / "n8n-desk", 18082)
         self.observed: list[Observed] = []
         self._known: set[Loss] = set()
-        self._told = 0
+        self._told = Counter[str]()
         self.credentials: dict[str, str] = {}
         self.workflows: dict[str, str] = {}
 
@@ -136,11 +136,11 @@ class Rival:
             found &= self.losses()
         return found
 
-    def told(self) -> int:
-        """Messages of the error workflow so far."""
+    def told(self) -> Counter[str]:
+        """Messages of the error workflow so far, by the workflow that failed."""
         with psycopg.connect(self.stage.dsns["projects"]) as connection:
-            row = connection.execute("select count(*) from n8n.errors").fetchone()
-        return int(row[0]) if row else 0
+            rows = connection.execute("select workflow, count(*) from n8n.errors group by 1").fetchall()
+        return Counter(dict(rows))
 
     def during(self, what: str) -> Observed:
         """While a fault lasts: which workflows fail, and what is wrong where n8n says success."""
@@ -158,10 +158,11 @@ class Rival:
         self._known |= found
         self.observed.append(seen)
         now = self.told()
-        seen.told, self._told = now - self._told, now
+        seen.told, self._told = dict(now - self._told), now
         self._say(
-            f"    n8n: {seen.what}: {seen.told} messages, failing {seen.failing}, behind {seen.behind or 'nothing'},"
-            f" silent {seen.during or 'nothing'}, after the fix {seen.after or 'nothing'}, still failing {failing}"
+            f"    n8n: {seen.what}: messages {seen.told or 'none'}, failing {seen.failing},"
+            f" behind {seen.behind or 'nothing'}, silent {seen.during or 'nothing'},"
+            f" after the fix {seen.after or 'nothing'}, still failing {failing}"
         )
 
     def _read(self, relation: str) -> list[tuple[str, tuple[str, ...]]]:
