@@ -2,9 +2,9 @@
 
 Each flow is a workflow: every 10 s it reads the rows changed since its cursor, maps them in *Edit Fields*, and inserts
 or updates by key. The cursor is kept in the workflow's static data, is moved after the last write alone, and is read
-with an overlap of 5 s, so that nothing is skipped and repeats do no harm. Nodes that talk to a system try three times.
-A failed run starts the error workflow, which records it. A webhook runs each from the beginning again. The query names
-its columns, so that a renamed one is an error and not an empty value.
+with an overlap of 0.2 s (a week of business takes seconds), so that nothing is skipped; repeats do no harm. Nodes that
+talk to a system try three times. A failed run starts the error workflow, which records it. A webhook runs each from the
+beginning again. The query names its columns, so that a renamed one is an error and not an empty value.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _INVOICE_LINE = {
     "quantity": "quantity::text", "unit_price": "unit_price::text", "net_amount": "l.net::text",
     "tax_amount": "l.tax::text", "project_id": "project_id::text",
 }  # fmt: skip
-_SINCE = "where updated_at >= $1::timestamptz - interval '5 seconds' order by updated_at"
+_SINCE = "where updated_at >= $1::timestamptz - interval '200 milliseconds' order by updated_at"
 _BEGIN = """const data = $getWorkflowStaticData('global');
 const fromTheBeginning = $input.first().json.headers !== undefined;
 return [{ json: { since: fromTheBeginning || !data.since ? '1970-01-01T00:00:00Z' : data.since } }];"""

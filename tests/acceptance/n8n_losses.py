@@ -33,11 +33,11 @@ class Loss:
 
 
 def compared(relation: str, wanted: Rows, found: Sequence[tuple[str, tuple[str, ...]]]) -> set[Loss]:
-    """How rows differ from what the ledger says."""
-    there, count = dict(found), Counter(key for key, _ in found)
+    """How rows differ from what the ledger says; mappings trim texts, so that spaces around them are none."""
+    there, count = {key: _stripped(row) for key, row in found}, Counter(key for key, _ in found)
     losses = set()
     for key in wanted.keys() | there.keys():
-        has, should = there.get(key), wanted.get(key)
+        has, should = there.get(key), _stripped(wanted.get(key))
         if count[key] > 1:
             losses.add(Loss(relation, key, "doubled", has, should))
         elif has != should:
@@ -48,3 +48,7 @@ def compared(relation: str, wanted: Rows, found: Sequence[tuple[str, tuple[str, 
 
 def counted(losses: Iterable[Loss]) -> dict[str, int]:
     return dict(Counter(f"{one.relation} {one.kind}" for one in losses))
+
+
+def _stripped(row: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if row is None else tuple(one.strip() for one in row)
