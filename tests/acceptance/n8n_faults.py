@@ -59,10 +59,10 @@ class SupportKey(Same):
 
     def begin(self) -> None:
         self.key = secrets.token_hex(12)
-        self.rival.desk.set_key(self.key)
+        self.rival.support.set_key(self.key)
 
     def fix(self) -> None:
-        self.rival.n8n.change_credential(self.rival.credentials["desk"], name="X-Api-Key", value=self.key)
+        self.rival.n8n.change_credential(self.rival.credentials["support"], name="X-Api-Key", value=self.key)
 
 
 class ColumnRenamed(Same):

@@ -72,8 +72,8 @@ class Access:
     accounting: str
     projects: str
     reporting: str
-    desk: str
-    desk_url: str
+    support: str
+    support_url: str
     prices: Path
 
 
@@ -124,7 +124,7 @@ def flows(access: Access) -> dict[str, dict[str, object]]:
             ("customers to reporting", client, into("Customer", access.reporting, "customers", ["id"])),
         )
     }
-    found["customers to support"] = _to_desk(access, customers, {**person, "status": f"={_STATUS}"})
+    found["customers to support"] = _to_support(access, customers, {**person, "status": f"={_STATUS}"})
     for name, source, table, key, values, line, more in (
         ("orders to reporting", access.crm, "orders", "order_id", _ORDER, _ORDER_LINE, {"tags": "={{ [] }}"}),
         ("invoices to reporting", access.erp, "invoices", "invoice_no", _INVOICE, _INVOICE_LINE, {}),
@@ -158,11 +158,15 @@ def _select(values: Mapping[str, str], table: str) -> str:
     return f"select {', '.join(f'{sql} as {name}' for name, sql in values.items())} from {table}"
 
 
-def _to_desk(access: Access, customers: Node, values: Mapping[str, str]) -> dict[str, object]:
+def _to_support(access: Access, customers: Node, values: Mapping[str, str]) -> dict[str, object]:
     """Looks for the person by our number, and changes it or makes a new one."""
     name, body = "customers to support", "={{ JSON.stringify($('Mapping').item.json) }}"
     find = http(
-        "Find", access.desk, "GET", f"{access.desk_url}/people", query={"field": "ours", "value": "={{ $json.ours }}"}
+        "Find",
+        access.support,
+        "GET",
+        f"{access.support_url}/people",
+        query={"field": "ours", "value": "={{ $json.ours }}"},
     )
     condition = {
         "leftValue": "={{ $json.total }}", "rightValue": 0,
@@ -172,8 +176,10 @@ def _to_desk(access: Access, customers: Node, values: Mapping[str, str]) -> dict
     is_there = node("There?", "if", 2.2, {
         "conditions": {"options": options, "combinator": "and", "conditions": [condition]}, "options": {},
     })  # fmt: skip
-    change = http("Change", access.desk, "PATCH", f"{access.desk_url}/people/{{{{ $json.data[0].id }}}}", body=body)
-    create = http("Create", access.desk, "POST", f"{access.desk_url}/people", body=body)
+    change = http(
+        "Change", access.support, "PATCH", f"{access.support_url}/people/{{{{ $json.data[0].id }}}}", body=body
+    )
+    create = http("Create", access.support, "POST", f"{access.support_url}/people", body=body)
     both = node("Both", "merge", 3, {})
     end = code("Keep cursor", _END)
     flow = workflow(name, [*_polled(name), customers, fields("Mapping", values), find, is_there])

@@ -16,7 +16,7 @@ import psycopg
 from sorbus.errors import SorbusError
 from sorbus.ops.demo.year.business import Business
 from sorbus.ops.demo.year.ledger import trimmed
-from sorbus.ops.demo.year.servers import Desk
+from sorbus.ops.demo.year.servers import HttpApplication
 from sorbus.ops.demo.year.stage import Stage
 from sorbus.ops.demo.year.systems import queries
 from tests.acceptance import n8n_tables
@@ -48,7 +48,7 @@ class Rival:
 
     def __init__(self, stage: Stage, business: Business, n8n: N8n, say: Callable[[str], None]) -> None:
         self.stage, self.business, self.n8n, self._say = stage, business, n8n, say
-        self.desk = Desk("support", n8n.folder.parent / "n8n-desk", 18082)
+        self.support = HttpApplication("support", n8n.folder.parent / "n8n-support", 18082)
         self.observed: list[Observed] = []
         self._known: set[Loss] = set()
         self._told = Counter[str]()
@@ -59,9 +59,9 @@ class Rival:
         """Copies of the empty tables that Sorbus made, n8n with its workflows; returns once it has polled twice."""
         n8n_tables.create(self.stage.dsns, self.stage.accounting)
         n8n_tables.set_password(self.stage.accounting, password := secrets.token_hex(12))
-        self.desk.folder.mkdir(parents=True)
-        self.desk.set_key(key := secrets.token_hex(12))
-        self.desk.start()
+        self.support.folder.mkdir(parents=True)
+        self.support.set_key(key := secrets.token_hex(12))
+        self.support.start()
         self.n8n.start()
         self.n8n.own()
         for system in ("crm", "erp", "projects", "reporting"):
@@ -72,10 +72,12 @@ class Rival:
         self.credentials["accounting"] = self.n8n.create_credential(
             "accounting", "mySql", {**books, "password": password}
         )
-        self.credentials["desk"] = self.n8n.create_credential(
-            "desk", "httpHeaderAuth", {"name": "X-Api-Key", "value": key}
+        self.credentials["support"] = self.n8n.create_credential(
+            "support", "httpHeaderAuth", {"name": "X-Api-Key", "value": key}
         )
-        access = Access(**self.credentials, desk_url=self.desk.url, prices=self.stage.map_folder / "share/prices.xlsx")
+        access = Access(
+            **self.credentials, support_url=self.support.url, prices=self.stage.map_folder / "share/prices.xlsx"
+        )
         told = self.n8n.create_workflow(error_workflow(access))
         for name, workflow in flows(access).items():
             settings = {"executionOrder": "v1", "errorWorkflow": told}
@@ -85,7 +87,7 @@ class Rival:
     def stop(self) -> None:
         """Stops n8n and its support desk."""
         self.n8n.kill()
-        self.desk.stop()
+        self.support.stop()
 
     def edit(self, old: str, new: str) -> None:
         """A person changes every workflow's mapping that names `old`."""
@@ -168,7 +170,7 @@ class Rival:
     def _read(self, relation: str) -> list[tuple[str, tuple[str, ...]]]:
         system, _, name = relation.partition(".")
         if system == "support":
-            with closing(sqlite3.connect(self.desk.database, timeout=30)) as connection:
+            with closing(sqlite3.connect(self.support.database, timeout=30)) as connection:
                 rows = connection.execute("select ours, number, name, email, status from people").fetchall()
         elif system == "accounting":
             rows = self.stage.accounting.execute(queries(system)[name], n8n_tables.BOOKS)

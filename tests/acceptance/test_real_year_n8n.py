@@ -20,7 +20,7 @@ from sorbus.ops.demo.year.business import Business
 from sorbus.ops.demo.year.faults import KINDS
 from sorbus.ops.demo.year.run import MonthEnd, Year
 from sorbus.ops.demo.year.stage import Stage
-from sorbus.ops.demo.year.workplace import Volume, Workplace
+from sorbus.ops.demo.year.workplace import Volume
 from tests.acceptance.n8n_faults import kinds
 from tests.acceptance.n8n_losses import Loss
 from tests.acceptance.n8n_server import Meter, N8n
@@ -51,10 +51,7 @@ def test_a_year_beside_n8n_with_the_same_faults(stage: Stage, tmp_path: Path, re
     folder = Path(os.environ.get("SORBUS_YEAR_FOLDER", tmp_path))
     env = {"N8N_RESTRICT_FILE_ACCESS_TO": str(stage.map_folder / "share"), "EXECUTIONS_DATA_PRUNE": "false"}
     with stage:
-        business = Business(Workplace(
-            stage.dsns, stage.accounting.execute, stage.desks["support"].database,
-            stage.map_folder / "share/prices.xlsx", Volume(ORDERS),
-        ))  # fmt: skip
+        business = Business(stage.workplace(Volume(ORDERS)))
         rival = Rival(stage, business, N8n(script, installed, tmp_path / "n8n", env), report)
         year = YearOfBoth(stage, business, report, kinds=kinds(rival))
         year.rival = rival
