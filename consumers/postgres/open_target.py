@@ -19,7 +19,7 @@ from sorbus.consumers.postgres.tables import (
     target_parts,
     without_absent_id,
 )
-from sorbus.consumers.postgres.writing import Writing
+from sorbus.consumers.postgres.writing import LOCKED_ROWS, Writing
 from sorbus.errors import AuthError, TransientError
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection as Session
@@ -85,9 +85,7 @@ class OpenTarget:
             if missing := check_columns(self.tables[part], assignments):
                 table_name = self.tables[part].name
                 raise TransientError(f"{table_name} has no column {', '.join(missing)}; run `sorbus apply`")
-        # Shorter than PostgreSQL's deadlock_timeout (1 s): where we and the target's own programs lock rows in turn, it
-        # is we who give way and try again, never they who lose their work.
-        session.execute("set lock_timeout = '400ms'")
+        session.execute(f"set lock_timeout = '{LOCKED_ROWS}'")
         applied = find_applied(session, self.options.table)
         if applied is None:
             raise TransientError(f"there is no table {APPLIED} yet; run `sorbus apply`")

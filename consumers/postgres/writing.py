@@ -34,6 +34,10 @@ from sorbus.write_fault import About
 
 FEW = 500
 """Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near."""
+LOCKED_ROWS, OTHER_WRITERS = "400ms", "5s"
+"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): where we and the target's programs lock
+rows in turn, it is we who give way and try again, never they who lose their work.
+"""
 _TAKEN_APART = 4e-6
 _SPARED = 3
 """What a record costs more as arrays, in seconds, and the round trips that they spare."""
@@ -246,9 +250,11 @@ class Writing:
         """Holds off other writers of the table until the transaction ends: all of them, or those `alone`."""
         if not self.is_dry_run:  # which no other writer sees, and which must not hold them up until its end
             lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-            self._session.execute(
-                sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), sql.Literal(self.stages.relation))
-            )
+            relation = sql.Literal(self.stages.relation)
+            # Other writers of ours may take their time over a batch; by then we hold no row that a program waits for.
+            self._session.execute(f"set local lock_timeout = '{OTHER_WRITERS}'")
+            self._session.execute(sql.SQL("select {}(hashtext({}))").format(sql.SQL(lock), relation))
+            self._session.execute(f"set local lock_timeout = '{LOCKED_ROWS}'")
         # Deferrable constraints look at what a transaction leaves, not at each step.
         self._session.execute("set constraints all deferred")
 

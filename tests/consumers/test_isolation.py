@@ -269,3 +269,22 @@ def test_who_locks_rows_in_turn_with_us_loses_nothing(
         rows = watch.execute("select id, name from gadgets order by 1").fetchall()
     assert rows == [("g1", "slow"), ("g2", "slow")]
     consumer.close()
+
+
+def test_a_delete_waits_for_another_writer_s_long_batch(make_database: Callable[[str], str]) -> None:
+    dsn = make_database("")
+    flow = flow_into(dsn)
+    make_tables(flow)
+    consumer, writer = opened(flow), Writer()
+    assert consumer.apply([writer.delivery("g1", 1, gadget("x"))]) == []
+    with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as watch, ThreadPoolExecutor() as pool:
+        other.execute("select pg_advisory_xact_lock_shared(hashtext('public.gadgets'))")
+        delivered = pool.submit(consumer.apply, [writer.delivery("g1", 2, None)])
+        began = time.monotonic()
+        while not watch.execute("select 1 from pg_locks where locktype = 'advisory' and not granted").fetchone():
+            assert time.monotonic() < began + 10, "the delete doesn't wait"
+        watch.execute("select pg_sleep(1)")
+        other.commit()
+        assert delivered.result(10) == []
+        assert watch.execute("select count(*) from gadgets").fetchone() == (0,)
+    consumer.close()
