@@ -35,8 +35,8 @@ from sorbus.write_fault import About
 FEW = 500
 """Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near."""
 LOCKED_ROWS, OTHER_WRITERS = "400ms", "5s"
-"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): where we and the target's programs lock
-rows in turn, it is we who give way and try again, never they who lose their work.
+"""How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): where we and the target's programs
+lock rows in turn, it is we who give way and try again, never they who lose their work.
 """
 _TAKEN_APART = 4e-6
 _SPARED = 3
