@@ -94,7 +94,8 @@ class Kafka:
             except KafkaException:
                 return False
 
-        self._process.wait_until(is_ready, deadline=deadline, event=f"it answered clients on {self.address}")
+        event = f"it answered clients on {self.address}"
+        self._process.wait_until(is_ready, deadline=deadline, event=event, port=self._ports[0])
 
     def stop(self) -> None:
         """Shut down in order; the topics stay in the folder."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,8 @@ LOOPBACK = "127.0.0.1"
 
 # Below Linux's ephemeral range (from 32768), so that no outgoing connection takes a port between choice and bind.
 _CHOICE = range(20_000, 32_000)
+
+_TABLES, _LISTENING = (Path("/proc/net/tcp"), Path("/proc/net/tcp6")), "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,28 @@ class Ports:
 def free_port(preferred: int) -> int:
     """The preferred port if nobody listens on it, else another one."""
     return preferred if is_free(preferred) else next(_free_ports(), 0)
+
+
+def listens(pids: Collection[int], port: int) -> bool:
+    """Whether one of these processes is what answers on this port; another's server may have taken it meanwhile.
+
+    True where the system doesn't tell: without /proc, or about processes of another user that we may not look into.
+    """
+    if not (tables := [table for table in _TABLES if table.exists()]):
+        return True
+    lines = [line.split() for table in tables for line in table.read_text("ascii").splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[3] == _LISTENING and line[1].endswith(f":{port:04X}")}
+    for pid in pids:
+        try:
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed while we looked
+                    if str(file.readlink()) in sockets:
+                        return True
+        except PermissionError:
+            return bool(sockets)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended
+    return False
 
 
 def _free_ports() -> Iterator[int]:

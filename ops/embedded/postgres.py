@@ -86,7 +86,8 @@ class Postgres:
                 return False
             return True
 
-        self._process.wait_until(is_ready, deadline=deadline, event=f"it accepted clients on port {self._port}")
+        event = f"it accepted clients on port {self._port}"
+        self._process.wait_until(is_ready, deadline=deadline, event=event, port=self._port)
 
     def create_database(self, name: str) -> str:
         """Make sure that a database exists; returns how to connect to it."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sorbus.ops.embedded import parent_watchdog
 from sorbus.ops.embedded.errors import StackError
+from sorbus.ops.embedded.ports import is_free, listens
 
 _POLL = 0.03
 
@@ -64,16 +65,24 @@ class ServerProcess:
         while any(_is_ours(*entry) for entry in _recorded(self.record)) and time.monotonic() < end:
             time.sleep(_POLL)
 
-    def wait_until(self, is_ready: Callable[[], bool], *, deadline: float, event: str) -> None:
-        """Poll until `is_ready`; StackError with the log's last lines if the server ends or `deadline` seconds pass."""
+    def wait_until(self, is_ready: Callable[[], bool], *, deadline: float, event: str, port: int | None = None) -> None:
+        """Poll until `is_ready`; StackError with the log's last lines if the server ends or `deadline` seconds pass.
+
+        With `port`, no answer counts before this server itself listens there: until it finds the port taken and ends,
+        another's server would answer for it.
+        """
         assert self._guard is not None
         end = time.monotonic() + deadline
-        while not is_ready():
+        while not ((port is None or self._listens(port)) and is_ready()):
             if (code := self._guard.poll()) is not None:
-                raise StackError(f"{self.name} ended (status {code}) before {event}.\n{self.last_lines()}")
+                taken = "" if port is None or is_free(port) else f": another program listens on port {port}"
+                raise StackError(f"{self.name} ended (status {code}) before {event}{taken}.\n{self.last_lines()}")
             if time.monotonic() > end:
                 raise StackError(f"{self.name}: still waiting for {event} after {deadline:.0f} s.\n{self.last_lines()}")
             time.sleep(_POLL)
+
+    def _listens(self, port: int) -> bool:
+        return listens([pid for pid, _ in _recorded(self.record)], port)
 
     def is_running(self) -> bool:
         """Whether the server was started here and has not ended."""

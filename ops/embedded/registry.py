@@ -74,7 +74,8 @@ class RegistryServer:
                 except httpx.TransportError:
                     return False
 
-            self._process.wait_until(is_ready, deadline=deadline, event=f"it answered on {self.address}")
+            event = f"it answered on {self.address}"
+            self._process.wait_until(is_ready, deadline=deadline, event=event, port=self._port)
 
     def stop(self) -> None:
         """Shut down in order; schemas and ids stay in the folder."""

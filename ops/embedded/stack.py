@@ -132,11 +132,11 @@ class Stack:
             servers = self._build(fetched, self._ports)
             try:
                 _all_at_once([partial(_start, server) for server in servers.values()])
-            except StackError as error:
+            except StackError:
                 # Between choice and bind another program may take a port: others are chosen then.
-                if self._asked or not tries_left or not _is_taken(error):
-                    raise
                 _all_at_once([server.stop for server in self._servers()])
+                if self._asked or not tries_left or not self._ports.busy():
+                    raise
                 (self.folder / _PORTS_FILE).unlink()
             else:
                 self._keeper = Keeper(servers)
@@ -185,12 +185,6 @@ def running(folder: Path) -> Addresses | None:
 def _start(server: KeptServer) -> None:
     server.start()
     server.wait()
-    if not server.is_running():  # what answered was another program's server, on a port that was ours
-        raise StackError(f"{type(server).__name__} ended while it started: its port is already in use.")
-
-
-def _is_taken(error: StackError) -> bool:
-    return "already in use" in str(error)
 
 
 def _all_at_once(jobs: list[Callable[[], None]]) -> None:

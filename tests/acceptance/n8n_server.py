@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from bench.processes import family
-from sorbus.ops.embedded.ports import free_port
+from sorbus.ops.embedded.ports import free_port, listens
 
 _INSTALLED = ("bin", "node24", "node_modules", "package.json", "package-lock.json", "installed")
 _OWNER = {"email": "owner@brightwater.example", "firstName": "Ada", "lastName": "Ops", "password": "Owner-of-n8n-1"}
@@ -133,6 +133,8 @@ class N8n:
         return [Execution(*map(str, row)) for row in rows]
 
     def _is_ready(self) -> bool:
+        if not listens(family(self.pid), self.port):
+            return False
         try:
             answer = self._client.get("/rest/settings")
         except httpx.HTTPError:

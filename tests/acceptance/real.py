@@ -22,6 +22,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from sorbus.ops.embedded.ports import listens
+
 BESIDE = Path(__file__).parents[3] / "shared"
 SCRIPTS, SPECS = BESIDE / "real", BESIDE / "specs"
 CACHE = Path.home() / ".cache" / "sorbus-tests"
@@ -66,10 +68,7 @@ class Server:
             )  # fmt: skip
         assert done.returncode == 0, f"{self._script} ended with {done.returncode}:\n{_last_words(told)}"
         words = said.read_text("utf-8", "replace").split()
-        running = _answering(
-            f"http://127.0.0.1:{self._port}", words[-1] if words else "", self._folder, told,
-            lambda: Path(f"/proc/{self._pid.read_text().strip()}").exists(),
-        )  # fmt: skip
+        running = _answering(self._port, words[-1] if words else "", self._folder, told, self._pids)
         return running._replace(server=self)
 
     def stop(self) -> None:
@@ -79,15 +78,22 @@ class Server:
 
     def kill(self) -> None:
         """kill -9 of it and of all its processes, and waits until they are gone."""
-        top = int(self._pid.read_text())
-        children = Path(f"/proc/{top}/task/{top}/children").read_text("ascii").split()
-        pids = [top, *map(int, children)]
+        pids = self._pids()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 15
         while left := [pid for pid in pids if _is_alive(pid)]:
             assert time.monotonic() < deadline, f"{self._script}: {left} survived kill -9 for 15 s"
             time.sleep(0.05)
+
+    def _pids(self) -> list[int]:
+        """Of its processes; none once it has ended."""
+        top = int(self._pid.read_text())
+        try:
+            children = Path(f"/proc/{top}/task/{top}/children").read_text("ascii").split()
+        except FileNotFoundError:
+            return []
+        return [top, *map(int, children)]
 
 
 @contextmanager
@@ -152,7 +158,7 @@ def prism(folder: Path, spec: Path, upstream: str = "") -> Iterator[Running]:
         )
     try:
         log = folder / "prism.log"
-        yield _answering(f"http://127.0.0.1:{port}", "", folder, log, lambda: process.poll() is None)
+        yield _answering(port, "", folder, log, lambda: [process.pid] if process.poll() is None else [])
     finally:
         process.terminate()
         process.wait(20)
@@ -194,18 +200,22 @@ def _end(pid: int) -> None:
             return
 
 
-def _answering(url: str, said: str, folder: Path, log: Path, is_running: Callable[[], bool]) -> Running:
-    deadline = time.monotonic() + 240
+def _answering(port: int, said: str, folder: Path, log: Path, pids: Callable[[], list[int]]) -> Running:
+    """Waits until it answers on its port; what another program answers there doesn't count."""
+    deadline, url = time.monotonic() + 240, f"http://127.0.0.1:{port}"
     while True:
-        try:
-            httpx.get(url, timeout=20)
-            return Running(url, said, folder)
-        except httpx.TransportError as error:
-            if not is_running():
-                pytest.fail(f"what should answer at {url} has ended:\n{_last_words(log)}", pytrace=False)
-            if time.monotonic() > deadline:
-                pytest.fail(f"{url} doesn't answer after 240 s: {error}\n{_last_words(log)}", pytrace=False)
-            time.sleep(0.1)
+        error: Exception | None = None
+        if listens(own := pids(), port):
+            try:
+                httpx.get(url, timeout=20)
+                return Running(url, said, folder)
+            except httpx.TransportError as refused:
+                error = refused
+        if not own:
+            pytest.fail(f"what should answer at {url} has ended:\n{_last_words(log)}", pytrace=False)
+        if time.monotonic() > deadline:
+            pytest.fail(f"{url} doesn't answer after 240 s: {error}\n{_last_words(log)}", pytrace=False)
+        time.sleep(0.1)
 
 
 def _last_words(log: Path) -> str:

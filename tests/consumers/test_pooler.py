@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from sorbus.errors import AuthError
+from sorbus.ops.embedded.ports import listens
 from sorbus.postgres.connection import PostgresConnection, connect
 from sorbus.producers.postgres.slot import connect_replication
 
@@ -52,13 +53,9 @@ def pool(make_database: Callable[[str], str]) -> Iterator[Pool]:
         with (file.parent / "pgbouncer.log").open("wb") as log:
             started.append(subprocess.Popen([str(PGBOUNCER), str(file)], user=user, stdout=log, stderr=log))
         end = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < end, (file.parent / "pgbouncer.log").read_text()
-                time.sleep(0.05)
+        while not listens([started[-1].pid], port):
+            assert time.monotonic() < end, (file.parent / "pgbouncer.log").read_text()
+            time.sleep(0.05)
         return PostgresConnection(dsn=SecretStr(f"postgresql://{found['user']}@127.0.0.1:{port}/shop"))
 
     yield start

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from sorbus.ops.embedded.ports import listens
+
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/lib/openldap:/usr/libexec:/usr/bin:/usr/local/libexec")
 MISSING = "OpenLDAP's slapd and ldap-utils aren't installed: apt-get install slapd ldap-utils"
 BASE, ADMIN, PASSWORD = "dc=example,dc=test", "cn=admin,dc=example,dc=test", "secret"
@@ -92,14 +94,10 @@ class Slapd:
             command = [SLAPD, "-f", str(self.folder / "slapd.conf"), "-h", urls, "-d", "0"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         until = time.monotonic() + 15
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > until:
-                    raise AssertionError(f"slapd didn't start: {(self.folder / 'log').read_text()}") from None
-                time.sleep(0.01)
+        while not listens([self._process.pid], self.port):
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"slapd didn't start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.01)
 
     def stop(self) -> None:
         if self._process is not None:

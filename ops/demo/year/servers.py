@@ -75,12 +75,17 @@ def _program(name: str) -> str:
     return found
 
 
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def _answers(address: tuple[str, int] | str) -> bool:
+    """Whether something accepts connections there; a text is a socket's path."""
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(address) == 0
+
+
+def _wait(process: ServerProcess, port: int, address: tuple[str, int] | str = "") -> None:
+    """Returns once it answers, on a port that is its own."""
+    at = address or (LOOPBACK, port)
+    process.wait_until(lambda: _answers(at), deadline=_START_WITHIN, event=f"it answers on port {port}", port=port)
 
 
 class Mariadb:
@@ -109,7 +114,7 @@ class Mariadb:
              "--server-id=1", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--sync-binlog=0",
              "--innodb-flush-log-at-trx-commit=2", "--performance-schema=0", "--skip-name-resolve"],
         )  # fmt: skip
-        self._process.wait_until(lambda: _answers(self.port), deadline=_START_WITHIN, event="it answers")
+        _wait(self._process, self.port, str(self._socket))
 
     def stop(self) -> None:
         """Stops it in order."""
@@ -166,7 +171,7 @@ class Slapd:
         )
         (self.folder / "slapd.conf").write_text(text, "utf-8")
         self._process.start([_program("slapd"), "-f", str(self.folder / "slapd.conf"), "-h", self.url, "-d", "0"])
-        self._process.wait_until(lambda: _answers(self.port), deadline=_START_WITHIN, event="it answers")
+        _wait(self._process, self.port)
 
     def stop(self) -> None:
         """Stops it in order."""
@@ -235,7 +240,7 @@ class HttpApplication:
                 str(self.key_file),
             ]
         )
-        self._process.wait_until(lambda: _answers(self.port), deadline=_START_WITHIN, event="it answers")
+        _wait(self._process, self.port)
 
     def stop(self) -> None:
         """Stops it."""
