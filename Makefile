@@ -19,7 +19,7 @@ help:  ## List the targets
 setup: $(STAMP)  ## Set up .venv as locked (does nothing when it is up to date)
 
 # uv installs in parallel; where it can't reach the package index (only pip knows a mirror), pip does the same, slower.
-$(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml
+$(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml hatch_build.py sorbus/native/codec.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Sorbus needs Python 3.11 or newer, $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	@test -d sorbus/producers || { echo "Symbolic links were not checked out: git config core.symlinks true && git checkout -- sorbus" >&2; exit 2; }

@@ -12,10 +12,12 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
+from sorbus import native
 from sorbus.avro.decode import Undecodable, read_bytes, read_long, skip_long
 from sorbus.avro.encode import LENGTHS, encode_bytes, encode_long
 from sorbus.calendar_limits import EPOCH, within_calendar
 from sorbus.errors import SchemaError
+from sorbus.native import codec
 from sorbus.schema import AvroType, RecordSchema, parse_schema
 
 ENVELOPE = ("id", "op", "version", "source", "occurred_at", "captured_at", "event_id", "data")
@@ -155,7 +157,10 @@ def event_encoder(
             ("ce_time", occurred_text),
         ]
 
-    return encode
+    if native.absence:
+        return encode
+    names = EVENT_ID, "ce_subject", "ce_time"
+    return codec.EventEncoder(prefix, written_source, subject, upserts, deletes, names, _moment, encode)
 
 
 def version_of(event_id: bytes) -> int | None:

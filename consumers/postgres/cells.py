@@ -93,6 +93,56 @@ def cell_reader(kind: FieldType, oid: int, scale: int | None, limit: int | None 
     return optional
 
 
+NativeRead = tuple[str, bool, int, int, tuple[bytes, ...]]
+"""What `sorbus.native` is told of a field: see `CellEncoder` there."""
+_NATIVE = {
+    ("string", 3802): "jsonb",
+    ("uuid", 2950): "uuid",
+    ("int", 20): "bigint",
+    ("long", 20): "bigint",
+    ("int", 23): "integer",
+    ("double", 701): "double",
+    ("boolean", 16): "boolean",
+    ("bytes", 17): "text",
+    ("decimal", 1700): "numeric",
+    ("timestamp", 1184): "timestamp",
+    ("date", 1082): "date",
+}
+
+
+def native_read(kind: FieldType, oid: int, scale: int | None, limit: int | None = None) -> NativeRead | None:
+    """`cell_reader` for the C code; None where it has none."""
+    name, most, cells = _NATIVE.get((kind.kind, oid)), -1, tuple[bytes, ...]()
+    if oid in TEXT_OIDS and kind.kind in ("string", "uuid"):
+        name, most = "text", -1 if limit is None else limit
+    elif oid in TEXT_OIDS and kind.kind == "enum":
+        name, cells = "enum", tuple(text_cell(symbol.encode()) for symbol in kind.symbols)
+    elif name == "numeric":
+        most = 10 ** (kind.scale - scale) if scale is not None and scale < kind.scale else 1
+        name = "small" if is_small(kind) else name
+    if name is None or kind.scale > 18 or most >= 1 << 63:
+        return None
+    return name, kind.nullable, most, kind.scale, cells
+
+
+def native_skip(kind: FieldType) -> NativeRead | None:
+    """`sorbus.avro.skip` for the C code; None where it has none."""
+    match kind.kind:
+        case "string" | "uuid" | "bytes" | "decimal":
+            name = "skip bytes"
+        case "int" | "long" | "timestamp" | "date" | "time" | "enum":
+            name = "skip long"
+        case "boolean":
+            name = "skip 1"
+        case "float":
+            name = "skip 4"
+        case "double":
+            name = "skip 8"
+        case _:
+            return None
+    return name, kind.nullable, -1, 0, ()
+
+
 def _reader(kind: FieldType, oid: int, scale: int | None) -> CellReader | None:
     match kind.kind, oid:
         case "string", _ if oid in TEXT_OIDS:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import cast
+
 from sorbus.avro.decode import Undecodable
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.postgres.cells import int_cell, long_cell, row_start, text_cell
@@ -11,6 +15,12 @@ from sorbus.consumers.postgres.writing import Writing
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Parts
 from sorbus.waiting.complete import lacking
+
+_packed = cast(
+    "Callable[[tuple[int, Delivery, Stage | None, bytes, dict[str, list[bytes]]]], Packed]",
+    functools.partial(tuple.__new__, Packed),
+)
+"""Makes a Packed without the cost of its keyword-taking constructor: there is one a record."""
 
 
 class DeliveryPacker:
@@ -23,11 +33,11 @@ class DeliveryPacker:
         """PermanentError that names field, value and rule; MustWait for an incomplete record."""
         id, version, is_deleted, schema, data, at, *_ = delivery
         if is_deleted:
-            return Packed(place, delivery, None, b"", {})
+            return _packed((place, delivery, None, b"", {}))
         stage = self._writing.stages.of(schema)
         row = stage.shape.packed(id, version, data, at)
         if row is not None:
-            return Packed(place, delivery, stage, row, {})
+            return _packed((place, delivery, stage, row, {}))
         return self._pack_with_values(place, delivery, stage)
 
     def _pack_with_values(self, place: int, delivery: Delivery, stage: Stage) -> Packed:

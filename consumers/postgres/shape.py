@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple, cast
 
+from sorbus import native
 from sorbus.avro.decode import AnyReader, Undecodable, read_long, reader, skip_long
 from sorbus.consumers.postgres.cells import (
     EIGHT,
     LENGTHS,
     CellReader,
+    NativeRead,
     cell_reader,
     is_small,
+    native_read,
+    native_skip,
     pack_length,
     pack_long,
     row_start,
@@ -26,6 +30,7 @@ from sorbus.consumers.postgres.text import cell_maker, checked_as, column_scale,
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.blank import is_blank
+from sorbus.native import codec
 from sorbus.postgres.catalog import Column
 from sorbus.schema import FieldType, SchemaField
 
@@ -108,11 +113,14 @@ class TableShape:
         self.children = children
         self._has_items = bool(children)
         self._read = reading(self._reads, self._computed, self._makers, defaults)
+        self._native = self._in_c()
 
     def packed(self, id: bytes, version: int, data: bytes, at: int) -> bytes | None:
         """The whole row for the COPY; None where it has lists besides, or where it fails."""
         if self._has_items:
             return None
+        if self._native is not None and (row := self._native.pack(id, version, data, at)) is not None:
+            return row
         try:
             cells, _, end = self._read(data, at, id)
         except _FAULTS:
@@ -122,6 +130,17 @@ class TableShape:
         size = len(id)
         head = LENGTHS[size] if size < 4096 else pack_length(size)
         return b"".join((self._start, head, id, EIGHT, pack_long(version), *cells)) if end == len(data) else None
+
+    def _in_c(self) -> codec.CellEncoder | None:
+        """What makes whole rows where each value goes as it is into a column that takes it; None elsewhere."""
+        if native.absence or self._has_items or self._computed:
+            return None
+        reads = [
+            native_skip(field.type) if use == "skip" else _native_read(field.type, self._columns[name])
+            for field, name, _, use in self._reads
+        ]
+        known = tuple(each for each in reads if each is not None)
+        return codec.CellEncoder(self._start, known) if len(known) == len(reads) else None
 
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""
@@ -190,6 +209,10 @@ def _must_show(item: Assignment, column: Column) -> bool:
 
 def _direct(kind: FieldType, column: Column) -> CellReader | None:
     return cell_reader(kind, column.oid, column_scale(column), text_limit(column))
+
+
+def _native_read(kind: FieldType, column: Column) -> NativeRead | None:
+    return native_read(kind, column.oid, column_scale(column), text_limit(column))
 
 
 def _direct_stage(column: Column, kind: FieldType) -> StageColumn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sorbus
+from sorbus import native
 from sorbus.diagnosis import Diagnosis, size
 
 WHERE = "this machine"
@@ -21,6 +23,7 @@ _FILES = 1024
 def examine_machine(folder: Path) -> Iterator[Diagnosis]:
     """`folder`: where `sorbus up` writes its files."""
     yield Diagnosis(WHERE, "version", f"Sorbus {sorbus.__version__}, Python {platform.python_version()}")
+    yield _native()
     for place in dict.fromkeys((_existing(folder), Path(tempfile.gettempdir()))):
         yield _disk(place, shutil.disk_usage(place).free)
     if (free := _free_memory()) is not None:
@@ -34,6 +37,16 @@ def examine_machine(folder: Path) -> Iterator[Diagnosis]:
         few = soft != resource.RLIM_INFINITY and soft < _FILES
         fix = f"`ulimit -n {_FILES}` or more, before `sorbus up`"
         yield Diagnosis(WHERE, "open files", f"{soft} allowed", "warning" if few else "ok", fix if few else "")
+
+
+def _native() -> Diagnosis:
+    """What takes rows apart: with C a row takes about half of the processor's time."""
+    if not native.absence:
+        return Diagnosis(WHERE, "rows", "converted in C")
+    fix = "install gcc (or another C compiler) and Python's headers, then install Sorbus again"
+    is_meant = bool(os.environ.get("SORBUS_NO_EXTENSION"))
+    found = f"converted in Python, slower: the C module is {native.absence}"
+    return Diagnosis(WHERE, "rows", found, "ok", "" if is_meant else fix)
 
 
 def _existing(folder: Path) -> Path:

@@ -244,12 +244,13 @@ class Capture:
     ) -> Change | RejectedRecord:
         """A row (with its list fields' encoded items) as a change, or as a reject that says why not."""
         try:
+            if items is None:
+                return Change(self.name, id, version, occurred_at, layout.record(row))
             fields = layout.encode(row)
         except PermanentError as error:
             self._blame(error, layout, oids, row, id)
             return RejectedRecord(self.name, id, version, occurred_at, raw_json(oids, row), error)
-        if items is not None:
-            fields = self._with_items(layout, fields, items)
+        fields = self._with_items(layout, fields, items)
         return Change(self.name, id, version, occurred_at, b"".join(fields))
 
     def _blame(self, error: PermanentError, layout: RowLayout, oids: Oids, row: TextRow, id: bytes) -> None:
@@ -284,7 +285,7 @@ class Capture:
 class RowShape:
     """A captured table as the stream describes it just now, for one data type that reads it as its record's table."""
 
-    __slots__ = ("_looks", "capture", "fields", "id", "key", "layout", "oids")
+    __slots__ = ("_looks", "capture", "fields", "id", "key", "layout", "native", "oids")
 
     def __init__(self, capture: Capture, oids: Oids) -> None:
         self.capture = capture
@@ -301,6 +302,7 @@ class RowShape:
         self.layout = capture.layout("", oids)
         self.fields = self.layout.fields
         self.id = id_picker(places)
+        self.native = self.layout.native(capture.name, places[0] if len(places) == 1 else self.id, places)
         drift = capture.drift
         self._looks = _LOOKS if drift is not None and drift.without_example(capture.name, capture.table.name) else 0
 

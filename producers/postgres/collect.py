@@ -8,10 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from struct import error as struct_error
 from typing import NamedTuple, cast
 
+from sorbus import native
 from sorbus.bus.names import Names
 from sorbus.connector import Change, RejectedRecord, StaleRecordDeletion
+from sorbus.native import codec
 from sorbus.postgres.delivery_note import Delivered, read_note
 from sorbus.producers.postgres.capture import Capture, Key, RowShape
 from sorbus.producers.postgres.client_encoding import UTF8, Encoding
@@ -118,6 +121,25 @@ class Collector:
         """Whether it is time to publish, even in the middle of a transaction."""
         return len(self._changes) >= MAX_CHANGES or self._bytes >= MAX_BYTES or self._reads.count() >= MAX_CHANGES
 
+    def feed_rows(self, frames: list[bytes], at: int) -> int:
+        """Takes the frames from `at` on that are rows as most are; where the first one is that must be fed alone."""
+        if native.absence or self._row < self._skip or not self._straight:
+            return at
+        after, self._version, self._bytes = codec.take_rows(
+            frames,
+            at,
+            self._straight,
+            cast("list[tuple[object, ...]]", self._changes),
+            self._occurred_at,
+            self._version,
+            self._final,
+            self._bytes,
+            MAX_CHANGES,
+            MAX_BYTES,
+        )
+        self._row += after - at
+        return after
+
     def feed(self, message: bytes) -> bool:
         """Takes one pgoutput message; False when what is collected must go out first: take, then feed it again."""
         try:
@@ -155,7 +177,7 @@ class Collector:
             elif kind == 77 and (note := read_note(message)) is not None:  # M
                 self._noted(*note)
             return True
-        except IndexError as error:  # fewer values than the table's layout, which the server told, has columns
+        except (IndexError, struct_error) as error:  # cut short, or fewer values than the table has columns
             raise ProtocolError(f"message {message[:1]!r} of {len(message)} bytes isn't as its table is") from error
 
     def reached(self, lsn: int) -> None:

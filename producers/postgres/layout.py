@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
+from sorbus import native
 from sorbus.avro.encode import encode_long
-from sorbus.connector import BoundSource
+from sorbus.connector import BoundSource, Change
 from sorbus.errors import PermanentError
 from sorbus.mapping.assign import Assignment, assign_source
 from sorbus.mapping.cache_policy import weight_of
@@ -17,9 +18,10 @@ from sorbus.mapping.generate import GeneratedNames, assign, call, load, unless_n
 from sorbus.mapping.memo import MANY, SOME, Memo
 from sorbus.mapping.result_encoder import avro_expression, avro_maker
 from sorbus.mapping.rule import Rule, RuleError
+from sorbus.native import codec
 from sorbus.producers.postgres.drift import columns_of
 from sorbus.producers.postgres.options import PostgresSource
-from sorbus.producers.postgres.value_encoders import SourceType, is_plain_text, loader, text_encoder
+from sorbus.producers.postgres.value_encoders import SourceType, is_plain_text, loader, native_kind, text_encoder
 from sorbus.schema import SchemaField
 
 T = TypeVar("T")
@@ -95,7 +97,8 @@ class RowLayout:
         self.missing = sorted({name for assignment in assignments for name in self._gone(assignment)})
         by_field = {assignment.into: assignment for assignment in assignments}
         self.steps = [self._step(field, by_field.get(field.name)) for field in fields if field.name not in skip]
-        self.fields = self._together()
+        self.fields = self._together(self.steps)
+        self._native = self.native("", 0)
 
     def columns(self) -> set[str]:
         """The columns it reads."""
@@ -109,6 +112,41 @@ class RowLayout:
                 return next(iter(self._gone(step.assignment)), step.assignment.source)
         return None
 
+    def native(
+        self, name: str, key: int | Callable[[Sequence[object]], bytes | None], needed: Sequence[int] = ()
+    ) -> codec.RowEncoder | None:
+        """The same in C, for rows of the data type `name`: fields that it doesn't know are made here, and so are rows
+        that it hands back. `key`: the column of the record's id, or what makes it of the columns `needed`.
+        """
+        if native.absence or self.missing or not self._places:
+            return None
+        fields = [self._native_field(step) for step in self.steps]
+        rest = [step for step, field in zip(self.steps, fields, strict=True) if field[0] == "rest"]
+        columns = {*needed, *(place for step in rest for place in step.columns)}
+        together = self._together(rest) if rest else None
+        return codec.RowEncoder(name, Change, len(self._places), key, tuple(fields), together, tuple(sorted(columns)))
+
+    def _native_field(self, step: _Step) -> tuple[str, int, bool, int, int, bytes]:
+        kind = step.field.type
+        if not step.columns and step.assignment is None:
+            try:
+                return "constant", 0, False, 0, 0, step.encode()
+            except ValueError:
+                return "rest", 0, False, 0, 0, b""
+        if step.assignment is not None and step.assignment.rule is None:
+            oid, element, _ = self._types[step.assignment.source or ""]
+            found = None if element else native_kind(oid, kind)
+            size = {"int": 31, "long": 63}.get(kind.kind, kind.precision)
+            if found is not None:
+                return found, step.column, kind.nullable, size, kind.scale, b""
+        return "rest", 0, False, 0, 0, b""
+
+    def record(self, row: TextRow) -> bytes:
+        """The whole record. PermanentError names field, value and rule."""
+        if self._native is not None and (made := self._native.encode(row)) is not None:
+            return made
+        return b"".join(self.encode(row))
+
     def encode(self, row: TextRow) -> list[bytes]:
         """Each field's Avro in schema order. PermanentError names field, value and rule."""
         try:
@@ -120,11 +158,11 @@ class RowLayout:
         names = sorted(columns_of(assignment) - self._oids.keys())
         return names if assignment.row is not None else [name for name in names if name in self._once]
 
-    def _together(self) -> Callable[[TextRow], list[bytes]]:
+    def _together(self, steps: Sequence[_Step]) -> Callable[[TextRow], list[bytes]]:
         names = _RowNames()
         made = [
             step.fast(names) if step.fast else call(names.of(step.encode), *map(names.cell, step.columns))
-            for step in self.steps
+            for step in steps
         ]
         made_of = names.function("fields", ["row"], names.texts, ast.List(made, ast.Load()))
         return cast("Callable[[TextRow], list[bytes]]", made_of)

@@ -24,6 +24,7 @@ class ReplicationStream:
         self._session = session
         self._pg: PGconn = session.pgconn
         self.flushed = 0
+        self._has_ended = False
         self._told = time.monotonic()
         marks = ", messages 'true'" if session.info.server_version >= 140_000 else ""
         command = sql.SQL(
@@ -36,17 +37,22 @@ class ReplicationStream:
                 raise LostPosition(f"slot {slot}: {words}")
             raise TransientError(f"slot {slot} can't be streamed from: {words}")
 
-    def next(self) -> bytes | None:
-        """The next frame that has arrived, None when none has. TransientError when the server has gone."""
+    def arrived(self) -> list[bytes]:
+        """The frames that have arrived, as many as libpq holds. TransientError when the server has gone."""
+        frames: list[bytes] = []
+        take = self._pg.get_copy_data
         try:
-            size, frame = self._pg.get_copy_data(1)
-            if size == 0:
-                self._pg.consume_input()
-                size, frame = self._pg.get_copy_data(1)
-            if size > 0:
-                return bytes(frame)
-            if size == 0:
-                return None
+            if not self._has_ended:
+                size, frame = take(1)
+                if size == 0:
+                    self._pg.consume_input()
+                    size, frame = take(1)
+                while size > 0:
+                    frames.append(bytes(frame))
+                    size, frame = take(1)
+                self._has_ended = size < 0
+            if frames or not self._has_ended:
+                return frames
             words = self._pg.get_result()
             why = words.error_message.decode(errors="replace").strip() if words else ""
             lost = words is not None and _is_loss(words)

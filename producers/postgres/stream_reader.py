@@ -47,7 +47,9 @@ class StreamReader:
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding, names)
         self._pace = SnapshotPace()
         self._is_followed = self._must_store = False
-        self._held: bytes | None = None
+        self._frames: list[bytes] = []
+        self._at = 0
+        """What has arrived, and which frame is next."""
         self._wal_end = 0
         self._is_marked = False
         self._stored_at = time.monotonic()
@@ -95,9 +97,9 @@ class StreamReader:
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
-            frame = self._held or stream.next()
-            self._held = None
-            if frame is None:
+            if self._at == len(self._frames):
+                self._frames, self._at = stream.arrived(), 0
+            if not self._frames:
                 if collector.has_work and not collector.in_transaction:
                     caught_up = True
                     break
@@ -107,13 +109,19 @@ class StreamReader:
                     return self._idle()
                 self._wait(max(left, 0.05))
                 stream.keep_alive()
-            elif frame[0] == 119 and len(frame) > 25:  # w: XLogData
+                continue
+            if (at := collector.feed_rows(self._frames, self._at)) != self._at:
+                self._at = at
+                continue
+            frame = self._frames[self._at]
+            self._at += 1
+            if frame[0] == 119 and len(frame) > 25:  # w: XLogData
                 if frame[25] == 77 and (mark := mark_lsn(frame[25:])) is not None:  # M
                     self._wal_end, self._is_marked = max(mark, self._wal_end), True
                     if not collector.has_work:
                         return self._idle()
                 elif not collector.feed(frame[25:]):
-                    self._held = frame
+                    self._at -= 1
                     break
             else:
                 self._answer(decode_frame(frame))

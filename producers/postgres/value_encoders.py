@@ -170,6 +170,27 @@ def _direct(oid: int, kind: FieldType) -> Callable[[bytes], bytes] | None:
             return None
 
 
+def native_kind(oid: int, kind: FieldType) -> str | None:
+    """What the C encoder calls this pair (see `sorbus/native/codec.c`); None where it doesn't know it."""
+    match kind.kind:
+        case "string" | "uuid" if _direct(oid, kind) is _copied_text:
+            return "text"
+        case "int" | "long" if oid in _INTEGERS:
+            return "whole"
+        case "decimal" if oid == 1700 or oid in _INTEGERS:
+            return "decimal"
+        case "boolean" if oid == 16:
+            return "boolean"
+        case "timestamp" if oid == 1184:
+            return "timestamp"
+        case "date" if oid == 1082:
+            return "date"
+        case "bytes" if oid == 17:
+            return "hex"
+        case _:
+            return None
+
+
 def _copied_text(text: bytes) -> bytes:
     if not text.isascii():
         text.decode()  # a database may hold bytes that are not text: UnicodeDecodeError, a ValueError

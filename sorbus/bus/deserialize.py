@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 from confluent_kafka import Message
 
+from sorbus import native
 from sorbus.avro.decode import Undecodable
 from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
 from sorbus.event import EVENT_ID, HISTORICAL, REREAD, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.native import codec
 from sorbus.schema import RecordSchema
 
 _NONE = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
@@ -40,8 +43,16 @@ class DecodedBatch(NamedTuple):
     ahead: int
 
 
-_Read = tuple[Message, bytes | None, bytes, int, int]
-"""A message, its frame (None: deleted), the frame's prefix, the version, and where `source` begins."""
+_Read = tuple[Message, bytes | None, bytes, int, int, int]
+"""A message, its frame (None: deleted), its prefix, the version, and where `source` and the data (0: unknown) begin."""
+_read_event: Callable[[bytes], tuple[bytes, bytes, bool, int, int, int] | None] = (
+    (lambda _: None) if native.absence else codec.read_event
+)
+_delivery = cast(
+    "Callable[[tuple[bytes, int, bool, RecordSchema, bytes, int, bool, bool]], Delivery]",
+    functools.partial(tuple.__new__, Delivery),
+)
+"""Makes a Delivery without the cost of its keyword-taking constructor: there is one a record."""
 
 
 def decode_batch(
@@ -65,15 +76,19 @@ def decode_batch(
             _tombstone(message, newest)
             continue
         try:
-            prefix, id, deleted, version, at = read_head(frame)
-            if not _is_text(id):  # as text it would be that of other records, too
-                raise Undecodable(f"its id {id!r} isn't UTF-8; correct it where the event was written")
+            if (read := _read_event(frame)) is not None:
+                prefix, id, deleted, version, at, begins = read
+            else:
+                prefix, id, deleted, version, at = read_head(frame)
+                begins = 0
+                if not _is_text(id):  # as text it would be that of other records, too
+                    raise Undecodable(f"its id {id!r} isn't UTF-8; correct it where the event was written")
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
             continue
         was = newest.get(id)
         if was is None or was[3] <= version:
-            newest[id] = message, None if deleted else frame, prefix, version, at
+            newest[id] = message, None if deleted else frame, prefix, version, at, begins
             if keeps_deleted and not deleted:
                 last[id] = newest[id]
         elif _is_behind(message, was[0]):
@@ -81,15 +96,16 @@ def decode_batch(
     ahead = [(id, read) for id, read in last.items() if newest[id][1] is None]
     schemas: dict[bytes, RecordSchema] = {}
     unknown: dict[bytes, PermanentError] = {}
-    for id, (message, frame, prefix, version, at) in (*ahead, *newest.items()):
+    for id, (message, frame, prefix, version, at, begins) in (*ahead, *newest.items()):
         try:
             if frame is None:
-                delivery = Delivery(id, version, True, _NONE, bytes_of(message.value()), 0)
+                delivery = _delivery((id, version, True, _NONE, bytes_of(message.value()), 0, False, False))
             else:
                 schema = schemas.get(prefix)
                 if schema is None:
                     schema = schemas[prefix] = _looked_up(book, prefix, unknown)
-                delivery = Delivery(id, version, False, schema, frame, data_at(frame, at))
+                begins = begins or data_at(frame, at)
+                delivery = _delivery((id, version, False, schema, frame, begins, False, False))
         except Undecodable as error:
             refused.append((message, _undecodable(error)))
         except PermanentError as error:
@@ -141,7 +157,7 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
         return
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it holds more
-        newest[id] = message, None, b"", version, 0
+        newest[id] = message, None, b"", version, 0, 0
 
 
 def occurred(message: Message) -> int | None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from sorbus import native
 from sorbus.connector import BoundSystem
 from sorbus.diagnosis import Diagnosis, clock
 from sorbus.errors import AuthError
@@ -19,6 +20,7 @@ from sorbus.http_api.connection import HttpConnection
 from sorbus.http_api.diagnose import diagnose_application
 from sorbus.mapfile.model import System
 from sorbus.ops.doctor.examination import Check, examine
+from sorbus.ops.doctor.machine import examine_machine
 from sorbus.ops.embedded import Addresses
 from sorbus.postgres.connection import PostgresConnection
 from sorbus.postgres.diagnose import diagnose_server
@@ -109,6 +111,15 @@ def test_a_map_that_can_not_be_read_is_a_finding_and_the_rest_is_examined(clinic
     (broken,) = [one for one in found if one.level == "problem"]
     assert (code, broken.where, broken.what) == (1, "map", "map.yaml:2")
     assert {"this machine", "Kafka", "registry", "Sorbus's database"} <= places(found)
+
+
+def test_it_says_what_converts_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for absence, found, fix in (("", "converted in C", ""), ("not compiled", "in Python, slower", "install gcc")):
+        monkeypatch.setattr(native, "absence", absence)
+        (told,) = [one for one in examine_machine(tmp_path) if one.what == "rows"]
+        assert found in told.found
+        assert fix in told.fix
+        assert told.level == "ok", "it works all the same"
 
 
 def test_a_slot_that_nothing_reads_is_named_with_what_it_keeps(stack: Addresses, unique: str, database: str) -> None:
