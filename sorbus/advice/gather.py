@@ -30,10 +30,13 @@ def gather(
     asks_targets: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> list[FlowEvidence]:
-    """The flows that run, or those of them named. TransientError, AuthError when the database can't be read."""
+    """The flows that people wrote and that run, or those of them named.
+
+    TransientError, AuthError when the database can't be read.
+    """
     now = clock()
     figures = _Figures(state, now - KEEP_DAYS * DAY)
-    wanted = [one for one in loaded.map.flows if one.runs and (not flows or one.id in flows)]
+    wanted = [one for one in loaded.as_written.map.flows if one.runs and (not flows or one.id in flows)]
     return [_evidence(loaded, one, figures, now, asks_target=asks_targets) for one in wanted]
 
 

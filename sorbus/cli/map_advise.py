@@ -40,7 +40,7 @@ def advise_command(
     from sorbus.state.database import State
 
     loaded = Context.of(ctx).load_sound()
-    known = [one.id for one in loaded.map.flows if one.runs]
+    known = [one.id for one in loaded.as_written.map.flows if one.runs]
     for name in flows or ():
         if name not in known:
             raise UsageError(f"the map has no flow {name!r} that runs; {closest(name, known)}")

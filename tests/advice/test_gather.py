@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import chdir
+from pathlib import Path
 
 from sorbus.advice.gather import gather
 from sorbus.advice.judge import Verdict, judge
@@ -14,6 +15,7 @@ from sorbus.state.database import State
 from tests.consumers.line import FLOW, Line, eventually, named
 from tests.consumers.plugin import line, make_line
 from tests.ops.test_duplicates import state
+from tests.two_way.test_two_way_map import written as two_way_map
 
 __all__ = ["line", "make_line", "state"]
 DAY = 86400.0
@@ -38,6 +40,15 @@ def test_a_flow_that_ran_for_a_few_days_is_not_judged(line: Line, state: State) 
     assert found.total == 3, "the first day has the initial snapshot"
     assert 3.9 < found.days < 4.1
     assert judge(found).verdict is Verdict.TOO_EARLY
+
+
+def test_what_nobody_can_write_into_the_map_is_not_advised(state: State, tmp_path: Path) -> None:
+    began, now = time.time() - 40 * DAY, time.time()
+    changes = [HistoryWindow("customer", began + 2 * DAY, began + 2 * DAY + 60, {"captured": 7.0})]
+    for activity, subject, windows in (("capture", "customer-merge", changes), ("delivery", "customer-to-books", [])):
+        HistoryStore(state).put(RunName(subject, activity, subject, "here:1", began), windows, now, is_over=True)
+    found = gather(two_way_map(tmp_path), state, asks_targets=False)
+    assert [(one.flow, one.total) for one in found] == [("customer-to-books", 7)], "the way back is Sorbus's own"
 
 
 def test_the_command_tells_what_was_measured_and_what_to_write(line: Line, state: State) -> None:
