@@ -10,7 +10,10 @@ HOUR, DAY = 3600.0, 86400.0
 
 @dataclass(frozen=True, slots=True)
 class FlowEvidence:
-    """A flow's figures since `since` (seconds since 1970), over `days` in which its processes ran.
+    """A flow's figures since `since` (seconds since 1970).
+
+    `captured_days`, `delivered_days`: days in which its data type's producer ran, and the flow itself. Changes come in
+    the former: a flow that was down meanwhile has as many as another of that data type.
 
     Hours are counted since 1970 (UTC). `changes`: hour -> changes of its data type that its owner's producer captured;
     `landed`: those that its target took. The first day, with its initial snapshot, doesn't count.
@@ -20,7 +23,8 @@ class FlowEvidence:
     timing: str
     is_real_time: bool
     since: float
-    days: float
+    captured_days: float
+    delivered_days: float
     changes: dict[int, int]
     landed: int
     letters: int
@@ -32,6 +36,11 @@ class FlowEvidence:
     """How often people asked for it to deliver at once."""
     unread_days: float | None = None
     """Days for which the target knows that nobody read its rows; None: it can't say, or Sorbus itself reads them."""
+
+    @property
+    def days(self) -> float:
+        """Days over which it was measured: what doesn't run says nothing."""
+        return min(self.captured_days, self.delivered_days)
 
     @property
     def total(self) -> int:
@@ -50,7 +59,8 @@ class FlowEvidence:
     @property
     def busy_share(self) -> float:
         """The part of all hours that had a change."""
-        return min(1.0, self.busy_hours * HOUR / (self.days * DAY)) if self.days > 0 else 1.0
+        hours = self.captured_days * DAY / HOUR
+        return min(1.0, self.busy_hours / hours) if hours > 0 else 1.0
 
 
 def covered(spans: Sequence[tuple[float, float]], since: float) -> float:

@@ -48,9 +48,10 @@ class _Figures:
         self.hours: dict[tuple[str, str, str], dict[int, int]] = defaultdict(dict)
         for activity, subject, data_type, hour, count in state.run(_statement("hours"), values):
             self.hours[str(activity), str(subject), str(data_type)][cast("int", hour)] = cast("int", count)
-        self.runs: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
-        for subject, began, seen, is_crash in state.run(_statement("runs"), values):
-            self.runs[str(subject)].append((cast("float", began), cast("float", seen), bool(is_crash)))
+        self.runs: dict[tuple[str, str], list[tuple[float, float, bool]]] = defaultdict(list)
+        for activity, subject, began, seen, is_crash in state.run(_statement("runs"), values):
+            run = (cast("float", began), cast("float", seen), bool(is_crash))
+            self.runs[str(activity), str(subject)].append(run)
         self.letters = [
             (str(flow), str(data_type), cast("float", at))
             for flow, data_type, at in state.run(_statement("letters"), values)
@@ -60,10 +61,11 @@ class _Figures:
 
 
 def _evidence(loaded: LoadedMap, flow: Flow, figures: _Figures, now: float, *, asks_target: bool) -> FlowEvidence:
-    runs = figures.runs.get(flow.id, [])
-    # Kept windows may begin after the first run did; the first day has the initial snapshot.
-    since = max(min((began for began, _, _ in runs), default=now) + DAY, now - KEEP_DAYS * DAY)
     owner = str(loaded.map.data_types[flow.data_type].system_of_record)
+    delivering, capturing = (figures.runs.get(one, []) for one in (("delivery", flow.id), ("capture", owner)))
+    # Kept windows may begin after the first run did; the first day has the initial snapshot.
+    first = max(min((began for began, _, _ in runs), default=now) for runs in (delivering, capturing))
+    since = max(first + DAY, now - KEEP_DAYS * DAY)
     captured = figures.hours.get(("capture", owner, flow.data_type), {})
     landed = figures.hours.get(("delivery", flow.id, flow.data_type), {})
     delivered = max((max(landed) + 1) * HOUR if landed else 0.0, since)
@@ -72,12 +74,13 @@ def _evidence(loaded: LoadedMap, flow: Flow, figures: _Figures, now: float, *, a
         flow.timing,
         flow.is_real_time,
         since,
-        covered([(began, seen) for began, seen, _ in runs], since),
+        covered([(began, seen) for began, seen, _ in capturing], since),
+        covered([(began, seen) for began, seen, _ in delivering], since),
         {hour: count for hour, count in captured.items() if hour * HOUR >= since},
         sum(count for hour, count in landed.items() if hour * HOUR >= since),
         sum(at >= since and (by == flow.id or (not by and of == flow.data_type)) for by, of, at in figures.letters),
         sum(at >= since and by == flow.id for by, at in figures.conflicts),
-        sum(is_crash and seen >= since for _, seen, is_crash in runs),
+        sum(is_crash and seen >= since for _, seen, is_crash in delivering),
         sum(at >= since and of == flow.id for of, at in figures.syncs),
         _unread_days(loaded, flow, delivered, now) if asks_target else None,
     )

@@ -53,7 +53,7 @@ _SLOWER = ((0.01, "daily at 06:00", 86400.0), (0.05, "every 4h", 14400.0), (0.15
 
 def judge(found: FlowEvidence) -> Advice:
     """One flow's advice."""
-    period = f"in {found.days:.0f} days"
+    period = f"in {found.captured_days:.0f} days"
     if found.days < ENOUGH_DAYS:
         measured = f"measured for {found.days:.1f} of {ENOUGH_DAYS:.0f} days"
         return Advice(found.flow, Verdict.TOO_EARLY, measured)
@@ -71,7 +71,7 @@ def judge(found: FlowEvidence) -> Advice:
         return Advice(found.flow, Verdict.KEEP, f"people ask for it: {figures}")
     if (unneeded := _unneeded(found, figures)) is not None:
         return unneeded
-    a_month = found.total * 30 / found.days
+    a_month = found.total * 30 / found.captured_days
     if a_month <= RARE_A_MONTH and found.failures >= found.total:
         why = f"people look at it as often as anything changes: {figures}"
         write = "manual: {checklist: [...], schedule: weekly, responsible: ..., verification: ...}"
@@ -89,7 +89,7 @@ def _unneeded(found: FlowEvidence, figures: str) -> Advice | None:
         return None
     if not found.total and not found.landed:
         why = f"nothing has changed: {figures}"
-        return Advice(found.flow, Verdict.UNNEEDED, why, f"none: nothing changed in {found.days:.0f} days")
+        return Advice(found.flow, Verdict.UNNEEDED, why, f"none: nothing changed in {found.captured_days:.0f} days")
     if found.unread_days is not None and found.unread_days >= UNNEEDED_DAYS:
         why = f"nobody has read the target's rows for {found.unread_days:.0f} days: {figures}"
         return Advice(found.flow, Verdict.UNNEEDED, why, f"none: not read in {found.unread_days:.0f} days")

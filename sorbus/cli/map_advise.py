@@ -71,6 +71,7 @@ def _as_data(evidence: FlowEvidence, one: Advice) -> dict[str, object]:
         "timing": evidence.timing,
         "since": evidence.since,
         "days": round(evidence.days, 3),
+        "captured_days": round(evidence.captured_days, 3),
         "changes": evidence.total,
         "landed": evidence.landed,
         "busy_hours": evidence.busy_hours,

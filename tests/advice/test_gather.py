@@ -42,6 +42,15 @@ def test_a_flow_that_ran_for_a_few_days_is_not_judged(line: Line, state: State) 
     assert judge(found).verdict is Verdict.TOO_EARLY
 
 
+def test_a_flow_that_was_down_has_the_changes_of_the_time_in_which_its_producer_ran(line: Line, state: State) -> None:
+    ran(state, 60, {float(day): 40 for day in range(2, 60)})
+    everything = gather(line.loaded, state)[0]
+    state.run(b"update history_run set seen_at = began_at + interval '30 days' where activity = 'delivery'")
+    (down,) = gather(line.loaded, state)
+    assert (round(down.captured_days), round(down.delivered_days)) == (59, 29)
+    assert judge(down) == judge(everything), "so that two flows of a data type are judged alike"
+
+
 def test_what_nobody_can_write_into_the_map_is_not_advised(state: State, tmp_path: Path) -> None:
     began, now = time.time() - 40 * DAY, time.time()
     changes = [HistoryWindow("customer", began + 2 * DAY, began + 2 * DAY + 60, {"captured": 7.0})]

@@ -15,12 +15,17 @@ DAY = 86400.0
 EVERY_HOUR = dict.fromkeys(range(2400), 3)
 
 
-def flow(days: float = 100.0, timing: str = "real-time", **figures: object) -> FlowEvidence:
+def flow(
+    days: float = 100.0, timing: str = "real-time", captured: float | None = None, **figures: object
+) -> FlowEvidence:
+    """`captured`: days in which the producer ran, if not as long as the flow."""
     usual: dict[str, object] = {
         **{"changes": dict(EVERY_HOUR), "landed": 7200, "letters": 0, "conflicts": 0, "crashes": 0, "syncs": 0},
         **figures,
     }
-    return FlowEvidence("a-to-b", timing, timing == "real-time", 0.0, days, **usual)  # type: ignore[arg-type]
+    return FlowEvidence(
+        "a-to-b", timing, timing == "real-time", 0.0, days if captured is None else captured, days, **usual
+    )  # type: ignore[arg-type]
 
 
 def nightly(hours: int) -> dict[int, int]:
@@ -49,6 +54,10 @@ def nightly(hours: int) -> dict[int, int]:
         (flow(unread_days=40.0), Verdict.UNNEEDED, "none: not read in 40 days", None),
         (flow(unread_days=20.0), Verdict.KEEP, "", None),
         (flow(changes={}, landed=0, syncs=20), Verdict.KEEP, "", None),
+        # The flow was down for most of the time; changes came in all of it, to be delivered later.
+        (flow(days=20, captured=100, changes=nightly(1)), Verdict.SLOWER, "timing: every 4h", 4 * 3600),
+        # Nothing was captured since its producer didn't run.
+        (flow(captured=3, changes={}, landed=0), Verdict.TOO_EARLY, "", None),
     ],
 )
 def test_figures_give_a_verdict_with_the_line_to_write_and_its_worst_delay(
@@ -59,7 +68,7 @@ def test_figures_give_a_verdict_with_the_line_to_write_and_its_worst_delay(
     assert advice.write.startswith(write)
     assert bool(advice.write) == bool(write)
     if verdict is not Verdict.TOO_EARLY:
-        assert f"in {found.days:.0f} days" in advice.why
+        assert f"in {found.captured_days:.0f} days" in advice.why
         assert f"{found.total:,} change" in advice.why
 
 

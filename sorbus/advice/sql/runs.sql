@@ -1,3 +1,3 @@
-select subject, extract(epoch from began_at)::float8, extract(epoch from seen_at)::float8, state = 'crashed'
+select activity, subject, extract(epoch from began_at)::float8, extract(epoch from seen_at)::float8, state = 'crashed'
 from flow_run
-where activity = 'delivery' and seen_at >= to_timestamp(%(since)s)
+where seen_at >= to_timestamp(%(since)s)
