@@ -24,6 +24,7 @@ from sorbus.telemetry.stop import Stop
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _TIMEOUT = 10.0
 _MANY, _PATIENCE = 20, 0.004
+_IDLE = 0.5
 _COMMIT_EVERY = 0.1
 """Seconds between commits of offsets: each costs Kafka as much as an event, and what comes again changes nothing."""
 _log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class GroupMember:
     def poll(self, most: int) -> list[Message]:
         """What has arrived: wakes at the first message, then takes what is there."""
         with kafka_errors("consuming"):
-            found: list[Message] = self._kafka.consume(1, _COMMIT_EVERY if self._offsets else 0.5)
+            found: list[Message] = self._kafka.consume(1, _COMMIT_EVERY if self._offsets else _IDLE)
             if found and most > 1:
                 # Where many come, a little patience makes few large batches of them; a single change doesn't wait.
                 found += self._kafka.consume(most - 1, _PATIENCE if self._are_many else 0.0)

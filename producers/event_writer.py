@@ -23,6 +23,7 @@ from sorbus.telemetry.health import Health
 from sorbus.telemetry.metrics import ProducerMetrics
 
 _COMMIT_AFTER = 0.25
+_IDLE = 1.0
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
@@ -57,9 +58,9 @@ class EventWriter:
         self._count: Counter[tuple[str, bool]] = Counter()
 
     def time_left(self) -> float:
-        """Seconds until the transaction in progress is to be committed; a second where there is none."""
+        """Seconds until the transaction in progress is to be committed; without one, how soon a stop is heard."""
         since = self._publisher.open_since
-        return 1.0 if since is None else max(0.0, since + _COMMIT_AFTER - time.monotonic())
+        return _IDLE if since is None else max(0.0, since + _COMMIT_AFTER - time.monotonic())
 
     def add(self, batch: Batch) -> None:
         """Puts a batch and its position into the transaction, beginning one if need be. TransientError."""

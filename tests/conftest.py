@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,16 +16,15 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sorbus.backoff import Backoff
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.embedded.shared import join, own
 from sorbus.state import State, migrate
 from tests import postgres_version
 from tests.databases import new_database
 from tests.http_api.faulty import Faulty, serving
+from tests.sooner import sooner
 
 _FOLDER = "SORBUS_TEST_STACK"
-_SHORTER = 0.2
 _run = ExitStack()
 Report = Callable[[str], None]
 
@@ -136,16 +134,9 @@ def database(request: pytest.FixtureRequest, stack: Addresses, make_database: Ca
 
 
 @pytest.fixture(scope="session", autouse=True)
-def pauses_are_short() -> Iterator[None]:
-    """Loops in the tests' own process try again sooner, unless a test gives the jitter: then pauses are its subject."""
-    plain = Backoff.next
-
-    def sooner(backoff: Backoff, retry_after: float | None = None) -> float:
-        is_ours = retry_after is None and backoff._jitter is random.random
-        return plain(backoff, retry_after) * (_SHORTER if is_ours else 1)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Backoff, "next", sooner)
+def loops_look_sooner() -> Iterator[None]:
+    """Loops in the tests' own process look and try again more often; a test may still set how often."""
+    with sooner():
         yield
 
 
