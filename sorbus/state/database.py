@@ -184,8 +184,12 @@ def migrate(state: State) -> list[str]:
 
     SorbusError if an applied migration has changed since; TransientError, AuthError.
     """
+    with state.connection() as connection, postgres_errors(_DOING):
+        applied = _applied(connection, state.schema)
     done = []
     for migration in migrations():
+        if not _pending(migration, applied):
+            continue
         with state.connection() as connection, postgres_errors(_DOING):
             connection.execute("set local statement_timeout = 0")
             connection.execute(

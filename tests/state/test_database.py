@@ -42,6 +42,14 @@ def test_a_changed_migration_is_refused_in_plain_words(state: State) -> None:
         migrate(state)
 
 
+def test_a_state_that_is_up_to_date_is_asked_but_once(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[State] = []
+    plain = State.connection
+    monkeypatch.setattr(State, "connection", lambda self: asked.append(self) or plain(self))
+    assert migrate(state) == []
+    assert asked == [state]
+
+
 def test_each_migration_has_a_number_of_its_own() -> None:
     numbers = [migration.name.partition("_")[0] for migration in database.migrations()]
     assert numbers == sorted(set(numbers))
