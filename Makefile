@@ -33,16 +33,16 @@ $(STAMP): $(LOCKED) $(BOOTSTRAP) pyproject.toml hatch_build.py sorbus/native/cod
 demo: setup  ## Start Kafka, a registry and PostgreSQL here, and run a company on them
 	@$(RUN)/sorbus demo
 
-tools:  ## Debian packages that tests use, installed where missing and we may: chromium, prometheus, prometheus-alertmanager, pgbouncer
+tools:  ## Debian packages that tests use, installed where missing and we may: a browser, prometheus, prometheus-alertmanager, pgbouncer
 	@has() { for name in "$$@"; do command -v "$$name" >/dev/null 2>&1 && return 0; done; return 1; }; missing=; \
-	has "$$SORBUS_CHROMIUM" chromium chromium-browser google-chrome chrome || missing="chromium fonts-dejavu-core"; \
+	has "$$SORBUS_CHROMIUM" chromium-headless-shell chromium chromium-browser google-chrome chrome || missing="chromium-headless-shell fonts-dejavu-core"; \
 	has promtool || missing="$$missing prometheus"; \
 	has prometheus-alertmanager alertmanager || missing="$$missing prometheus-alertmanager"; \
 	PATH="$$PATH:/usr/sbin" has pgbouncer || missing="$$missing pgbouncer"; \
 	test -z "$$missing" && exit 0; \
 	if [ "$$(id -u)" = 0 ] && has apt-get; then apt-get update -qq \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	else echo "Not here: $$missing. Without a browser the console's tests in one fail: install chromium, or leave them" \
+	else echo "Not here: $$missing. Without a browser the console's tests in one fail: install one, or leave them" \
 	  "out with make test TESTS=\"-m 'not slow and not real and not browser'\"; without Prometheus or PgBouncer their tests are skipped." >&2; fi
 
 # mypy has one core while pytest's workers are being fed; a first look at all tests writes what each worker would compile again.

@@ -1,4 +1,4 @@
-"""A real browser for the console's tests: Debian's chromium, or another one that is here."""
+"""A real browser for the console's tests: Debian's chromium without windows, or another one that is here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 MOST_PAGES = 80
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 _FIX = (
-    "the console's tests need a browser: `make tools` (Debian's chromium), or SORBUS_CHROMIUM=/path/to/chromium;"
+    "the console's tests need a browser: `make tools` (Debian's chromium-headless-shell), or SORBUS_CHROMIUM=/path;"
     " to leave them out: TESTS=\"-m 'not slow and not real and not browser'\""
 )
 
