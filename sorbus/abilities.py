@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -47,6 +47,22 @@ class TellsDeliveries(Protocol):
     """A producer that tells the states that Sorbus itself wrote into its source: see `Batch.delivered`."""
 
     tells_deliveries: bool
+
+
+@runtime_checkable
+class LimitsTwoWay(Protocol):
+    """A producer connector that tells its own deliveries of some data types only."""
+
+    def why_one_way(self, system: BoundSystem, source: BoundSource) -> str | None:
+        """Why its records can't be two-way: ends "Sorbus can't tell ... since "; None if they can. MapError."""
+
+
+@runtime_checkable
+class SupportsRecordReading(Protocol):
+    """A producer connector whose raw records others can make canonical."""
+
+    def record_reader(self, system: BoundSystem, source: BoundSource) -> Callable[[dict[str, Any]], bytes]:
+        """From a raw record to canonical Avro in the schema of `source`; it raises PermanentError. MapError."""
 
 
 @runtime_checkable

@@ -58,6 +58,10 @@ class BoundSource:
     lookups: Lookups = field(default_factory=dict)
     reads: RecordSchema | None = None
     """The schema of the data type that a process step reads; None for all other sources."""
+    shows: str = ""
+    """The two-way data type whose records these are, as one of its systems shows them; "" for all other sources."""
+    names_records: bool = True
+    """Whether its ids are the data type's: not so where a system other than the system of record shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class BoundFlow:
     """Each data type that is delivered to the system, by any flow -> the resources that receive it."""
     times: DeliveryTimes | None = field(default_factory=DeliveryTimes)
     """When it delivers; None where the map's words for it can't be read."""
+    shown: BoundSource | None = None
+    """What the target shows of the records, where it changes them, too (two-way)."""
 
     def finding(self, code: str, message: str, fix: str) -> Finding:
         """A finding about the flow's `target:`."""

@@ -12,10 +12,14 @@ from sorbus.identity.match import Alike, Candidate
 
 
 class Note(NamedTuple):
-    """Nothing to send; `fields` is what the application has of ours (None: the version needs no noting)."""
+    """Nothing to send; `fields` is what the application has of ours (None: the version needs no noting).
+
+    `current`: the record there, if it was read.
+    """
 
     why: str
     fields: Fields | None = None
+    current: FoundRecord | None = None
 
 
 class Forget(NamedTuple):

@@ -11,9 +11,10 @@ from threading import Lock
 
 from pydantic import BaseModel, JsonValue
 
-from sorbus.abilities import Preview
+from sorbus.abilities import Preview, SupportsRecordReading
+from sorbus.avro.decode import read_record
 from sorbus.conflict.store import Conflicts
-from sorbus.connector import BoundFlow, Delivery, RejectedDelivery
+from sorbus.connector import BoundFlow, Delivery, RejectedDelivery, producer_connector
 from sorbus.consumers.http.adopt import settle_links
 from sorbus.consumers.http.decide import Decider, is_settled
 from sorbus.consumers.http.deliver import Deliverer
@@ -27,15 +28,19 @@ from sorbus.consumers.http.preview import Previewer
 from sorbus.consumers.http.references import References
 from sorbus.consumers.http.retire import Retirer, Way
 from sorbus.consumers.http.shape import Shape
+from sorbus.consumers.http.two_way import TwoWayWrites
 from sorbus.dry_run import DryRunReads, ListReading
 from sorbus.errors import PermanentError, SorbusError, TransientError, Unfinished
 from sorbus.http_api.description import Description
-from sorbus.http_api.interface import Api
+from sorbus.http_api.interface import Api, Record
 from sorbus.identity.candidates import Candidates
 from sorbus.identity.crosswalk import Crosswalk, Link
 from sorbus.identity.match import Matcher
 from sorbus.state.database import State
 from sorbus.state.scratch import ScratchState
+from sorbus.two_way.known import KnownRecords
+from sorbus.two_way.merge import Values
+from sorbus.two_way.own_writes import OwnWrites
 
 _RETURN = 18.0
 """Seconds in which `apply` answers, whatever is still under way."""
@@ -143,15 +148,42 @@ class ApiConsumer(ABC):
         conflicts = Conflicts(state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
         kind = RecordingDecider if is_dry else Decider
-        decider = kind(flow, description, presence, shape, finder, *known, reads=can_read)
+        two_way = None if is_dry else self._two_way(api, shape)
+        decider = kind(
+            flow,
+            description,
+            presence,
+            shape,
+            finder,
+            *known,
+            reads=can_read,
+            two_way=flow.shown is not None,
+            kept=two_way.kept if two_way is not None else None,
+        )
         self._needs = shape.needs
         self._make = References(state, flow, shape)
-        self._deliverer = Deliverer(flow, api, presence, shape, self._make, finder, decider, *known)
+        self._deliverer = Deliverer(flow, api, presence, shape, self._make, finder, decider, *known, two_way)
         self._previewer = Previewer(self._options.resource, api, shape, self._make, decider, self._crosswalk)
         self._retirer = Retirer(self._options.resource, api, shape, has_hook=bool(description.hook))
         self._side_by_side = description.concurrency
         if isinstance(decider, RecordingDecider) and self._dry_api is not None:
             self._dry_run = DryRun(self._deliverer, decider, self._dry_api, self._make, self._crosswalk)
+
+    def _two_way(self, api: Api, shape: Shape) -> TwoWayWrites | None:
+        flow, shown = self._flow, self._flow.shown
+        if shown is None:
+            return None
+        data_type, system = flow.flow.data_type, flow.system
+        reader = producer_connector(system.system.kind)
+        assert isinstance(reader, SupportsRecordReading)
+        encode = reader.record_reader(system, shown)
+
+        def canonical(record: Record) -> Values:
+            return read_record(shown.schema, encode(record), 0)[0]
+
+        known = KnownRecords(self._state, system.topic_prefix, data_type, system.name, shown.schema)
+        writes = OwnWrites(self._state, system.name, data_type)
+        return TwoWayWrites(api, system.name, self._options.resource, shape, writes, known, canonical)
 
     def close(self) -> None:
         """Leaves. Requests under way end by themselves; what they did is looked up when their records come again."""

@@ -5,7 +5,7 @@ It only reads, so that a preview is the same decision, not carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sorbus.conflict.store import Conflicts, Contest, Standing
@@ -61,14 +61,20 @@ class Decider:
         conflicts: Conflicts,
         *,
         reads: bool,
+        two_way: bool = False,
+        kept: Callable[[str, str], Mapping[str, tuple[Json, Json]]] | None = None,
     ) -> None:
-        """`reads`: whether what the application has of a record can be read."""
+        """`reads`: whether what the application has of a record can be read.
+
+        `two_way`: the application changes the records, too, and what it did was merged: nothing there is a conflict.
+        `kept`: see `TwoWayWrites.kept`.
+        """
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description
         self._presence, self._shape, self._finder, self._matcher = presence, shape, finder, matcher
         self._crosswalk, self._candidates, self._conflicts = crosswalk, candidates, conflicts
         self._asks = flow.flow.on_conflict == "ask"
-        self._reads = reads
+        self._reads, self._two_way, self._kept = reads, two_way, kept
 
     def decide(self, delivery: Delivery, wanted: Wanted | None, link: Link | None, *, again: bool = False) -> Action:
         """The next step. `wanted` None: the record was deleted. PermanentError when it can't be made or found."""
@@ -77,13 +83,15 @@ class Decider:
             return Note("the application has this state of it already, or a newer one")
         if wanted is None:
             return self._delete(id, link)
+        if not self._options.creates and (link is None or link.state != "linked"):
+            return LinkTo("it has its id from there", id)
         if link is None:
             return self._unlinked(id, wanted)
         if link.state == "intended":
             return self._intended(id, wanted, link)
         if link.state == "gone":
             return self._returned(id, wanted, link)
-        return self._linked(id, wanted, link, again=again)
+        return self._linked(id, wanted, link, again=again or self._two_way)
 
     def linked_to(self, id: str, wanted: Wanted, external_id: str) -> Action:
         """What is to be done when the record is linked to an external one that was found."""
@@ -120,11 +128,20 @@ class Decider:
                 "the application can't be asked what it has", link.external_id, changes, wanted.fields, None
             )
         current = self._presence.get(link.external_id)
+        if current is None and not self._options.creates:
+            return Forget("the application decides which records there are, and has it no more")
         if current is None:
             return self._missing(id, wanted, link.external_id)
         changes = self._changes(id, wanted.fields, current, link.sent)
+        if self._two_way:
+            made = self._kept(id, link.external_id) if self._kept is not None else {}
+            changes = {
+                path: one for path, one in changes.items() if (one, read_path(current.record, path)) != made.get(path)
+            }
         if not changes:
-            return Note("the application has these values already", wanted.fields)
+            return Note("the application has these values already", wanted.fields, current)
+        if self._two_way:
+            return UpdateRecord("the merge has other values", link.external_id, changes, wanted.fields, current)
         return self._changed(id, link, changes, wanted.fields, current)
 
     def _changed(self, id: str, link: Link, changes: Fields, wanted: Fields, current: FoundRecord) -> Action:

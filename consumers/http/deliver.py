@@ -29,8 +29,9 @@ from sorbus.consumers.http.finder import Finder
 from sorbus.consumers.http.options import HttpTarget
 from sorbus.consumers.http.presence import Presence
 from sorbus.consumers.http.shape import Shape, Wanted
+from sorbus.consumers.http.two_way import TwoWayWrites
 from sorbus.errors import AuthError, MustWait, PermanentError, SorbusError, TransientError, Unfinished
-from sorbus.http_api.interface import Accepted, Api, Json, Record
+from sorbus.http_api.interface import Accepted, Api, FoundRecord, Json, Record
 from sorbus.http_api.path import read_path
 from sorbus.http_api.silence import silently
 from sorbus.identity.candidates import Candidates
@@ -70,8 +71,10 @@ class Deliverer:
         crosswalk: Crosswalk,
         candidates: Candidates,
         conflicts: Conflicts,
+        two_way: TwoWayWrites | None = None,
     ) -> None:
         assert isinstance(flow.options, HttpTarget)
+        self._two_way = two_way
         self._flow, self._resource, self._system = flow, flow.options.resource, flow.system.name
         self._api, self._presence, self._shape, self._make = api, presence, shape, make
         self._finder, self._decider = finder, decider
@@ -107,11 +110,17 @@ class Deliverer:
     def _deliver(self, delivery: Delivery, *, again: bool) -> None:
         wanted = None if delivery.deleted else self._make(delivery)
         id = delivery.id.decode(errors="replace")
+        if self._two_way is not None and self._two_way.is_superseded(id, delivery.version):
+            self._took(Note("a newer version follows"))
+            return
         link = self._crosswalk.find([id]).get(id)
         is_new = wanted is not None and (link is None or link.state != "linked")
         alone: AbstractContextManager[None] = self._finder.alone(wanted) if is_new and wanted else nullcontext()
         with alone:
             for _ in range(_STEPS):
+                if self._two_way is not None and link is not None and link.state == "linked":
+                    assert link.external_id is not None
+                    self._two_way.settle(id, link.external_id)
                 action = self._decider.decide(delivery, wanted, link, again=again)
                 is_done = self._do(action, id, delivery.version, wanted, link)
                 self._took(action)
@@ -125,12 +134,16 @@ class Deliverer:
     def _do(self, action: Action, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         """Carries it out; False: there is more to decide."""
         match action:
-            case Note(fields=fields):
+            case Note(fields=fields, current=current):
                 if fields is not None:
+                    if self._two_way is not None and current is not None and link is not None and link.external_id:
+                        self._two_way.note(id, link.external_id, version, current.record)
                     self._agreed(id, fields, wanted)
                     self._crosswalk.applied(id, version, fields)
             case Forget():
                 self._crosswalk.gone(id, version)
+                if self._two_way is not None:
+                    self._two_way.gone(id)
             case Wait(aside=True):
                 raise self._looked_for(id, action.why, action.seconds)
             case Wait(seconds=seconds):
@@ -164,6 +177,8 @@ class Deliverer:
             case Remove():
                 self._remove(action)
                 self._crosswalk.gone(id, version)
+                if self._two_way is not None:
+                    self._two_way.gone(id)
             case Ask():
                 self._ask(action, id, version, wanted)
         return True
@@ -186,6 +201,8 @@ class Deliverer:
         """Makes it; False: it was accepted, and has to be found."""
         self._clear(id, link)
         key = self._crosswalk.intend(id, version, fields)
+        if self._two_way is not None:
+            self._two_way.making(id, version, fields)
         try:
             made = self._post(id, fields, key)
         except Accepted as error:
@@ -194,15 +211,19 @@ class Deliverer:
         except (PermanentError, AuthError, Unfinished) as error:
             if not (isinstance(error, PermanentError) and error.reason in ("too large", "uncertain")):
                 self._crosswalk.withdraw(id)  # refused, or not even sent: nothing was made
+                if self._two_way is not None:
+                    self._two_way.cancel(id)
             raise
+        if self._two_way is not None:
+            self._two_way.made(id)
         try:
-            self._crosswalk.link(id, made, version, fields)
+            self._crosswalk.link(id, made, version if self._two_way is None else version - 1, fields)
         except PermanentError:
             self._crosswalk.withdraw(id)  # the application gave us what belongs to another record
             raise
         if wanted is not None:
             self._finder.made(made, wanted)
-        return True
+        return self._two_way is None  # otherwise what the application made of it is read and noted
 
     def _post(self, id: str, fields: Fields, key: str) -> str:
         """Makes it, its intent noted before; the new external id."""
@@ -217,6 +238,8 @@ class Deliverer:
 
     def _update(self, action: UpdateRecord, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         current, contests = action.current, action.contests
+        if self._two_way is not None and current is not None:
+            return self._update_two_way(self._two_way, action, id, version, current)
         numbers = self._conflicts.put(id, version, self._flow.flow.id, action.external_id, contests, asks=False)
         changes = body(action.changes, current.record if current else None)
         if changes and link is not None and link.sent is not None:
@@ -233,6 +256,20 @@ class Deliverer:
         if contests:
             self._look_again(action, numbers)
         return True
+
+    def _update_two_way(
+        self, two_way: TwoWayWrites, action: UpdateRecord, id: str, version: int, current: FoundRecord
+    ) -> bool:
+        is_noted = False
+
+        def write() -> None:
+            nonlocal is_noted
+            is_noted = two_way.update(id, action.external_id, version, action.changes, current)
+
+        if self._unless_gone(action.external_id, write) and is_noted:
+            self._crosswalk.applied(id, version, action.fields)
+            return True
+        return False
 
     def _look_again(self, action: UpdateRecord, numbers: Sequence[int]) -> None:
         """Tells people's changes from an application's own way to write a value: only that is there again at once."""
@@ -277,7 +314,7 @@ class Deliverer:
                 lambda: self._api.update(self._resource, action.external_id, fields, current=current),
             )
 
-    def _unless_gone(self, external_id: str, write: Callable[[], None]) -> bool:
+    def _unless_gone(self, external_id: str, write: Callable[[], object]) -> bool:
         try:
             write()
         except (PermanentError, AuthError) as error:

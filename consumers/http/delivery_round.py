@@ -11,6 +11,7 @@ import stamina
 from sorbus.connector import Delivery
 from sorbus.consumers.http.contended import given_up
 from sorbus.consumers.http.deliver import Deliverer
+from sorbus.consumers.http.two_way import NotSeenYet
 from sorbus.errors import Contended, PermanentError, SorbusError, TransientError
 
 _BEGIN = 5.0
@@ -50,6 +51,8 @@ class DeliveryRound:
             return error
         except Contended as error:
             return given_up(error, self._system)
+        except NotSeenYet as error:  # no fault of the application
+            return error
         except SorbusError as error:
             with self._lock:
                 self._failures += 1 if isinstance(error, TransientError) else self._most

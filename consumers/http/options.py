@@ -26,6 +26,11 @@ class HttpTarget(BaseModel):
     deleted: dict[JsonPath, JsonValue] = Field(
         default={}, description="With soft deletes: the fields that say that a record is deleted, and their values."
     )
+    creates: bool = Field(
+        default=True,
+        description="False: only records that are there are written, by their own ids, since the application itself"
+        " decides which there are.",
+    )
     shared: bool = Field(
         default=False,
         description="Whether its records may be another data type's, too: this flow then only adds fields to them.",

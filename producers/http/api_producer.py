@@ -11,11 +11,14 @@ from sorbus.connector import Batch, BoundSystem, Position
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, PartialOutage, TransientError, Unfinished
 from sorbus.http_api.interface import Api
+from sorbus.producers.http.own_states import Published
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.producers.polling.poll_state import PageResult
 
-_APPLICATION = "sorbus.application"
+_APPLICATION, _OWN = "sorbus.application", "sorbus.own"
+_OWN_EVERY = 0.2
+"""Seconds between two looks at what Sorbus has written."""
 _SHOW_LIFE = 0.5
 """Seconds of reading without a result after which the loop gets its turn: to commit, to hear, to be seen alive."""
 
@@ -35,7 +38,7 @@ class ApiProducer(ABC):
         self._stored: Position = {}
         self._asker = RequestPool()
         self._turn = 0
-        self._noted_at = 0.0
+        self._noted_at = self._own_at = 0.0
 
     @abstractmethod
     def _connect(self, position: Position) -> Mapping[str, Api]:
@@ -62,6 +65,10 @@ class ApiProducer(ABC):
         position = self._same_application(position)
         self._drift = DriftWatch.of(self._system.name, self._system.topic_prefix)
         for track in self._tracks:
+            own = position.get(_OWN)
+            if track.own is not None:
+                known = own.get(track.name) if isinstance(own, dict) else None
+                track.own.restore(known if isinstance(known, int) else None)
             track.restore(position.get(track.name))
             track.begin(self._drift)
         self._stored = position
@@ -94,6 +101,8 @@ class ApiProducer(ABC):
         began = time.monotonic()
         while True:
             self._attend()
+            if (batch := self._own_writes()) is not None:
+                return batch
             if (batch := self._stepped() or self._noted()) is not None:
                 return batch
             now, is_busy = time.monotonic(), any(track.is_busy for track in self._tracks)
@@ -103,7 +112,19 @@ class ApiProducer(ABC):
                     raise Unfinished(f"{self._system.name} is being read", retry_after=0.0)
                 return None
             soonest = min((track.due_at() for track in self._tracks if not track.is_busy), default=float("inf"))
+            if any(track.own is not None for track in self._tracks):
+                left = min(left, _OWN_EVERY)
             self._asker.wait(max(0.0, min(left, soonest - time.monotonic())))
+
+    def _own_writes(self) -> Batch | None:
+        """What Sorbus has written into the application, of data types that are two-way."""
+        if time.monotonic() - self._own_at < _OWN_EVERY:
+            return None
+        for track in self._tracks:
+            if track.own is not None and (found := track.own_writes()) is not None:
+                return self._published(found, None)
+        self._own_at = time.monotonic()
+        return None
 
     def _stepped(self) -> Batch | None:
         """One turn of each data type, until one has found something."""
@@ -138,8 +159,13 @@ class ApiProducer(ABC):
         """What can't be read just now, None for nothing."""
         return "; ".join(said for track in self._tracks if (said := track.problem)) or None
 
-    def confirm(self, position: Position) -> None:  # noqa: B027 - most systems hold nothing back
-        """The application needs not to know."""
+    def confirm(self, position: Position) -> None:
+        """What Sorbus has noted of its own writes and is on the topic is forgotten."""
+        own = position.get(_OWN)
+        for track in self._tracks:
+            published = own.get(track.name) if isinstance(own, dict) else None
+            if track.own is not None and isinstance(published, int):
+                track.own.forget(published)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:
         """Publishes every record of these data types again, with their next list."""
@@ -194,12 +220,16 @@ class ApiProducer(ABC):
 
     def _batch(self, found: Sequence[PageResult], data_type: str) -> Batch | None:
         """What was found, with the position after it; None when neither is new."""
+        copied = next(((data_type, *one.copied) for one in found if one.copied), None)
+        track = next(each for each in self._tracks if each.name == data_type)
+        return self._published(track.translated(found), copied)
+
+    def _published(self, found: Published, copied: tuple[str, int, int] | None) -> Batch | None:
         position: Position = {_APPLICATION: self._identity, **self._more_position()}
         position |= {track.name: track.position() for track in self._tracks}
-        changes = [change for one in found for change in one.changes]
-        rejects = [reject for one in found for reject in one.rejects]
-        copied = next(((data_type, *one.copied) for one in found if one.copied), None)
-        if not changes and not rejects and copied is None and position == self._stored:
+        if own := {track.name: track.own.applied for track in self._tracks if track.own is not None}:
+            position[_OWN] = own  # type: ignore[assignment]  # a dict of numbers is JSON
+        if not found.changes and not found.rejects and copied is None and position == self._stored:
             return None
         self._stored = position
-        return Batch(changes, rejects, (), position, self._is_idle(), copied)
+        return Batch(found.changes, found.rejects, (), position, self._is_idle(), copied, (), found.delivered)

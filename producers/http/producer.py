@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ from sorbus.http_api.records import open_api
 from sorbus.http_api.transport import open_transport
 from sorbus.producers.http.api_producer import ApiProducer
 from sorbus.producers.http.options import HttpSource
+from sorbus.producers.http.own_states import OwnStates
 from sorbus.producers.http.rules import identity_of
 from sorbus.producers.http.scan import scan_records
 from sorbus.producers.http.shape import application_shape
@@ -32,6 +33,7 @@ from sorbus.state import State, plan_state
 class HttpProducer(ApiProducer):
     """Captures one application. What it has published it is reminded of, so that only what differs is an event."""
 
+    tells_deliveries = True
     Connection: type[BaseModel] = HttpConnection
     Source: type[BaseModel] = HttpSource
 
@@ -41,7 +43,13 @@ class HttpProducer(ApiProducer):
         resources = _resources(system, sources, self._application.description)
         self._transport: Transport | None = None
         tracks = [
-            StreamPoller(source, system.name, resource) for source, resource in zip(sources, resources, strict=True)
+            StreamPoller(
+                source,
+                system.name,
+                resource,
+                own=OwnStates(source, system.name, State.of(system.topic_prefix)) if source.shows else None,
+            )
+            for source, resource in zip(sources, resources, strict=True)
         ]
         super().__init__(system, tracks, identity_of(self._application))
 
@@ -72,6 +80,23 @@ class HttpProducer(ApiProducer):
         [resource] = _resources(system, [source], application(system).description)
         data = application_shape(source, system.name, resource).encode(record)
         return read_record(source.schema, data, 0)[0]
+
+    @classmethod
+    def record_reader(cls, system: BoundSystem, source: BoundSource) -> Callable[[Record], bytes]:
+        """One record as it would be published. MapError."""
+        [resource] = _resources(system, [source], application(system).description)
+        return application_shape(source, system.name, resource).encode
+
+    @classmethod
+    def why_one_way(cls, system: BoundSystem, source: BoundSource) -> str | None:
+        """What its description lacks to tell our writes from people's."""
+        name = _resource_name(source)
+        resource = application(system).description.resources.get(name)
+        if resource is not None and resource.get is None:
+            return f"the description of {name} has no `get:`, by which a record is read alone"
+        if resource is not None and resource.update is None:
+            return f"the description of {name} has no `update:`: nothing can be brought there"
+        return None
 
     @classmethod
     def read_record(cls, system: BoundSystem, source: BoundSource, id: str) -> bytes | None:

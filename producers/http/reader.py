@@ -13,6 +13,7 @@ from hashlib import blake2b
 from sorbus.errors import PermanentError, TransientError
 from sorbus.http_api.interface import Page, Record
 from sorbus.producers.http.lookback import Lookback
+from sorbus.producers.http.own_states import OwnStates
 from sorbus.producers.polling.change_detector import ChangeDetector, ChangeVerdict, raw_json
 from sorbus.producers.polling.deletes import AbsenceCheck, Deletes
 from sorbus.producers.polling.poll_state import (
@@ -58,8 +59,16 @@ class _Pages:
 class ListReader:
     """Reads one data type. `again`: when the list wants to be read again, at once or with the next poll."""
 
-    def __init__(self, rules: Rules, memory: ChangeDetector, state: PollState, now: Callable[[], int]) -> None:
-        self.rules, self.memory, self.state, self._now = rules, memory, state, now
+    def __init__(
+        self,
+        rules: Rules,
+        memory: ChangeDetector,
+        state: PollState,
+        now: Callable[[], int],
+        own: OwnStates | None = None,
+    ) -> None:
+        """`own`: of a two-way data type, what Sorbus itself writes into the application."""
+        self.rules, self.memory, self.state, self._now, self._own = rules, memory, state, now, own
         self.again: bool | None = None
         """After `everything`: True at once, False with the next poll, None when it is due."""
         self.wants_list = False
@@ -69,7 +78,7 @@ class ListReader:
         self._without_id: set[bytes] = set()
         self.asked: set[str] = set()
         """Records of which a person has asked what they are now: their absence is an answer, too."""
-        self.deletes = Deletes(rules, memory, now)
+        self.deletes = Deletes(rules, memory, now, None if own is None else own.later)
 
     def changes(self) -> Steps:
         """Everything that changed since the cursor."""
@@ -133,7 +142,7 @@ class ListReader:
         for id, is_gone in ids:
             found = PageResult()
             if self.rules.can_look:
-                record = yield AskRecord(id)
+                record = yield from self._look(id)
                 assert not isinstance(record, Page)
                 if record is not UNREADABLE:
                     found.read = 1
@@ -162,7 +171,7 @@ class ListReader:
         if self.rules.is_deleted(record):
             add(found, self.memory.gone(key, self._now()))
             return
-        judged = self.memory.judge(key, record, self._now())
+        judged = self.memory.judge(key, record, self._now(), trusted=self._own is not None)
         if judged is ChangeVerdict.DOUBTFUL and key not in self.memory:  # deleted before, and back again
             judged = self.memory.judge(key, record, self._now(), trusted=True)
         add(found, judged)
@@ -268,6 +277,8 @@ class ListReader:
     ) -> Taking:
         """What a page's records mean. `older`: of a whole list, those that are older there than published."""
         doubtful: Named = []
+        if self._own is not None:
+            records = self._without_own(records, doubtful)
         for id, record in records:
             now = self._now()
             if self.rules.is_deleted(record):
@@ -287,11 +298,36 @@ class ListReader:
             lookback.found += len(found.changes) + len(found.rejects)
         for id, record in doubtful:
             found = yield from out(found)
-            itself = yield AskRecord(id.decode())
+            itself = yield from self._look(id.decode())
             assert not isinstance(itself, Page)
-            self.memory.looked_at(id, record, self._now())
+            if self._own is None:
+                self.memory.looked_at(id, record, self._now())
             self._take_one(found, id, itself)
         return found
+
+    def _without_own(self, records: Named, doubtful: Named) -> Named:
+        """Those that a page tells the truth of: one that Sorbus writes may have been read before it wrote."""
+        assert self._own is not None
+        differing = {
+            id for id, record in records if not self.rules.is_deleted(record) and self.memory.differs(id, record)
+        }
+        new = {id for id in differing if id not in self.memory}
+        unsure = (differing - new) | self._own.touched(new, 0)
+        doubtful += [(id, record) for id, record in records if id in unsure]
+        return [(id, record) for id, record in records if id not in unsure]
+
+    def _look(self, id: str) -> Generator[AskPage | AskRecord | PageResult, Page | Record | None, Page | Record | None]:
+        """A record's own address; what it says doesn't count where Sorbus wrote the record meanwhile: then later."""
+        own, key = self._own, id.encode()
+        if own is None:
+            return (yield AskRecord(id))
+        before = own.applied
+        if not own.touched([key], before):
+            record = yield AskRecord(id)
+            if not own.touched([key], before):
+                return record
+        own.later(key)
+        return UNREADABLE
 
     def _take_one(self, found: PageResult, id: bytes, record: Record | None) -> None:
         """What a record's own address says of one that a list shows."""

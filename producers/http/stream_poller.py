@@ -18,6 +18,7 @@ from sorbus.http_api.description import ApiResource
 from sorbus.http_api.interface import Api
 from sorbus.producers.http.drift import RecordWatch
 from sorbus.producers.http.options import HttpSource
+from sorbus.producers.http.own_states import OwnStates, Published
 from sorbus.producers.http.poll_position import PollPosition
 from sorbus.producers.http.poll_run import PollPace, PollRun
 from sorbus.producers.http.poll_schedule import Job, PollSchedule
@@ -50,10 +51,15 @@ class StreamPoller:
         resource: ApiResource,
         *,
         chosen_by: str = "",
+        own: OwnStates | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """MapError where the mapping doesn't fit. Talks to nobody before `step`. `chosen_by`: see `fingerprint`."""
+        """MapError where the mapping doesn't fit. Talks to nobody before `step`. `chosen_by`: see `fingerprint`.
+
+        `own`: of a two-way data type, what Sorbus itself writes into the application.
+        """
+        self.own = own
         options = source.options
         assert isinstance(options, HttpSource)
         self.name, self.resource = source.name, options.resource
@@ -69,7 +75,8 @@ class StreamPoller:
         self._memory = ChangeDetector(
             source.name, self._watch.watched(shape.encode), updated_of(resource), can_look=rules.can_look
         )
-        self._reader = ListReader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000))
+        self._reader = ListReader(rules, self._memory, PollState(), lambda: int(clock() * 1_000_000), own)
+        self._clock = clock
         self._schedule = PollSchedule(options, clock, monotonic)
         self._report = ListReport(self._what, source.name, options.resource, resource.updated)
         self._shape, self._listed_shape = fingerprint(source, resource, chosen_by), ""
@@ -91,7 +98,7 @@ class StreamPoller:
 
     def remember(self, published: Iterable[PublishedState]) -> None:
         """What is on the topic."""
-        self._memory.remember(published)
+        self._memory.remember(published if self.own is None else self.own.remember(published))
 
     def restore(self, stored: JsonValue) -> None:
         """Resumes where `position` said; None: from the beginning."""
@@ -104,6 +111,8 @@ class StreamPoller:
         self._floor = position.floor if self._floor is None else self._floor
         if self._floor is not None:
             self._memory.begin_above(self._floor)
+            if self.own is not None:
+                self.own.restore(None)
         self._listed_shape, self._always = position.shape, position.always
         is_listed = state.compared_at is not None and not state.timeless
         if is_listed and state.compared_at is not None and self._polls_changes and self._listed_shape == self._shape:
@@ -138,11 +147,44 @@ class StreamPoller:
         """A record is said to have changed, or to be gone."""
         self._told[id] = deleted
 
+    def own_writes(self) -> Published | None:
+        """What Sorbus has written since the last call, as it is published; has records looked at that are told of.
+
+        None: nothing. TransientError.
+        """
+        assert self.own is not None
+        now = int(self._clock() * 1_000_000)
+        published = Published(self.own.strays(now), [], {})
+        for state in self.own.fresh():
+            if state.record is not None:
+                taken = self.own.take(state, self._memory, now)
+                published.changes.extend(taken.changes)
+                published.rejects.extend(taken.rejects)
+                published.delivered.update(taken.delivered)
+                continue
+            id = state.external_id.encode()
+            if self.own.has_moved(id):
+                self._memory.doubt([id])
+            self.hear(state.external_id, deleted=False)
+        for id in self.own.due():
+            self.hear(id.decode(errors="replace"), deleted=False)
+        return published if published.changes or published.rejects else None
+
+    def translated(self, found: Sequence[PageResult]) -> Published:
+        """What polls have found, as it is published."""
+        changes = [change for one in found for change in one.changes]
+        rejects = [reject for one in found for reject in one.rejects]
+        if self.own is None:
+            return Published(changes, rejects, {})
+        return self.own.translate(changes, rejects, self._memory)
+
     def reread(self, ids: Sequence[bytes]) -> None:
         """Publishes what these records are now, changed or not; very many are read by the list.
 
         That a record is gone is an answer, also where it isn't published.
         """
+        if self.own is not None:
+            ids = self.own.external(ids)
         self._memory.doubt(ids)
         if len(ids) > _MANY:
             self.list_anew()

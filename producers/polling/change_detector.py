@@ -101,6 +101,19 @@ class ChangeDetector:
                 _, version, updated = _KNOWN.unpack(known)
                 self._known[id] = _KNOWN.pack(_UNSURE, version, updated)
 
+    def lift(self, id: bytes, version: int) -> None:
+        """A published record's version is at least this."""
+        if (known := self._known.get(id)) is not None:
+            digest, before, updated = _KNOWN.unpack(known)
+            self._known[id] = _KNOWN.pack(digest, max(before, version), updated)
+
+    def differs(self, id: bytes, record: Record) -> bool:
+        """Whether a record that was read is other than what is published, or refused, of it."""
+        try:
+            return self._state(id)[0] != _digest(self._encode(record))
+        except Exception:  # noqa: BLE001 - it can't be read, and is refused where it is judged
+            return self._refused.get(id) != _digest(raw_json(record))
+
     def forget_refused(self, ids: Iterable[bytes]) -> None:
         """What was refused of these is refused again, should it still be wrong."""
         for id in ids:

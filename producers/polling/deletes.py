@@ -47,7 +47,15 @@ class AbsenceCheck(NamedTuple):
 class Deletes:
     """Decides for one data type. `held`: what a person is asked about; `confirmed`: what a person has confirmed."""
 
-    def __init__(self, rules: Rules, memory: ChangeDetector, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        memory: ChangeDetector,
+        now: Callable[[], int],
+        look_later: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """`look_later`: takes the ids of records that are there, instead of their states."""
+        self.look_later = look_later
         self.held: HeldDeletes | None = None
         self.confirmed: frozenset[bytes] = frozenset()
         self._rules, self._memory, self._now = rules, memory, now
@@ -117,6 +125,8 @@ class Deletes:
             there.add(id)
             if record is not UNREADABLE and self._rules.is_deleted(record):
                 add(found, self._memory.gone(id, self._now()))
+            elif record is not UNREADABLE and self.look_later is not None:
+                self.look_later(id)
             elif record is not UNREADABLE:
                 add(found, self._memory.judge(id, record, self._now(), trusted=True))
             if not gone and len(there) >= _ENOUGH and len(lacking) > _MOST_ASKED:

@@ -107,8 +107,11 @@ class Api(Protocol):
         Also raises Accepted.
         """
 
-    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
-        """Changes these fields of a record. `current` is needed if the resource has a revision or ETag."""
+    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Record | None:
+        """Changes these fields of a record. `current` is needed if the resource has a revision or ETag.
+
+        Returns the record as it is then, where the answer shows it.
+        """
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """Deletes a record, or does the application's equivalent. PermanentError "gone" if it is already deleted."""

@@ -202,11 +202,16 @@ class RecordsApi:
         write_path(made, about.id, named.id if id is None else id)
         return made
 
-    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> None:
+    def update(self, resource: str, id: str, fields: Record, *, current: FoundRecord | None) -> Record | None:
         """See `Api`."""
         call = self.updating(resource, id, fields, current=current)
         about = self._resource(resource)
-        self._written(call, about, about.update, f"updating {_named(resource)} {id} in {self._description.title}")
+        doing = f"updating {_named(resource)} {id} in {self._description.title}"
+        answer = self._written(call, about, about.update, doing)
+        if about.update is None or about.update.returns != "record":
+            return None
+        record = read_path(answer.body, about.update.record)
+        return record if isinstance(record, dict) and str(read_path(record, about.id)) == id else None
 
     def delete(self, resource: str, id: str, *, current: FoundRecord | None = None) -> None:
         """See `Api`."""

@@ -174,7 +174,11 @@ class LoadedMap:
         rows = self.source_rows(owner, data_type)
         step = step_of(self.map, owner)
         reads = self._schema(step.source) if step is not None and step.source in self.map.data_types else None
-        return BoundSource(data_type, written, self._schema(data_type), rows, options, self.map.lookups, reads)
+        shows = next((one for one in self.two_way.values() if data_type in map(one.proposals, one.systems)), None)
+        made = BoundSource(data_type, written, self._schema(data_type), rows, options, self.map.lookups, reads)
+        if shows is None:
+            return made
+        return replace(made, shows=shows.data_type, names_records=owner == shows.system_of_record)
 
     def flow(self, name: str) -> BoundFlow:
         """A flow as its consumer needs it."""
@@ -188,9 +192,10 @@ class LoadedMap:
         """The flow at a place in the map's list of flows."""
         flow = self.map.flows[place]
         options = self._options(self.consumer(flow.to).Target, flow.target, ("flows", place, "target"))
-        schema, two_way = self._schema(flow.data_type), self.two_way.get(flow.data_type)
+        schema, two_way, shown = self._schema(flow.data_type), self.two_way.get(flow.data_type), None
         if two_way is not None and flow.to in two_way.systems:
             schema = two_way.written_schema(flow.to, schema)
+            shown = self.source(two_way.proposals(flow.to))
         return BoundFlow(
             flow,
             self.map.data_types[flow.data_type],
@@ -202,6 +207,7 @@ class LoadedMap:
             self._keeper(flow.data_type),
             self.resources_in(flow.to),
             self._times(flow),
+            shown,
         )
 
     def _times(self, flow: Flow) -> DeliveryTimes | None:

@@ -97,6 +97,7 @@ class TwoWay:
 
     def way_back(self) -> Flow:
         """The flow that brings what other systems have changed to the system of record."""
+        resource = self.written.source.get("resource")
         key = self.written.source.get("key")
         column = key[0] if isinstance(key, list) and key else key if isinstance(key, str) else "id"
         return Flow.model_validate(
@@ -106,7 +107,9 @@ class TwoWay:
                 "to": self.system_of_record,
                 "direction": "two-way",
                 "deletes": "ignore",
-                "target": {
+                "target": {"resource": resource, "creates": False}
+                if resource is not None
+                else {
                     "table": self.written.source.get("table"),
                     "key": column,
                     "existing": True,
@@ -177,8 +180,10 @@ def _captured(two_way: TwoWay, system: str) -> DataType:
         source = written.source
     else:
         flow = two_way.flows[system]
-        key = flow.target.get("key", ID)
-        source = flow.proposals or {"table": flow.target.get("table"), "key": [key]}
+        if (resource := flow.target.get("resource")) is not None:
+            source = {"resource": resource, **flow.proposals}
+        else:
+            source = flow.proposals or {"table": flow.target.get("table"), "key": [flow.target.get("key", ID)]}
     return DataType.model_validate(
         {
             "schema": written.schema_name or two_way.data_type,

@@ -270,11 +270,11 @@ def fill(office: TwoWayOffice, count: int) -> list[str]:
     return [f"C{number}" for number in range(1, count + 1)]
 
 
-def latest(edits: list[Edit]) -> list[object]:
+def latest(edits: list[Edit], within: float = 1.1) -> list[object]:
     """The last change, and those before it as long as each is within the tolerance of the next: any may win."""
     found: list[Edit] = []
     for edit in sorted(edits, reverse=True, key=lambda edit: edit.at):
-        if found and found[-1].at - edit.at > 1.1:
+        if found and found[-1].at - edit.at > within:
             break
         found.append(edit)
     return [edit.value for edit in found]

@@ -44,6 +44,7 @@ What to order, at any time, from the test's thread:
     faulty.raw = function(method, path, parameters) -> Response    another answer in place of its own; None: its own
     faulty.renumbers = True         merging makes a new contact of both
     faulty.slow = 0.05              seconds that every answer takes
+    faulty.records.keeps = function(fields) -> fields       what it makes of what it is given
     faulty.records.unique = "email"; .archives = True (a delete only sets archived); .resolution = 60.0 (many records
     with one updated_at); .clock_is_off = timedelta(minutes=-3); .touch(5) changes five records anywhere
 

@@ -46,6 +46,8 @@ class Records:
         self.unique: str = ""
         self.archives = False
         self.heard: Callable[[Write], None] | None = None
+        self.keeps: Callable[[Record], Record] | None = None
+        """What it makes of fields that it is given, by people too: rounds, trims."""
         self._random = random.Random(seed)
         self._states: dict[int, list[tuple[float, Record | None]]] = {}
         self._holding: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -96,7 +98,7 @@ class Records:
     def create(self, fields: Record, by: str) -> Record:
         """A new record. Refused, if a field is wrong."""
         with self.lock:
-            fields = _as_kept(fields)
+            fields = self._as_kept(fields)
             self._check(fields, None)
             if not fields.get("name"):
                 raise Refused("name", "can't be blank")
@@ -110,7 +112,7 @@ class Records:
             before = self.get(id)
             if before is None:
                 return None
-            fields = _as_kept(fields)
+            fields = self._as_kept(fields)
             self._check(fields, id)
             kept = {"id": id, "archived": before["archived"]} if whole else before
             blank = dict.fromkeys(sorted(FIELDS)) | {"lines": []} if whole else {}
@@ -137,6 +139,9 @@ class Records:
     def history_of(self, id: str) -> list[Record | None]:
         """Every state that a record has had; none of one that never was."""
         return [state for _, state in self._states.get(int(id), ())]
+
+    def _as_kept(self, fields: Record) -> Record:
+        return _as_kept(fields) if self.keeps is None else self.keeps(_as_kept(fields))
 
     def _check(self, fields: Record, id: int | None) -> None:
         for name, value in fields.items():

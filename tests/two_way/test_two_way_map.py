@@ -105,7 +105,7 @@ NO_EMAIL_BACK = [row for row in ROWS if row != "canonical,customer.email,crm,cus
         (ROWS[:-1], {}, "unmapped", "write a row from books to canonical customer.credit"),
         (ROWS, {"where": "email"}, "unsupported", "delete where:"),
         (ROWS, {"direction": "one-way"}, "contradiction", "direction: two-way"),
-        (ROWS, {"kind": "mysql"}, "unsupported", "systems of kind postgres can be two-way"),
+        (ROWS, {"kind": "mysql"}, "unsupported", "kinds postgres and http can be two-way"),
     ],
 )
 def test_what_cant_be_run_is_refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sorbus.abilities import TellsDeliveries
+from sorbus.abilities import LimitsTwoWay, TellsDeliveries
 from sorbus.errors import Finding
 from sorbus.map.checks.bound import Bound
 from sorbus.mapping.field_refs import CANONICAL, canonical_data_type, canonical_ref
@@ -71,21 +71,36 @@ def _kinds(bound: Bound, two_way: TwoWay) -> Iterator[Finding]:
         kind = loaded.map.systems[system].kind
         if bound.attempt(lambda system=system: loaded.producer(system)) is None:  # type: ignore[misc]
             continue
-        if not isinstance(loaded.producer(system), TellsDeliveries):
+        producer = loaded.producer(system)
+        if isinstance(producer, LimitsTwoWay):
+            yield from _limits(bound, two_way, system, producer)
+        if not isinstance(producer, TellsDeliveries):
             message = (
                 f"{two_way.data_type} can't be two-way with {system}: of systems of kind {kind} Sorbus can't tell yet"
                 " what it wrote itself from what people changed"
             )
-            fix = "write direction: one-way; systems of kind postgres can be two-way"
+            fix = "write direction: one-way; systems of kinds postgres and http can be two-way"
             yield loaded.finding(("systems", system, "kind"), "unsupported", message, fix)
     source = two_way.written.source
     lists = [name for name, place in [("source", source), *((f.id, f.target) for f in two_way.flows.values())]
-             if place.get("children")]  # fmt: skip
+             if place.get("children") or place.get("lists")]  # fmt: skip
     for name in lists:
         message = (
             f"{two_way.data_type} is two-way and has lists in tables of their own ({name}): they can't be merged yet"
         )
         yield loaded.finding(("data_types", two_way.data_type), "unsupported", message, "write direction: one-way")
+
+
+def _limits(bound: Bound, two_way: TwoWay, system: str, producer: LimitsTwoWay) -> Iterator[Finding]:
+    loaded, source = bound.loaded, bound.sources.get(two_way.proposals(system))
+    connected = bound.attempt(lambda: loaded.system(system, "producer"))
+    if source is not None and connected is not None and (why := producer.why_one_way(connected, source)):
+        message = (
+            f"{two_way.data_type} can't be two-way with {system}: Sorbus can't tell what it wrote itself from what"
+            f" people changed, since {why}"
+        )
+        fix = "add it to a description of your own, or write direction: one-way"
+        yield loaded.finding(("systems", system), "unsupported", message, fix)
 
 
 def _rules(bound: Bound, two_way: TwoWay, schema: RecordSchema) -> Iterator[Finding]:
