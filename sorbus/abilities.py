@@ -15,6 +15,7 @@ from sorbus.connector import (
     BoundSystem,
     Change,
     Delivery,
+    Position,
     RejectedRecord,
 )
 from sorbus.diagnosis import Diagnosis
@@ -55,6 +56,14 @@ class LimitsTwoWay(Protocol):
 
     def why_one_way(self, system: BoundSystem, source: BoundSource) -> str | None:
         """Why its records can't be two-way: ends "Sorbus can't tell ... since "; None if they can. MapError."""
+
+
+@runtime_checkable
+class SupportsFirstList(Protocol):
+    """A producer connector whose stored position says whether it has once read all records of a data type."""
+
+    def has_listed(self, position: Position, data_type: str) -> bool:
+        """Whether it has, and they are published."""
 
 
 @runtime_checkable

@@ -24,6 +24,8 @@ _WHAT = {
     "7_held_deletes": ("drift_finding", "its id among records that look deleted"),
     "8_written": ("written_record", "keys it is found by in spreadsheets and topics"),
     "8_system_views": ("system_view", "what systems of two-way flows showed of it last"),
+    "8_own_writes": ("own_write", "what was written of it into applications of two-way flows"),
+    "8_own_states": ("own_state", "what applications of two-way flows made of it"),
     "8_manual_records": ("manual_record", "what people confirmed of it in targets that they fill"),
     "8_manual_rows": ("manual_sheet_row", "what prepared sheets said of it"),
     "9_webhooks": ("webhook_attempt", "when it was posted to webhooks"),

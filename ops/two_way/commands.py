@@ -88,6 +88,7 @@ def _as_text(plan: JoinPlan, hidden: frozenset[str]) -> str:
             shown = ", ".join(one.unlinked_ids)
             lines.append(
                 f"  {one.unlinked:,} have no counterpart (such as {shown}): dead letters an hour after the join"
+                + (", but for those that deliveries match (match: in the map)" if one.is_matched else "")
             )
         for (name, verdict), times in sorted(one.fields.items(), key=lambda each: (each[0][0], each[0][1].value)):
             lines.append(f"  {name}: {times:,} differ; {_WORDS[verdict.value]}")

@@ -34,6 +34,8 @@ class JoinedSystem:
     fields: Counter[tuple[str, Verdict]] = field(default_factory=Counter)
     examples: dict[tuple[str, Verdict], list[tuple[str, Ruling]]] = field(default_factory=dict)
     unlinked_ids: list[str] = field(default_factory=list)
+    is_matched: bool = False
+    """Whether its records have ids of their own, so that deliveries match them."""
 
 
 @dataclass
@@ -102,7 +104,10 @@ def plan_join(loaded: LoadedMap, settings: Settings, data_type: str, progress: C
     codec = RecordCodec(data_type, source.schema, schemas)
     merging = Merging(options.rules(), lambda: next(versions), codec.fits)
     owned = {id: one for id, one in shown.pop(options.system_of_record).items() if one.values is not None}
-    systems = {system: JoinedSystem() for system in shown}
+    systems = {
+        system: JoinedSystem(is_matched="resource" in loaded.map.data_types[two_way.proposals(system)].source)
+        for system in shown
+    }
     plan = JoinPlan(data_type, options.system_of_record, frozenset(owned), systems, unread)
     for system, proposals in shown.items():
         plan.systems[system].missing = len(

@@ -12,6 +12,7 @@ from sorbus.drift.watch import DriftWatch
 from sorbus.errors import LostPosition, PartialOutage, TransientError, Unfinished
 from sorbus.http_api.interface import Api
 from sorbus.producers.http.own_states import Published
+from sorbus.producers.http.poll_position import PollPosition
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.producers.polling.poll_state import PageResult
@@ -39,6 +40,11 @@ class ApiProducer(ABC):
         self._asker = RequestPool()
         self._turn = 0
         self._noted_at = self._own_at = 0.0
+
+    @classmethod
+    def has_listed(cls, position: Position, data_type: str) -> bool:
+        """See `SupportsFirstList`."""
+        return PollPosition.from_json(position.get(data_type)).state.compared_at is not None
 
     @abstractmethod
     def _connect(self, position: Position) -> Mapping[str, Api]:

@@ -225,6 +225,8 @@ class MergeProducer:
                     refused.append(self._refused(message, ruling))
                 elif other := self._loops.turns(record, ruling, shown):
                     made = [*made, self._merging.hold(record, ruling.field, ruling.system, other)]
+            if proposal.values is None and record.version == 0:
+                right.append((self._source.name, message.id))  # who told of it as unlinked
             if made and all(ruling.verdict is Verdict.EQUAL for ruling in made):
                 right.append((self._source.name, message.id))  # no event says that a refused value was corrected
             if was_held and record.values is None:
@@ -285,9 +287,11 @@ class MergeProducer:
     def _unlinked(self, record: MergedRecord) -> RejectedRecord:
         systems = sorted(system for system, view in record.views.items() if view.values is not None)
         owner = self._options.system_of_record
+        is_alone = len(systems) == 1 and record.id.startswith(f"{systems[0]}/".encode())
+        named = "it is matched then" if is_alone else "under this id"
         error = PermanentError(
             f"{', '.join(systems)} has a {self._source.name} {record.id.decode(errors='replace')} that {owner} doesn't:"
-            f" {owner} decides which there are. Create it there under this id, or delete it in {', '.join(systems)}",
+            f" {owner} decides which there are. Create it there ({named}), or delete it in {', '.join(systems)}",
             reason="not at its owner",
         )
         now = time.time_ns() // 1000

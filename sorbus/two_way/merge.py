@@ -146,7 +146,7 @@ class Merging:
         shown = before.values if before is not None else None
         if shown is None and proposal.delivered is None:
             return list(self._join(record, proposal))
-        return list(self._changes(record, proposal, shown or {}, knew))
+        return list(self._changes(record, proposal, shown, knew))
 
     def decide(self, record: MergedRecord, name: str, system: str, *, keep: bool) -> None:
         """A person's decision: `keep` the system's value, or overwrite it with the record's."""
@@ -230,11 +230,12 @@ class Merging:
             else:
                 yield self._overruled(record, proposal, name, theirs)
 
-    def _changes(self, record: MergedRecord, proposal: Proposal, before: Values, knew: int) -> Iterator[Ruling]:
+    def _changes(self, record: MergedRecord, proposal: Proposal, before: Values | None, knew: int) -> Iterator[Ruling]:
+        """`before` None: Sorbus made it there, and what the system owns begins anew."""
         system = proposal.system
         for name, theirs in self._proposed(proposal):
-            was, owner = before.get(name), self._rules.owner(name)
-            if theirs == was:
+            was, owner = (before or {}).get(name), self._rules.owner(name)
+            if theirs == was and (before is not None or owner != system):
                 continue
             if proposal.delivered is not None and owner != system:
                 continue  # what Sorbus wrote, as this system keeps it

@@ -92,6 +92,7 @@ def test_three_systems_at_random_end_as_the_rules_say(
     with office.up():
         for thread in all_work(clerks, ids[:20], 60, 0.02):
             thread.join(60)
+        office.until(office.unlike, 400, every=1.0)  # what somebody changed and deleted at once, no poll has seen
         gone = random.Random(1).sample(ids[20:], 10)
         with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:
             crm.execute("delete from customers where id = any (%s)", [gone])

@@ -310,3 +310,14 @@ def test_the_newest_state_is_refused_again_and_an_older_one_is_not() -> None:
     assert [one.verdict for one in merging.take(record, refused)] == [Verdict.REFUSED]
     merging.take(record, Proposal("books", 3, 3, {"a": "x"}))
     assert merging.take(record, refused) == []
+
+
+def test_what_a_system_owns_begins_anew_where_its_record_is_made_again_also_when_that_is_nothing() -> None:
+    rules = MergeRules("crm", {"crm": frozenset({"credit"}), "books": frozenset({"credit"})}, {"credit": "books"})
+    merging, record = Merging(rules, count(1).__next__), MergedRecord(b"1")
+    merging.take(record, Proposal("crm", 1, 0, {"credit": None}))
+    merging.take(record, Proposal("books", 1, 0, {"credit": 7}, record.version))
+    assert record.values == {"credit": 7}
+    merging.take(record, Proposal("books", 2, 0, None))
+    merging.take(record, Proposal("books", 3, 0, {"credit": None}, record.version))
+    assert record.values == {"credit": None}
