@@ -24,7 +24,7 @@ from sorbus.two_way.own_writes import OpenWrite, OwnWrites
 
 _GRACE = 2.0
 """Seconds that a request of which nothing more is heard may still be on its way to being carried out."""
-_SOON, _PATIENCE = 0.3, 5.0
+_SOON, _PATIENCE = 0.3, 1.0
 """Seconds until a record is tried again, and after which it waits aside, so that others go on."""
 _LOOK_EVERY = 2.0
 _UNCERTAIN = ("too large", "uncertain")
@@ -123,13 +123,15 @@ class TwoWayWrites:
         self._writes.forget(id)
 
     def settle(self, id: str, external_id: str) -> bool:
-        """Finds out what became of a write that is open; False if none is. NotSeenYet while that can't be told."""
+        """Finds out what became of a write that is open; False if none is. MustWait while that can't be told."""
         open = self._writes.find(id).open
         if open is None:
             return False
         is_answered = id in self._answered
         if not is_answered and open.age < _GRACE:
-            raise NotSeenYet(f"{id}: a request may still be carried out", retry_after=_GRACE - open.age)
+            raise MustWait(
+                f"{id} in {self._system}: a request without an answer may still be carried out", why="reference"
+            )
         found = self._api.get(self._resource, external_id)
         if found is None:
             if is_answered and open.before is None:

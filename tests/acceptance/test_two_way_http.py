@@ -92,18 +92,21 @@ def test_three_systems_at_random_end_as_the_rules_say(
     with office.up():
         for thread in all_work(clerks, ids[:20], 60, 0.02):
             thread.join(60)
-        office.until(office.unlike, 400, every=1.0)  # what somebody changed and deleted at once, no poll has seen
+        office.until(office.unlike, 900, every=1.0)  # what somebody changed and deleted at once, no poll has seen
         gone = random.Random(1).sample(ids[20:], 10)
         with psycopg.connect(office.dsns["crm"], autocommit=True) as crm:
             crm.execute("delete from customers where id = any (%s)", [gone])
-            crm.execute("insert into customers (id, name) select 'N' || n, 'New' from generate_series(1, 10) n")
+            crm.execute(
+                "insert into customers (id, name, email) select 'N' || n, 'New ' || md5(n::text), n || '@new.example'"
+                " from generate_series(1, 10) n"
+            )
         for id in ids[:5]:
             with office.shop.records.lock:
                 office.shop.remove(str(office.shop.records.find("our_id", id)[0]["id"]))
             ledger.deleted.add(id)
         for of in (office.shop, office.desk):
             of.faults = {}
-        took = office.until(office.unlike, 400, every=1.0)
+        took = office.until(office.unlike, 900, every=1.0)
         quiet = versions(office)
         office.until(lambda: "" if office.unlike() == "" else "still at work", 30)
         time.sleep(5)  # several polls of everything: who would write back would have done so

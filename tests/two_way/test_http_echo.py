@@ -243,18 +243,19 @@ class Machine(RuleBasedStateMachine):
     @initialize(answers=st.booleans())
     def begin(self, answers: bool) -> None:
         self.line, self.stack = self.make(answers)
-        self.now = count(1)
-        self.said: dict[tuple[str, str], dict[str, list[object]]] = {}
+        self.said: dict[tuple[str, str], list[tuple[str, object]]] = {}
         for id in IDS:
             self.line.edit_at_crm(id, 1)
 
     def told(self, id: str, system: str, name: str, value: object) -> None:
-        self.said.setdefault((id, name), {}).setdefault(system, []).append(value)
+        self.said.setdefault((id, name), []).append((system, value))
 
     @rule(id=st.sampled_from(IDS), edit=EDIT)
     def somebody_edits_in_the_crm(self, id: str, edit: tuple[str, str]) -> None:
         name, text = edit
         value: object = Decimal(text).quantize(Decimal("0.0001")) if name == "rate" else text
+        if (self.line.records[id].values or {}).get(name) == value:
+            return
         self.line.edit_at_crm(id, int(self.line.of.records.now().timestamp() * 1_000_000), **{name: value})
         self.told(id, "crm", name, value)
 
@@ -355,8 +356,11 @@ class Machine(RuleBasedStateMachine):
             assert (there["amount"] is None) == (kept["amount"] is None), (id, values, there)
             assert kept["amount"] is None or Decimal(there["amount"]) == Decimal(kept["amount"]), (id, values, there)
             for name in PATHS:
-                said = self.said.get((id, name), {})
-                right = [each[-1] for each in said.values()] or [None]
+                said = self.said.get((id, name), [])
+                # An earlier change of the application's may win: its time is that of the record's last change.
+                right = [value for _, value in said[-1:]] or [None]
+                if said and said[-1][0] == "crm":
+                    right += [value for system, value in said if system == "desk"][-1:]
                 assert values[name] in right, f"{id}: {name} is {values[name]!r}; people said {said}"
 
 
@@ -397,7 +401,7 @@ def lines(
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [pytest.param(4, 12, id="a few"), pytest.param(40, 25, id="many", marks=pytest.mark.slow)],
+    [pytest.param(3, 12, id="a few"), pytest.param(60, 25, id="many", marks=pytest.mark.slow)],
 )
 def test_no_order_of_edits_polls_deliveries_and_failures_echoes_or_loses_a_change(
     lines: Callable[[bool], tuple[Line, ExitStack]], examples: int, steps: int
