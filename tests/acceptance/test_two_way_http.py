@@ -66,7 +66,8 @@ def test_a_change_in_an_application_reaches_all_and_its_own_form_comes_back_from
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("records", "changes", "kills"), [pytest.param(60, 300, 1, id="few"), pytest.param(1000, 6000, 6, id="many")]
+    ("records", "changes", "kills"),
+    [pytest.param(60, 300, 1, id="few"), pytest.param(200, 1200, 3, id="some"), pytest.param(1000, 6000, 6, id="many")],
 )
 def test_three_systems_at_random_end_as_the_rules_say(
     office: TwoWayHttp, report: Report, records: int, changes: int, kills: int
