@@ -69,6 +69,10 @@ class SourceDeadLetters:
         self._metrics.rejected(reject.data_type, error.reason)
         _log.warning("%s %s of %s is a dead letter: %s", reject.data_type, _shown(reject.id), self._system, error)
 
+    def concern(self, changes: Sequence[Change]) -> bool:
+        """Whether one of these records has an open letter."""
+        return any(change.id in self._open.get(change.data_type, ()) for change in changes)
+
     def supersede(self, changes: Sequence[Change], publisher: Publisher) -> None:
         """Closes the letters of records whose new states are in the same transaction."""
         for data_type, letters in self._open.items():

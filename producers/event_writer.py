@@ -1,4 +1,7 @@
-"""From a producer's batches to Kafka transactions: events, tombstones, dead letters and the position after them."""
+"""From a producer's batches to Kafka: events, tombstones, dead letters and, in a transaction, the position after them.
+
+Few events that the source would give again are sent at once (`direct_events.py`); all else is part of a transaction.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from sorbus.errors import PermanentError
 from sorbus.event import DELIVERED, HISTORICAL, ON_TOMBSTONES, REREAD
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters, still_rejected
+from sorbus.producers.direct_events import DirectEvents
 from sorbus.producers.own_topics import OwnTopics
 from sorbus.producers.stale_records import stale_deletes
 from sorbus.producers.webhook_inbox import NoInbox
@@ -24,8 +28,29 @@ from sorbus.telemetry.metrics import ProducerMetrics
 
 _COMMIT_AFTER = 0.25
 _IDLE = 1.0
+_STORE_AFTER, _QUIET = 1.0, 0.05
+"""Seconds until the position is stored behind events that were sent directly: at most, and after the last of them."""
+_MOST, _MOST_BYTES = 5000, 8_000_000
+"""So many messages, and bytes, may lie behind the stored position: a restart reads them."""
 _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
+
+
+class _Written:
+    """Changes as messages; `sources` has the change of each message."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self.changes = changes
+        self.messages: list[Outgoing] = []
+        self.sources: list[Change] = []
+        self.refused: list[tuple[Change, PermanentError]] = []
+        self.is_asked = False
+
+    def keep(self, places: Sequence[int] | None) -> None:
+        """Leaves only the messages in these places; None: all."""
+        if places is not None:
+            self.messages = [self.messages[place] for place in places]
+            self.sources = [self.sources[place] for place in places]
 
 
 class EventWriter:
@@ -55,20 +80,68 @@ class EventWriter:
         self._topics, self._letters, self._inbox = topics, letters, inbox
         self._health, self._metrics, self._progress, self._published = health, metrics, progress, published
         self._position: Position | None = None
+        self._direct: DirectEvents | None = None
+        self._sent_at: float | None = None
+        self._sent_last = 0.0
+        self._sent = self._sent_bytes = 0
         self._count: Counter[tuple[str, bool]] = Counter()
 
+    def open(self, direct: DirectEvents | None) -> None:
+        """Once the producer is open; `direct` publishes what needs no transaction. TransientError."""
+        if direct is not None:
+            direct.open()
+        self._direct = direct
+
+    @property
+    def _due_at(self) -> float | None:
+        """When the position is to be stored (monotonic seconds); None if it covers all that was published."""
+        if (since := self._publisher.open_since) is not None:
+            return since + _COMMIT_AFTER
+        if self._sent_at is None:
+            return None
+        if self._sent > _MOST or self._sent_bytes > _MOST_BYTES:
+            return 0.0
+        return min(self._sent_at + _STORE_AFTER, self._sent_last + _QUIET)
+
     def time_left(self) -> float:
-        """Seconds until the transaction in progress is to be committed; without one, how soon a stop is heard."""
-        since = self._publisher.open_since
-        return _IDLE if since is None else max(0.0, since + _COMMIT_AFTER - time.monotonic())
+        """Seconds until the position is to be stored; where there is nothing to store, how soon a stop is noticed."""
+        due = self._due_at
+        return _IDLE if due is None else max(0.0, due - time.monotonic())
+
+    def poll(self) -> None:
+        """Lets Kafka's clients run their callbacks. TransientError for what could not be delivered."""
+        self._publisher.poll()
+        if self._direct is not None:
+            self._direct.poll()
+
+    def check(self) -> None:
+        """Compares the topics with what was published, which is complete then. TransientError."""
+        if self._direct is None:
+            self._topics.check()
+            return
+        self.commit()
+        self._direct.compare(self._topics.check())
+
+    def close(self) -> None:
+        """Gives up what is not committed."""
+        if self._direct is not None:
+            self._direct.close()
+        self._publisher.close()
 
     def add(self, batch: Batch) -> None:
-        """Puts a batch and its position into the transaction, beginning one if need be. TransientError."""
+        """Publishes a batch, or puts it and its position into the transaction in progress. TransientError."""
         for deletion in batch.sweeps:
             self.commit()  # the stale records are read from the topic: what came before must be on it
             self._delete_stale(deletion)
+        written = self._written(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
+        if self._direct is not None:
+            written.keep(self._direct.unpublished(written.messages))
+            self._direct.passed(batch.position)
+            if self._direct.takes(batch, written.messages) and not self._needs_transaction(written):
+                self._send(self._direct, written, batch.position)
+                return
         self._position = batch.position
-        self._add_changes(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
+        self._add_changes(written)
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
             self._letters.write(reject, self._publisher)
@@ -81,19 +154,24 @@ class EventWriter:
                 self._progress(*batch.copied)
 
     def commit_if_due(self, *, at_once: bool) -> None:
-        """Commits a transaction that has been open for long enough, or `at_once`. TransientError."""
-        since = self._publisher.open_since
-        if since is not None and (at_once or time.monotonic() - since >= _COMMIT_AFTER):
+        """Commits a transaction `at_once`, or stores the position when that is due. TransientError."""
+        due = self._due_at
+        is_open = self._publisher.open_since is not None
+        if due is not None and ((at_once and is_open) or time.monotonic() >= due):
             self.commit()
 
     def commit(self) -> None:
-        """Commits the transaction in progress, if there is one, with the position. TransientError."""
-        position = self._position
-        since = self._publisher.open_since
+        """Stores the position, in the transaction in progress if there is one. TransientError."""
+        position, since = self._position, self._sent_at or self._publisher.open_since
         if position is None or since is None:
             return
+        if self._direct is not None:
+            self._direct.flush()
         self._publisher.produce(*self._stored(position))
         self._publisher.commit()
+        if self._direct is not None:
+            self._direct.committed()
+        self._sent_at, self._sent, self._sent_bytes = None, 0, 0
         self._producer.confirm(position)
         for (data_type, deleted), count in self._count.items():
             self._metrics.published(data_type, **{"deletes" if deleted else "upserts": count})
@@ -118,28 +196,28 @@ class EventWriter:
 
     def _stored(self, position: Position) -> tuple[str, bytes, bytes]:
         stored = self._topics.stored(self._inbox.stored(position))
+        if self._direct is not None:
+            stored = self._direct.stored(stored)
         return position_message(self._topics.names, self._topics.system, stored)
 
-    def _add_changes(
+    def _written(
         self,
         changes: Sequence[Change],
         *,
         is_historical: bool = False,
         delivered: Mapping[tuple[str, bytes, int], int] = MappingProxyType({}),
-    ) -> None:
-        if not changes:
-            return
+    ) -> _Written:
+        """These changes as messages."""
         encoders, topics = self._topics.encoders, self._topics.topics
         captured_at = time.time_ns() // 1000
-        self._letters.supersede(changes, self._publisher)
-        messages: list[Outgoing] = []
-        sources: list[Change] = []
+        written = _Written(changes)
+        messages, sources = written.messages, written.sources
         for change in changes:
             data_type, id, version, occurred_at, data = change
             try:
                 value, headers = encoders[data_type](id, version, occurred_at, captured_at, data)
             except (ValueError, OverflowError) as unfit:
-                self._reject(change, _out_of_range(change, unfit))
+                written.refused.append((change, _out_of_range(change, unfit)))
                 continue
             if is_historical:
                 headers.append((HISTORICAL, b"1"))
@@ -147,6 +225,7 @@ class EventWriter:
                 headers.append((DELIVERED, b"%d" % brought))
             if self.asked and (data_type, id) in self.asked:
                 self.asked.discard((data_type, id))
+                written.is_asked = True
                 headers.append((REREAD, b"1"))
             messages.append((topics[data_type], id, value, headers))
             self._bytes[data_type] += len(value)
@@ -155,11 +234,48 @@ class EventWriter:
                 tombstone = [item for item in headers if item[0] in ON_TOMBSTONES]
                 messages.append((topics[data_type], id, None, tombstone))
                 sources.append(change)
-        for place, error in self._publisher.produce_all(messages):
-            self._reject(sources[place], error)
-        for data_type in {change.data_type for change in sources}:
-            self._topics.published(data_type, max(change.version for change in sources))
-        self._count.update((change.data_type, change.data is None) for change in changes)
+        return written
+
+    def _needs_transaction(self, written: _Written) -> bool:
+        """Whether dead letters, or a person's request, go with these events."""
+        return bool(written.refused or written.is_asked or self._letters.concern(written.changes))
+
+    def _send(self, direct: DirectEvents, written: _Written, position: Position) -> None:
+        """Publishes events at once; the position is stored later."""
+        if self._publisher.open_since is not None:
+            self.commit()
+        direct.send(written.messages)
+        self._position = position
+        self._sent_last = time.monotonic()
+        self._sent_at = self._sent_at or self._sent_last
+        self._sent += len(written.messages)
+        self._sent_bytes += sum(len(value) for _, _, value, _ in written.messages if value is not None)
+        self._published_changes(written)
+
+    def _add_changes(self, written: _Written) -> None:
+        """Puts events into the transaction in progress."""
+        if not written.changes:
+            return
+        if self._direct is not None:
+            self._direct.flush()
+        for change, error in written.refused:
+            self._reject(change, error)
+        self._letters.supersede(written.changes, self._publisher)
+        messages = written.messages
+        unfit = self._publisher.produce_all(messages)
+        for place, error in unfit:
+            self._reject(written.sources[place], error)
+        if self._direct is not None:
+            places = {place for place, _ in unfit}
+            self._direct.added(
+                [one for place, one in enumerate(messages) if place not in places] if places else messages
+            )
+        self._published_changes(written)
+
+    def _published_changes(self, written: _Written) -> None:
+        for data_type in {change.data_type for change in written.sources}:
+            self._topics.published(data_type, max(change.version for change in written.sources))
+        self._count.update((change.data_type, change.data is None) for change in written.changes)
 
     def _reject(self, change: Change, error: PermanentError) -> None:
         reject = RejectedRecord(change.data_type, change.id, change.version, change.occurred_at, b"", error)
@@ -170,7 +286,7 @@ class EventWriter:
         deleted = 0
         topic = self._topics.names.topic(deletion.data_type)
         for chunk in stale_deletes(self._settings, topic, deletion, spared):
-            self._add_changes(chunk)
+            self._add_changes(self._written(chunk))
             self._health.beat()
             deleted += len(chunk)
         _log.info("%s: %d stale records of %s deleted", self._topics.system, deleted, deletion.data_type)

@@ -15,7 +15,7 @@ from sorbus.bus.names import Names
 from sorbus.bus.positions import read_positions
 from sorbus.bus.published import published_records
 from sorbus.bus.schema_resolver import SchemaResolver
-from sorbus.bus.topic_facts import topic_facts
+from sorbus.bus.topic_facts import TopicFacts, topic_facts
 from sorbus.bus.topic_ownership import Inherited, Ownership
 from sorbus.connector import BoundSource, BoundSystem, Position, Producer
 from sorbus.errors import LostPosition, TransientError
@@ -35,11 +35,15 @@ class OwnTopics:
         self.system, self._kind, self.names = system.name, system.system.kind, Names(system.topic_prefix)
         self.topics = {source.name: self.names.topic(source.name) for source in sources}
         """Data type -> topic."""
+        self.data_types = {topic: name for name, topic in self.topics.items()}
+        """Topic -> data type."""
+        self._diverged: dict[str, str] = {}
         self.encoders: Mapping[str, EventEncoder] = {}
         """Data type -> what writes its events, after `prepare`."""
         self._admin = admin(settings)
         self._ownership = Ownership(self.system, self._kind, {})
         self._compared_at = 0.0
+        self._anew: set[str] = set()
 
     def prepare(self) -> SchemaResolver:
         """Registers the schemas, once. SchemaError; TransientError without the registry."""
@@ -89,10 +93,12 @@ class OwnTopics:
             if topic not in facts:
                 raise TransientError(f"there is no topic {topic}; run `sorbus apply`")
             self._health.beat()
-            one = ownership.inherits(data_type, facts[topic], self._settings, topic)
+            diverged = self._diverged.pop(topic, None)
+            one = ownership.inherits(data_type, facts[topic], self._settings, topic, diverged)
             if one is not None:
                 _log.warning("%s: snapshotting %s again: %s", self.system, data_type, one.why)
                 found.append(one)
+        self._anew = {one.data_type for one in found}
         self._ownership, self._compared_at = ownership, time.monotonic()
         return found
 
@@ -115,16 +121,36 @@ class OwnTopics:
         if inherited and not isinstance(producer, SupportsTakeover):
             producer.resnapshot([one.data_type for one in inherited])
 
-    def check(self) -> None:
-        """Compares the topics now and then. TransientError, which starts a new session, when one has changed."""
-        now = time.monotonic()
-        if now - self._compared_at < _COMPARE_EVERY:
-            return
-        self._compared_at = now
-        facts = topic_facts(self._admin, self.topics.values())
+    @property
+    def is_check_due(self) -> bool:
+        """Whether it is time to `check`."""
+        return time.monotonic() - self._compared_at >= _COMPARE_EVERY
+
+    def check(self) -> Mapping[str, TopicFacts]:
+        """Compares the topics. TransientError, which starts a new session, when one has changed."""
+        self._compared_at = time.monotonic()
+        facts = self.facts()
         for data_type, topic in self.topics.items():
             if why := self._ownership.changed(data_type, topic, facts.get(topic)):
                 raise TransientError(why, retry_after=_SOON)
+        return facts
+
+    def facts(self) -> Mapping[str, TopicFacts]:
+        """What Kafka says of the topics now. TransientError."""
+        return topic_facts(self._admin, self.topics.values())
+
+    def stored_ends(self) -> dict[str, Sequence[int]]:
+        """Topic -> where it ended when the position was stored; without those that are published anew."""
+        ends = self._ownership.ends
+        return {topic: ends[topic] for name, topic in self.topics.items() if topic in ends and name not in self._anew}
+
+    def diverged(self, topic: str, why: str) -> None:
+        """The next session publishes this topic's records anew."""
+        self._diverged[topic] = why
+
+    def version(self, data_type: str) -> int:
+        """The highest version that was given to a record."""
+        return self._ownership.version(data_type)
 
     def published(self, data_type: str, version: int) -> None:
         """A version was given to a record."""

@@ -17,6 +17,7 @@ from sorbus.connector import BoundSystem, Producer
 from sorbus.errors import PartialOutage, TransientError, Unfinished
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.producers.dead_letters import SourceDeadLetters
+from sorbus.producers.direct_events import direct_events
 from sorbus.producers.event_writer import EventWriter, Progress
 from sorbus.producers.hot_records import HotRecords
 from sorbus.producers.own_topics import OwnTopics
@@ -52,7 +53,7 @@ class CaptureSession:
         published: Callable[[], None],
         history: HistoryRecorder = NO_HISTORY,
     ) -> None:
-        self._producer, self._publisher, self._settings = producer, publisher, settings
+        self._producer, self._settings = producer, settings
         self._topics, self._letters, self._hot = topics, letters, hot
         self._health, self._metrics, self._stop = health, metrics, stop
         self._pause = RetryPause(health, metrics, stop)
@@ -88,6 +89,7 @@ class CaptureSession:
         position = self._inbox.open(topics.position)
         topics.take_over(producer, inherited)
         producer.open(position)
+        self._writer.open(direct_events(topics, self._settings, producer, self._stop.is_set))
         topics.resnapshot(producer, inherited)
         if isinstance(producer, SupportsRefetch):  # the map or the source may have been fixed
             for data_type, ids in rejected.items():
@@ -99,16 +101,17 @@ class CaptureSession:
         """Until asked to stop. TransientError, AuthError, LostPosition."""
         while not self._stop.is_set():
             self._health.beat()
-            self._publisher.poll()
+            self._writer.poll()
             self._read_and_publish()
             self._reread_requested()
-            self._topics.check()
+            if self._topics.is_check_due:
+                self._writer.check()
             self._measure()
         self._writer.commit()
 
     def close(self) -> None:
         """Gives up what is not committed, and disconnects."""
-        self._publisher.close()
+        self._writer.close()
         self._producer.close()
         self._inbox.close()
         if self._requests is not None:

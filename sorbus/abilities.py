@@ -75,6 +75,22 @@ class SupportsRecordReading(Protocol):
 
 
 @runtime_checkable
+class SupportsRepeat(Protocol):
+    """A producer that marks batches as `is_repeatable`: these may be published without a transaction.
+
+    They may be on their topics though the position before them is the last stored one. What is there already is not
+    published again: their versions grow from change to change, over all data types.
+    """
+
+    def repeat_until(self, version: int) -> None:
+        """Called after `open`: until a change has this version, no batch holds two commits."""
+
+    @classmethod
+    def has_passed(cls, position: Position, mark: int, data_type: str) -> bool:
+        """Whether all of the data type up to version `mark` came before `position`."""
+
+
+@runtime_checkable
 class SupportsState(Protocol):
     """A producer that compares what it reads with what it published: a poll sees states, not changes.
 

@@ -140,6 +140,8 @@ class Batch(NamedTuple):
     """(data type, id): dead letters that a later change of their row made obsolete, although no record resulted."""
     delivered: Mapping[tuple[str, bytes, int], int] = {}
     """(Data type, id, version) of changes that Sorbus itself wrote into the source -> the version that it brought."""
+    is_repeatable: bool = False
+    """Whether the source gives the same changes with the same versions when it is read again: see `SupportsRepeat`."""
 
 
 class Producer(Protocol):

@@ -225,6 +225,20 @@ def data_at(frame: bytes, at: int) -> int:
         raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
 
 
+def without_capture_time(frame: bytes) -> bytes:
+    """All of an event but when it was captured: what the same change gives whenever it is read. Undecodable."""
+    try:
+        at = skip_long(frame, _past_bytes(frame, read_head(frame)[4]))
+        return frame[:at] + frame[skip_long(frame, at) :]
+    except IndexError:
+        raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
+
+
+def source_of(frame: bytes) -> str:
+    """The system that published an event. Undecodable."""
+    return read_bytes(frame, read_head(frame)[4])[0].decode(errors="replace")
+
+
 def _past_bytes(frame: bytes, at: int) -> int:
     size, at = read_long(frame, at)
     if size < 0:

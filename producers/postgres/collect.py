@@ -59,6 +59,8 @@ class Taken(NamedTuple):
     resolved: list[tuple[str, bytes]]
     delivered: dict[tuple[str, bytes, int], int]
     """See `sorbus.connector.Batch`."""
+    is_repeatable: bool
+    """Whether these are whole transactions that the stream alone tells, so that it would tell the same again."""
 
 
 class Collector:
@@ -412,7 +414,9 @@ class Collector:
         if self.in_transaction:
             self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize
-        taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._delivered)
+        others = self._rejects or self._sweeps or self._resolved or self._resnapshot
+        is_repeatable = not (has_read or self._reads.completed or others or self.in_transaction)
+        taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._delivered, is_repeatable)
         self._delivered, self._noted_from = {}, 0
         self.state = replace(
             self.state.untold(self._resnapshot) if self._resnapshot else self.state,

@@ -189,6 +189,11 @@ class PostgresProducer(PostgresDiscovery):
         if self._reader is not None:
             self._reader.confirm(PostgresPosition.from_position(position).lsn)
 
+    def repeat_until(self, version: int) -> None:
+        """Until a change has this version, each batch of the stream ends with a commit."""
+        if self._reader is not None:
+            self._reader.repeat_until(version)
+
     def resnapshot(self, data_types: Sequence[str]) -> None:
         """Snapshots these data types again, between this batch and the next."""
         assert self._reader is not None

@@ -47,6 +47,7 @@ class StreamReader:
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding, names)
         self._pace = SnapshotPace()
         self._is_followed = self._must_store = False
+        self._repeat_until = 0
         self._frames: list[bytes] = []
         self._at = 0
         """What has arrived, and which frame is next."""
@@ -74,6 +75,10 @@ class StreamReader:
         told = [f"the snapshot of {name} is paused; resume it: sorbus backfill {name} --resume" for name in paused]
         return "; ".join(dict.fromkeys([*filter(None, [self._snapshot.problem]), *told])) or None
 
+    def repeat_until(self, version: int) -> None:
+        """Until a change has this version, each batch ends with a commit."""
+        self._repeat_until = version
+
     def confirm(self, lsn: int) -> None:
         """The slot may forget everything before this."""
         self._stream.confirm(lsn)
@@ -94,6 +99,7 @@ class StreamReader:
             return self._read_beside(StreamState.CAUGHT_UP, caught_up=True)
         if (batch := self._read_beside(StreamState.BEHIND)) is not None:
             return batch
+        is_repeating = self.state.version < self._repeat_until
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -123,9 +129,11 @@ class StreamReader:
                 elif not collector.feed(frame[25:]):
                     self._at -= 1
                     break
+                elif is_repeating and collector.has_work and not collector.in_transaction:
+                    break
             else:
                 self._answer(decode_frame(frame))
-        changes, rejects, sweeps, resolved, delivered = collector.take()
+        changes, rejects, sweeps, resolved, delivered, is_repeatable = collector.take()
         self._snapshot.saw(changes, rejects, sweeps)
         self._pace.streamed()
         # A slice of the snapshot may share the transaction, which is committed after it.
@@ -135,7 +143,8 @@ class StreamReader:
         self._stored_at = time.monotonic()
         is_all = caught_up and not self._is_followed
         position = self.state.to_position()
-        return Batch(changes, rejects, sweeps, position, is_all, resolved=resolved, delivered=delivered)
+        is_repeatable = is_repeatable and not self._must_store
+        return Batch(changes, rejects, sweeps, position, is_all, None, resolved, delivered, is_repeatable)
 
     def close(self) -> None:
         """Gives up what is read beside the stream."""
@@ -197,12 +206,12 @@ class StreamReader:
         collector = self._collector
         if part.keys:
             collector.again(part.capture, part.keys, may_be_gone=False)
-        changes, rejects, sweeps, resolved, delivered = collector.take()
+        changes, rejects, sweeps, resolved, delivered, _ = collector.take()
         changes += [made for made in part.made if type(made) is Change]
         rejects += [made for made in part.made if type(made) is RejectedRecord]
         changes, progress = self._snapshot.chosen(part, changes)
         self.state = replace(self.state, copying=progress)
-        return self._batch_of(part, Taken(changes, rejects, sweeps, resolved, delivered))
+        return self._batch_of(part, Taken(changes, rejects, sweeps, resolved, delivered, False))
 
     def _ended_snapshot(self, part: Slice) -> Batch:
         """Rows without a key, and the deletion of stale records, which goes after the last that was read."""
@@ -217,7 +226,7 @@ class StreamReader:
         return self._batch_of(part, taken)
 
     def _batch_of(self, part: Slice, taken: Taken) -> Batch:
-        changes, rejects, sweeps, resolved, delivered = taken
+        changes, rejects, sweeps, resolved, delivered, _ = taken
         records = part.progress.records
         told = part.progress.data_type, records, records if part.is_last else max(records, part.progress.expected)
         return Batch(changes, rejects, sweeps, self.state.to_position(), False, told, resolved, delivered)

@@ -88,6 +88,22 @@ def idempotent_producer(settings: Settings, role: str) -> Producer:
     return _made(Producer, {**config, "message.max.bytes": MAX_MESSAGE_BYTES, **base_config(settings, role)})
 
 
+def direct_producer(settings: Settings, role: str, failed: Callable[[KafkaError | None, Message], None]) -> Producer:
+    """An idempotent producer that sends each message when it comes, in order; `failed` is told of failures."""
+    config = {
+        "enable.idempotence": True,
+        "delivery.report.only.error": True,
+        "on_delivery": failed,
+        "message.timeout.ms": 30_000,
+        "compression.type": "lz4",
+        "linger.ms": 0,
+        "queue.buffering.max.messages": 10_000,
+        "queue.buffering.max.kbytes": 16 * 1024,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+    }
+    return _made(Producer, {**config, **base_config(settings, role)})
+
+
 def prompt_id(producer: Producer, topic: str) -> None:
     """Has a new producer get its producer id now: without one it sends nothing.
 

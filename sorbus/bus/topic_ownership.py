@@ -8,7 +8,7 @@ that restart from zero would be ignored by every target.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self, cast
 
@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from sorbus.avro.decode import Undecodable, read_bytes
 from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
+from sorbus.bus.topic_ends import ENDS_KEY, stored_ends, truncated
 from sorbus.bus.topic_facts import TopicFacts
 from sorbus.connector import Position
 from sorbus.event import open_frame
@@ -114,21 +115,29 @@ class Ownership:
         """Whether another connector wrote the position, so that this one can't use it."""
         own = None if self.was_another_kind or stored is None else dict(stored)
         self.is_new = own is None
+        self.ends: Mapping[str, Sequence[int]] = stored_ends(own)
+        """Topic -> the next offset of each partition, as the position says: what lies behind was sent directly."""
         if own is not None:
+            own.pop(ENDS_KEY, None)
             own.pop(TOPICS_KEY, None)
             own.pop(KIND_KEY, None)
         self.position: Position | None = own
         """The connector's own part of its position."""
         self._mine: dict[str, Owned] = {}
 
-    def inherits(self, data_type: str, facts: TopicFacts, settings: Settings, topic: str) -> Inherited | None:
-        """Why a data type can't simply resume, if so; from now on this producer owns it. Reads the topic only then."""
+    def inherits(
+        self, data_type: str, facts: TopicFacts, settings: Settings, topic: str, diverged: str | None = None
+    ) -> Inherited | None:
+        """Why a data type can't simply resume, if so; from now on this producer owns it. Reads the topic only then.
+
+        `diverged`: what its producer has found to be wrong with it.
+        """
         entries = {name: found[data_type] for name, found in self._all.items() if data_type in found}
         newest = max(entries, key=lambda name: entries[name].epoch, default=None)
         mine = entries.get(self._system)
         given = max((entry.version for entry in entries.values()), default=0)
         if newest == self._system and mine is not None and not self.is_new:
-            why = lost_of(topic, mine, facts)
+            why = lost_of(topic, mine, facts) or truncated(topic, self.ends.get(topic, ()), facts) or diverged
             self._mine[data_type] = replace(mine, topic=facts.id, begins=facts.begins, version=given)
             if why is None:
                 return None
@@ -160,6 +169,11 @@ class Ownership:
         mine = self._mine.get(data_type)
         if mine is not None and version > mine.version:
             self._mine[data_type] = replace(mine, version=version)
+
+    def version(self, data_type: str) -> int:
+        """The highest version assigned."""
+        mine = self._mine.get(data_type)
+        return 0 if mine is None else mine.version
 
     def changed(self, data_type: str, topic: str, facts: TopicFacts | None) -> str | None:
         """Why the topic is no longer what it was when this producer started; None if it still is."""

@@ -1,0 +1,96 @@
+"""Where a system's topics end, counted by their producer: what others write there, or Kafka loses, is a difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
+from zlib import crc32
+
+from pydantic import JsonValue
+
+from sorbus.bus.kafka import Partition
+from sorbus.bus.publisher import Outgoing
+from sorbus.bus.topic_facts import TopicFacts
+from sorbus.connector import Position
+
+ENDS_KEY = "sorbus.ends"
+"""Key of a producer's position that holds each topic's next offsets."""
+
+
+class Difference(NamedTuple):
+    """A partition that doesn't end where its producer left it: Kafka has it end at `found`, not `expected`.
+
+    `since`: where it ended when it was last looked at.
+    """
+
+    topic: str
+    partition: int
+    since: int
+    expected: int
+    found: int
+
+
+class TopicEnds:
+    """The next offset of each partition, if nobody else writes. A transaction's marker takes an offset of its own."""
+
+    def __init__(self, facts: Mapping[str, TopicFacts]) -> None:
+        """Begins with what Kafka says of each topic."""
+        self._next = {topic: list(found.ends) for topic, found in facts.items()}
+        self._looked_at = {topic: list(found.ends) for topic, found in facts.items()}
+        self._open: set[Partition] = set()
+
+    def partition(self, topic: str, key: bytes) -> int:
+        """Where an event goes: as Kafka's client chooses by itself (librdkafka's CRC-32 of a key)."""
+        return crc32(key) % len(self._next[topic])
+
+    def sent(self, topic: str, partition: int) -> None:
+        """An event was sent outside a transaction."""
+        self._next[topic][partition] += 1
+
+    def added(self, messages: Iterable[Outgoing]) -> None:
+        """These were added to the transaction in progress."""
+        parts = {topic: len(each) for topic, each in self._next.items()}
+        for part, count in Counter((one[0], crc32(one[1]) % parts[one[0]]) for one in messages).items():
+            self._next[part[0]][part[1]] += count
+            self._open.add(part)
+
+    def committed(self) -> None:
+        """The transaction in progress was committed."""
+        self._next, self._open = self._after_commit(), set()
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As a position that is part of the transaction in progress stores it."""
+        return cast("dict[str, JsonValue]", self._after_commit())
+
+    def differences(self, facts: Mapping[str, TopicFacts]) -> list[Difference]:
+        """Where Kafka has other ends. Nothing may be in flight."""
+        return [
+            Difference(topic, number, self._looked_at[topic][number], expected, found)
+            for topic, ends in self._next.items()
+            if topic in facts
+            for number, (expected, found) in enumerate(zip(ends, facts[topic].ends, strict=False))
+            if expected != found
+        ]
+
+    def looked(self, facts: Mapping[str, TopicFacts]) -> None:
+        """What Kafka says is right from now on."""
+        for topic in self._next.keys() & facts.keys():
+            self._next[topic], self._looked_at[topic] = list(facts[topic].ends), list(facts[topic].ends)
+
+    def _after_commit(self) -> dict[str, list[int]]:
+        return {
+            topic: [end + ((topic, number) in self._open) for number, end in enumerate(ends)]
+            for topic, ends in self._next.items()
+        }
+
+
+def stored_ends(position: Position | None) -> dict[str, list[int]]:
+    """What a stored position says; empty if its producer publishes in transactions alone."""
+    return cast("dict[str, list[int]]", (position or {}).get(ENDS_KEY) or {})
+
+
+def truncated(topic: str, ends: Sequence[int], facts: TopicFacts) -> str | None:
+    """Why a topic lacks what was on it at its end; None if it doesn't."""
+    lost = sum(max(0, was - now) for was, now in zip(ends, facts.ends, strict=False))
+    return f"topic {topic} has lost its last {lost:,} messages (a broker's log was cut off)" if lost else None
