@@ -24,8 +24,8 @@ class Sorbus:
     topic = "bench_customer"
     table = "sorbus_customers"
 
-    def __init__(self, map_path: Path = MAP) -> None:
-        self._map = map_path
+    def __init__(self, map_path: Path = MAP, **environment: str) -> None:
+        self._map, self._more = map_path, environment
         self._folder = Path()
         self._environment: dict[str, str] = {}
         self._running: dict[str, Child] = {}
@@ -38,6 +38,7 @@ class Sorbus:
             "SORBUS_DATABASE": servers.dsn("sorbus"),
             "BENCH_SRC": servers.dsn("src"),
             "BENCH_DST": servers.dsn("dst"),
+            **self._more,
         }
         try:
             Child.start("apply", self._command("apply", "--yes"), folder, self._environment).finish(120)

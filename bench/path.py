@@ -29,6 +29,7 @@ from sorbus.schema import RecordSchema
 from sorbus.settings import Settings
 
 OID, BATCH = 7001, 5_000
+_FRAME = b"w" + bytes(24)
 Row = Sequence[bytes | None]
 
 
@@ -64,11 +65,16 @@ class CapturePath:
         collector, encode = self._collector, self._encode
         now = time.time_ns() // 1000
         self._lsn += 100
+        frames, at = [_FRAME + message for message in messages], 0
         began = time.process_time()
         collector.feed(_begin(self._lsn, now))
-        for message in messages:
-            collector.feed(message)
-        changes, rejects, _ = collector.take()
+        while at < len(frames):  # as StreamReader does
+            if (after := collector.feed_rows(frames, at)) != at:
+                at = after
+                continue
+            collector.feed(frames[at][25:])
+            at += 1
+        changes, rejects, *_ = collector.take()
         outgoing = []
         for _, id, version, occurred_at, data in changes:
             value, headers = encode(id, version, occurred_at, now, data)

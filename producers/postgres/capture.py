@@ -11,6 +11,7 @@ from sorbus.avro.encode import NULL, SOME
 from sorbus.connector import BoundSource, Change, RejectedRecord
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import MapError, PermanentError
+from sorbus.native import codec
 from sorbus.postgres.catalog import Table, qualified, read_table
 from sorbus.postgres.connection import Connection
 from sorbus.producers.postgres.drift import columns_of, example_of, mapped_columns, shape_of, type_name
@@ -194,6 +195,11 @@ class Capture:
                 tuple(fields), parts, oids, part=part, skip=skip, once=known, types=self._types
             )
         return found
+
+    def native_copy(self, columns: Sequence[str]) -> codec.RowEncoder | None:
+        """What makes changes of COPY's lines with these columns, its key's first; None where Python alone does."""
+        oids = {name: self.table.columns[name].oid for name in columns}
+        return self.layout("", oids).native(self.name, 0) if len(self.key) == 1 else None
 
     @property
     def identity(self) -> list[str]:

@@ -131,7 +131,7 @@ class Collector:
             frames,
             at,
             self._straight,
-            cast("list[tuple[object, ...]]", self._changes),
+            self._changes,
             self._occurred_at,
             self._version,
             self._final,

@@ -17,6 +17,8 @@ from psycopg.pq.abc import PGresult
 
 from sorbus.postgres.connection import Connection, is_readable
 
+_AT_ONCE = 100_000
+"""Bytes of lines that are given at once."""
 _BAD = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
 
 
@@ -63,13 +65,18 @@ class PendingQuery:
             self._finish()
         return line
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines of a `copy ... to stdout`, once it has begun: each with its line feed."""
-        while (line := self.line()) != b"":
-            if line is None:
+    def lines(self) -> Iterator[list[bytes]]:
+        """The lines of a `copy ... to stdout`, once it has begun: those that have arrived, each with its line feed."""
+        line: bytes | None = None
+        while line != b"":
+            lines, size = list[bytes](), 0
+            while size < _AT_ONCE and (line := self.line()):
+                lines.append(line)
+                size += len(line)
+            if lines:
+                yield lines
+            elif line is None:
                 self._arrives(None)
-            else:
-                yield line
 
     def cancel(self) -> None:
         """Asks the server to give up: it wouldn't notice by itself that nobody waits any more."""

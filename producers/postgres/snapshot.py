@@ -78,9 +78,9 @@ class Snapshotter:
 
     def _records(
         self, capture: Capture, snapshot: str, after: Key | None, version: int, occurred_at: int
-    ) -> Generator[str | tuple[Key | None, Change | RejectedRecord], None, None]:
-        """The records, and in between what it waits for. Where the server fails to compute a row (a generated column
-        that divides by zero), what is left is read by key: that row alone is a reject.
+    ) -> Generator[str | tuple[Key | None, Sequence[Change | RejectedRecord]], None, None]:
+        """The records, some at a time, and in between what it waits for. Where the server fails to compute a row (a
+        generated column that divides by zero), what is left is read by key: that row alone is a reject.
         """
         last, by_key = after, False
         while True:
@@ -88,7 +88,7 @@ class Snapshotter:
             try:
                 while not copy.has_begun(self._wait):
                     yield f"the initial snapshot of {capture.name} has not begun: the server waits for a lock, or sorts"
-                for key, made in copy.records(version, occurred_at):
+                for key, made in copy.parts(version, occurred_at):
                     last = key or last
                     yield key, made
                 return
@@ -113,12 +113,13 @@ class Snapshotter:
                 if isinstance(step, str):
                     yield step
                     continue
-                key, made = step
-                if isinstance(made, RejectedRecord):
-                    rejects.append(made)
-                else:
-                    changes.append(made)
-                    size += len(made.data or b"")
+                key, part = step
+                for made in part:
+                    if isinstance(made, Change):
+                        changes.append(made)
+                        size += len(made.data or b"")
+                    else:
+                        rejects.append(made)
                 last = key or last
                 if len(changes) + len(rejects) >= MAX_CHANGES or size >= MAX_BYTES:
                     copying = replace(

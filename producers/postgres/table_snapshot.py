@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import psycopg
 from psycopg import sql
@@ -62,6 +62,25 @@ class TableSnapshot:
         parts = [self._rows, *(child.rows for child in self._children)]
         return all(part.has_begun(max(0.0, end - time.monotonic())) for part in parts)
 
+    def parts(self, version: int, occurred_at: int) -> Iterator[tuple[Key | None, Sequence[Change | RejectedRecord]]]:
+        """`records`, some at a time, with the last one's key (None: all of them name no record)."""
+        assert self._rows is not None
+        encoder = self._capture.native_copy(self._columns)
+        if encoder is None or self._by_key or self._children or not self._rows.is_utf8:
+            yield from ((key, (made,)) for key, made in self.records(version, occurred_at))
+            return
+        for lines in self._rows.lines():
+            at = 0
+            while at < len(lines):
+                changes: list[Change] = []
+                at = encoder.take_lines(lines, at, changes, version, occurred_at)
+                if changes:
+                    yield (changes[-1].id,), changes
+                if at < len(lines):
+                    for key, made in self._made([split_line(lines[at])], version, occurred_at):
+                        yield key, (made,)
+                    at += 1
+
     def records(self, version: int, occurred_at: int) -> Iterator[tuple[Key | None, Change | RejectedRecord]]:
         """The records, each with its key (None: one that names no record), once it has begun.
 
@@ -71,10 +90,15 @@ class TableSnapshot:
         if self._by_key:
             yield from self._one_by_one(self._rows, version, occurred_at)
             return
+        yield from self._made(self._rows, version, occurred_at)
+
+    def _made(
+        self, rows: Iterable[TextRow], version: int, occurred_at: int
+    ) -> Iterator[tuple[Key | None, Change | RejectedRecord]]:
         capture, size = self._capture, len(self._capture.key)
         oids = oids_of(capture, self._columns)
         layout, id_of = capture.layout("", oids), id_picker(range(size))
-        for row in self._rows:
+        for row in rows:
             key, id = tuple(row[:size]), id_of(row)
             if id is None:
                 for child in self._children:
@@ -142,9 +166,19 @@ class _Rows:
 
     def __iter__(self) -> Iterator[TextRow]:
         incoming = self._encoding.incoming
-        with postgres_errors(self._doing):
-            for line in self._asked.lines():
+        for lines in self.lines():
+            for line in lines:
                 yield split_line(incoming(line))
+
+    def lines(self) -> Iterator[list[bytes]]:
+        """The same as the server writes them, some at a time."""
+        with postgres_errors(self._doing):
+            yield from self._asked.lines()
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether text comes as it is kept."""
+        return self._encoding.codec is None
 
     def close(self) -> None:
         with contextlib.suppress(psycopg.Error):  # the connection is closed all the same

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from sorbus.connector import Change
+
 INTERFACE: int
 
 class RowEncoder:
@@ -10,7 +12,7 @@ class RowEncoder:
     def __init__(
         self,
         name: str,
-        change: type[tuple[object, ...]],
+        change: type[Change],
         columns: int,
         key: int | Callable[[Sequence[object]], bytes | None],
         fields: tuple[tuple[str, int, bool, int, int, bytes], ...],
@@ -24,6 +26,9 @@ class RowEncoder:
 
     def encode(self, row: Sequence[bytes | None]) -> bytes | None:
         """A row's Avro."""
+
+    def take_lines(self, lines: list[bytes], at: int, changes: list[Change], version: int, occurred_at: int, /) -> int:
+        """Adds what lines of COPY's text format say, from `at` on; where the first is that must be handed back."""
 
 class EventEncoder:
     """See `sorbus.event.event_encoder`."""
@@ -61,7 +66,7 @@ def take_rows(
     frames: list[bytes],
     at: int,
     tables: Mapping[bytes, object],
-    changes: list[tuple[object, ...]],
+    changes: list[Change],
     occurred_at: int,
     version: int,
     final: int,

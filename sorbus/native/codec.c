@@ -14,7 +14,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#define INTERFACE 1 /* sorbus/native/__init__.py asks for this number */
+#define INTERFACE 2 /* sorbus/native/__init__.py asks for this number */
 
 typedef unsigned char byte;
 enum { FAILED = -1, HANDED_BACK = 0, DONE = 1 };
@@ -502,6 +502,80 @@ static PyObject *encode_row(RowEncoder *self, PyObject *row) {
     return done == DONE ? data : Py_NewRef(Py_None);
 }
 
+static int add_change(RowEncoder *self, PyObject *changes, PyObject *id, int64_t version, PyObject *occurred_at, PyObject *data) {
+    PyTypeObject *type = (PyTypeObject *)self->change;
+    PyObject *number = PyLong_FromLongLong(version), *change = number ? type->tp_alloc(type, 5) : NULL;
+    int done = FAILED;
+    if (change) {
+        PyTuple_SET_ITEM(change, 0, Py_NewRef(self->name));
+        PyTuple_SET_ITEM(change, 1, Py_NewRef(id));
+        PyTuple_SET_ITEM(change, 2, Py_NewRef(number));
+        PyTuple_SET_ITEM(change, 3, Py_NewRef(occurred_at));
+        PyTuple_SET_ITEM(change, 4, Py_NewRef(data));
+        done = PyList_Append(changes, change) < 0 ? FAILED : DONE;
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(change);
+    return done;
+}
+
+/* A line of COPY's text format into self->cells; escaped texts are written to `scratch`, as long as the line. */
+static int read_line(RowEncoder *self, const byte *p, const byte *end, byte *scratch) {
+    static const char escapes[] = "bfnrtv", meant[] = "\b\f\n\r\t\v";
+    if (p == end || *--end != '\n') return HANDED_BACK;
+    for (Py_ssize_t n = 0; n < self->columns; n++) {
+        Cell *cell = &self->cells[n];
+        const byte *stop = memchr(p, '\t', (size_t)(end - p));
+        if ((stop == NULL) != (n == self->columns - 1)) return HANDED_BACK;
+        if (stop == NULL) stop = end;
+        cell->at = p, cell->size = stop - p;
+        if (cell->size == 2 && p[0] == '\\' && p[1] == 'N') cell->size = -1;
+        else if (cell->size && memchr(p, '\\', (size_t)cell->size)) {
+            cell->at = scratch;
+            for (; p < stop; p++) {
+                if (*p != '\\') {
+                    *scratch++ = *p;
+                    continue;
+                }
+                if (++p == stop) return HANDED_BACK;
+                const char *found = *p ? strchr(escapes, *p) : NULL;
+                *scratch++ = found ? (byte)meant[found - escapes] : *p;
+            }
+            cell->size = scratch - cell->at;
+        }
+        p = stop + 1;
+    }
+    return DONE;
+}
+
+/* RowEncoder.take_lines: see _codec.pyi. */
+static PyObject *take_lines(RowEncoder *self, PyObject *args) {
+    PyObject *lines, *changes, *occurred_at;
+    Py_ssize_t at;
+    long long version;
+    if (!PyArg_ParseTuple(args, "O!nO!LO", &PyList_Type, &lines, &at, &PyList_Type, &changes, &version, &occurred_at)) return NULL;
+    int done = DONE;
+    while (done == DONE && !self->is_busy && at >= 0 && at < PyList_GET_SIZE(lines)) {
+        PyObject *line = PyList_GET_ITEM(lines, at), *id = NULL, *data = NULL;
+        if (!PyBytes_CheckExact(line)) break;
+        Py_ssize_t size = PyBytes_GET_SIZE(line);
+        const byte *p = (const byte *)PyBytes_AS_STRING(line);
+        byte small[1024], *scratch = small;
+        if (size > (Py_ssize_t)sizeof small && (scratch = PyMem_Malloc((size_t)size)) == NULL) return PyErr_NoMemory();
+        Py_INCREF(line);
+        self->is_busy = 1;
+        done = read_line(self, p, p + size, scratch);
+        if (done == DONE) done = encode_cells(self, &id, &data);
+        self->is_busy = 0;
+        if (done == DONE && (done = add_change(self, changes, id, version, occurred_at, data)) == DONE) at++;
+        Py_XDECREF(id);
+        Py_XDECREF(data);
+        Py_DECREF(line);
+        if (scratch != small) PyMem_Free(scratch);
+    }
+    return done == FAILED ? NULL : PyLong_FromSsize_t(at);
+}
+
 /* take_rows: see _codec.pyi. */
 static PyObject *take_rows(PyObject *module, PyObject *args) {
     PyObject *frames, *tables, *changes, *occurred_at;
@@ -541,19 +615,7 @@ static PyObject *take_rows(PyObject *module, PyObject *args) {
         encoder->is_busy = 0;
         if (done == DONE) {
             version = version + 1 < final ? final : version + 1;
-            PyTypeObject *type = (PyTypeObject *)encoder->change;
-            PyObject *change = type->tp_alloc(type, 5), *number = PyLong_FromLongLong(version);
-            if (change && number) {
-                PyTuple_SET_ITEM(change, 0, Py_NewRef(encoder->name));
-                PyTuple_SET_ITEM(change, 1, Py_NewRef(id));
-                PyTuple_SET_ITEM(change, 2, Py_NewRef(number));
-                PyTuple_SET_ITEM(change, 3, Py_NewRef(occurred_at));
-                PyTuple_SET_ITEM(change, 4, Py_NewRef(data));
-                done = PyList_Append(changes, change) < 0 ? FAILED : DONE;
-            } else
-                done = FAILED;
-            Py_XDECREF(change);
-            Py_XDECREF(number);
+            done = add_change(encoder, changes, id, version, occurred_at, data);
             size += PyBytes_GET_SIZE(frame) - 25;
             at++;
         }
@@ -962,7 +1024,9 @@ static PyObject *pack_row(CellEncoder *self, PyObject *const *args, Py_ssize_t n
 
 /* ---- The module ---- */
 
-static PyMethodDef ROW_METHODS[] = {{"encode", (PyCFunction)encode_row, METH_O, "A row's Avro; None: handed back."}, {0}};
+static PyMethodDef ROW_METHODS[] = {{"encode", (PyCFunction)encode_row, METH_O, "A row's Avro; None: handed back."},
+                                    {"take_lines", (PyCFunction)take_lines, METH_VARARGS, "Lines of a COPY, as changes."},
+                                    {0}};
 
 static PyTypeObject RowEncoderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "sorbus.native._codec.RowEncoder",

@@ -26,6 +26,7 @@ from sorbus.producers.postgres.collect import Collector, Taken
 from sorbus.producers.postgres.layout import RowLayout
 from sorbus.producers.postgres.options import PostgresSource
 from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.table_snapshot import split_line
 from sorbus.schema import AvroType, parse_schema
 from tests.conftest import Report
 from tests.producers.postgres import wire
@@ -269,6 +270,43 @@ def test_usual_rows_go_through_c_up_to_the_batch_s_end() -> None:
     assert found.state.done == 5000
     found.take()
     assert found.state.done == 6000
+
+
+def test_lines_of_a_copy_are_read_the_same(report: Report) -> None:
+    chance, tried, taken = random.Random(SEED), 0, 0
+    found, _ = pair(COLUMNS, "id")
+    (readers,) = found._readers.direct.values()
+    capture, until = readers.capture, time.monotonic() + SECONDS / 2
+    encoder = capture.native_copy(list(COLUMNS))
+    assert encoder is not None
+    while time.monotonic() < until:
+        lines = [odd_line(chance) for _ in range(30)]
+        at = 0
+        while at < len(lines):
+            tried, made = tried + 1, list[Change]()
+            after = encoder.take_lines(lines, at, made, 9, 5)
+            assert len(made) == after - at
+            for line, change in zip(lines[at:after], made, strict=True):
+                row = split_line(line)
+                assert change == capture.make(capture.layout("", COLUMNS), COLUMNS, row, row[0] or b"", 9, 5), line
+                assert type(change) is Change
+            taken += after - at
+            at = after + 1
+    assert 0 < tried < taken
+    report(f"{taken} lines of seed {SEED} taken in C, {tried} handed back")
+
+
+def odd_line(chance: random.Random) -> bytes:
+    def text() -> bytes:
+        parts = [b"a", "Zoë".encode(), b"\\\\", b"\\t", b"\\n", b"\\N", b"\\.", b"\\b\\f\\r\\v", b" ", b"x" * 300]
+        return b"".join(chance.choices(parts, k=chance.choice([0, 1, 1, 2, 5])))
+
+    cells = [b"%d" % chance.randrange(10**6), text(), chance.choice([b"\\N", b"1.50"]), b"2026-11-29 20:12:33+00"]
+    line = b"\t".join(cells) + b"\n"
+    if chance.random() < 0.1:
+        place = chance.randrange(len(line))
+        return line[:place] + chance.choice([b"", b"\\", b"\t", b"\xff", b"\n", b"\0"]) + line[place + 1 :]
+    return line
 
 
 def test_what_can_not_be_a_plan_is_refused() -> None:
