@@ -84,7 +84,8 @@ class Collector:
         self._noted_from = 0
         self._delivered: dict[tuple[str, bytes, int], int] = {}
         self._encoding = encoding
-        self.state = state
+        self._state = state
+        self._ended: CommitSeen | None = None
         self._repeats = RepeatedCommits(state.commit, start)
         self.in_transaction = False
         self._readers = TableReaders(captures, look, may_shorten=encoding.codec is None)
@@ -105,6 +106,18 @@ class Collector:
         self._occurred_at = 0
         self._row = 0
         self._skip = 0
+
+    @property
+    def state(self) -> PostgresPosition:
+        """The position after what was taken and the last commit."""
+        if (seen := self._ended) is not None:  # made here and not at each commit, of which a batch may have thousands
+            self._ended = None
+            self._state = replace(self._state, lsn=seen.end, transaction=0, done=0, commit=seen)
+        return self._state
+
+    @state.setter
+    def state(self, state: PostgresPosition) -> None:
+        self._state, self._ended = state, None
 
     @property
     def has_work(self) -> bool:
@@ -193,11 +206,12 @@ class Collector:
         self._final, self._xid, self._occurred_at = begin.final_lsn, begin.xid, begin.committed_at
         self._row = 0
         self._notes, self._noted_from = {}, len(self._changes)
-        self._skip = self.state.done if self.state.transaction == begin.final_lsn else 0
-        if begin.final_lsn < self.state.lsn:
+        state, ended = self._state, self._ended
+        self._skip = state.done if ended is None and state.transaction == begin.final_lsn else 0
+        if begin.final_lsn < (state.lsn if ended is None else ended.end):
             self._skip = sys.maxsize
         # What a snapshot has seen already it has seen as it was later: an older state must not come after it.
-        self._covered = frozenset(name for name, lsn in self.state.fresh.items() if begin.final_lsn < lsn)
+        self._covered = frozenset(name for name, lsn in state.fresh.items() if begin.final_lsn < lsn)
         self._straight = {} if self._covered else self._readers.direct
         if self._reads.has_marked:  # they are read after all that is in this batch
             self._reads.after((begin.xid,))
@@ -214,7 +228,7 @@ class Collector:
             self._repeats.repeated(seen, self.state.commit)
         else:
             self._repeats.passed()
-            self.state = replace(self.state, lsn=commit.end_lsn, transaction=0, done=0, commit=seen)
+            self._ended = seen
         self._skip = 0
 
     def _noted(self, topic: str, delivered: Delivered) -> None:
