@@ -10,12 +10,15 @@ from typing import NamedTuple
 from sorbus.checksums import ChecksumReader, ComparedPart, FieldTotal, RecordTexts
 from sorbus.errors import AuthError, TransientError, UsageError
 from sorbus.map.loaded import LoadedMap
+from sorbus.map.steps import step_of
+from sorbus.mapfile.model import STEP
 from sorbus.ops.certify.certificate import Certificate, FlowCertificate
 from sorbus.ops.reconcile.barrier import FlowBarrier, Patience
 from sorbus.ops.reconcile.by_checksums import Progress, SegmentComparison, compare_segments
 from sorbus.ops.reconcile.comparable_flow import ComparableFlow, OpenedFlow
 from sorbus.privacy.mask import PERSONAL
 from sorbus.settings import Settings
+from sorbus.two_way.expand import KIND as MERGE
 
 _MOST_SUSPECTS = 100_000
 
@@ -40,6 +43,8 @@ class Certification:
     def run(self) -> Certificate:
         """Takes the cut now. TransientError, AuthError, MapError; UsageError where no flow can be certified."""
         company = self._loaded.map
+        if company.systems[maker := company.owner_of(self._data_type)].kind in (STEP, MERGE):
+            raise UsageError(self._no_owner(maker))
         made = Certificate(
             company.company, self._data_type, company.owner_of(self._data_type), datetime.now(UTC), datetime.now(UTC)
         )
@@ -56,6 +61,16 @@ class Certification:
                     made.not_certified[each.flow.flow.flow.id] = str(error)
         made.made_at = datetime.now(UTC)
         return made
+
+    def _no_owner(self, maker: str) -> str:
+        """Why what Sorbus itself makes can't be certified, and what to do instead."""
+        name, flows = self._data_type, self._loaded.map.flows
+        if (step := step_of(self._loaded.map, maker)) is not None:
+            why = f"{name} is made by the step {maker}, and no system owns it: certify {step.source}"
+        else:
+            why = f"{name} is merged from several systems, none of which has all of it"
+        flow = next((one.id for one in flows if one.data_type == name and one.runs), "FLOW")
+        return f"{why}; `sorbus reconcile {flow}` compares the target with what was published"
 
     def _hold(self, stack: ExitStack, made: Certificate) -> list[_Held]:
         """Opens every flow that can take part; a target that is away must not keep the others from being certified."""
