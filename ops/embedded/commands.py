@@ -6,17 +6,19 @@ import shlex
 import signal
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sorbus.errors import ExitCode
 from sorbus.ops.embedded.errors import StackError
 
 # Every `sorbus` command loads this module, so what it takes to run a stack is imported by the commands that do.
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sorbus.ops.embedded.ports import Ports
     from sorbus.ops.embedded.stack import Addresses
 
@@ -26,8 +28,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-_out = Console(soft_wrap=True, highlight=False)
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@cache
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+
 
 _Folder = Annotated[Path, typer.Option("--folder", help="Where the stack keeps its data, logs and ports.")]
 _FOLDER = Path(".sorbus/stack")
@@ -60,16 +68,16 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
     stack = Stack(folder, fast=fast, ports=asked)
-    packages.fetch(console=_err)
-    with _err.status("Starting Kafka, registry and PostgreSQL"):
+    packages.fetch(console=_console(stderr=True))
+    with _console(stderr=True).status("Starting Kafka, registry and PostgreSQL"):
         stack.start()
     try:
         _print_exports(stack.addresses)
-        _err.print("The stack is up; Ctrl-C stops it.")
+        _console(stderr=True).print("The stack is up; Ctrl-C stops it.")
         while not done.wait(1.0):
-            stack.restart_ended(lambda words: _err.print(f"{words}; see the logs in {stack.folder}."))
+            stack.restart_ended(lambda words: _console(stderr=True).print(f"{words}; see the logs in {stack.folder}."))
     finally:
-        _err.print("Stopping.")
+        _console(stderr=True).print("Stopping.")
         stack.stop()
 
 
@@ -111,7 +119,7 @@ def status(folder: _Folder = _FOLDER) -> None:
     where = ("", "", "") if addresses is None else (addresses.kafka, addresses.registry, addresses.database)
     for name, address in zip(SERVERS, where, strict=True):
         state = "up" if process.is_alive(folder, name) else "down"
-        _out.print(f"{name:<9} {state:<5} {address}".rstrip())
+        _console().print(f"{name:<9} {state:<5} {address}".rstrip())
     if addresses is None:
         raise typer.Exit(ExitCode.UNREACHABLE)
 
@@ -126,10 +134,10 @@ def prepare() -> None:
     """
     from sorbus.ops.embedded import packages, training
 
-    fetched = packages.fetch(console=_err)
-    with _err.status("Training Kafka and the registry for quick starts"):
+    fetched = packages.fetch(console=_console(stderr=True))
+    with _console(stderr=True).status("Training Kafka and the registry for quick starts"):
         written = training.train(fetched)
-    _err.print(f"Ready: {len(written)} caches written." if written else "Ready: nothing to do.")
+    _console(stderr=True).print(f"Ready: {len(written)} caches written." if written else "Ready: nothing to do.")
 
 
 @app.command(name="lock", hidden=True)
@@ -158,4 +166,4 @@ def _parse(ports: str | None) -> Ports | None:
 
 def _print_exports(addresses: Addresses) -> None:
     for name, value in addresses.env().items():
-        _out.print(f"export {name}={shlex.quote(value)}", markup=False)
+        _console().print(f"export {name}={shlex.quote(value)}", markup=False)

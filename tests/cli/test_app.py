@@ -177,7 +177,7 @@ def test_help_does_not_import_what_only_running_needs() -> None:
         "import sys; from typer.testing import CliRunner; from sorbus.cli.app import application;"
         "CliRunner().invoke(application(), ['--help']);"
         "print([name for name in ('psycopg', 'confluent_kafka', 'fastavro', 'openpyxl', 'pydantic', 'jinja2',"
-        " 'ruamel.yaml', 'sorbus.map.load') if name in sys.modules])"
+        " 'ruamel.yaml', 'sorbus.map.load', 'structlog', 'asyncio') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n", f"sorbus --help imports {done.stdout.strip()}, and so takes longer than it needs"
@@ -248,7 +248,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the kernel treats process 1
 os.getpid = lambda: 1
 from sorbus.cli import start
 import sorbus.cli.app
-sorbus.cli.app.application = lambda *_: lambda: (print("loading", flush=True), time.sleep(60))
+sorbus.cli.app.application = lambda *_, **__: lambda: (print("loading", flush=True), time.sleep(60))
 start.main()
 """
 
@@ -263,3 +263,12 @@ def test_a_stop_while_a_command_is_still_loading_is_not_lost(asked: signal.Signa
             assert process.wait(10) == 128 + asked
         finally:
             process.kill()
+
+
+def test_the_list_of_commands_is_made_without_their_parameters_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    whole, outline = (
+        CliRunner().invoke(made, ["--help"]) for made in (frame.application(), frame.application(is_outline=True))
+    )
+    assert outline.exit_code == 0
+    assert outline.stdout == whole.stdout
