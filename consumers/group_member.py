@@ -24,7 +24,7 @@ from sorbus.telemetry.stop import Stop
 _PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 _TIMEOUT = 10.0
 _MANY, _PATIENCE = 20, 0.004
-_IDLE = 0.5
+_IDLE = 1.0
 _COMMIT_EVERY = 0.1
 """Seconds between commits of offsets: each costs Kafka as much as an event, and what comes again changes nothing."""
 _log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from functools import partial
 
 from confluent_kafka import Message
 
-from sorbus.bus.controls import ControlReader
+from sorbus.bus.controls import shared_controls
 from sorbus.bus.kafka import idempotent_producer, partition_of
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
@@ -67,12 +67,12 @@ class ConsumeLoop:
         privacy = flow_privacy(flow, schemas.schema, resources)
         self._flow, self._health, self._stop = flow, health, stop
         self._member = GroupMember(flow, settings, health, stop)
-        self._schedule = DeliverySchedule(flow, self._member, ControlReader(settings, names), health, settings, clock)
+        self._schedule = DeliverySchedule(flow, self._member, shared_controls(settings, names), health, settings, clock)
         self._retry = PausedRetry(self._member, flow, health, metrics, self._schedule.is_held, self._schedule.pause)
         self._size = BatchSize(batch)
         self._target = TargetWriter(make, id, privacy, self._size)
         self._waiting = FlowWaiting(flow, privacy)
-        letters = Letters(idempotent_producer(settings, f"letters-{id}"), names, flow, privacy)
+        letters = Letters(partial(idempotent_producer, settings, f"letters-{id}"), names, flow, privacy)
         self._delivery = BatchDelivery(
             flow,
             self._member.requeue,

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from sorbus.bus.committed import REMOVED, CommittedPosition, lost_since
 from sorbus.bus.kafka import Partition, kafka_errors
-from sorbus.bus.topic_facts import topic_facts, topic_ids
+from sorbus.bus.topic_facts import recent_topic_ids, topic_facts
 from sorbus.bus.topic_settings import deletes_kept
 from sorbus.errors import LostPosition
 
@@ -65,7 +65,7 @@ class ReadPositions:
         now = time.monotonic()
         if now - self._compared_at > _COMPARE_EVERY:
             self._compared_at = now
-            found = topic_ids(self._admin, self._ids)
+            found = recent_topic_ids(self._admin, self._ids, _COMPARE_EVERY / 2)
             remade = [topic for topic, id in self._ids.items() if topic in found and found[topic][0] != id]
             for topic in remade:
                 self._lost((topic, 0), "{} was deleted and made again while it was read")

@@ -244,7 +244,11 @@ class ProducerConnector(Protocol):
 
 
 class ConsumerConnector(Protocol):
-    """A kind of system that can be a target."""
+    """A kind of system that can be a target.
+
+    One whose consumers work side by side in threads of one process may say so: `shares_process = True`. `sorbus up`
+    then runs several flows in a process; without it each has its own.
+    """
 
     Connection: type[BaseModel]
     Target: type[BaseModel]

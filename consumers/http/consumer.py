@@ -34,6 +34,7 @@ class HttpConsumer(ApiConsumer):
 
     Connection: type[BaseModel] = HttpConnection
     Target: type[BaseModel] = HttpTarget
+    shares_process = True
 
     def __init__(self, flow: BoundFlow, state: State | None = None) -> None:
         super().__init__(flow, state)

@@ -30,6 +30,7 @@ class MysqlConsumer(MysqlDiscovery):
     """Delivers one flow into one table (with its list fields' tables) of a MySQL database."""
 
     Target: type[BaseModel] = MysqlTarget
+    shares_process = True
 
     def __init__(self, flow: BoundFlow) -> None:
         assert isinstance(flow.options, MysqlTarget)

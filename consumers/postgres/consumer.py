@@ -41,6 +41,7 @@ class PostgresConsumer(PostgresDiscovery):
     """Delivers one flow into one table (with its list fields' tables) of a PostgreSQL database."""
 
     Target: type[BaseModel] = PostgresTarget
+    shares_process = True
 
     def __init__(self, flow: BoundFlow, tables: Mapping[str, str] | None = None) -> None:
         """`tables`: see `OpenTarget`."""

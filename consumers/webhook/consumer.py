@@ -49,6 +49,7 @@ class WebhookConsumer:
 
     Connection: type[BaseModel] = WebhookTargetConnection
     Target: type[BaseModel] = WebhookTarget
+    shares_process = True
     batch = 200
     is_write_only: Literal[True] = True
 

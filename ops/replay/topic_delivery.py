@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import Message
@@ -47,7 +48,7 @@ class FlowRejects:
     def __init__(self, flow: BoundFlow, privacy: Privacy, settings: Settings) -> None:
         names = Names(flow.system.topic_prefix)
         self._privacy = privacy
-        self._letters = Letters(idempotent_producer(settings, f"replay-{flow.flow.id}"), names, flow, privacy)
+        self._letters = Letters(partial(idempotent_producer, settings, f"replay-{flow.flow.id}"), names, flow, privacy)
         self._letters.recall(settings)
         self._room = WaitingStore(
             State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name

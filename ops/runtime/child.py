@@ -28,10 +28,19 @@ _POINTLESS = {
 
 @dataclass(frozen=True, slots=True)
 class ChildProgram:
-    """What is to run: `name` such as "consume order-to-reporting", and its command line; {port} in it is filled in."""
+    """What is to run: `name` such as "consume order-to-reporting", and its command line; {port} in it is filled in.
+
+    `parts`: where one process runs several, the program of each for itself.
+    """
 
     name: str
     command: tuple[str, ...]
+    parts: tuple[ChildProgram, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What runs in it."""
+        return tuple(part.name for part in self.parts) or (self.name,)
 
 
 class ChildProcess:
@@ -50,6 +59,8 @@ class ChildProcess:
         self.port = 0
         self.restarts = 0
         self.verdict = ""
+        self.is_split = False
+        """Whether it ended in a way that a part may have caused: each part is to have a process of its own."""
         self._launch, self._clock = launch, clock
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=jitter)
         self._process: Launched | None = None
@@ -89,6 +100,10 @@ class ChildProcess:
         if self._process is None or (code := self._process.poll()) is None:
             return None
         self._close()
+        if self.program.parts and code not in (ExitCode.FINE, ExitCode.UNREACHABLE):
+            self.is_split, self.state = True, "stopped"
+            self.verdict = "each of its flows starts again in a process of its own"
+            return code
         if reason := _POINTLESS.get(ExitCode(code) if code in list(ExitCode) else ExitCode.FINE):
             self.state, self.verdict = "given up", reason
             return code

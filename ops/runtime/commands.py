@@ -122,15 +122,20 @@ def up(
     base_port: Annotated[
         int, typer.Option(help="First port for /metrics and /healthz, the others follow; 0: free ones.")
     ] = 9400,
+    together: Annotated[
+        int | None, typer.Option(min=1, metavar="FLOWS", help="So many flows share a process; 1: each has its own.")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where prometheus.json and processes.json are written.")] = RUN_FOLDER,
 ) -> None:
     """Run every producer and consumer of the map on this machine, and restart what ends.
 
-    Each is a process of its own; what one prints carries its name. A process that is refused waits until what it logs
+    Each producer has a process of its own, and so have flows that are no more than the processors; more flows share
+    processes, up to ten in each. When such a process crashes, each of its flows gets one of its own. What a process
+    prints carries its name. A process that is refused waits until what it logs
     in with has changed, and `sorbus status` says why. Ctrl-C stops all within ten seconds. Prometheus finds the
     processes through FOLDER/prometheus.json.
 
-    Examples: `sorbus up --console`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --no-watch`
+    Examples: `sorbus up --console`, `sorbus up --only crm --only order-to-reporting`, `sorbus up --together 1`
     """
     import os
     import sys
@@ -138,24 +143,25 @@ def up(
     from sorbus.cli.refusal import WAIT, WHEN_REFUSED
     from sorbus.ops.runtime.launch import fork, preload
     from sorbus.ops.runtime.output import Output
-    from sorbus.ops.runtime.programs import programs_of
+    from sorbus.ops.runtime.programs import connectors_of, programs_of
     from sorbus.ops.runtime.supervisor import Supervisor
     from sorbus.telemetry.logs import configure_logs
     from sorbus.telemetry.options import LOOPBACK
     from sorbus.telemetry.stop import Stop
 
-    programs = programs_of(Context.of(ctx), only=only or (), watch=watch, console=console)
+    context = Context.of(ctx)
+    programs = programs_of(context, only=only or (), watch=watch, console=console, together=together)
     stop = Stop.on_signals()
     configure_logs("up")
     output = Output(sys.stdout, [program.name for program in programs])
     logs = os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")
     # The children need not check again what has just been checked here.
-    env = {"SORBUS_LOGS": logs, CHECKED: Context.of(ctx).load().digest(), WHEN_REFUSED: WAIT}
+    env = {"SORBUS_LOGS": logs, CHECKED: context.load().digest(), WHEN_REFUSED: WAIT}
     if console:  # links in alerts lead there
         env["SORBUS_CONSOLE_URL"] = (
             os.environ.get("SORBUS_CONSOLE_URL") or f"http://{LOOPBACK}:{os.environ.get('SORBUS_CONSOLE_PORT') or 9490}"
         )
-    preload()
+    preload(lambda: connectors_of(context.load()))
     supervisor = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env, launch=fork)
     raise typer.Exit(supervisor.run(stop))
 

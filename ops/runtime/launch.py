@@ -6,16 +6,26 @@ more than a second of CPU each, and hold forty copies.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import hashlib
 import importlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn, Protocol
+
+import sorbus
+from sorbus.cli import app
+from sorbus.tls import trusted_certificates
 
 CAN_FORK = sys.platform == "linux"
 """Elsewhere a fork isn't safe (macOS) or isn't there (Windows)."""
@@ -24,11 +34,19 @@ _MOST_FILES = 1 << 20
 """Closed at most where the system sets no limit to open files."""
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_LOOK_EVERY = 5.0
+_log = logging.getLogger(__name__)
+_loaded: list[str] = []
+"""The digest of the code that was loaded; empty before."""
+_looked_at, _changed = 0.0, False
 _PRELOADED = (
     "sorbus.bus.status",
     "sorbus.cli.refusal",
     "sorbus.consumers.commands",
-    "sorbus.consumers.loop",
+    "sorbus.consumers.run_flow",
+    "sorbus.ops.decisions.registry",
+    "sorbus.ops.monitoring.build_monitor",
+    "sorbus.ops.monitoring.exporter",
     "sorbus.producers.commands",
     "sorbus.producers.loop",
     "sorbus.producers.progress",
@@ -66,16 +84,60 @@ def spawn(command: Sequence[str], env: Mapping[str, str]) -> Launched:
 
 
 def fork(command: Sequence[str], env: Mapping[str, str]) -> Launched:
-    """Starts a `sorbus` command line as a fork of this process; as a program where that can't be done."""
+    """Starts a `sorbus` command line as a fork of this process; as a program where that can't be done.
+
+    So also once code has changed on disk: what a fork loads later would be of another version than what it has.
+    """
     if not CAN_FORK or threading.active_count() > 1:  # another thread's locks would stay locked in the child
+        return spawn(command, env)
+    if _loaded and _has_changed():
         return spawn(command, env)
     return _Forked(command, env)
 
 
-def preload() -> None:
-    """Loads what forks need, once."""
+def preload(connectors: Callable[[], object] = lambda: None) -> None:
+    """Loads what forks need, once; `connectors` loads those of the map.
+
+    The garbage collector marks each object that it looks at, and so would give each fork a copy of all of them: it
+    never looks at what is here now.
+    """
+    _loaded[:] = [_code_on_disk()]
+    gc.disable()
     for name in _PRELOADED:
         importlib.import_module(name)
+    connectors()
+    trusted_certificates()
+    for command in ("consume", "produce", "watch"):
+        app.application(command)
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _has_changed() -> bool:
+    global _looked_at, _changed
+    if not _changed and time.monotonic() - _looked_at > _LOOK_EVERY:
+        _looked_at, _changed = time.monotonic(), _code_on_disk() != _loaded[0]
+        if _changed:
+            _log.warning(
+                "Sorbus or a package of its has changed on disk: processes that start now have the new one, the others"
+                " still the old one; restart `sorbus up`"
+            )
+    return _changed
+
+
+def _code_on_disk() -> str:
+    """A digest of Sorbus's own files, by their times, and of which packages are installed."""
+    found = []
+    for folder, _, files in os.walk(Path(sorbus.__file__).parent, followlinks=True):
+        found += [Path(folder) / file for file in files if file.endswith((".py", ".so"))]
+    for place in filter(os.path.isdir, sys.path):
+        found += [entry for entry in Path(place).iterdir() if entry.suffix == ".dist-info"]
+    digest = hashlib.sha256()
+    for file in sorted(found):
+        with contextlib.suppress(FileNotFoundError):
+            digest.update(f"{file} {file.stat().st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 class _Spawned:
@@ -179,10 +241,8 @@ def _become(command: Sequence[str], env: Mapping[str, str], output: int, die: Ca
 
 
 def _run() -> int:
-    from sorbus.cli.app import main
-
     try:
-        main()
+        app.main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return 0

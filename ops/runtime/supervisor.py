@@ -28,7 +28,11 @@ _ASK_EVERY, _STUCK_ANSWERS = 10.0, 3
 
 
 class Supervisor:
-    """Runs programs until asked to stop. `folder` gets prometheus.json (targets) and processes.json (who is who)."""
+    """Runs programs until asked to stop. `folder` gets prometheus.json (targets) and processes.json (who is who).
+
+    A process that runs several parts is given up when it ends by a signal or a fault: from then on each part has a
+    process of its own, so that one that ends its process again and again ends nothing else.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         launch: Launch = spawn,
     ) -> None:
+        self._launch = launch
         self.children = [ChildProcess(program, launch) for program in programs]
         self._output, self._folder, self._base_port, self._env = output, folder, base_port, dict(env or {})
         self._selector = selectors.DefaultSelector()
@@ -99,7 +104,7 @@ class Supervisor:
                 self._write_files()
 
     def _note_ends(self) -> None:
-        for child in self.children:
+        for child in list(self.children):
             if child.is_alive():
                 continue
             self._drain(child)
@@ -108,6 +113,9 @@ class Supervisor:
                 continue
             how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self._output.say(child.name, f"{how}; {child.verdict or f'starts again in {child.pause():.1f} s'}")
+            if child.is_split:
+                at = self.children.index(child)
+                self.children[at : at + 1] = [ChildProcess(part, self._launch) for part in child.program.parts]
             self._write_files()
 
     def _drain(self, child: ChildProcess) -> None:
@@ -157,14 +165,9 @@ class Supervisor:
             if child.port
         ]
         processes = [
-            {
-                "name": child.name,
-                "state": child.state,
-                "pid": child.pid,
-                "port": child.port,
-                "restarts": child.restarts,
-            }
+            {"name": name, "state": child.state, "pid": child.pid, "port": child.port, "restarts": child.restarts}
             for child in self.children
+            for name in child.program.names
         ]
         for name, content in (("prometheus.json", targets), ("processes.json", processes)):
             new = self._folder / f".{name}.new"

@@ -9,6 +9,7 @@ has paused.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -72,7 +73,7 @@ UNTOLD = FlowControl()
 
 
 class ControlReader:
-    """Reads what flows were told: first everything, then what is new, at most once a second."""
+    """Reads what flows were told: first everything, then what is new, at most once a second. Thread-safe."""
 
     def __init__(self, settings: Settings, names: Names) -> None:
         self._settings, self._names, self._topic = settings, names, names.controls
@@ -80,16 +81,30 @@ class ControlReader:
         self._found: dict[str, FlowControl] = {}
         self._syncs: dict[str, float] = {}
         self._next = 0.0
+        self._lock = threading.RLock()
+        self._failure: SorbusError | None = None
 
     def read(self) -> Mapping[str, FlowControl]:
         """By flow. Empty before `sorbus apply` has created the topic. TransientError, AuthError."""
-        now = time.monotonic()
-        if now < self._next:
+        with self._lock:
+            if time.monotonic() < self._next:
+                if self._failure is not None:  # another flow has just tried, and maybe waited long for it
+                    raise self._failure.with_traceback(None)
+                return self._found
+            try:
+                self._read()
+                self._failure = None
+            except SorbusError as error:
+                self._failure = error
+                raise
+            finally:
+                self._next = max(self._next, time.monotonic() + _EVERY)
             return self._found
-        self._next = now + _EVERY
+
+    def _read(self) -> None:
         if self._consumer is None:
             self._begin()
-            return self._found
+            return
         with kafka_errors(f"reading {self._topic}"):
             messages = self._consumer.consume(1000, 0.0)
         for message in messages:
@@ -98,7 +113,6 @@ class ControlReader:
                 self._take(message)
             elif failure.code() != KafkaError._PARTITION_EOF:
                 raise as_error(failure, f"reading {self._topic}")
-        return self._found
 
     def of(self, flow: str) -> FlowControl:
         """What one flow was told. TransientError, AuthError."""
@@ -108,12 +122,14 @@ class ControlReader:
         """Pauses or resumes a flow; `of` says so from now on. TransientError, AuthError."""
         producer = idempotent_producer(self._settings, f"control-{flow}")
         send(producer, [pause_message(self._names, flow, pause)], f"telling flow {flow}")
-        self._found[flow] = replace(self._found.get(flow, UNTOLD), pause=pause)
+        with self._lock:
+            self._found[flow] = replace(self._found.get(flow, UNTOLD), pause=pause)
 
     def close(self) -> None:
         """Stops reading; the next `read` starts over."""
-        consumer, self._consumer = self._consumer, None
-        self._found, self._syncs, self._next = {}, {}, 0.0
+        with self._lock:
+            consumer, self._consumer = self._consumer, None
+            self._found, self._syncs, self._next, self._failure = {}, {}, 0.0, None
         if consumer is not None:
             with kafka_errors("closing a reader"):
                 consumer.close()
@@ -152,6 +168,34 @@ class ControlReader:
             self._found[flow] = replace(self._found.get(flow, UNTOLD), sync_at=told.sync_at)
         else:  # an older release tells both in this one
             self._found[flow] = replace(told, sync_at=self._syncs.get(flow, told.sync_at))
+
+
+class _SharedControls(ControlReader):
+    """Closes when the last flow has closed it; one flow may close it once."""
+
+    users = 0
+
+    def close(self) -> None:
+        with _shared_lock:
+            self.users -= 1
+            if self.users:
+                return
+            for key in [key for key, one in _shared.items() if one is self]:
+                del _shared[key]
+        super().close()
+
+
+_shared: dict[str, _SharedControls] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_controls(settings: Settings, names: Names) -> ControlReader:
+    """The reader of all flows of this process; each closes it once."""
+    key = repr((settings.kafka, settings.kafka_config, settings.kafka_token, names.controls))
+    with _shared_lock:
+        found = _shared.setdefault(key, _SharedControls(settings, names))
+        found.users += 1
+        return found
 
 
 def pause_message(names: Names, flow: str, pause: FlowPause | None) -> Single:

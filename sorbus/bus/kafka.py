@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
+from weakref import WeakValueDictionary
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -39,6 +40,8 @@ _AWAY = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLV
 
 
 _log = logging.getLogger(__name__)
+_admins: WeakValueDictionary[str, AdminClient] = WeakValueDictionary()
+_admins_lock = threading.Lock()
 _LEAVING = 2.0
 _PROMPT = 1.0
 _REFUSED_FOR = 60.0
@@ -131,7 +134,7 @@ def group_consumer(settings: Settings, group: str, reachable: Reachable | None =
             "queued.max.messages.kbytes": 8 * 1024,
             "fetch.queue.backoff.ms": 10,  # the default pauses a full queue for a second, though it soon drains
             "fetch.max.bytes": 2_000_000,  # compressed; a larger single message is still delivered
-            "fetch.wait.max.ms": 100,
+            "fetch.wait.max.ms": 500,  # how often an idle flow asks; what is there is sent at once
             "fetch.error.backoff.ms": 100,
             "session.timeout.ms": 15_000,
             **base_config(settings, group),
@@ -187,9 +190,15 @@ def topic_reader(settings: Settings, role: str, *, committed: bool = True, wait_
 
 
 def admin(settings: Settings) -> AdminClient:
-    """An admin client; keep it referenced until its futures are done."""
-    # Failures are raised as errors; librdkafka would log them as well, twenty times a second.
-    return _made(cast(Callable[[Config], AdminClient], AdminClient), {"log_level": 2, **base_config(settings, "admin")})
+    """An admin client, which all that use it in this process share; keep it referenced until its futures are done."""
+    key = repr((settings.kafka, settings.kafka_config, settings.kafka_token))
+    with _admins_lock:
+        found = _admins.get(key)
+        if found is None:
+            # Failures are raised as errors; librdkafka would log them as well, twenty times a second.
+            config = {"log_level": 2, **base_config(settings, "admin")}
+            found = _admins[key] = _made(cast(Callable[[Config], AdminClient], AdminClient), config)
+        return found
 
 
 def cluster_id(client: AdminClient) -> str:

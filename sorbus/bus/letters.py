@@ -83,8 +83,10 @@ class _Open(NamedTuple):
 class Letters:
     """Writes one flow's dead letters. Queued messages are sent by `flush`."""
 
-    def __init__(self, producer: Producer, names: Names, flow: BoundFlow, privacy: Privacy) -> None:
-        self._producer = producer
+    def __init__(self, make_producer: Callable[[], Producer], names: Names, flow: BoundFlow, privacy: Privacy) -> None:
+        """`make_producer` is called for the first letter: most flows write none, and a client has three threads."""
+        self._make_producer = make_producer
+        self._producer: Producer | None = None
         self._flow = flow
         self._privacy = privacy
         self._topic = names.dead_letters(flow.flow.data_type)
@@ -158,6 +160,8 @@ class Letters:
         if not self._queued:
             return
         messages = [Single(self._topic, key, *written) for key, written in self._queued.items()]
+        if self._producer is None:
+            self._producer = self._make_producer()
         send(self._producer, messages, "writing dead letters")
         self._queued.clear()
 

@@ -29,6 +29,7 @@ from sorbus.telemetry.metrics import last_reads
 EVERY = 5.0
 """Seconds between two reports of an idle process."""
 _LOOK = 0.5
+_FLUSHING, _ENDING = 1.5, 2.0
 _LONGEST_REASON = 600
 
 
@@ -119,10 +120,9 @@ class StatusReader:
 
 @contextmanager
 def reporting(settings: Settings, names: Names, process: str, health: Health) -> Iterator[None]:
-    """Reports `health` during its block, and how the block ended."""
-    writer = _Writer(settings, names, process, health)
-    thread = threading.Thread(target=writer.run, name="status", daemon=True)
-    thread.start()
+    """Reports `health` during its block, and how the block ended. All blocks of this process share a client."""
+    writer, reporter = _joined(settings, names), _Reporter(process, health)
+    writer.add(reporter)
     code, reason = ExitCode.FINE, ""
     try:
         yield
@@ -133,43 +133,50 @@ def reporting(settings: Settings, names: Names, process: str, health: Health) ->
         code, reason = ExitCode.FINDINGS, f"an internal error of Sorbus ({type(error).__name__}); see its log"
         raise
     finally:
-        writer.end(code, reason)
-        thread.join(2)
+        reporter.end(code, reason)
+        _left(writer)
+        reporter.told.wait(_ENDING)
 
 
-class _Writer:
-    def __init__(self, settings: Settings, names: Names, process: str, health: Health) -> None:
-        self._settings, self._topic, self._process, self._health = settings, names.status, process, health
+class _Reporter:
+    """What one process, or one of several flows in it, says of itself."""
+
+    def __init__(self, process: str, health: Health) -> None:
+        self._process, self._health = process, health
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
-        self._ended = threading.Event()
-        self._end: tuple[int, str] | None = None
+        self._said: tuple[bool, str, tuple[str, ...]] | None = None
+        self._said_at = 0.0
+        self._ended: tuple[int, str] | None = None
+        self.told = threading.Event()
+        """Its end was told."""
+
+    @property
+    def key(self) -> str:
+        return f"{self._process} {self._instance}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended is not None
 
     def end(self, code: int, reason: str) -> None:
-        self._end = code, reason
-        self._ended.set()
+        self._ended = code, reason
 
-    def run(self) -> None:
-        # Stale reports are worthless: what Kafka did not accept within seconds is dropped. log_level: the process's own
-        # clients report an unreachable Kafka.
-        config = {"message.timeout.ms": 4000, "linger.ms": 0, "log_level": 2, **base_config(self._settings, "status")}
-        producer = Producer(config)
-        said: tuple[bool, str, tuple[str, ...]] | None = None
-        said_at = 0.0
-        while not self._ended.wait(_LOOK):
-            report = self._report()
-            told = report.ready, report.reason, tuple(report.notes)
-            if told != said or time.monotonic() - said_at >= EVERY:
-                said, said_at = told, time.monotonic()
-                self._produce(producer, report)
-            producer.poll(0)
-        code, reason = self._end or (0, "")
+    def due(self) -> ProcessReport | None:
+        """What is to be told now: what has changed, and every few seconds that it hasn't."""
+        if self._ended is not None:
+            return self._last(*self._ended)
+        report = self._report()
+        told = report.ready, report.reason, tuple(report.notes)
+        if told == self._said and time.monotonic() - self._said_at < EVERY:
+            return None
+        self._said, self._said_at = told, time.monotonic()
+        return report
+
+    def _last(self, code: int, reason: str) -> ProcessReport:
         dependency = REFUSED if code == ExitCode.REFUSED else ""
         reason = reason[:_LONGEST_REASON]
-        last = replace(
-            self._report(), ready=False, since=time.time(), reason=reason, dependency=dependency, exit_code=code
-        )
-        self._produce(producer, last)
-        producer.flush(1.5)
+        now = time.time()
+        return replace(self._report(), ready=False, since=now, reason=reason, dependency=dependency, exit_code=code)
 
     def _report(self) -> ProcessReport:
         status = self._health.status()
@@ -186,7 +193,77 @@ class _Writer:
             at=time.time(),
         )
 
-    def _produce(self, producer: Producer, report: ProcessReport) -> None:
-        key = f"{self._process} {self._instance}"
+
+class _Writer:
+    """Writes the reports of all reporters, from a thread of its own, until the last has ended."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._settings, self._topic = settings, topic
+        self._reporters: list[_Reporter] = []
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self.users = 0
+        self.thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def add(self, reporter: _Reporter) -> None:
+        with self._lock:
+            self._reporters.append(reporter)
+
+    def wake(self) -> None:
+        """Something ended: it is told at once."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        # Stale reports are worthless: what Kafka did not accept within seconds is dropped. log_level: the process's own
+        # clients report an unreachable Kafka.
+        config = {"message.timeout.ms": 4000, "linger.ms": 0, "log_level": 2, **base_config(self._settings, "status")}
+        producer = Producer(config)
+        while not self._is_over():
+            self._wake.wait(_LOOK)
+            self._wake.clear()
+            with self._lock:
+                reporters = list(self._reporters)
+            ended = [reporter for reporter in reporters if reporter.has_ended]
+            for reporter in reporters:
+                if (report := reporter.due()) is not None:
+                    self._produce(producer, reporter.key, report)
+            producer.poll(0)
+            if ended:
+                producer.flush(_FLUSHING)
+            for reporter in ended:
+                reporter.told.set()
+                with self._lock:
+                    self._reporters.remove(reporter)
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            return not self.users and not self._reporters
+
+    def _produce(self, producer: Producer, key: str, report: ProcessReport) -> None:
         with contextlib.suppress(KafkaException, BufferError):
             producer.produce(self._topic, json.dumps(asdict(report)).encode(), key.encode())
+
+
+_writers: dict[str, _Writer] = {}
+_writers_lock = threading.Lock()
+
+
+def _joined(settings: Settings, names: Names) -> _Writer:
+    key = repr((settings.kafka, settings.kafka_config, settings.kafka_token, names.status))
+    with _writers_lock:
+        writer = _writers.get(key)
+        if writer is None:
+            writer = _writers[key] = _Writer(settings, names.status)
+        writer.users += 1
+        if writer.users == 1:
+            writer.thread.start()
+        return writer
+
+
+def _left(writer: _Writer) -> None:
+    with _writers_lock:
+        writer.users -= 1
+        if not writer.users:
+            for key in [key for key, one in _writers.items() if one is writer]:
+                del _writers[key]
+    writer.wake()

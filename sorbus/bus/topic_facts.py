@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import wait
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -12,8 +15,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from sorbus.bus.kafka import kafka_errors
 
 _TIMEOUT = 10.0
+_FORGOTTEN = 60.0
+"""Seconds after which topics that were asked about together are no longer asked about together."""
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+_recent: WeakKeyDictionary[AdminClient, tuple[float, frozenset[str], dict[str, tuple[str, int]]]] = WeakKeyDictionary()
+_recent_lock = threading.Lock()
 
 
 class TopicFacts(NamedTuple):
@@ -46,6 +55,19 @@ def topic_ids(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[str,
                 raise
             found[name] = str(described.topic_id), len(described.partitions)
     return found
+
+
+def recent_topic_ids(admin: AdminClient, topics: Iterable[str], age: float) -> dict[str, tuple[str, int]]:
+    """As `topic_ids`, at most `age` seconds old: what flows of one process ask again and again is asked once."""
+    now, wanted = time.monotonic(), frozenset(topics)
+    with _recent_lock:
+        asked_at, asked, found = _recent.get(admin, (now - age, frozenset[str](), {}))
+    if not wanted <= asked or now - asked_at >= age:
+        asked = wanted | asked if now - asked_at < _FORGOTTEN else wanted
+        found = topic_ids(admin, asked)
+        with _recent_lock:
+            _recent[admin] = now, asked, found
+    return {topic: found[topic] for topic in wanted if topic in found}
 
 
 def topic_facts(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicFacts]:

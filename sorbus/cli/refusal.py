@@ -14,15 +14,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from dotenv import dotenv_values
 
-from sorbus.errors import AuthError, LostPosition, SorbusError
+from sorbus.errors import AuthError, ExitCode, LostPosition, SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.state import State
 from sorbus.telemetry.health import REFUSED
 from sorbus.telemetry.process import Process
 
+REFUSED_FOR_GOOD = (ExitCode.WRONG_USE, ExitCode.REFUSED)
+"""What a supervisor doesn't start again: it would end the same way until a person has acted."""
 WHEN_REFUSED, WAIT = "SORBUS_WHEN_REFUSED", "wait"
 AGAIN = 60.0
 """Seconds until another try where retrying can't lock an account: a permission, a slot, a position."""
@@ -32,9 +35,17 @@ _log = logging.getLogger(__name__)
 
 
 def until_accepted(
-    run: Callable[[], None], process: Process, loaded: LoadedMap, system: str = "", *, again: float = AGAIN
+    run: Callable[[], None],
+    process: Process,
+    loaded: LoadedMap,
+    system: str = "",
+    *,
+    again: float = AGAIN,
+    begin_anew: Callable[[], None] | None = None,
 ) -> None:
     """Runs until it ends; when denied, as the module says. `system`: whose stored tokens are watched.
+
+    `begin_anew`: what is done once the map or a login's files have changed; without it the process restarts itself.
 
     Raises AuthError or LostPosition if it shall not wait.
     """
@@ -44,14 +55,21 @@ def until_accepted(
         except (AuthError, LostPosition) as error:
             if os.environ.get(WHEN_REFUSED) != WAIT:
                 raise
-            if not _wait(error, process, loaded, system, again):
+            if not _wait(error, process, loaded, system, again, begin_anew or restart_process):
                 return
         else:
             return
 
 
-def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, system: str, again: float) -> bool:
-    """Waits until a person has acted; False on a stop. If files have changed, the process restarts itself."""
+def _wait(
+    error: AuthError | LostPosition,
+    process: Process,
+    loaded: LoadedMap,
+    system: str,
+    again: float,
+    begin_anew: Callable[[], None],
+) -> bool:
+    """Waits until a person has acted; False on a stop. `begin_anew` if files have changed."""
     files, tokens = LoginFiles(loaded), _tokens(loaded, system)  # read before anybody is alerted and may act
     locks = isinstance(error, AuthError) and error.lockout
     how = "not retried automatically, since that could lock the account" if locks else "retried every minute"
@@ -63,7 +81,8 @@ def _wait(error: AuthError | LostPosition, process: Process, loaded: LoadedMap, 
     due, ask_at = time.monotonic() + again, time.monotonic() + _ASK_TOKENS
     while not process.stop.wait(_LOOK):
         process.health.beat()
-        files.begin_anew_if_changed()
+        if files.have_changed():
+            begin_anew()
         if time.monotonic() >= ask_at:
             ask_at = time.monotonic() + _ASK_TOKENS
             if _tokens(loaded, system) != tokens:
@@ -80,12 +99,21 @@ class LoginFiles:
     def __init__(self, loaded: LoadedMap) -> None:
         self._loaded, self._before = loaded, _digest(loaded)
 
+    def have_changed(self) -> bool:
+        """Whether any of them is another now."""
+        return _digest(self._loaded) != self._before
+
     def begin_anew_if_changed(self) -> None:
         """Restarts this process with the same command if any of them has changed."""
-        if _digest(self._loaded) != self._before:
-            _log.info("the credentials or the map have changed: restarting")
-            sys.stdout.flush()
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
+        if self.have_changed():
+            restart_process()
+
+
+def restart_process() -> NoReturn:
+    """Runs the same command in this process's place."""
+    _log.info("the credentials or the map have changed: restarting")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
 
 
 def _digest(loaded: LoadedMap) -> str:

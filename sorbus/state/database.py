@@ -26,7 +26,7 @@ from sorbus.postgres.connection import Connection, PostgresConnection, connect, 
 from sorbus.settings import Settings
 
 LARGEST = 10
-"""Maximum connections of one process; opened on demand and closed when idle for a minute."""
+"""Maximum connections of one process, for each flow in it; opened on demand and closed when idle for a minute."""
 
 _LIMITS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s"
 _DOING = "using Sorbus's own state (SORBUS_DATABASE)"
@@ -72,8 +72,9 @@ class State:
                     yield connection
             except PoolTimeout as error:
                 with connect(self._connection, "state"):  # raises the cause, if the database is still away
-                    is_full = self._opened().get_stats().get("pool_size", 0) >= LARGEST
-                    why = f"all {LARGEST} connections are busy" if is_full else "its connections are being opened again"
+                    is_full = self._opened().get_stats().get("pool_size", 0) >= self._most
+                    busy = f"all {self._most} connections are busy"
+                    why = busy if is_full else "its connections are being opened again"
                     raise TransientError(f"{_DOING}: {why}; try again") from error
             except _NOT_MADE as error:
                 words = error.diag.message_primary
@@ -103,6 +104,11 @@ class State:
                 if not connection.closed:
                     connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
                     connection.autocommit = False
+
+    @classmethod
+    def allow(cls, flows: int) -> None:
+        """Allows as many connections as so many processes of one flow may have. Before the first use."""
+        cls._most = LARGEST * flows
 
     def close(self) -> None:
         """Closes all connections."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import TracebackType
@@ -120,26 +120,54 @@ class Health:
         return Status(reason is None, self._since, reason, next((name for name in named if name), ""))
 
 
-class _Readiness(Collector):
-    """A registry's metrics plus the process's readiness, computed on each scrape."""
+class SharedHealth(Health):
+    """The health of a process that runs several, such as the consumers of some flows: as bad as that of its worst.
 
-    def __init__(self, registry: Collector, health: Health, process: str) -> None:
-        self._registry, self._health, self._process = registry, health, process
+    `parts`: by name, such as "consume order-to-reporting".
+    """
+
+    def __init__(self, parts: Mapping[str, Health]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def stuck(self) -> str | None:
+        """Why the process should be restarted, None if all are alive."""
+        return "; ".join(f"{name}: {why}" for name, one in self._parts.items() if (why := one.stuck())) or None
+
+    def waiting(self) -> str | None:
+        """Why some aren't ready, None if all are."""
+        return "; ".join(f"{name}: {why}" for name, one in self._parts.items() if (why := one.waiting())) or None
+
+    def status(self) -> Status:
+        """Of those that aren't ready, since the first isn't."""
+        found = [one.status() for one in self._parts.values()]
+        if not (waiting := [one for one in found if not one.ready]):
+            return Status(True, max(one.since for one in found), None)
+        first = min(waiting, key=lambda one: one.since)
+        return Status(False, first.since, self.waiting(), first.dependency)
+
+
+class _Readiness(Collector):
+    """A registry's metrics plus the readiness of each part of the process, computed on each scrape."""
+
+    def __init__(self, registry: Collector, parts: Mapping[str, Health]) -> None:
+        self._registry, self._parts = registry, parts
 
     def collect(self) -> Iterable[Metric]:
         yield from self._registry.collect()
-        ready, since, reason, _ = self._health.status()
         is_ready = GaugeMetricFamily("sorbus_ready", "1 while the process could work now.", labels=["process"])
-        is_ready.add_metric([self._process], float(ready))
         changed = GaugeMetricFamily(
             "sorbus_ready_changed_timestamp_seconds", "When sorbus_ready last changed.", labels=["process"]
         )
-        changed.add_metric([self._process], since.timestamp())
         why = GaugeMetricFamily(
             "sorbus_not_ready", "1 while the process can't work, with the reason.", labels=["process", "reason"]
         )
-        if reason is not None:
-            why.add_metric([self._process, reason[:_LONGEST_LABEL]], 1.0)
+        for name, health in self._parts.items():
+            ready, since, reason, _ = health.status()
+            is_ready.add_metric([name], float(ready))
+            changed.add_metric([name], since.timestamp())
+            if reason is not None:
+                why.add_metric([name, reason[:_LONGEST_LABEL]], 1.0)
         yield from (is_ready, changed, why)
 
 
@@ -154,20 +182,27 @@ class HealthServer:
         port: int = 0,
         host: str = "127.0.0.1",
         registry: CollectorRegistry = REGISTRY,
+        parts: Mapping[str, Health] | None = None,
     ) -> None:
-        """Binds immediately; port 0 takes a free one. OSError if the port is taken."""
-        self._server = _Server((host, port), health, registry, process)
+        """Binds immediately; port 0 takes a free one. OSError if the port is taken.
+
+        `parts`: where a process runs several, each with its health, by name.
+        """
+        parts = parts or {process: health}
+        self._server = _Server((host, port), health, registry, process, parts)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self.port: int = self._server.server_address[1]
-        self._up = UP.labels(process)
+        self._up = [UP.labels(name) for name in parts]
 
     def start(self) -> Self:
-        self._up.set(1)
+        for up in self._up:
+            up.set(1)
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        self._up.set(0)
+        for up in self._up:
+            up.set(0)
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -183,8 +218,15 @@ class HealthServer:
 
 
 class _Server(PlainServer):
-    def __init__(self, address: tuple[str, int], health: Health, registry: CollectorRegistry, process: str) -> None:
-        self.health, self.process, self.metrics = health, process, _Readiness(registry, health, process)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        health: Health,
+        registry: CollectorRegistry,
+        process: str,
+        parts: Mapping[str, Health],
+    ) -> None:
+        self.health, self.process, self.metrics = health, process, _Readiness(registry, parts)
         super().__init__(address, _Handler)
 
 

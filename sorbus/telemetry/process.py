@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sorbus.errors import TransientError
-from sorbus.telemetry.health import Health, HealthServer
+from sorbus.telemetry.health import Health, HealthServer, SharedHealth
 from sorbus.telemetry.logs import configure_logs
 from sorbus.telemetry.options import LOOPBACK
 from sorbus.telemetry.stop import Stop
@@ -32,18 +32,26 @@ class Process:
 
 @contextmanager
 def running(
-    name: str, port: int = 0, host: str = LOOPBACK, *, level: str = "INFO", stale_after: float = 60.0
+    name: str,
+    port: int = 0,
+    host: str = LOOPBACK,
+    *,
+    level: str = "INFO",
+    stale_after: float = 60.0,
+    parts: Mapping[str, Health] | None = None,
 ) -> Iterator[Process]:
     """Logs, signals and health during its block; TransientError if the port is taken.
 
     `stale_after` is in seconds: how long the loop may go without a beat before the process counts as stuck. The block
     must tolerate `kill -9` at any moment: waits still pending after a stop are interrupted (`Stop.breaking_off`).
+    `parts`: the health of each, where the process runs several; by name.
     """
     configure_logs(name, level=level)
     log = logging.getLogger(__name__)
-    stop, health = Stop.on_signals(), Health(stale_after=stale_after)
+    stop = Stop.on_signals()
+    health = SharedHealth(parts) if parts else Health(stale_after=stale_after)
     try:
-        server = HealthServer(health, process=name, port=port, host=host)
+        server = HealthServer(health, process=name, port=port, host=host, parts=parts)
     except OSError as error:
         raise TransientError(
             f"{name}: can't serve /metrics on {host}:{port}: {error.strerror}; choose another --metrics-port, or 0"

@@ -94,7 +94,10 @@ def requeued(key: bytes, version: int, letter: bytes | None = None) -> Message:
 def letters(producer: Moody) -> Letters:
     flow = flow_into("postgresql://nowhere")
     return Letters(
-        cast("Producer", producer), Names(), flow, rows_privacy(flow.schema, flow.mapping, lambda _: flow.schema)
+        lambda: cast("Producer", producer),
+        Names(),
+        flow,
+        rows_privacy(flow.schema, flow.mapping, lambda _: flow.schema),
     )
 
 

@@ -47,6 +47,41 @@ while (code := child.poll()) is None and time.monotonic() < end:
 child.send_signal(signal.SIGTERM)  # has ended: nothing happens
 print(code, stop.is_set())
 """
+CHANGED = """
+import sys
+from pathlib import Path
+from sorbus.ops.runtime import launch
+launch._LOOK_EVERY = -1
+launch.preload()
+children = []
+for change in (lambda: None, lambda: Path(sys.argv[1], "library-2.dist-info").mkdir()):
+    change()
+    children.append(launch.fork(["/bin/true"], {}))
+    print(type(children[-1]).__name__)
+for child in children:
+    while child.poll() is None:
+        pass
+"""
+SHARES = """
+import gc, os, sys
+from pathlib import Path
+from sorbus.ops.runtime import launch
+launch.preload()
+def sizes(pid):
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+import sorbus.cli.app
+def report():
+    gc.collect()
+    found = sizes(os.getpid())
+    print(found["Rss:"], found["Private_Dirty:"] + found["Private_Clean:"])
+sorbus.cli.app.main = report
+child = launch.fork(["/bin/sorbus", "consume", "one"], {})
+os.set_blocking(child.output, True)
+print(os.read(child.output, 1000).decode())
+while child.poll() is None:
+    pass
+"""
 DEAF = """
 import os, signal, sys, time
 from sorbus.ops.runtime import launch
@@ -89,6 +124,25 @@ def test_a_fork_runs_a_command_with_its_exit_code_and_output(words: tuple[str, .
     found = run(PARENT, *words)
     assert found.startswith(f"{code} ")
     assert said in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+def test_a_fork_shares_its_parents_memory_even_after_a_garbage_collection() -> None:
+    whole, own = map(int, run(SHARES).split())
+    assert own < whole / 4, f"{own} kB of {whole} kB are its own"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+def test_once_code_has_changed_on_disk_no_process_is_forked_from_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", CHANGED, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        said, told = parent.communicate(timeout=60)
+    assert said.split() == ["_Forked", "_Spawned"], told
+    assert "has changed on disk" in told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
