@@ -148,7 +148,8 @@ class ApiConsumer(ABC):
         conflicts = Conflicts(state, *names)
         known = (matcher, self._crosswalk, candidates, conflicts)
         kind = RecordingDecider if is_dry else Decider
-        two_way = None if is_dry else self._two_way(api, shape)
+        writes = OwnWrites(self._state, flow.system.name, flow.flow.data_type)
+        two_way = None if is_dry else self._two_way(api, shape, writes)
         decider = kind(
             flow,
             description,
@@ -158,7 +159,7 @@ class ApiConsumer(ABC):
             *known,
             reads=can_read,
             two_way=flow.shown is not None,
-            kept=two_way.kept if two_way is not None else None,
+            kept=None if flow.shown is None else writes.kept,
         )
         self._needs = shape.needs
         self._make = References(state, flow, shape)
@@ -169,7 +170,7 @@ class ApiConsumer(ABC):
         if isinstance(decider, RecordingDecider) and self._dry_api is not None:
             self._dry_run = DryRun(self._deliverer, decider, self._dry_api, self._make, self._crosswalk)
 
-    def _two_way(self, api: Api, shape: Shape) -> TwoWayWrites | None:
+    def _two_way(self, api: Api, shape: Shape, writes: OwnWrites) -> TwoWayWrites | None:
         flow, shown = self._flow, self._flow.shown
         if shown is None:
             return None
@@ -182,7 +183,6 @@ class ApiConsumer(ABC):
             return read_record(shown.schema, encode(record), 0)[0]
 
         known = KnownRecords(self._state, system.topic_prefix, data_type, system.name, shown.schema)
-        writes = OwnWrites(self._state, system.name, data_type)
         return TwoWayWrites(api, system.name, self._options.resource, shape, writes, known, canonical)
 
     def close(self) -> None:

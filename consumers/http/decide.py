@@ -67,7 +67,7 @@ class Decider:
         """`reads`: whether what the application has of a record can be read.
 
         `two_way`: the application changes the records, too, and what it did was merged: nothing there is a conflict.
-        `kept`: see `TwoWayWrites.kept`.
+        `kept`: see `OwnWrites.kept`.
         """
         assert isinstance(flow.options, HttpTarget)
         self._flow, self._options, self._description = flow.flow, flow.options, description

@@ -162,7 +162,8 @@ class Deliverer:
                 return self._create(id, version, fields, wanted, link)
             case Again(fields=fields, key=key):
                 try:
-                    self._crosswalk.link(id, self._post(id, fields, key), version - 1, fields)
+                    made = str(read_path(self._post(id, fields, key), self._shape.resource.id))
+                    self._crosswalk.link(id, made, version - 1, fields)
                 except Accepted as error:
                     self._crosswalk.accepted(id, error.named)
                     if link is not None and link.accepted_at is not None:
@@ -204,7 +205,8 @@ class Deliverer:
         if self._two_way is not None:
             self._two_way.making(id, version, fields)
         try:
-            made = self._post(id, fields, key)
+            answer = self._post(id, fields, key)
+            made = str(read_path(answer, self._shape.resource.id))
         except Accepted as error:
             self._crosswalk.accepted(id, error.named)
             return False
@@ -215,7 +217,7 @@ class Deliverer:
                     self._two_way.cancel(id)
             raise
         if self._two_way is not None:
-            self._two_way.made(id)
+            self._two_way.made(id, answer)
         try:
             self._crosswalk.link(id, made, version if self._two_way is None else version - 1, fields)
         except PermanentError:
@@ -225,8 +227,8 @@ class Deliverer:
             self._finder.made(made, wanted)
         return self._two_way is None  # otherwise what the application made of it is read and noted
 
-    def _post(self, id: str, fields: Fields, key: str) -> str:
-        """Makes it, its intent noted before; the new external id."""
+    def _post(self, id: str, fields: Fields, key: str) -> Record:
+        """Makes it, its intent noted before; the answer, which has the new external id."""
         made = self._api.create(self._resource, creation(self._shape, id, fields), key=key)
         external_id = read_path(made, self._shape.resource.id)
         if external_id is None or external_id == "":
@@ -234,7 +236,7 @@ class Deliverer:
                 f"{self._system} made {self._said(id)} without saying as what: its answer holds no"
                 f" {self._shape.resource.id}; it is looked for"
             )
-        return str(external_id)
+        return made
 
     def _update(self, action: UpdateRecord, id: str, version: int, wanted: Wanted | None, link: Link | None) -> bool:
         current, contests = action.current, action.contests

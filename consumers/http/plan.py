@@ -57,7 +57,7 @@ def described_findings(flow: BoundFlow, description: Description, shape: Shape) 
         if path not in resource.fields:
             message = f"{name} has no field {path!r}"
             findings.append(flow.finding("unknown-field", message, closest(path, resource.fields)))
-    matches = flow.data_type.match if flow.flow.on_duplicate != "create" else []
+    matches = flow.data_type.match if flow.flow.on_duplicate != "create" and options.creates else []
     if matches and not any(key in shape.into for key in matches):
         message = f"nothing of match: [{', '.join(matches)}] is mapped to a field of {name}: all would be made again"
         findings.append(flow.finding("unmatched", message, "map one of them, or write on_duplicate: create"))
@@ -74,7 +74,7 @@ def described_findings(flow: BoundFlow, description: Description, shape: Shape) 
         message = "deletes are soft, and nothing says how a deleted record looks there"
         fix = "write target: {deleted: {FIELD: VALUE}}, or deletes: hard"
         findings.append(flow.finding("no-soft-delete", message, fix))
-    for missing in shape.missing():
+    for missing in shape.missing() if options.creates else ():
         message = f"nothing fills {name}.{missing}, which the application requires"
         findings.append(flow.finding("unfilled", message, "add a row for it to the mapping sheet"))
     return findings

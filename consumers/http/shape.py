@@ -45,7 +45,7 @@ class Shape:
     def __init__(self, flow: BoundFlow, description: Description) -> None:
         options = flow.options
         assert isinstance(options, HttpTarget)
-        self.resource = _resource(flow, options, description)
+        self.resource, self._creates = _resource(flow, options, description), options.creates
         self.marker = self.resource.marker if options.marker is None else options.marker
         parts = assign_target(
             flow.mapping,
@@ -86,7 +86,7 @@ class Shape:
 
     def _is_needed(self, row: Assignment) -> bool:
         field = self.resource.fields[row.into]
-        return field.required and not field.read_only
+        return self._creates and field.required and not field.read_only
 
     def missing(self) -> list[str]:
         """The fields without which the application makes no record, and that nothing fills."""

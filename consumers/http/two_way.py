@@ -52,17 +52,13 @@ class TwoWayWrites:
         self._writes, self._known, self._canonical = writes, known, canonical
         self._lock = Lock()
         self._waiting: dict[str, tuple[float, float]] = {}
-        self._answered: set[str] = set()
+        self._answered: dict[str, Record | None] = {}
+        """Records whose open write has had its answer, with what that showed of them."""
 
     def is_superseded(self, id: str, version: int) -> bool:
         """Whether the merge has decided something newer, or a person is to decide: that is delivered instead."""
         known = self._known.of(id)
         return known.is_held or known.version > version
-
-    def kept(self, id: str, external_id: str) -> Mapping[str, tuple[Json, Json]]:
-        """Field -> what was sent last and what the application makes of it, where that differs."""
-        found = self._writes.find(id)
-        return found.kept if found.external_id == external_id else {}
 
     def check(self, id: str, external_id: str, current: Record) -> int:
         """Whether all that is there was seen; the last version noted. NotSeenYet, or MustWait after some seconds."""
@@ -100,7 +96,7 @@ class TwoWayWrites:
         answered = self._sent(id, external_id, body(changes, current.record), current)
         if answered is None or not current.record.keys() <= answered.keys():
             with self._lock:
-                self._answered.add(id)
+                self._answered[id] = None
             return False
         self._close(id, external_id, version, current.record, changes, answered)
         return True
@@ -109,10 +105,11 @@ class TwoWayWrites:
         """Before a creation."""
         self._writes.open(id, None, version, None, {path: one for path, one in fields.items() if one is not None})
 
-    def made(self, id: str) -> None:
+    def made(self, id: str, answer: Record) -> None:
         """The creation's answer has come: what the application has is read by `settle`."""
+        shows = self._shape.resource.create is not None and self._shape.resource.create.returns == "record"
         with self._lock:
-            self._answered.add(id)
+            self._answered[id] = answer if shows else None
 
     def cancel(self, id: str) -> None:
         """It certainly changed nothing."""
@@ -142,7 +139,7 @@ class TwoWayWrites:
         else:
             self._settle_updated(id, external_id, open, open.before, found)
         with self._lock:
-            self._answered.discard(id)
+            self._answered.pop(id, None)
         return True
 
     def _settle_created(
@@ -152,12 +149,16 @@ class TwoWayWrites:
             path for path, sent in open.sent.items() if not self._same(path, sent, read_path(found.record, path))
         ]
         if is_answered or not (doubtful := [path for path in doubtful if self._may_be_sent(path)]):
-            self._close(id, external_id, open.version, found.record, open.sent, found.record)
+            answer = self._answered.get(id) or {}
+            made = _over(found.record, answer, [path for path in open.sent if path.partition("[")[0] in answer])
+            self._close(id, external_id, open.version, made, open.sent, made)
+            if made != found.record:  # somebody was quicker than our look
+                self._writes.look(id, external_id)
         else:
             self._repeat(id, external_id, open, found.record, doubtful, found)
 
     def _settle_updated(self, id: str, external_id: str, open: OpenWrite, before: Record, found: FoundRecord) -> None:
-        doubtful, is_landed, kept = [], False, self.kept(id, external_id)
+        doubtful, is_landed, kept = [], False, self._writes.kept(id, external_id)
         for path, sent in open.sent.items():
             there = read_path(found.record, path)
             if self._same(path, sent, there) or kept.get(path) == (sent, there):
@@ -229,7 +230,7 @@ class TwoWayWrites:
             states += [(None, one), (version, ours)]
         if ours != after:
             states.append((None, None))
-        kept = dict(self.kept(id, external_id))
+        kept = dict(self._writes.kept(id, external_id))
         for path, value in sent.items():
             shown = read_path(after, path)
             kept.pop(path, None)

@@ -149,6 +149,11 @@ class OwnWrites:
         pairs = {path: (one[0], one[1]) for path, one in from_text(cast("str", kept)).items()}
         return OwnWrite(cast("str | None", external_id), cast("int", noted), under_way, pairs)
 
+    def kept(self, id: str, external_id: str) -> Kept:
+        """What the system made of what was sent last, where that differs."""
+        found = self.find(id)
+        return found.kept if found.external_id == external_id else {}
+
     def open(
         self, id: str, external_id: str | None, version: int, before: Record | None, sent: Mapping[str, Json]
     ) -> None:

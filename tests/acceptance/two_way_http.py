@@ -48,6 +48,15 @@ SHEET: list[Row] = [
     *(("desk", f"contacts.{PATHS[name]}", "canonical", f"customer.{name}", "") for name in SHARED),
 ]
 
+OWNED_BY_SHOP: list[Row] = [
+    ("shop", "contacts.name", "canonical", "customer.name", ""),
+    *(
+        row
+        for row in SHEET
+        if "crm" not in row[:3] and row[:4] != ("canonical", "customer.name", "shop", "contacts.name")
+    ),
+]
+
 
 def as_desk_keeps(fields: Record) -> Record:
     """Two decimal places, twelve characters of a phone number, lower case."""
@@ -67,6 +76,8 @@ class TwoWayHttp(Office):
     dsns: dict[str, str]
     shop: Faulty
     desk: Faulty
+    changed: dict[tuple[str, str], list[float]]
+    """(Record, application) -> when people changed any of its fields there."""
 
     def customers(self) -> dict[str, Record]:
         return {str(row["id"]): row for row in rows_of(self.dsns["crm"], "select * from customers")}
@@ -154,6 +165,9 @@ class Clerk:
                 self.of.change(str(found[0]["id"]), **{path: make(found[0][path])})
                 value = self.of.records.find("our_id", id)[0][path]
                 kept = Decimal(str(value)) if name == "rate" else value
+        if self.of is not None:
+            with self.ledger.lock:
+                self.office.changed.setdefault((id, self.system), []).append(time.time())
         if name != "tags":
             self.ledger.note(id, name, Edit(time.time(), self.system, kept))
         return kept
@@ -194,23 +208,27 @@ def described(office: TwoWayHttp, of: Faulty, name: str, **changes: object) -> d
     return {"kind": "http", "connection": connection, "owner": "Sales"}
 
 
-def written(office: TwoWayHttp, **rules: object) -> None:
-    """The map."""
+def written(office: TwoWayHttp, owner: str = "crm", **rules: object) -> None:
+    """The map; without a CRM where the shop is the system of record."""
     merge = {"email": "latest", "phone": "latest", "rate": "latest", "tags": "union"} | rules
     proposals = {"every": "every 1s", "compare": "every 20s", "may_vanish": True}
     office.write(
         {
             "systems": {
-                "crm": {"kind": "postgres", "connection": {"dsn": "${CRM}"}, "owner": "Sales"},
+                **(
+                    {"crm": {"kind": "postgres", "connection": {"dsn": "${CRM}"}, "owner": "Sales"}}
+                    if owner == "crm"
+                    else {}
+                ),
                 "shop": described(office, office.shop, "shop"),
                 "desk": described(office, office.desk, "desk", returns="nothing"),
             },
             "data_types": {
                 "customer": {
-                    "system_of_record": "crm",
-                    "source": {"table": "customers"},
+                    "system_of_record": owner,
+                    "source": {"table": "customers"} if owner == "crm" else {"resource": "contacts", **proposals},
                     "match": ["email"],
-                    "field_owners": {"city": "shop"},
+                    **({"field_owners": {"city": "shop"}} if owner == "crm" else {}),
                     "merge": merge,
                     "clock_tolerance": "2s",
                 }
@@ -224,9 +242,10 @@ def written(office: TwoWayHttp, **rules: object) -> None:
                     "proposals": proposals,
                 }
                 for to in ("shop", "desk")
+                if to != owner
             ],
         },
-        SHEET,
+        SHEET if owner == "crm" else OWNED_BY_SHOP,
         {"customer": SCHEMA},
     )
 
@@ -249,7 +268,7 @@ def office(stack: Addresses, make_database: Callable[[str], str], unique: str, t
         desk.records.keeps = as_desk_keeps
         keys = {"SHOP_API_KEY": shop.api_key, "DESK_API_KEY": desk.api_key}
         made = TwoWayHttp(tmp_path, unique, {**stack.env(), "SORBUS_DATABASE": state, "CRM": crm, **keys})
-        made.dsns, made.shop, made.desk = {"crm": crm, "state": state}, shop, desk
+        made.dsns, made.shop, made.desk, made.changed = {"crm": crm, "state": state}, shop, desk, {}
         yield made
     with psycopg.connect(crm, autocommit=True) as session:
         drop_slots(session)

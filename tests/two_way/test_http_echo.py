@@ -37,6 +37,7 @@ from tests.acceptance.two_way_http import as_desk_keeps
 from tests.consumers.gadgets import Writer
 from tests.http_api.faulty import DESCRIBED, Faulty, serving
 from tests.http_api.faulty_http import Fault
+from tests.http_api.faulty_records import Record
 
 NUMBER = {"type": "bytes", "logicalType": "decimal", "precision": 19, "scale": 4}
 FIELDS = [
@@ -417,3 +418,80 @@ def test_no_order_of_edits_polls_deliveries_and_failures_echoes_or_loses_a_chang
             derandomize=examples < 10,
         ),
     )
+
+
+@pytest.fixture
+def line(lines: Callable[[bool], tuple[Line, ExitStack]]) -> Iterator[Line]:
+    """C1 is in the application, which answers an update with nothing."""
+    made, stack = lines(False)
+    with stack:
+        made.edit_at_crm("C1", 1, rate=Decimal("1.2345"))
+        made.settle()
+        yield made
+
+
+def there(line: Line) -> Record:
+    (found,) = line.of.records.find("our_id", "C1")
+    return found
+
+
+def values(line: Line) -> dict[str, object]:
+    return cast("dict[str, object]", line.records["C1"].values)
+
+
+def test_nothing_is_written_over_a_change_that_no_poll_has_seen(line: Line) -> None:
+    line.of.change(str(there(line)["id"]), email="b@x")
+    line.edit_at_crm("C1", 2, rate=Decimal("2.5000"))
+    line.deliver()
+    assert there(line)["email"] == "b@x"
+    line.settle()
+    assert (values(line)["email"], there(line)["email"], there(line)["amount"]) == ("b@x", "b@x", "2.50")
+
+
+@pytest.mark.parametrize("fault", ["reset-after", "reset"])
+def test_a_write_without_an_answer_is_told_from_a_change_made_before_it_was_looked_for(
+    line: Line, fault: Fault
+) -> None:
+    line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
+    line.of.script("PATCH", "/contacts", fault)
+    line.deliver()
+    line.of.change(str(there(line)["id"]), amount="7.5")
+    line.restart_consumer()
+    line.settle()
+    assert (values(line)["rate"], there(line)["amount"]) == (Decimal("7.5000"), "7.50")
+
+
+def test_the_application_s_own_form_of_a_write_without_an_answer_is_no_change(line: Line) -> None:
+    line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
+    line.of.script("PATCH", "/contacts", "reset-after")
+    line.deliver()
+    line.poll()
+    line.restart_producer()
+    line.settle()
+    assert (values(line)["rate"], there(line)["amount"]) == (Decimal("3.1234"), "3.12")
+
+
+def test_a_page_of_before_our_write_is_no_change(line: Line) -> None:
+    line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
+    line.of.lists_lag = 60.0
+    line.deliver()
+    line.poll()
+    line.hear("C1")
+    assert values(line)["rate"] == Decimal("3.1234")
+    assert line.records["C1"].origins["rate"].system == "crm"
+
+
+def test_a_page_that_is_read_while_a_write_is_on_its_way_is_no_change(line: Line) -> None:
+    line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
+
+    def before(method: str, path: str, _: dict[str, str]) -> None:
+        if method == "GET" and path.startswith("/contacts/") and there(line)["amount"] == "3.12":
+            line.of.before = None
+            line.poll()  # the application has it, and nothing is noted of it yet
+
+    line.of.before = before
+    line.deliver()
+    line.of.before = None
+    line.settle()
+    assert values(line)["rate"] == Decimal("3.1234")
+    assert line.records["C1"].origins["rate"].system == "crm"

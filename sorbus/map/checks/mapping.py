@@ -135,6 +135,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
         return
     yield from _resources(bound, target, resources, path)
     own = connector.fills(flow.options)
+    makes = getattr(flow.options, "creates", True)  # a target that only takes changes has its required values already
     for part, columns in _columns(bound, target, resources):
         named = (place for row in reading.rows for place in column_refs(row.target_field, resources))
         filled = {place.name for place in named if place.part == part} | set(own.get(part, ()))
@@ -156,7 +157,7 @@ def _flow(bound: Bound, place: int, flow: BoundFlow, used: set[FieldMapping]) ->
                 fix = closest(item.into, columns) + _as_saved(bound, target)
                 yield Finding(line.file, line.line, message, fix, "unknown-column")
         for column in columns.values():
-            if column.required and column.name not in filled:
+            if makes and column.required and column.name not in filled:
                 reference = column_reference(FieldRef(part, column.name), resources)
                 like = near(column.name, canonical.get(part, {})) or "FIELD"
                 field = canonical_reference(FieldRef(part, like), name)
