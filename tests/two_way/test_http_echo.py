@@ -454,8 +454,16 @@ def test_a_write_without_an_answer_is_told_from_a_change_made_before_it_was_look
 ) -> None:
     line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
     line.of.script("PATCH", "/contacts", fault)
+    begun = len(line.of.asked)
+
+    def before(method: str, path: str, _: dict[str, str]) -> None:
+        if method == "GET" and any(one.method == "PATCH" for one in line.of.asked[begun:]):
+            line.of.before = None
+            line.of.change(str(there(line)["id"]), amount="7.5")
+
+    line.of.before = before
     line.deliver()
-    line.of.change(str(there(line)["id"]), amount="7.5")
+    assert line.of.before is None, "nobody looked what became of the write"
     line.restart_consumer()
     line.settle()
     assert (values(line)["rate"], there(line)["amount"]) == (Decimal("7.5000"), "7.50")
