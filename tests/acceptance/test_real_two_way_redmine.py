@@ -86,20 +86,20 @@ def test_a_redmine_and_a_crm_change_the_same_projects(
     desk = httpx.Client(base_url=running.url, headers={"X-Redmine-API-Key": running.said}, timeout=120)
     said = {}
 
-    def there() -> dict[str, tuple[str, str]]:
-        """Redmine's own table: identifier -> description, and when it was changed."""
+    def there() -> dict[str, tuple[str, str, str]]:
+        """Redmine's own table: identifier -> description, name, and when it was changed."""
         file = running.folder / "redmine.sqlite3"
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute("select identifier, description, updated_on from projects").fetchall()
-        return {slug: (text, at) for slug, text, at in found}
+            found = connection.execute("select identifier, description, name, updated_on from projects").fetchall()
+        return {slug: (text, name, at) for slug, text, name, at in found}
 
     def unlike() -> str:
         found = there()
-        rows = rows_of(env["CRM"], "select slug, description from projects")
+        rows = rows_of(env["CRM"], "select slug, name, description from projects")
         lines = [f"{row['slug']} is missing" for row in rows if row["slug"] not in found]
         for row in rows:
-            ours, theirs = str(row["description"]), found.get(str(row["slug"]), ("", ""))[0]
-            if ours.split() != str(theirs).split():
+            ours, (theirs, name, _) = str(row["description"]), found.get(str(row["slug"]), ("", "", ""))
+            if ours.split() != str(theirs).split() or name != row["name"]:
                 lines.append(f"{row['slug']}: {ours!r} and {theirs!r}")
         return "\n".join(lines[:5])
 
