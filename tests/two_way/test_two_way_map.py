@@ -16,6 +16,7 @@ from sorbus.map.render.report import document
 from sorbus.producers.merge.loops import TURNS, LoopBreaker
 from sorbus.two_way.merge import MergedRecord, Merging, Proposal
 from sorbus.two_way.rules import MergeRules
+from tests.http_api.faulty import DESCRIBED
 
 FIELDS: list[object] = [
     {"name": "name", "type": "string"},
@@ -149,3 +150,23 @@ def test_a_field_that_two_systems_change_in_turn_is_stopped_and_one_that_people_
         if stopped:
             assert breaker.stopped is not None
             assert breaker.stopped[1:] == ("email", "books", "crm")
+
+
+@pytest.mark.parametrize("lacks", ["get", "update"])
+def test_an_application_whose_writes_cant_be_told_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    monkeypatch.setenv("BOOKS", "key")
+    rows = [row.replace("partners.mail", "contacts.email").replace("partners.title", "contacts.name") for row in ROWS]
+    written(tmp_path, [row.replace("partners.limit", "contacts.amount") for row in rows])
+    contacts = {**DESCRIBED["resources"]["contacts"], "changes": None, lacks: None}
+    described = {**DESCRIBED, "resources": {"contacts": contacts}}
+    for key in ("x-contact", "webhooks"):
+        described.pop(key, None)
+    (tmp_path / "books.yaml").write_text(json.dumps(described), "utf-8")
+    document = json.loads((tmp_path / "map.yaml").read_text("utf-8"))
+    document["systems"]["books"] |= {"kind": "http", "connection": {"api": "books.yaml", "api_key": "${BOOKS}"}}
+    document["flows"][0] |= {"target": {"resource": "contacts"}, "on_duplicate": "create"}
+    (tmp_path / "map.yaml").write_text(json.dumps(document), "utf-8")
+    found = check(load_map(tmp_path / "map.yaml"))
+    assert any(one.code == "unsupported" and f"has no `{lacks}:`" in one.message for one in found), found
