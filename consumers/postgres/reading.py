@@ -85,6 +85,34 @@ def reading(
     return cast("Callable[[bytes, int, bytes], tuple[Cells, Items, int]]", made)
 
 
+class ByBytes(NamedTuple):
+    """What makes a cell of the bytes of the fields at `places`, alone or (`is_table`) as they were seen before."""
+
+    make: Callable[..., bytes] | Memo
+    is_table: bool
+    places: tuple[int, ...]
+
+
+def of_bytes(
+    reads: Sequence[Read], computed: Sequence[Assignment], makers: Mapping[str, CellMaker]
+) -> list[ByBytes] | None:
+    """The computed cells, each made of its fields' bytes alone; None where that isn't so of all."""
+    places = {read.field.name: place for place, read in enumerate(reads) if read.use == "value"}
+    made = []
+    for item in computed:
+        wanted = sorted(inputs(item))
+        if not wanted or not places.keys() >= set(wanted) or not (item.rule is None or item.rule.is_pure):
+            return None
+        make = _of_bytes(item, {name: reads[places[name]].read for name in wanted}, makers[item.into])
+        weight = weight_of(item.rule.whole) if item.rule else "middling"
+        at = tuple(places[name] for name in wanted)
+        if weight == "light" and all(reads[place].field.type.kind == "string" for place in at):
+            made.append(ByBytes(make, False, at))
+        else:
+            made.append(ByBytes(Memo(make, MANY if weight == "heavy" else SOME), True, at))
+    return made
+
+
 def _statements(names: GeneratedNames, place: int, read: Read, is_decoded: bool, is_by_bytes: bool) -> list[ast.stmt]:
     """What reads one field: `found` is its value, `bytes` its bytes, `at` where it ends."""
     data, at, end = load("data"), load("at"), load("end")

@@ -24,7 +24,7 @@ from sorbus.consumers.postgres.cells import (
     pack_long,
     row_start,
 )
-from sorbus.consumers.postgres.reading import Cells, Items, Use, inputs, reading
+from sorbus.consumers.postgres.reading import Cells, Items, Use, inputs, of_bytes, reading
 from sorbus.consumers.postgres.reading import Read as _Read
 from sorbus.consumers.postgres.text import cell_maker, checked_as, column_scale, text_limit
 from sorbus.errors import PermanentError
@@ -35,6 +35,8 @@ from sorbus.postgres.catalog import Column
 from sorbus.schema import FieldType, SchemaField
 
 INCOMPLETE = "incomplete"
+_MOST_FIELDS = 32
+"""That the C code gives one rule."""
 _EMPTY = re.compile(r"""(?<!["'])(?:""|'')(?!["'])""")
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
 
@@ -132,15 +134,20 @@ class TableShape:
         return b"".join((self._start, head, id, EIGHT, pack_long(version), *cells)) if end == len(data) else None
 
     def _in_c(self) -> codec.CellEncoder | None:
-        """What makes whole rows where each value goes as it is into a column that takes it; None elsewhere."""
-        if native.absence or self._has_items or self._computed:
+        """What makes whole rows where that needs no more than each cell's own fields; None elsewhere."""
+        if native.absence or self._has_items:
             return None
         reads = [
-            native_skip(field.type) if use == "skip" else _native_read(field.type, self._columns[name])
+            _native_read(field.type, self._columns[name]) if use == "cell" else native_skip(field.type)
             for field, name, _, use in self._reads
         ]
         known = tuple(each for each in reads if each is not None)
-        return codec.CellEncoder(self._start, known) if len(known) == len(reads) else None
+        computed = of_bytes(self._reads, self._computed, self._makers)
+        if computed is None or len(known) < len(reads) or any(len(each.places) > _MOST_FIELDS for each in computed):
+            return None
+        first = len(self.stage) - len(computed)
+        cells = tuple((*each, first + place in self._must_show) for place, each in enumerate(computed))
+        return codec.CellEncoder(self._start, known, cells)
 
     def row(self, data: bytes, at: int, id: bytes) -> Row:
         """The row of the record that begins at `at`. Undecodable, or a PermanentError that names the field."""

@@ -1,6 +1,7 @@
 """What `codec.c` offers. Everything gives None for what it doesn't do: Python's own code is to be asked then."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sorbus.connector import Change
 
@@ -54,9 +55,17 @@ class EventEncoder:
 class CellEncoder:
     """Records of one writer's schema to rows for COPY."""
 
-    def __init__(self, start: bytes, reads: tuple[tuple[str, bool, int, int, tuple[bytes, ...]], ...], /) -> None:
+    def __init__(
+        self,
+        start: bytes,
+        reads: tuple[tuple[str, bool, int, int, tuple[bytes, ...]], ...],
+        computed: tuple[tuple[Callable[..., bytes] | Mapping[Any, bytes], bool, tuple[int, ...], bool], ...],
+        /,
+    ) -> None:
         """`start`: of each row. `reads`: of each field in the schema's order its kind, whether it is nullable, its
         limit (of a text: characters, or -1; of a decimal: the units that it must be whole in), scale, an enum's cells.
+        `computed`: the cells behind them, which a function (or a table: True) makes of these fields' bytes; whether
+        such a text must show something.
         """
 
     def pack(self, id: bytes, version: int, data: bytes, at: int, /) -> bytes | None:

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <structmember.h>
 
-#define INTERFACE 2 /* sorbus/native/__init__.py asks for this number */
+#define INTERFACE 3 /* sorbus/native/__init__.py asks for this number */
 
 typedef unsigned char byte;
 enum { FAILED = -1, HANDED_BACK = 0, DONE = 1 };
@@ -22,6 +22,7 @@ enum { FAILED = -1, HANDED_BACK = 0, DONE = 1 };
 #define MICROS_2000 INT64_C(946684800000000)
 #define DAYS_2000 10957
 #define LONGEST_VARINT 10
+#define MOST_FIELDS 32 /* that one rule reads */
 
 static const int64_t POWERS[] = {
     1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, INT64_C(10000000000),
@@ -815,12 +816,24 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *start;
+    PyObject *start, *computed; /* (function, whether it is a table, its fields, whether it must show something) */
     Py_ssize_t count;
     Read *reads;
 } CellEncoder;
 
+static int cell_encoder_traverse(CellEncoder *self, visitproc visit, void *arg) {
+    Py_VISIT(self->computed);
+    return 0;
+}
+
+static int cell_encoder_clear(CellEncoder *self) {
+    Py_CLEAR(self->computed);
+    return 0;
+}
+
 static void cell_encoder_free(CellEncoder *self) {
+    PyObject_GC_UnTrack(self);
+    cell_encoder_clear(self);
     for (Py_ssize_t n = 0; self->reads && n < self->count; n++) Py_XDECREF(self->reads[n].symbols);
     PyMem_Free(self->reads);
     Py_XDECREF(self->start);
@@ -842,18 +855,36 @@ static int add_read(Read *read, PyObject *given) {
     return DONE;
 }
 
+static int check_computed(CellEncoder *self, PyObject *given) {
+    PyObject *function, *fields;
+    int is_table, must_show;
+    if (!PyTuple_Check(given)) return PyErr_SetString(PyExc_TypeError, "a computed cell is a tuple"), FAILED;
+    if (!PyArg_ParseTuple(given, "OpO!p", &function, &is_table, &PyTuple_Type, &fields, &must_show)) return FAILED;
+    Py_ssize_t count = PyTuple_GET_SIZE(fields);
+    if (count < 1 || count > MOST_FIELDS) return PyErr_SetString(PyExc_ValueError, "too many or few fields"), FAILED;
+    for (Py_ssize_t n = 0; n < count; n++) {
+        Py_ssize_t field = PyLong_AsSsize_t(PyTuple_GET_ITEM(fields, n));
+        if (field >= 0 && field < self->count) continue;
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "no such field");
+        return FAILED;
+    }
+    return DONE;
+}
+
 static PyObject *cell_encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    PyObject *start, *reads;
+    PyObject *start, *reads, *computed;
     if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "no names here"), NULL;
-    if (!PyArg_ParseTuple(args, "SO!", &start, &PyTuple_Type, &reads)) return NULL;
+    if (!PyArg_ParseTuple(args, "SO!O!", &start, &PyTuple_Type, &reads, &PyTuple_Type, &computed)) return NULL;
     CellEncoder *self = (CellEncoder *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
-    self->start = Py_NewRef(start);
+    self->start = Py_NewRef(start), self->computed = Py_NewRef(computed);
     self->count = PyTuple_GET_SIZE(reads);
     self->reads = PyMem_Calloc((size_t)self->count + 1, sizeof(Read));
     if (self->reads == NULL) PyErr_NoMemory();
     for (Py_ssize_t n = 0; self->reads && n < self->count; n++)
         if (add_read(&self->reads[n], PyTuple_GET_ITEM(reads, n)) < 0) break;
+    for (Py_ssize_t n = 0; !PyErr_Occurred() && n < PyTuple_GET_SIZE(computed); n++)
+        if (check_computed(self, PyTuple_GET_ITEM(computed, n)) < 0) break;
     if (PyErr_Occurred()) Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -996,6 +1027,44 @@ static int put_cell(Buffer *out, const Read *read, const byte **at, const byte *
     }
 }
 
+/* Whether a cell surely shows something: other signs than these may be blanks. */
+static int shows(PyObject *cell) {
+    const char *p = PyBytes_AS_STRING(cell) + 4, *end = PyBytes_AS_STRING(cell) + PyBytes_GET_SIZE(cell);
+    for (; p < end; p++)
+        if ((*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z')) return 1;
+    return 0;
+}
+
+/* A cell that a rule makes of the bytes of fields, which `ends` tells: each begins where the one before it ends. */
+static int put_computed(Buffer *out, PyObject *computed, const byte *const *ends) {
+    PyObject *function = PyTuple_GET_ITEM(computed, 0), *fields = PyTuple_GET_ITEM(computed, 2), *args[MOST_FIELDS], *cell = NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(fields), made = 0;
+    for (; made < count; made++) {
+        Py_ssize_t field = PyLong_AsSsize_t(PyTuple_GET_ITEM(fields, made));
+        args[made] = PyBytes_FromStringAndSize((const char *)ends[field], ends[field + 1] - ends[field]);
+        if (args[made] == NULL) break;
+    }
+    if (made == count && PyTuple_GET_ITEM(computed, 1) == Py_True) {
+        PyObject *key = count == 1 ? Py_NewRef(args[0]) : PyTuple_New(count);
+        for (Py_ssize_t n = 0; key && count > 1 && n < count; n++) PyTuple_SET_ITEM(key, n, Py_NewRef(args[n]));
+        if (key) cell = PyObject_GetItem(function, key);
+        Py_XDECREF(key);
+    } else if (made == count)
+        cell = PyObject_Vectorcall(function, args, (size_t)count, NULL);
+    while (made > 0) Py_DECREF(args[--made]);
+    if (cell == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return FAILED;
+        PyErr_Clear();
+        return HANDED_BACK;
+    }
+    int done = PyBytes_CheckExact(cell) && PyBytes_GET_SIZE(cell) >= 4 ? DONE : HANDED_BACK;
+    if (done == DONE && PyTuple_GET_ITEM(computed, 3) == Py_True && !shows(cell)) done = HANDED_BACK;
+    if (done == DONE) done = room(out, PyBytes_GET_SIZE(cell));
+    if (done == DONE) out->at = put(out->at, PyBytes_AS_STRING(cell), PyBytes_GET_SIZE(cell));
+    Py_DECREF(cell);
+    return done;
+}
+
 /* CellEncoder(id, version, data, at): see _codec.pyi. */
 static PyObject *pack_row(CellEncoder *self, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs != 4) return PyErr_SetString(PyExc_TypeError, "id, version, data, at"), NULL;
@@ -1015,8 +1084,17 @@ static PyObject *pack_row(CellEncoder *self, PyObject *const *args, Py_ssize_t n
         out.at = put(put32(out.at, (uint32_t)PyBytes_GET_SIZE(id)), PyBytes_AS_STRING(id), PyBytes_GET_SIZE(id));
         out.at = put64(put32(out.at, 8), (uint64_t)version);
     }
-    for (Py_ssize_t n = 0; done == DONE && n < self->count; n++) done = put_cell(&out, &self->reads[n], &at, end);
+    const byte *few[64], **ends = few;
+    if (self->count >= 64 && (ends = PyMem_Calloc((size_t)self->count + 1, sizeof *ends)) == NULL) done = (PyErr_NoMemory(), FAILED);
+    for (Py_ssize_t n = 0; done == DONE && n < self->count; n++) {
+        ends[n] = at;
+        done = put_cell(&out, &self->reads[n], &at, end);
+        ends[n + 1] = at;
+    }
     if (done == DONE && at != end) done = HANDED_BACK;
+    for (Py_ssize_t n = 0; done == DONE && n < PyTuple_GET_SIZE(self->computed); n++)
+        done = put_computed(&out, PyTuple_GET_ITEM(self->computed, n), ends);
+    if (ends != few) PyMem_Free(ends);
     if (done == DONE) row = PyBytes_FromStringAndSize((char *)out.begin, out.at - out.begin);
     if (out.is_heap) PyMem_Free(out.begin);
     return done == HANDED_BACK ? Py_NewRef(Py_None) : row;
@@ -1057,9 +1135,11 @@ static PyMethodDef CELL_METHODS[] = {
 static PyTypeObject CellEncoderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "sorbus.native._codec.CellEncoder",
     .tp_basicsize = sizeof(CellEncoder),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = cell_encoder_new,
     .tp_dealloc = (destructor)cell_encoder_free,
+    .tp_traverse = (traverseproc)cell_encoder_traverse,
+    .tp_clear = (inquiry)cell_encoder_clear,
     .tp_methods = CELL_METHODS,
 };
 

@@ -18,9 +18,10 @@ from sorbus.consumers.postgres.cells import cell_reader, native_read, native_ski
 from sorbus.consumers.postgres.shape import TableShape
 from sorbus.event import data_at, event_encoder, read_head
 from sorbus.mapping.assign import Assignment
+from sorbus.mapping.rule import Rule, compile_rule
 from sorbus.native import codec
 from sorbus.postgres.catalog import Column
-from sorbus.schema import FieldType, RecordSchema, parse_schema
+from sorbus.schema import FieldType, RecordSchema, SchemaField, parse_schema
 from tests.avro.shapes import Example
 from tests.avro.shapes import examples as records
 from tests.conftest import Report
@@ -100,10 +101,26 @@ def spoiled(chance: random.Random, data: bytes) -> bytes:
     return chance.choice([data[:place], data[:place] + odd + data[place + 1 :], data[:place] + odd + data[place:]])
 
 
+def a_rule(field: SchemaField, schema: RecordSchema, chance: random.Random) -> Rule:
+    """Light, heavy, of several fields, of the record's id, or one that fails for some values."""
+    texts = [one.name for one in schema.fields if one.type.kind == "string"]
+    rules = ["value", "value | trim", "value | upper", "value | default('')", "value | integer"] * 3 + [
+        "record.id ~ value"
+    ]
+    pair = f"record.{chance.choice(texts or ['id'])} ~ '-' ~ record.{chance.choice(texts or ['id'])}"
+    rules += [f"{pair} | lower"] * len(texts)
+    return compile_rule(chance.choice(rules), lookups={})
+
+
 def shapes_of(schema: RecordSchema, chance: random.Random) -> tuple[TableShape, TableShape]:
     """The same shape with and without C: fields go into columns that take them as they are, or nowhere."""
     columns, assigned = {}, []
     for field in schema.fields:
+        if chance.random() < 0.3:
+            required = chance.random() < 0.5
+            columns[field.name] = Column(field.name, 25, "text", "b", "S", 0, 0, required, 25, "text")
+            assigned.append(Assignment(field.name, field.name, a_rule(field, schema, chance), None))
+            continue
         fitting = [(name, oid) for name, oid in TYPES.items() if cell_reader(field.type, oid, None) is not None]
         if fitting and chance.random() < 0.9:
             name, oid = chance.choice(fitting)
@@ -153,7 +170,7 @@ def test_odd_cells_are_python_s(report: Report) -> None:
         reader, told = cell_reader(kind, oid, kept, limit), native_read(kind, oid, kept, limit)
         if reader is None or told is None:
             continue
-        pack = codec.CellEncoder(row_start(3), (told,)).pack
+        pack = codec.CellEncoder(row_start(3), (told,), ()).pack
         usual = [
             b"\x06abc",
             b"\x0aab   ",

@@ -323,4 +323,7 @@ def test_what_can_not_be_a_plan_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
         codec.RowEncoder("t", str, 1, 0, (usual,), None, ())  # type: ignore[arg-type]
     with pytest.raises(ValueError):
-        codec.CellEncoder(b"", (("none", True, -1, 0, ()),))
+        codec.CellEncoder(b"", (("none", True, -1, 0, ()),), ())
+    for fields in ((), (1,), (-1,), (0,) * 33):
+        with pytest.raises(ValueError):
+            codec.CellEncoder(b"", (("skip long", False, -1, 0, ()),), ((len, False, fields, False),))
