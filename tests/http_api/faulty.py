@@ -71,6 +71,7 @@ import uvicorn
 from ruamel.yaml import YAML
 from standardwebhooks import Webhook
 
+from sorbus.tls import trusted_certificates
 from tests.http_api.faulty_http import Behaviour, Connection, FaultyApp
 from tests.http_api.faulty_records import Record, Write
 
@@ -145,7 +146,7 @@ class Faulty(Behaviour):
                 deliveries += [(f"msg_{number}", payload)] * (2 if chance.random() < doubled else 1)
         if shuffled:
             chance.shuffle(deliveries)
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=30, verify=trusted_certificates()) as client:
             return [_deliver(client, url, secret, id, payload) for id, payload in deliveries]
 
     def describe(self, folder: Path, **changes: object) -> str:

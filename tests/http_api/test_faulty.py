@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sorbus.http_api.description import Description
+from sorbus.tls import trusted_certificates
 from tests.http_api.faulty import DESCRIPTION, Faulty
 from tests.http_api.faulty_http import Fault
 
@@ -18,7 +19,7 @@ TIMEOUT = 0.3
 
 @pytest.fixture
 def client(faulty: Faulty) -> httpx.Client:
-    return httpx.Client(base_url=faulty.base_url, timeout=TIMEOUT)
+    return httpx.Client(base_url=faulty.base_url, timeout=TIMEOUT, verify=trusted_certificates())
 
 
 def create(client: httpx.Client, name: str, key: str = "") -> httpx.Response:

@@ -25,6 +25,7 @@ from sorbus.producers.webhook.service import WebhookEndpoint, application
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
+from sorbus.tls import trusted_certificates
 from sorbus.webhook.connection import WebhookConnection, secrets_of
 from tests.webhook.receiver import KEY
 
@@ -45,7 +46,7 @@ class RecordHouse:
         self.settings, self.names = settings, names
         self.receivers: dict[str, RecordReceiver] = {}
         self.writer, self.port, self.system = writer, 0, ""
-        self.client = httpx.Client(timeout=30)
+        self.client = httpx.Client(timeout=30, verify=trusted_certificates())
 
     def hear(self, system: BoundSystem, sources: Sequence[BoundSource]) -> None:
         connection = system.connection

@@ -20,6 +20,7 @@ from sorbus.server import listen
 from sorbus.settings import Settings
 from sorbus.state import State
 from sorbus.telemetry.stop import Stop
+from sorbus.tls import trusted_certificates
 
 TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
@@ -29,7 +30,7 @@ class Visitor:
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url
-        self.client = httpx.Client(base_url=url, timeout=30, headers=headers or {})
+        self.client = httpx.Client(base_url=url, timeout=30, headers=headers or {}, verify=trusted_certificates())
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return self.client.get(path, headers=headers)

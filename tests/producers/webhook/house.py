@@ -22,6 +22,7 @@ from sorbus.producers.webhook.service import WebhookEndpoint, application
 from sorbus.server import listen, serve
 from sorbus.settings import Settings
 from sorbus.telemetry.stop import Stop
+from sorbus.tls import trusted_certificates
 from tests.producers.webhook.signed import SCHEMES, SECRET, URL, address, headers
 
 RESOURCES = frozenset(("contacts", "companies"))
@@ -32,7 +33,7 @@ class House:
 
     def __init__(self, port: int, deliveries: WebhookEndpoint) -> None:
         self.port, self.deliveries = port, deliveries
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=trusted_certificates())
 
     def post(self, body: object, *, scheme: str = "standard", id: str = "msg_1", at: int | None = None) -> int:
         """Signs and posts `body`; the answer's status."""
