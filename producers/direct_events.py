@@ -51,7 +51,7 @@ class DirectEvents:
         self._tail = read_tail(self._settings, self._topics.system, ranges, self._versions, self._read_again)
         if self._tail:
             _log.info("%s: %d events behind the stored position", self._topics.system, len(self._tail))
-            producer.repeat_until(self._tail.version)
+            producer.repeat_while(lambda: bool(self._tail))
 
     def unpublished(self, messages: Sequence[Outgoing]) -> list[int] | None:
         """Which of these aren't on their topics; None: all. TransientError when what is there doesn't come again."""
@@ -107,7 +107,7 @@ class DirectEvents:
 
     def stored(self, position: Position) -> Position:
         """The position with where the topics end after the transaction in progress."""
-        return {**position, ENDS_KEY: self._ends.to_json()}
+        return {**position, ENDS_KEY: self._ends.to_json(self._tail.begins)}
 
     def compare(self, facts: Mapping[str, TopicFacts]) -> None:
         """Looks for what others have written while nothing is in flight. TransientError, also for what Kafka has lost.

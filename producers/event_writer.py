@@ -135,6 +135,7 @@ class EventWriter:
             self._delete_stale(deletion)
         written = self._written(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
         if self._direct is not None:
+            self._take_versions(written)
             written.keep(self._direct.unpublished(written.messages))
             self._direct.passed(batch.position)
             if self._direct.takes(batch, written.messages) and not self._needs_transaction(written):
@@ -272,9 +273,13 @@ class EventWriter:
             )
         self._published_changes(written)
 
-    def _published_changes(self, written: _Written) -> None:
+    def _take_versions(self, written: _Written) -> None:
+        """These versions are on the topics, or will be."""
         for data_type in {change.data_type for change in written.sources}:
             self._topics.published(data_type, max(change.version for change in written.sources))
+
+    def _published_changes(self, written: _Written) -> None:
+        self._take_versions(written)
         self._count.update((change.data_type, change.data is None) for change in written.changes)
 
     def _reject(self, change: Change, error: PermanentError) -> None:

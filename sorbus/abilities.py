@@ -82,8 +82,11 @@ class SupportsRepeat(Protocol):
     published again: their versions grow from change to change, over all data types.
     """
 
-    def repeat_until(self, version: int) -> None:
-        """Called after `open`: until a change has this version, no batch holds two commits."""
+    def repeat_while(self, is_behind: Callable[[], bool]) -> None:
+        """Called after `open`: while `is_behind`, no batch holds two commits, and nothing is read but the stream.
+
+        It may end earlier: when the stream has told all that was committed at the time of this call.
+        """
 
     @classmethod
     def has_passed(cls, position: Position, mark: int, data_type: str) -> bool:

@@ -225,11 +225,16 @@ def data_at(frame: bytes, at: int) -> int:
         raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
 
 
-def without_capture_time(frame: bytes) -> bytes:
-    """All of an event but when it was captured: what the same change gives whenever it is read. Undecodable."""
+def told_by_source(frame: bytes) -> bytes:
+    """All of an event but its version, and when it was captured: what the same change gives whenever it is read.
+
+    Undecodable.
+    """
     try:
-        at = skip_long(frame, _past_bytes(frame, read_head(frame)[4]))
-        return frame[:at] + frame[skip_long(frame, at) :]
+        prefix, id, _, _, at = read_head(frame)
+        op = len(prefix) + len(encode_bytes(id))
+        end = skip_long(frame, _past_bytes(frame, at))
+        return frame[: op + 1] + frame[at:end] + frame[_past_bytes(frame, skip_long(frame, end)) :]
     except IndexError:
         raise Undecodable(f"ends in the middle of the envelope ({len(frame)} bytes)") from None
 

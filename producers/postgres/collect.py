@@ -60,7 +60,10 @@ class Taken(NamedTuple):
     delivered: dict[tuple[str, bytes, int], int]
     """See `sorbus.connector.Batch`."""
     is_repeatable: bool
-    """Whether these are whole transactions that the stream alone tells, so that it would tell the same again."""
+    """Whether these are whole transactions that the stream alone tells, so that it would tell the same again.
+
+    Of the end of one it wouldn't: which keys its beginning has taken is not known then.
+    """
 
 
 class Collector:
@@ -98,6 +101,7 @@ class Collector:
         self._resolved: list[tuple[str, bytes]] = []
         self._resnapshot: list[str] = []
         self._occupied = KeyClaims()
+        self._is_cut = False
         self._bytes = 0
         self._version = state.version
         self._final = 0
@@ -429,7 +433,9 @@ class Collector:
             self._occupied.cut(changes, self._rejects)
         is_open = self.in_transaction and self._skip < sys.maxsize
         others = self._rejects or self._sweeps or self._resolved or self._resnapshot
-        is_repeatable = not (has_read or self._reads.completed or others or self.in_transaction)
+        is_cut = self.in_transaction or self._is_cut
+        is_repeatable = not (has_read or self._reads.completed or others or is_cut)
+        self._is_cut = self.in_transaction
         taken = Taken(changes, self._rejects, self._sweeps, self._resolved, self._delivered, is_repeatable)
         self._delivered, self._noted_from = {}, 0
         self.state = replace(

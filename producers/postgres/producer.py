@@ -189,10 +189,10 @@ class PostgresProducer(PostgresDiscovery):
         if self._reader is not None:
             self._reader.confirm(PostgresPosition.from_position(position).lsn)
 
-    def repeat_until(self, version: int) -> None:
-        """Until a change has this version, each batch of the stream ends with a commit."""
+    def repeat_while(self, is_behind: Callable[[], bool]) -> None:
+        """While `is_behind`, each batch ends with a commit, and nothing is read beside the stream."""
         if self._reader is not None:
-            self._reader.repeat_until(version)
+            self._reader.repeat_while(is_behind)
 
     def resnapshot(self, data_types: Sequence[str]) -> None:
         """Snapshots these data types again, between this batch and the next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from sorbus.connector import Batch, Change, RejectedRecord, StaleRecordDeletion
@@ -15,6 +16,7 @@ from sorbus.producers.postgres.incremental_snapshot import IncrementalSnapshot, 
 from sorbus.producers.postgres.open_source import OpenSource
 from sorbus.producers.postgres.pgoutput import Keepalive, decode_frame, mark_lsn
 from sorbus.producers.postgres.position import PostgresPosition
+from sorbus.producers.postgres.server import mark_log
 from sorbus.producers.postgres.snapshot_pace import SnapshotPace, StreamState
 from sorbus.producers.postgres.stream import ReplicationStream
 from sorbus.producers.record_keys import record_key
@@ -47,7 +49,8 @@ class StreamReader:
         self._collector = Collector(source.captures, state, source.fetch, source.refresh, start, encoding, names)
         self._pace = SnapshotPace()
         self._is_followed = self._must_store = False
-        self._repeat_until = 0
+        self._repeat_lsn = 0
+        self._is_behind: Callable[[], bool] = lambda: False
         self._frames: list[bytes] = []
         self._at = 0
         """What has arrived, and which frame is next."""
@@ -75,9 +78,17 @@ class StreamReader:
         told = [f"the snapshot of {name} is paused; resume it: sorbus backfill {name} --resume" for name in paused]
         return "; ".join(dict.fromkeys([*filter(None, [self._snapshot.problem]), *told])) or None
 
-    def repeat_until(self, version: int) -> None:
-        """Until a change has this version, each batch ends with a commit."""
-        self._repeat_until = version
+    def repeat_while(self, is_behind: Callable[[], bool]) -> None:
+        """While `is_behind`, each batch ends with a commit, and nothing is read beside the stream.
+
+        Only what is committed by now can come again: a source that was restored tells the rest never.
+        """
+        with postgres_errors("marking the log"):
+            self._repeat_lsn, self._is_behind = mark_log(self._source.session), is_behind
+
+    @property
+    def _is_repeating(self) -> bool:
+        return max(self._wal_end, self.state.lsn) < self._repeat_lsn and self._is_behind()
 
     def confirm(self, lsn: int) -> None:
         """The slot may forget everything before this."""
@@ -87,7 +98,8 @@ class StreamReader:
     def read(self, wait: float) -> Batch | None:
         """The next batch; None when nothing came within `wait` seconds. TransientError, LostPosition."""
         stream, collector = self._stream, self._collector
-        if self._requested and not collector.in_transaction and not collector.has_work:
+        is_between = not collector.in_transaction and not collector.has_work
+        if self._requested and is_between and not self._is_repeating:
             self._read_requested()
         if self._source.is_look_due:
             self.state = self._source.look_again(self.state)
@@ -99,7 +111,7 @@ class StreamReader:
             return self._read_beside(StreamState.CAUGHT_UP, caught_up=True)
         if (batch := self._read_beside(StreamState.BEHIND)) is not None:
             return batch
-        is_repeating = self.state.version < self._repeat_until
+        is_repeating = self._is_repeating
         deadline = time.monotonic() + wait
         caught_up = False
         while not collector.is_full:
@@ -169,7 +181,8 @@ class StreamReader:
     def _read_beside(self, stream: StreamState, *, caught_up: bool = False) -> Batch | None:
         """The next slice of the snapshot that is due, if its turn has come. TransientError, AuthError."""
         snapshot, collector, pace = self._snapshot, self._collector, self._pace
-        if collector.in_transaction or collector.has_work or not snapshot.may_read(self.state):
+        is_amid = collector.in_transaction or collector.has_work or self._is_repeating
+        if is_amid or not snapshot.may_read(self.state):
             return None
         if (seconds := pace.slice(stream)) is None:
             return None

@@ -59,9 +59,15 @@ class TopicEnds:
         """The transaction in progress was committed."""
         self._next, self._open = self._after_commit(), set()
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """As a position that is part of the transaction in progress stores it."""
-        return cast("dict[str, JsonValue]", self._after_commit())
+    def to_json(self, behind: Mapping[Partition, int]) -> dict[str, JsonValue]:
+        """As a position that is part of the transaction in progress stores it.
+
+        `behind`: where events begin that are on their topics, but come after this position in the source.
+        """
+        ends = self._after_commit()
+        for (topic, number), begin in behind.items():
+            ends[topic][number] = begin
+        return cast("dict[str, JsonValue]", ends)
 
     def differences(self, facts: Mapping[str, TopicFacts]) -> list[Difference]:
         """Where Kafka has other ends. Nothing may be in flight."""

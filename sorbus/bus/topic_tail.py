@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import Message, TopicPartition
 
@@ -15,11 +16,17 @@ from sorbus.bus.kafka import Partition, bytes_of, headers_of, partition_of, read
 from sorbus.bus.publisher import Outgoing
 from sorbus.bus.topic_ends import Difference
 from sorbus.errors import TransientError
-from sorbus.event import EVENT_ID, open_frame, source_of, version_of, without_capture_time
+from sorbus.event import EVENT_ID, open_frame, source_of, told_by_source, version_of
 from sorbus.settings import Settings
 
-_Sent = tuple[bytes, bytes | None]
-"""An event's key, and all of it but when it was captured; None for a tombstone."""
+
+class _Sent(NamedTuple):
+    """An event that is there; `told`: what the source gives again (None for a tombstone)."""
+
+    key: bytes
+    told: bytes | None
+    version: int
+    offset: int
 
 
 class Diverged(TransientError):
@@ -46,14 +53,22 @@ class TopicTail:
         """Where there are events that the source has not given again."""
         return sorted({topic for topic, _ in self._sent})
 
-    def add(self, partition: Partition, key: bytes, value: bytes | None, version: int) -> None:
+    @property
+    def begins(self) -> dict[Partition, int]:
+        """The offsets from which on there are events that the source has not given again."""
+        return {part: sent[0].offset for part, sent in self._sent.items()}
+
+    def add(self, partition: Partition, offset: int, key: bytes, value: bytes | None, version: int) -> None:
         """An event that is there."""
-        written = None if value is None else without_capture_time(value)
-        self._sent.setdefault(partition, deque()).append((key, written))
+        told = None if value is None else told_by_source(value)
+        self._sent.setdefault(partition, deque()).append(_Sent(key, told, version, offset))
         self.version = max(self.version, version)
 
     def unpublished(self, messages: Sequence[Outgoing], partition: Callable[[str, bytes], int]) -> list[int]:
-        """Which of these messages aren't on their topics yet. Diverged when what is there doesn't come again."""
+        """Which of these messages aren't on their topics yet. Diverged when what is there doesn't come again.
+
+        A change may come with a higher version than it had: if another data type is published anew meanwhile.
+        """
         left = []
         for number, (topic, key, value, _) in enumerate(messages):
             place = (topic, partition(topic, key))
@@ -61,8 +76,9 @@ class TopicTail:
             if sent is None:
                 left.append(number)
                 continue
-            written = None if value is None else without_capture_time(value)
-            if sent[0] != (key, written):
+            there = sent[0]
+            told = None if value is None else told_by_source(value)
+            if (there.key, there.told) != (key, told) or (value and open_frame(value).version < there.version):
                 raise Diverged(topic, f"topic {topic} holds events that its system does not tell again in this order")
             sent.popleft()
             if not sent:
@@ -90,7 +106,7 @@ def read_tail(
         topic, _ = part = partition_of(message)
         key, value = bytes_of(message.key()), message.value()
         if version > versions[topic]:
-            tail.add(part, key, None if value is None else bytes_of(value), version)
+            tail.add(part, message.offset() or 0, key, None if value is None else bytes_of(value), version)
         else:
             late(topic, key)
     return tail

@@ -147,7 +147,7 @@ def test_events_that_the_source_never_tells_are_deleted(shop: Shop, caplog: pyte
     head = open_frame(value)
     at = value.index(b"3", len(head.prefix))
     later = later[:at] + b"9" + later[at + 1 :]
-    later = _with_version(later, version + 1)
+    later = with_version(later, version + 1)
     write(shop, topic, 0, b"9", later)
     with shop.producing():
         shop.execute("insert into items values (4, 'four')")
@@ -156,7 +156,7 @@ def test_events_that_the_source_never_tells_are_deleted(shop: Shop, caplog: pyte
         eventually(lambda: b"4" in newest(shop, topic) or None, "the source's own change is there", 30)
 
 
-def _with_version(frame: bytes, version: int) -> bytes:
+def with_version(frame: bytes, version: int) -> bytes:
     """The same event with another version, and the id that says so."""
     from sorbus.avro.decode import read_long
     from sorbus.avro.encode import encode_long
