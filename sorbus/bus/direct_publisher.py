@@ -14,7 +14,7 @@ from sorbus.errors import TransientError
 from sorbus.event import Headers
 from sorbus.settings import Settings
 
-_TIMEOUT, _STEP = 60.0, 2.0
+_TIMEOUT, _STEP = 30.0, 2.0
 
 
 class DirectPublisher:

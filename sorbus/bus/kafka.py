@@ -97,7 +97,7 @@ def direct_producer(settings: Settings, role: str, failed: Callable[[KafkaError 
         "enable.idempotence": True,
         "delivery.report.only.error": True,
         "on_delivery": failed,
-        "message.timeout.ms": 30_000,
+        "message.timeout.ms": 120_000,  # DirectPublisher gives up before, all at once: no message may overtake another
         "compression.type": "lz4",
         "linger.ms": 0,
         "queue.buffering.max.messages": 10_000,

@@ -67,7 +67,7 @@ class TopicTail:
     def unpublished(self, messages: Sequence[Outgoing], partition: Callable[[str, bytes], int]) -> list[int]:
         """Which of these messages aren't on their topics yet. Diverged when what is there doesn't come again.
 
-        A change may come with a higher version than it had: if another data type is published anew meanwhile.
+        A change may come with a higher version than it had: if another data type is being published again.
         """
         left = []
         for number, (topic, key, value, _) in enumerate(messages):
