@@ -51,7 +51,12 @@ class DirectEvents:
         self._tail = read_tail(self._settings, self._topics.system, ranges, self._versions, self._read_again)
         if self._tail:
             _log.info("%s: %d events behind the stored position", self._topics.system, len(self._tail))
-            producer.repeat_while(lambda: bool(self._tail))
+            producer.repeat_while(lambda: self.is_behind)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are events that the source has not given again."""
+        return bool(self._tail)
 
     def unpublished(self, messages: Sequence[Outgoing]) -> list[int] | None:
         """Which of these aren't on their topics; None: all. TransientError when what is there doesn't come again."""

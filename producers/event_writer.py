@@ -135,6 +135,8 @@ class EventWriter:
             self._delete_stale(deletion)
         written = self._written(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
         if self._direct is not None:
+            if self._direct.is_behind and self._publisher.open_since is not None:
+                self.commit()  # at that position this batch is still behind it
             self._take_versions(written)
             written.keep(self._direct.unpublished(written.messages))
             self._direct.passed(batch.position)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from sorbus.producers import event_writer
+from sorbus.producers import event_writer, own_topics
 from sorbus.producers.event_writer import EventWriter
-from sorbus.producers.postgres import collect
+from sorbus.producers.postgres import collect, stream_reader
 from tests.consumers.line import eventually
 from tests.producers.shop import Shop, Tape
 from tests.producers.test_direct_events import BEHIND, ITEM, newest, partition_of, source, with_version, write
@@ -37,11 +37,14 @@ def leave_behind(shop: Shop, tape: Tape, *statements: str) -> None:
     due = EventWriter.commit_if_due
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EventWriter, "time_left", lambda _: 0.1)
-        patch.setattr(
-            EventWriter,
-            "commit_if_due",
-            lambda writer, at_once: due(writer, at_once=at_once) if writer._sent_at is None else None,
-        )
+        patch.setattr(own_topics, "_COMPARE_EVERY", 1000.0)
+        patch.setattr(stream_reader, "_IDLE_STORE", 1000.0)
+
+        def in_transactions(writer: EventWriter, *, at_once: bool) -> None:
+            if writer._publisher.open_since is not None:
+                due(writer, at_once=at_once)
+
+        patch.setattr(EventWriter, "commit_if_due", in_transactions)
         running = shop.start()
         tape.wait_for(source(shop))
         shop.execute("insert into items values (90, 'told by the stream')")
