@@ -212,7 +212,7 @@ class StreamReader:
             return False  # a table is locked, or another one is to be read first by now
         version = due.version or self._collector.new_version()
         begun = replace(due, version=version, expected=self._snapshot.expected(due.data_type))
-        self.requested(self.state.begin(due, begun))
+        self.requested(replace(self.state.begin(due, begun), version=max(self.state.version, version)))
         return True
 
     def _published(self, part: Slice) -> Batch:

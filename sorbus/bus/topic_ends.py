@@ -57,14 +57,17 @@ class TopicEnds:
 
     def committed(self) -> None:
         """The transaction in progress was committed."""
-        self._next, self._open = self._after_commit(), set()
+        for topic, number in self._open:
+            self._next[topic][number] += 1
+        self._open = set()
 
     def to_json(self, behind: Mapping[Partition, int]) -> dict[str, JsonValue]:
         """As a position that is part of the transaction in progress stores it.
 
         `behind`: where events begin that are on their topics, but come after this position in the source.
         """
-        ends = self._after_commit()
+        # Without the marker: what is sent next may be written before it.
+        ends = {topic: list(each) for topic, each in self._next.items()}
         for (topic, number), begin in behind.items():
             ends[topic][number] = begin
         return cast("dict[str, JsonValue]", ends)
@@ -83,12 +86,6 @@ class TopicEnds:
         """What Kafka says is right from now on."""
         for topic in self._next.keys() & facts.keys():
             self._next[topic], self._looked_at[topic] = list(facts[topic].ends), list(facts[topic].ends)
-
-    def _after_commit(self) -> dict[str, list[int]]:
-        return {
-            topic: [end + ((topic, number) in self._open) for number, end in enumerate(ends)]
-            for topic, ends in self._next.items()
-        }
 
 
 def stored_ends(position: Position | None) -> dict[str, list[int]]:

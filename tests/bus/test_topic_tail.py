@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.bus.publisher import Outgoing
+from sorbus.bus.topic_ends import TopicEnds
+from sorbus.bus.topic_facts import TopicFacts
 from sorbus.bus.topic_tail import Diverged, TopicTail
 from sorbus.event import event_encoder, source_of, told_by_source
 
@@ -93,3 +95,15 @@ def test_only_the_time_of_capture_may_differ_and_a_version_grow(
             assert is_same
     later = ENCODE(id, version, 2, second, data)[0]
     assert told_by_source(one) != told_by_source(later)
+
+
+def test_what_is_sent_before_a_transaction_s_marker_is_behind_its_position() -> None:
+    """Kafka confirms a commit first, and writes the markers then."""
+    ends = TopicEnds({"item": TopicFacts("id", (0,), (7,))})
+    ends.added([message(b"1", 1, b"")])
+    stored = ends.to_json({})
+    ends.committed()
+    ends.sent("item", 0)  # at offset 8, or 9 behind the marker
+    assert stored == {"item": [8]}
+    assert ends.to_json({}) == {"item": [10]}
+    assert ends.to_json({("item", 0): 9}) == {"item": [9]}
