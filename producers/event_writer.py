@@ -135,9 +135,10 @@ class EventWriter:
             self._delete_stale(deletion)
         written = self._written(batch.changes, is_historical=batch.copied is not None, delivered=batch.delivered)
         if self._direct is not None:
-            if self._direct.is_behind and self._publisher.open_since is not None:
-                self.commit()  # at that position this batch is still behind it
-            self._take_versions(written)
+            if self._direct.is_behind:
+                if self._publisher.open_since is not None:
+                    self.commit()  # at that position this batch is still behind it
+                self._take_versions(written)
             written.keep(self._direct.unpublished(written.messages))
             self._direct.passed(batch.position)
             if self._direct.takes(batch, written.messages) and not self._needs_transaction(written):
