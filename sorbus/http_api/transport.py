@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from threading import Event
 from time import monotonic
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from sorbus import __version__
 from sorbus.errors import PermanentError, RateLimited, TransientError, missing
 from sorbus.http_api import bounded
 from sorbus.http_api.auth import Credentials, Session, Signature, credentials
+from sorbus.http_api.client_pool import ClientPool
 from sorbus.http_api.connection import Application
 from sorbus.http_api.error_mapping import clean, fault, retry_after
 from sorbus.http_api.interface import Answer, Call, Json
@@ -88,17 +90,7 @@ class HttpTransport:
         self._patience = patience
         self._closed = Event()
         self._longest = 4 * self.description.timeout.total_seconds()
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(self.description.timeout.total_seconds(), connect=10.0, pool=self._longest),
-            limits=httpx.Limits(max_connections=self.description.concurrency),
-            headers={
-                "User-Agent": f"Sorbus/{__version__}",
-                "Accept": "application/json",
-                **{name: application.fill(text) for name, text in self.description.headers.items()},
-            },
-            follow_redirects=False,
-            verify=trusted_certificates(),
-        )
+        self._clients = ClientPool(self._made_client, self.description.concurrency, self._longest)
 
     def log_in_by(self, login: Callable[[], Signature]) -> None:
         """For hooks: sign requests with the result of `login`, and call it again when that is rejected."""
@@ -122,7 +114,20 @@ class HttpTransport:
     def close(self) -> None:
         """Ends waits and connections."""
         self._closed.set()
-        self._client.close()
+        self._clients.close()
+
+    def _made_client(self, cookies: CookieJar) -> httpx.Client:
+        return httpx.Client(
+            timeout=httpx.Timeout(self.description.timeout.total_seconds(), connect=10.0),
+            headers={
+                "User-Agent": f"Sorbus/{__version__}",
+                "Accept": "application/json",
+                **{name: self.application.fill(text) for name, text in self.description.headers.items()},
+            },
+            cookies=cookies,
+            follow_redirects=False,
+            verify=trusted_certificates(),
+        )
 
     def _good(self, call: Call, answer: Answer, doing: str) -> Answer:
         sent = call.json if call.form is None else call.form
@@ -204,7 +209,7 @@ class HttpTransport:
             url = httpx.URL(join_url(self.base_url, call.path))
             if parameters:
                 url = url.copy_merge_params(parameters)
-            return self._client.build_request(call.method, url, headers=headers, content=content)
+            return self._clients.build_request(call.method, url, headers=headers, content=content)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise PermanentError(
                 f"{call.method} {clean(call.path)[:100]} can't be sent: a value doesn't fit into a URL or header",
@@ -226,13 +231,14 @@ class HttpTransport:
                 return answer
             url = same_origin(location, str(request.url), self.base_url)
             headers = {name: value for name, value in request.headers.items() if name != "host"}
-            request = self._client.build_request(request.method, url, headers=headers, content=request.content)
+            request = self._clients.build_request(request.method, url, headers=headers, content=request.content)
         raise PermanentError(f"{doing}: {self.application.system} redirects in circles; fix base_url", reason="loop")
 
     def _read(self, request: httpx.Request, doing: str) -> Answer:
         system = self.application.system
         try:
-            response, content = bounded.read(self._client, request, largest=LARGEST_ANSWER)
+            with self._clients.client() as client:
+                response, content = bounded.read(client, request, largest=LARGEST_ANSWER)
         except bounded.TooLarge as error:
             raise PermanentError(
                 f"{doing}: the answer of {system} is larger than {LARGEST_ANSWER // 1024 // 1024} MB; request smaller"

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from http.cookiejar import CookieJar
 from time import monotonic
 from typing import NamedTuple
 
 import httpx
 
 from sorbus.http_api import bounded
+from sorbus.http_api.client_pool import ClientPool
 from sorbus.http_api.error_mapping import clean, retry_after
 from sorbus.tls import trusted_certificates
 from sorbus.webhook.connection import WebhookConnection, secrets_of
@@ -58,16 +60,8 @@ class WebhookClient:
         self._secrets = secrets_of(connection.signing_secret)
         self._headers = {name: value.get_secret_value() for name, value in connection.headers.items()}
         self._origin, self._timeout = connection.origin, timeout
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=min(_CONNECT, timeout), pool=None),
-            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-            follow_redirects=False,
-            verify=trusted_certificates(),
-            trust_env=False,  # a proxy would resolve the host, unchecked
-        )
-        if not connection.allow_private_addresses:
-            pool = getattr(self._client._transport, "_pool")  # noqa: B009 - httpx has no parameter for it
-            pool._network_backend = PublicAddresses()
+        self._is_private_allowed = connection.allow_private_addresses
+        self._clients = ClientPool(self._made_client, concurrency)
 
     def headers(self, message: WebhookMessage, at: datetime) -> dict[str, str]:
         """What a post at `at` has in its head."""
@@ -81,10 +75,16 @@ class WebhookClient:
     def post(self, message: WebhookMessage) -> PostAnswer:
         """Posts it once. Raises nothing that the network or the endpoint could cause."""
         at, began = datetime.now(UTC), monotonic()
-        request = self._client.build_request("POST", self._url, headers=self.headers(message, at), content=message.body)
+        request = self._clients.build_request(
+            "POST", self._url, headers=self.headers(message, at), content=message.body
+        )
         said, status, headers = "", None, httpx.Headers()
         try:
-            with bounded.within(self._timeout), bounded.head(self._client, request) as response:
+            with (
+                self._clients.client() as client,
+                bounded.within(self._timeout),
+                bounded.head(client, request) as response,
+            ):
                 status, headers = response.status_code, response.headers
                 said = _text(response)
         except (httpx.HTTPError, httpx.StreamError, bounded.TooLarge, bounded.UnknownEncoding) as error:
@@ -100,7 +100,20 @@ class WebhookClient:
 
     def close(self) -> None:
         """Ends its connections."""
-        self._client.close()
+        self._clients.close()
+
+    def _made_client(self, cookies: CookieJar) -> httpx.Client:
+        client = httpx.Client(
+            timeout=httpx.Timeout(self._timeout, connect=min(_CONNECT, self._timeout)),
+            cookies=cookies,
+            follow_redirects=False,
+            verify=trusted_certificates(),
+            trust_env=False,  # a proxy would resolve the host, unchecked
+        )
+        if not self._is_private_allowed:
+            pool = getattr(client._transport, "_pool")  # noqa: B009 - httpx has no parameter for it
+            pool._network_backend = PublicAddresses()
+        return client
 
     def _why(self, error: Exception) -> str:
         cause = error.__cause__

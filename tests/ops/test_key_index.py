@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sorbus.bus.kafka import admin, bytes_of
+from sorbus.errors import TransientError
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from sorbus.ops.trace import key_index
 from sorbus.ops.trace.key_filter import WINDOW, filter_of, key_bits
@@ -88,7 +89,10 @@ def recreate(line: Line) -> None:
     client.delete_topics([line.topic])[line.topic].result(30)
 
     def made() -> bool:
-        steps = plan_topics(client, topics_of(line.loaded.map))
+        try:
+            steps = plan_topics(client, topics_of(line.loaded.map))
+        except TransientError:  # a broker still lists the topic
+            return False
         for step in steps:
             assert step.apply is not None
             step.apply()
