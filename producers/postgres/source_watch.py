@@ -32,6 +32,12 @@ class SourceWatch:
         """Looks again. TransientError, which says what to do, while the stream can't tell everything; AuthError when
         our role can't read everything.
         """
+        # In one snapshot: an ALTER TABLE between two queries would be half of it in each look, and never be noticed.
+        with session.transaction():
+            session.execute("set transaction isolation level repeatable read, read only")
+            self._look(session)
+
+    def _look(self, session: Connection) -> None:
         tables = read_tables(session, tables_of(self._captures))
         for capture in self._captures:
             for table in (capture.table, *(child.table for child in capture.children)):

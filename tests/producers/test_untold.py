@@ -5,8 +5,9 @@ The oracle is the table itself, read by SQL; a second data type shows that nothi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import psycopg
 import pytest
@@ -241,6 +242,44 @@ def test_what_the_stream_does_not_tell_is_copied_again_alone(
     untouched = [id for id in rows(shop, name) if len(tape.events_of(id)) > 1]
     if not case.is_copied:
         assert len(tape.events) - before < 8, f"copied again without need: {untouched}"
+
+
+class _Between:
+    """A session in whose look at the tables something happens, after the first query of the catalog."""
+
+    def __init__(self, session: psycopg.Connection[tuple[object, ...]], happens: Callable[[], None]) -> None:
+        self._session, self._happens = session, happens
+
+    def execute(self, query: Any, *more: Any) -> Any:
+        found = self._session.execute(query, *more)
+        if "with recursive named" in str(query):
+            self._happens()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+def test_a_table_is_rewritten_while_it_is_looked_at(make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file of before and its columns of after, remembered together, would never show that it was rewritten."""
+    shop = started(make_shop)
+    tape, look, due = shop.tape("item"), SourceWatch.look, threading.Event()
+
+    def alter() -> None:
+        if due.is_set():
+            due.clear()
+            shop.execute("alter table items alter v type text using upper(v)")
+
+    def looking(self: SourceWatch, session: psycopg.Connection[tuple[object, ...]]) -> None:
+        look(self, cast("psycopg.Connection[tuple[object, ...]]", _Between(session, alter)))
+
+    monkeypatch.setattr(SourceWatch, "look", looking)
+    monkeypatch.setattr(open_source, "_LOOK_EVERY", 0.2)
+    with shop.producing():
+        tape.wait(is_equal(shop, tape, "item"), lambda: difference(shop, tape, "item"))
+        due.set()
+        tape.wait(lambda: not due.is_set() and not tape.read(), "the table is altered")
+        tape.wait(is_equal(shop, tape, "item"), lambda: difference(shop, tape, "item"))
 
 
 def run(shop: Shop, case: Case) -> list[str]:
