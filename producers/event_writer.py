@@ -30,6 +30,8 @@ _COMMIT_AFTER = 0.25
 _IDLE = 1.0
 _STORE_AFTER, _QUIET = 1.0, 0.05
 """Seconds until the position is stored behind events that were sent directly: at most, and after the last of them."""
+_APART = 0.003
+"""Seconds between two sendings: what comes closer together is sent together, and costs Kafka one request."""
 _MOST, _MOST_BYTES = 5000, 8_000_000
 """So many messages, and bytes, may lie behind the stored position: a restart reads them."""
 _log = logging.getLogger(__name__)
@@ -107,6 +109,11 @@ class EventWriter:
         """Seconds until the position is to be stored; where there is nothing to store, how soon a stop is noticed."""
         due = self._due_at
         return _IDLE if due is None else max(0.0, due - time.monotonic())
+
+    def gather(self) -> None:
+        """Waits a moment where events were sent just now, so that the next batch has all that comes meanwhile."""
+        if (left := self._sent_last + _APART - time.monotonic()) > 0:
+            time.sleep(left)
 
     def poll(self) -> None:
         """Lets Kafka's clients run their callbacks. TransientError for what could not be delivered."""

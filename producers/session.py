@@ -118,6 +118,7 @@ class CaptureSession:
             self._requests.close()
 
     def _read_and_publish(self) -> None:
+        self._writer.gather()
         wait = self._writer.time_left()
         try:
             batch = self._producer.read(self._inbox.read_wait(wait))
