@@ -221,6 +221,7 @@ class EventWriter:
         """These changes as messages."""
         encoders, topics = self._topics.encoders, self._topics.topics
         captured_at = time.time_ns() // 1000
+        is_behind = self._direct is not None and self._direct.is_behind  # what is asked for is read after that
         written = _Written(changes)
         messages, sources = written.messages, written.sources
         for change in changes:
@@ -234,7 +235,7 @@ class EventWriter:
                 headers.append((HISTORICAL, b"1"))
             if delivered and (brought := delivered.get((data_type, id, version))) is not None:
                 headers.append((DELIVERED, b"%d" % brought))
-            if self.asked and (data_type, id) in self.asked:
+            if self.asked and not is_behind and (data_type, id) in self.asked:
                 self.asked.discard((data_type, id))
                 written.is_asked = True
                 headers.append((REREAD, b"1"))
@@ -269,9 +270,9 @@ class EventWriter:
             return
         if self._direct is not None:
             self._direct.flush()
-        for change, error in written.refused:
-            self._reject(change, error)
         self._letters.supersede(written.changes, self._publisher)
+        for change, error in written.refused:  # after that, which would close their letters
+            self._reject(change, error)
         messages = written.messages
         unfit = self._publisher.produce_all(messages)
         for place, error in unfit:

@@ -6,18 +6,19 @@ import json
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 import pytest
 
 from sorbus.bus.kafka import all_partitions, bytes_of, direct_producer, read_to_end, topic_reader
 from sorbus.bus.sending import Single, send
+from sorbus.connector import Batch, Change, Position
 from sorbus.event import open_frame
 from sorbus.producers import own_topics
 from sorbus.schema import AvroType
 from tests.consumers.line import eventually
-from tests.producers.shop import Record, Shop
+from tests.producers.shop import Record, Running, Shop
 
 MakeShop = Callable[..., Shop]
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
@@ -190,6 +191,44 @@ def test_a_topic_that_lost_its_end_is_published_again(shop: Shop, caplog: pytest
     with shop.producing():
         tape.wait(lambda: len(tape.events) >= before + 2, "both records again")
     assert "has lost its last 4 messages" in caplog.text
+
+
+class OneBatch:
+    """A producer that reads one batch: a record whose version no event can hold, and one that is well."""
+
+    def __init__(self) -> None:
+        self.left: list[Batch] = []
+
+    def open(self, position: Position | None) -> None:
+        assert position is None
+        changes = [Change("item", b"1", 2**63, 0, b"\x02\x02\x02a"), Change("item", b"2", 5, 0, b"\x04\x02\x02b")]
+        self.left = [Batch(changes, (), (), {"read": 1}, True)]
+
+    def read(self, wait: float) -> Batch | None:
+        return self.left.pop() if self.left else None
+
+    def confirm(self, position: Position) -> None: ...
+
+    def resnapshot(self, data_types: Sequence[str]) -> None: ...
+
+    def lag(self) -> int | None: ...
+
+    def close(self) -> None: ...
+
+
+def test_the_letter_of_a_record_that_no_event_can_hold_stays_open(shop: Shop) -> None:
+    tape, letters = shop.tape("item"), shop.dead_letters("item")
+    running = Running(shop.loaded(), shop.settings, "shop")
+    running.loop._make = OneBatch
+    running.thread.start()
+    try:
+        tape.wait(lambda: len(tape.events) == 1, "the other record's event")
+        letters.wait(lambda: letters.read() == 0 and bool(letters.letters), "an open letter")
+    finally:
+        running.stop.set()
+        running.thread.join(30)
+    assert running.error is None
+    assert [letter.record_id for letter in letters.letters.values()] == [b"1"]
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
