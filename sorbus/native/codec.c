@@ -699,7 +699,7 @@ static int at_moment(EventEncoder *self, Moment *known, PyObject *micros) {
     return done;
 }
 
-static PyObject *event_headers(EventEncoder *self, PyObject *fixed, PyObject *id, PyObject *event_id) {
+static PyObject *event_headers(EventEncoder *self, PyObject *fixed, PyObject *id, PyObject *event_id, PyObject *time) {
     Py_ssize_t count = PyList_GET_SIZE(fixed);
     PyObject *headers = PyList_New(count + 3);
     if (headers == NULL) return NULL;
@@ -708,7 +708,7 @@ static PyObject *event_headers(EventEncoder *self, PyObject *fixed, PyObject *id
     PyObject *second = PyTuple_Pack(2, PyTuple_GET_ITEM(self->names, 1), id);
     PyList_SET_ITEM(headers, count, first);
     PyList_SET_ITEM(headers, count + 1, second);
-    PyList_SET_ITEM(headers, count + 2, Py_NewRef(self->occurred.header));
+    PyList_SET_ITEM(headers, count + 2, Py_NewRef(time));
     if (first == NULL || second == NULL) Py_CLEAR(headers);
     return headers;
 }
@@ -720,10 +720,13 @@ static PyObject *encode_event(PyObject *callable, PyObject *const *args, size_t 
     int overflow = 1;
     int64_t version = PyLong_CheckExact(args[1]) ? PyLong_AsLongLongAndOverflow(args[1], &overflow) : 0;
     if (overflow || !PyBytes_CheckExact(id) || !(data == Py_None || PyBytes_CheckExact(data))) goto plainly;
-    int done = at_moment(self, &self->occurred, args[2]);
-    if (done == DONE) done = at_moment(self, &self->captured, args[3]);
+    int done = at_moment(self, &self->captured, args[3]);
+    PyObject *captured = done == DONE ? Py_NewRef(self->captured.avro) : NULL;
+    if (done == DONE) done = at_moment(self, &self->occurred, args[2]); /* Python's code: another thread may come between */
+    if (done != DONE) Py_XDECREF(captured);
     if (done == FAILED) return NULL;
     if (done == HANDED_BACK) goto plainly;
+    PyObject *occurred = Py_NewRef(self->occurred.avro), *time = Py_NewRef(self->occurred.header);
     char number[24];
     Py_ssize_t digits = snprintf(number, sizeof number, "@%lld", (long long)version);
     Py_ssize_t id_size = PyBytes_GET_SIZE(id), subject_size = PyBytes_GET_SIZE(self->subject);
@@ -731,8 +734,8 @@ static PyObject *encode_event(PyObject *callable, PyObject *const *args, size_t 
     PyObject *event_id = PyBytes_FromStringAndSize(NULL, event_size);
     PyObject *value = PyBytes_FromStringAndSize(
         NULL, PyBytes_GET_SIZE(self->prefix) + long_size(id_size) + id_size + 1 + long_size(version) +
-                  PyBytes_GET_SIZE(self->source) + PyBytes_GET_SIZE(self->occurred.avro) +
-                  PyBytes_GET_SIZE(self->captured.avro) + long_size(event_size) + event_size + 1 + data_size);
+                  PyBytes_GET_SIZE(self->source) + PyBytes_GET_SIZE(occurred) + PyBytes_GET_SIZE(captured) +
+                  long_size(event_size) + event_size + 1 + data_size);
     PyObject *headers = NULL, *result = NULL;
     if (event_id && value) {
         byte *out = (byte *)PyBytes_AS_STRING(event_id);
@@ -744,17 +747,20 @@ static PyObject *encode_event(PyObject *callable, PyObject *const *args, size_t 
         *out++ = data == Py_None ? 2 : 0;
         out = put_long(out, version);
         out = put(out, PyBytes_AS_STRING(self->source), PyBytes_GET_SIZE(self->source));
-        out = put(out, PyBytes_AS_STRING(self->occurred.avro), PyBytes_GET_SIZE(self->occurred.avro));
-        out = put(out, PyBytes_AS_STRING(self->captured.avro), PyBytes_GET_SIZE(self->captured.avro));
+        out = put(out, PyBytes_AS_STRING(occurred), PyBytes_GET_SIZE(occurred));
+        out = put(out, PyBytes_AS_STRING(captured), PyBytes_GET_SIZE(captured));
         out = put(put_long(out, event_size), PyBytes_AS_STRING(event_id), event_size);
         *out++ = data == Py_None ? 0 : 2;
         if (data_size) put(out, PyBytes_AS_STRING(data), data_size);
-        headers = event_headers(self, data == Py_None ? self->deletes : self->upserts, id, event_id);
+        headers = event_headers(self, data == Py_None ? self->deletes : self->upserts, id, event_id, time);
     }
     if (headers) result = PyTuple_Pack(2, value, headers);
     Py_XDECREF(event_id);
     Py_XDECREF(value);
     Py_XDECREF(headers);
+    Py_DECREF(captured);
+    Py_DECREF(occurred);
+    Py_DECREF(time);
     return result;
 plainly:
     return PyObject_Vectorcall(self->plainly, args, nargs, names);

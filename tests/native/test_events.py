@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -16,7 +17,7 @@ from sorbus import native
 from sorbus.avro.encode import encoder
 from sorbus.consumers.postgres.cells import cell_reader, native_read, native_skip, row_start
 from sorbus.consumers.postgres.shape import TableShape
-from sorbus.event import data_at, event_encoder, read_head
+from sorbus.event import data_at, event_encoder, occurred_at, open_frame, read_head
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.rule import Rule, compile_rule
 from sorbus.native import codec
@@ -235,3 +236,26 @@ def test_numbers_that_do_not_fit_are_refused_at_once() -> None:
     assert shape._native.pack(b"7", 1, b"\2", -1) is None
     with pytest.raises(TypeError):
         shape._native.pack(b"7", "1", b"\2", 0)  # type: ignore[arg-type]
+
+
+def test_threads_that_share_an_encoder_get_their_own_times() -> None:
+    """It remembers the last times, which Python's code makes: there another thread may come between."""
+    encode, wrong = event_encoder(b"\0\0\0\0\1", "shop", "item"), list[int]()
+    before = sys.getswitchinterval()
+
+    def run(first: int) -> None:
+        for at in range(first, first + 15_000):
+            value, _ = encode(b"1", 5, at, 2 * at, b"x")
+            if occurred_at(value, open_frame(value).at) != at:
+                wrong.append(at)
+
+    threads = [threading.Thread(target=run, args=(first,)) for first in (1, 10**9, 10**12, 10**14)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
