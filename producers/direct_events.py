@@ -41,9 +41,11 @@ class DirectEvents:
         assert isinstance(producer, SupportsRepeat)
         self._ends = TopicEnds(facts)
         self._versions = self._given()
+        stored = self._topics.stored_ends()
+        self._is_stored = stored.keys() >= facts.keys()
         ranges = {
             (topic, number): end
-            for topic, ends in self._topics.stored_ends().items()
+            for topic, ends in stored.items()
             if topic in facts
             for number, (end, now) in enumerate(zip(ends, facts[topic].ends, strict=False))
             if end < now
@@ -80,8 +82,11 @@ class DirectEvents:
                 raise TransientError(why, retry_after=1.0)
 
     def takes(self, batch: Batch, messages: Sequence[Outgoing]) -> bool:
-        """Whether these may go without a transaction, and gain by it."""
-        if not batch.is_repeatable or len(messages) > _FEW:
+        """Whether these may go without a transaction, and gain by it.
+
+        Not before a position says where each topic ended: a successor wouldn't know which events lie behind it.
+        """
+        if not (self._is_stored and batch.is_repeatable) or len(messages) > _FEW:
             return False
         return sum(len(value) for _, _, value, _ in messages if value is not None) <= _BYTES
 
@@ -107,8 +112,9 @@ class DirectEvents:
         self._ends.added(messages)
 
     def committed(self) -> None:
-        """The transaction in progress was committed."""
+        """The transaction in progress, with a position, was committed."""
         self._ends.committed()
+        self._is_stored = True
 
     def stored(self, position: Position) -> Position:
         """The position with where the topics end after the transaction in progress."""

@@ -61,7 +61,7 @@ class Tape:
         self.positions: list[Position] = []
         self._book = book
         self._versions: dict[str, int] = {}
-        self._event_ids: set[str] = set()
+        self._event_ids: dict[str, str] = {}
         self._gone: set[str] = set()
         self._consumer: Consumer = topic_reader(settings, topic)
         self._consumer.assign(all_partitions(self._consumer, topic))
@@ -118,7 +118,9 @@ class Tape:
                 assert key in self._gone, f"a tombstone of {key} without its delete"
                 self.tombstones.append(key)
             else:
-                self._take(key, bytes_of(value), is_historical=dict(headers_of(message)).get(HISTORICAL) == b"1")
+                where = f"{message.partition()}/{message.offset()} of {message.timestamp()[1]} ms"
+                is_historical = dict(headers_of(message)).get(HISTORICAL) == b"1"
+                self._take(key, bytes_of(value), where, is_historical=is_historical)
         return len(messages)
 
     def events_of(self, id: str) -> list[Event]:
@@ -128,7 +130,7 @@ class Tape:
     def close(self) -> None:
         self._consumer.close()
 
-    def _take(self, key: str, frame: bytes, *, is_historical: bool) -> None:
+    def _take(self, key: str, frame: bytes, where: str, *, is_historical: bool) -> None:
         head = open_frame(frame)
         id = head.id.decode()
         assert id == key
@@ -141,8 +143,8 @@ class Tape:
                 "Record", fastavro.schemaless_reader(BytesIO(frame[data_at(frame, head.at) :]), schema.json, None)
             )
         event_id = f"{id}@{head.version}"
-        assert event_id not in self._event_ids, f"{event_id} twice on {self.topic}"
-        self._event_ids.add(event_id)
+        before = self._event_ids.setdefault(event_id, where)
+        assert before == where, f"{event_id} twice on {self.topic}: at {before} and {where}"
         assert self._versions.get(id, -1) < head.version, f"{id} went back to version {head.version}"
         self._versions[id] = head.version
         (self._gone.add if head.deleted else self._gone.discard)(id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
-from sorbus.producers import event_writer, own_topics
+from sorbus.producers import event_writer, own_topics, session
 from sorbus.producers.event_writer import EventWriter
 from sorbus.producers.postgres import collect, stream_reader
 from tests.consumers.line import eventually
@@ -129,6 +130,37 @@ def test_the_end_of_a_transaction_that_was_cut_is_told_again(
     with shop.producing():
         tape.wait_for(source(shop))
     assert "snapshotting" not in caplog.text
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["joined just now", "of an earlier release"])
+def test_no_event_goes_directly_before_a_position_says_where_its_topic_ends(
+    make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch, joins: bool
+) -> None:
+    """Or its successor wouldn't know what lies behind the position, and would publish it twice."""
+    shop = make_shop("create table items (id int primary key, name text); create table more (id int primary key)")
+    more = {"more": ([{"name": "id", "type": "long"}], {"table": "more"})}
+    item = {"item": (ITEM, {"table": "items"})}
+    shop.describe(more if joins else more | item)
+    shop.apply()
+    with monkeypatch.context() as patch:
+        if not joins:
+            patch.setattr(session, "direct_events", lambda *_: None)
+        with shop.producing():
+            shop.execute("insert into more values (1)")
+            first = shop.tape("more")
+            first.wait(lambda: len(first.live()) == 1, "the first record")
+    shop.describe(more | item)
+    shop.apply()
+    tape = shop.tape("item")
+    with psycopg.connect(shop.dsn) as other, monkeypatch.context() as patch:
+        other.execute("insert into more values (2)")  # no snapshot begins until this has ended
+        patch.setattr(own_topics, "_COMPARE_EVERY", 1000.0)
+        kill_at_commit(patch, 1)
+        running = shop.start()
+        shop.execute("insert into items values (90, 'told by the stream')")
+        assert isinstance(running.ended(), _Killed)
+    with shop.producing():
+        tape.wait_for(source(shop))  # fails on a doubled event
 
 
 def test_a_topic_that_diverged_leaves_the_others_alone(make_shop: MakeShop, caplog: pytest.LogCaptureFixture) -> None:

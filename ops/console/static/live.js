@@ -45,14 +45,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const active = document.activeElement;
   const selection = document.getSelection();
   const target = event.detail.target;
+  focused = null;
   if (target.contains(active)) focused = { element: active, place: twins(active).indexOf(active) };
   if (selection && !selection.isCollapsed && target.contains(selection.anchorNode)) {
     event.detail.shouldSwap = false; // it would take away what is being marked
   }
 });
 
-document.addEventListener("htmx:afterSettle", () => {
-  // Two parts may be replaced at once: the second must not forget what the first is about to give back.
+// At once, not when it has settled: a key that is pressed meanwhile would be lost.
+document.addEventListener("htmx:afterSwap", () => {
   if (focused && document.activeElement === document.body) {
     twins(focused.element)[focused.place]?.focus({ preventScroll: true });
   }

@@ -100,9 +100,13 @@ def test_a_live_part_leaves_the_focus_where_it_is(console: Served, page: Page) -
     link = page.get_by_role("row").get_by_role("link", name="customer-to-accounting")
     expect(link).to_be_visible(timeout=20_000)
     link.focus()
-    page.evaluate("document.getElementById('now').setAttribute('data-old', '')")
+    page.evaluate(  # where a key would go that is pressed as soon as the part is there
+        "document.getElementById('now').setAttribute('data-old', '');"
+        "document.addEventListener('htmx:afterSwap', () => window.keys = document.activeElement.textContent)"
+    )
     expect(page.locator("#now[data-old]")).to_have_count(0, timeout=20_000)
     expect(link).to_be_focused()
+    assert page.evaluate("window.keys") == "customer-to-accounting"
 
 
 def test_people_log_in_and_out(serve: Serve, state: State, page: Page) -> None:
