@@ -298,7 +298,10 @@ class EventWriter:
         self._letters.write(reject, self._publisher)
 
     def _delete_stale(self, deletion: StaleRecordDeletion) -> None:
-        spared = self._letters.open_of(deletion.data_type) if deletion.spares_rejected else ()
+        refused = self._letters.open_of(deletion.data_type)
+        spared = refused if deletion.spares_rejected else ()
+        if not deletion.spares_rejected:  # rows that couldn't be published are gone, too
+            self._letters.resolve([(deletion.data_type, id) for id in refused], self._publisher)
         deleted = 0
         topic = self._topics.names.topic(deletion.data_type)
         for chunk in stale_deletes(self._settings, topic, deletion, spared):

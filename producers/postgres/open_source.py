@@ -134,7 +134,7 @@ class OpenSource:
         """The state with what it was read with."""
         meaning = {capture.name: capture.meaning() for capture in self.captures}
         named = {capture.name: found for capture in self.captures if (found := capture.named())}
-        state = replace(self._watch.remembered(state), named=named, meaning=meaning)
+        state = replace(self._watch.remembered(state).mapped(meaning), named=named)
         server = self.server
         return replace(state, server=server.name, timeline=server.timeline, database=server.database)
 
@@ -281,4 +281,5 @@ class OpenSource:
         changed = [name for name, meaning in now.items() if known.get(name) != meaning]
         if changed:
             _log.info("%s: mapping of %s is new: snapshotting again", self._system.name, ", ".join(changed))
-        return state.copying_again(changed)
+        # A first snapshot of one that is new has nothing to sweep.
+        return state.copying_again(name for name in changed if name in known or name in state.copied)

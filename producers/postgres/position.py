@@ -66,8 +66,8 @@ class PostgresPosition:
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
     whose snapshot is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
     part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
-    publication; `meaning`: data type -> a digest of what the map made of its rows; `tables`: data type -> table -> what
-    the catalog said of it; `fresh`: data type -> the LSN of its last snapshot, which holds what committed before.
+    publication; `meaning`: data type -> a digest of what the map made of its rows, "" for one that has left the map; `tables`: data type -> table -> what the catalog said of it; `fresh`: data type -> the LSN of its last
+    snapshot, which holds what committed before.
 
     To know the server again: `timeline` and `database` (its oid) that the position was read from, `commit`: the last
     one that came, `confirmed`: what the slot was told last. 0 and None in positions of before there was such a field.
@@ -161,11 +161,12 @@ class PostgresPosition:
         return replace(self, copying=begun, waiting=tuple(each for each in self.waiting if each != due))
 
     def copying_again(self, data_types: Iterable[str]) -> Self:
-        """The same, but these data types are copied anew, from their first record on."""
+        """The same, but these data types are copied anew, from their first record on, and swept.
+
+        Also where no snapshot has begun: the stream may have told of records that are gone by now.
+        """
         again = dict.fromkeys(data_types)
-        begun = {*self.copied, *self.begun()}
-        due = (name for name in again if name in begun)
-        resnapshot = tuple(dict.fromkeys((*self.resnapshot, *due)))
+        resnapshot = tuple(dict.fromkeys((*self.resnapshot, *again)))
         return replace(self._without(again), resnapshot=resnapshot, asked=self._asked_but(again))
 
     def untold(self, data_types: Collection[str]) -> Self:
@@ -221,10 +222,10 @@ class PostgresPosition:
             asked = SnapshotProgress(data_type, 0, beside=True, where=where)
             is_known = any((one.data_type, one.where) == (data_type, where) for one in self.turn(()))
             return self if is_known else replace(self, waiting=(*self.waiting, asked))
-        if data_type in self.resnapshot:
-            return self
+        if data_type in self.resnapshot or data_type not in {*self.copied, *self.begun()}:
+            return self  # it is due anyway
         made = self.copying_again([data_type])
-        return replace(made, asked=(*made.asked, data_type)) if data_type in made.resnapshot else made
+        return replace(made, asked=(*made.asked, data_type))
 
     def _cancelled(self, data_type: str) -> Self:
         """Without what a person has asked for; every other snapshot is needed for what it will show."""
@@ -247,9 +248,22 @@ class PostgresPosition:
     def _asked_but(self, data_types: Collection[str]) -> tuple[str, ...]:
         return tuple(name for name in self.asked if name not in data_types)
 
+    def mapped(self, meaning: Mapping[str, str]) -> Self:
+        """The same with what the map makes of each data type now, and no snapshot of those that have left it.
+
+        What is known of them is kept: when they come back, their topics may hold records that are gone by then.
+        """
+        under_way = (*self.waiting, *(() if self.copying is None else (self.copying,)))
+        return replace(
+            self._without({one.data_type for one in under_way} - meaning.keys()),
+            meaning={**dict.fromkeys(self.meaning, ""), **meaning},
+            resnapshot=tuple(name for name in self.resnapshot if name in meaning),
+            asked=tuple(name for name in self.asked if name in meaning),
+        )
+
     def copying_all(self) -> Self:
         """The same, but all data types are copied anew."""
-        resnapshot = tuple(dict.fromkeys((*self.copied, *self.resnapshot, *sorted(self.begun()))))
+        resnapshot = tuple(dict.fromkeys((*self.copied, *self.resnapshot, *sorted(self.begun()), *self.meaning)))
         return replace(self, resnapshot=resnapshot, copying=None, waiting=(), asked=())
 
     def above(self, floors: Mapping[str, int]) -> Self:

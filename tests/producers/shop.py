@@ -63,6 +63,7 @@ class Tape:
         self._versions: dict[str, int] = {}
         self._event_ids: dict[str, str] = {}
         self._gone: set[str] = set()
+        self._begins: dict[int | None, int | None] = {}
         self._consumer: Consumer = topic_reader(settings, topic)
         self._consumer.assign(all_partitions(self._consumer, topic))
 
@@ -107,6 +108,7 @@ class Tape:
         messages = [message for message in self._consumer.consume(2000, wait) if message.error() is None]
         for message in messages:
             key, value = bytes_of(message.key()).decode(), message.value()
+            is_cut = self._begins.setdefault(message.partition(), message.offset()) != 0
             if self.topic.endswith(".dlq"):
                 if value is None:
                     del self.letters[key]
@@ -115,7 +117,7 @@ class Tape:
             elif self.topic.endswith("sorbus.positions"):
                 self.positions.append(cast("Position", json.loads(bytes_of(value))))
             elif value is None:
-                assert key in self._gone, f"a tombstone of {key} without its delete"
+                assert key in self._gone or is_cut, f"a tombstone of {key} without its delete"
                 self.tombstones.append(key)
             else:
                 where = f"{message.partition()}/{message.offset()} of {message.timestamp()[1]} ms"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import psycopg
 import pytest
 
+from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.requests import backfill_message
+from sorbus.bus.sending import send
 from sorbus.schema import AvroType
 from tests.producers.shop import Record, Shop
 
@@ -99,3 +103,66 @@ def test_a_data_type_that_was_taken_out_for_a_while_is_read_again(make_shop: Mak
     describe(shop, ROWS)
     with shop.producing():
         items.wait_for({str(n): item(n, f"item {n}") for n in range(1, 20)})
+
+
+def test_a_data_type_that_leaves_before_its_first_snapshot_comes_back_without_what_is_gone(make_shop: MakeShop) -> None:
+    """The stream had told of a record, whose delete nobody read."""
+    shop = make_shop(TABLES)
+    thing = {"thing": (ITEM, {"table": "things"})}
+    both = thing | {"item": (ITEM, {"table": "items"})}
+    shop.describe(thing)
+    shop.apply()
+    with shop.producing():
+        shop.tape("thing").wait_for({"1": {"name": "thing", "colour": None}})
+    shop.describe(both)
+    shop.apply()
+    items = shop.tape("item")
+    with psycopg.connect(shop.dsn) as other, shop.producing():
+        other.execute("insert into things values (2, 'no snapshot begins before this has ended', null)")
+        shop.execute("insert into items values (90, 'told by the stream', 'red')")
+        items.wait(lambda: set(items.live()) == {"90"}, lambda: items.live())
+        other.rollback()
+    shop.describe(thing)
+    shop.apply()
+    with shop.producing():
+        shop.execute("delete from items where id = 90", "update things set colour = 'blue'")
+        shop.tape("thing").wait_for({"1": {"name": "thing", "colour": "blue"}})
+    shop.describe(both)
+    shop.apply()
+    with shop.producing():
+        items.wait_for({str(n): item(n, f"item {n}") for n in range(1, 21)})
+
+
+def test_a_data_type_that_leaves_while_its_snapshot_is_due_stops_nothing(make_shop: MakeShop) -> None:
+    """Also when the slot is lost meanwhile, which makes snapshots of all data types due."""
+    shop = make_shop(TABLES)
+    lost = {"on_lost_slot": "resnapshot"}
+    thing = {"thing": (ITEM, {"table": "things"})}
+    both = thing | {"item": (ITEM, {"table": "items"})}
+    shop.describe(both, lost)
+    shop.apply()
+    things, items = shop.tape("thing"), shop.tape("item")
+    with shop.producing():
+        items.wait(lambda: len(items.live()) == 20, lambda: items.live())
+    for number, is_slot_lost in enumerate((False, True)):
+        name = f"waits for {number}"
+        with psycopg.connect(shop.dsn) as other, shop.producing():
+            other.execute("insert into items values (30, 'no snapshot begins before this has ended')")
+            send(
+                idempotent_producer(shop.settings, "test"), [backfill_message(shop.names, "shop", "item", "start")], ""
+            )
+            shop.execute(f"update things set name = '{name}'")
+            things.wait_for({"1": {"name": name, "colour": None}})
+            other.rollback()
+        shop.describe(thing, lost)
+        shop.apply()
+        if is_slot_lost:
+            shop.drop_slot()
+        with shop.producing():
+            shop.execute(f"update things set name = '{name}, and is told'")
+            things.wait_for({"1": {"name": f"{name}, and is told", "colour": None}})
+            shop.execute("delete from items where id = 20", "insert into items values (20, 'new', 'red')")
+        shop.describe(both, lost)
+        shop.apply()
+        with shop.producing():
+            items.wait_for({**{str(n): item(n, f"item {n}") for n in range(1, 20)}, "20": item(20, "new")})

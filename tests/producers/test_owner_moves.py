@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -135,12 +135,17 @@ def test_messages_that_a_topic_loses_while_the_producer_runs_are_published_again
 
 
 def delete_all(shop: Shop, topic: str) -> None:
-    """As a retention would: Kafka deletes records only where the policy says so, a moment after it does."""
+    """As a retention would."""
+    delete_messages(shop, topic, [-1, -1])  # -1: all there is
+
+
+def delete_messages(shop: Shop, topic: str, ends: Sequence[int]) -> None:
+    """Those before these offsets. Kafka deletes records only where the policy says so, a moment after it does."""
     policy(shop, topic, "compact,delete")
     client = admin(shop.settings)
     end = time.monotonic() + 30
     while True:
-        asked = client.delete_records([TopicPartition(topic, part, -1) for part in (0, 1)])  # -1: all there is
+        asked = client.delete_records([TopicPartition(topic, part, before) for part, before in enumerate(ends)])
         try:
             for future in asked.values():
                 future.result(30)

@@ -117,6 +117,11 @@ def test_what_can_not_be_canonical_is_a_letter_with_the_raw_row_and_the_stream_g
         shop.execute("update things set amount = 1 where id = 1", "delete from things where id = 10")
         tape.wait(lambda: set(tape.live()) == {"1", "2", "3"}, "record 1, mended")
         letters.wait(lambda: len(letters.letters) == 3, lambda: f"3 letters left: {list(letters.letters)}")
+        shop.execute("truncate things; insert into things (id, amount) values (4, 'NaN')")
+        letters.wait(
+            lambda: [letter.record_id for letter in letters.letters.values()] == [b"4"],
+            lambda: f"only the new row's letter: {list(letters.letters)}",
+        )
 
 
 def test_an_event_larger_than_kafka_takes_is_a_letter_and_the_stream_goes_on(make_shop: MakeShop) -> None:
