@@ -140,7 +140,18 @@ class Year:
             if time.monotonic() > told + _TELL_EVERY:
                 told = time.monotonic()
                 self._say(f"    {len(found)} differences are on their way, the first: {found[0] if found else 'lag'}")
+                self._tell_apart()
             wait(1)
+
+    def _tell_apart(self) -> None:
+        """Sorbus asks whether somebody is who a system has already: people know that a namesake is somebody else."""
+        for line in self.stage.sorbus("duplicates", "list", "--json").splitlines():
+            if line.startswith("{"):
+                asked = json.loads(line)
+                words = ["--reason", "a namesake", "--by", "hr", "--yes"]
+                self.stage.sorbus("duplicates", "create", str(asked["number"]), *words)
+                self.business.at.counts[f"people: {asked['data_type']} told apart from a namesake"] += 1
+                self._say(f"    {asked['data_type']} {asked['id']} is a namesake: sorbus duplicates create")
 
     def _week(self, month: int, week: int, faults: list[Fault]) -> list[Outcome]:
         for fault in faults:
