@@ -2,7 +2,7 @@
 
 A row comes packed for COPY's binary format; its cells are, as they are, the elements of binary arrays (PostgreSQL's
 `array_recv`), so that one statement takes many rows as one array a column. A COPY takes two round trips to the server,
-such a statement none of its own: it is for few rows, since taking rows apart costs more than copying them.
+such a statement none of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from psycopg import sql
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
+from sorbus import native
 from sorbus.consumers.postgres.cells import HEADER, NULL, TRAILER
+from sorbus.native import codec
 from sorbus.postgres.connection import Connection
 
 Cursor = psycopg.Cursor[tuple[object, ...]]
@@ -31,15 +33,17 @@ select format('%%I.%%I', n.nspname, t.typname), a.atttypid,
 """
 
 
-class _Array(bytes):
+class _Array(NamedTuple):
     """A parameter that is laid out already."""
+
+    layout: bytes
 
 
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: _Array) -> Buffer:
-        return obj
+        return obj.layout
 
 
 class Given(NamedTuple):
@@ -64,8 +68,9 @@ class Staging:
 
     def execute(self, given: Given, rows: Sequence[bytes]) -> Cursor:
         """With these rows. psycopg.Error."""
-        arrays = [_array(oid, cells) for oid, cells in zip(given.oids, _columns(rows, len(given.oids)), strict=True)]
-        return psycopg.RawCursor(self._session).execute(given.statement, arrays, prepare=True)
+        found = None if native.absence else codec.arrays(list(rows), tuple(given.oids))
+        arrays = take_apart(rows, given.oids) if found is None else found
+        return psycopg.RawCursor(self._session).execute(given.statement, [*map(_Array, arrays)], prepare=True)
 
     def arrays(self, table: str) -> tuple[sql.SQL, list[int]] | None:
         """A table's columns as arrays ($1, $2 ...) that `unnest` takes, and their elements' types.
@@ -87,17 +92,16 @@ class Staging:
         return Given(statement.as_bytes(self._session), found[1])
 
 
-def _columns(rows: Sequence[bytes], count: int) -> list[list[bytes]]:
-    """The cells of packed rows, by column."""
-    columns: list[list[bytes]] = [[] for _ in range(count)]
+def take_apart(rows: Sequence[bytes], oids: Sequence[int]) -> list[bytes]:
+    """Packed rows as one binary array a column, of elements of these types."""
+    columns: list[list[bytes]] = [[] for _ in oids]
     for row in rows:
         at = 2
         for column in columns:
             end = at + 4 + max(0, _length(row, at)[0])
             column.append(row[at:end])
             at = end
-    return columns
-
-
-def _array(oid: int, cells: Sequence[bytes]) -> _Array:
-    return _Array(b"".join((_array_head(1, int(NULL in cells), oid, len(cells), 1), *cells)))
+    return [
+        b"".join((_array_head(1, int(NULL in cells), oid, len(cells), 1), *cells))
+        for oid, cells in zip(oids, columns, strict=True)
+    ]

@@ -10,6 +10,7 @@ from typing import cast
 import psycopg
 from psycopg import sql
 
+from sorbus import native
 from sorbus.bus.names import Names
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Written
@@ -32,8 +33,12 @@ from sorbus.postgres.sqlstate import of_error
 from sorbus.two_way.expand import proposals_of
 from sorbus.write_fault import About
 
-FEW = 500
-"""Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near."""
+FEW, MANY = 500, 10_000
+"""Records, with the items of their lists, up to which arrays are quicker than a COPY where the server is near: as
+Python takes rows apart, and as C does.
+"""
+_MOST_BYTES = 8_000_000
+"""Of rows that are given as arrays: the server holds a statement whole."""
 LOCKED_ROWS, OTHER_WRITERS = "400ms", "5s"
 """How long a batch waits. For rows less than PostgreSQL's deadlock_timeout (1 s): where we and the target's programs
 lock rows in turn, it is we who give way and try again, never they who lose their work.
@@ -71,7 +76,7 @@ class Writing:
             self._shown_in = Names(flow.system.topic_prefix).topic(shown)
         began = time.monotonic()
         session.execute("select 1")
-        self.few = max(FEW, int(_SPARED * (time.monotonic() - began) / _TAKEN_APART))
+        self.few = max(FEW if native.absence else MANY, int(_SPARED * (time.monotonic() - began) / _TAKEN_APART))
         """Up to so many records are given as arrays."""
 
     @property
@@ -115,8 +120,10 @@ class Writing:
 
     def _are_few(self, items: Sequence[Packed]) -> bool:
         count = len(items) + sum(len(rows) for item in items for rows in item.items.values())
+        if count > self.few or _bytes_of(items) > _MOST_BYTES:
+            return False
         stages = {id(item.stage): item.stage for item in items if item.stage is not None}
-        return count <= self.few and self.stages.take_arrays(list(stages.values()))
+        return self.stages.take_arrays(list(stages.values()))
 
     def _committed(self, items: Sequence[Packed], *, by_copy: bool) -> Written:
         """COPY can't be part of a pipeline."""
@@ -378,6 +385,10 @@ def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
     row = done.fetchone()
     assert row is not None
     return cast("int", row[0]), cast("int", row[1])
+
+
+def _bytes_of(items: Sequence[Packed]) -> int:
+    return sum(len(item.row) + sum(sum(map(len, rows)) for rows in item.items.values()) for item in items)
 
 
 def _gone_row(item: Packed) -> bytes:

@@ -91,3 +91,6 @@ def take_rows(
 
 def read_event(frame: bytes, /) -> tuple[bytes, bytes, bool, int, int, int] | None:
     """The prefix, the record's id, whether it is deleted, its version, where `source` and the data (-1: none) begin."""
+
+def arrays(rows: list[bytes], oids: tuple[int, ...], /) -> list[bytes] | None:
+    """See `sorbus.consumers.postgres.staging.take_apart`; None for what isn't a packed row of so many cells."""

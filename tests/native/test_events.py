@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from struct import pack, unpack
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from sorbus import native
 from sorbus.avro.encode import encoder
-from sorbus.consumers.postgres.cells import cell_reader, native_read, native_skip, row_start
+from sorbus.consumers.postgres.cells import NULL, cell_reader, native_read, native_skip, row_start
 from sorbus.consumers.postgres.shape import TableShape
+from sorbus.consumers.postgres.staging import take_apart
 from sorbus.event import data_at, event_encoder, occurred_at, open_frame, read_head
 from sorbus.mapping.assign import Assignment
 from sorbus.mapping.rule import Rule, compile_rule
@@ -36,6 +38,37 @@ TYPES = {"text": 25, "character varying(5)": 1043, "json": 114, "jsonb": 3802, "
          "timestamp with time zone": 1184, "date": 1082}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(bool(native.absence), reason=f"sorbus.native is {native.absence}")
+
+
+CELLS = st.lists(st.none() | st.binary(max_size=30), min_size=3, max_size=3)
+
+
+@settings(max_examples=examples(1500), deadline=None)
+@given(st.lists(CELLS, max_size=20), st.binary(max_size=9))
+def test_rows_are_taken_apart_as_python_does(rows: list[list[bytes | None]], cut: bytes) -> None:
+    cells = [[NULL if cell is None else pack(">i", len(cell)) + cell for cell in row] for row in rows]
+    packed = [row_start(3) + b"".join(row) for row in cells]
+    oids = (25, 1700, 2**32 - 1)
+    found = codec.arrays(packed, oids)
+    assert found == take_apart(packed, oids)
+    for oid, array, column in zip(oids, found or (), zip(*rows, strict=True) if rows else ([], [], []), strict=True):
+        assert loaded(array) == (oid, list(column))
+    short = packed[0][: len(cut)] if packed and len(cut) < len(packed[0]) else b""
+    assert codec.arrays([*packed, short], oids) is None, "a row that is cut short is handed back"
+
+
+def loaded(array: bytes) -> tuple[int, list[bytes | None]]:
+    """A binary array as PostgreSQL reads it: `array_recv` in its source, arrayfuncs.c."""
+    dimensions, has_null, oid, count, lower = unpack(">iiIii", array[:20])
+    assert (dimensions, lower) == (1, 1)
+    at, cells = 20, list[bytes | None]()
+    for _ in range(count):
+        (size,) = unpack(">i", array[at : at + 4])
+        cells.append(None if size < 0 else array[at + 4 : at + 4 + size])
+        at += 4 + max(0, size)
+    assert at == len(array)
+    assert bool(has_null) == (None in cells)
+    return oid, cells
 
 
 @settings(max_examples=examples(1500), deadline=None)
