@@ -52,7 +52,7 @@ def unlike_ledger(office: TwoWayHttp, ledger: Ledger) -> str:
             continue
         right = [edits[-1].value] if name == "city" else may_win(office, id, edits)
         if crm[id][name] not in right:
-            lines.append(f"{id}: {name} is {crm[id][name]!r}, not {right!r}; {edits}")
+            lines.append(f"{id}: {name} is {crm[id][name]!r}, not {right!r}; {edits}\n{office.story(id, name)}")
     for id, row in crm.items():
         wanted = ledger.tags.get(id, set()) - ledger.removed.get(id, set())
         if set(row["tags"]) != wanted or len(row["tags"]) != len(set(row["tags"])):

@@ -17,7 +17,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sorbus.bus.kafka import all_partitions, bytes_of, read_to_end, topic_reader
+from sorbus.bus.names import Names
 from sorbus.ops.embedded import Addresses
+from sorbus.settings import Settings
 from tests.acceptance.office import Office, Row, rows_of
 from tests.acceptance.two_way_office import NUMBER, Edit, Ledger
 from tests.http_api.faulty import DESCRIBED, Faulty, serving
@@ -90,6 +93,24 @@ class TwoWayHttp(Office):
             shown["rate"] = None if one["amount"] is None else Decimal(one["amount"])
             found[str(one["our_id"])] = shown
         return found
+
+    def story(self, id: str, name: str) -> str:
+        """What became of a field in the applications, and what the topics say of it: for a test that has failed."""
+        told = []
+        for system, of in (("shop", self.shop), ("desk", self.desk)):
+            for one in of.writes:
+                if (one.after or one.before or {}).get("our_id") == id:
+                    before, after = (one.before or {}).get(PATHS[name]), (one.after or {}).get(PATHS[name])
+                    told.append((one.at, f"{system}: {one.did} by {one.by[:12]}: {before!r} -> {after!r}"))
+        names, settings = Names(f"{self.prefix}."), Settings(kafka=self.env["SORBUS_KAFKA"])
+        for data_type in ("customer", "customer-proposals-crm", "customer-proposals-shop", "customer-proposals-desk"):
+            reader = topic_reader(settings, "story")
+            for message in read_to_end(reader, all_partitions(reader, names.topic(data_type))):
+                value = message.value()
+                if value is not None and bytes_of(message.key()) == id.encode():
+                    told.append(((message.timestamp()[1]) / 1000, f"{data_type}: {bytes_of(value)!r}"))
+            reader.close()
+        return "\n".join(f"    {at:.3f} {what}" for at, what in sorted(told))
 
     def unlike(self) -> str:
         """What differs between the systems: each as it keeps values."""
