@@ -30,11 +30,12 @@ class SourceDeadLetters:
         resources_of = producer_connector(system.system.kind).resources_of
         self._privacy = {each.name: source_privacy(each, resources_of(each.options)) for each in sources}
         self._open: dict[str, dict[bytes, OpenLetter]] = {}
+        self._former: list[tuple[str, bytes]] = []
 
     def load(self) -> None:
         """Reads which letters are open. TransientError when Kafka is out of reach."""
         topics = [self._names.dead_letters(data_type) for data_type in self._privacy]
-        self._open = open_source_letters(self._settings, topics, self._system)
+        self._open, self._former = open_source_letters(self._settings, topics, self._system)
 
     def open_ids(self) -> dict[str, list[bytes]]:
         """Data type -> the ids of the records that have an open letter."""
@@ -43,6 +44,17 @@ class SourceDeadLetters:
     def open_of(self, data_type: str) -> Mapping[bytes, OpenLetter]:
         """The open letters of a data type, by the record's id."""
         return self._open.get(data_type, {})
+
+    @property
+    def has_former(self) -> bool:
+        """Whether letters of systems that owned a data type before are open."""
+        return bool(self._former)
+
+    def close_former(self, publisher: Publisher) -> None:
+        """Closes the letters of former owners: their records are no longer published."""
+        for data_type, key in self._former:
+            publisher.produce(self._names.dead_letters(data_type), key, None, [(CLOSED, b"superseded")])
+        self._former = []
 
     def write(self, reject: RejectedRecord, publisher: Publisher) -> None:
         """Puts a letter into the transaction; it replaces an earlier one of the same record."""

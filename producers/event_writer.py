@@ -152,6 +152,7 @@ class EventWriter:
                 self._send(self._direct, written, batch.position)
                 return
         self._position = batch.position
+        self._letters.close_former(self._publisher)
         self._add_changes(written)
         self._letters.resolve(batch.resolved, self._publisher)
         for reject in still_rejected(batch):
@@ -250,7 +251,8 @@ class EventWriter:
 
     def _needs_transaction(self, written: _Written) -> bool:
         """Whether dead letters, or a person's request, go with these events."""
-        return bool(written.refused or written.is_asked or self._letters.concern(written.changes))
+        letters = self._letters
+        return bool(written.refused or written.is_asked or letters.has_former or letters.concern(written.changes))
 
     def _send(self, direct: DirectEvents, written: _Written, position: Position) -> None:
         """Publishes events at once; the position is stored later."""
@@ -304,7 +306,9 @@ class EventWriter:
             self._letters.resolve([(deletion.data_type, id) for id in refused], self._publisher)
         deleted = 0
         topic = self._topics.names.topic(deletion.data_type)
-        for chunk in stale_deletes(self._settings, topic, deletion, spared):
+        facts = self._topics.facts()
+        ends = facts[topic].ends if topic in facts else ()
+        for chunk in stale_deletes(self._settings, topic, deletion, spared, ends):
             self._add_changes(self._written(chunk))
             self._health.beat()
             deleted += len(chunk)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NoAnswer
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -261,10 +262,12 @@ def read_to_end(
     *,
     patience: float = 30.0,
     ends: dict[tuple[str, int], int] | None = None,
+    through: Mapping[tuple[str, int], int] = MappingProxyType({}),
 ) -> Iterator[Message]:
     """Every message from the given offsets to the partitions' current ends; TransientError if none arrives.
 
-    `ends` collects where each partition ended: past the transaction markers, which aren't messages.
+    `ends` collects where each partition ended: past the transaction markers, which aren't messages. `through`: where
+    each ends at least: a transaction whose commit was confirmed is part of it only once its markers are written.
     """
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
@@ -283,6 +286,8 @@ def read_to_end(
                 if failure is None:
                     yield message
                 elif failure.code() == KafkaError._PARTITION_EOF:
+                    if offset_of(message) < through.get(partition_of(message), 0):
+                        continue
                     left.discard(partition_of(message))
                     if ends is not None:
                         ends[partition_of(message)] = offset_of(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sorbus.avro.decode import Undecodable
@@ -13,13 +13,18 @@ from sorbus.event import open_frame
 from sorbus.settings import Settings
 
 
-def stale_keys(settings: Settings, topic: str, version: int) -> Iterator[bytes]:
-    """The ids of live records whose newest version on `topic` is below `version`, one partition at a time."""
+def stale_keys(settings: Settings, topic: str, version: int, ends: Sequence[int]) -> Iterator[bytes]:
+    """The ids of live records whose newest version on `topic` is below `version`, one partition at a time.
+
+    `ends`: where its partitions end by now. What was committed just before may have no markers yet, and isn't shown
+    until then: without it a record that is there would pass for one that isn't. TransientError.
+    """
+    through = {(topic, number): end for number, end in enumerate(ends)}
     consumer = topic_reader(settings, f"sweep-{topic}")
     try:
         for partition in all_partitions(consumer, topic):
             live: dict[bytes, None] = {}
-            for message in read_to_end(consumer, [partition]):
+            for message in read_to_end(consumer, [partition], through=through):
                 key, value = bytes_of(message.key()), message.value()
                 if value is None or _is_gone_or_new(bytes_of(value), version):
                     live.pop(key, None)
@@ -37,17 +42,30 @@ class OpenLetter(NamedTuple):
     first_at: int
 
 
-def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> dict[str, dict[bytes, OpenLetter]]:
-    """Records with an open dead letter of `system`'s producer on `topics`: data type -> id -> dead letter."""
+class SourceLetters(NamedTuple):
+    """Open dead letters of producers. `own`: data type -> record's id -> letter; `former`: (data type, letter's key).
 
-    def record_of(letter: DeadLetter) -> tuple[str, bytes, OpenLetter] | None:
-        if letter.flow or letter.system != system:
+    `former` are those of systems that owned a data type before, whose records nobody publishes any more.
+    """
+
+    own: dict[str, dict[bytes, OpenLetter]]
+    former: list[tuple[str, bytes]]
+
+
+def open_source_letters(settings: Settings, topics: Iterable[str], system: str) -> SourceLetters:
+    """The open dead letters of producers on `topics`, which are all owned by `system`."""
+
+    def record_of(letter: DeadLetter) -> tuple[str, str, bytes, OpenLetter] | None:
+        if letter.flow:
             return None
-        return letter.data_type, letter.record_id, OpenLetter(letter.attempts, letter.first_at)
+        return letter.system, letter.data_type, letter.record_id, OpenLetter(letter.attempts, letter.first_at)
 
-    found: dict[str, dict[bytes, OpenLetter]] = {}
-    for data_type, record_id, letter in open_letters(settings, topics, f"letters-{system}", record_of).values():
-        found.setdefault(data_type, {})[record_id] = letter
+    found = SourceLetters({}, [])
+    for key, (by, data_type, id, letter) in open_letters(settings, topics, f"letters-{system}", record_of).items():
+        if by == system:
+            found.own.setdefault(data_type, {})[id] = letter
+        else:
+            found.former.append((data_type, key))
     return found
 
 

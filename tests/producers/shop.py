@@ -145,6 +145,7 @@ class Tape:
                 "Record", fastavro.schemaless_reader(BytesIO(frame[data_at(frame, head.at) :]), schema.json, None)
             )
         event_id = f"{id}@{head.version}"
+        where += " (deleted)" if head.deleted else " (historical)" if is_historical else ""
         before = self._event_ids.setdefault(event_id, where)
         assert before == where, f"{event_id} twice on {self.topic}: at {before} and {where}"
         assert self._versions.get(id, -1) < head.version, f"{id} went back to version {head.version}"
@@ -200,7 +201,9 @@ class Shop:
     def __init__(self, folder: Path, dsn: str, prefix: str, settings: Settings) -> None:
         self.folder, self.dsn, self.prefix, self.settings = folder, dsn, prefix, settings
         self.names = Names(prefix)
-        self.slot = "sorbus_" + prefix.replace(".", "_") + "shop"
+        self.owner = "shop"
+        """The system's name in the map that `describe` writes."""
+        self._owners = {self.owner}
         self.log = folder / "produce.log"
         self._tapes: list[Tape] = []
         self._data_types: dict[str, object] = {}
@@ -214,6 +217,7 @@ class Shop:
         dsn: str = "",
     ) -> None:
         """Writes the map: data type -> (fields, source options); `sheet` rows are (column, canonical field, rule)."""
+        self._owners.add(self.owner)
         (self.folder / "schemas").mkdir(exist_ok=True)
         (self.folder / "mappings").mkdir(exist_ok=True)
         for name, (fields, _) in data_types.items():
@@ -222,16 +226,18 @@ class Shop:
         document = {
             "company": "Test",
             "topic_prefix": self.prefix,
-            "systems": {"shop": {"kind": "postgres", "connection": {"dsn": dsn or self.dsn}, **(system or {})}},
+            "systems": {self.owner: {"kind": "postgres", "connection": {"dsn": dsn or self.dsn}, **(system or {})}},
             "data_types": {
-                name: {"system_of_record": "shop", "partitions": 2, "source": source}
+                name: {"system_of_record": self.owner, "partitions": 2, "source": source}
                 for name, (_, source) in data_types.items()
             },
         }
         (self.folder / "map.yaml").write_text(json.dumps(document, indent=1))
         lines = ["Source System;Source Field;Target System;Target Field;Rule"]
-        lines += [f"shop;{column};canonical;{into};{rule}" for column, into, rule in sheet]
-        (self.folder / "mappings" / "shop.csv").write_text("\n".join(lines) + "\n")
+        lines += [f"{self.owner};{column};canonical;{into};{rule}" for column, into, rule in sheet]
+        for former in (self.folder / "mappings").glob("*.csv"):
+            former.unlink()
+        (self.folder / "mappings" / f"{self.owner}.csv").write_text("\n".join(lines) + "\n")
 
     def loaded(self) -> LoadedMap:
         return load_map(self.folder / "map.yaml")
@@ -254,6 +260,11 @@ class Shop:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    @property
+    def slot(self) -> str:
+        """The name of the producer's slot, and of its publication."""
+        return "sorbus_" + self.prefix.replace(".", "_") + self.owner
 
     def drop_slot(self) -> None:
         """Drops the producer's slot, if there is one."""
@@ -299,7 +310,7 @@ class Shop:
 
     def start(self) -> Running:
         """The produce loop in a thread, for tests in which it ends by itself."""
-        running = Running(self.loaded(), self.settings, "shop")
+        running = Running(self.loaded(), self.settings, self.owner)
         running.thread.start()
         return running
 
@@ -327,4 +338,6 @@ class Shop:
         """Leaves no slot behind in the shared server."""
         for tape in self._tapes:
             tape.close()
-        self.drop_slot()
+        for owner in {*self._owners, self.owner}:
+            self.owner = owner
+            self.drop_slot()

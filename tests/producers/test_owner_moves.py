@@ -189,3 +189,33 @@ def test_plan_counts_what_a_move_will_replace_and_remove(shop: Shop) -> None:
     remake(shop, shop.names.topic("item"))
     [again] = [step for step in plan(shop.loaded(), shop.settings) if step.where == "shop"]
     assert "deleted and recreated" in again.detail
+
+
+def test_letters_of_the_former_owner_are_closed(make_shop: MakeShop) -> None:
+    """Nobody publishes those records any more: what is wrong with them is the new owner's to say."""
+    shop = make_shop(
+        "create table things (id int primary key, size text); insert into things values (1, 'one'), (2, 'two')"
+    )
+    sheet = [("things.size", "thing.size", "value | integer")]
+    fields: list[AvroType] = [{"name": "size", "type": "int"}]
+
+    def owned_by(system: str) -> None:
+        shop.owner = system
+        shop.describe({"thing": (fields, {"table": "things"})}, sheet=sheet)
+        shop.apply()
+
+    owned_by("shop")
+    letters = shop.dead_letters("thing")
+
+    def told() -> set[tuple[str, bytes]]:
+        letters.read(0.05)
+        return {(letter.system, letter.record_id) for letter in letters.letters.values()}
+
+    with shop.producing():
+        letters.wait(lambda: told() == {("shop", b"1"), ("shop", b"2")}, told)
+    shop.execute("update things set size = '1' where id = 1")
+    owned_by("house")
+    with shop.producing():
+        letters.wait(lambda: told() == {("house", b"2")}, told)
+        shop.execute("delete from things where id = 2")
+        letters.wait(lambda: not told(), told)
