@@ -70,6 +70,10 @@ class DebeziumProducer:
         self._owed: dict[str, set[bytes] | None] = {}
         """Topic -> ids that are to be read again; None: all."""
         self._again: tuple[str, Iterator[TopicMessage | None]] | None = None
+        self._left: dict[str, dict[str, object]] = {}
+        """Topics that have left the map, as they were read: what comes back goes on there, or has lost its position."""
+        self._again_all = False
+        """Whether all records of that topic are read again."""
         self._count = 0
 
     @classmethod
@@ -100,6 +104,9 @@ class DebeziumProducer:
         last = stored.get("version")
         self._last = last if isinstance(last, int) else 0
         topics = cast("dict[str, dict[str, object]]", stored.get("topics") or {})
+        self._left = {topic: kept for topic, kept in topics.items() if topic not in self._streams}
+        owed = cast("list[str]", stored.get("owed") or [])  # a resnapshot was under way
+        self._owed |= {topic: None for topic in owed if topic in self._streams}
         kept = self._cluster.deletes_kept(list(self._streams))
         for topic, found in facts.items():
             self._ids[topic], self._begins[topic] = found.id, list(found.begins)
@@ -240,6 +247,7 @@ class DebeziumProducer:
         """A part of what is owed. Unfinished while nothing is found."""
         if self._again is None:
             topic, ids = self._owed.popitem()
+            self._again_all = ids is None
             wanted = None if ids is None else frozenset(ids)
             stream = self._streams[topic]
             until = self._offsets[topic]
@@ -275,11 +283,15 @@ class DebeziumProducer:
         return max(self._last + 1, time.time_ns() // 1000)
 
     def _position(self) -> Position:
-        topics = {
+        topics: dict[str, dict[str, object]] = {
             topic: {"id": self._ids[topic], "offsets": list(offsets), "read_at": list(self._read_at[topic])}
             for topic, offsets in self._offsets.items()
         }
-        return cast("Position", {"version": self._last, "topics": topics})
+        topics |= {topic: kept for topic, kept in self._left.items() if topic not in topics}
+        owed = {topic for topic, ids in self._owed.items() if ids is None}
+        if self._again is not None and self._again_all:
+            owed.add(self._again[0])
+        return cast("Position", {"version": self._last, "topics": topics, "owed": sorted(owed)})
 
     def _check(self) -> None:
         """Now and then: is it still the same topic, and does it hold what isn't read yet?"""

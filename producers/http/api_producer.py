@@ -15,7 +15,7 @@ from sorbus.producers.http.own_states import Published
 from sorbus.producers.http.poll_position import PollPosition
 from sorbus.producers.http.request_pool import RequestPool
 from sorbus.producers.http.stream_poller import StreamPoller
-from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.polling.poll_state import PageResult, parts_left
 
 _APPLICATION, _OWN = "sorbus.application", "sorbus.own"
 _OWN_EVERY = 0.2
@@ -233,6 +233,7 @@ class ApiProducer(ABC):
     def _published(self, found: Published, copied: tuple[str, int, int] | None) -> Batch | None:
         position: Position = {_APPLICATION: self._identity, **self._more_position()}
         position |= {track.name: track.position() for track in self._tracks}
+        position |= parts_left(self._stored, position)
         if own := {track.name: track.own.applied for track in self._tracks if track.own is not None}:
             position[_OWN] = own  # type: ignore[assignment]  # a dict of numbers is JSON
         if not found.changes and not found.rejects and copied is None and position == self._stored:

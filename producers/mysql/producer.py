@@ -123,7 +123,7 @@ class MysqlProducer(MysqlDiscovery):
     def _resumed(self, session: Session, server: MysqlServer, state: MysqlPosition) -> MysqlPosition:
         if lost := history_fault(server, state, executed(session, server)):
             state = self._after_loss(state, lost)
-        return self._settled(state.snapshotting([name for name in self._floors if name in state.copied]))
+        return self._settled(state.snapshotting(list(self._floors)))
 
     def _settled(self, state: MysqlPosition) -> MysqlPosition:
         """The state, in which data types whose tables or mapping are others than before are snapshotted again."""
@@ -204,8 +204,8 @@ class MysqlProducer(MysqlDiscovery):
         assert self._server is not None
         self._asked_at = 0.0
         floor = max(time.time_ns() // 1000, *self._floors.values(), 0)
-        sweeps = list(self._floors) if self._state is None or self._floors else []
-        self._snapshot = MysqlSnapshot(self._session, self._server, self._captures, self._state, floor, sweeps)
+        owed = tuple(self._floors)
+        self._snapshot = MysqlSnapshot(self._session, self._server, self._captures, self._state, floor, owed)
 
     def _begin_stream(self) -> None:
         session, state = self._session, self._state

@@ -41,13 +41,13 @@ class MysqlSnapshot:
         captures: Sequence[MysqlCapture],
         state: MysqlPosition | None,
         floor: int,
-        sweeps: Sequence[str],
+        inherited: tuple[str, ...],
     ) -> None:
-        """`state` None: nothing has been read yet. `floor`: a version that is below all new ones; `sweeps`: data types
-        whose topics may hold what isn't in the source.
+        """`state` None: nothing has been read yet. `floor`: a version that is below all new ones; `inherited`: data
+        types whose topics may hold what isn't in the source, where there is no `state` that says so.
         """
         self._session, self._server, self._captures = session, server, captures
-        self._floor, self._sweeps = floor, frozenset(sweeps)
+        self._floor, self._inherited = floor, inherited
         self.state = state
         self._batches = self._all()
 
@@ -60,8 +60,9 @@ class MysqlSnapshot:
         told = Told() if self.state is None else self.state.told
         point = begin_snapshot(self._session, self._server, told)
         state = self.state or MysqlPosition(
-            self._server.is_mariadb, self._server.identity, point.gtids, self._floor, file=point.file, end=point.end
-        )
+            self._server.is_mariadb, self._server.identity, point.gtids, self._floor, file=point.file, end=point.end,
+            resnapshot=self._inherited,
+        )  # fmt: skip
         self.state = replace(state, version=max(state.version, self._floor))
         for capture in _due(self.state, self._captures):
             yield from self._one(capture, point)
@@ -71,7 +72,7 @@ class MysqlSnapshot:
         assert self.state is not None
         copying = self.state.copying
         if copying is None or copying.data_type != capture.name:
-            sweep = capture.name in self.state.resnapshot or capture.name in self._sweeps
+            sweep = capture.name in self.state.resnapshot
             copying = SnapshotCopy(capture.name, self.state.version + 1, str(point.gtids), sweep=sweep)
             self.state = replace(
                 self.state,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from sorbus.connector import Change, RejectedRecord
 from sorbus.errors import PermanentError
@@ -126,6 +128,19 @@ class Rules:
     def written(self, time: int) -> int:
         """The {since} that brings everything from `time` on, as it will be written."""
         return max(0, time - time % self.grain - (0 if self.inclusive else self.grain))
+
+
+def parts_left(stored: Mapping[str, JsonValue], mapped: Collection[str]) -> dict[str, JsonValue]:
+    """What a position keeps of data types that have left the map: above which versions they go on when they come back.
+
+    `stored`: data type -> its part of the position, and other things; all else of such a part is forgotten, so that
+    they are listed as at the first time.
+    """
+    return {
+        name: {key: part[key] for key in ("deleted_version", "floor") if key in part}
+        for name, part in stored.items()
+        if name not in mapped and isinstance(part, dict) and "deleted_version" in part
+    }
 
 
 def out(found: PageResult) -> Taking:

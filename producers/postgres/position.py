@@ -66,8 +66,9 @@ class PostgresPosition:
     one's rows (it commits at that LSN) are on the bus already; `version`: the last one given; `copied`: data types
     whose snapshot is complete; `server`: the cluster's system identifier and the database; `named`: data type ->
     part -> columns that fill the fields which no row of the map is about; `published`: table -> its membership in the
-    publication; `meaning`: data type -> a digest of what the map made of its rows, "" for one that has left the map; `tables`: data type -> table -> what the catalog said of it; `fresh`: data type -> the LSN of its last
-    snapshot, which holds what committed before.
+    publication; `meaning`: data type -> a digest of what the map made of its rows, "" for one that has left the map;
+    `tables`: data type -> table -> what the catalog said of it; `fresh`: data type -> the LSN of its last snapshot,
+    which holds what committed before.
 
     To know the server again: `timeline` and `database` (its oid) that the position was read from, `commit`: the last
     one that came, `confirmed`: what the slot was told last. 0 and None in positions of before there was such a field.

@@ -14,7 +14,7 @@ from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, 
 from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import PartialOutage, TransientError, Unfinished
-from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.polling.poll_state import PageResult, parts_left
 from sorbus.producers.singer.catalog import TapCatalog
 from sorbus.producers.singer.diagnose import diagnose_tap
 from sorbus.producers.singer.options import SingerConnection, SingerSource
@@ -271,11 +271,10 @@ class SingerProducer:
         return [stream for stream in self._streams if stream.name == data_type]
 
     def _position(self) -> Position:
-        return {
-            "tap": self._connection.name,
-            "state": self._state,
-            "streams": {stream.name: stream.position() for stream in self._streams},
-        }
+        streams = {stream.name: stream.position() for stream in self._streams}
+        stored = self._stored.get("streams")
+        left = parts_left(stored, streams) if isinstance(stored, dict) else {}
+        return {"tap": self._connection.name, "state": self._state, "streams": streams | left}
 
     def _batch(self, found: Found) -> Batch:
         self._stored = self._position()

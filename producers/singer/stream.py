@@ -102,7 +102,7 @@ class TapStream:
         self._floor = floor if isinstance(floor, int) else self._floor
         if self._floor is not None:
             self._memory.begin_above(self._floor)
-        self.owes_all = self._floor is not None or not found
+        self.owes_all = self._floor is not None or "read" not in found  # also where it had left the map
 
     def position(self) -> JsonValue:
         """What `restore` needs."""

@@ -12,7 +12,7 @@ from sorbus.connector import Batch, BoundSource, BoundSystem, Change, Position, 
 from sorbus.diagnosis import Diagnosis
 from sorbus.drift.watch import DriftWatch
 from sorbus.errors import Unfinished
-from sorbus.producers.polling.poll_state import PageResult
+from sorbus.producers.polling.poll_state import PageResult, parts_left
 from sorbus.producers.spreadsheet.options import SpreadsheetSource
 from sorbus.producers.spreadsheet.scan import read_one, scan_sheets
 from sorbus.producers.spreadsheet.sheet_poller import SheetPoller
@@ -167,6 +167,7 @@ class SpreadsheetProducer:
 
     def _batch(self, found: PageResult | None, data_type: str) -> Batch | None:
         position: Position = {poller.name: poller.position() for poller in self._pollers}
+        position |= parts_left(self._stored, position)
         if found is None:
             if position == self._stored:
                 return None

@@ -40,6 +40,8 @@ class WebhookProducer:
         """MapError where a mapping doesn't fit."""
         self._system = system
         self._feeds = {source.name: RecordFeed(RecordIntake(source, system.name)) for source in sources}
+        self._left: dict[str, int] = {}
+        """Data types that have left the map: the highest version of any delete."""
         self._inbox: RecordInbox | None = None
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._waiting: list[PostedRecord] = []
@@ -121,6 +123,8 @@ class WebhookProducer:
         for name, version in (deleted if isinstance(deleted, dict) else {}).items():
             if name in self._feeds and isinstance(version, int):
                 self._feeds[name].memory.deleted_version = version
+            elif isinstance(version, int):
+                self._left[name] = version
         settings, names = Settings(), Names(self._system.topic_prefix)
         self._inbox = RecordInbox(settings, names, self._system.name, place)
         if self._inbox.lost:
@@ -217,7 +221,8 @@ class WebhookProducer:
 
     def _position(self) -> Position:
         assert self._inbox is not None
-        deleted: dict[str, JsonValue] = {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
+        deleted: dict[str, JsonValue] = {**self._left}
+        deleted |= {name: feed.memory.deleted_version for name, feed in self._feeds.items()}
         return {"inbox": self._inbox.position(), "deleted_versions": deleted}
 
     def _is_repeated(self, posted: PostedRecord) -> bool:

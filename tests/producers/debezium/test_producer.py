@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -75,6 +76,41 @@ def test_a_record_from_before_its_table_was_emptied_is_not_published_again(
     tape.until(lambda: len(tape.events) > before, lambda: "it isn't published again")
     tape.until_live({"2": sample(3)})
     assert {id for id, _ in tape.events[before:]} == {"2"}
+
+
+def test_a_death_while_all_is_published_again_loses_none_of_it(
+    tape: InMemoryBus, source: TopicThings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    things = {"1": sample(1), "2": sample(2), "3": sample(3)}
+    source.put(things)
+    tape.until_live(things)
+    monkeypatch.setattr("sorbus.producers.debezium.producer._MOST_CHANGES", 1)
+    before, producer = len(tape.events), tape.producer()
+    assert isinstance(producer, DebeziumProducer)
+    producer.resnapshot([NAME])
+    deadline = time.monotonic() + 30
+    while len(tape.events) == before:
+        assert time.monotonic() < deadline, "nothing is published again"
+        tape.step()
+    assert len(tape.events) == before + 1
+    tape.crash()
+    tape.until(lambda: {id for id, _ in tape.events[before:]} == things.keys(), lambda: f"only {tape.events[before:]}")
+
+
+def test_where_a_topic_was_read_to_is_kept_while_it_is_not_in_the_map(tape: InMemoryBus, source: TopicThings) -> None:
+    """Read from its beginning once it comes back it would lack the deletes that it has forgotten meanwhile."""
+    source.put({"1": sample(1)})
+    tape.until_live({"1": sample(1)})
+    assert tape.position is not None
+    topics = tape.position["topics"]
+    assert isinstance(topics, dict)
+    tape.crash()
+    topics["left.the.map"] = left = {"id": "an id", "offsets": [7], "read_at": [1.5]}
+    source.put({"2": sample(2)})
+    tape.until_live({"1": sample(1), "2": sample(2)})
+    topics = tape.position["topics"]
+    assert isinstance(topics, dict)
+    assert topics["left.the.map"] == left
 
 
 def test_what_was_removed_after_it_was_read_ends_no_reading_again(tape: InMemoryBus, source: TopicThings) -> None:
