@@ -7,101 +7,26 @@ Tape itself fails on a doubled event or a version that goes back; at the end the
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import psycopg
 import pytest
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
-from sorbus.bus.direct_publisher import DirectPublisher
-from sorbus.bus.kafka import admin, idempotent_producer
+from sorbus.bus.kafka import idempotent_producer
 from sorbus.bus.names import Names
-from sorbus.bus.publisher import Publisher
 from sorbus.bus.requests import backfill_message, reread_message
 from sorbus.bus.sending import send
-from sorbus.errors import TransientError
 from sorbus.producers import event_writer, own_topics
-from sorbus.producers.session import CaptureSession
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotAction
+from tests.producers.fate import Died, Fate, fated
+from tests.producers.lost_messages import lose_first_half
 from tests.producers.shop import Record, Running, Shop
-from tests.producers.test_owner_moves import delete_messages
 
 MakeShop = Callable[..., Shop]
 FIELDS: list[AvroType] = [{"name": "name", "type": "string"}, {"name": "size", "type": "int"}]
 TABLES = ("items", "things", "orders")
 SHEET = [(f"{table}.size", f"{table[:-1]}.size", "value | integer") for table in TABLES]
-_STEPS = (
-    (Publisher, "begin"),
-    (Publisher, "produce"),
-    (Publisher, "produce_all"),
-    (Publisher, "commit"),
-    (DirectPublisher, "_send"),
-    (DirectPublisher, "flush"),
-    (CaptureSession, "_read_and_publish"),
-)
-
-
-class Died(BaseException):
-    """The process is gone."""
-
-
-class Fate:
-    """What befalls a producer at its step of a number: `died`, or a fault that a new session follows."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self.chance, self.left, self.what, self.said = chance, 0, "", ""
-
-    def plan(self, steps: int, what: str) -> None:
-        self.left, self.what, self.said = steps, what, ""
-
-    def step(self, name: str) -> None:
-        if not self.what:
-            return
-        self.left -= 1
-        if self.left > 0:
-            return
-        self.said, what, self.what = f"{self.what} at {name}", self.what, ""
-        raise Died if what == "died" else TransientError("a fault of the test", retry_after=0.01)
-
-
-@contextmanager
-def fated(fate: Fate, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Producers meet their fate before or after the steps of publishing; the dead leave what they had begun."""
-
-    def watched(of: type, name: str) -> None:
-        real = getattr(of, name)
-
-        def call(*given: object, **named: object) -> object:
-            fate.step(f"the beginning of {name}")
-            found = real(*given, **named)
-            fate.step(f"the end of {name}")
-            return found
-
-        patch.setattr(of, name, call)
-
-    for of, name in _STEPS:
-        watched(of, name)
-    abort, drop = Publisher.close, DirectPublisher.close
-
-    def left(publisher: Publisher) -> None:
-        if fate.said.startswith("died"):
-            publisher._producer.purge()
-        else:
-            abort(publisher)
-
-    def dropped(publisher: DirectPublisher) -> None:
-        if fate.said.startswith("died") and fate.chance.random() < 0.5:
-            publisher._producer.purge()  # what was sent, not what waits
-            publisher._producer.flush(5)
-        else:
-            drop(publisher)
-
-    patch.setattr(Publisher, "close", left)
-    patch.setattr(DirectPublisher, "close", dropped)
-    yield
 
 
 class Walk:
@@ -115,10 +40,11 @@ class Walk:
         self.done: list[str] = []
         self.running: Running | None = None
         self.open: psycopg.Connection | None = None
+        self.system: dict[str, object] = {"on_lost_slot": "resnapshot"}
 
     def describe(self) -> None:
         data_types = {name[:-1]: (FIELDS, {"table": name}) for name in self.mapped}
-        self.shop.describe(data_types, {"on_lost_slot": "resnapshot"}, self._sheet())
+        self.shop.describe(data_types, self.system, self._sheet())
         self.shop.apply()
 
     def _sheet(self) -> list[tuple[str, str, str]]:
@@ -126,7 +52,13 @@ class Walk:
         return rows + [(f"{table}.size", f"{table[:-1]}.size", "value | integer") for table in self.mapped]
 
     def act(self) -> None:
-        acts: list[tuple[float, Callable[[], str]]] = [
+        acts = self.acts()
+        act = self.chance.choices([each for _, each in acts], [weight for weight, _ in acts])[0]
+        self.done.append(act())
+
+    def acts(self) -> list[tuple[float, Callable[[], str]]]:
+        """How often each comes, beside the others."""
+        return [
             (10, self.change),
             (4, self.transaction),
             (1, self.large),
@@ -137,14 +69,13 @@ class Walk:
             (5, self.live),
             (2, self.remap),
             (1, self.new_rule),
+            (0.7, self.move),
             (1, self.ask_for_records),
             (1, self.rewrite),
             (0.5, self.unpublish),
             (0.7, self.lose_slot),
             (0.5, self.lose_messages),
         ]
-        act = self.chance.choices([each for _, each in acts], [weight for weight, _ in acts])[0]
-        self.done.append(act())
 
     def change(self) -> str:
         count = self.chance.choice((1, 1, 2, 5, 30))
@@ -187,7 +118,7 @@ class Walk:
     def ask(self) -> str:
         table = self.chance.choice(self.mapped)
         action: SnapshotAction = self.chance.choice(("start", "start", "cancel"))
-        message = backfill_message(Names(self.shop.prefix), "shop", table[:-1], action, "")
+        message = backfill_message(Names(self.shop.prefix), self.shop.owner, table[:-1], action, "")
         send(idempotent_producer(self.shop.settings, "test"), [message], "asking")
         return f"snapshot of {table}: {action}"
 
@@ -213,11 +144,18 @@ class Walk:
         self.describe()
         return f"rule: {self.rule}"
 
+    def move(self) -> str:
+        """Another system is the system of record from now on, with the same records."""
+        self.stop()
+        self.shop.owner = "house" if self.shop.owner == "shop" else "shop"
+        self.describe()
+        return f"all is {self.shop.owner}'s"
+
     def ask_for_records(self) -> str:
         """As people do who requeue dead letters."""
         table = self.chance.choice(self.mapped)
         ids = [str(self.chance.randrange(1, 40)).encode() for _ in range(5)]
-        messages = [reread_message(Names(self.shop.prefix), "shop", table[:-1], id) for id in ids]
+        messages = [reread_message(Names(self.shop.prefix), self.shop.owner, table[:-1], id) for id in ids]
         send(idempotent_producer(self.shop.settings, "test"), messages, "asking")
         return f"{table} asked for: {ids}"
 
@@ -252,15 +190,7 @@ class Walk:
     def lose_messages(self) -> str:
         """Somebody removes the first half of a topic."""
         topic = self.shop.names.topic(self.chance.choice(self.mapped)[:-1])
-        parts = {TopicPartition(topic, number): OffsetSpec.latest() for number in (0, 1)}  # type: ignore[no-untyped-call]
-        # Not into a transaction that a dead producer has left open: nobody could read the topic before that times out.
-        client = admin(self.shop.settings)  # which answers as long as it is kept
-        asked = client.list_offsets(parts, isolation_level=IsolationLevel.READ_COMMITTED)
-        try:
-            cut = [each.result(10).offset // 2 for each in asked.values()]
-        except KafkaException:
-            return "a topic that was made just now has no leader yet"
-        delete_messages(self.shop, topic, cut)
+        lose_first_half(self.shop, topic)
         return f"the first half of {topic} is gone"
 
     def stop(self) -> None:
@@ -286,6 +216,15 @@ class Walk:
         self.mapped, self.rule = list(TABLES), ""
         self.describe()
 
+    def expected(self, table: str) -> dict[str, Record]:
+        """Record's id -> what its topic has to show."""
+        rows = self.shop.rows(f"select id::text, name, size::int from {table} where size <> 'none'")
+        return {str(id): {"name": name, "size": size} for id, name, size in rows}
+
+    def refused(self, table: str) -> set[str]:
+        """The ids of records that can't be published."""
+        return {str(id) for (id,) in self.shop.rows(f"select id from {table} where size = 'none'")}
+
     def _statement(self) -> str:
         table, id, other = self.chance.choice(TABLES), self.chance.randrange(1, 40), self.chance.randrange(1, 40)
         what = self.chance.random()
@@ -302,15 +241,6 @@ class Walk:
         return f"delete from {table} where id = {other}; update {table} set id = {other} where id = {id}"
 
 
-def expected(shop: Shop, table: str) -> dict[str, Record]:
-    rows = shop.rows(f"select id::text, name, size::int from {table} where size <> 'none'")
-    return {str(id): {"name": name, "size": size} for id, name, size in rows}
-
-
-def refused(shop: Shop, table: str) -> set[str]:
-    return {str(id) for (id,) in shop.rows(f"select id from {table} where size = 'none'")}
-
-
 def agree(walk: Walk, table: str) -> None:
     """The topic shows what SQL says, and each record that can't be published has an open dead letter, no other has."""
 
@@ -319,7 +249,7 @@ def agree(walk: Walk, table: str) -> None:
 
     def differences() -> tuple[object, ...]:
         letters.read(0.05)
-        wrong, live, wanted = refused(shop, table), tape.live(), expected(shop, table)
+        wrong, live, wanted = walk.refused(table), tape.live(), walk.expected(table)
         for id in wrong:  # the last good state stays, if there was one
             live.pop(id, None)
         told = {each.record_id.decode() for each in letters.letters.values() if each.record_id is not None}
