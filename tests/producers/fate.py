@@ -9,9 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from sorbus.bus.direct_publisher import DirectPublisher
+from sorbus.bus.names import Names
 from sorbus.bus.publisher import Publisher
 from sorbus.errors import TransientError
 from sorbus.producers.session import CaptureSession
+from sorbus.settings import Settings
 
 _STEPS = (
     (Publisher, "begin"),
@@ -26,6 +28,14 @@ _STEPS = (
 
 class Died(BaseException):
     """The process is gone."""
+
+
+def end_transaction(settings: Settings, names: Names, system: str) -> None:
+    """Aborts what a dead producer has left open, as Kafka does after a minute: nobody reads its topics before that.
+
+    A successor of the same system does so itself; after a move to another system there is none.
+    """
+    Publisher(settings, names.transactional_id(system)).close()
 
 
 class Fate:

@@ -19,7 +19,7 @@ from sorbus.bus.sending import send
 from sorbus.producers import event_writer, own_topics
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotAction
-from tests.producers.fate import Died, Fate, fated
+from tests.producers.fate import Died, Fate, end_transaction, fated
 from tests.producers.lost_messages import lose_first_half
 from tests.producers.shop import Record, Running, Shop
 
@@ -147,6 +147,7 @@ class Walk:
     def move(self) -> str:
         """Another system is the system of record from now on, with the same records."""
         self.stop()
+        end_transaction(self.shop.settings, self.shop.names, self.shop.owner)
         self.shop.owner = "house" if self.shop.owner == "shop" else "shop"
         self.describe()
         return f"all is {self.shop.owner}'s"

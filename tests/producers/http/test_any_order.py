@@ -31,7 +31,7 @@ from sorbus.producers.http.stream_poller import StreamPoller
 from sorbus.state.database import State
 from tests.http_api.faulty import DESCRIBED
 from tests.http_api.faulty_http import Fault
-from tests.producers.fate import Died, Fate, fated
+from tests.producers.fate import Died, Fate, end_transaction, fated
 from tests.producers.http.desk import CONTACT, Desk
 from tests.producers.http.test_held_deletes import findings
 from tests.producers.lost_messages import lose_first_half
@@ -230,6 +230,7 @@ class Walk:
     def move(self) -> str:
         """Another system is the system of record from now on."""
         self.stop()
+        end_transaction(self.desk.settings, self.desk.names, self.owner)
         self.owner = "house" if self.owner == "shop" else "shop"
         self.has_moved = True
         self.describe()
@@ -392,6 +393,7 @@ class Walk:
     def end(self) -> None:
         """All is mapped, and goes well."""
         self.stop()
+        end_transaction(self.desk.settings, self.desk.names, self.owner)
         faulty = self.faulty
         if self.is_locked_out:
             self.lock_out()
