@@ -94,8 +94,12 @@ class MysqlWriting:
         self._applied, self._relation = applied_name(root), root.full_name.encode()
         self._root, self._key = root.sql, quoted(options.key)
         columns = [quoted(name) for name in rows.columns[""]]
-        sets = [*columns[1:], *([quoted(options.deleted_column)] if flow.flow.deletes == "soft" else [])]
-        self._columns = [*columns, *([quoted(options.deleted_column)] if flow.flow.deletes == "soft" else [])]
+        # A table whose flow marked deleted records once has the column still, and marks in it.
+        self._is_marked = flow.flow.deletes == "soft" or (
+            not options.existing and options.deleted_column in root.columns
+        )
+        sets = [*columns[1:], *([quoted(options.deleted_column)] if self._is_marked else [])]
+        self._columns = [*columns, *([quoted(options.deleted_column)] if self._is_marked else [])]
         needs_more = [one for one in root.columns.values() if one.required and quoted(one.name) not in self._columns]
         self._can_upsert = root.key == (options.key,) and not needs_more
         updated = ", ".join(f"{name} = values({name})" for name in sets) or f"{self._key} = values({self._key})"
@@ -258,7 +262,7 @@ class MysqlWriting:
 
     def _whole(self, item: MysqlRow) -> tuple[object, ...]:
         assert item.values is not None
-        return (*item.values, None) if self._flow.flow.deletes == "soft" else item.values
+        return (*item.values, None) if self._is_marked else item.values
 
     def _insert_rows(self, statement: str, rows: Sequence[tuple[object, ...]], end: str) -> None:
         for run in fitting(rows, self._largest):

@@ -50,6 +50,8 @@ class Merge(NamedTuple):
     """Whether rows that aren't there are made."""
     counts_created: bool = True
     """Whether PostgreSQL can tell new rows from changed ones: of plain tables alone."""
+    marked: str | None = None
+    """The column that says of a row that its record is deleted: emptied where the record is there."""
 
 
 def create_stage(name: str, columns: Sequence[StageColumn], *, is_child: bool) -> sql.Composed:
@@ -140,8 +142,8 @@ def _guarded_insert(merge: Merge, again: bool) -> sql.Composed:
     values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     values.append(sql.Identifier("s", VERSION))
     sets = [_set(name) for name in names[1:]]
-    if merge.deleted:
-        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
+    if merge.marked:
+        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.marked)))
     return sql.SQL(
         "insert into {table} as t ({names}) select {values} from {stage} s where not exists (select 1 from {applied} a"
         " where a.relation = {relation} and a.id = s.{id} and a.version {beats} s.{v})"
@@ -188,8 +190,8 @@ def _insert_won(merge: Merge) -> sql.Composed:
     names = [merge.key, *(column.name for column in merge.columns)]
     values: list[sql.Composable] = [_key(merge), *(value_of("s", column) for column in merge.columns)]
     sets = [_set(name) for name in names[1:]] or [_set(merge.key)]
-    if merge.deleted:
-        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.deleted)))
+    if merge.marked:
+        sets.append(sql.SQL("{} = null").format(sql.Identifier(merge.marked)))
     return sql.SQL(
         "insert into {} as t ({}) select {} from {} s join {} w on w.id = s.{} on conflict ({}) do update set {}"
     ).format(

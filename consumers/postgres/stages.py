@@ -178,6 +178,9 @@ class Stages:
         """What the statements that merge a stage into the target are made of."""
         options = self._options
         table = self._tables[""]
+        is_soft = self._flow.flow.deletes == "soft"
+        # A table whose flow marked deleted records once has the column still, and marks in it.
+        is_marked = is_soft or (self.is_ours and options.deleted_column in table.columns)
         return Merge(
             self.relation,
             stage,
@@ -187,10 +190,11 @@ class Stages:
             columns,
             children,
             self.is_ours,
-            options.deleted_column if self._flow.flow.deletes == "soft" else None,
+            options.deleted_column if is_soft else None,
             self._applied,
             options.creates,
             table.is_plain,
+            options.deleted_column if is_marked else None,
         )
 
     def merge_of_deletes(self) -> Merge:

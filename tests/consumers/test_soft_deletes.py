@@ -60,3 +60,16 @@ def _last(history: list[Record | None]) -> Record | None:
 def _rows(line: Line) -> dict[str, tuple[str, bool]]:
     found = line.connection.execute("select id, name, sorbus_deleted_at is not null from gadgets").fetchall()
     return {str(id): (str(name), bool(gone)) for id, name, gone in found}
+
+
+def test_a_record_that_comes_back_is_not_marked_once_deletes_are_hard(line: Line) -> None:
+    soft = replace(line.flow, flow=line.flow.flow.model_copy(update={"deletes": "soft"}))
+    hard, line.flow = line.flow, soft
+    line.make_target()
+    line.publish([("g1", 1, named("first")), ("g1", 2, None), ("g2", 1, named("other"))])
+    with line.consuming():
+        eventually(lambda: _rows(line) == {"g1": ("first", True), "g2": ("other", False)}, "a marked row")
+    line.flow = hard
+    with line.consuming():
+        line.publish([("g1", 3, named("back"))])
+        eventually(lambda: _rows(line) == {"g1": ("back", False), "g2": ("other", False)}, "a row without its mark")

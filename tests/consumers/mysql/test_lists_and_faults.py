@@ -204,3 +204,31 @@ def test_what_a_soft_delete_leaves_can_be_erased(mariadb_server: Mariadb, mariad
         assert mariadb_server.root("select customer, city from debtors", database=database) == [("", "Bern")]
     finally:
         consumer.close()
+
+
+@pytest.mark.slow
+def test_a_record_that_comes_back_is_not_marked_once_deletes_are_hard(
+    mariadb_server: Mariadb, mariadb: Callable[..., str]
+) -> None:
+    database = mariadb()
+    connection = MysqlConsumer.Connection.model_validate(mariadb_server.connection(database))
+    rows = "select customer, sorbus_deleted_at is null from debtors"
+    for deletes, told, expected in (("soft", [b"Ann", None], ("Ann", 0)), ("hard", [b"Bea"], ("Bea", 1))):
+        flow = BoundFlow(
+            Flow.model_validate({"data_type": "debtor", "from": "shop", "to": "books", "deletes": deletes}),
+            DataType(system_of_record="shop"), NAMES, (), MysqlConsumer.Target.model_validate({"table": "debtors"}),
+            BoundSystem("books", System(kind="mysql", owner="Sales"), connection, "", Path()),
+        )  # fmt: skip
+        for step in MysqlConsumer.plan(flow):
+            if step.apply is not None:
+                step.apply()
+        consumer = MysqlConsumer(flow)
+        consumer.open()
+        try:
+            first = 1 if deletes == "soft" else 9
+            for version, name in enumerate(told, first):
+                data = b"" if name is None else text(name.decode())
+                assert consumer.apply([Delivery(b"1", version, name is None, NAMES, data, 0)]) == []
+            assert mariadb_server.root(rows, database=database) == [expected]
+        finally:
+            consumer.close()
