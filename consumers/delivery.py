@@ -9,14 +9,15 @@ from functools import partial
 from confluent_kafka import Message
 
 from sorbus.abilities import DetectsConflicts, SupportsSilence
-from sorbus.bus.deserialize import DecodedBatch, decode_batch, occurred
-from sorbus.bus.kafka import Partition
+from sorbus.bus.deserialize import DecodedBatch, decode_batch, is_replayed, occurred
+from sorbus.bus.kafka import Partition, headers_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import BoundFlow, consumer_connector
 from sorbus.consumers.paused_retry import PausedRetry
 from sorbus.consumers.rejections import Rejections
 from sorbus.consumers.stale_events import StaleEvents
 from sorbus.consumers.target import TargetWriter
+from sorbus.deadletter import FILED
 from sorbus.history.recorder import NO_HISTORY, HistoryRecorder
 from sorbus.telemetry.metrics import ConsumerMetrics
 
@@ -51,15 +52,22 @@ class BatchDelivery:
         """
         began = time.monotonic()
         requeued = [message for message in events if message.topic() == self._requeue]
+        if notices := {id(message) for message in requeued if _is_notice(message)}:
+            self._rejections.unload()
+            events = [message for message in events if id(message) not in notices]
+            requeued = [message for message in requeued if id(message) not in notices]
         self._rejections.load()
+        if not events:
+            return
         decode = partial(decode_batch, events, self._schemas, keeps_deleted=self._keeps_deleted, marks=self._marks)
         taken = self._retry.run(decode)
         refused = [*taken.refused]
         self._stale.overtaken(taken.overtaken)
         at, alone = 0, is_shared or bool(requeued)
+        replayed = [alone and is_replayed(message) for message in taken.messages]
         while at < len(taken.deliveries):  # more than once where the target has a time limit
-            left = taken.deliveries[at : taken.ahead] if at < taken.ahead else taken.deliveries[at:]
-            count, rejected = self._retry.run(partial(self._target.apply, left, alone=alone))
+            left = taken.deliveries[at : _end(at, taken.ahead, replayed)]
+            count, rejected = self._retry.run(partial(self._target.apply, left, alone=alone, again=replayed[at]))
             refused += [(taken.messages[at + one.place], one.error) for one in rejected]
             self._look_for_stale(taken, at, at + count, {one.place for one in rejected})
             at += count
@@ -100,3 +108,14 @@ class BatchDelivery:
         newer = self._target.newer([one for place, one in enumerate(deliveries) if place not in refused])
         if newer is not None:
             self._stale.applied(deliveries, messages, newer)
+
+
+def _is_notice(message: Message) -> bool:
+    """Whether it only says that another process has filed something."""
+    return message.value() is None and any(name == FILED for name, _ in headers_of(message))
+
+
+def _end(at: int, ahead: int, replayed: Sequence[bool]) -> int:
+    """Where the deliveries from `at` on end that can be applied in one call."""
+    end = ahead if at < ahead else len(replayed)
+    return next((place for place in range(at, end) if replayed[place] != replayed[at]), end)

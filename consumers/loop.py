@@ -78,7 +78,7 @@ class ConsumeLoop:
             self._member.requeue,
             schemas,
             self._target,
-            Rejections(id, letters, self._waiting, self._retry, settings, metrics),
+            Rejections(id, letters, self._waiting, self._target, self._retry, settings, metrics),
             self._retry,
             StaleEvents(id, data_type, target, self._member.events, health, metrics),
             metrics,

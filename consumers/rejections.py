@@ -12,6 +12,7 @@ from sorbus.bus.deserialize import DecodedBatch
 from sorbus.bus.kafka import headers_of
 from sorbus.bus.letters import Letters
 from sorbus.consumers.paused_retry import PausedRetry
+from sorbus.consumers.target import TargetWriter
 from sorbus.consumers.waiting import FlowWaiting
 from sorbus.deadletter import LETTER
 from sorbus.errors import PermanentError
@@ -29,23 +30,29 @@ class Rejections:
         flow: str,
         letters: Letters,
         waiting: FlowWaiting,
+        target: TargetWriter,
         retry: PausedRetry,
         settings: Settings,
         metrics: ConsumerMetrics,
     ) -> None:
-        self._flow, self._letters, self._waiting, self._retry = flow, letters, waiting, retry
+        self._flow, self._letters, self._waiting, self._target, self._retry = flow, letters, waiting, target, retry
         self._settings, self._metrics = settings, metrics
         self._is_loaded = False
 
     def load(self) -> None:
-        """Reads which letters of the flow are open, unless that is known."""
-        if not self._is_loaded:
-            self._is_loaded = True
-            self._retry.run(partial(self._letters.recall, self._settings))
+        """Reads which letters of the flow are open, unless that is known; closes those that the target has passed."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        self._retry.run(partial(self._letters.recall, self._settings))
+        if asked := self._letters.versions():
+            self._letters.overtaken(self._retry.run(partial(self._target.versions, asked)))
+            self._retry.run(self._letters.flush)
 
     def unload(self) -> None:
-        """Partitions came from another member, which may have written letters."""
+        """Another process may have written letters: a member whose partitions have come, or a replay."""
         self._is_loaded = False
+        self._waiting.look()
 
     def file(
         self, refused: Sequence[tuple[Message, PermanentError]], taken: DecodedBatch, requeued: Sequence[Message]

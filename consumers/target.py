@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sorbus.abilities import SupportsHealthCheck, SupportsOutcomes, SupportsVersions
+from sorbus.abilities import SupportsAppliedVersions, SupportsHealthCheck, SupportsOutcomes, SupportsVersions
 from sorbus.connector import Consumer, Delivery, RejectedDelivery
 from sorbus.consumers.batch_size import BatchSize
 from sorbus.errors import AuthError, TransientError
+from sorbus.obsolete import still_needed
 from sorbus.privacy.errors import Privacy
+from sorbus.schema import RecordSchema
 from sorbus.waiting.complete import Completing
 
+_AT_ONCE = 1000
+_NO_RECORD = RecordSchema("none", (), {"type": "record", "name": "none", "fields": []})
 _log = logging.getLogger(__name__)
 
 
@@ -36,16 +40,20 @@ class TargetWriter:
             self._size.bound(getattr(consumer, "batch", self._size.limit))
         return self._consumer
 
-    def apply(self, deliveries: Sequence[Delivery], *, alone: bool) -> tuple[int, list[RejectedDelivery]]:
+    def apply(
+        self, deliveries: Sequence[Delivery], *, alone: bool, again: bool = False
+    ) -> tuple[int, list[RejectedDelivery]]:
         """Applies the first of them, all unless the target asked for less at a time: how many, and what it refused.
 
-        `alone`: as for `Consumer.apply`. TransientError, AuthError, Unfinished.
+        What is older than the target's state isn't among the refused: it changes nothing. `alone`, `again`: as for
+        `Consumer.apply`. TransientError, AuthError, Unfinished.
         """
         consumer = self.open()
         part = self._size.part(deliveries)
         began = time.monotonic()
         try:
-            rejected = consumer.apply(part, alone=alone)
+            rejected = consumer.apply(part, again=again, alone=alone)
+            rejected = still_needed(consumer, part, rejected, again=again)
         except (TransientError, AuthError) as error:
             if isinstance(error, TransientError) and error.smaller:
                 self._size.too_large(len(part))
@@ -64,6 +72,19 @@ class TargetWriter:
         except TransientError as error:  # what landed has landed
             _log.debug("flow %s: the target's versions can't be read: %s", self._flow, error)
             return None
+
+    def versions(self, records: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:
+        """Of records (id, any version): id -> the version that the target has, where it can tell. TransientError,
+        AuthError.
+        """
+        consumer: object = self.open()
+        if not isinstance(consumer, SupportsAppliedVersions):
+            return {}
+        asked = [Delivery(id, version, True, _NO_RECORD, b"", 0) for id, version in records]
+        found: dict[bytes, int] = {}
+        for at in range(0, len(asked), _AT_ONCE):
+            found |= consumer.versions(asked[at : at + _AT_ONCE])
+        return found
 
     def outcomes(self) -> Mapping[str, int] | None:
         """What was done since the last call; None: the target can't tell."""

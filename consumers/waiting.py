@@ -63,6 +63,10 @@ class FlowWaiting:
         if not is_used:
             self._store = None
 
+    def look(self) -> None:
+        """Another process may have let records in."""
+        self._may_hold = True
+
     def due(self, most: int) -> list[Message]:
         """Those to be tried now, as if they had just arrived. TransientError.
 

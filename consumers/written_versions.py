@@ -70,14 +70,19 @@ class WrittenVersions:
         with self._state.connection() as connection:
             return WrittenSession(connection, self._of).find(ids)
 
-    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
-        """Id -> the version that was written, where it is newer than the delivery's."""
+    def of(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the version that was written."""
         known = self.find([one.id.decode(errors="replace") for one in deliveries])
         return {
             one.id: found.version
             for one in deliveries
-            if (found := known.get(one.id.decode(errors="replace"))) is not None and found.version > one.version
+            if (found := known.get(one.id.decode(errors="replace"))) is not None
         }
+
+    def newer(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the version that was written, where it is newer than the delivery's."""
+        known = self.of(deliveries)
+        return {one.id: known[one.id] for one in deliveries if known.get(one.id, one.version) > one.version}
 
     def identity(self) -> str | None:
         """What the place was when it was first written to, as `keep_identity` was told; None before."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from confluent_kafka import Producer
 
 from sorbus.bus.kafka import idempotent_producer
+from sorbus.bus.letters import version_in
 from sorbus.bus.names import Names
 from sorbus.bus.requests import reread_request
 from sorbus.bus.sending import Single, send
@@ -66,7 +67,9 @@ class Sender:
         if not letter.flow:
             return reread_request(self._names, letter)
         headers = [*letter.to_headers(), (LETTER, letter.id.encode())]
-        return Single(self._names.requeue(letter.flow), letter.record_id, letter.value or None, headers)
+        # Of a tombstone a letter has the version; an empty message without one is no event, and isn't made one.
+        empty = None if version_in(None, letter.headers) is not None else b""
+        return Single(self._names.requeue(letter.flow), letter.record_id, letter.value or empty, headers)
 
     @cached_property
     def _producer(self) -> Producer:

@@ -167,6 +167,16 @@ class SupportsVersions(Protocol):
 
 
 @runtime_checkable
+class SupportsAppliedVersions(Protocol):
+    """A consumer that can tell which version of a record its target has."""
+
+    def versions(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
+        """Of any deliveries, also rejected ones: id -> the version applied last, where there is one. TransientError,
+        AuthError.
+        """
+
+
+@runtime_checkable
 class SupportsOutcomes(Protocol):
     """A consumer that knows what it did with what it was given."""
 

@@ -27,6 +27,9 @@ HISTORICAL = "sorbus_historical"
 """The header of events that repeat a known state (initial snapshot, resnapshot); its value is 1."""
 REREAD = "sorbus_reread"
 """The header of events that a person asked for: the record is to be compared there, though nothing may have changed."""
+REPLAYED = "sorbus_replayed"
+"""The header of a dead letter or waiting record that comes of a replay: its version may be the target's already, and is
+written once more all the same."""
 DELIVERED = "sorbus_delivered"
 """The header of a state that Sorbus itself wrote into the source; its value is the version that it brought."""
 ON_TOMBSTONES = {"ce_specversion", EVENT_ID, "ce_source", "ce_type", "ce_subject", "ce_time", DELIVERED}

@@ -247,6 +247,12 @@ class ApiConsumer(ABC):
         found, self._newer = {id: version for id, version in self._newer.items() if id in given}, {}
         return found
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`; what has only been begun has not landed."""
+        links = self._crosswalk.find([one.id.decode(errors="replace") for one in deliveries])
+        found = {one.id: link for one in deliveries if (link := links.get(one.id.decode(errors="replace"))) is not None}
+        return {id: link.version - (link.state == "intended") for id, link in found.items()}
+
     def take_outcomes(self) -> dict[str, int]:
         """See `SupportsOutcomes`."""
         found, self._outcomes = self._outcomes, Counter()

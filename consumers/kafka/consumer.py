@@ -246,6 +246,10 @@ class KafkaConsumer:
         """See `sorbus.abilities.SupportsVersions`."""
         return self._versions.newer(deliveries)
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`."""
+        return self._versions.of(deliveries)
+
     def erase(self, id: str, *, dry_run: bool = False) -> Erased:  # noqa: ARG002 - compaction erases, in its time
         """See `sorbus.abilities.SupportsErasure`: what the topic still holds of a record, and until when."""
         assert self._encoding is not None

@@ -159,6 +159,11 @@ class MysqlConsumer(MysqlDiscovery):
         with mysql_errors(f"reading versions in {self._flow.system.name}"):
             return self._opened()[2].newer([one for one in deliveries if writes or not one.deleted])
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`."""
+        with mysql_errors(f"reading versions in {self._flow.system.name}"):
+            return self._opened()[2].versions([one.id for one in deliveries])
+
     def needs(self) -> dict[str, str]:
         """The canonical fields that go as they are into columns that must have a value."""
         self._opened()

@@ -191,6 +191,12 @@ class PostgresConsumer(PostgresDiscovery):
         with postgres_errors(f"reading versions in {self._flow.system.name}"):
             return target.newer(deliveries)
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`."""
+        target = self._opened()
+        with postgres_errors(f"reading versions in {self._flow.system.name}"):
+            return target.versions(deliveries)
+
     def needs(self) -> dict[str, str]:
         """The canonical fields that go as they are into columns that must have a value."""
         target = self._opened()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import psycopg
+
 from sorbus.connector import BoundFlow, Delivery
 from sorbus.consumers.isolate import Isolation
 from sorbus.consumers.postgres.check import obstacles
@@ -67,6 +69,14 @@ class OpenTarget:
         """Id -> the target's version, where that is newer. psycopg.Error."""
         writes = self.flow.flow.deletes != "ignore"
         return self.writing.newer([one for one in deliveries if writes or not one.deleted])
+
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """Id -> the target's version, also of what it refuses. psycopg.Error."""
+        asked = [one._replace(version=-1) for one in deliveries]
+        try:
+            return self.writing.newer(asked)
+        except psycopg.DataError:  # an id that the key can't hold
+            return {} if len(asked) == 1 else {id: has for one in asked for id, has in self.versions([one]).items()}
 
     def close(self) -> None:
         """What is not committed is undone."""

@@ -257,6 +257,10 @@ class SpreadsheetConsumer:
         """See `sorbus.abilities.SupportsVersions`."""
         return self._versions.newer(deliveries)
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`."""
+        return self._versions.of(deliveries)
+
     def preview(self, delivery: Delivery) -> Preview:
         """The row that would be written, or go. TransientError."""
         return self._previewed([delivery], again=False)[0]

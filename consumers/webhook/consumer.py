@@ -250,6 +250,11 @@ class WebhookConsumer:
         """See `sorbus.abilities.SupportsVersions`."""
         return self._newer
 
+    def versions(self, deliveries: Sequence[Delivery]) -> dict[bytes, int]:
+        """See `sorbus.abilities.SupportsAppliedVersions`."""
+        known = self._log.find([one.id.decode(errors="replace") for one in deliveries])
+        return {one.id: known[id] for one in deliveries if (id := one.id.decode(errors="replace")) in known}
+
     def preview(self, delivery: Delivery) -> Preview:
         """The body that would be posted. TransientError."""
         return self.preview_all([delivery])[0]

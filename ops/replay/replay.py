@@ -67,7 +67,7 @@ class Replay:
     def run(self, job: ReplayJob | None = None, first: Sequence[Delivery] = ()) -> ReplayCounts:
         """Applies what is meant, after what is to come `first`; resumes where the job stopped.
 
-        TransientError, AuthError, ReplayCancelled; PermanentError where the target refuses one of the first.
+        TransientError, AuthError, ReplayCancelled.
         """
         self._job = job
         target = self._make()

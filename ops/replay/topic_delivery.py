@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
-from sorbus.bus.deserialize import DecodedBatch, decode_batch
+from sorbus.bus.deserialize import DecodedBatch, decode_batch, replayed
 from sorbus.bus.kafka import bytes_of, idempotent_producer
 from sorbus.bus.letters import Letters
 from sorbus.bus.names import Names
 from sorbus.bus.schema_resolver import SchemaResolver
+from sorbus.bus.sending import Single, send
 from sorbus.connector import BoundFlow, Consumer, Delivery, RejectedDelivery, consumer_connector
+from sorbus.deadletter import FILED
 from sorbus.errors import AuthError, MustWait, PermanentError, TransientError, Unfinished
+from sorbus.obsolete import still_needed
 from sorbus.privacy.errors import Privacy, flow_privacy
 from sorbus.settings import Settings
 from sorbus.state.database import State
@@ -23,6 +27,7 @@ from sorbus.timing.duration import parse_duration
 from sorbus.waiting.events import held
 from sorbus.waiting.store import WaitingStore
 
+_log = logging.getLogger(__name__)
 Refused = list[tuple[Message, PermanentError]]
 BATCH = 5000
 
@@ -47,8 +52,9 @@ class FlowRejects:
 
     def __init__(self, flow: BoundFlow, privacy: Privacy, settings: Settings) -> None:
         names = Names(flow.system.topic_prefix)
-        self._privacy = privacy
-        self._letters = Letters(partial(idempotent_producer, settings, f"replay-{flow.flow.id}"), names, flow, privacy)
+        self._privacy, self._requeue = privacy, names.requeue(flow.flow.id)
+        self._make_producer = partial(idempotent_producer, settings, f"replay-{flow.flow.id}")
+        self._letters = Letters(lambda: self._producer, names, flow, privacy)
         self._letters.recall(settings)
         self._room = WaitingStore(
             State.of(flow.system.topic_prefix), flow.flow.id, flow.flow.data_type, flow.system.name
@@ -56,16 +62,26 @@ class FlowRejects:
         self._limit = parse_duration(flow.flow.wait_limit)
 
     def file(self, taken: DecodedBatch, refused: Refused) -> tuple[int, int]:
-        """See `Rejects`; what landed closes the dead letters that it makes obsolete."""
+        """See `Rejects`; what landed closes the dead letters that it makes obsolete.
+
+        The flow's consumer, if it runs, is told to look for what was filed.
+        """
         waits = [(message, error) for message, error in refused if isinstance(error, MustWait)]
-        self._room.put([held(message, error, self._privacy) for message, error in waits], limit=self._limit)
+        deferred = [held(replayed(message), error, self._privacy) for message, error in waits]
+        self._room.put(deferred, limit=self._limit)
         dead = [(message, error) for message, error in refused if not isinstance(error, MustWait)]
         for message, error in dead:
-            self._letters.write(message, error)
+            self._letters.write(replayed(message), error)
         bad = {id(message) for message, _ in dead}
         self._letters.supersede(message for message in taken.messages if id(message) not in bad)
         self._letters.flush()
+        if refused:
+            send(self._producer, [Single(self._requeue, FILED.encode(), None, [(FILED, b"1")])], "telling the flow")
         return len(dead), len(waits)
+
+    @cached_property
+    def _producer(self) -> Producer:
+        return self._make_producer()
 
 
 class TopicDelivery:
@@ -98,17 +114,30 @@ class TopicDelivery:
         return Delivered(len(taken.deliveries) - len(refusals), dead, waiting)
 
     def bring_back(self, first: Sequence[Delivery]) -> None:
-        """Deleted records that the target keeps: states before deletes, since a batch holds one event of a record."""
+        """Deleted records that the target keeps: states before deletes, since a batch holds one event of a record.
+
+        One whose last state the target refuses has no row, as in the flow; a warning names it.
+        """
+        refused: list[tuple[Delivery, PermanentError]] = []
         for part in ([one for one in first if not one.deleted], [one for one in first if one.deleted]):
             for at in range(0, len(part), BATCH):
-                for refusal in self.target.apply(part[at : at + BATCH], again=True, alone=True):
-                    raise refusal.error
+                some = part[at : at + BATCH]
+                refused += [(some[one.place], one.error) for one in self._apply(some)]
+        if refused:
+            example, error = refused[0]
+            _log.warning(
+                "%d deleted records aren't brought back, since the target refuses their last states: %s: %s",
+                len(refused),
+                example.id.decode(errors="replace"),
+                self._privacy.error(error, example.id, example.data),
+            )
 
     def _apply(self, found: Sequence[Delivery]) -> list[RejectedDelivery]:
         deliveries = [one._replace(historical=True) for one in found]
         while deliveries:
             try:
-                return self.target.apply(deliveries, again=True, alone=True)
+                rejected = self.target.apply(deliveries, again=True, alone=True)
+                return still_needed(self.target, deliveries, rejected, again=True)
             except Unfinished as error:
                 time.sleep(error.retry_after)
             except (TransientError, AuthError) as error:

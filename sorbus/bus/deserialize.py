@@ -14,7 +14,7 @@ from sorbus.bus.kafka import bytes_of, headers_of, offset_of, partition_of
 from sorbus.bus.schema_resolver import SchemaResolver
 from sorbus.connector import Delivery
 from sorbus.errors import PermanentError
-from sorbus.event import EVENT_ID, HISTORICAL, REREAD, data_at, occurred_at, open_frame, read_head, version_of
+from sorbus.event import EVENT_ID, HISTORICAL, REPLAYED, REREAD, data_at, occurred_at, open_frame, read_head, version_of
 from sorbus.native import codec
 from sorbus.schema import RecordSchema
 
@@ -113,8 +113,9 @@ def decode_batch(
         else:
             if marks:
                 names = {name for name, _ in headers_of(message)}
-                if not names.isdisjoint((HISTORICAL, REREAD)):
-                    delivery = delivery._replace(historical=HISTORICAL in names, reread=REREAD in names)
+                if not names.isdisjoint((HISTORICAL, REPLAYED, REREAD)):
+                    repeats = HISTORICAL in names or REPLAYED in names
+                    delivery = delivery._replace(historical=repeats, reread=REREAD in names)
             deliveries.append(delivery)
             sources.append(message)
     first = sum(one.version < newest[one.id][3] for one in deliveries[: len(ahead)])
@@ -158,6 +159,23 @@ def _tombstone(message: Message, newest: dict[bytes, _Read]) -> None:
     was = newest.get(id)
     if was is None or was[3] < version:  # the delete event before it holds more
         newest[id] = message, None, b"", version, 0, 0
+
+
+def replayed(message: Message) -> Message:
+    """The message as a replay delivers it, for when it is tried again."""
+    return Message(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        key=message.key(),
+        value=message.value(),
+        headers=[*((name, value) for name, value in headers_of(message) if name != REPLAYED), (REPLAYED, b"1")],
+    )
+
+
+def is_replayed(message: Message) -> bool:
+    """Whether the message was refused or deferred in a replay."""
+    return any(name == REPLAYED for name, _ in headers_of(message))
 
 
 def occurred(message: Message) -> int | None:

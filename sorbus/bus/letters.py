@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Message, Producer
@@ -136,6 +136,18 @@ class Letters:
             elif self._open[other].state.is_newer(ours.state):
                 self._close(key, b"superseded", self._open[other].state.version)
                 return
+
+    def versions(self) -> list[tuple[bytes, int]]:
+        """Record and version of the open letters that have one."""
+        return [(one.record_id, one.state.version) for one in self._open.values() if one.state.version is not None]
+
+    def overtaken(self, applied: Mapping[bytes, int]) -> None:
+        """Queues the closing of letters older than what the target has: record -> the version there."""
+        for id, version in applied.items():
+            for key in tuple(self._of_record.get(id, ())):
+                state = self._open[key].state
+                if state.version is not None and state.version < version:
+                    self._close(key, b"superseded", version)
 
     def close(self, letter: bytes | None) -> None:
         """Queues the closing of a requeued dead letter that was delivered, unless a later message of it is queued.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from sorbus.abilities import SupportsAppliedVersions
 from sorbus.conformance.sample_type import (
     NEWER_SCHEMA,
     SCHEMA,
@@ -23,6 +24,7 @@ from sorbus.conformance.sample_type import (
 from sorbus.conformance.target import Target
 from sorbus.connector import Consumer, Delivery, RejectedDelivery
 from sorbus.errors import PermanentError, TransientError, Unfinished
+from sorbus.obsolete import still_needed
 
 _GIVE_UP = 120.0
 _make = Deliveries(SCHEMA).make
@@ -260,6 +262,18 @@ class ConsumerConformance:
         assert [refusal.place for refusal in line.things(1, {**things, "17": bad})] == [16], "and again on redelivery"
         assert line.things(2, {"17": things["17"]}) == [], "its next valid state is applied"
         line.holds(things)
+
+    def test_a_refused_state_older_than_the_targets_is_no_rejection(self, line: Delivering) -> None:
+        bad, id = line.target.refused(), self._same(line)
+        thing = sample(1, line.target.fields)
+        assert line.things(5, {id: thing}) == []
+        if not isinstance(line.open(), SupportsAppliedVersions):
+            pytest.skip("it doesn't tell which versions its target has")
+        for version, is_needed in ((4, False), (6, True)):
+            delivery = [_make(id, version, bad)]
+            left = still_needed(line.open(), delivery, line.apply(delivery), again=False)
+            assert bool(left) is is_needed, f"version {version}, where the target has 5"
+        line.holds({id: thing})
 
     def test_what_is_refused_leaves_the_older_state(self, line: Delivering) -> None:
         id, fields = self._same(line), line.target.fields

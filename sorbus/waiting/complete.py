@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from sorbus.abilities import (
     Preview,
+    SupportsAppliedVersions,
     SupportsHealthCheck,
     SupportsOutcomes,
     SupportsPreview,
@@ -130,6 +131,10 @@ class Completing:
     def newer(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
         """See `SupportsVersions`; none where the connector can't tell."""
         return self._consumer.newer(deliveries) if isinstance(self._consumer, SupportsVersions) else {}
+
+    def versions(self, deliveries: Sequence[Delivery]) -> Mapping[bytes, int]:
+        """See `SupportsAppliedVersions`; none where the connector can't tell."""
+        return self._consumer.versions(deliveries) if isinstance(self._consumer, SupportsAppliedVersions) else {}
 
     def take_outcomes(self) -> Mapping[str, int] | None:
         """The connector's, and those that are outside of `where`; None if the connector can't tell."""

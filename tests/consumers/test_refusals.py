@@ -25,6 +25,7 @@ from tests.consumers.gadgets import (
     make_tables,
     opened,
 )
+from tests.consumers.line import RESTRICTED, Line, named
 
 STRICT = """
 create table makers (code text primary key);
@@ -257,3 +258,17 @@ def test_a_target_that_is_locked_is_tried_again_later(make_database: Callable[[s
         assert time.monotonic() - began < 9
     assert consumer.apply([Writer().delivery("1", 1, gadget("x"))]) == []
     consumer.close()
+
+
+def test_an_older_state_that_the_target_would_refuse_is_no_dead_letter(line: Line) -> None:
+    line.execute(RESTRICTED)
+    with line.consuming():
+        line.publish([("g1", 5, named("newest"))])
+        line.until({"g1": "newest"})
+        line.publish([("g1", 4, named("a name that is too long for it"))])
+        line.publish([("g2", 1, named("a name that is too long for it"))])
+        (letter,) = line.until_letters(1)
+        line.publish([("g1", 3, named("a name that is too long for it")), ("g2", 2, named("fits"))])
+        line.until({"g1": "newest", "g2": "fits"})
+    assert letter.record_id == b"g2"
+    assert line.letters() == []

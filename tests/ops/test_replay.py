@@ -14,6 +14,7 @@ import pytest
 
 from sorbus.ops.replay.job import ReplayCancelled, ReplayCounts, ReplayJobs
 from sorbus.state.database import migrate
+from sorbus.waiting.store import waiting
 from tests.consumers.gadgets import gadget, make_tables
 from tests.consumers.line import FLOW, RESTRICTED, SORBUS, Line, eventually, named
 from tests.consumers.plugin import MakeLine, make_line
@@ -226,3 +227,65 @@ def _cancel_while_running(line: Line) -> None:
         job.save({0: 1}, ReplayCounts(1, 2))
         assert "cancelled after 1 of 2 events" in line.sorbus("replay", FLOW, "--cancel")
         job.save({0: 2}, ReplayCounts(2, 2))
+
+
+BY_HAND = "update gadgets set name = 'by hand'"
+
+
+def test_a_dead_letter_of_a_replay_lands_though_its_version_has_landed_before(line: Line) -> None:
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG))])
+        line.until({"g1": LONG})
+        line.execute(BY_HAND)
+        line.execute(RESTRICTED)
+        line.sorbus("replay", FLOW, status=1)
+        (letter,) = line.until_letters(1)
+        line.execute("alter table gadgets drop constraint short_name")
+        line.sorbus("dlq", "requeue", letter.id)
+        line.until_letters(0)
+        assert line.rows() == {"g1": LONG}
+
+
+def test_what_waits_after_a_replay_lands_in_a_running_flow_though_its_version_has_landed_before(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORBUS_DATABASE", line.env["SORBUS_DATABASE"])
+    line.execute("create table makers (name text primary key); insert into makers values ('n1'), ('by hand')")
+    line.execute("alter table gadgets add foreign key (name) references makers")
+    with line.consuming():
+        line.publish([("g1", 1, named("n1"))])
+        line.until({"g1": "n1"})
+        line.execute(BY_HAND)
+        line.execute("delete from makers where name = 'n1'")
+        assert "1 wait" in line.sorbus("replay", FLOW)
+        line.execute("insert into makers values ('n1')")
+        line.until({"g1": "n1"})
+        eventually(lambda: not waiting(line.state), "an empty waiting room")
+    assert line.letters() == []
+
+
+def test_a_newer_state_closes_the_dead_letter_that_a_replay_wrote_beside_the_consumer(line: Line) -> None:
+    with line.consuming():
+        line.publish([("g1", 1, named(LONG)), ("g2", 1, named(LONG))])
+        line.until({"g1": LONG, "g2": LONG})
+        line.execute(RESTRICTED.replace("20)", "20) not valid"))
+        line.sorbus("replay", FLOW, status=1)
+        line.until_letters(2)
+        line.publish([("g1", 2, named("short"))])
+        (left,) = line.until_letters(1)
+        assert left.record_id == b"g2"
+    line.execute("alter table gadgets drop constraint short_name")
+    line.execute("update gadgets set name = 'newer', sorbus_version = 7 where id = 'g2'")  # restored from elsewhere
+    with line.consuming():
+        line.publish([("g3", 1, named("another"))])
+        line.until_letters(0)
+
+
+def test_a_deleted_record_whose_last_state_is_refused_holds_up_no_replay(soft: Line) -> None:
+    soft.execute(RESTRICTED)
+    soft.publish([("g1", 1, named(LONG)), ("g1", 2, None), ("g2", 1, named("kept")), ("g2", 2, None)])
+    soft.publish([("g3", 1, named("here"))])
+    told = soft.sorbus("replay", FLOW)
+    assert "0 refused" not in told
+    assert soft.connection.execute(KEPT).fetchall() == [("g2", "kept", True), ("g3", "here", False)]
+    assert soft.letters() == []
