@@ -19,6 +19,7 @@ import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
 
+from sorbus.bus import kafka
 from sorbus.bus.kafka import admin
 from sorbus.bus.letters import Letters
 from sorbus.consumers import delivery, group_member, read_positions, waiting
@@ -304,7 +305,7 @@ class Walk:
         if not self.lives:
             return self.live()
         flow = self.chance.choice(sorted(self.lives))
-        self.lives[flow].thread.join(0.2 + self.chance.random() * 0.8)
+        self.lives[flow].thread.join(0.1 + self.chance.random() * 0.5)
         if not self.lives[flow].thread.is_alive():
             self.stop(flow)
             return self._start(flow)
@@ -630,7 +631,8 @@ class Walk:
             if None in letters.get(id, set()) and id not in ledger.junk:
                 found.append(("a letter of junk that an event has followed", *said))
             if got == wanted and (landed == version or is_kept or got is None):
-                if got is not None and (id, version) in waits:
+                # A replay has a record wait that has landed before, where the map or what it refers to is another now.
+                if got is not None and (id, version) in waits and not self._may_wait(flow, id, record, rows):
                     found.append(("waits and is there", *said))
                 continue
             edited = self.edited.get((flow, id, version))
@@ -707,7 +709,7 @@ def delete_records(house: House, topic: str, ends: list[int]) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 43))])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 103))])
 def test_in_any_order_each_target_holds_what_its_events_say(
     tmp_path: Path,
     stack: Addresses,
@@ -719,6 +721,7 @@ def test_in_any_order_each_target_holds_what_its_events_say(
     monkeypatch.setattr(store, "MOST_PAUSE", 0.5)
     monkeypatch.setattr(waiting, "LOOK", 0.2)
     monkeypatch.setattr(group_member, "_IDLE", 0.1)
+    monkeypatch.setattr(kafka, "_LEAVING", 0.3)
     monkeypatch.setattr(read_positions, "_COMPARE_EVERY", 0.5)
     monkeypatch.setenv("SORBUS_DATABASE", stack.env()["SORBUS_DATABASE"])
     monkeypatch.setenv("SORBUS_KAFKA", stack.env()["SORBUS_KAFKA"])
@@ -728,7 +731,7 @@ def test_in_any_order_each_target_holds_what_its_events_say(
     walk = Walk(house, seed, fates)
     try:
         with fated(fates, monkeypatch):
-            for _ in range(60):
+            for _ in range(25 if seed <= 2 else 60):
                 walk.act()
             began = time.monotonic()
             walk.end()
