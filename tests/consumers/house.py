@@ -220,6 +220,7 @@ class House:
         for step in plan_topics(client, topics_of(self.loaded.map)):
             if step.apply is not None:
                 step.apply()
+        self._producer = Producer(base_config(self.settings, "test"))  # the one before takes the topic for gone
 
     def pause(self, flow: str, *, is_paused: bool) -> None:
         pause = FlowPause("Ada", "a test", time.time()) if is_paused else None

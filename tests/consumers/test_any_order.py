@@ -483,7 +483,7 @@ class Walk:
             statement = {
                 "update": "update gadgets set name = 'by hand' where id like 'g%' and id < 'g12' and length(name) < 20",
                 "lines": "delete from gadget_lines where parent_id < 'g15'",
-                "delete": "delete from archived_lines where parent_id < 'g12'; delete from archived where id < 'g12'",
+                "delete": "delete from archived where id < 'g12'; delete from archived_lines where parent_id < 'g12'",
             }[what]
             try:
                 self.house.execute(statement)
@@ -709,7 +709,7 @@ def delete_records(house: House, topic: str, ends: list[int]) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 103))])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 43))])
 def test_in_any_order_each_target_holds_what_its_events_say(
     tmp_path: Path,
     stack: Addresses,
