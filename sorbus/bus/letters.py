@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Message, Producer
@@ -120,6 +122,8 @@ class Letters:
             headers=headers,
             before=former,
         )
+        if former is None:
+            letter = replace(letter, id=self._id_of(letter))
         key = letter.id.encode()
         if former is None and (known := self._open.get(key)):
             letter = letter.again(known.attempts, known.first_at)  # seen again by a replay or a redelivery
@@ -128,6 +132,21 @@ class Letters:
             self._remember(key, ours)
             self._keep_newest(key, ours)
         return letter
+
+    def _id_of(self, letter: DeadLetter) -> str:
+        """The letter's id: that of the same state's open letter, and never that of another record's.
+
+        A topic that was made again has its offsets once more, of which ids are made.
+        """
+        version = version_in(letter.value, letter.headers)
+        for key in self._of_record.get(letter.record_id, ()):
+            if version is not None and self._open[key].state.version == version:
+                return key.decode()
+        known = self._open.get(letter.id.encode())
+        if known is None or (known.record_id, known.state.version) == (letter.record_id, version):
+            return letter.id
+        content = hashlib.sha256(b"%d " % len(letter.record_id) + letter.record_id + (letter.value or b""))
+        return f"{letter.id}:{content.hexdigest()[:8]}"
 
     def _keep_newest(self, key: bytes, ours: _Open) -> None:
         for other in tuple(self._of_record[ours.record_id] - {key}):

@@ -194,3 +194,22 @@ def test_what_has_landed_closes_letters_by_its_version_whatever_way_it_came(vers
     ours.supersede([requeued(b"g1", version)])
     ours.flush()
     assert ((id, None) in producer.taken) is closes
+
+
+def test_letters_of_two_records_at_one_offset_of_a_topic_that_was_made_again_are_two() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    first = ours.write(told(b"g1", 4, 1), ERROR).id.encode()
+    ours.flush()
+    second = ours.write(told(b"g2", 4, 7), ERROR).id.encode()
+    ours.supersede([told(b"g1", 5, 8)])
+    ours.flush()
+    assert first != second
+    assert {key: value is None for key, value in producer.taken} == {first: True, second: False}
+
+
+def test_an_event_that_comes_again_elsewhere_has_one_letter() -> None:
+    producer = Moody()
+    ours = letters(producer)
+    first, again = ours.write(told(b"g1", 4, 1), ERROR), ours.write(told(b"g1", 9, 1), ERROR)
+    assert (again.id, again.attempts, again.first_at) == (first.id, 2, first.first_at)
