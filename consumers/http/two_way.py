@@ -176,7 +176,8 @@ class TwoWayWrites:
         self, id: str, external_id: str, open: OpenWrite, before: Record, doubtful: Collection[str], found: FoundRecord
     ) -> None:
         """Sends once more what shows otherwise: the application's own form of it comes again, a person's change not."""
-        there = {path: read_path(found.record, path) for path in doubtful}
+        times = self._shape.resource.updated
+        there = {path: read_path(found.record, path) for path in (*doubtful, *times)}  # a person's change has its time
         suspects = open.suspects if there in open.suspects else [*open.suspects, there]
         self._writes.suspect(id, suspects)
         fields = {path: sent for path, sent in open.sent.items() if any(path in one for one in suspects)}
@@ -188,9 +189,9 @@ class TwoWayWrites:
         ours = _over(before, after.record, open.sent)
         theirs = []
         for suspect in suspects:
-            changed = {path: one for path, one in suspect.items() if one != read_path(after.record, path)}
-            if changed:
-                theirs.append(_written(ours, changed))
+            changed = [path for path, one in suspect.items() if one != read_path(after.record, path)]
+            if not set(changed).issubset(times):
+                theirs.append(_written(ours, {path: suspect[path] for path in (*changed, *times) if path in suspect}))
         self._close(id, external_id, open.version, before, open.sent, after.record, theirs)
 
     def _sent(

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -465,6 +466,28 @@ def test_a_write_without_an_answer_is_told_from_a_change_made_before_it_was_look
     line.deliver()
     assert line.of.before is None, "nobody looked what became of the write"
     line.restart_consumer()
+    line.settle()
+    assert (values(line)["rate"], there(line)["amount"]) == (Decimal("7.5000"), "7.50")
+
+
+def test_a_change_found_under_a_write_without_an_answer_has_its_own_time(line: Line) -> None:
+    """And so counts more than one that was made elsewhere a minute before it."""
+    line.edit_at_crm("C1", 2, rate=Decimal("3.1234"))
+    line.of.script("PATCH", "/contacts", "reset")
+    records, begun = line.of.records, len(line.of.asked)
+
+    def before(method: str, path: str, _: dict[str, str]) -> None:
+        if method == "GET" and any(one.method == "PATCH" for one in line.of.asked[begun:]):
+            line.of.before = None
+            records.clock_is_off += timedelta(hours=1)
+            line.of.change(str(there(line)["id"]), amount="7.5")
+            records.clock_is_off += timedelta(minutes=1)
+
+    line.of.before = before
+    line.deliver()
+    assert line.of.before is None, "nobody looked what became of the write"
+    before_it = int((records.now() - timedelta(minutes=2)).timestamp() * 1_000_000)
+    line.edit_at_crm("C1", before_it, rate=Decimal("4.0000"))
     line.settle()
     assert (values(line)["rate"], there(line)["amount"]) == (Decimal("7.5000"), "7.50")
 
