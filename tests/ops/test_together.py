@@ -194,9 +194,12 @@ def test_a_process_of_several_tells_the_state_of_each(shared: Company) -> None:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert 'sorbus_ready{process="consume thing-to-books"} 1.0' in text
         assert 'sorbus_up{process="consume thing-to-bad"} 1.0' in text
-        ready = httpx.get(f"http://127.0.0.1:{port}/healthz/ready")
-        assert ready.status_code == 503
-        assert ready.text.startswith("consume thing-to-bad: ended: 7")
+
+        def ready() -> httpx.Response:
+            return httpx.get(f"http://127.0.0.1:{port}/healthz/ready")
+
+        eventually(lambda: ready().text.startswith("consume thing-to-bad: ended: 7"), "it has ended, and why")
+        assert ready().status_code == 503
         assert httpx.get(f"http://127.0.0.1:{port}/healthz/live").status_code == 200
 
 
