@@ -86,8 +86,9 @@ class OwnTopics:
 
         TransientError when a topic is missing.
         """
-        ownership = Ownership(self.system, self._kind, read_positions(self._settings, self.names))
-        facts = topic_facts(self._admin, self.topics.values())
+        facts = topic_facts(self._admin, [self.names.positions, *self.topics.values()])
+        ends = facts[self.names.positions].ends if self.names.positions in facts else ()
+        ownership = Ownership(self.system, self._kind, read_positions(self._settings, self.names, ends))
         found = []
         for data_type, topic in self.topics.items():
             if topic not in facts:

@@ -24,7 +24,7 @@ def plan_moves(loaded: LoadedMap, settings: Settings, system: str) -> list[Step]
     steps = []
     for data_type, source in sources.items():
         topic = names.topic(data_type)
-        found = ownership.inherits(data_type, facts[topic], settings, topic) if topic in facts else None
+        found = ownership.inherits(data_type, facts[topic], settings, topic, waits=False) if topic in facts else None
         if found is not None:
             what = (
                 f"{data_type} moves from {found.former} to {system}"

@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 _admins: WeakValueDictionary[str, AdminClient] = WeakValueDictionary()
 _admins_lock = threading.Lock()
 _LEAVING = 2.0
+_PATIENCE = 30.0
+"""Seconds within which what a reader waits for has to come."""
 _PROMPT = 1.0
 _REFUSED_FOR = 60.0
 _refused: tuple[float, str] | None = None
@@ -260,7 +262,7 @@ def read_to_end(
     consumer: Consumer,
     partitions: Sequence[TopicPartition],
     *,
-    patience: float = 30.0,
+    patience: float | None = None,
     ends: dict[tuple[str, int], int] | None = None,
     through: Mapping[tuple[str, int], int] = MappingProxyType({}),
 ) -> Iterator[Message]:
@@ -269,6 +271,7 @@ def read_to_end(
     `ends` collects where each partition ended: past the transaction markers, which aren't messages. `through`: where
     each ends at least: a transaction whose commit was confirmed is part of it only once its markers are written.
     """
+    patience = _PATIENCE if patience is None else patience
     with kafka_errors("reading a topic"):
         consumer.assign(list(partitions))
         left: set[tuple[str, int]] = {(part.topic, part.partition) for part in partitions}
@@ -279,7 +282,9 @@ def read_to_end(
             else:
                 patience -= 1.0
                 if patience <= 0:
-                    raise TransientError(f"reading {sorted(left)}: Kafka sent nothing for a while")
+                    why = "a transaction is open there; Kafka ends it within a minute if its producer is gone"
+                    missing = why if left & through.keys() else "Kafka sent nothing for a while"
+                    raise TransientError(f"reading {sorted(left)}: {missing}")
                 continue
             for message in messages:
                 failure = message.error()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from sorbus.bus.kafka import all_partitions, bytes_of, kafka_errors, read_to_end, topic_reader
 from sorbus.bus.names import Names
@@ -11,18 +12,21 @@ from sorbus.errors import TransientError
 from sorbus.settings import Settings
 
 
-def read_positions(settings: Settings, names: Names) -> dict[str, Position]:
-    """The last committed position of every system whose producer has ever published.
+def read_positions(settings: Settings, names: Names, through: Sequence[int] = ()) -> dict[str, Position]:
+    """The last committed position of every system whose producer has ever published. TransientError.
 
-    Call it after the producer's `init_transactions`, which completes a predecessor's open transaction.
+    Call it after the producer's `init_transactions`, which completes a predecessor's open transaction. `through`: where
+    the topic's partitions end by now: behind a transaction that another producer has left open Kafka shows nothing, and
+    what was committed there is waited for.
     """
+    shown = {(names.positions, number): end for number, end in enumerate(through)}
     consumer = topic_reader(settings, "positions")
     found: dict[str, Position] = {}
     try:
         partitions = all_partitions(consumer, names.positions)
         if not partitions:
             raise TransientError(f"there is no topic {names.positions} yet; run `sorbus apply`")
-        for message in read_to_end(consumer, partitions):
+        for message in read_to_end(consumer, partitions, through=shown):
             system, value = bytes_of(message.key()).decode(), message.value()
             if value is None:
                 found.pop(system, None)

@@ -76,13 +76,17 @@ def owned(position: Position | None) -> dict[str, Owned]:
     return {name: Owned.from_json(one) for name, one in found.items()}
 
 
-def held(settings: Settings, topic: str) -> TopicContent:
-    """Reads a whole topic; ids and systems of its live records are held in memory. TransientError without Kafka."""
+def held(settings: Settings, topic: str, through: Sequence[int] = ()) -> TopicContent:
+    """Reads a whole topic; ids and systems of its live records are held in memory. TransientError without Kafka.
+
+    `through`: where its partitions end by now, if all that is committed counts: it is waited for.
+    """
+    shown = {(topic, number): end for number, end in enumerate(through)}
     live: dict[bytes, str] = {}
     highest = 0
     consumer: Consumer = topic_reader(settings, f"held-{topic}")
     try:
-        for message in read_to_end(consumer, all_partitions(consumer, topic)):
+        for message in read_to_end(consumer, all_partitions(consumer, topic), through=shown):
             key, value = bytes_of(message.key()), message.value()
             if value is None:
                 live.pop(key, None)
@@ -126,11 +130,19 @@ class Ownership:
         self._mine: dict[str, Owned] = {}
 
     def inherits(
-        self, data_type: str, facts: TopicFacts, settings: Settings, topic: str, diverged: str | None = None
+        self,
+        data_type: str,
+        facts: TopicFacts,
+        settings: Settings,
+        topic: str,
+        diverged: str | None = None,
+        *,
+        waits: bool = True,
     ) -> Inherited | None:
         """Why a data type can't simply resume, if so; from now on this producer owns it. Reads the topic only then.
 
-        `diverged`: what its producer has found to be wrong with it.
+        `diverged`: what its producer has found to be wrong with it. `waits`: for what a former owner has committed and
+        Kafka doesn't show yet; without it a version might be given that is below one there.
         """
         entries = {name: found[data_type] for name, found in self._all.items() if data_type in found}
         newest = max(entries, key=lambda name: entries[name].epoch, default=None)
@@ -145,7 +157,7 @@ class Ownership:
         else:
             self._mine[data_type] = Owned(facts.id, facts.begins, given, 1 + _epoch(entries))
             why, former = "", newest or ""
-        found = held(settings, topic)
+        found = held(settings, topic, facts.ends if waits else ())
         floor = max(given, found.version)
         self._mine[data_type] = replace(self._mine[data_type], version=floor)
         if why:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from sorbus.bus import kafka
+from sorbus.bus.publisher import Publisher
 from sorbus.producers import event_writer, own_topics, session
 from sorbus.producers.event_writer import EventWriter
 from sorbus.producers.postgres import collect, stream_reader
@@ -161,6 +163,28 @@ def test_no_event_goes_directly_before_a_position_says_where_its_topic_ends(
         assert isinstance(running.ended(), _Killed)
     with shop.producing():
         tape.wait_for(source(shop))  # fails on a doubled event
+
+
+def test_a_position_behind_another_producer_s_open_transaction_is_waited_for(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka shows nothing behind it: an older position would be taken for the last one, and events told twice."""
+    caplog.set_level(logging.INFO)
+    tape = shop.tape("item")
+    with shop.producing():
+        tape.wait_for(source(shop))
+        dead = Publisher(shop.settings, shop.names.transactional_id("another"))
+        dead.produce(shop.names.positions, b"another", b"{}")
+        assert dead._producer.flush(10) == 0
+        shop.execute(*changes(100, 20))
+        tape.wait_for(source(shop))
+    monkeypatch.setattr(kafka, "_PATIENCE", 2.0)
+    with shop.producing():
+        eventually(lambda: "a transaction is open there" in caplog.text or None, "it says what it waits for", 30)
+        dead.close()
+        shop.execute(*changes(200, 1))
+        tape.wait_for(source(shop))
+    assert "snapshotting" not in caplog.text
 
 
 def test_a_topic_that_diverged_leaves_the_others_alone(make_shop: MakeShop, caplog: pytest.LogCaptureFixture) -> None:
