@@ -16,11 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
 
 from sorbus.bus import kafka
-from sorbus.bus.kafka import admin
 from sorbus.bus.letters import Letters
 from sorbus.consumers import delivery, group_member, read_positions, waiting
 from sorbus.consumers.group_member import GroupMember
@@ -35,6 +32,7 @@ from sorbus.ops.embedded import Addresses
 from sorbus.waiting import store
 from tests.consumers.gadgets import TODAY, Record
 from tests.consumers.house import ARCHIVE, BOOKS, PARTS, House, Life
+from tests.topics import lose_first_half
 
 _STEPS: tuple[tuple[object, str], ...] = (
     (GroupMember, "poll"),
@@ -326,12 +324,7 @@ class Walk:
     def lose_messages(self) -> str:
         """Somebody removes the first half of a topic; its owner publishes every record again."""
         data_type = self.chance.choice(("gadget", "part"))
-        house = self.house
-        topic = house.names.topic(data_type)
-        parts = {TopicPartition(topic, number): OffsetSpec.latest() for number in (0, 1)}  # type: ignore[no-untyped-call]
-        client = admin(house.settings)
-        asked = client.list_offsets(parts, isolation_level=IsolationLevel.READ_COMMITTED)
-        delete_records(house, topic, [each.result(30).offset // 2 for each in asked.values()])
+        lose_first_half(self.house.settings, self.house.names.topic(data_type))
         self._publish_all(data_type)
         return f"the first half of {data_type} is gone"
 
@@ -687,26 +680,6 @@ class Walk:
         }[shape.where]
         name = str(record["name"]).upper() if shape.rule else record["name"]
         return (name, *whole[1:]) if inside else None
-
-
-def delete_records(house: House, topic: str, ends: list[int]) -> None:
-    """Messages before these offsets. Kafka deletes them only where the policy says so, a moment after it does."""
-    client = admin(house.settings)
-    entry = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-    for future in client.incremental_alter_configs([resource]).values():
-        future.result(30)
-    end = time.monotonic() + 30
-    while True:
-        asked = client.delete_records([TopicPartition(topic, part, before) for part, before in enumerate(ends)])
-        try:
-            for each in asked.values():
-                each.result(30)
-            return
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > end:
-                raise
-            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 43))])

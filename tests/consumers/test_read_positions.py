@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka import Consumer, TopicPartition
 
 from sorbus.bus.kafka import admin, base_config
 from sorbus.errors import LostPosition
@@ -16,6 +15,7 @@ from sorbus.map.load import load_map
 from sorbus.ops.runtime.topics import plan_topics, topics_of
 from tests.consumers.gadgets import gadget
 from tests.consumers.line import FLOW, MAP, Line, eventually
+from tests.topics import delete_messages, set_topic
 
 REREAD = MAP.replace("    timing: {timing}\n", "    timing: {timing}\n    on_lost_events: reread\n")
 
@@ -29,35 +29,6 @@ def delivered(line: Line, ids: range, version: int) -> None:
     line.publish(gadgets(ids, version))
     with line.consuming():
         eventually(lambda: set(line.rows()) == {str(id) for id in ids}, "the first events")
-
-
-def set_topic(line: Line, **config: str) -> None:
-    entries = [
-        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in config.items()
-    ]
-    client = admin(line.settings)
-    asked = client.incremental_alter_configs(
-        [ConfigResource(ConfigResource.Type.TOPIC, line.topic, incremental_configs=entries)]
-    )
-    for future in asked.values():
-        future.result(30)
-
-
-def remove_all(line: Line) -> None:
-    """As a retention would: Kafka deletes records only where the policy says so, a moment after it does."""
-    set_topic(line, cleanup_policy="compact,delete")
-    client, end = admin(line.settings), time.monotonic() + 30
-    while True:
-        asked = client.delete_records([TopicPartition(line.topic, part, -1) for part in (0, 1)])
-        try:
-            for future in asked.values():
-                future.result(30)
-            return
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > end:
-                raise
-            time.sleep(0.1)
 
 
 def commit(line: Line, change: Callable[[int, dict[str, object]], int]) -> None:
@@ -88,7 +59,7 @@ def stopped(line: Line, after: Callable[[], None] = lambda: None) -> LostPositio
 
 def lose_unread(line: Line) -> None:
     line.publish(gadgets(range(20), 2))
-    remove_all(line)
+    delete_messages(line.settings, line.topic)
 
 
 def another_topic(line: Line) -> None:
@@ -105,7 +76,7 @@ def beyond_the_end(line: Line) -> None:
 
 def away_for_long(line: Line) -> None:
     line.publish(gadgets(range(20), 2))
-    set_topic(line, delete_retention_ms="3600000")
+    set_topic(line.settings, line.topic, delete_retention_ms="3600000")
 
     def change(offset: int, metadata: dict[str, object]) -> int:
         metadata["at"] = int(time.time()) - 7200
@@ -142,7 +113,7 @@ def test_what_a_topic_lost_stops_the_flow_or_is_read_again_as_the_map_says(
 
 def test_what_was_read_may_be_removed(line: Line) -> None:
     delivered(line, range(20), 1)
-    remove_all(line)
+    delete_messages(line.settings, line.topic)
     with line.consuming():
         line.publish(gadgets(range(20), 2))
         eventually(lambda: set(line.rows().values()) == {"v2"}, "what came after")

@@ -20,8 +20,8 @@ from sorbus.producers import event_writer, own_topics
 from sorbus.schema import AvroType
 from sorbus.snapshot_control import SnapshotAction
 from tests.producers.fate import Died, Fate, end_transaction, fated
-from tests.producers.lost_messages import lose_first_half
 from tests.producers.shop import Record, Running, Shop
+from tests.topics import lose_first_half
 
 MakeShop = Callable[..., Shop]
 FIELDS: list[AvroType] = [{"name": "name", "type": "string"}, {"name": "size", "type": "int"}]
@@ -191,7 +191,7 @@ class Walk:
     def lose_messages(self) -> str:
         """Somebody removes the first half of a topic."""
         topic = self.shop.names.topic(self.chance.choice(self.mapped)[:-1])
-        lose_first_half(self.shop, topic)
+        lose_first_half(self.shop.settings, topic)
         return f"the first half of {topic} is gone"
 
     def stop(self) -> None:

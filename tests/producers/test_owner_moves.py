@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka import KafkaException, Producer
 
 from sorbus.avro.encode import encoder
 from sorbus.bus.kafka import admin, base_config
@@ -20,6 +19,7 @@ from sorbus.ops.runtime.planning import plan
 from sorbus.producers import own_topics
 from sorbus.schema import AvroType, FieldType
 from tests.producers.shop import Record, Shop
+from tests.topics import delete_messages
 
 MakeShop = Callable[..., Shop]
 ITEM: list[AvroType] = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}]
@@ -128,40 +128,10 @@ def test_messages_that_a_topic_loses_while_the_producer_runs_are_published_again
     with shop.producing():
         tape.wait_for(SHOP_HAS)
         old = {id: tape.events_of(id)[-1].version for id in SHOP_HAS}
-        delete_all(shop, topic)
+        delete_messages(shop.settings, topic)
         tape.wait(
             lambda: all(tape.events_of(id)[-1].version > old[id] for id in SHOP_HAS), "every record published again"
         )
-
-
-def delete_all(shop: Shop, topic: str) -> None:
-    """As a retention would."""
-    delete_messages(shop, topic, [-1, -1])  # -1: all there is
-
-
-def delete_messages(shop: Shop, topic: str, ends: Sequence[int]) -> None:
-    """Those before these offsets. Kafka deletes records only where the policy says so, a moment after it does."""
-    policy(shop, topic, "compact,delete")
-    client = admin(shop.settings)
-    end = time.monotonic() + 30
-    while True:
-        asked = client.delete_records([TopicPartition(topic, part, before) for part, before in enumerate(ends)])
-        try:
-            for future in asked.values():
-                future.result(30)
-            return
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-
-
-def policy(shop: Shop, topic: str, value: str) -> None:
-    entry = ConfigEntry("cleanup.policy", value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-    client = admin(shop.settings)
-    for future in client.incremental_alter_configs([resource]).values():
-        future.result(30)
 
 
 def test_another_kind_of_system_under_the_same_name_begins_anew(shop: Shop) -> None:

@@ -34,8 +34,8 @@ from tests.http_api.faulty_http import Fault
 from tests.producers.fate import Died, Fate, end_transaction, fated
 from tests.producers.http.desk import CONTACT, Desk
 from tests.producers.http.test_held_deletes import findings
-from tests.producers.lost_messages import lose_first_half
 from tests.producers.shop import Record, Running, Tape
+from tests.topics import lose_first_half
 
 KINDS = ("contact", "other")
 RESOURCES = ("contacts", "ascending", "by_offset", "by_cursor", "by_link", "by_url", "listed", "unlooked")
@@ -256,7 +256,7 @@ class Walk:
     def lose_messages(self) -> str:
         """Somebody removes the first half of a topic."""
         topic = self.desk.names.topic(self.chance.choice(self.mapped))
-        lose_first_half(self.desk, topic)
+        lose_first_half(self.desk.settings, topic)
         return f"the first half of {topic} is gone"
 
     def fail(self) -> str:

@@ -1,0 +1,60 @@
+"""What happens to topics in the field: other settings, and messages that are removed, as retention does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec
+
+from sorbus.bus.kafka import admin
+from sorbus.settings import Settings
+
+ALL = (-1, -1)
+"""As `ends` of a topic of two partitions: all that there is."""
+
+
+def set_topic(settings: Settings, topic: str, **config: str) -> None:
+    """Changes a topic's settings; `cleanup_policy` is cleanup.policy."""
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    client = admin(settings)
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(30)
+
+
+def delete_messages(settings: Settings, topic: str, ends: Sequence[int] = ALL) -> None:
+    """Those before these offsets. Kafka deletes records only where the policy says so, a moment after it does."""
+    set_topic(settings, topic, cleanup_policy="compact,delete")
+    client, deadline = admin(settings), time.monotonic() + 30
+    while True:
+        asked = client.delete_records([TopicPartition(topic, part, before) for part, before in enumerate(ends)])
+        try:
+            for future in asked.values():
+                future.result(30)
+            return
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.POLICY_VIOLATION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def lose_first_half(settings: Settings, topic: str) -> None:
+    """Removes the first half of each of two partitions."""
+    parts = {TopicPartition(topic, number): OffsetSpec.latest() for number in (0, 1)}  # type: ignore[no-untyped-call]
+    # Not into a transaction that a dead producer has left open: nobody could read the topic before that times out.
+    client, deadline = admin(settings), time.monotonic() + 60
+    while True:
+        asked = client.list_offsets(parts, isolation_level=IsolationLevel.READ_COMMITTED)
+        try:
+            ends = [each.result(10).offset // 2 for each in asked.values()]
+            break
+        except (KafkaException, TimeoutError):  # a new topic's leader isn't known everywhere at once
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    delete_messages(settings, topic, ends)
