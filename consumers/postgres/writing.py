@@ -388,7 +388,8 @@ def _count(done: psycopg.Cursor[tuple[object, ...]]) -> tuple[int, int | None]:
 
 
 def _bytes_of(items: Sequence[Packed]) -> int:
-    return sum(len(item.row) + sum(sum(map(len, rows)) for rows in item.items.values()) for item in items)
+    lists = (rows for item in items if item.items for rows in item.items.values())
+    return sum(len(item.row) for item in items) + sum(sum(map(len, rows)) for rows in lists)
 
 
 def _gone_row(item: Packed) -> bytes:

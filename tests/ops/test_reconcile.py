@@ -107,13 +107,19 @@ PLANTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def planted(office: Office) -> None:
+    """Differences in reporting, which healing takes away."""
+    statements = [each.replace("3 - position", "-position") for each in PLANTED]
+    execute(office.env["REPORTING_DSN"], *statements, "update parts set position = 3 + position where position < 0")
+
+
+@pytest.mark.usefixtures("planted")
 def test_each_planted_difference_is_found_and_nothing_else(office: Office) -> None:
     wanted: dict[str, tuple[str, list[str]]] = {}
     for found in PLANTED.values():
         for kind, id, fields in [found] if found and isinstance(found[0], str) else found:
             wanted[id] = (kind, fields)
-    statements = [each.replace("3 - position", "-position") for each in PLANTED]
-    execute(office.env["REPORTING_DSN"], *statements, "update parts set position = 3 + position where position < 0")
     report = company.reconcile(office, "thing-to-reporting", "--wait", "20")
     differences = {
         one["id"]: (one["kind"], [field["field"] for field in one["fields"]]) for one in report["differences"]
@@ -145,6 +151,7 @@ def test_fields_with_rules_are_compared_with_what_the_topic_holds(office: Office
     office.until(lambda: company.reconcile(office, "thing-to-books")["counts"], 60)
 
 
+@pytest.mark.usefixtures("planted")
 def test_healing_goes_through_the_bus_asks_first_and_deletes_nothing_that_sorbus_never_wrote(office: Office) -> None:
     told = office.sorbus("reconcile", "thing-to-reporting", "--heal", status=1)
     assert "heal_limit is 1.0%" in told

@@ -195,9 +195,6 @@ class MysqlWalk(Walk):
         )
         return f"lines of {id} change"
 
-    def stop(self) -> None:
-        super().stop()
-
     def end(self) -> None:
         self.stop()
         if self.held is not None:
