@@ -22,17 +22,15 @@ class Company:
     def __init__(self, loaded: LoadedMap, settings: Settings, state: State, kinds: Sequence[DecisionKind]) -> None:
         self.loaded, self._settings, self._state, self._kinds = loaded, settings, state, kinds
         self.letters = DeadLetterService(loaded, settings, state)
-        self._digest = loaded.digest()
         self._watch: Watch | None = None
 
     def refresh(self) -> None:
         """Takes the map as now written. SorbusError when it isn't sound: the one before stays in use."""
         try:
-            digest = self.loaded.digest()
+            if not self.loaded.has_changed():
+                return
         except OSError as error:
             raise SorbusError(f"{self.loaded.file} can't be read: {error.strerror}") from error
-        if digest == self._digest:
-            return
         found = load_map(self.loaded.file)
         if findings := check(found):
             raise MapError(findings)
@@ -41,7 +39,7 @@ class Company:
                 "map.yaml has another topic_prefix now, and so other topics and state: restart the console"
             )
         self.close()
-        self.loaded, self._digest = found, digest
+        self.loaded = found
         self.letters = DeadLetterService(found, self._settings, self._state)
 
     def catch_up(self) -> int:

@@ -150,18 +150,21 @@ def up(
     from sorbus.telemetry.stop import Stop
 
     context = Context.of(ctx)
-    programs = programs_of(context, only=only or (), watch=watch, console=console, together=together)
+    loaded = context.load_sound()
+    programs = programs_of(
+        loaded, verbose=context.verbose, only=only or (), watch=watch, console=console, together=together
+    )
     stop = Stop.on_signals()
     configure_logs("up")
     output = Output(sys.stdout, [program.name for program in programs])
     logs = os.environ.get("SORBUS_LOGS") or ("console" if output.is_terminal else "json")
     # The children need not check again what has just been checked here.
-    env = {"SORBUS_LOGS": logs, CHECKED: context.load().digest(), WHEN_REFUSED: WAIT}
+    env = {"SORBUS_LOGS": logs, CHECKED: loaded.digest, WHEN_REFUSED: WAIT}
     if console:  # links in alerts lead there
         env["SORBUS_CONSOLE_URL"] = (
             os.environ.get("SORBUS_CONSOLE_URL") or f"http://{LOOPBACK}:{os.environ.get('SORBUS_CONSOLE_PORT') or 9490}"
         )
-    preload(lambda: connectors_of(context.load()))
+    preload(lambda: connectors_of(loaded))
     supervisor = Supervisor(programs, output=output, folder=folder, base_port=base_port, env=env, launch=fork)
     raise typer.Exit(supervisor.run(stop))
 

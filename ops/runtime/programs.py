@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from sorbus.bus.inbox import with_inbox
-from sorbus.cli.context import Context
 from sorbus.errors import SorbusError
 from sorbus.map.loaded import LoadedMap
 from sorbus.ops.runtime.child import ChildProgram
@@ -22,8 +21,9 @@ _TOGETHER = 10
 
 
 def programs_of(
-    context: Context,
+    loaded: LoadedMap,
     *,
+    verbose: bool = False,
     only: Collection[str] = (),
     watch: bool = True,
     console: bool = False,
@@ -34,9 +34,8 @@ def programs_of(
     `only` names the systems and flows to run, and "webhooks". `together`: how many flows share a process, if
     their connectors say that they may; by default up to ten where there are more flows than processors.
 
-    MapError when the map isn't sound, SorbusError when `only` names nothing that runs.
+    SorbusError when `only` names nothing that runs.
     """
-    loaded = context.load_sound()
     names = {
         **{system: f"produce {system}" for system in producing_systems(loaded)},
         **{flow: _consume([flow]) for flow in running_flows(loaded)},
@@ -45,7 +44,7 @@ def programs_of(
     if unknown := sorted(set(only) - names.keys()):
         raise SorbusError(f"nothing of the map runs under the name {', '.join(unknown)}; there are: {', '.join(names)}")
     wanted = [words for name, words in names.items() if not only or name in only]
-    options = ["--map", str(context.map_path), *(["--verbose"] if context.verbose else [])]
+    options = ["--map", str(loaded.file), *(["--verbose"] if verbose else [])]
     if watch:
         wanted.append("watch")
     if console:

@@ -44,7 +44,7 @@ class Context:
         A parent process that has checked this very map (`sorbus up`) passes its digest in SORBUS_MAP_CHECKED.
         """
         loaded = self.load()
-        if os.environ.get(CHECKED) == loaded.digest():
+        if os.environ.get(CHECKED) == loaded.digest:
             return loaded
         from sorbus.map.checks.check import check_to_run
 

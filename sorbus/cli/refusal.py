@@ -49,13 +49,14 @@ def until_accepted(
 
     Raises AuthError or LostPosition if it shall not wait.
     """
+    files = LoginFiles(loaded)
     while True:
         try:
             run()
         except (AuthError, LostPosition) as error:
             if os.environ.get(WHEN_REFUSED) != WAIT:
                 raise
-            if not _wait(error, process, loaded, system, again, begin_anew or restart_process):
+            if not _wait(error, process, loaded, files, system, again, begin_anew or restart_process):
                 return
         else:
             return
@@ -65,12 +66,13 @@ def _wait(
     error: AuthError | LostPosition,
     process: Process,
     loaded: LoadedMap,
+    files: LoginFiles,
     system: str,
     again: float,
     begin_anew: Callable[[], None],
 ) -> bool:
-    """Waits until a person has acted; False on a stop. `begin_anew` if files have changed."""
-    files, tokens = LoginFiles(loaded), _tokens(loaded, system)  # read before anybody is alerted and may act
+    """Waits until a person has acted; False on a stop. `begin_anew` if files have changed since this process began."""
+    tokens = _tokens(loaded, system)  # read before anybody is alerted and may act
     locks = isinstance(error, AuthError) and error.lockout
     how = "not retried automatically, since that could lock the account" if locks else "retried every minute"
     if process.health.status().dependency != REFUSED:
@@ -94,14 +96,17 @@ def _wait(
 
 
 class LoginFiles:
-    """The files that a login may depend on, as now: the map, .env, and the files that they name."""
+    """The files that a login may depend on: the map since it was loaded; .env and the files that it names, as now."""
 
     def __init__(self, loaded: LoadedMap) -> None:
-        self._loaded, self._before = loaded, _digest(loaded)
+        self._loaded, self._before = loaded, _digest(loaded.folder)
 
     def have_changed(self) -> bool:
         """Whether any of them is another now."""
-        return _digest(self._loaded) != self._before
+        try:
+            return self._loaded.has_changed() or _digest(self._loaded.folder) != self._before
+        except OSError:  # being written at this moment
+            return False
 
     def begin_anew_if_changed(self) -> None:
         """Restarts this process with the same command if any of them has changed."""
@@ -116,14 +121,11 @@ def restart_process() -> NoReturn:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # the very same command
 
 
-def _digest(loaded: LoadedMap) -> str:
+def _digest(folder: Path) -> str:
     found = hashlib.sha256()
-    for file in _secret_files(loaded.file.parent):
+    for file in _secret_files(folder):
         found.update(str(file).encode() + b"\0" + _content(file))
-    try:
-        return found.hexdigest() + loaded.digest()
-    except OSError:  # being written at this moment
-        return found.hexdigest()
+    return found.hexdigest()
 
 
 def _secret_files(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sorbus.errors import Finding, MapError
 from sorbus.map.calendar_files import read_calendars
+from sorbus.map.files_digest import digest_of_fixed, digest_of_named
 from sorbus.map.loaded import LoadedMap
 from sorbus.map.route import routed
 from sorbus.map.secrets import Secrets
@@ -25,6 +26,7 @@ from sorbus.mapfile.validation_messages import explain
 
 def load_map(path: Path) -> LoadedMap:
     """Reads a map with its sheets; MapError lists everything that prevents reading it, with file and line."""
+    digest = digest_of_fixed(path)  # before reading: what is written meanwhile counts as a change
     document = read_document(path)
     notices = as_called_now(document)
     findings = list(document.findings)
@@ -39,9 +41,11 @@ def load_map(path: Path) -> LoadedMap:
             for found in explain(error, document.data):
                 findings.append(Finding(path, document.line(*found.path), found.message, found.fix, found.code))
     if written is not None:
+        digest += digest_of_named(folder, written)
         findings += read_calendars(written, document)
     if findings or written is None:
         raise MapError(sorted(findings))
     written, mappings = with_steps(written, document, mappings)
-    loaded = routed(LoadedMap(written, path, document, mappings, Secrets(folder), mappings, notices=tuple(notices)))
-    return loaded.with_two_way()
+    secrets = Secrets(folder)
+    read = LoadedMap(written, path, document, mappings, secrets, mappings, notices=tuple(notices), digest=digest)
+    return routed(read).with_two_way()

@@ -5,7 +5,6 @@ Connectors' settings and secrets are filled in when a system, source or flow is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from sorbus.connector import (
     producer_connector,
 )
 from sorbus.errors import Finding, MapError, SchemaError, UsageError
+from sorbus.map.files_digest import digest_of_fixed, digest_of_named
 from sorbus.map.resources import target_resources
 from sorbus.map.secrets import Secrets, UnknownSecret, references
 from sorbus.map.steps import step_of
@@ -79,6 +79,8 @@ class LoadedMap:
     two_way: Mapping[str, TwoWay] = field(default_factory=dict, repr=False, compare=False)
     """The data types that several systems change; `map` has their parts (see `sorbus.two_way.expand`)."""
     without_parts: LoadedMap | None = field(default=None, repr=False, compare=False)
+    digest: str = field(default="", repr=False, compare=False)
+    """Of the map's files as they were when it was read (`sorbus.map.files_digest`)."""
 
     @property
     def as_written(self) -> LoadedMap:
@@ -106,18 +108,10 @@ class LoadedMap:
     def folder(self) -> Path:
         return self.file.parent
 
-    def digest(self) -> str:
-        """A digest of the map: map.yaml, its mappings/, schemas/ and catalog/, its own .yaml files that connections
-        name (descriptions of applications), and its calendars' files.
-        """
-        found = hashlib.sha256(self.file.read_bytes())
-        named = (value for system in self.map.systems.values() for value in system.connection.values())
-        own = sorted({name for name in named if isinstance(name, str) and name.endswith(".yaml")})
-        own += sorted(one.holidays for one in self.map.calendars.values() if one.holidays is not None)
-        files = [file for name in ("mappings", "schemas", "catalog") for file in sorted((self.folder / name).glob("*"))]
-        for file in [*files, *(self.folder / name for name in own)]:
-            found.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b""))
-        return found.hexdigest()
+    def has_changed(self) -> bool:
+        """Whether a file of the map has changed since it was read. OSError if map.yaml can't be read."""
+        self.file.stat()
+        return self.digest != digest_of_fixed(self.file) + digest_of_named(self.folder, self.map)
 
     def line(self, *path: str | int) -> int:
         """The line of a part of map.yaml, such as ("flows", 0, "timing")."""

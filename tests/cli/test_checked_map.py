@@ -16,7 +16,7 @@ def test_only_the_very_map_that_was_checked_is_spared(tmp_path: Path, monkeypatc
     context = Context(map_path=file)
     with pytest.raises(MapError):
         context.load_sound()
-    monkeypatch.setenv(CHECKED, context.load().digest())
+    monkeypatch.setenv(CHECKED, context.load().digest)
     assert context.load_sound().file == file
     file.write_text(UNSOUND + "# changed since\n", "utf-8")
     with pytest.raises(MapError):

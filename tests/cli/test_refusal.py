@@ -105,6 +105,28 @@ def test_a_refused_login_is_tried_once_and_a_missing_right_again(name: str, load
         assert lacking.runs == 3
 
 
+@pytest.mark.parametrize("name", [".env", "map.yaml"])
+def test_what_was_corrected_before_the_refusal_came_is_taken_up(name: str, loaded: LoadedMap) -> None:
+    run, began_anew = Refused(), threading.Event()
+
+    def refused() -> None:
+        file = loaded.folder / name
+        file.write_text((file.read_text("utf-8") if file.exists() else "") + "# corrected\n", "utf-8")
+        raise refused_login(AuthError("SASL: wrong password"))
+
+    thread = threading.Thread(
+        target=until_accepted,
+        args=(refused, Process(run.stop, run.health, 0), loaded),
+        kwargs={"begin_anew": began_anew.set},
+    )
+    thread.start()
+    try:
+        assert began_anew.wait(10), "it waits for a correction that is there"
+    finally:
+        run.stop.set()
+        thread.join(10)
+
+
 def _ends(loaded: LoadedMap) -> Callable[[], None]:
     run = Refused(AuthError("no right"))
     return lambda: until_accepted(run, Process(run.stop, run.health, 0), loaded)

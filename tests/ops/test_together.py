@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sorbus.cli.context import Context
 from sorbus.connector import known_kinds
+from sorbus.map.load import load_map
 from sorbus.ops.embedded import Addresses
 from sorbus.ops.runtime.programs import programs_of
 from tests.consumers.line import eventually
@@ -169,7 +169,7 @@ def test_flows_are_shared_out_and_few_have_processes_of_their_own(
     def commands(**options: int) -> list[str]:
         return [
             one.name
-            for one in programs_of(Context(shared.folder / "map.yaml"), watch=False, **options)  # type: ignore[arg-type]
+            for one in programs_of(load_map(shared.folder / "map.yaml"), watch=False, **options)  # type: ignore[arg-type]
         ]
 
     each = [f"consume thing-to-{name}" for name in TARGETS]

@@ -50,9 +50,9 @@ def test_a_flow_keeps_its_quiet_hours_and_those_of_its_target_and_works_by_the_c
 
 def test_the_digest_of_a_map_knows_its_holidays(tmp_path: Path) -> None:
     (tmp_path / "holidays.csv").write_text("2099-12-25\n")
-    before = written(tmp_path).digest()
+    before = written(tmp_path).digest
     (tmp_path / "holidays.csv").write_text("2099-12-26\n")
-    assert written(tmp_path).digest() != before
+    assert written(tmp_path).digest != before
 
 
 @pytest.mark.parametrize(

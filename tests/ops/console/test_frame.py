@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sorbus.map.loaded import LoadedMap
 from tests.ops.console.visitor import Served, eventually
 
@@ -45,6 +47,14 @@ def test_a_mended_map_is_taken_over_and_a_broken_one_is_told(console: Served, lo
     loaded.file.write_text(written.replace("to: accounting", "to: acounting"))
     eventually(lambda: "acounting" in visitor.get("/").text, "nobody was told that the map is broken")
     assert visitor.get("/flows/customer-to-accounting").status_code == 200
+
+
+def test_a_map_that_changed_before_the_console_was_up_is_taken_over(
+    loaded: LoadedMap, request: pytest.FixtureRequest
+) -> None:
+    loaded.file.write_text(loaded.file.read_text().replace("company: Larkspur", "company: Larkspur & Daughters"))
+    visitor = request.getfixturevalue("console").visitor()
+    eventually(lambda: "Larkspur &amp; Daughters" in visitor.get("/").text, "the map was not read again")
 
 
 def test_a_page_that_listens_does_not_hold_up_the_end(console: Served) -> None:

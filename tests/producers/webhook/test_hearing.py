@@ -29,7 +29,7 @@ def test_sorbus_up_runs_the_service_where_a_system_has_webhooks(
     monkeypatch.setenv("HOOK", "whsec_new")
     monkeypatch.setenv("KEY_THAT_IS_NOT_HERE", "rk_1")
     context = Context(write_map(tmp_path, STRIPE, resource="customers").file)
-    assert [program.name for program in programs_of(context)] == ["produce crm", "webhooks", "watch"]
+    assert [program.name for program in programs_of(context.load_sound())] == ["produce crm", "webhooks", "watch"]
 
 
 def test_a_system_without_a_webhook_secret_is_not_heard(tmp_path: Path) -> None:
